@@ -1,0 +1,50 @@
+# Set-up is pip in .venv: no other tool is needed. `make help` lists the targets.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help demo install test check fix bench results constraints clean
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.venv/core.stamp: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "stepsynth needs Python 3.11 or newer: make PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) --editable .
+	@touch $@
+
+.venv/dev.stamp: .venv/core.stamp
+	$(PIP) --editable '.[dev]'
+	@touch $@
+
+demo: .venv/core.stamp  ## Make .venv, install the core, run the main job offline
+	$(BIN)/stepsynth demo
+
+install: .venv/dev.stamp  ## Make .venv with all that tests and benchmarks need
+
+test: install  ## Run the tests
+	$(BIN)/python -m pytest
+
+check: install  ## Lint, format check, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+fix: install  ## Apply the formatter and the safe lint fixes
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: install  ## Print speeds as ratios, measured in this run
+	$(BIN)/python -m benchmarks.speed
+
+results: install  ## Measure docs/results.md again (needs STEPSYNTH_REPLAYS; half an hour)
+	$(BIN)/python -m benchmarks.replays
+
+constraints: install  ## Write the installed versions to constraints.txt
+	(echo '# Tested versions; pyproject.toml gives the ranges. Written by `make constraints`.'; \
+	 $(BIN)/python -m pip freeze --exclude-editable) > constraints.txt
+
+clean:  ## Remove .venv, caches and the demo's run
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis stepsynth-demo runs

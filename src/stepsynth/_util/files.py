@@ -1,0 +1,56 @@
+"""Write a file so that it is either the old one or the whole new one; read JSON lines."""
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically, as UTF-8 with plain newlines; make its folder if needed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+        # mkstemp makes private files; a run folder is as readable as its owner's other files.
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as indented JSON."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
+    """Write one JSON value a line."""
+    write_text(path, "".join(to_line(row) + "\n" for row in rows))
+
+
+def to_line(row: Any) -> str:
+    """Return a value as one line of JSON that `str.splitlines` cannot break in two."""
+    line = json.dumps(row, ensure_ascii=False)
+    for mark in ("\u2028", "\u2029", "\u0085"):
+        line = line.replace(mark, f"\\u{ord(mark):04x}")
+    return line
+
+
+def read_jsonl(path: Path) -> Iterator[Any]:
+    """Yield the values of a JSON-lines file that we wrote ourselves."""
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            yield json.loads(line)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,21 @@
+"""A digest of a JSON-able value that is the same in every process and on every machine."""
+
+import hashlib
+import json
+from typing import Any
+
+
+def digest(value: Any, *, length: int = 32) -> str:
+    """Return `length` hexadecimal characters of the value's SHA-256.
+
+    Args:
+        value: Anything that `json.dumps` takes; the order of keys does not matter.
+        length: Hexadecimal characters to keep (32 = 128 bits).
+    """
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:length]
+
+
+def derive_seed(*parts: Any) -> int:
+    """Return a 31-bit seed that is a function of the parts (fits every provider's `seed`)."""
+    return int(digest(list(parts), length=8), 16) & 0x7FFF_FFFF

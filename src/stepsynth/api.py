@@ -1,0 +1,178 @@
+"""The Python door: run a task file, or synthesise from objects."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from stepsynth.errors import ConfigError
+from stepsynth.experiment.config import Config, Split, build_config, load_config
+from stepsynth.experiment.data import read_records
+from stepsynth.experiment.locate import Located
+from stepsynth.experiment.observer import Observer
+from stepsynth.experiment.rundir import RunFolder
+from stepsynth.experiment.runner import GoldData, Runner
+from stepsynth.llm import LLMSettings
+from stepsynth.llm.limits import Limits
+from stepsynth.methods import Method, Round
+from stepsynth.records import Dataset
+from stepsynth.report import write_report
+from stepsynth.students import Student, load_student
+from stepsynth.tasks import Task
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run made.
+
+    Attributes:
+        folder: The run folder. Without `out`, it is temporary and goes with this object.
+        summary: Scores, counts and costs, as `stepsynth run --json` prints them.
+        rounds: Each round: `.added`, `.misclassified`, `.train`, `.model`, `.unused`.
+        dataset: The training rows of the kept round.
+    """
+
+    folder: Path
+    summary: Mapping[str, Any]
+    rounds: Sequence[Round]
+    dataset: Dataset
+    _temporary: TemporaryDirectory[str] | None = field(default=None, repr=False)
+
+    @cached_property
+    def model(self) -> Student:
+        """The student of the kept round: `.predict(texts)`, `.predict_probabilities(texts)`."""
+        return load_student(RunFolder(self.folder).model)
+
+    def report(self, path: str | Path | None = None) -> Path:
+        """Write the report, one self-contained HTML file, and return its path.
+
+        Args:
+            path: Where to; default: `report.html` in the run folder.
+        """
+        return write_report(RunFolder(self.folder), Path(path) if path else None)
+
+
+def run(
+    path: str | Path,
+    *,
+    overrides: Sequence[str] = (),
+    out: str | Path | None = None,
+    observer: Observer | None = None,
+) -> RunResult:
+    """Run a task file, or go on with a run that was stopped.
+
+    Args:
+        path: The task file (YAML).
+        overrides: `key=value` each, as after `--set` ("method.rounds=3").
+        out: The run folder; default `runs/<task>-<method>-<random_seed>`.
+        observer: Is told of progress.
+
+    Raises:
+        StepsynthError: See `stepsynth.errors`; nothing that was paid for is lost.
+    """
+    config = load_config(path, overrides)
+    runner = Runner(config, out=Path(out) if out else None, observer=observer or Observer())
+    return finish(runner)
+
+
+def synthesize(
+    task: Task | Mapping[str, Any] | str,
+    gold: Any,
+    *,
+    llm: LLMSettings | Mapping[str, Any] | None = None,
+    student: Student | Mapping[str, Any] | str = "linear",
+    method: Method | Mapping[str, Any] | str = "s3",
+    select: Any = None,
+    test: Any = None,
+    split: Split | Mapping[str, Any] | None = None,
+    columns: Mapping[str, str] | None = None,
+    limits: Limits | Mapping[str, Any] | None = None,
+    random_seed: int = 0,
+    name: str = "task",
+    out: str | Path | None = None,
+    observer: Observer | None = None,
+) -> RunResult:
+    """Synthesise a data set and train a student, from objects.
+
+    Args:
+        task: A task (`Classification(labels=[...])`), its keys, or the name of a recipe.
+        gold: Labelled rows: a list of dictionaries, a data frame, or a `Dataset`.
+        llm: An LLM's settings (`OpenAICompatible(model=...)`, `Replay(...)`) or their keys.
+        student: A student, its keys, or its name.
+        method: A method (`S3(rounds=2)`), its keys, or its name.
+        select: Rows to select on; default: split from gold.
+        test: Test rows, scored once at the end; default: split from gold.
+        split: How gold is divided, where `select` and `test` are not given.
+        columns: Field (text, label) -> key of your rows.
+        limits: Hard caps.
+        random_seed: Decides the split and every draw.
+        name: What to call the task.
+        out: The run folder, to keep it and to resume; default: a temporary one.
+        observer: Is told of progress.
+
+    Raises:
+        StepsynthError: See `stepsynth.errors`.
+    """
+    values: dict[str, Any] = {
+        "task": _keys(task, "kind") if not isinstance(task, str) else {"recipe": task},
+        "data": {
+            "gold": "(given)",
+            "columns": dict(columns or {}),
+            "split": _plain(split or {}),
+        },
+        "student": _keys(student, "name"),
+        "method": _keys(method, "name"),
+        "limits": _plain(limits or {}),
+        "random_seed": random_seed,
+    }
+    if llm is not None:
+        values["llm"] = _plain(llm)
+    config = build_config(Located(values, "synthesize()", {}), name=name, folder=Path())
+    data = _read_data(config, gold, select, test)
+    temporary = TemporaryDirectory(prefix="stepsynth-") if out is None else None
+    folder = Path(out) if out is not None else Path(temporary.name if temporary else "") / "run"
+    return finish(Runner(config, data, folder, observer or Observer()), temporary)
+
+
+def finish(runner: Runner, temporary: TemporaryDirectory[str] | None = None) -> RunResult:
+    """Run to the end, write the report, and return the result."""
+    summary = runner.run()
+    write_report(runner.folder)
+    assert runner.kept is not None
+    return RunResult(
+        folder=runner.folder.path,
+        summary=summary,
+        rounds=tuple(runner.rounds),
+        dataset=runner.rounds[runner.kept].train,
+        _temporary=temporary,
+    )
+
+
+def _read_data(config: Config, gold: Any, select: Any, test: Any) -> GoldData:
+    columns = config.data.columns if config.data else {}
+
+    def read(rows: Any, name: str) -> Dataset:
+        return read_records(rows, config.task, columns, name=name)
+
+    return GoldData(
+        gold=read(gold, "gold"),
+        select=read(select, "select") if select is not None else None,
+        test=read(test, "test") if test is not None else None,
+    )
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        return dict(value)
+    if hasattr(value, "model_dump"):
+        return value.model_dump(exclude_unset=False)
+    raise ConfigError(f"expected settings or a dictionary, got {value!r}")
+
+
+def _keys(value: Any, selector: str) -> Any:
+    """Return an object's keys with the name of its class; names and dictionaries as they are."""
+    if isinstance(value, (str, Mapping)):
+        return value if isinstance(value, str) else dict(value)
+    return {selector: value.name, **_plain(value)}

@@ -1,0 +1,66 @@
+"""`stepsynth check`: is this task file ready to run? Asks no LLM and spends nothing."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from stepsynth.cli._shared import JSON, handle_errors, print_json
+
+if TYPE_CHECKING:
+    from stepsynth.experiment.config import Config
+    from stepsynth.experiment.split import Gold
+
+
+@handle_errors
+def check(
+    task: Path = typer.Argument(help="The task file (YAML).", show_default=False),
+    overrides: list[str] = typer.Option(
+        [], "--set", metavar="KEY=VALUE", help="Override a key, e.g. data.gold=other.csv."
+    ),
+    as_json: bool = JSON,
+) -> None:
+    """Check a task file: keys, files, columns, labels, balance, overlap between splits."""
+    from stepsynth.experiment.config import load_config
+    from stepsynth.experiment.observer import Observer
+    from stepsynth.experiment.runner import read_gold, split
+
+    config = load_config(task, overrides)
+    warnings: list[str] = []
+    observer = Observer()
+    observer.warn = warnings.append  # type: ignore[method-assign]
+    gold = split(config, read_gold(config), observer)
+    found = {
+        "task": config.name,
+        "method": config.method.name,
+        "student": config.student.name,
+        "llm": config.llm.backend if config.llm else None,
+        "splits": {
+            name: {"rows": len(rows), "labels": dict(sorted(rows.label_counts().items()))}
+            for name, rows in (("mine", gold.mine), ("select", gold.select), ("test", gold.test))
+        },
+        "dropped": dict(gold.dropped),
+        "warnings": warnings,
+        "ok": True,
+    }
+    if as_json:
+        print_json(found)
+    else:
+        _print(config, gold, found)
+
+
+def _print(config: "Config", gold: "Gold", found: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{config.name}: {config.method.name} with {config.student.name}")
+    for name in ("split", "rows", *config.task.label_names):
+        table.add_column(name, justify="left" if name == "split" else "right")
+    for name, rows in (("mine", gold.mine), ("select", gold.select), ("test", gold.test)):
+        counts = [str(rows.label_counts()[label]) for label in config.task.label_names]
+        table.add_row(name, str(len(rows)), *counts)
+    console = Console(highlight=False)
+    console.print(table)
+    for message in found["warnings"]:
+        console.print(f"warning: {message}", markup=False)
+    console.print("The task file is in order. No LLM was asked.")

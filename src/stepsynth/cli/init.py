@@ -1,0 +1,41 @@
+"""`stepsynth init`: write a commented task file for my labels and my file."""
+
+from pathlib import Path
+
+import typer
+
+from stepsynth.cli._shared import handle_errors, say
+
+
+@handle_errors
+def init(
+    gold: Path = typer.Option(
+        ..., help="Your labelled rows: .jsonl, .csv or .tsv, also .gz.", show_default=False
+    ),
+    labels: str = typer.Option(
+        "", help="Your labels, with commas between; default: those in the file."
+    ),
+    text_column: str = typer.Option("text", "--text", help="The column that holds the text."),
+    label_column: str = typer.Option("label", "--label", help="The column that holds the label."),
+    text_name: str = typer.Option("text", help="What a text is: 'movie review', 'e-mail', ..."),
+    instruction: str = typer.Option("", help="What is to be decided, in one sentence."),
+    test: Path | None = typer.Option(None, help="Test rows; default: split from gold."),
+    out: Path = typer.Option(Path("task.yaml"), "--out", "-o", help="The task file to write."),
+    force: bool = typer.Option(False, help="Write over a file that is there."),
+) -> None:
+    """Write a commented task file, ready for `stepsynth check` and `stepsynth run`."""
+    from stepsynth.experiment.template import write_task_file
+
+    write_task_file(
+        out,
+        gold=gold,
+        test=test,
+        labels=[label.strip() for label in labels.split(",") if label.strip()],
+        columns={"text": text_column, "label": label_column},
+        text_name=text_name,
+        instruction=instruction,
+        force=force,
+    )
+    say(f"{out} is written. Read it, set your LLM under `llm:`, then:")
+    say(f"  stepsynth check {out}")
+    say(f"  stepsynth run {out}")

@@ -1,0 +1,48 @@
+"""Assemble the commands."""
+
+import typer
+
+from stepsynth.cli.check import check
+from stepsynth.cli.demo import demo
+from stepsynth.cli.export import export
+from stepsynth.cli.init import init
+from stepsynth.cli.predict import predict
+from stepsynth.cli.report import report
+from stepsynth.cli.run import run
+from stepsynth.cli.schema import schema
+
+app = typer.Typer(
+    name="stepsynth",
+    help="Turn an LLM and a few labelled rows into a good small model. "
+    "Start with [bold]stepsynth demo[/bold], then [bold]stepsynth init[/bold].",
+    epilog="Exit codes: 0 done, 1 a bug of ours, 2 usage or configuration or data, 3 a limit was "
+    "reached, 4 the LLM's provider, 5 too few rows, 130 Ctrl-C.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (demo, init, check, run, predict, report, export, schema):
+    app.command()(command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from stepsynth import __version__
+
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    """Options before the command."""
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

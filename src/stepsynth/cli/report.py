@@ -1,0 +1,21 @@
+"""`stepsynth report`: write a run's report again."""
+
+from pathlib import Path
+
+import typer
+
+from stepsynth.cli._shared import handle_errors
+
+
+@handle_errors
+def report(
+    run: Path = typer.Argument(help="A run folder.", show_default=False),
+    out: Path | None = typer.Option(
+        None, help="Where to write it [default: report.html in the run folder].", show_default=False
+    ),
+) -> None:
+    """Write the report of a run, also of one that was stopped: one self-contained HTML file."""
+    from stepsynth.experiment.rundir import RunFolder
+    from stepsynth.report import write_report
+
+    print(write_report(RunFolder(run), out))

@@ -1,0 +1,13 @@
+"""`stepsynth schema`: the JSON Schema of a task file, for editors and scripts."""
+
+import json
+
+from stepsynth.cli._shared import handle_errors
+
+
+@handle_errors
+def schema() -> None:
+    """Print the JSON Schema of a task file, with every backend, student and method."""
+    from stepsynth.experiment.schema import task_file_schema
+
+    print(json.dumps(task_file_schema(), indent=2, ensure_ascii=False))

@@ -1,0 +1,96 @@
+"""Every error that a user can meet.
+
+StepsynthError                 hint: what to do next; exit_code: what the command line returns
+├── ConfigError                a task file, an option or a name is wrong             (2)
+│   └── UnknownNameError       no method, backend, student, kind or recipe of that name
+├── DataError                  gold, test or a recording is wrong                    (2)
+├── PromptError                a template is broken or uses an unknown field         (2)
+├── RunFolderError             a folder is in use, or belongs to another run         (2)
+├── LimitReachedError          a cap of `limits` was reached; the same run resumes   (3)
+├── ProviderError              the LLM cannot be used at all: key, URL, model        (4)
+└── TooFewRowsError            a label ended with no rows                            (5)
+
+A completion that cannot be used is not an error: it is a `Rejected` with a reason.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class StepsynthError(Exception):
+    """An error with a place, and a hint that names the next step.
+
+    Args:
+        message: What happened, where, and what was expected.
+        hint: What to do next; shown on its own line.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\nhint: {self.hint}" if self.hint else self.message
+
+
+class ConfigError(StepsynthError):
+    """A task file, a `--set` or an argument is wrong."""
+
+    exit_code = 2
+
+
+class UnknownNameError(ConfigError):
+    """A name that nothing is registered under; the message lists the known ones."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], *, where: str = "") -> None:
+        known = sorted(known)
+        place = f"{where}: " if where else ""
+        super().__init__(
+            f"{place}no {kind} is named {name!r}. Known: {', '.join(known)}.",
+            hint=suggest(name, known),
+        )
+
+
+class DataError(StepsynthError):
+    """Gold, test or recorded data cannot be used as it is."""
+
+    exit_code = 2
+
+
+class PromptError(StepsynthError):
+    """A prompt template does not parse or asks for a field that it is not given."""
+
+    exit_code = 2
+
+
+class RunFolderError(StepsynthError):
+    """A run folder is in use, is no run folder, or belongs to another configuration."""
+
+    exit_code = 2
+
+
+class LimitReachedError(StepsynthError):
+    """A cap of `limits` would be crossed by the next request. Nothing paid for is lost."""
+
+    exit_code = 3
+
+
+class ProviderError(StepsynthError):
+    """The LLM cannot be used: wrong key, wrong URL, unknown model, or it is down."""
+
+    exit_code = 4
+
+
+class TooFewRowsError(StepsynthError):
+    """A label ended with no usable row, so no student can be trained."""
+
+    exit_code = 5
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Return "did you mean ...?" for the nearest of the known names, or an empty string."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}?" if near else ""

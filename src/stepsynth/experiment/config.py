@@ -1,0 +1,277 @@
+"""The task file: YAML, checked and resolved into the objects of a run."""
+
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from stepsynth.errors import ConfigError, PromptError, UnknownNameError, suggest
+from stepsynth.experiment.locate import KeyPath, Located, build, parse_value, read_yaml
+from stepsynth.llm import LLMSettings, backends
+from stepsynth.llm.limits import Limits
+from stepsynth.methods import Method, methods
+from stepsynth.students import Student, students
+from stepsynth.tasks import Task, task_kinds
+
+T = TypeVar("T", bound=BaseModel)
+RECIPES = Path(__file__).parent.parent / "tasks" / "recipes"
+
+
+class Split(BaseModel):
+    """How gold is divided: a whole number is rows, a decimal a share of gold."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mine: int | float | None = Field(
+        default=None, gt=0, description="Rows that errors are mined from."
+    )
+    select: int | float | None = Field(
+        default=None, gt=0, description="Rows that choose between rounds."
+    )
+    test: int | float | None = Field(
+        default=None, gt=0, description="Rows to test on, if no file is."
+    )
+
+    @field_validator("mine", "select", "test")
+    @classmethod
+    def _check_share(cls, value: float | None) -> float | None:
+        if isinstance(value, float) and value > 1:
+            raise ValueError(f"a share of gold is at most 1.0, got {value}; rows have no point")
+        return value
+
+
+class DataSection(BaseModel):
+    """Where the labelled rows are."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    gold: str = Field(description="Labelled rows: JSONL, CSV or TSV, gzipped or not.")
+    test: str | None = Field(
+        default=None, description="Test rows; without it they are split from gold."
+    )
+    select: str | None = Field(default=None, description="Rows to select on; else split from gold.")
+    columns: dict[str, str] = Field(
+        default_factory=dict, description="Field (text, label) -> column of your files."
+    )
+    split: Split = Field(default_factory=Split)
+    paper_splits: bool = Field(
+        default=False, description="As in the paper: select on the mined rows."
+    )
+
+
+class TaskFile(BaseModel):
+    """The sections of a task file; its JSON Schema is what `stepsynth schema` prints."""
+
+    model_config = ConfigDict(extra="forbid", title="stepsynth task file")
+
+    task: dict[str, Any]
+    data: DataSection
+    llm: dict[str, Any] | None = None
+    student: dict[str, Any] | str = "linear"
+    method: dict[str, Any] | str = "s3"
+    limits: Limits = Field(default_factory=Limits)
+    random_seed: int = Field(default=0, ge=0)
+
+
+@dataclass(frozen=True)
+class Config:
+    """All that decides a run, as objects.
+
+    Attributes:
+        name: The task's name: the task file's.
+        llm: None where the method asks no LLM.
+    """
+
+    name: str
+    task: Task
+    data: DataSection | None
+    llm: LLMSettings | None
+    student: Student
+    method: Method
+    limits: Limits
+    random_seed: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return every value with every default filled in, as `config.yaml` shows it."""
+        return {
+            "task": {"kind": self.task.name, **self.task.model_dump(mode="json")},
+            "data": self.data.model_dump(mode="json") if self.data else None,
+            "llm": self.llm.model_dump(mode="json") if self.llm else None,
+            "student": {"name": self.student.name, **self.student.model_dump(mode="json")},
+            "method": {"name": self.method.name, **self.method.model_dump(mode="json")},
+            "limits": self.limits.model_dump(mode="json"),
+            "random_seed": self.random_seed,
+        }
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Read a task file.
+
+    Args:
+        path: The YAML file; paths in it are relative to it, and may hold ~ and $VARIABLES.
+        overrides: `a.b=value` each, as after `--set`; relative paths in them are relative to the
+            task file too.
+
+    Raises:
+        ConfigError: With the file, line and key that is wrong, and what was expected.
+    """
+    path = Path(path)
+    located = read_yaml(path)
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError("--set: expected KEY=VALUE", hint="--set method.rounds=3")
+        keys = tuple(key.strip().split("."))
+        # The value stays out of messages: it may be a key that was put in the wrong place.
+        located.set(keys, parse_value(value), origin="--set")
+    return build_config(located, name=path.stem, folder=path.parent)
+
+
+def build_config(located: Located, *, name: str, folder: Path) -> Config:
+    """Return the configuration of a task file's values."""
+    _add_recipe(located)
+    _resolve_paths(located, folder)
+    # The flexible sections are validated below, by the class that their name selects.
+    top = build(TaskFile, located.values, located, ())
+    method = build_named(methods().get, located, "method", default="s3")
+    kind = str(top.task.get("kind", "classification"))
+    task_class = task_kinds().get(kind, where=located.where(("task", "kind")))
+    try:
+        task = build(task_class, _without(top.task, "kind"), located, ("task",))
+    except PromptError as error:
+        raise PromptError(f"{located.name}: {error.message}", hint=error.hint) from error
+    _check_columns(top.data, task, located)
+    if method.needs_llm and top.llm is None:
+        raise ConfigError(
+            f"{located.name}: there is no `llm` section, but the method {method.name!r} asks one",
+            hint="llm: {backend: openai_compatible, model: ..., base_url: ...}",
+        )
+    return Config(
+        name=name,
+        task=task,
+        data=top.data,
+        llm=_build_llm(top.llm, located) if top.llm is not None else None,
+        student=build_named(students().get, located, "student", default="linear"),
+        method=method,
+        limits=top.limits,
+        random_seed=top.random_seed,
+    )
+
+
+def build_named(get: Callable[..., type[T]], located: Located, section: str, *, default: str) -> T:
+    """Return the object of a section whose `name` selects a class and whose other keys are its."""
+    values = located.values.get(section, default)
+    values = {"name": values} if isinstance(values, str) else dict(values)
+    name = str(values.get("name", default))
+    found = get(name, where=located.where((section, "name")))
+    return build(found, _without(values, "name"), located, (section,))
+
+
+def _build_llm(values: Mapping[str, Any], located: Located) -> LLMSettings:
+    if "backend" not in values:
+        raise ConfigError(
+            f"{located.where(('llm',))}: `backend` is required. "
+            f"Known: {', '.join(backends().names())}."
+        )
+    backend = backends().get(str(values["backend"]), where=located.where(("llm", "backend")))
+    return build(backend.settings_class, values, located, ("llm",))
+
+
+def _check_columns(data: DataSection, task: Task, located: Located) -> None:
+    for field in data.columns:
+        if field not in task.columns:
+            raise ConfigError(
+                f"{located.where(('data', 'columns', field))}: a {task.name} row has no field "
+                f"{field!r}. Fields: {', '.join(task.columns)}.",
+                hint=suggest(field, task.columns),
+            )
+
+
+def recipe_names() -> list[str]:
+    """Return the names of the recipes that ship in the package."""
+    return sorted(path.stem for path in RECIPES.glob("*.yaml"))
+
+
+def _add_recipe(located: Located) -> None:
+    """Put a recipe's values under the file's own, which win."""
+    task = located.values.get("task")
+    if not isinstance(task, dict) or "recipe" not in task:
+        return
+    name = str(task.pop("recipe"))
+    if name not in recipe_names():
+        raise UnknownNameError(
+            "recipe", name, recipe_names(), where=located.where(("task", "recipe"))
+        )
+    recipe = read_yaml(RECIPES / f"{name}.yaml")
+    located.values = _merge(recipe.values, located.values)
+
+
+def _merge(base: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return both, `own` first; a section that names another class replaces the whole section."""
+    merged = dict(base)
+    for key, value in own.items():
+        below = merged.get(key)
+        if isinstance(below, dict) and isinstance(value, Mapping):
+            named = [(value.get(k), below.get(k)) for k in ("name", "backend", "kind")]
+            differs = any(a is not None and b is not None and a != b for a, b in named)
+            merged[key] = dict(value) if differs or key == "labels" else _merge(below, value)
+        elif isinstance(below, dict) and isinstance(value, str) and below.get("name") == value:
+            continue
+        else:
+            merged[key] = value
+    return merged
+
+
+def _resolve_paths(located: Located, folder: Path) -> None:
+    """Make every path absolute, and read the prompts that stand in files."""
+    data, llm, task = (located.values.get(k) for k in ("data", "llm", "task"))
+    for section, values, keys in (
+        ("data", data, ("gold", "test", "select")),
+        ("llm", llm, ("store",)),
+    ):
+        if isinstance(values, dict):
+            for key in keys:
+                if isinstance(values.get(key), str):
+                    values[key] = _absolute(values[key], folder, located, (section, key))
+    if isinstance(llm, dict) and isinstance(llm.get("recordings"), (list, str)):
+        given = [llm["recordings"]] if isinstance(llm["recordings"], str) else llm["recordings"]
+        where = ("llm", "recordings")
+        llm["recordings"] = [_absolute(str(path), folder, located, where) for path in given]
+    prompts = task.get("prompts") if isinstance(task, dict) else None
+    if isinstance(prompts, dict):
+        for name, value in prompts.items():
+            prompts[name] = _read_prompt(value, folder, located, ("task", "prompts", name))
+
+
+def _absolute(value: str, folder: Path, located: Located, path: KeyPath) -> str:
+    expanded = os.path.expanduser(os.path.expandvars(value))
+    if unset := re.search(r"\$\{?(\w+)", expanded):
+        raise ConfigError(
+            f"{located.where(path)}: the environment variable {unset[1]} is not set",
+            hint=f"set it, as in: {unset[1]}=/data stepsynth run ...",
+        )
+    return str((folder / expanded).absolute())
+
+
+def _read_prompt(value: Any, folder: Path, located: Located, path: KeyPath) -> str:
+    """Return a template's text: what holds a line break or a field is the text itself."""
+    if not isinstance(value, str):
+        raise ConfigError(f"{located.where(path)}: expected a file or a template, got {value!r}")
+    if "\n" in value or "{{" in value:
+        return value
+    file = Path(_absolute(value, folder, located, path))
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{located.where(path)}: the template {file} cannot be read: {error}",
+            hint="paths are relative to the task file",
+        ) from error
+
+
+def _without(values: Mapping[str, Any], key: str) -> dict[str, Any]:
+    return {k: v for k, v in values.items() if k != key}

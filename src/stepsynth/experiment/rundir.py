@@ -1,0 +1,254 @@
+"""The run folder: what lies where, who may write into it, and which run it belongs to."""
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from stepsynth._util.files import to_line, write_json, write_jsonl, write_text
+from stepsynth.errors import RunFolderError
+from stepsynth.experiment.config import Config
+from stepsynth.methods import Round
+from stepsynth.methods._steps import count_by_reason
+from stepsynth.records import Dataset
+from stepsynth.students._student import FreshStudent
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths of a run folder, declared once; everything in it is text but the store and arrays."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The configuration with every default filled in."""
+        return self.path / "config.yaml"
+
+    @property
+    def identity(self) -> Path:
+        """What decides the run's results; another value is another run."""
+        return self.path / "identity.json"
+
+    @property
+    def prompts(self) -> Path:
+        """The prompt templates in force, built-in ones included."""
+        return self.path / "prompts.json"
+
+    @property
+    def manifest(self) -> Path:
+        """Versions, digests, times and the summary; written last."""
+        return self.path / "manifest.json"
+
+    @property
+    def store(self) -> Path:
+        """Completions, unless `llm.store` names another file."""
+        return self.path / "requests.sqlite"
+
+    @property
+    def events(self) -> Path:
+        """What happened when, a line each."""
+        return self.path / "events.jsonl"
+
+    @property
+    def dataset(self) -> Path:
+        """The training rows of the kept round."""
+        return self.path / "dataset.jsonl"
+
+    @property
+    def model(self) -> Path:
+        """The student of the kept round."""
+        return self.path / "model"
+
+    @property
+    def fitted(self) -> Path:
+        """Fitted students by what they were fitted on, so that resuming trains nothing twice."""
+        return self.path / "fitted"
+
+    @property
+    def report(self) -> Path:
+        """The report, one file."""
+        return self.path / "report.html"
+
+    @property
+    def lock(self) -> Path:
+        """Held while a process writes into the folder."""
+        return self.path / "lock.sqlite"
+
+    def round(self, index: int) -> Path:
+        """The folder of one round."""
+        return self.path / "rounds" / str(index)
+
+    def round_folders(self) -> list[Path]:
+        """Return the folders of the rounds, in order."""
+        found = [p for p in self.path.glob("rounds/*") if p.name.isdigit()]
+        return sorted(found, key=lambda p: int(p.name))
+
+
+class OpenRun:
+    """A run folder that this process alone writes into.
+
+    Args:
+        path: The folder; made if it is not there.
+        identity: What decides the run's results.
+        config: Written to `config.yaml`.
+
+    Raises:
+        RunFolderError: The folder is in use, holds something else, or belongs to another run.
+    """
+
+    def __init__(self, path: Path, identity: Mapping[str, Any], config: Config) -> None:
+        self.folder = RunFolder(path)
+        if path.exists() and not path.is_dir():
+            raise RunFolderError(f"{path}: this is a file, not a folder", hint="give another --out")
+        is_known = self.folder.identity.exists()
+        if path.is_dir() and not is_known and any(p.name != "lock.sqlite" for p in path.iterdir()):
+            raise RunFolderError(
+                f"{path}: this folder is not empty and is no run folder", hint="give another --out"
+            )
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            self._lock = _acquire(self.folder.lock)
+        except OSError as error:
+            raise RunFolderError(f"{path}: cannot be written: {error.strerror}") from error
+        try:
+            if is_known:
+                self._check_identity(identity)
+            write_json(self.folder.identity, identity)
+            write_text(self.folder.config, dump_yaml(config.to_dict()))
+            write_json(self.folder.prompts, config.task.template_sources())
+            self.folder.manifest.unlink(missing_ok=True)
+        except BaseException:
+            self.close()
+            raise
+
+    def _check_identity(self, identity: Mapping[str, Any]) -> None:
+        try:
+            known = json.loads(self.folder.identity.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise RunFolderError(f"{self.folder.identity}: damaged: {error}") from error
+        before, now = dict(_flatten(known)), dict(_flatten(json.loads(json.dumps(identity))))
+        for key in [*now, *before]:
+            if before.get(key) != now.get(key):
+                raise RunFolderError(
+                    f"{self.folder.path} belongs to another run: its {key} is "
+                    f"{before.get(key)!r}, now it is {now.get(key)!r}",
+                    hint="give another --out, or move that folder away",
+                )
+
+    def event(self, name: str, **values: Any) -> None:
+        """Append a line to `events.jsonl`."""
+        row = {
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "event": name,
+            **values,
+        }
+        with self.folder.events.open("a", encoding="utf-8") as file:
+            file.write(to_line(row) + "\n")
+
+    def write_round(self, done: Round, metrics: Mapping[str, Any]) -> None:
+        """Write what a round added, rejected and got wrong."""
+        folder = self.folder.round(done.index)
+        write_jsonl(folder / "examples.jsonl", _added_rows(done))
+        write_jsonl(folder / "rejected.jsonl", _unused_rows(done, failed=False))
+        write_jsonl(folder / "failed.jsonl", _unused_rows(done, failed=True))
+        write_jsonl(folder / "misclassified.jsonl", _misclassified_rows(done))
+        if done.rationales.by_label:
+            rationales = {
+                label: {"rationales": items, "completions": done.rationales.completions[label]}
+                for label, items in done.rationales.by_label.items()
+            }
+            write_json(folder / "rationales.json", rationales)
+        self.write_metrics(done.index, metrics)
+
+    def write_metrics(self, index: int, metrics: Mapping[str, Any]) -> None:
+        """Write a round's numbers."""
+        write_json(self.folder.round(index) / "metrics.json", metrics)
+
+    def write_result(self, dataset: Dataset, model: FreshStudent) -> None:
+        """Write the data set and the student of the kept round."""
+        dataset.to_jsonl(self.folder.dataset)
+        model.student.save(self.folder.model)
+
+    def close(self) -> None:
+        """Let others write into the folder."""
+        self._lock.close()
+
+
+def round_numbers(done: Round) -> dict[str, Any]:
+    """Return the numbers of a round that need no test data."""
+    return {
+        "round": done.index,
+        "added": len(done.added),
+        "train_size": len(done.train),
+        "misclassified": len(done.misclassified),
+        "duplicates": len(done.train) - len(done.train.without_duplicates()),
+        "labels": dict(sorted(done.train.label_counts().items())),
+        "added_labels": dict(sorted(done.added.label_counts().items())),
+        "rejected": count_by_reason(done.unused, failed=False),
+        "failed": count_by_reason(done.unused, failed=True),
+    }
+
+
+def dump_yaml(value: Any) -> str:
+    """Return a value as YAML."""
+    stream = StringIO()
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    yaml.allow_unicode = True
+    yaml.width = 100
+    yaml.dump(value, stream)
+    return stream.getvalue()
+
+
+def _acquire(path: Path) -> sqlite3.Connection:
+    """Lock the folder by an open SQLite transaction: it ends with the process, however it ends."""
+    connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("BEGIN EXCLUSIVE")
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise RunFolderError(
+            f"{path.parent}: another process is writing into this run folder",
+            hint="wait for it, stop it, or give another --out",
+        ) from error
+    return connection
+
+
+def _flatten(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping) and value:
+        for key, inner in value.items():
+            yield from _flatten(inner, f"{path}.{key}" if path else str(key))
+    else:
+        yield path, value
+
+
+def _added_rows(done: Round) -> Iterator[dict[str, Any]]:
+    for row in done.added:
+        verbatim = done.completions.get(row.id)
+        extra = {} if verbatim is None else {"completion": verbatim}
+        yield {"id": row.id, **row.to_dict(), **extra}
+
+
+def _unused_rows(done: Round, *, failed: bool) -> Iterator[dict[str, Any]]:
+    for item in done.unused:
+        if item.is_failed == failed:
+            yield {
+                "reason": item.rejected.reason,
+                "label": item.label,
+                "completion": item.rejected.completion,
+                "provenance": item.provenance.to_dict(),
+            }
+
+
+def _misclassified_rows(done: Round) -> Iterator[dict[str, Any]]:
+    for row, predicted in zip(done.misclassified, done.predicted, strict=True):
+        gold = {key: value for key, value in row.to_dict().items() if key != "provenance"}
+        yield {"id": row.id, **gold, "predicted": predicted}

@@ -1,0 +1,313 @@
+"""One run, from a configuration to a finished folder.
+
+The runner alone holds the test split. It gives a method everything but that, keeps each round's
+model, and scores all of them on test when the method has ended and the kept round is chosen.
+"""
+
+import platform
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from stepsynth._util.files import write_json
+from stepsynth._util.hashing import digest
+from stepsynth.errors import ConfigError, LimitReachedError, StepsynthError
+from stepsynth.experiment.config import Config
+from stepsynth.experiment.data import read_file
+from stepsynth.experiment.observer import Observer
+from stepsynth.experiment.rundir import OpenRun, RunFolder, round_numbers
+from stepsynth.experiment.split import Gold, split_gold
+from stepsynth.llm import LLM, Usage, backends
+from stepsynth.llm.backends.scripted import Rule, Scripted
+from stepsynth.llm.store import Store
+from stepsynth.methods import Round, Setup
+from stepsynth.metrics.scoring import Predictions, fit_offsets, tuned_accuracy
+from stepsynth.records import Dataset
+from stepsynth.students import StudentFactory
+
+# For methods that ask no LLM: it matches no prompt, so that one that asks all the same fails.
+_NO_LLM = Scripted(rules=(Rule(pattern=r"(?!)", answers=("",)),))
+VERSIONED = ("stepsynth", "numpy", "scikit-learn", "pydantic", "aiohttp")
+
+
+@dataclass(frozen=True)
+class GoldData:
+    """Labelled rows before they are split."""
+
+    gold: Dataset
+    select: Dataset | None = None
+    test: Dataset | None = None
+
+
+def read_gold(config: Config) -> GoldData:
+    """Read the files of a configuration's `data` section."""
+    data = config.data
+    if data is None:
+        raise ConfigError("there is no `data` section", hint="data: {gold: gold.jsonl}")
+
+    def read(path: str | None) -> Dataset | None:
+        return read_file(path, config.task, data.columns) if path else None
+
+    gold = read(data.gold)
+    assert gold is not None
+    return GoldData(gold, read(data.select), read(data.test))
+
+
+def split(config: Config, data: GoldData, observer: Observer) -> Gold:
+    """Split the rows as the configuration says."""
+    return split_gold(
+        data.gold,
+        select=data.select,
+        test=data.test,
+        sizes=config.data.split if config.data else None,
+        paper_splits=config.data.paper_splits if config.data else False,
+        label_names=config.task.label_names,
+        random_seed=config.random_seed,
+        warn=observer.warn,
+    )
+
+
+@dataclass
+class Runner:
+    """Runs a configuration.
+
+    Args:
+        config: What to run.
+        data: Labelled rows; read from the configuration's files if they are not given.
+        out: The run folder; default `runs/<task>-<method>-<random_seed>`.
+        observer: Is told of progress.
+    """
+
+    config: Config
+    data: GoldData | None = None
+    out: Path | None = None
+    observer: Observer = field(default_factory=Observer)
+
+    def __post_init__(self) -> None:
+        c = self.config
+        self.out = self.out or Path("runs") / f"{c.name}-{c.method.name}-{c.random_seed}"
+        self.rounds: list[Round] = []
+        self.numbers: list[dict[str, Any]] = []
+        self.warnings: list[str] = []
+        self.kept: int | None = None
+        self._llm: LLM | None = None
+        self._open: OpenRun | None = None
+        self._started = time.monotonic()
+
+    @property
+    def folder(self) -> RunFolder:
+        """The run folder."""
+        assert self.out is not None
+        return RunFolder(self.out)
+
+    def run(self) -> dict[str, Any]:
+        """Run to the end and return the summary, as `run --json` prints it.
+
+        Raises:
+            StepsynthError: See `stepsynth.errors`; what was paid for is in the store.
+        """
+        gold = split(self.config, self.data or read_gold(self.config), self._watch())
+        identity = self._identity(gold)
+        self._open = OpenRun(self.folder.path, identity, self.config)
+        began = datetime.now(UTC)
+        try:
+            self._open.event("start", version=_version("stepsynth"))
+            for message in self.warnings:
+                self._open.event("warning", message=message)
+            self._llm = self._open_llm(digest(identity))
+            self._synthesize(gold)
+            self.kept = self.config.method.choose_round(self.rounds)
+            self._score_test(gold)
+            kept = self.rounds[self.kept]
+            self._open.write_result(kept.train, kept.model)
+            summary = self.summary()
+            self._open.event("end", test=summary["test"], llm=summary["llm"])
+            write_json(self.folder.manifest, self._manifest(identity, summary, began))
+            return summary
+        except BaseException as error:
+            self._open.event("stop", reason=type(error).__name__, message=str(error))
+            raise
+        finally:
+            if self._llm is not None:
+                self._llm.close()
+            self._open.close()
+
+    def summary(self, *, stopped: str | None = None) -> dict[str, Any]:
+        """Return the summary of what is done so far.
+
+        Args:
+            stopped: Why the run ended early, if it did.
+        """
+        usage = self._llm.usage.to_dict() if self._llm else Usage(usd=None).to_dict()
+        rejected: Counter[str] = Counter()
+        for numbers in self.numbers:
+            rejected.update(numbers["rejected"])
+        # Rounds in progress are not in `rounds`; their rejects are counted when they are done.
+        llm = {
+            **{key: usage[key] for key in ("requests", "from_store", "failed")},
+            "rejected": dict(sorted(rejected.items())),
+            **{key: usage[key] for key in ("prompt_tokens", "completion_tokens", "usd")},
+            **{key: usage[key] for key in ("retries", "failures")},
+        }
+        result: dict[str, Any] = {
+            "run": str(self.folder.path),
+            "task": self.config.name,
+            "method": self.config.method.name,
+            "student": self.config.student.name,
+            "random_seed": self.config.random_seed,
+            "rounds": [_round_summary(numbers) for numbers in self.numbers],
+            "kept_round": self.kept,
+            "test": None,
+            "llm": llm,
+            "warnings": list(self.warnings),
+            "seconds": round(time.monotonic() - self._started, 2),
+        }
+        if self.kept is not None and "test" in self.numbers[self.kept]:
+            result["test"] = _scores(self.numbers[self.kept]["test"], with_n=True)
+        return result if stopped is None else {**result, "stopped": stopped}
+
+    def _synthesize(self, gold: Gold) -> None:
+        assert self._open is not None
+        assert self._llm is not None
+        config = self.config
+        setup = Setup(
+            task=config.task,
+            llm=self._llm,
+            student=StudentFactory(
+                config.student, config.task.label_names, config.random_seed, self.folder.fitted
+            ),
+            mine=gold.mine,
+            select=gold.select,
+            random_seed=config.random_seed,
+            warn=self._warn,
+        )
+        for done in config.method.synthesize(setup):
+            numbers = round_numbers(done)
+            numbers["select"] = self._score(gold.select, done.model.predict(gold.select))
+            self._open.write_round(done, numbers)
+            self._open.event("round", **_round_summary(numbers))
+            self.rounds.append(done)
+            self.numbers.append(numbers)
+            self.observer.round_done(numbers)
+
+    def _score_test(self, gold: Gold) -> None:
+        """Score every round's model on test; the threshold is set on select."""
+        assert self._open is not None
+        for done, numbers in zip(self.rounds, self.numbers, strict=True):
+            offsets = fit_offsets(gold.select.labels, done.model.predict(gold.select))
+            predictions = done.model.predict(gold.test)
+            numbers["test"] = self._score(gold.test, predictions)
+            numbers["test"]["tuned_accuracy"] = tuned_accuracy(
+                gold.test.labels, predictions, offsets
+            )
+            self._open.write_metrics(done.index, numbers)
+            predicted = {"gold": gold.test.labels, "predicted": predictions.labels}
+            write_json(self.folder.round(done.index) / "test_predictions.json", predicted)
+
+    def _score(self, rows: Dataset, predictions: Predictions) -> dict[str, Any]:
+        return self.config.task.score(rows, predictions)
+
+    def _open_llm(self, run: str) -> LLM:
+        settings = self.config.llm or _NO_LLM
+        store = None
+        if settings.stores_completions and settings is not _NO_LLM:
+            store = Store(Path(settings.store) if settings.store else self.folder.store)
+        llm = LLM(
+            backends().get(settings.backend)(settings, self.config.random_seed),
+            random_seed=self.config.random_seed,
+            store=store,
+            run=run,
+            limits=self.config.limits,
+        )
+        llm.on_progress = self.observer.progress
+        return llm
+
+    def _watch(self) -> Observer:
+        watched = Observer()
+        watched.warn = self._warn  # type: ignore[method-assign]
+        return watched
+
+    def _warn(self, message: str) -> None:
+        self.warnings.append(message)
+        if self._open is not None:
+            self._open.event("warning", message=message)
+        self.observer.warn(message)
+
+    def _identity(self, gold: Gold) -> dict[str, Any]:
+        resolved = self.config.to_dict()
+        return {
+            "task": resolved["task"],
+            "data": {
+                "mine": gold.mine.digest(),
+                "select": gold.select.digest(),
+                "test": gold.test.digest(),
+            },
+            "llm": self.config.llm.identity() if self.config.llm else None,
+            "student": resolved["student"],
+            "method": resolved["method"],
+            "random_seed": self.config.random_seed,
+        }
+
+    def _manifest(
+        self, identity: Mapping[str, Any], summary: Mapping[str, Any], began: datetime
+    ) -> dict[str, Any]:
+        return {
+            "summary": summary,
+            "data": identity["data"],
+            "rows": {r.index: r.train.digest() for r in self.rounds},
+            "prompts": {n: digest(s) for n, s in self.config.task.template_sources().items()},
+            "versions": {name: _version(name) for name in VERSIONED}
+            | {"python": platform.python_version()},
+            "commit": _commit(),
+            "platform": platform.platform(),
+            "began": began.isoformat(timespec="seconds"),
+            "ended": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+
+
+def stop_reason(error: BaseException) -> str:
+    """Return the word for why a run ended early, as the summary says it."""
+    if isinstance(error, LimitReachedError):
+        return error.message.split(" ", 1)[0]
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    return error.message if isinstance(error, StepsynthError) else type(error).__name__
+
+
+def _round_summary(numbers: Mapping[str, Any]) -> dict[str, Any]:
+    summary = {key: numbers[key] for key in ("round", "added", "train_size", "misclassified")}
+    for part in ("select", "test"):
+        if part in numbers:
+            summary[part] = _scores(numbers[part])
+    return summary
+
+
+def _scores(scores: Mapping[str, Any], *, with_n: bool = False) -> dict[str, Any]:
+    keys = ("accuracy", "macro_f1", "auc", "tuned_accuracy", *(("n",) if with_n else ()))
+    return {key: scores[key] for key in keys if key in scores}
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    """Return the commit of a source checkout that this package runs from, if it does."""
+    root = Path(sys.modules["stepsynth"].__path__[0]).parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        command = ["git", "-C", str(root), "rev-parse", "HEAD"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

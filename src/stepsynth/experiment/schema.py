@@ -1,0 +1,72 @@
+"""The JSON Schema of a task file, with what is registered: a new file adds itself."""
+
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from stepsynth.experiment.config import TaskFile, recipe_names
+from stepsynth.llm import backends
+from stepsynth.methods import methods
+from stepsynth.students import students
+from stepsynth.tasks import task_kinds
+
+_REF = "#/$defs/{model}"
+
+
+def task_file_schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of a task file."""
+    kinds = {name: task_kinds().get(name) for name in task_kinds().names()}
+    llms = {name: backends().get(name).settings_class for name in backends().names()}
+    trained = {name: students().get(name) for name in students().names()}
+    used = {name: methods().get(name) for name in methods().names()}
+    models: list[type[BaseModel]] = [
+        TaskFile,
+        *kinds.values(),
+        *llms.values(),
+        *trained.values(),
+        *used.values(),
+    ]
+    refs, definitions = models_json_schema(
+        [(model, "validation") for model in models], ref_template=_REF
+    )
+    schema = definitions["$defs"].pop(TaskFile.__name__)
+    properties = schema["properties"]
+    properties["task"] = {
+        "anyOf": [
+            *_choices(kinds, refs, "kind", is_required=False),
+            {
+                "type": "object",
+                "properties": {"recipe": {"enum": recipe_names()}},
+                "required": ["recipe"],
+            },
+        ]
+    }
+    properties["llm"] = {"anyOf": _choices(llms, refs, "backend")}
+    properties["student"] = {"anyOf": [{"enum": list(trained)}, *_choices(trained, refs, "name")]}
+    properties["method"] = {"anyOf": [{"enum": list(used)}, *_choices(used, refs, "name")]}
+    for model in models[1:]:
+        # `name` and `kind` select the class and are not among its fields.
+        definitions["$defs"][_name(refs, model)].pop("additionalProperties", None)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "$defs": definitions["$defs"],
+    }
+
+
+def _choices(
+    classes: dict[str, Any], refs: dict[Any, Any], selector: str, *, is_required: bool = True
+) -> list[dict[str, Any]]:
+    return [
+        {
+            "allOf": [{"$ref": _REF.format(model=_name(refs, model))}],
+            "properties": {selector: {"const": name}},
+            **({"required": [selector]} if is_required else {}),
+        }
+        for name, model in classes.items()
+    ]
+
+
+def _name(refs: dict[Any, Any], model: type[BaseModel]) -> str:
+    return refs[model, "validation"]["$ref"].rsplit("/", 1)[-1]

@@ -1,0 +1,177 @@
+"""Divide gold into mine, select and test: disjoint also as normalised text, stratified."""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from random import Random
+
+from stepsynth._util.rng import make_rng
+from stepsynth._util.text import normalise
+from stepsynth.errors import DataError
+from stepsynth.experiment.config import Split
+from stepsynth.records import Dataset, Example
+
+Size = int | float | None
+Warn = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Gold:
+    """The three splits. Only the runner holds this object; a method gets `mine` and `select`.
+
+    Attributes:
+        mine: Rows that errors are mined from.
+        select: Rows that choose between rounds.
+        test: Rows that are scored once, at the end.
+        dropped: Why rows of gold were left out -> how many.
+    """
+
+    mine: Dataset
+    select: Dataset
+    test: Dataset
+    dropped: Mapping[str, int]
+
+
+def split_gold(
+    gold: Dataset,
+    *,
+    select: Dataset | None = None,
+    test: Dataset | None = None,
+    sizes: Split | None = None,
+    paper_splits: bool = False,
+    label_names: tuple[str, ...],
+    random_seed: int,
+    warn: Warn,
+) -> Gold:
+    """Divide gold.
+
+    Args:
+        gold: All labelled rows that may be used.
+        select: Rows to select on, where they are given apart.
+        test: Test rows, where they are given apart; rows of gold and select that equal one of
+            them as normalised text are dropped.
+        sizes: Rows (whole numbers) or shares of gold (decimals). Without it: a third to select
+            on and the rest to mine; a quarter each to select and test where no test is given.
+        paper_splits: Select on the mined rows, as the paper does.
+        label_names: Every label must be in `mine` and be tested.
+        random_seed: Decides the split.
+        warn: Called with a sentence for every kind of row that was dropped.
+
+    Raises:
+        DataError: There are too few rows, or a label is missing from a split.
+    """
+    dropped: dict[str, int] = {}
+    sizes = sizes or Split()
+    rows = _drop(gold, (), "a duplicate of another gold row", dropped)
+    if test is not None:
+        rows = _drop(rows, test, "the same text as a test row", dropped)
+        if select is not None:
+            select = _drop(select, test, "in select, the same text as a test row", dropped)
+    if select is not None:
+        rows = _drop(rows, select, "the same text as a row of select", dropped)
+    for reason, count in dropped.items():
+        warn(f"{count} gold rows were dropped: {reason}")
+    if sizes.test is not None and test is not None:
+        raise DataError("data.split.test is set, but a test file is given too", hint="drop one")
+    if sizes.select is not None and (select is not None or paper_splits):
+        raise DataError("data.split.select is set, but rows to select on are given too")
+    parts = _take(
+        rows,
+        {
+            "test": 0 if test is not None else _or(sizes.test, 0.25),
+            "select": 0
+            if select is not None or paper_splits
+            else _or(sizes.select, 1 / 3 if test is not None else 0.25),
+            "mine": sizes.mine,
+        },
+        make_rng(random_seed, "split"),
+    )
+    mine = parts["mine"]
+    gold_splits = Gold(
+        mine=mine,
+        select=mine if paper_splits else select if select is not None else parts["select"],
+        test=test if test is not None else parts["test"],
+        dropped=dropped,
+    )
+    _check_labels(gold_splits, label_names, warn)
+    return gold_splits
+
+
+def _or(size: Size, default: float) -> float:
+    return default if size is None else size
+
+
+def _drop(
+    rows: Dataset, others: Dataset | tuple[()], reason: str, dropped: dict[str, int]
+) -> Dataset:
+    """Return the rows whose normalised text is neither among others nor in an earlier row."""
+    seen = {_key(row) for row in others}
+    is_self = not seen
+    kept: list[Example] = []
+    for row in rows:
+        if _key(row) not in seen:
+            kept.append(row)
+            if is_self:
+                seen.add(_key(row))
+    if len(kept) < len(rows):
+        dropped[reason] = len(rows) - len(kept)
+    return Dataset(kept)
+
+
+def _key(row: Example) -> tuple[str, str]:
+    return normalise(row.text), normalise(row.context or "")
+
+
+def _take(rows: Dataset, sizes: Mapping[str, Size], rng: Random) -> dict[str, Dataset]:
+    """Take splits of the given sizes, each with the label mix of all rows; None takes the rest."""
+    wanted = {
+        name: round(size * len(rows)) if isinstance(size, float) else size
+        for name, size in sizes.items()
+    }
+    asked = sum(size or 0 for size in wanted.values())
+    if asked > len(rows) or (asked == len(rows) and None in wanted.values()):
+        listed = ", ".join(f"{n}: {s}" for n, s in wanted.items() if s)
+        raise DataError(
+            f"data.split asks for {listed}, but gold has {len(rows)} usable rows",
+            hint="ask for fewer rows, or for shares such as 0.25",
+        )
+    by_label: dict[str, list[int]] = defaultdict(list)
+    for i, row in enumerate(rows):
+        by_label[row.label].append(i)
+    for indexes in by_label.values():
+        rng.shuffle(indexes)
+    taken: dict[str, Dataset] = {}
+    for name, size in wanted.items():
+        left = sum(map(len, by_label.values()))
+        shares = _shares({k: len(v) for k, v in by_label.items()}, left if size is None else size)
+        chosen: list[int] = []
+        for label, share in shares.items():
+            chosen += by_label[label][:share]
+            del by_label[label][:share]
+        taken[name] = Dataset(rows[i] for i in sorted(chosen))
+    return taken
+
+
+def _shares(available: Mapping[str, int], size: int) -> dict[str, int]:
+    """Divide `size` over labels in proportion to what is available, by largest remainder."""
+    total = sum(available.values()) or 1
+    exact = {label: size * count / total for label, count in available.items()}
+    shares = {label: int(value) for label, value in exact.items()}
+    by_remainder = sorted(exact, key=lambda label: shares[label] - exact[label])
+    for label in by_remainder[: size - sum(shares.values())]:
+        shares[label] += 1
+    return shares
+
+
+def _check_labels(gold: Gold, label_names: tuple[str, ...], warn: Warn) -> None:
+    for name, rows in (("mine", gold.mine), ("select", gold.select), ("test", gold.test)):
+        present = [label for label in label_names if rows.label_counts()[label]]
+        if len(present) < 2:
+            what = f"only the label {present[0]!r}" if present else "no row"
+            raise DataError(
+                f"the {name} split has {what}; at least two labels are needed",
+                hint="give more labelled rows, or another data.split",
+            )
+        missing = [label for label in label_names if label not in present]
+        if missing:
+            warn(f"the {name} split has no row with the label {', '.join(map(repr, missing))}")

@@ -1,0 +1,144 @@
+"""The task file that `stepsynth init` writes: small, commented, ready to check and run."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from stepsynth._util.files import write_text
+from stepsynth.errors import ConfigError, DataError
+from stepsynth.experiment.config import load_config
+from stepsynth.experiment.data import read_file
+from stepsynth.records import Example
+from stepsynth.tasks.classification import Classification, label_text
+
+_MOST_LABELS = 200
+
+_TEXT = """\
+# A stepsynth task: `stepsynth check {name}`, then `stepsynth run {name}`.
+# Paths are relative to this file. `stepsynth schema` lists every key.
+task:
+  kind: classification
+  # What is to be decided, in one sentence: it opens every prompt.
+  instruction: {instruction}
+  # What the LLM is asked to write.
+  text_name: {text_name}
+  # Label as in your file: the word for it in prompts. A word that says what is meant helps most.
+  labels:
+{labels}
+  # language: French        # where the texts are in another language than the prompts
+  # prompts: {{seed: seed.j2}}  # your own templates for rationale, seed, extrapolate
+
+data:
+  gold: {gold}{test}
+  columns: {{text: {text_column}, label: {label_column}}}
+  # Gold is split: errors are mined in `mine`, rounds are compared on `select`, and `test` is scored
+  # once, at the end. Decimals are shares of gold, whole numbers are rows.
+  split: {split}
+
+llm:
+  backend: openai_compatible
+  base_url: http://127.0.0.1:8000/v1   # any chat-completions endpoint, hosted or local
+  model: YOUR_MODEL
+  api_key_env: OPENAI_API_KEY           # the NAME of the variable that holds the key
+  temperature: 0.9
+  # price: {{prompt: 0.15, completion: 0.60}}   # USD for a million tokens, for limits.usd
+
+student: {{name: linear}}
+
+method:
+  name: s3
+  seed_size: {seed_size}   # rows to write before the first training
+  rounds: 2         # rounds of error extrapolation after it
+  num_rationales: 20
+
+limits: {{requests: 20000}}   # also: usd (needs llm.price), minutes
+
+random_seed: 0
+"""
+
+
+def write_task_file(
+    path: Path,
+    *,
+    gold: Path,
+    test: Path | None,
+    labels: Sequence[str],
+    columns: Mapping[str, str],
+    text_name: str,
+    instruction: str,
+    force: bool,
+) -> None:
+    """Write a task file for a file of labelled rows, and make sure that it loads.
+
+    Args:
+        path: The task file.
+        gold: Labelled rows.
+        test: Test rows, if they are apart.
+        labels: The labels; empty: those in `gold`.
+        columns: Field -> column.
+        text_name: What a text is.
+        instruction: What is to be decided; empty: a sentence made of the rest.
+        force: Write over a file that is there.
+
+    Raises:
+        ConfigError: The file is there already.
+        DataError: The rows cannot be read, or have another label than those given.
+    """
+    if path.exists() and not force:
+        raise ConfigError(f"{path}: there is such a file already", hint="--force writes over it")
+    found = _labels_of(gold, columns)
+    names = list(labels) or sorted(found)
+    if len(names) > _MOST_LABELS:
+        raise DataError(
+            f"{gold}: the column {columns['label']!r} has {len(names)} different values",
+            hint="is it the label? name another one with --label",
+        )
+    task = Classification.model_validate({"labels": names or list(found)})
+    for rows in filter(None, (gold, test)):
+        read_file(rows, task, columns)
+    sentence = instruction or f"Decide which label a {text_name} has: {', '.join(names)}."
+    text = _TEXT.format(
+        name=path.name,
+        instruction=_quote(sentence),
+        text_name=_quote(text_name),
+        labels="\n".join(f"    {_quote(name)}: {_quote(name)}" for name in task.label_names),
+        gold=_quote(_relative(gold, path)),
+        test=f"\n  test: {_quote(_relative(test, path))}" if test else "",
+        text_column=_quote(columns["text"]),
+        label_column=_quote(columns["label"]),
+        split="{mine: 0.6, select: 0.4}" if test else "{mine: 0.5, select: 0.2, test: 0.3}",
+        seed_size=max(200, 100 * len(names)),
+    )
+    write_text(path, text)
+    load_config(path)
+
+
+def _labels_of(gold: Path, columns: Mapping[str, str]) -> Counter[str]:
+    class AnyLabel(Classification):
+        """Takes every label, to find out which there are."""
+
+        def read_example(self, row: Mapping[str, Any]) -> Example:
+            return Example(text=str(row["text"]), label=label_text(row["label"]))
+
+    found = read_file(gold, AnyLabel(labels={"a": "a", "b": "b"}), columns).label_counts()
+    if "" in found:
+        raise DataError(f"{gold}: {found['']} rows have an empty {columns['label']!r}")
+    return found
+
+
+def _relative(target: Path, task_file: Path) -> str:
+    return Path(os.path.relpath(target.absolute(), task_file.absolute().parent)).as_posix()
+
+
+def _quote(value: str) -> str:
+    """Return a YAML scalar: plain where that is safe, else a JSON string, which YAML can read."""
+    plain = (
+        value.replace(" ", "").replace("_", "").replace("-", "").replace("/", "").replace(".", "")
+    )
+    words = {"null", "true", "false", "yes", "no", "on", "off"}
+    if plain.isalpha() and plain.isascii() and value.casefold() not in words and value[0].isalpha():
+        return value
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,35 @@
+"""How a backend tells the engine what went wrong: try again, give this one up, or stop."""
+
+from stepsynth.errors import StepsynthError
+
+
+class RetryLaterError(StepsynthError):
+    """The same request may succeed later.
+
+    Args:
+        reason: A short name for counting ("rate_limit", "timeout", ...).
+        message: What the provider said.
+        retry_after_s: Seconds that the provider asked us to wait, if it did.
+        is_unreachable: No connection was made at all.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        message: str,
+        *,
+        retry_after_s: float | None = None,
+        is_unreachable: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.retry_after_s = retry_after_s
+        self.is_unreachable = is_unreachable
+
+
+class GiveUpError(StepsynthError):
+    """This request will never succeed; others may."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason

@@ -1,0 +1,55 @@
+"""What goes to an LLM and what comes back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+NO_TAGS: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One prompt, to be answered once.
+
+    Attributes:
+        prompt: The text of the user's message.
+        stream: A named sequence of draws. The engine numbers the requests of a stream, and the
+            number is part of what identifies a completion: the same prompt asked again is a new
+            draw, the same run repeated is not.
+        tags: Opaque to the engine; `replay` looks recordings up by them (kind, label, context,
+            source).
+        draw: Position in the stream; set by the engine.
+    """
+
+    prompt: str
+    stream: str
+    tags: Mapping[str, str] = field(default_factory=lambda: NO_TAGS, compare=False)
+    draw: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What an LLM answered.
+
+    Attributes:
+        text: The text, verbatim.
+        request_id: Digest of the request as sent and its draw: the key in the store.
+        truncated: The LLM stopped because it reached its length limit.
+        prompt_tokens: As the provider counted them, or None.
+        completion_tokens: As the provider counted them, or None.
+    """
+
+    text: str
+    request_id: str = ""
+    truncated: bool = False
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A request that was given up, and why ("exhausted", "timeout", "server_error", ...)."""
+
+    reason: str
+    message: str
+    request_id: str = ""

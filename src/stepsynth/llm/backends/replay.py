@@ -1,0 +1,180 @@
+"""An LLM that was recorded: answers come from files and no network is used.
+
+A recording is JSON lines, one completion a line: `kind` and `completion`, and `label`, `context`,
+`source` where they are known. A line answers a request when they agree on every one of these keys
+that the line carries. A recording is handed out once in a run, unless `reuse` is set.
+"""
+
+import gzip
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from stepsynth._util.rng import make_rng
+from stepsynth.errors import ConfigError, DataError
+from stepsynth.llm._backend import Backend, Fallback, LLMSettings
+from stepsynth.llm._errors import GiveUpError
+from stepsynth.llm._types import Completion, Request
+
+_OPTIONAL = ("label", "context", "source")
+
+
+class Replay(LLMSettings):
+    """Settings of a recording."""
+
+    backend: str = "replay"
+    recordings: tuple[str, ...] = Field(min_length=1, description="JSON lines, gzipped or not.")
+    fallback: Fallback = Field(
+        default="none",
+        description="Where no line has the `source` asked for: `nearest` takes the most similar "
+        "unused text of the same kind and label.",
+    )
+    reuse: bool = Field(default=False, description="Hand a recording out more than once.")
+
+    identity_keys: ClassVar[tuple[str, ...]] = ("backend", "model", "fallback", "reuse")
+    stores_completions: ClassVar[bool] = False
+
+    def identity(self) -> dict[str, Any]:
+        """Return the settings that decide the answers, the recordings by their content."""
+        return super().identity() | {"recordings": [_file_digest(p) for p in self.recordings]}
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """One recorded completion, and what it answers to; None where the line does not say."""
+
+    kind: str
+    label: str | None
+    context: str | None
+    source: str | None
+    completion: str
+
+
+class ReplayBackend(Backend[Replay]):
+    """Hands out recordings. It never awaits, so requests are answered in their order."""
+
+    name = "replay"
+    settings_class = Replay
+
+    def __init__(self, settings: Replay, random_seed: int) -> None:
+        super().__init__(settings, random_seed)
+        self._rng = make_rng(random_seed, "replay")
+        self._recordings = list(_read_all(settings.recordings))
+        self._is_used = np.zeros(len(self._recordings), dtype=bool)
+        self._groups: dict[tuple[str | None, ...], list[int]] = defaultdict(list)
+        for i, r in enumerate(self._recordings):
+            self._groups[r.kind, r.label, r.context, r.source].append(i)
+
+    async def complete(self, request: Request) -> Completion:
+        """Return a recorded completion, or give the request up as exhausted."""
+        chosen = self._draw(request.tags)
+        if chosen is None and "source" in request.tags and self.settings.fallback == "nearest":
+            chosen = self._nearest(request.tags)
+        if chosen is None:
+            kind, label = request.tags.get("kind", ""), request.tags.get("label", "")
+            raise GiveUpError(
+                "exhausted", f"no unused recording of kind {kind!r} is left for label {label!r}"
+            )
+        self._is_used[chosen] = not self.settings.reuse
+        return Completion(self._recordings[chosen].completion)
+
+    def _draw(self, tags: Mapping[str, str]) -> int | None:
+        """Draw uniformly among the unused recordings that match, the source included."""
+        groups = [
+            self._groups[key]
+            for label in _or_none(tags.get("label"))
+            for context in _or_none(tags.get("context"))
+            if (key := (tags.get("kind"), label, context, tags.get("source"))) in self._groups
+        ]
+        for group in groups:
+            group[:] = [i for i in group if not self._is_used[i]]
+        matching = [i for group in groups for i in group]
+        return self._rng.choice(matching) if matching else None
+
+    def _nearest(self, tags: Mapping[str, str]) -> int | None:
+        """Return the unused recording most like the source; of two alike, the earlier line."""
+        index, vectorizer, matrix = self._texts_of(tags.get("kind", ""), tags.get("label", ""))
+        fits = [
+            not self._is_used[i] and self._recordings[i].context in _or_none(tags.get("context"))
+            for i in index
+        ]
+        if not any(fits):
+            return None
+        cosines = (matrix @ vectorizer.transform([tags["source"]]).T).toarray().ravel()
+        return index[int(np.where(fits, cosines, -1.0).argmax())]
+
+    @cached_property
+    def _indexes(self) -> dict[tuple[str, str], tuple[list[int], Any, Any]]:
+        return {}
+
+    def _texts_of(self, kind: str, label: str) -> tuple[list[int], Any, Any]:
+        """Return the recordings of a kind and label with their TF-IDF vectors."""
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        if (kind, label) not in self._indexes:
+            index = [
+                i
+                for i, r in enumerate(self._recordings)
+                if r.kind == kind and r.label in (label, None)
+            ]
+            vectorizer = TfidfVectorizer(sublinear_tf=True)
+            texts = [self._recordings[i].completion for i in index]
+            # A recording without a single word has no vocabulary; one word keeps it defined.
+            vectorizer.fit([*texts, "text"])
+            self._indexes[kind, label] = (
+                index,
+                vectorizer,
+                vectorizer.transform(texts or ["text"]),
+            )
+        return self._indexes[kind, label]
+
+
+def _or_none(value: str | None) -> tuple[str | None, ...]:
+    return (None,) if value is None else (value, None)
+
+
+def _file_digest(path: str) -> str:
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:32]
+    except OSError as error:
+        raise ConfigError(
+            f"llm.recordings: {path} cannot be read: {error.strerror}",
+            hint="paths are relative to the task file",
+        ) from error
+
+
+def _read_all(paths: Iterable[str]) -> Iterator[Recording]:
+    for path in paths:
+        _file_digest(path)
+        opener = gzip.open if path.endswith(".gz") else open
+        with opener(path, "rt", encoding="utf-8") as file:
+            number = 0
+            try:
+                for line in file:
+                    number += 1
+                    if line.strip():
+                        yield _read_line(line)
+            except (ValueError, OSError, EOFError) as error:
+                raise DataError(
+                    f"{path}, line {max(number, 1)}: this is no recording: {error}",
+                    hint='a line is {"kind": "seed", "label": "...", "completion": "..."}',
+                ) from error
+
+
+def _read_line(line: str) -> Recording:
+    row = json.loads(line)
+    if not isinstance(row, dict):
+        raise ValueError(f"expected an object, got {type(row).__name__}")
+    for key in ("kind", "completion"):
+        if not isinstance(row.get(key), str):
+            raise ValueError(f"{key!r} must be a text, got {row.get(key)!r}")
+    label, context, source = (None if row.get(k) is None else str(row[k]) for k in _OPTIONAL)
+    return Recording(row["kind"], label, context, source, row["completion"])

@@ -1,0 +1,67 @@
+"""An LLM that follows rules: for tests, examples and trying a task file without an endpoint.
+
+It refuses a prompt that no rule matches, so a template that has drifted is seen at once.
+"""
+
+import re
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from stepsynth._util.hashing import derive_seed
+from stepsynth._util.text import shorten
+from stepsynth.errors import ProviderError
+from stepsynth.llm._backend import Backend, LLMSettings
+from stepsynth.llm._types import Completion, Request
+
+
+class Rule(BaseModel):
+    """Prompts that match a pattern get one of the answers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    pattern: str = Field(description="Regular expression, searched in the prompt.")
+    answers: tuple[str, ...] = Field(
+        min_length=1, description="One is taken by draw; \\1 or \\g<name> stand for groups."
+    )
+
+    @field_validator("pattern")
+    @classmethod
+    def _compile(cls, pattern: str) -> str:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"this is no regular expression: {error}") from error
+        return pattern
+
+
+class Scripted(LLMSettings):
+    """Settings of the rules; the first that matches answers."""
+
+    backend: str = "scripted"
+    model: str = "scripted"
+    rules: tuple[Rule, ...] = Field(min_length=1)
+
+    def identity(self) -> dict[str, Any]:
+        """Return the settings that decide the answers."""
+        return super().identity() | {"rules": [rule.model_dump() for rule in self.rules]}
+
+
+class ScriptedBackend(Backend[Scripted]):
+    """Answers by the first rule that matches."""
+
+    name = "scripted"
+    settings_class = Scripted
+
+    async def complete(self, request: Request) -> Completion:
+        """Return the answer of the first rule that matches the prompt."""
+        for rule in self.settings.rules:
+            if match := re.search(rule.pattern, request.prompt):
+                drawn = derive_seed(self.random_seed, request.stream, request.draw)
+                answer = rule.answers[drawn % len(rule.answers)]
+                text = match.expand(answer)
+                return Completion(text, prompt_tokens=0, completion_tokens=0)
+        raise ProviderError(
+            f"no rule of the scripted LLM matches this prompt: {shorten(request.prompt, 200)!r}",
+            hint="add a rule to llm.rules",
+        )

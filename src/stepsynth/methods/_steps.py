@@ -1,0 +1,227 @@
+"""What several methods do: ask for rows, read the answers, train a round."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+from stepsynth._util.text import normalise
+from stepsynth.llm import Completion, Failed, Request
+from stepsynth.methods._method import Rationales, Round, Setup, Unused
+from stepsynth.records import Dataset, Example, Provenance, Rejected
+from stepsynth.students._student import FreshStudent
+
+DRAWS_PER_ROW = 1.5
+"""A rejected draw is replaced by a further one, up to so many draws for a wanted row."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A row to ask for: the prompt, the label it must have, and the row it is like, if any."""
+
+    prompt: str
+    label: str
+    provenance: Provenance
+    parent: Example | None = None
+
+    def request(self) -> Request:
+        """Return the request of this wish.
+
+        The stream of an extrapolation is its parent's: the n-th row written from one gold row is
+        one draw, whichever round or method asks for it, and never a repetition.
+        """
+        tags = {"kind": self.provenance.kind, "label": self.label}
+        if self.parent is None:
+            return Request(self.prompt, stream=self.provenance.kind, tags=tags)
+        tags["source"] = self.parent.text
+        if self.parent.context is not None:
+            tags["context"] = self.parent.context
+        return Request(self.prompt, stream=f"extrapolate/{self.parent.id}", tags=tags)
+
+
+@dataclass
+class Written:
+    """What the LLM wrote for some wishes."""
+
+    rows: list[Example] = field(default_factory=list)
+    unused: list[Unused] = field(default_factory=list)
+    completions: dict[str, str] = field(default_factory=dict)
+    rationales: Rationales = field(default_factory=Rationales)
+
+    def extend(self, other: "Written") -> None:
+        """Add what a further call brought."""
+        self.rows += other.rows
+        self.unused += other.unused
+        self.completions |= other.completions
+
+
+def write(
+    wishes: Sequence[Wish], setup: Setup, *, phase: str, seen: set[str] | None = None
+) -> Written:
+    """Ask for each wish once and read the answers: the paper's x ~ P_LLM( · | T).
+
+    Args:
+        wishes: One request each.
+        setup: Gives the LLM and the task's parser.
+        phase: For the progress display.
+        seen: Normalised texts that a row must not repeat; kept up to date. None: they may.
+    """
+    answers = setup.llm.generate([wish.request() for wish in wishes], phase=phase)
+    written = Written()
+    for wish, answer in zip(wishes, answers, strict=True):
+        row = _read(wish, answer, setup, seen)
+        if isinstance(row, Unused):
+            written.unused.append(row)
+            continue
+        written.rows.append(row)
+        if isinstance(answer, Completion) and answer.text != row.text:
+            written.completions[row.id] = answer.text
+    return written
+
+
+def write_until(
+    size: int, wishes: Iterator[Wish], setup: Setup, *, phase: str, seen: set[str] | None = None
+) -> Written:
+    """Ask for wishes in turn until `size` rows are kept, or 1.5 x `size` draws are used up."""
+    written, drawn, most = Written(), 0, int(DRAWS_PER_ROW * size)
+    while len(written.rows) < size and drawn < most:
+        batch = list(islice(wishes, min(size - len(written.rows), most - drawn)))
+        drawn += len(batch)
+        if not batch:
+            break
+        written.extend(write(batch, setup, phase=phase, seen=seen))
+    if len(written.rows) < size:
+        setup.warn(f"{phase}: {len(written.rows)} of {size} rows were kept after {drawn} draws")
+    return written
+
+
+def _read(
+    wish: Wish, answer: Completion | Failed, setup: Setup, seen: set[str] | None
+) -> Example | Unused:
+    provenance = _with_request(wish.provenance, answer.request_id)
+    if isinstance(answer, Failed):
+        return Unused(Rejected(answer.reason, ""), wish.label, provenance, is_failed=True)
+    text = setup.task.parse_example(answer.text, truncated=answer.truncated)
+    if isinstance(text, Rejected):
+        return Unused(text, wish.label, provenance)
+    if seen is not None:
+        if normalise(text) in seen:
+            return Unused(Rejected("duplicate", answer.text), wish.label, provenance)
+        seen.add(normalise(text))
+    if wish.parent is not None:
+        return wish.parent.with_text(text, provenance)
+    return Example(text=text, label=wish.label, provenance=provenance)
+
+
+def _with_request(provenance: Provenance, request_id: str) -> Provenance:
+    return Provenance(
+        method=provenance.method,
+        round=provenance.round,
+        kind=provenance.kind,
+        parents=provenance.parents,
+        request=request_id,
+        model=provenance.model,
+    )
+
+
+def extrapolation(parent: Example, setup: Setup, *, method: str, index: int) -> Wish:
+    """Return the wish for another row like this one, with its gold label: the paper's T_mis."""
+    return Wish(
+        prompt=setup.task.extrapolation_prompt(parent),
+        label=parent.label,
+        provenance=Provenance(
+            method, index, "extrapolate", (parent.id,), model=setup.llm.settings.model
+        ),
+        parent=parent,
+    )
+
+
+def misclassified(
+    model: FreshStudent, gold: Dataset, setup: Setup
+) -> tuple[Dataset, tuple[str, ...]]:
+    """Return the gold rows that a model gets wrong, in gold order, and what it says of each.
+
+    Paper:
+        S3, Algorithm 2, line 6: D_mis. The gold label is kept, the prediction never used.
+    """
+    pairs = [
+        (row, said)
+        for row, said in zip(gold, model.predict(gold).labels, strict=True)
+        if not setup.task.is_correct(row, said)
+    ]
+    return Dataset(row for row, _ in pairs), tuple(said for _, said in pairs)
+
+
+def train_round(index: int, train: Dataset, setup: Setup, *, added: Written) -> Round:
+    """Return a round whose fresh student is fitted on `train`: what one-shot methods yield."""
+    model = setup.student.new()
+    model.fit(train)
+    missed, predicted = misclassified(model, setup.mine, setup)
+    return finish_round(index, train, model, missed, predicted, setup, added=added)
+
+
+def finish_round(
+    index: int,
+    train: Dataset,
+    model: FreshStudent,
+    missed: Dataset,
+    predicted: tuple[str, ...],
+    setup: Setup,
+    *,
+    added: Written,
+) -> Round:
+    """Return the record of a round."""
+    return Round(
+        index=index,
+        added=Dataset(added.rows),
+        train=train,
+        model=model,
+        misclassified=missed,
+        predicted=predicted,
+        select_score=setup.score(model),
+        unused=tuple(added.unused),
+        rationales=added.rationales,
+        completions=added.completions,
+    )
+
+
+def ask_rationales(labels: Iterable[str], number: int, setup: Setup) -> Rationales:
+    """Return `number` different rationales for each label: the paper's topK(P_LLM(T_ration)).
+
+    A label whose answer held too few is asked again, three times at most.
+    """
+    found: dict[str, dict[str, str]] = {label: {} for label in labels}
+    verbatim: dict[str, list[str]] = {label: [] for label in found}
+    for _ in range(3):
+        short = [label for label in found if len(found[label]) < number]
+        requests = [
+            Request(
+                setup.task.rationale_prompt(label, number),
+                stream=f"rationale/{label}",
+                tags={"kind": "rationale", "label": label},
+            )
+            for label in short
+        ]
+        for label, answer in zip(
+            short, setup.llm.generate(requests, phase="rationales"), strict=True
+        ):
+            if isinstance(answer, Completion):
+                verbatim[label].append(answer.text)
+                listed = setup.task.parse_rationales(answer.text, truncated=answer.truncated)
+                for item in () if isinstance(listed, Rejected) else listed:
+                    found[label].setdefault(normalise(item), item)
+    for label, items in found.items():
+        if len(items) < number:
+            setup.warn(f"rationales: {len(items)} of {number} for the label {label!r}")
+    return Rationales(
+        {label: tuple(items.values())[:number] for label, items in found.items()},
+        {label: tuple(texts) for label, texts in verbatim.items()},
+    )
+
+
+def count_by_reason(unused: Iterable[Unused], *, failed: bool) -> Mapping[str, int]:
+    """Return how often each reason occurs, among failed requests or among rejected answers."""
+    counts: dict[str, int] = {}
+    for item in unused:
+        if item.is_failed == failed:
+            counts[item.rejected.reason] = counts.get(item.rejected.reason, 0) + 1
+    return dict(sorted(counts.items()))

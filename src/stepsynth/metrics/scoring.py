@@ -1,0 +1,137 @@
+"""Accuracy, macro-F1, AUC, confusion, and accuracy with the decision threshold set elsewhere."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a student says of n rows, in their order.
+
+    Attributes:
+        label_names: The labels, in the order of the columns of `probabilities`.
+        probabilities: (n_rows, n_labels); each row sums to 1.
+    """
+
+    label_names: tuple[str, ...]
+    probabilities: Floats
+
+    @property
+    def labels(self) -> list[str]:
+        """The most probable label of each row; the first of the task's where two are level."""
+        return [self.label_names[i] for i in self.probabilities.argmax(axis=1)]
+
+    def __len__(self) -> int:
+        return len(self.probabilities)
+
+
+def score_classification(gold: Sequence[str], predictions: Predictions) -> dict[str, Any]:
+    """Return the scores of predictions against gold labels.
+
+    Args:
+        gold: n labels.
+        predictions: n predictions, in the same order.
+
+    Returns:
+        `accuracy`, `macro_f1`, `auc` in 0-1 (`auc` is None where gold has one label only), `n`,
+        and `confusion`: gold label -> predicted label -> rows. Macro-F1 is the mean over the
+        labels that gold or the predictions have, as scikit-learn defines it.
+    """
+    from sklearn.metrics import confusion_matrix, f1_score
+
+    names = list(predictions.label_names)
+    predicted = predictions.labels
+    matrix = confusion_matrix(gold, predicted, labels=names)
+    return {
+        "accuracy": float(np.mean([g == p for g, p in zip(gold, predicted, strict=True)])),
+        "macro_f1": float(f1_score(gold, predicted, average="macro")),
+        "auc": _auc(gold, predictions),
+        "n": len(gold),
+        "confusion": {
+            g: {p: int(matrix[i, j]) for j, p in enumerate(names)} for i, g in enumerate(names)
+        },
+    }
+
+
+def _auc(gold: Sequence[str], predictions: Predictions) -> float | None:
+    """Return the area under the ROC curve; for three labels or more, the mean one-against-rest."""
+    from sklearn.metrics import roc_auc_score
+
+    gold_array = np.asarray(gold)
+    columns = list(enumerate(predictions.label_names))[
+        1 if len(predictions.label_names) == 2 else 0 :
+    ]
+    areas = [
+        roc_auc_score(gold_array == name, predictions.probabilities[:, column])
+        for column, name in columns
+        if 0 < int((gold_array == name).sum()) < len(gold)
+    ]
+    return float(np.mean(areas)) if areas else None
+
+
+def fit_offsets(gold: Sequence[str], predictions: Predictions, *, sweeps: int = 5) -> Floats:
+    """Return what to add to each label's log-probability so that accuracy on `gold` is highest.
+
+    The decision threshold, for any number of labels: with two labels it is the best single
+    threshold; with more, each label's offset is set in turn, `sweeps` times. Offset 0 wins ties.
+
+    Args:
+        gold: n labels of the rows that the threshold is set on (`select`, never test).
+        predictions: n predictions.
+        sweeps: Rounds of coordinate ascent.
+
+    Returns:
+        (n_labels,) offsets; the first is 0.
+    """
+    names = np.asarray(predictions.label_names)
+    right = np.asarray(gold)[:, None] == names[None, :]
+    scores = _log(predictions.probabilities)
+    offsets = np.zeros(len(names))
+    for _ in range(sweeps if len(names) > 2 else 1):
+        before = offsets.copy()
+        for column in range(1, len(names)):
+            offsets[column] = _best_offset(scores + offsets, right, column, offsets[column])
+        if np.array_equal(before, offsets):
+            break
+    return offsets
+
+
+def _best_offset(scores: Floats, right: npt.NDArray[np.bool_], column: int, now: float) -> float:
+    """Return the best offset of one label, the others' as they are."""
+    rest = np.delete(scores, column, axis=1)
+    rest_right = np.take_along_axis(
+        np.delete(right, column, axis=1), rest.argmax(axis=1)[:, None], axis=1
+    )[:, 0]
+    # Row i goes to this label where its offset exceeds margin i.
+    margin = rest.max(axis=1) - (scores[:, column] - now)
+    order = np.argsort(margin, kind="stable")
+    gains = np.where(right[order, column], 1, 0) - np.where(rest_right[order], 1, 0)
+    hits = rest_right.sum() + np.concatenate([[0], np.cumsum(gains)])
+    sorted_margin = margin[order]
+    edges = np.concatenate([[sorted_margin[0] - 1], sorted_margin, [sorted_margin[-1] + 1]])
+    middles = (edges[:-1] + edges[1:]) / 2
+    # A middle between equal margins would split rows that no threshold can split.
+    possible = np.concatenate([[True], np.diff(sorted_margin) > 0, [True]])
+    best = hits[possible].max()
+    candidates = middles[possible & (hits == best)]
+    inside = np.count_nonzero(sorted_margin < 0)
+    if hits[inside] == best and (inside in (0, len(order)) or possible[inside]):
+        return 0.0
+    return float(candidates[np.abs(candidates).argmin()])
+
+
+def tuned_accuracy(gold: Sequence[str], predictions: Predictions, offsets: Floats) -> float:
+    """Return the accuracy with offsets that were fitted on other rows."""
+    choice = (_log(predictions.probabilities) + offsets).argmax(axis=1)
+    names = predictions.label_names
+    return float(np.mean([names[i] == g for i, g in zip(choice, gold, strict=True)]))
+
+
+def _log(probabilities: Floats) -> Floats:
+    return np.log(np.clip(probabilities, 1e-12, None))

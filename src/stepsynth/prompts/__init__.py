@@ -1,0 +1,1 @@
+"""Prompts: templates that render them and parsers that read what comes back."""

@@ -1,0 +1,76 @@
+"""Prompt templates: sandboxed Jinja2 that refuses a field it was not given.
+
+Templates come from users and recipes, and the text put into them from data and from the LLM. So a
+template runs in Jinja's sandbox, and a value is only ever text: it is never parsed as a template.
+"""
+
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import jinja2.meta
+import jinja2.sandbox
+
+from stepsynth.errors import PromptError, suggest
+
+_ENVIRONMENT = jinja2.sandbox.ImmutableSandboxedEnvironment(
+    undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
+)
+BUILT_IN = Path(__file__).parent / "templates"
+
+
+class Template:
+    """A prompt with named fields.
+
+    Args:
+        source: The Jinja2 text.
+        fields: The fields that a caller will give; the template may use any of them.
+        where: A file or key, for messages.
+
+    Raises:
+        PromptError: The source does not parse, or uses a field that is not among `fields`.
+    """
+
+    def __init__(self, source: str, *, fields: Iterable[str], where: str) -> None:
+        self.source = source
+        self.where = where
+        known = sorted(fields)
+        try:
+            used = jinja2.meta.find_undeclared_variables(_ENVIRONMENT.parse(source))
+            self._compiled = _ENVIRONMENT.from_string(source)
+        except jinja2.TemplateSyntaxError as error:
+            raise PromptError(
+                f"{where}, line {error.lineno}: this template does not parse: {error.message}",
+                hint="a field is {{ field }}; a part is {% if rationales %} ... {% endif %}",
+            ) from error
+        for field in sorted(used - set(known)):
+            raise PromptError(
+                f"{where}: the template uses the field {field!r}, which it is not given. "
+                f"Fields here: {', '.join(known)}.",
+                hint=suggest(field, known),
+            )
+
+    def render(self, **fields: Any) -> str:
+        """Return the prompt, without white space at its ends.
+
+        Raises:
+            PromptError: The template asks for something that its fields do not have.
+        """
+        try:
+            return self._compiled.render(**fields).strip()
+        except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError) as error:
+            raise PromptError(f"{self.where}: this template cannot be rendered: {error}") from error
+
+
+@lru_cache
+def read_built_in(name: str) -> str:
+    """Return the source of a template that ships in the package."""
+    return (BUILT_IN / f"{name}.j2").read_text(encoding="utf-8")
+
+
+@lru_cache(maxsize=64)
+def compile_template(source: str, fields: tuple[str, ...], where: str) -> Template:
+    """Return a template, compiled once for all the prompts that it renders."""
+    return Template(source, fields=fields, where=where)

@@ -1,0 +1,126 @@
+"""The report's charts, drawn by altair and turned into SVG: no script, no network."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+INK = "#1f2933"
+SELECT, TEST = "#d55e00", "#0072b2"  # told apart by colour-blind readers, and by dash in print
+LABELS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0e442", "#7f7f7f"]
+
+
+def learning_curve(rounds: Sequence[Mapping[str, Any]], score: str) -> str:
+    """Return the score on select and test against the rows trained on.
+
+    Args:
+        rounds: `metrics.json` of each round.
+        score: The key of the score ("accuracy").
+    """
+    import altair as alt
+
+    rows = [
+        {"rows": r["train_size"], "round": f"round {r['round']}", "score": r[s][score], "split": s}
+        for r in rounds
+        for s in ("select", "test")
+        if s in r
+    ]
+    x = alt.X("rows:Q", title="training rows", scale=alt.Scale(zero=False, padding=24))
+    y = alt.Y("score:Q", title=score.replace("_", "-"), scale=alt.Scale(zero=False, padding=12))
+    splits = alt.Scale(domain=["select", "test"], range=[SELECT, TEST])
+    base = alt.Chart(alt.Data(values=rows)).encode(x=x, y=y)
+    line = base.mark_line(point=alt.OverlayMarkDef(size=60)).encode(
+        color=alt.Color("split:N", scale=splits, title=None),
+        strokeDash=alt.StrokeDash(
+            "split:N",
+            scale=alt.Scale(domain=["select", "test"], range=[[5, 3], [1, 0]]),
+            title=None,
+        ),
+    )
+    names = base.mark_text(dy=-12, fontSize=11, color=INK).encode(text="round:N")
+    return _svg(line + names.transform_filter("datum.split == 'test'"), width=520, height=260)
+
+
+def confusion(matrix: Mapping[str, Mapping[str, int]]) -> str:
+    """Return a confusion matrix: gold labels down, predicted labels across."""
+    import altair as alt
+
+    labels = list(matrix)
+    rows = [
+        {
+            "gold": gold,
+            "predicted": predicted,
+            "rows": count,
+            "share": count / max(1, sum(matrix[gold].values())),
+        }
+        for gold in labels
+        for predicted, count in matrix[gold].items()
+    ]
+    base = alt.Chart(alt.Data(values=rows)).encode(
+        x=alt.X("predicted:N", sort=labels, title=None, axis=alt.Axis(labelAngle=-40)),
+        y=alt.Y("gold:N", sort=labels, title=None),
+    )
+    blues = alt.Scale(scheme="blues", domain=[0, 1])
+    cells = base.mark_rect().encode(color=alt.Color("share:Q", scale=blues, legend=None))
+    numbers = base.mark_text(fontSize=11).encode(
+        text="rows:Q",
+        color=alt.condition("datum.share > 0.55", alt.value("white"), alt.value(INK)),
+    )
+    side = min(320, max(110, 42 * len(labels)))
+    return _svg(cells + numbers, width=side, height=side)
+
+
+def label_balance(rounds: Sequence[Mapping[str, Any]], key: str, title: str) -> str:
+    """Return the rows of each label by round.
+
+    Args:
+        rounds: `metrics.json` of each round.
+        key: "added_labels" or "labels".
+        title: Of the axis.
+    """
+    import altair as alt
+
+    rows = [
+        {"round": f"round {r['round']}", "label": label, "rows": count}
+        for r in rounds
+        for label, count in r[key].items()
+    ]
+    names = sorted({row["label"] for row in rows})
+    chart = (
+        alt.Chart(alt.Data(values=rows))
+        .mark_bar()
+        .encode(
+            x=alt.X("rows:Q", title=title),
+            y=alt.Y("round:N", title=None),
+            color=alt.Color(
+                "label:N",
+                title=None,
+                scale=alt.Scale(domain=names, range=[LABELS[i % 8] for i in range(len(names))]),
+            ),
+        )
+    )
+    return _svg(chart, width=420, height=34 * len(rounds))
+
+
+def reasons(counts: Mapping[str, int]) -> str:
+    """Return a bar for each reason why an answer was not used."""
+    import altair as alt
+
+    rows = [{"reason": reason, "answers": count} for reason, count in counts.items()]
+    base = alt.Chart(alt.Data(values=rows)).encode(
+        x=alt.X("answers:Q", axis=alt.Axis(tickMinStep=1)),
+        y=alt.Y("reason:N", sort="-x", title=None),
+    )
+    bars = base.mark_bar(color=SELECT)
+    numbers = base.mark_text(align="left", dx=4, color=INK).encode(text="answers:Q")
+    return _svg(bars + numbers, width=360, height=26 * len(rows))
+
+
+def _svg(chart: Any, *, width: int, height: int) -> str:
+    import vl_convert
+
+    sized = chart.properties(width=width, height=height).configure(
+        background="transparent", font="system-ui, sans-serif"
+    )
+    sized = sized.configure_axis(
+        labelColor=INK, titleColor=INK, gridColor="#e4e7eb", titleFontWeight="normal"
+    ).configure_view(stroke=None)
+    return vl_convert.vegalite_to_svg(sized.to_dict())

@@ -1,0 +1,92 @@
+"""Turn a run into HTML. Everything that data or an LLM wrote is escaped by the template."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from stepsynth._util.files import write_text
+from stepsynth.experiment.rundir import RunFolder
+from stepsynth.report import charts
+from stepsynth.report.collect import RoundView, RunView, collect
+
+MOST_PAIRS = 100
+MOST_SAMPLES = 12
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def write_report(folder: RunFolder, path: Path | None = None) -> Path:
+    """Write a run's report and return where it is.
+
+    Args:
+        folder: A run folder, of a run that is done or was stopped.
+        path: Where to; default: `report.html` in the folder.
+
+    Raises:
+        RunFolderError: The folder holds no round, or a damaged one.
+    """
+    path = path or folder.report
+    write_text(path, render(collect(folder)))
+    return path
+
+
+def render(view: RunView) -> str:
+    """Return the report as one HTML document, with no script and nothing to load."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["percent"] = lambda value: f"{100 * value:.1f}"
+    numbers = [r.numbers for r in view.rounds]
+    rejected, failed = _counts(view.rounds, "rejected"), _counts(view.rounds, "failed")
+    return environment.get_template("report.html.j2").render(
+        view=view,
+        summary=view.summary,
+        style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
+        has_test=all("test" in n for n in numbers),
+        numbers=numbers,
+        rejected=rejected,
+        failed=failed,
+        charts=_draw(numbers, rejected),
+        unused=[_sample(r) for r in view.rounds],
+        most_pairs=MOST_PAIRS,
+        most_samples=MOST_SAMPLES,
+    )
+
+
+def _draw(numbers: list[dict[str, Any]], rejected: Counter[str]) -> dict[str, Any]:
+    """Return the SVG of each chart; the text in it was escaped by the chart library."""
+    drawn = {
+        "curve": Markup(charts.learning_curve(numbers, "accuracy")),
+        "added": Markup(charts.label_balance(numbers, "added_labels", "rows added")),
+        "reasons": Markup(charts.reasons(rejected)) if rejected else None,
+    }
+    confusions = [
+        Markup(charts.confusion(n["test" if "test" in n else "select"]["confusion"]))
+        for n in numbers
+        if len(n["select"]["confusion"]) <= 25
+    ]
+    return {**drawn, "confusions": confusions}
+
+
+def _counts(rounds: list[RoundView], key: str) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for r in rounds:
+        total.update(r.numbers[key])
+    return total
+
+
+def _sample(view: RoundView) -> list[dict[str, Any]]:
+    """Return some rejected answers, a few of each reason."""
+    taken: Counter[str] = Counter()
+    sample: list[dict[str, Any]] = []
+    for row in view.rejected:
+        if taken[row["reason"]] < MOST_SAMPLES:
+            taken[row["reason"]] += 1
+            sample.append(row)
+    return sample

@@ -1,0 +1,111 @@
+"""Text classification: one text, one label of any number of labels."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from pydantic import Field, field_validator
+
+from stepsynth._util.text import shorten
+from stepsynth.errors import suggest
+from stepsynth.metrics import Predictions, score_classification
+from stepsynth.prompts.parsing import parse_text
+from stepsynth.records import Example, Rejected
+from stepsynth.tasks._task import Task
+
+
+class Classification(Task):
+    """Decide which of the labels a text has.
+
+    Attributes:
+        labels: Label as in the data -> the word for it in prompts. A list of labels will do.
+    """
+
+    name: ClassVar[str] = "classification"
+
+    labels: dict[str, str] = Field(
+        description="Label as in the data -> label word in prompts; a list will do."
+    )
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _name_labels(cls, value: object) -> dict[str, str]:
+        if isinstance(value, Mapping):
+            pairs = {label_text(k): label_text(k if v is None else v) for k, v in value.items()}
+        elif isinstance(value, Sequence) and not isinstance(value, str):
+            pairs = {label_text(label): label_text(label) for label in value}
+        else:
+            raise ValueError("labels must be a list, or a mapping of labels to label words")
+        if len(pairs) < 2 or len(pairs) < len(value):
+            raise ValueError(f"a task needs two or more different labels, got {list(value)}")
+        if any(not label or not word for label, word in pairs.items()):
+            raise ValueError("a label and its word must not be empty")
+        return pairs
+
+    @classmethod
+    def prompt_fields(cls) -> Mapping[str, Sequence[str]]:
+        """Return the three prompts of S3's Table 1 with their fields."""
+        shared = ("instruction", "text_name", "language", "label_word", "label_words")
+        return {
+            "rationale": (*shared, "number"),
+            "seed": (*shared, "rationales"),
+            "extrapolate": (*shared, "text"),
+        }
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The labels, in the order of the task file."""
+        return tuple(self.labels)
+
+    def rationale_prompt(self, label: str, number: int) -> str:
+        """Return T_ration: list `number` reasons why the label could apply."""
+        return self._render("rationale", label, number=number)
+
+    def seed_prompt(self, label: str, rationales: Sequence[str] = ()) -> str:
+        """Return T_query(1): write a text of the label, for the given reasons if any."""
+        return self._render("seed", label, rationales=list(rationales))
+
+    def extrapolation_prompt(self, example: Example) -> str:
+        """Return T_mis(1): write a text of the example's label, similar to it."""
+        return self._render("extrapolate", example.label, text=example.text)
+
+    def _render(self, prompt: str, label: str, **fields: Any) -> str:
+        words = list(self.labels.values())
+        return self.render(prompt, label_word=self.labels[label], label_words=words, **fields)
+
+    def parse_example(self, completion: str, *, truncated: bool) -> str | Rejected:
+        """Return the text, without quotes, preamble and label tags."""
+        tags = {*self.labels, *self.labels.values()}
+        return parse_text(
+            completion, text_name=self.text_name, labels=sorted(tags), truncated=truncated
+        )
+
+    def read_example(self, row: Mapping[str, Any]) -> Example:
+        """Return the example of a row with `text` and `label`."""
+        text, label = row["text"], label_text(row["label"])
+        if not isinstance(text, str) or not text.strip():
+            raise ValueError(f"the text must be a text that is not empty, got {text!r}")
+        if label not in self.labels:
+            known = ", ".join(map(repr, self.labels))
+            near = suggest(label, self.labels)
+            raise ValueError(
+                f"the label {label!r} (of {shorten(text, 50)!r}) is none of the task's: {known}"
+                + (f"; {near}" if near else "")
+            )
+        return Example(text=text, label=label)
+
+    def score(self, examples: Sequence[Example], predictions: Predictions) -> dict[str, Any]:
+        """Return accuracy, macro-F1, AUC, n and the confusion matrix."""
+        return score_classification([example.label for example in examples], predictions)
+
+    def is_correct(self, example: Example, predicted: str) -> bool:
+        """Say whether the predicted label is the gold label."""
+        return predicted == example.label
+
+
+def label_text(value: object) -> str:
+    """Return a label as text: what YAML, JSON and CSV write as 1, 1.0 or true is one label."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip() if value is not None else ""
