@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from stepsynth.errors import ConfigError, PromptError, UnknownNameError, suggest
 from stepsynth.experiment.locate import KeyPath, Located, build, parse_value, read_yaml
-from stepsynth.llm import LLMSettings, backends
+from stepsynth.llm import LLMSettings, llm_backends
 from stepsynth.llm.limits import Limits
 from stepsynth.methods import Method, methods
 from stepsynth.students import Student, students
@@ -175,9 +175,9 @@ def _build_llm(values: Mapping[str, Any], located: Located) -> LLMSettings:
     if "backend" not in values:
         raise ConfigError(
             f"{located.where(('llm',))}: `backend` is required. "
-            f"Known: {', '.join(backends().names())}."
+            f"Known: {', '.join(llm_backends().names())}."
         )
-    backend = backends().get(str(values["backend"]), where=located.where(("llm", "backend")))
+    backend = llm_backends().get(str(values["backend"]), where=located.where(("llm", "backend")))
     return build(backend.settings_class, values, located, ("llm",))
 
 

@@ -43,7 +43,10 @@ class Located:
         """Set a key, making the sections above it."""
         section = self.values
         for key in path[:-1]:
-            inner = section.setdefault(key, {})
+            inner: Any = section.setdefault(key, {})
+            if isinstance(inner, str) and section is self.values:
+                # `method: zerogen` is short for `method: {name: zerogen}`.
+                inner = section[key] = {"name": inner}
             if not isinstance(inner, dict):
                 raise ConfigError(f"{origin}: {key!r} is no section, it is {inner!r}")
             section = inner

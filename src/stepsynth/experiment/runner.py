@@ -24,7 +24,7 @@ from stepsynth.experiment.data import read_file
 from stepsynth.experiment.observer import Observer
 from stepsynth.experiment.rundir import OpenRun, RunFolder, round_numbers
 from stepsynth.experiment.split import Gold, split_gold
-from stepsynth.llm import LLM, Usage, backends
+from stepsynth.llm import LLM, Usage, llm_backends
 from stepsynth.llm.backends.scripted import Rule, Scripted
 from stepsynth.llm.store import Store
 from stepsynth.methods import Round, Setup
@@ -220,7 +220,7 @@ class Runner:
         if settings.stores_completions and settings is not _NO_LLM:
             store = Store(Path(settings.store) if settings.store else self.folder.store)
         llm = LLM(
-            backends().get(settings.backend)(settings, self.config.random_seed),
+            llm_backends().get(settings.backend)(settings, self.config.random_seed),
             random_seed=self.config.random_seed,
             store=store,
             run=run,
@@ -243,16 +243,16 @@ class Runner:
     def _identity(self, gold: Gold) -> dict[str, Any]:
         resolved = self.config.to_dict()
         return {
+            "random_seed": self.config.random_seed,
+            "method": resolved["method"],
+            "student": resolved["student"],
             "task": resolved["task"],
+            "llm": self.config.llm.identity() if self.config.llm else None,
             "data": {
                 "mine": gold.mine.digest(),
                 "select": gold.select.digest(),
                 "test": gold.test.digest(),
             },
-            "llm": self.config.llm.identity() if self.config.llm else None,
-            "student": resolved["student"],
-            "method": resolved["method"],
-            "random_seed": self.config.random_seed,
         }
 
     def _manifest(

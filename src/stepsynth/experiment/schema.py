@@ -6,7 +6,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from stepsynth.experiment.config import TaskFile, recipe_names
-from stepsynth.llm import backends
+from stepsynth.llm import llm_backends
 from stepsynth.methods import methods
 from stepsynth.students import students
 from stepsynth.tasks import task_kinds
@@ -17,7 +17,7 @@ _REF = "#/$defs/{model}"
 def task_file_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of a task file."""
     kinds = {name: task_kinds().get(name) for name in task_kinds().names()}
-    llms = {name: backends().get(name).settings_class for name in backends().names()}
+    llms = {name: llm_backends().get(name).settings_class for name in llm_backends().names()}
     trained = {name: students().get(name) for name in students().names()}
     used = {name: methods().get(name) for name in methods().names()}
     models: list[type[BaseModel]] = [

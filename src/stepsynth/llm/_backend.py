@@ -97,7 +97,7 @@ class Backend(ABC, Generic[S]):
         return
 
 
-def backends() -> Registry[Backend[Any]]:
+def llm_backends() -> Registry[Backend[Any]]:
     """Return the registry of LLM backends."""
     return Registry("stepsynth.llm.backends", "LLM backend", Backend)
 

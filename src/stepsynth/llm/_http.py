@@ -10,6 +10,8 @@ import aiohttp
 from stepsynth.errors import ProviderError
 from stepsynth.llm._errors import GiveUpError, RetryLaterError
 
+CONNECT_S = 10.0
+"""Seconds for a connection with its TLS handshake."""
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
@@ -28,9 +30,7 @@ class JsonClient:
     ) -> None:
         self.url = url
         self._headers = headers
-        self._timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=min(timeout_s, 30), sock_read=timeout_s
-        )
+        self._timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_S, sock_read=timeout_s)
         self._key_hint = key_hint
         self._session: aiohttp.ClientSession | None = None
 
@@ -63,6 +63,10 @@ class JsonClient:
         except aiohttp.ClientConnectorError as error:
             raise RetryLaterError(
                 "unreachable", f"{self.url} cannot be reached: {error}", is_unreachable=True
+            ) from error
+        except aiohttp.ConnectionTimeoutError as error:
+            raise RetryLaterError(
+                "unreachable", f"{self.url}: no connection in {CONNECT_S:g} s", is_unreachable=True
             ) from error
         except TimeoutError as error:
             raise RetryLaterError("timeout", f"{self.url}: no answer in time") from error

@@ -126,12 +126,12 @@ def parse_list(completion: str, *, truncated: bool = False) -> tuple[str, ...] |
     items = _items(text)
     if truncated and items:
         items = items[:-1]
-    unique = {
-        normalise(item): item for item in map(_clean_item, reversed(items)) if normalise(item)
-    }
-    found = tuple(reversed(unique.values()))
-    if found:
-        return found
+    unique: dict[str, str] = {}
+    for item in map(_clean_item, items):
+        if _says_something(item):
+            unique.setdefault(normalise(item), item)
+    if unique:
+        return tuple(unique.values())
     return Rejected("truncated" if truncated else "empty", completion)
 
 

@@ -1,0 +1,1 @@
+"""Methods on real gold data with recorded LLM output."""
