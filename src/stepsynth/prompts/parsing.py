@@ -169,7 +169,7 @@ def _strip_label_tag(text: str, labels: Iterable[str]) -> str:
     word = rf"(?:{'|'.join(map(re.escape, stems))})\w*"
     few = rf"(?:[\w-]+[ \t]+){{0,2}}(?:not[ \t-]+|non-?)?{word}(?:[ \t]+[\w-]+)?"
     tag = (
-        rf"(?:(?<=[.!?…。！？\"'”’)\s])|(?<=[^\x00-\x7f]))\s*[(\[（【]\s*(?:label\s*{_COLON}\s*)?{few}\s*[)\]）】]"
+        rf"(?:\A|(?<=[.!?…。！？\"'”’)\s])|(?<=[^\x00-\x7f]))\s*[(\[（【]\s*(?:label\s*{_COLON}\s*)?{few}\s*[)\]）】]"
         rf"|\n\s*[#*_(\[]*(?:label|sentiment|category|class|team|topic|标签|類別|ラベル|étiquette)[*_]*\s*"
         rf"{_COLON}[*_]*\s*{few}[)\]*_.]*"
     )

@@ -1,0 +1,147 @@
+"""Algorithm 2 of S3 as a call trace: train afresh, mine the errors, extrapolate each, repeat."""
+
+from itertools import pairwise
+
+import pytest
+
+from stepsynth.llm import Request
+from stepsynth.methods.s3 import S3
+from tests.fakes import FakeBackend, WrongOn, make_setup, rows
+
+GOLD = rows(
+    ("red apple", "a"),
+    ("green apple", "a"),
+    ("green pear", "p"),
+    ("yellow pear", "p"),
+    ("rotten pear", "p"),
+)
+
+
+def answer(request: Request) -> str:
+    if request.tags["kind"] == "seed":
+        return f"seed {request.draw}"
+    word = next(w for w in ("green", "rotten", "red", "yellow") if w in request.tags["source"])
+    # The first extrapolation of an error does not help; the second one does.
+    return f"{'again' if request.draw else 'once'} {word}"
+
+
+@pytest.fixture
+def trace(task):
+    WrongOn.log.clear()
+    backend = FakeBackend(answer)
+    setup, _ = make_setup(task, backend, WrongOn(words=("green", "rotten")), GOLD)
+    rounds = list(S3(rounds=2, seed_size=5, rationales=False).synthesize(setup))
+    setup.llm.close()
+    return backend, rounds, list(WrongOn.log)
+
+
+def test_two_rounds_fit_three_fresh_students(trace):
+    _, rounds, log = trace
+    assert [what for what, _ in log] == ["init", "fit"] * 3
+    assert len({id(r.model) for r in rounds}) == 3
+
+
+def test_each_student_is_trained_on_the_seed_data_and_all_rows_added_so_far(trace):
+    _, rounds, log = trace
+    fitted = [data for what, data in log if what == "fit"]
+    added = [list(r.added) for r in rounds]
+    assert [list(d) for d in fitted] == [
+        added[0],
+        added[0] + added[1],
+        [*added[0], *added[1], *added[2]],
+    ]
+    assert [len(r.train) for r in rounds] == [5, 8, 11]
+
+
+def test_every_error_is_extrapolated_once_and_nothing_else(trace):
+    backend, rounds, _ = trace
+    for before, after in pairwise(rounds):
+        asked = [
+            r.tags["source"] for r in backend.of_kind("extrapolate") if r.draw == after.index - 1
+        ]
+        assert asked == [row.text for row in before.misclassified]
+        assert len(after.added) == len(before.misclassified)
+
+
+def test_a_parent_of_an_added_row_is_misclassified_in_the_round_before(trace):
+    _, rounds, _ = trace
+    for before, after in pairwise(rounds):
+        missed = {row.id for row in before.misclassified}
+        assert {p for row in after.added for p in row.provenance.parents} <= missed
+        assert all(row.provenance.round == after.index for row in after.added)
+
+
+def test_the_gold_label_is_kept_and_the_prediction_ignored(trace):
+    _, rounds, _ = trace
+    gold = {row.id: row.label for row in GOLD}
+    for before, after in pairwise(rounds):
+        assert [row.label for row in after.added] == [
+            gold[row.provenance.parents[0]] for row in after.added
+        ]
+        assert all(
+            said != row.label
+            for row, said in zip(before.misclassified, before.predicted, strict=True)
+        )
+
+
+def test_a_repeated_error_gets_a_new_draw(trace):
+    backend, rounds, _ = trace
+    assert rounds[0].misclassified == rounds[1].misclassified
+    ids = [row.provenance.request for r in rounds[1:] for row in r.added]
+    assert len(set(ids)) == 6
+    prompts = [r.prompt for r in backend.of_kind("extrapolate")]
+    assert prompts[:3] == prompts[3:]
+    assert [row.text for row in rounds[1].added] != [row.text for row in rounds[2].added]
+
+
+def test_the_last_round_is_trained_on_everything_and_its_errors_are_recorded(trace):
+    _, rounds, _ = trace
+    assert [r.index for r in rounds] == [0, 1, 2]
+    assert [len(r.misclassified) for r in rounds] == [3, 3, 0]
+
+
+def test_the_prompt_of_an_error_holds_its_text_and_its_gold_label(trace):
+    backend, _, _ = trace
+    request = backend.of_kind("extrapolate")[0]
+    assert "green apple" in request.prompt
+    assert '"apple"' in request.prompt
+
+
+def run(task, **options):
+    backend = FakeBackend(answer)
+    setup, _ = make_setup(task, backend, WrongOn(words=("green", "rotten")), GOLD)
+    method = S3.model_validate({"seed_size": 5, "rationales": False, **options})
+    rounds = list(method.synthesize(setup))
+    setup.llm.close()
+    return method, rounds
+
+
+def test_several_extrapolations_of_one_error_are_several_draws(task):
+    _, rounds = run(task, rounds=1, extrapolations_per_error=3)
+    assert len(rounds[1].added) == 9
+    assert len({row.provenance.request for row in rounds[1].added}) == 9
+
+
+def test_added_rows_are_capped(task):
+    _, rounds = run(task, rounds=1, max_added=2)
+    assert len(rounds[1].added) == 2
+
+
+def test_balanced_rounds_ask_for_as_many_rows_of_each_label(task):
+    _, rounds = run(task, rounds=1, extrapolations_per_error=2, balance_added=True)
+    assert rounds[0].misclassified.label_counts() == {"a": 1, "p": 2}
+    assert rounds[1].added.label_counts() == {"a": 3, "p": 3}
+
+
+def test_early_stop_ends_when_select_does_not_improve(task):
+    _, rounds = run(task, rounds=5, early_stop=True)
+    # Round 1 brings nothing (its rows do not help), so round 2 is not asked for.
+    assert [r.index for r in rounds] == [0, 1]
+
+
+def test_the_last_round_is_kept_unless_the_best_is_asked_for(task):
+    method, rounds = run(task, rounds=1)
+    assert method.choose_round(rounds) == 1
+    method, rounds = run(task, rounds=1, keep="best")
+    assert rounds[0].select_score == rounds[1].select_score
+    assert method.choose_round(rounds) == 0

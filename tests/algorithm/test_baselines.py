@@ -1,0 +1,78 @@
+"""What makes each baseline itself."""
+
+from collections import Counter
+
+import pytest
+from pydantic import ValidationError
+
+from stepsynth.methods.gold import Gold
+from stepsynth.methods.goldgen import GoldGen
+from stepsynth.methods.s3 import S3
+from stepsynth.methods.zerogen import ZeroGen
+from tests.fakes import FakeBackend, WrongOn, make_setup, rows
+
+GOLD = rows(("red apple", "a"), ("green apple", "a"), ("green pear", "p"))
+
+
+def run(task, method, answer=lambda r: f"{r.tags['kind']} {r.stream} {r.draw}"):
+    backend = FakeBackend(answer)
+    setup, warnings = make_setup(task, backend, WrongOn(words=("green",)), GOLD)
+    rounds = list(method.synthesize(setup))
+    setup.llm.close()
+    return backend, rounds, warnings
+
+
+def test_zerogen_asks_for_labels_only_and_trains_once(task):
+    backend, rounds, _ = run(task, ZeroGen(seed_size=8))
+    assert len(rounds) == 1
+    assert len(rounds[0].train) == 8
+    assert {r.tags["kind"] for r in backend.requests} == {"seed"}
+    assert all(gold.text not in r.prompt for gold in GOLD for r in backend.requests)
+
+
+def test_zerogen_and_s3_without_rationales_share_their_seed_rows(task):
+    _, zerogen, _ = run(task, ZeroGen(seed_size=8))
+    _, s3, _ = run(task, S3(seed_size=8, rounds=0, rationales=False))
+    assert zerogen[0].train.texts == s3[0].train.texts
+
+
+def test_goldgen_takes_the_seed_rows_of_s3(task):
+    _, goldgen, _ = run(task, GoldGen(seed_size=8, size=10, rationales=False))
+    _, s3, _ = run(task, S3(seed_size=8, rounds=0, rationales=False))
+    assert goldgen[0].train.texts == s3[0].train.texts
+
+
+def test_goldgen_extrapolates_all_of_mine_in_passes_until_its_size(task):
+    backend, rounds, _ = run(task, GoldGen(seed_size=8, size=15, rationales=False))
+    sources = [r.tags["source"] for r in backend.of_kind("extrapolate")]
+    assert len(rounds[-1].train) == 15
+    assert Counter(sources[:3]) == Counter(GOLD.texts)
+    assert Counter(sources[3:6]) == Counter(GOLD.texts)
+    assert len(sources) == 7
+
+
+def test_goldgen_reuses_what_s3_asked_of_the_same_row(task):
+    _, goldgen, _ = run(task, GoldGen(seed_size=8, size=11, rationales=False))
+    _, s3, _ = run(task, S3(seed_size=8, rounds=1, rationales=False))
+    mined = {row.provenance.request for row in s3[1].added}
+    assert mined < {row.provenance.request for row in goldgen[1].added}
+
+
+def test_goldgen_stops_when_nothing_more_is_written(task):
+    answer = lambda r: "" if r.tags["kind"] == "extrapolate" else f"text {r.draw}"  # noqa: E731
+    backend, rounds, warnings = run(task, GoldGen(seed_size=8, size=12, rationales=False), answer)
+    assert len(backend.of_kind("extrapolate")) == 6
+    assert len(rounds[-1].train) == 8
+    assert warnings == ["extrapolate gold: 0 of 4 rows were kept after 6 draws"]
+
+
+def test_goldgen_refuses_a_size_below_its_seed():
+    with pytest.raises(ValidationError, match="must be above seed_size"):
+        GoldGen(seed_size=10, size=10)
+
+
+def test_gold_trains_on_mine_and_asks_no_llm(task):
+    backend, rounds, _ = run(task, Gold())
+    assert backend.requests == []
+    assert len(rounds) == 1
+    assert rounds[0].train == GOLD

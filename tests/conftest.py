@@ -1,0 +1,54 @@
+"""Shared by all tests: no waiting between attempts, no key in the environment, small tasks."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import stepsynth.llm.engine
+from stepsynth.tasks.classification import Classification
+from tests.stub_server import StubServer
+
+SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stepsynth.llm.engine, "BACK_OFF_S", 0.0)
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def task() -> Classification:
+    return Classification.model_validate(
+        {
+            "instruction": "Say whether the fruit is an apple or a pear.",
+            "text_name": "fruit note",
+            "labels": {"a": "apple", "p": "pear"},
+        }
+    )
+
+
+@pytest.fixture
+def server() -> Iterator[StubServer]:
+    with StubServer() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def replays() -> Path:
+    if not (SHARED / "replays").is_dir():
+        pytest.skip("the recorded replays are not beside the project")
+    return SHARED / "replays"
+
+
+@pytest.fixture(scope="session")
+def mock_llm() -> Path:
+    path = SHARED / "tools" / "mock_llm.py"
+    if not path.exists():
+        pytest.skip("the mock LLM server is not beside the project")
+    return path

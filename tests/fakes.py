@@ -1,0 +1,102 @@
+"""Fakes for the borders of a method: an LLM that answers by a function, a student that counts."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from stepsynth.llm import LLM, Backend, Completion, LLMSettings, Request
+from stepsynth.methods import Setup
+from stepsynth.metrics import Predictions
+from stepsynth.records import Dataset, Example
+from stepsynth.students import StudentFactory
+from stepsynth.students._student import Student
+from stepsynth.tasks import Task
+
+
+class FakeSettings(LLMSettings):
+    backend: str = "fake"
+    model: str = "fake-1"
+    stores_completions: ClassVar[bool] = True
+
+
+class FakeBackend(Backend[FakeSettings]):
+    """Answers by a function, and keeps every request that it got."""
+
+    settings_class = FakeSettings
+
+    def __init__(self, answer: Callable[[Request], str | Completion], **settings: Any) -> None:
+        super().__init__(FakeSettings(**settings), 0)
+        self.answer = answer
+        self.requests: list[Request] = []
+
+    async def complete(self, request: Request) -> Completion:
+        self.requests.append(request)
+        answer = self.answer(request)
+        return Completion(answer) if isinstance(answer, str) else answer
+
+    def of_kind(self, kind: str) -> list[Request]:
+        return [r for r in self.requests if r.tags["kind"] == kind]
+
+
+class WrongOn(Student):
+    """A student that is wrong on texts that hold one of its words, until it was trained on one.
+
+    It logs what happens to it, so that a test can read Algorithm 2 as a trace.
+    """
+
+    name: ClassVar[str] = "wrong_on"
+    words: tuple[str, ...] = ()
+    log: ClassVar[list[tuple[str, Any]]] = []
+
+    _learnt: frozenset[str] = frozenset()
+
+    def start(self, label_names: Sequence[str], random_seed: int) -> "WrongOn":
+        self.log.append(("init", None))
+        return super().start(label_names, random_seed)
+
+    def fit(self, dataset: Dataset) -> None:
+        self.log.append(("fit", dataset))
+        self._learnt = frozenset(
+            w for w in self.words if any(f"again {w}" in t for t in dataset.texts)
+        )
+
+    def predict_examples(self, examples: Sequence[Example]) -> Predictions:
+        first, second = self.label_names
+        wrong = [w for w in self.words if w not in self._learnt]
+        rows = [(row.label == first) != any(word in row.text for word in wrong) for row in examples]
+        return Predictions((first, second), np.array([[r, not r] for r in rows], dtype=float))
+
+    def save_arrays(self, folder: Path) -> None:
+        raise NotImplementedError
+
+    def load_arrays(self, folder: Path) -> None:
+        raise NotImplementedError
+
+
+def make_setup(
+    task: Task,
+    backend: Backend[Any],
+    student: Student,
+    mine: Dataset,
+    *,
+    select: Dataset | None = None,
+    random_seed: int = 0,
+) -> tuple[Setup, list[str]]:
+    """Return a set-up and the list that warnings go to."""
+    warnings: list[str] = []
+    setup = Setup(
+        task=task,
+        llm=LLM(backend, random_seed=random_seed),
+        student=StudentFactory(student, task.label_names, random_seed),
+        mine=mine,
+        select=select if select is not None else mine,
+        random_seed=random_seed,
+        warn=warnings.append,
+    )
+    return setup, warnings
+
+
+def rows(*pairs: tuple[str, str]) -> Dataset:
+    return Dataset(Example(text, label) for text, label in pairs)

@@ -1,0 +1,261 @@
+"""The engine's contract: order, draws, durability, retries, limits, clean stops."""
+
+import random
+import threading
+from pathlib import Path
+
+import pytest
+
+from stepsynth.errors import ConfigError, LimitReachedError, ProviderError
+from stepsynth.llm import LLM, Completion, Failed, Request
+from stepsynth.llm._errors import GiveUpError, RetryLaterError
+from stepsynth.llm.limits import Limits
+from stepsynth.llm.store import Store
+from tests.fakes import FakeBackend
+
+PRICE = {"prompt": 1.0, "completion": 2.0}
+
+
+def ask(n: int, prompt: str = "p", stream: str = "s") -> list[Request]:
+    return [Request(prompt, stream) for _ in range(n)]
+
+
+class Slow(FakeBackend):
+    """Answers in another order than it is asked."""
+
+    async def complete(self, request: Request) -> Completion:
+        import asyncio
+
+        await asyncio.sleep(random.Random(request.draw).random() / 50)
+        return await super().complete(request)
+
+
+class Failing(FakeBackend):
+    """Raises what it is given, in turn, before it answers."""
+
+    def __init__(self, errors, **settings):
+        super().__init__(lambda r: f"answer {r.draw}", **settings)
+        self.errors = list(errors)
+
+    async def complete(self, request: Request) -> Completion:
+        self.requests.append(request)
+        if self.errors:
+            raise self.errors.pop(0)
+        return Completion(self.answer(request), prompt_tokens=3, completion_tokens=4)
+
+
+@pytest.fixture
+def open_llm(tmp_path: Path):
+    opened: list[LLM] = []
+
+    def open_(backend, **options) -> LLM:
+        store = options.pop("store", "requests.sqlite")
+        llm = LLM(backend, store=Store(tmp_path / store) if store else None, run="r", **options)
+        opened.append(llm)
+        return llm
+
+    yield open_
+    for llm in opened:
+        llm.close()
+
+
+def test_results_come_back_in_request_order_whatever_finishes_first(open_llm):
+    backend = Slow(lambda r: f"answer {r.draw}")
+    answers = open_llm(backend).generate(ask(50), phase="test")
+    assert [a.text for a in answers] == [f"answer {i}" for i in range(50)]
+    assert [r.draw for r in backend.requests] != list(range(50))
+
+
+def test_requests_of_a_stream_are_numbered_over_calls(open_llm):
+    backend = FakeBackend(lambda r: f"{r.stream}{r.draw}")
+    llm = open_llm(backend)
+    first = llm.generate([*ask(2, stream="a"), *ask(1, stream="b")], phase="test")
+    second = llm.generate(ask(2, stream="a"), phase="test")
+    assert [a.text for a in [*first, *second]] == ["a0", "a1", "b0", "a2", "a3"]
+
+
+def test_what_was_asked_is_never_asked_again(open_llm):
+    answers = open_llm(FakeBackend(lambda r: f"x{r.draw}")).generate(ask(30), phase="test")
+    backend = FakeBackend(lambda _: "another")
+    again = open_llm(backend)
+    assert again.generate(ask(30), phase="test") == answers
+    assert backend.requests == []
+    assert (again.usage.requests, again.usage.from_store) == (0, 30)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"prompt": "q"},
+        {"stream": "t"},
+        {"random_seed": 1},
+        {"model": "fake-2"},
+        {"temperature": 0.1},
+        {"max_tokens": 7},
+    ],
+)
+def test_another_prompt_stream_seed_model_or_sampling_is_another_request(open_llm, change):
+    open_llm(FakeBackend(lambda _: "x")).generate(ask(1), phase="test")
+    asked = {k: change[k] for k in change if k in ("prompt", "stream")}
+    settings = {k: change[k] for k in change if k in ("model", "temperature", "max_tokens")}
+    backend = FakeBackend(lambda _: "y", **settings)
+    llm = open_llm(backend, random_seed=change.get("random_seed", 0))
+    (answer,) = llm.generate(ask(1, **asked), phase="test")
+    assert answer.text == "y"
+
+
+def test_limits_and_concurrency_are_no_part_of_a_request(open_llm):
+    open_llm(FakeBackend(lambda _: "x")).generate(ask(3), phase="test")
+    backend = FakeBackend(lambda _: "y", concurrency=1, max_attempts=2, timeout_s=9)
+    llm = open_llm(backend, limits=Limits(requests=50))
+    assert [a.text for a in llm.generate(ask(3), phase="test")] == ["x"] * 3
+
+
+def test_no_more_than_concurrency_are_in_flight(server, open_llm):
+    from stepsynth.llm.backends.openai_compatible import OpenAICompatible, OpenAICompatibleBackend
+
+    server.delay_s = 0.02
+    settings = OpenAICompatible(model="m", base_url=server.url, concurrency=7)
+    open_llm(OpenAICompatibleBackend(settings, 0)).generate(ask(60), phase="test")
+    assert server.peak == 7
+
+
+def test_an_attempt_that_may_succeed_is_repeated(open_llm):
+    backend = Failing([RetryLaterError("timeout", "late"), RetryLaterError("server_error", "500")])
+    llm = open_llm(backend)
+    (answer,) = llm.generate(ask(1), phase="test")
+    assert isinstance(answer, Completion)
+    assert (llm.usage.requests, llm.usage.retries, llm.usage.failures.total()) == (3, 2, 0)
+
+
+def test_a_request_is_given_up_after_all_attempts_with_its_cause(open_llm):
+    backend = Failing([RetryLaterError("timeout", "late")] * 4, max_attempts=4, concurrency=1)
+    llm = open_llm(backend)
+    first, second = llm.generate(ask(2), phase="test")
+    assert first == Failed("timeout", "late", first.request_id)
+    assert isinstance(second, Completion)
+    assert dict(llm.usage.failures) == {"timeout": 1}
+
+
+def test_a_failed_request_is_not_stored_and_a_rerun_tries_it_again(open_llm):
+    open_llm(Failing([GiveUpError("refused_request", "400")])).generate(ask(1), phase="test")
+    llm = open_llm(Failing([]))
+    (answer,) = llm.generate(ask(1), phase="test")
+    assert isinstance(answer, Completion)
+
+
+def test_a_provider_error_stops_the_run(open_llm):
+    backend = Failing([ProviderError("wrong key", hint="set it")] * 9, concurrency=2)
+    with pytest.raises(ProviderError, match="wrong key"):
+        open_llm(backend).generate(ask(100), phase="test")
+    assert len(backend.requests) <= 2
+
+
+def test_an_endpoint_that_was_never_reached_is_not_tried_six_times(open_llm):
+    error = RetryLaterError("unreachable", "no route", is_unreachable=True)
+    backend = Failing([error] * 100, concurrency=1)
+    with pytest.raises(ProviderError, match="no route"):
+        open_llm(backend).generate(ask(5), phase="test")
+    assert len(backend.requests) == 2
+
+
+def test_many_failures_in_a_row_stop_the_run(open_llm):
+    backend = Failing([GiveUpError("refused_request", "bad")] * 100, concurrency=1)
+    with pytest.raises(ProviderError, match="20 requests in a row; the last: bad"):
+        open_llm(backend).generate(ask(100), phase="test")
+
+
+def test_a_cap_on_requests_counts_retries_and_holds_over_invocations(open_llm):
+    llm = open_llm(Failing([RetryLaterError("timeout", "late")]), limits=Limits(requests=5))
+    with pytest.raises(LimitReachedError, match=r"limits\.requests is reached"):
+        llm.generate(ask(9), phase="test")
+    assert llm.usage.requests == 5
+    again = open_llm(Failing([]), limits=Limits(requests=5))
+    with pytest.raises(LimitReachedError):
+        again.generate(ask(9), phase="test")
+    assert again.usage.requests == 0
+    higher = open_llm(Failing([]), limits=Limits(requests=10))
+    assert len(higher.generate(ask(9), phase="test")) == 9
+    assert higher.usage.requests == 9 - again.usage.from_store
+
+
+def test_a_cap_on_usd_is_never_crossed(open_llm):
+    rng = random.Random(0)
+
+    class Costly(Slow):
+        async def complete(self, request: Request) -> Completion:
+            answer = await super().complete(request)
+            return Completion(
+                answer.text, prompt_tokens=rng.randint(1, 50), completion_tokens=rng.randint(1, 100)
+            )
+
+    backend = Costly(lambda _: "x", price=PRICE, max_tokens=100, concurrency=32)
+    llm = open_llm(backend, limits=Limits(usd=0.003))
+    with pytest.raises(LimitReachedError, match=r"limits\.usd"):
+        llm.generate(ask(200), phase="test")
+    assert llm.usage.usd is not None
+    assert 0 < llm.usage.usd <= 0.003
+
+
+def test_a_cap_on_usd_needs_a_price(open_llm):
+    with pytest.raises(ConfigError, match="price of the LLM is not known"):
+        open_llm(FakeBackend(lambda _: "x"), limits=Limits(usd=1))
+
+
+def test_cost_is_the_providers_count_at_the_given_price_and_else_unknown(open_llm):
+    priced = open_llm(Failing([], price=PRICE))
+    priced.generate(ask(2), phase="test")
+    assert priced.usage.usd == pytest.approx(2 * (3 * 1.0 + 4 * 2.0) / 1e6)
+    unknown = open_llm(FakeBackend(lambda _: "x", price=PRICE), store=None)
+    unknown.generate(ask(2), phase="test")
+    assert unknown.usage.usd is None
+
+
+def test_what_is_in_flight_when_a_limit_stops_the_run_is_kept(open_llm):
+    backend = Slow(lambda r: f"x{r.draw}", concurrency=8)
+    with pytest.raises(LimitReachedError):
+        open_llm(backend, limits=Limits(requests=20)).generate(ask(50), phase="test")
+    again = open_llm(FakeBackend(lambda _: "y"), limits=Limits(requests=1000))
+    again.generate(ask(50), phase="test")
+    assert again.usage.from_store == 20
+
+
+def test_a_call_works_where_an_event_loop_is_running(open_llm):
+    import asyncio
+
+    llm = open_llm(FakeBackend(lambda _: "x"))
+
+    async def cell() -> int:
+        return len(llm.generate(ask(3), phase="test"))
+
+    assert asyncio.run(cell()) == 3
+
+
+def test_progress_is_told_from_start_to_end(open_llm):
+    seen: list[tuple[str, int, int]] = []
+    llm = open_llm(FakeBackend(lambda _: "x"))
+    llm.on_progress = lambda *what: seen.append(what)
+    llm.generate(ask(3), phase="seed")
+    assert seen == [("seed", i, 3) for i in range(4)]
+
+
+def test_no_thread_is_left_behind(open_llm):
+    llm = open_llm(FakeBackend(lambda _: "x"))
+    llm.generate(ask(3), phase="test")
+    llm.close()
+    assert "llm" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_the_store_refuses_what_it_cannot_read(tmp_path):
+    from stepsynth.errors import RunFolderError
+
+    (tmp_path / "x.sqlite").write_bytes(b"this is no database, but it is long enough to be read")
+    with pytest.raises(RunFolderError, match="no store of completions"):
+        Store(tmp_path / "x.sqlite")
+    import sqlite3
+
+    newer = sqlite3.connect(tmp_path / "newer.sqlite")
+    newer.execute("PRAGMA user_version=99")
+    newer.close()
+    with pytest.raises(RunFolderError, match="newer stepsynth"):
+        Store(tmp_path / "newer.sqlite")

@@ -1,0 +1,143 @@
+"""The linear student learns in any language, says how sure it is, and comes back from disk."""
+
+import json
+
+import numpy as np
+import pytest
+
+from stepsynth.errors import RunFolderError, StepsynthError, TooFewRowsError
+from stepsynth.students import StudentFactory, load_student
+from stepsynth.students.linear import Linear
+from tests.fakes import rows
+
+GOOD = ["lovely warm film", "a lovely story", "warm and funny", "funny, lovely acting"]
+BAD = ["dull cold film", "a dull mess", "cold and boring", "boring, dull acting"]
+DATA = rows(*((t, "good") for t in GOOD), *((t, "bad") for t in BAD))
+
+
+def fitted(data=DATA, labels=("bad", "good"), memory=None, **fields):
+    model = StudentFactory(Linear(**fields), labels, 0, memory).new()
+    model.fit(data)
+    return model
+
+
+def test_it_learns_and_its_probabilities_sum_to_one():
+    predictions = fitted().predict(rows(("lovely and warm", ""), ("dull and cold", "")))
+    assert predictions.labels == ["good", "bad"]
+    assert np.allclose(predictions.probabilities.sum(axis=1), 1)
+    assert predictions.probabilities.shape == (2, 2)
+
+
+def test_two_labels_give_the_probabilities_of_logistic_regression():
+    from sklearn.linear_model import LogisticRegression
+
+    model = fitted()
+    student = model.student
+    features = np.hstack([v.transform(DATA.texts).toarray() for v in student._vectorizers])
+    reference = LogisticRegression(class_weight="balanced", max_iter=1000)
+    reference.fit(features, [label == "good" for label in DATA.labels])
+    expected = reference.predict_proba(features)
+    assert np.allclose(model.predict(DATA).probabilities, expected, atol=1e-4)
+
+
+def test_many_labels_and_an_order_that_is_not_alphabetical():
+    data = rows(*((f"{w} {i}", w) for w in ("zeta", "beta", "alpha") for i in "xyz"))
+    model = fitted(data, ("zeta", "alpha", "beta"))
+    predictions = model.predict(data)
+    assert predictions.label_names == ("zeta", "alpha", "beta")
+    assert predictions.labels == data.labels
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "asked"),
+    [
+        (
+            ["这部电影很好看", "演员很好", "很感人"],
+            ["太无聊了", "剧情很糟糕", "浪费时间"],
+            "电影很感人",
+        ),
+        (
+            ["とても良かった", "感動した", "演技が良い"],
+            ["退屈だった", "ひどい話", "時間の無駄"],
+            "良い話に感動",
+        ),
+        (
+            ["très bon film", "une belle histoire", "j'ai adoré"],
+            ["quel ennui", "mauvais film", "à éviter"],
+            "belle histoire",
+        ),
+    ],
+)
+def test_it_learns_in_other_languages(first, second, asked):
+    data = rows(*((t, "good") for t in first), *((t, "bad") for t in second))
+    assert fitted(data).predict(rows((asked, ""))).labels == ["good"]
+
+
+def test_a_rare_label_is_not_drowned():
+    data = rows(*((t, "bad") for t in BAD * 20), *((t, "good") for t in GOOD))
+    assert fitted(data).predict(rows(("lovely", ""))).labels == ["good"]
+
+
+def test_it_comes_back_from_disk_to_the_last_bit(tmp_path):
+    model = fitted()
+    model.student.save(tmp_path)
+    again = load_student(tmp_path)
+    assert np.array_equal(
+        again.predict_examples(DATA).probabilities, model.predict(DATA).probabilities
+    )
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "student.json",
+        "vocabulary.json",
+        "weights.npz",
+    ]
+    assert json.loads((tmp_path / "student.json").read_text())["labels"] == ["bad", "good"]
+
+
+def test_nothing_on_disk_is_pickle(tmp_path):
+    fitted().student.save(tmp_path)
+    with np.load(tmp_path / "weights.npz", allow_pickle=False) as arrays:
+        assert all(arrays[name].dtype.kind == "f" for name in arrays.files)
+
+
+def test_a_folder_without_a_student_is_named(tmp_path):
+    with pytest.raises(RunFolderError, match=r"no trained student is here"):
+        load_student(tmp_path)
+    (tmp_path / "student.json").write_text("{oops")
+    with pytest.raises(RunFolderError, match="cannot be read"):
+        load_student(tmp_path)
+
+
+def test_a_label_without_rows_is_refused():
+    with pytest.raises(TooFewRowsError, match="no row has the label 'other'"):
+        fitted(labels=("bad", "good", "other"))
+
+
+def test_a_student_is_fitted_once_and_predicts_only_then():
+    model = StudentFactory(Linear(), ("bad", "good"), 0).new()
+    with pytest.raises(StepsynthError, match="must be fitted"):
+        model.predict(DATA)
+    model.fit(DATA)
+    with pytest.raises(StepsynthError, match="fitted once"):
+        model.fit(DATA)
+
+
+def test_what_was_fitted_before_is_remembered(tmp_path, monkeypatch):
+    first = fitted(memory=tmp_path).predict(DATA).probabilities
+    monkeypatch.setattr(Linear, "fit", lambda *_: pytest.fail("it was trained again"))
+    assert np.array_equal(fitted(memory=tmp_path).predict(DATA).probabilities, first)
+
+
+def test_another_data_set_is_not_the_remembered_one(tmp_path):
+    fitted(memory=tmp_path)
+    fitted(DATA[:-1], memory=tmp_path)
+    fitted(memory=tmp_path, C=3.0)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_predict_takes_a_list(tmp_path):
+    fitted().student.save(tmp_path)
+    student = load_student(tmp_path)
+    assert student.predict(["lovely"]) == ["good"]
+    assert student.predict([]) == []
+    with pytest.raises(TypeError, match="a list of texts"):
+        student.predict("lovely")

@@ -1,0 +1,136 @@
+"""What LLMs write around a text comes off; what cannot be used has a reason."""
+
+import pytest
+
+from stepsynth.prompts.parsing import parse_list, parse_text
+from stepsynth.records import Rejected
+
+LABELS = ["positive", "negative", "hyperbole", "not hyperbole", "配送"]
+
+
+def read(text: str, **options):
+    return parse_text(text, text_name="review", labels=LABELS, **options)
+
+
+@pytest.mark.parametrize(
+    ("completion", "text"),
+    [
+        ("A fine film.", "A fine film."),
+        ('"A fine film."', "A fine film."),
+        ("“A fine film.”", "A fine film."),
+        ("'It's fine, isn't it'", "It's fine, isn't it"),
+        ('"He said "no" twice."', 'He said "no" twice.'),
+        ('"A fine film.', "A fine film."),
+        ("Sure, here is a review:\n\nA fine film.", "A fine film."),
+        ("Sure!\nA fine film.", "A fine film."),
+        ("Certainly! Here is a positive review: A fine film.", "A fine film."),
+        ("Here's another example:\nA fine film.", "A fine film."),
+        ('Sure, here is one like it:\n"A fine film."', "A fine film."),
+        ("Review: A fine film.", "A fine film."),
+        ("**Review:** A fine film.", "A fine film."),
+        ("```\nA fine film.\n```", "A fine film."),
+        ("```text\nA fine film.\n```", "A fine film."),
+        ("<think>Let me see.</think>A fine film.", "A fine film."),
+        ("A fine film. (Positive)", "A fine film."),
+        ("A fine film! [negative]", "A fine film!"),
+        ("A fine film.\nLabel: positive", "A fine film."),
+        ("A fine film.\n**Sentiment:** Positive", "A fine film."),
+        ('"A fine film." (Positive)', "A fine film."),
+        ("Bigger than the sun. (Very Hyperbolic)", "Bigger than the sun."),
+        ("Bigger than the sun. (not hyperbole)", "Bigger than the sun."),
+        ("Voici un avis :\n\nTrès bon film.", "Très bon film."),
+        ("« Très bon film. »", "Très bon film."),
+        ("当然，以下是一条评论：\n这部电影很好看。", "这部电影很好看。"),
+        ("我的包裹还没有到。（配送）", "我的包裹还没有到。"),
+        ("はい、こちらが例です：\n「とても良かった。」", "とても良かった。"),
+        ("🔥🔥🔥", "🔥🔥🔥"),
+    ],
+)
+def test_what_nobody_asked_for_comes_off(completion, text):
+    assert read(completion) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Here is the thing: I hated it.",
+        "Great movie, highly recommended!\nThe plot moves.",
+        "Okay, so my parcel is late:\nit was due on Monday.",
+        "Sure, the acting is fine. I still left.",
+        "'Alien' and 'Aliens'",
+        '"Alien" and "Aliens"',
+        "I cannot recommend this film.",
+        "I'm sorry, but I cannot log in to my account.",
+        "I am sorry to say that it bored me (and my wife).",
+        "I can't believe how bad it was.",
+        "He was a positive influence (on me).",
+    ],
+)
+def test_a_text_that_only_looks_like_it_is_left_alone(text):
+    assert read(text) == text
+
+
+@pytest.mark.parametrize(
+    "completion",
+    [
+        "I'm sorry, but as an AI language model, I cannot generate this.",
+        "I'm sorry, I cannot generate inappropriate or negative content.",
+        "Sorry, I am not able to provide a movie review.",
+        "I cannot write a review of that kind.",
+        "Unfortunately, I cannot create such a text.",
+        "I'm sorry, but I can't help with writing messages of that kind.",
+        "\"i'm sorry, i cannot provide movie reviews as i am a text-based ai",
+        "As an AI, I do not watch films.",
+        "Je suis désolé, mais je ne peux pas écrire cela.",
+        "很抱歉，我无法生成这样的内容。",
+        "作为一个人工智能，我没有看过电影。",
+        "申し訳ありませんが、そのような文章は作成できません。",
+    ],
+)
+def test_a_refusal_is_rejected(completion):
+    assert read(completion) == Rejected("refusal", completion)
+
+
+@pytest.mark.parametrize("completion", ["", "   \n", '""', "...", "(Positive)", "```\n```"])
+def test_an_empty_answer_is_rejected(completion):
+    assert read(completion) == Rejected("empty", completion)
+
+
+def test_half_a_text_is_rejected():
+    assert read("A fine film that", truncated=True) == Rejected("truncated", "A fine film that")
+
+
+@pytest.mark.parametrize(
+    ("completion", "items"),
+    [
+        ("1. one\n2. two", ("one", "two")),
+        ("1) one\n2) two", ("one", "two")),
+        ("- one\n- two", ("one", "two")),
+        ("• one\n• two", ("one", "two")),
+        ("* **One**: first\n* **Two**: second", ("One: first", "Two: second")),
+        ("Sure, here are some:\n\n1. one\n\n2. two\n\nI hope this helps!", ("one", "two")),
+        ("1. one\n   and more\n2. two", ("one and more", "two")),
+        ('["one", "two"]', ("one", "two")),
+        ('```json\n["one", "two"]\n```', ("one", "two")),
+        ('{"reasons": ["one", "two"]}', ("one", "two")),
+        ('[{"title": "One", "text": "first"}]', ("One: first",)),
+        ("1. one 2. two 3. three", ("one", "two", "three")),
+        ("one\ntwo", ("one", "two")),
+        ("1. one\n2. ONE!\n3. two", ("one", "two")),
+        ("1、演员很好\n2、剧情感人", ("演员很好", "剧情感人")),
+        ("①演技が良い\n②話が深い", ("演技が良い", "話が深い")),
+        ("1. « L'histoire »\n2. Les acteurs", ("L'histoire", "Les acteurs")),
+    ],
+)
+def test_a_list_of_rationales_is_read_in_every_form(completion, items):
+    assert parse_list(completion) == items
+
+
+def test_the_half_item_of_a_list_that_was_cut_off_is_left_out():
+    assert parse_list("1. one\n2. two\n3. thr", truncated=True) == ("one", "two")
+    assert parse_list("1. on", truncated=True) == Rejected("truncated", "1. on")
+
+
+def test_a_refused_list_is_rejected():
+    refusal = "I'm sorry, but I cannot provide reasons of that kind."
+    assert parse_list(refusal) == Rejected("refusal", refusal)

@@ -1,0 +1,152 @@
+"""Recordings are matched by the keys that they carry, in request order, once."""
+
+import gzip
+import json
+
+import pytest
+
+from stepsynth.errors import ConfigError, DataError
+from stepsynth.llm import LLM, Completion, Failed, Request
+from stepsynth.llm.backends.replay import Replay, ReplayBackend
+
+LINES = [
+    *({"kind": "seed", "label": "a", "completion": f"a{i}"} for i in range(6)),
+    {"kind": "seed", "label": "b", "completion": "b0"},
+    {"kind": "extrapolate", "label": "a", "source": "one", "completion": "like one"},
+    {"kind": "extrapolate", "label": "a", "source": "one", "completion": "like one too"},
+    {"kind": "extrapolate", "label": "b", "source": "one", "completion": "b like one"},
+    {"kind": "extrapolate", "label": "a", "source": "two", "completion": "green tea is nice"},
+]
+
+
+@pytest.fixture
+def record(tmp_path):
+    def write(rows, name="r.jsonl"):
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        path = tmp_path / name
+        path.write_bytes(gzip.compress(text.encode()) if name.endswith("gz") else text.encode())
+        return str(path)
+
+    return write
+
+
+def play(paths, requests, random_seed=0, **settings):
+    spec = Replay(recordings=tuple(paths), concurrency=8, **settings)
+    llm = LLM(ReplayBackend(spec, random_seed), random_seed=random_seed)
+    try:
+        answers = llm.generate(requests, phase="test")
+        return [a.text if isinstance(a, Completion) else a.reason for a in answers], llm.usage
+    finally:
+        llm.close()
+
+
+def seed(label):
+    return Request("p", "seed", tags={"kind": "seed", "label": label})
+
+
+def like(source, label="a"):
+    tags = {"kind": "extrapolate", "label": label, "source": source}
+    return Request("p", f"extrapolate/{source}", tags=tags)
+
+
+def test_seed_rows_are_drawn_without_replacement_by_the_random_seed(record):
+    path = record(LINES)
+    drawn, usage = play([path], [seed("a") for _ in range(7)])
+    assert sorted(drawn[:6]) == [f"a{i}" for i in range(6)]
+    assert drawn[6] == "exhausted"
+    assert dict(usage.failures) == {"exhausted": 1}
+    assert play([path], [seed("a") for _ in range(6)])[0] == drawn[:6]
+    others = {tuple(play([path], [seed("a") for _ in range(6)], s)[0]) for s in range(1, 9)}
+    assert len(others) > 4
+
+
+def test_every_row_is_as_likely_to_be_drawn_first(record):
+    path = record(LINES)
+    first = [play([path], [seed("a")], random_seed=s)[0][0] for s in range(120)]
+    assert all(8 <= first.count(f"a{i}") <= 36 for i in range(6))
+
+
+def test_a_row_recorded_for_the_source_answers_and_the_label_counts(record):
+    drawn, _ = play([record(LINES)], [like("one"), like("one"), like("one"), like("one", "b")])
+    assert sorted(drawn[:2]) == ["like one", "like one too"]
+    assert drawn[2:] == ["exhausted", "b like one"]
+
+
+def test_without_a_fallback_no_child_of_another_row_is_handed_out(record):
+    assert play([record(LINES)], [like("three")])[0] == ["exhausted"]
+
+
+def test_the_nearest_unused_row_stands_in_with_a_fallback(record):
+    path = record(LINES)
+    asked = [like("a nice green tea"), like("a nice green tea"), like("one")]
+    drawn, _ = play([path], asked, fallback="nearest")
+    assert drawn[0] == "green tea is nice"
+    assert set(drawn[1:]) == {"like one", "like one too"}
+
+
+def test_rows_without_a_source_serve_the_fallback_only(record):
+    rows = [{"kind": "extrapolate", "label": "a", "completion": "anything"}]
+    path = record(rows)
+    assert play([path], [like("one")])[0] == ["exhausted"]
+    assert play([path], [like("one")], fallback="nearest")[0] == ["anything"]
+
+
+def test_two_rows_that_are_as_near_go_by_line(record):
+    rows = [{"kind": "extrapolate", "label": "a", "completion": "same words"} for _ in range(3)]
+    rows[1]["completion"] = "words same"
+    drawn, _ = play([record(rows)], [like("same words")] * 3, fallback="nearest")
+    assert drawn == ["same words", "words same", "same words"]
+
+
+def test_a_context_must_agree_where_the_row_carries_one(record):
+    rows = [
+        {"kind": "seed", "label": "a", "context": "c1", "completion": "for c1"},
+        {"kind": "seed", "label": "a", "context": "c2", "completion": "for c2"},
+    ]
+    tags = {"kind": "seed", "label": "a", "context": "c2"}
+    assert play([record(rows)], [Request("p", "seed", tags=tags)] * 2)[0] == ["for c2", "exhausted"]
+
+
+def test_recordings_may_be_used_again(record):
+    drawn, _ = play([record(LINES)], [seed("b")] * 3, reuse=True)
+    assert drawn == ["b0"] * 3
+
+
+def test_nothing_is_sent_and_nothing_stored(record):
+    _, usage = play([record(LINES, "r.jsonl.gz")], [seed("a")])
+    assert (usage.requests, usage.from_store) == (0, 0)
+
+
+def test_the_identity_is_the_content_and_not_the_path(record):
+    first = Replay(recordings=(record(LINES, "one.jsonl"),)).identity()
+    assert first == Replay(recordings=(record(LINES, "two.jsonl"),)).identity()
+    assert first != Replay(recordings=(record(LINES[1:], "three.jsonl"),)).identity()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{oops", "line 1: this is no recording"),
+        ('{"kind": "seed", "completion": "x"}\n{"kind": "seed"}', "line 2: .*'completion'"),
+        ("[1]", "line 1: .*expected an object"),
+    ],
+)
+def test_a_line_that_is_no_recording_is_named(tmp_path, text, message):
+    path = tmp_path / "r.jsonl"
+    path.write_text(text)
+    with pytest.raises(DataError, match=message):
+        ReplayBackend(Replay(recordings=(str(path),)), 0)
+
+
+def test_a_recording_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"none\.jsonl cannot be read"):
+        ReplayBackend(Replay(recordings=(str(tmp_path / "none.jsonl"),)), 0)
+
+
+def test_failures_are_typed(record):
+    spec = Replay(recordings=(record(LINES),))
+    llm = LLM(ReplayBackend(spec, 0))
+    (answer,) = llm.generate([seed("zzz")], phase="test")
+    llm.close()
+    assert isinstance(answer, Failed)
+    assert "label 'zzz'" in answer.message

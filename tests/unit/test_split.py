@@ -1,0 +1,92 @@
+import pytest
+
+from stepsynth._util.text import normalise
+from stepsynth.errors import DataError
+from stepsynth.experiment.config import Split
+from stepsynth.experiment.split import split_gold
+from stepsynth.records import Dataset, Example
+
+
+def gold(n_a=60, n_b=30, prefix="row"):
+    return Dataset(
+        Example(f"{prefix} {label} {i}", label)
+        for label, n in (("a", n_a), ("b", n_b))
+        for i in range(n)
+    )
+
+
+def split(data, warnings=None, **options):
+    warnings = [] if warnings is None else warnings
+    options = {"random_seed": 0, **options}
+    return split_gold(data, label_names=("a", "b"), warn=warnings.append, **options)
+
+
+def test_splits_are_disjoint_as_normalised_text_and_stratified():
+    parts = split(gold(), sizes=Split(mine=45, select=15, test=30))
+    assert [len(x) for x in (parts.mine, parts.select, parts.test)] == [45, 15, 30]
+    assert parts.mine.label_counts() == {"a": 30, "b": 15}
+    assert parts.select.label_counts() == {"a": 10, "b": 5}
+    keys = [normalise(row.text) for x in (parts.mine, parts.select, parts.test) for row in x]
+    assert len(set(keys)) == 90
+
+
+def test_shares_are_of_gold_and_the_rest_stays_unused():
+    parts = split(gold(), sizes=Split(mine=0.5, select=0.1, test=0.2))
+    assert [len(x) for x in (parts.mine, parts.select, parts.test)] == [45, 9, 18]
+
+
+def test_without_sizes_a_test_is_split_off_unless_it_is_given():
+    parts = split(gold(60, 40))
+    assert [len(x) for x in (parts.mine, parts.select, parts.test)] == [50, 25, 25]
+    parts = split(gold(), test=gold(prefix="test"))
+    assert [len(x) for x in (parts.mine, parts.select, parts.test)] == [60, 30, 90]
+
+
+def test_the_random_seed_decides_the_split():
+    sizes = Split(mine=45, select=15, test=30)
+    assert split(gold(), sizes=sizes) == split(gold(), sizes=sizes)
+    assert split(gold(), sizes=sizes).mine != split(gold(), sizes=sizes, random_seed=1).mine
+
+
+def test_rows_that_equal_a_test_row_are_dropped_counted_and_warned_of():
+    warnings: list[str] = []
+    test = Dataset([Example("ROW A 0!", "a"), Example("row b 0", "b"), Example("new", "b")])
+    parts = split(gold(), warnings, test=test)
+    assert "row a 0" not in parts.mine.texts + parts.select.texts
+    assert dict(parts.dropped) == {"the same text as a test row": 2}
+    assert warnings == ["2 gold rows were dropped: the same text as a test row"]
+
+
+def test_duplicates_of_gold_are_dropped_even_with_another_label():
+    data = Dataset([*gold(), Example("row a 1.", "b")])
+    parts = split(data)
+    assert dict(parts.dropped) == {"a duplicate of another gold row": 1}
+
+
+def test_rows_to_select_on_may_be_given_and_leave_mine():
+    select = gold(5, 5)
+    parts = split(gold(), select=select, test=gold(prefix="test"))
+    assert parts.select == select
+    assert len(parts.mine) == 80
+
+
+def test_the_papers_split_selects_on_the_mined_rows():
+    parts = split(gold(), test=gold(prefix="test"), paper_splits=True)
+    assert parts.select == parts.mine
+    assert len(parts.mine) == 90
+
+
+def test_asking_for_too_many_rows_says_how_many_there_are():
+    with pytest.raises(DataError, match=r"mine: 100.*gold has 90 usable rows"):
+        split(gold(), test=gold(prefix="test"), sizes=Split(mine=100, select=5))
+
+
+def test_gold_of_one_label_is_refused():
+    with pytest.raises(DataError, match="only the label 'a'"):
+        split(gold(30, 0))
+
+
+def test_a_label_that_a_split_lacks_is_warned_of():
+    warnings: list[str] = []
+    split_gold(gold(), label_names=("a", "b", "c"), random_seed=0, warn=warnings.append)
+    assert "the mine split has no row with the label 'c'" in warnings
