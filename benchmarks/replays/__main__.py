@@ -114,14 +114,13 @@ def null(cell: Cell, s3: Row, final: int) -> Row:
     from stepsynth._util.files import read_jsonl
     from stepsynth._util.rng import make_rng
     from stepsynth.experiment.config import load_config
-    from stepsynth.experiment.observer import Observer
     from stepsynth.experiment.runner import read_gold, split
     from stepsynth.metrics.scoring import fit_offsets, tuned_accuracy
     from stepsynth.records import Example, Rejected, union
     from stepsynth.students import StudentFactory
 
     config = load_config(HERE / f"{cell.task}.yaml", [f"random_seed={cell.random_seed}"])
-    gold = split(config, read_gold(config), Observer())
+    gold = split(config, read_gold(config), lambda _: None)
     mined = set(gold.mine.texts)
     pool: list[Example] = []
     for line in _read_recording(cell.recordings()[1]):

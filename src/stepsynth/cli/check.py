@@ -22,14 +22,11 @@ def check(
 ) -> None:
     """Check a task file: keys, files, columns, labels, balance, overlap between splits."""
     from stepsynth.experiment.config import load_config
-    from stepsynth.experiment.observer import Observer
     from stepsynth.experiment.runner import read_gold, split
 
     config = load_config(task, overrides)
     warnings: list[str] = []
-    observer = Observer()
-    observer.warn = warnings.append  # type: ignore[method-assign]
-    gold = split(config, read_gold(config), observer)
+    gold = split(config, read_gold(config), warnings.append)
     found = {
         "task": config.name,
         "method": config.method.name,

@@ -128,7 +128,8 @@ def build(model: type[M], values: Mapping[str, Any], located: Located, path: Key
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
-        first = error.errors()[0]
+        # A key that is misspelt is missing too: name the misspelling.
+        first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
         key = tuple(str(part) for part in first["loc"])
         where = located.where((*path, *key))
         if first["type"] == "extra_forbidden":

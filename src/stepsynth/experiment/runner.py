@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -60,7 +60,7 @@ def read_gold(config: Config) -> GoldData:
     return GoldData(gold, read(data.select), read(data.test))
 
 
-def split(config: Config, data: GoldData, observer: Observer) -> Gold:
+def split(config: Config, data: GoldData, warn: Callable[[str], None]) -> Gold:
     """Split the rows as the configuration says."""
     return split_gold(
         data.gold,
@@ -70,8 +70,27 @@ def split(config: Config, data: GoldData, observer: Observer) -> Gold:
         paper_splits=config.data.paper_splits if config.data else False,
         label_names=config.task.label_names,
         random_seed=config.random_seed,
-        warn=observer.warn,
+        warn=warn,
     )
+
+
+@dataclass
+class Warnings:
+    """Takes warnings, for the summary, the observer and the run folder.
+
+    A method is given its `warn`, so it must not lead to the runner, which holds the test split.
+    """
+
+    observer: Observer
+    messages: list[str] = field(default_factory=list)
+    folder: OpenRun | None = None
+
+    def warn(self, message: str) -> None:
+        """Take a warning."""
+        self.messages.append(message)
+        if self.folder is not None:
+            self.folder.event("warning", message=message)
+        self.observer.warn(message)
 
 
 @dataclass
@@ -95,7 +114,7 @@ class Runner:
         self.out = self.out or Path("runs") / f"{c.name}-{c.method.name}-{c.random_seed}"
         self.rounds: list[Round] = []
         self.numbers: list[dict[str, Any]] = []
-        self.warnings: list[str] = []
+        self.warnings = Warnings(self.observer)
         self.kept: int | None = None
         self._llm: LLM | None = None
         self._open: OpenRun | None = None
@@ -113,14 +132,15 @@ class Runner:
         Raises:
             StepsynthError: See `stepsynth.errors`; what was paid for is in the store.
         """
-        gold = split(self.config, self.data or read_gold(self.config), self._watch())
+        gold = split(self.config, self.data or read_gold(self.config), self.warnings.warn)
         identity = self._identity(gold)
         self._open = OpenRun(self.folder.path, identity, self.config)
         began = datetime.now(UTC)
         try:
             self._open.event("start", version=_version("stepsynth"))
-            for message in self.warnings:
+            for message in self.warnings.messages:
                 self._open.event("warning", message=message)
+            self.warnings.folder = self._open
             self._llm = self._open_llm(digest(identity))
             self._synthesize(gold)
             self.kept = self.config.method.choose_round(self.rounds)
@@ -166,7 +186,7 @@ class Runner:
             "kept_round": self.kept,
             "test": None,
             "llm": llm,
-            "warnings": list(self.warnings),
+            "warnings": list(self.warnings.messages),
             "seconds": round(time.monotonic() - self._started, 2),
         }
         if self.kept is not None and "test" in self.numbers[self.kept]:
@@ -186,7 +206,7 @@ class Runner:
             mine=gold.mine,
             select=gold.select,
             random_seed=config.random_seed,
-            warn=self._warn,
+            warn=self.warnings.warn,
         )
         for done in config.method.synthesize(setup):
             numbers = round_numbers(done)
@@ -228,17 +248,6 @@ class Runner:
         )
         llm.on_progress = self.observer.progress
         return llm
-
-    def _watch(self) -> Observer:
-        watched = Observer()
-        watched.warn = self._warn  # type: ignore[method-assign]
-        return watched
-
-    def _warn(self, message: str) -> None:
-        self.warnings.append(message)
-        if self._open is not None:
-            self._open.event("warning", message=message)
-        self.observer.warn(message)
 
     def _identity(self, gold: Gold) -> dict[str, Any]:
         resolved = self.config.to_dict()

@@ -1,0 +1,123 @@
+"""The house rules that a reader relies on: layers, sizes, names, what an import costs."""
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import stepsynth
+
+ROOT = Path(stepsynth.__file__).parent
+FILES = sorted(ROOT.rglob("*.py"))
+
+LAYERS = [
+    {"errors", "registry", "_util"},
+    {"records"},
+    {"prompts", "metrics"},
+    {"tasks"},
+    {"students", "llm"},
+    {"methods"},
+    {"experiment"},
+    {"report"},
+    {"api"},
+    {"cli"},
+]
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+FLOOR = {"errors", "registry", "_util"}
+
+
+def unit_of(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield node.lineno, node.module
+        elif isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+
+
+def test_every_file_is_in_a_layer():
+    units = {unit_of(p) for p in FILES} - {"__init__", "__main__"}
+    assert units - {"demo"} == set(LEVEL)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_point_down(path):
+    unit = unit_of(path)
+    if unit in ("__init__", "__main__"):
+        return
+    for line, module in imports(path):
+        if not module.startswith("stepsynth."):
+            continue
+        other = module.split(".")[1]
+        is_fine = other == unit or LEVEL[other] < LEVEL[unit] or {unit, other} <= FLOOR
+        assert is_fine, f"{path.name}:{line} imports {module}, which is not below {unit}"
+
+
+def test_the_llm_engine_is_an_island():
+    for path in FILES:
+        if unit_of(path) == "llm":
+            ours = {m.split(".")[1] for _, m in imports(path) if m.startswith("stepsynth.")}
+            assert ours <= FLOOR | {"llm"}, path
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_file_and_its_functions_are_small_enough_to_know(path):
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 400
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            length = (node.end_lineno or 0) - node.lineno + 1
+            assert length <= 70, f"{path.name}:{node.lineno} {node.name} has {length} lines"
+
+
+def loaded_after(code: str) -> set[str]:
+    script = f"import sys\n{code}\nprint('\\n'.join(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    return {name.split(".")[0] for name in done.stdout.splitlines()}
+
+
+HEAVY = {"torch", "transformers", "pandas", "datasets", "sklearn", "scipy"}
+
+
+def test_importing_the_package_loads_no_heavy_library():
+    assert not loaded_after("import stepsynth") & (HEAVY | {"numpy", "altair", "aiohttp"})
+
+
+def test_the_help_of_the_command_line_loads_no_heavy_library():
+    code = "from stepsynth.cli.main import app\ntry:\n    app(['--help'])\nexcept SystemExit: pass"
+    assert not loaded_after(code) & (HEAVY | {"altair", "aiohttp", "jinja2"})
+
+
+def test_public_names_are_sorted_complete_and_resolve():
+    assert list(stepsynth._HOMES) == sorted(stepsynth._HOMES)
+    assert set(stepsynth.__all__) == set(stepsynth._HOMES)
+    for name in stepsynth.__all__:
+        assert getattr(stepsynth, name).__doc__
+    with pytest.raises(AttributeError):
+        stepsynth.no_such_name  # noqa: B018
+
+
+def test_the_algorithms_of_the_paper_are_claimed_line_by_line():
+    source = (ROOT / "methods" / "s3.py").read_text(encoding="utf-8")
+    first = set(re.findall(r"[Ll]ines? ([\d, -]+(?:and \d)?)", source.split("def extrapolate(")[0]))
+    text = " ".join(first)
+    numbers = {int(n) for n in re.findall(r"\d+", text)}
+    for low, high in re.findall(r"(\d+)-(\d+)", source):
+        numbers |= set(range(int(low), int(high) + 1)) if int(high) < 20 else set()
+    assert set(range(1, 12)) <= numbers
+
+
+def test_no_pickle_is_used():
+    for path in FILES:
+        names = {module.split(".")[0] for _, module in imports(path)}
+        assert not names & {"pickle", "joblib", "cloudpickle", "shelve", "marshal"}, path
+        assert "allow_pickle=True" not in path.read_text(encoding="utf-8")

@@ -1,0 +1,143 @@
+"""Every registered class keeps its contract: a new file is tested the day it appears."""
+
+import json
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from stepsynth.errors import UnknownNameError
+from stepsynth.llm import llm_backends
+from stepsynth.methods import methods
+from stepsynth.students import StudentFactory, load_student, students
+from stepsynth.tasks import task_kinds
+from tests.fakes import FakeBackend, WrongOn, make_setup, rows
+
+REGISTRIES = [methods(), students(), llm_backends(), task_kinds()]
+GOLD = rows(
+    *((f"a red apple {i}", "a") for i in range(6)), *((f"a green pear {i}", "p") for i in range(6))
+)
+
+
+@pytest.mark.parametrize("registry", REGISTRIES, ids=lambda r: r.kind)
+def test_the_file_name_is_the_registered_name(registry):
+    assert registry.names()
+    for name in registry.names():
+        assert registry.get(name).name == name
+
+
+@pytest.mark.parametrize("registry", REGISTRIES, ids=lambda r: r.kind)
+@pytest.mark.parametrize("name", ["", "_method", "../x", "os", "s33"])
+def test_an_unknown_name_lists_the_known_ones(registry, name):
+    with pytest.raises(UnknownNameError) as caught:
+        registry.get(name)
+    for known in registry.names():
+        assert known in caught.value.message
+
+
+@pytest.mark.parametrize("name", [*methods().names()])
+def test_a_method_refuses_unknown_keys_and_is_frozen(name):
+    method = methods().get(name)
+    with pytest.raises(ValidationError):
+        method.model_validate({"no_such_key": 1})
+    made = method()
+    with pytest.raises(ValidationError):
+        made.seed_size = 3
+    assert method.model_validate(json.loads(made.model_dump_json())) == made
+
+
+def run_method(name, task, random_seed=0):
+    keys = methods().get(name).model_fields
+    small = {"seed_size": 12, "size": 20, "num_rationales": 3, "rounds": 2}
+    method = methods().get(name).model_validate({k: v for k, v in small.items() if k in keys})
+
+    def answer(request):
+        if request.tags["kind"] == "rationale":
+            return "1. one\n2. two\n3. three"
+        return f"{request.tags['label']} {request.stream} {request.draw}"
+
+    backend = FakeBackend(answer)
+    setup, _ = make_setup(task, backend, WrongOn(words=("green",)), GOLD, random_seed=random_seed)
+    rounds = list(method.synthesize(setup))
+    setup.llm.close()
+    return method, backend, rounds
+
+
+@pytest.mark.parametrize("name", methods().names())
+def test_a_method_is_a_function_of_its_random_seed(name, task):
+    first, second = run_method(name, task)[2], run_method(name, task)[2]
+    assert [list(r.train) for r in first] == [list(r.train) for r in second]
+
+
+@pytest.mark.parametrize("name", methods().names())
+def test_a_method_yields_numbered_rounds_with_fitted_models(name, task):
+    method, _, rounds = run_method(name, task)
+    assert [r.index for r in rounds] == list(range(len(rounds)))
+    for done in rounds:
+        assert len(done.model.predict(GOLD)) == len(GOLD)
+        assert len(done.predicted) == len(done.misclassified)
+        assert 0 <= done.select_score <= 1
+        assert set(done.train.labels) <= set(task.label_names)
+    assert 0 <= method.choose_round(rounds) < len(rounds)
+
+
+@pytest.mark.parametrize("name", methods().names())
+def test_rows_grow_by_what_is_added_and_say_where_they_come_from(name, task):
+    _, backend, rounds = run_method(name, task)
+    for done in rounds:
+        assert list(done.train)[len(done.train) - len(done.added) :] == list(done.added)
+        for row in done.added:
+            assert row.provenance.method in (name, "s3", "gold")
+            assert bool(row.provenance.request) == (row.provenance.kind != "gold")
+            assert bool(row.provenance.parents) == (row.provenance.kind == "extrapolate")
+    asked = {r.tags["label"] for r in backend.requests}
+    assert asked <= set(task.label_names)
+
+
+@pytest.mark.parametrize("name", methods().names())
+def test_select_is_never_shown_to_the_llm_nor_trained_on(name, task):
+    keys = methods().get(name).model_fields
+    small = {"seed_size": 12, "size": 20, "rationales": False}
+    method = methods().get(name).model_validate({k: v for k, v in small.items() if k in keys})
+    backend = FakeBackend(lambda r: f"{r.tags['label']} {r.stream} {r.draw}")
+    hidden = rows(("SELECTED apple", "a"), ("SELECTED green pear", "p"))
+    setup, _ = make_setup(task, backend, WrongOn(words=("green",)), GOLD, select=hidden)
+    rounds = list(method.synthesize(setup))
+    setup.llm.close()
+    assert all("SELECTED" not in r.prompt for r in backend.requests)
+    assert all("SELECTED" not in text for done in rounds for text in done.train.texts)
+
+
+@pytest.mark.parametrize("name", students().names())
+def test_a_student_is_deterministic_ordered_and_comes_back_from_disk(name, tmp_path):
+    factory = StudentFactory(students().get(name)(), ("p", "a"), 0)
+    models = [factory.new(), factory.new()]
+    for model in models:
+        model.fit(GOLD)
+    first, second = (model.predict(GOLD) for model in models)
+    assert np.array_equal(first.probabilities, second.probabilities)
+    assert first.label_names == ("p", "a")
+    assert np.allclose(first.probabilities.sum(axis=1), 1)
+    backwards = models[0].predict(GOLD[::-1])
+    assert np.allclose(backwards.probabilities[::-1], first.probabilities)
+    models[0].student.save(tmp_path)
+    again = load_student(tmp_path).predict_probabilities(GOLD.texts)
+    assert np.allclose(again.probabilities, first.probabilities)
+
+
+@pytest.mark.parametrize("name", llm_backends().names())
+def test_a_backend_has_settings_that_name_it_and_an_identity(name):
+    backend = llm_backends().get(name)
+    examples = {
+        "scripted": {"rules": [{"pattern": "x", "answers": ["y"]}]},
+        "replay": {"recordings": [__file__]},
+        "openai_compatible": {"model": "m"},
+    }
+    settings = backend.settings_class.model_validate(examples.get(name, {}))
+    assert settings.backend == name
+    identity = settings.identity()
+    assert identity["backend"] == name
+    assert not {"concurrency", "max_attempts", "timeout_s", "store", "price"} & set(identity)
+    assert json.dumps(identity)
+    with pytest.raises(ValidationError):
+        backend.settings_class.model_validate({**examples.get(name, {}), "no_such_key": 1})

@@ -1,0 +1,182 @@
+"""Each wrong task file gives one message: the file, the line, the key, what was expected."""
+
+import pytest
+
+from stepsynth.errors import ConfigError, PromptError, StepsynthError, UnknownNameError
+from stepsynth.experiment.config import load_config, recipe_names
+from stepsynth.experiment.rundir import dump_yaml
+
+TASK = """\
+task:
+  kind: classification
+  instruction: Sort it.
+  labels: [yes, no]
+data:
+  gold: gold.jsonl
+llm:
+  backend: scripted
+  rules: [{pattern: "", answers: ["x"]}]
+student: linear
+method: {name: s3, seed_size: 10}
+"""
+
+
+@pytest.fixture
+def load(tmp_path):
+    def load(text=TASK, *overrides):
+        path = tmp_path / "my-task.yaml"
+        path.write_text(text, encoding="utf-8")
+        return load_config(path, overrides)
+
+    return load
+
+
+def test_a_task_file_becomes_objects(load, tmp_path):
+    config = load()
+    assert config.name == "my-task"
+    assert config.task.label_names == ("yes", "no")  # YAML 1.2: they stay text
+    assert config.data.gold == str(tmp_path / "gold.jsonl")
+    assert (config.student.name, config.method.name, config.llm.backend) == (
+        "linear",
+        "s3",
+        "scripted",
+    )
+    assert config.method.rounds == 2
+
+
+def test_every_default_is_in_the_resolved_configuration(load):
+    resolved = load().to_dict()
+    assert resolved["method"]["rationales_per_prompt"] == 3
+    assert resolved["llm"]["temperature"] == 0.9
+    assert "seed_size: 10" in dump_yaml(resolved)
+
+
+@pytest.mark.parametrize(
+    ("change", "message", "hint"),
+    [
+        (
+            ("seed_size: 10", "seed_sise: 10"),
+            r"line 11: method\.seed_sise: unknown key",
+            "seed_size",
+        ),
+        (
+            ("seed_size: 10", "seed_size: -1"),
+            r"line 11: method\.seed_size: .*greater than 0.*-1",
+            "",
+        ),
+        (("seed_size: 10", "rounds: two"), r"line 11: method\.rounds: .*integer.*'two'", ""),
+        (("name: s3", "name: s33"), r"line 11: method\.name: no method is named 's33'", "s3"),
+        (("student: linear", "student: lineer"), r"no student is named 'lineer'", "linear"),
+        (
+            ("backend: scripted", "backend: script"),
+            r"line 8: llm\.backend: no LLM backend",
+            "scripted",
+        ),
+        (
+            ("kind: classification", "kind: classify"),
+            r"line 2: task\.kind: no kind",
+            "classification",
+        ),
+        (("data:", "dat:"), r"line 5: dat: unknown key", "data"),
+        (("  gold: gold.jsonl", "  gild: x"), r"data\.g[oi]ld: ", ""),
+        (
+            ("  gold: gold.jsonl", "  gold: $NO_SUCH_PLACE/x"),
+            r"line 6: data\.gold: .*NO_SUCH_PLACE",
+            "",
+        ),
+        (("labels: [yes, no]", "labels: [yes]"), r"line 4: task\.labels: .*two or more", ""),
+        (("labels: [yes, no]", "labels: [a, a]"), r"line 4: task\.labels: .*different", ""),
+        (("instruction: Sort it.", "recipe: imbd"), r"line 3: task\.recipe: no recipe", "imdb"),
+        (("task:", "task: ["), r"line \d+: this is no YAML", ""),
+        (
+            ("gold: gold.jsonl", "columns: {texts: a}\n  gold: x"),
+            r"columns\.texts: .*no field",
+            "text",
+        ),
+        (("gold: gold.jsonl", "gold: x\n  split: {mine: 1.5}"), r"split\.mine: a share", ""),
+        (("  backend: scripted\n", ""), r"llm: `backend` is required", ""),
+        (("instruction: Sort it.", "prompts: {sead: x.j2}"), r"prompts", ""),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_place(load, change, message, hint):
+    with pytest.raises(StepsynthError, match=message) as caught:
+        load(TASK.replace(*change))
+    assert "my-task.yaml" in str(caught.value) or isinstance(caught.value, UnknownNameError)
+    assert hint in caught.value.hint
+    assert caught.value.exit_code == 2
+
+
+def test_a_method_that_needs_an_llm_says_so(load):
+    text = TASK[: TASK.index("llm:")] + "method: zerogen\n"
+    with pytest.raises(ConfigError, match="there is no `llm` section"):
+        load(text)
+    assert load(text.replace("zerogen", "gold")).llm is None
+
+
+def test_overrides_win_and_are_typed(load):
+    config = load(
+        TASK, "method.rounds=5", "method.rationales=false", "llm.model=3b", "random_seed=7"
+    )
+    assert (config.method.rounds, config.method.rationales) == (5, False)
+    assert (config.llm.model, config.random_seed) == ("3b", 7)
+
+
+def test_an_override_may_replace_a_section_and_then_set_its_keys(load):
+    config = load(TASK, "method=zerogen", "method.seed_size=3")
+    assert (config.method.name, config.method.seed_size) == ("zerogen", 3)
+    config = load(TASK, "llm={backend: replay, recordings: [r.jsonl]}")
+    assert config.llm.recordings[0].endswith("/r.jsonl")
+
+
+@pytest.mark.parametrize("override", ["method.rounds", "=3"])
+def test_a_wrong_override_is_named(load, override):
+    with pytest.raises(ConfigError, match="--set"):
+        load(TASK, override)
+
+
+def test_the_value_of_an_override_is_not_repeated(load):
+    with pytest.raises(ConfigError, match="unknown key") as caught:
+        load(TASK, "llm.api_key=sk-secret")
+    assert "sk-secret" not in str(caught.value)
+
+
+def test_prompts_come_from_files_beside_the_task_file(load, tmp_path):
+    (tmp_path / "seed.j2").write_text("Ecris: {{ label_word }}", encoding="utf-8")
+    text = TASK.replace("instruction: Sort it.", "prompts: {seed: seed.j2}")
+    assert load(text).task.seed_prompt("yes") == "Ecris: yes"
+    with pytest.raises(ConfigError, match=r"line 3: task\.prompts\.seed: .*cannot be read"):
+        load(text.replace("seed.j2", "none.j2"))
+    (tmp_path / "seed.j2").write_text("{{ lable_word }}", encoding="utf-8")
+    with pytest.raises(PromptError, match=r"my-task\.yaml: .*lable_word"):
+        load(text)
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_loads_and_its_keys_can_be_replaced(load, name):
+    llm = TASK[TASK.index("llm:") : TASK.index("student:")]
+    text = f"task: {{recipe: {name}}}\ndata: {{gold: g.jsonl}}\n{llm}"
+    config = load(text)
+    assert config.task.instruction
+    assert load(text, "method.rounds=1").method.rounds == 1
+    assert load(text + "method: gold\n").method.name == "gold"
+
+
+def test_the_imdb_recipe_has_the_papers_sizes_and_frame(load):
+    llm = TASK[TASK.index("llm:") : TASK.index("student:")]
+    config = load(f"task: {{recipe: imdb}}\ndata: {{gold: g.jsonl}}\n{llm}")
+    assert (config.method.name, config.method.seed_size, config.method.rounds) == ("s3", 15000, 2)
+    assert config.llm.temperature == 0.9
+    prompt = config.task.seed_prompt("negative", ["bad acting", "a dull plot"])
+    assert "bad acting; a dull plot" in prompt
+    assert "negative" in prompt
+
+
+def test_a_file_that_is_not_there_or_is_no_mapping(tmp_path):
+    with pytest.raises(ConfigError, match="there is no such file"):
+        load_config(tmp_path / "none.yaml")
+    (tmp_path / "list.yaml").write_text("- a\n")
+    with pytest.raises(ConfigError, match="expected keys such as"):
+        load_config(tmp_path / "list.yaml")
+    (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(tmp_path / "bytes.yaml")
