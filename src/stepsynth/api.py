@@ -1,13 +1,15 @@
 """The Python door: run a task file, or synthesise from objects."""
 
+import shutil
+import tempfile
+import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-from stepsynth.errors import ConfigError
+from stepsynth.errors import ConfigError, StepsynthError
 from stepsynth.experiment.config import Config, Split, build_config, load_config
 from stepsynth.experiment.data import read_records
 from stepsynth.experiment.locate import Located
@@ -38,7 +40,6 @@ class RunResult:
     summary: Mapping[str, Any]
     rounds: Sequence[Round]
     dataset: Dataset
-    _temporary: TemporaryDirectory[str] | None = field(default=None, repr=False)
 
     @cached_property
     def model(self) -> Student:
@@ -131,12 +132,21 @@ def synthesize(
         values["llm"] = _plain(llm)
     config = build_config(Located(values, "synthesize()", {}), name=name, folder=Path())
     data = _read_data(config, gold, select, test)
-    temporary = TemporaryDirectory(prefix="stepsynth-") if out is None else None
-    folder = Path(out) if out is not None else Path(temporary.name if temporary else "") / "run"
-    return finish(Runner(config, data, folder, observer or Observer()), temporary)
+    if out is not None:
+        return finish(Runner(config, data, Path(out), observer or Observer()))
+    temporary = Path(tempfile.mkdtemp(prefix="stepsynth-"))
+    try:
+        result = finish(Runner(config, data, temporary / "run", observer or Observer()))
+    except StepsynthError as error:
+        # What was paid for outlives the error.
+        kept = f"out={str(temporary / 'run')!r} goes on with what was paid for"
+        error.hint = f"{error.hint}; {kept}" if error.hint else kept
+        raise
+    weakref.finalize(result, shutil.rmtree, temporary, ignore_errors=True)
+    return result
 
 
-def finish(runner: Runner, temporary: TemporaryDirectory[str] | None = None) -> RunResult:
+def finish(runner: Runner) -> RunResult:
     """Run to the end, write the report, and return the result."""
     summary = runner.run()
     write_report(runner.folder)
@@ -146,7 +156,6 @@ def finish(runner: Runner, temporary: TemporaryDirectory[str] | None = None) -> 
         summary=summary,
         rounds=tuple(runner.rounds),
         dataset=runner.rounds[runner.kept].train,
-        _temporary=temporary,
     )
 
 

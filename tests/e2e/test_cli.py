@@ -1,0 +1,305 @@
+"""Every command, as a user types it."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+import stepsynth as package
+from tests.e2e.cli import stepsynth, summary_of, write_task
+
+COMMANDS = ("demo", "init", "check", "run", "predict", "report", "export", "schema")
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("demo") / "run"
+    return folder, stepsynth("demo", "--json", "--out", folder)
+
+
+def test_the_help_names_every_command():
+    done = stepsynth("--help")
+    assert done.returncode == 0
+    assert all(command in done.stdout for command in COMMANDS)
+    assert "130 Ctrl-C" in done.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command):
+    done = stepsynth(command, "--help")
+    assert done.returncode == 0
+    assert "Usage" in done.stdout
+
+
+def test_the_version_is_printed():
+    assert stepsynth("--version").stdout.strip() == package.__version__
+
+
+def test_the_demo_prints_the_documented_json(demo):
+    folder, done = demo
+    assert done.returncode == 0, done.stderr
+    summary = summary_of(done)
+    assert summary["run"] == str(folder)
+    assert (summary["task"], summary["method"], summary["student"]) == ("support", "s3", "linear")
+    assert [r["round"] for r in summary["rounds"]] == [0, 1, 2]
+    for row in summary["rounds"]:
+        assert {"added", "train_size", "misclassified", "select", "test"} <= set(row)
+        assert all(
+            0 <= row[s][k] <= 1 for s in ("select", "test") for k in ("accuracy", "macro_f1")
+        )
+    assert summary["test"]["n"] == 150
+    llm = summary["llm"]
+    assert (llm["requests"], llm["from_store"], llm["failed"], llm["usd"]) == (0, 0, 0, None)
+    assert sum(llm["rejected"].values()) > 0
+
+
+def test_the_demo_leaves_a_whole_run_folder(demo):
+    folder, _ = demo
+    names = {p.name for p in folder.iterdir()}
+    assert {"config.yaml", "manifest.json", "events.jsonl", "dataset.jsonl", "report.html"} <= names
+    assert {"rounds", "model"} <= names
+    for index in range(3):
+        place = folder / "rounds" / str(index)
+        assert {"examples.jsonl", "rejected.jsonl", "metrics.json", "misclassified.jsonl"} <= {
+            p.name for p in place.iterdir()
+        }
+    assert (folder / "rounds" / "0" / "rationales.json").exists()
+    size = sum(p.stat().st_size for p in (folder / "model").iterdir())
+    assert size < 5_000_000
+
+
+def test_every_row_of_the_demo_can_be_traced_to_the_error_behind_it(demo):
+    folder, _ = demo
+    read = lambda p: [json.loads(x) for x in p.read_text().splitlines()]  # noqa: E731
+    rows = read(folder / "dataset.jsonl")
+    for row in rows:
+        origin = row["provenance"]
+        assert list(row) == ["text", "label", "provenance"]
+        if origin["kind"] == "extrapolate":
+            missed = read(folder / f"rounds/{origin['round'] - 1}/misclassified.jsonl")
+            (parent,) = [m for m in missed if m["id"] == origin["parents"][0]]
+            assert parent["label"] == row["label"]
+    assert len(rows) == summary_of(demo[1])["rounds"][-1]["train_size"]
+
+
+def test_the_demo_again_is_the_same_and_says_what_it_is(demo, tmp_path):
+    folder, _ = demo
+    done = stepsynth("demo", "--out", tmp_path / "again")
+    assert done.returncode == 0
+    assert "no LLM was called" in done.stdout
+    assert "stepsynth run" in done.stdout
+    assert "report.html" in done.stdout
+    assert (tmp_path / "again/dataset.jsonl").read_bytes() == (
+        folder / "dataset.jsonl"
+    ).read_bytes()
+
+
+def test_the_demos_test_messages_are_no_copies_of_others(demo):
+    from stepsynth._util.text import normalise
+
+    place = Path(package.__file__).parent / "demo"
+    texts = {
+        name: [
+            normalise(json.loads(x)["text"])
+            for x in (place / f"{name}.jsonl").read_text().splitlines()
+        ]
+        for name in ("mine", "select", "test")
+    }
+    everything = [t for found in texts.values() for t in found]
+    assert len(set(everything)) == len(everything) == 80 + 50 + 150
+    words = {t: set(t.split()) for t in everything}
+    others = texts["mine"] + texts["select"]
+    recorded = [json.loads(x) for x in (place / "recording.jsonl").read_text().splitlines()]
+    others += [normalise(r["completion"]) for r in recorded if r["kind"] != "rationale"]
+    words |= {t: set(t.split()) for t in others}
+    for test in texts["test"]:
+        if len(words[test]) < 6:
+            continue
+        near = max(len(words[test] & words[o]) / len(words[test] | words[o]) for o in others)
+        assert near < 0.5, test
+
+
+def test_predict_takes_arguments_and_lines(demo):
+    folder, _ = demo
+    one = stepsynth("predict", folder, "my parcel never came", "I cannot sign in")
+    assert one.returncode == 0
+    assert [line.split("\t")[0] for line in one.stdout.splitlines()] == ["delivery", "account"]
+    piped = stepsynth("predict", folder, stdin="my parcel never came\n\nI cannot sign in\n")
+    lines = piped.stdout.splitlines()
+    assert [line.split("\t")[0] for line in lines] == ["delivery", "", "account"]
+    assert "text 2 is empty" in piped.stderr
+    as_json = stepsynth("predict", folder / "model", "--json", "我的包裹在哪里")
+    row = json.loads(as_json.stdout)
+    assert row["text"] == "我的包裹在哪里"
+    assert sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-4)
+
+
+def test_a_report_can_be_written_again_elsewhere(demo, tmp_path):
+    folder, _ = demo
+    done = stepsynth("report", folder, "--out", tmp_path / "r.html")
+    assert done.stdout.strip() == str(tmp_path / "r.html")
+    assert (tmp_path / "r.html").read_bytes() == (folder / "report.html").read_bytes()
+
+
+def test_a_recording_of_a_run_gives_the_same_rows_again(demo, tmp_path):
+    folder, _ = demo
+    recording = tmp_path / "recording.jsonl"
+    done = stepsynth("export", folder, "--recording", recording)
+    assert done.returncode == 0
+    chosen = f"llm={{backend: replay, recordings: [{recording}]}}"
+    again = stepsynth("demo", "--out", tmp_path / "run", "--set", chosen, "--json")
+    assert again.returncode == 0, again.stderr
+    texts = lambda p: sorted(json.loads(x)["text"] for x in p.read_text().splitlines())  # noqa: E731
+    assert texts(tmp_path / "run/dataset.jsonl") == texts(folder / "dataset.jsonl")
+
+
+def test_the_schema_is_one_and_accepts_the_demo():
+    from ruamel.yaml import YAML
+
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = json.loads(stepsynth("schema").stdout)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    task = YAML(typ="safe").load(Path(package.__file__).parent / "demo" / "support.yaml")
+    jsonschema.validate(task, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**task, "methd": {}}, schema)
+
+
+def test_init_writes_a_task_that_check_accepts(tmp_path):
+    rows = "body,team\n" + "".join(
+        f"the {t} {i} text,{t}\n" for t in ("yes", "no") for i in range(20)
+    )
+    (tmp_path / "mine.csv.gz").write_bytes(gzip.compress(rows.encode()))
+    options = ["--gold", "mine.csv.gz", "--text", "body", "--label", "team", "--text-name", "note"]
+    done = stepsynth("init", *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "task.yaml").read_text()
+    assert '"yes": "yes"' in text
+    assert text.count("#") > 10
+    checked = stepsynth("check", "task.yaml", "--json", cwd=tmp_path)
+    assert checked.returncode == 0, checked.stderr
+    found = summary_of(checked)
+    assert {n: s["rows"] for n, s in found["splits"].items()} == {
+        "mine": 20,
+        "select": 8,
+        "test": 12,
+    }
+    again = stepsynth("init", *options, cwd=tmp_path)
+    assert again.returncode == 2
+    assert "--force" in again.stderr
+
+
+def test_init_refuses_labels_that_the_file_does_not_have(tmp_path):
+    (tmp_path / "x.csv").write_text("text,label\na,one\nb,two\n")
+    done = stepsynth("init", "--gold", "x.csv", "--labels", "one,tow", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "line 3: the label 'two'" in done.stderr
+    assert not (tmp_path / "task.yaml").exists()
+
+
+def test_check_prints_a_table_and_says_what_overlaps(tmp_path):
+    task = write_task(tmp_path, url="http://127.0.0.1:9/v1")
+    with (tmp_path / "gold.jsonl").open("a") as file:
+        file.write('{"text": "APPLE number 0 is red!", "label": "a"}\n')
+    done = stepsynth("check", task)
+    assert done.returncode == 0, done.stderr
+    assert "1 gold rows were dropped: a duplicate of another gold row" in done.stdout
+    assert "No LLM was asked" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "message"),
+    [
+        (["run", "none.yaml"], 2, "there is no such file"),
+        (["run"], 2, "Missing argument"),
+        (["rnu"], 2, "run"),
+        (["predict", "nowhere", "text"], 2, "no trained student is here"),
+        (["report", "nowhere"], 2, "nothing to report"),
+        (["export", "nowhere", "--recording", "x"], 2, "no round of a run"),
+    ],
+)
+def test_wrong_usage_has_one_message_and_no_traceback(tmp_path, args, code, message):
+    done = stepsynth(*args, cwd=tmp_path)
+    assert done.returncode == code
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_folder_of_another_run_is_refused_with_the_first_key_that_differs(demo):
+    folder, _ = demo
+    done = stepsynth("demo", "--out", folder, "--set", "method.rounds=1")
+    assert done.returncode == 2
+    assert "its method.rounds is 2, now it is 1" in done.stderr
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    (tmp_path / "thesis.txt").write_text("precious")
+    done = stepsynth("demo", "--out", tmp_path)
+    assert done.returncode == 2
+    assert "no run folder" in done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_label_without_rows_is_exit_code_5(tmp_path):
+    (tmp_path / "r.jsonl").write_text(
+        "".join(
+            json.dumps({"kind": "seed", "label": "a", "completion": f"t {i}"}) + "\n"
+            for i in range(9)
+        )
+    )
+    task = write_task(tmp_path, llm="{backend: replay, recordings: [r.jsonl]}")
+    done = stepsynth("run", task, "--out", tmp_path / "run")
+    assert done.returncode == 5
+    assert "no row has the label 'p'" in done.stderr
+
+
+def test_a_chinese_task_works_from_prompt_to_prediction(tmp_path):
+    gold = [
+        ("这部电影很感人", "好"),
+        ("演员的表演很好", "好"),
+        ("太无聊了", "坏"),
+        ("剧情很糟糕", "坏"),
+    ]
+    lines = [
+        json.dumps({"text": f"{t}，第{i}次看", "label": y}, ensure_ascii=False)
+        for t, y in gold
+        for i in range(6)
+    ]
+    (tmp_path / "gold.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    (tmp_path / "seed.j2").write_text("写一条{{ label_word }}评。", encoding="utf-8")
+    (tmp_path / "more.j2").write_text(
+        "写一条类似的{{ label_word }}评：{{ text }}", encoding="utf-8"
+    )
+    (tmp_path / "zh.yaml").write_text(
+        """\
+task:
+  labels: {好: 好, 坏: 差}
+  prompts: {seed: seed.j2, extrapolate: more.j2}
+data: {gold: gold.jsonl}
+llm:
+  backend: scripted
+  rules:
+    - pattern: "好评"
+      answers: ["好的，以下是一条评论：\\n很感人的电影。", "「表演很好。」", "感人，很好看"]
+    - {pattern: "差评", answers: ["太糟糕了。(差)", "很无聊的剧情", "无聊，糟糕"]}
+method: {name: s3, seed_size: 30, rationales: false}
+""",
+        encoding="utf-8",
+    )
+    done = stepsynth("run", tmp_path / "zh.yaml", "--out", tmp_path / "run", "--json")
+    assert done.returncode == 0, done.stderr
+    texts = {
+        json.loads(x)["text"]
+        for x in (tmp_path / "run/dataset.jsonl").read_text(encoding="utf-8").splitlines()
+    }
+    assert texts == {
+        "很感人的电影。",
+        "表演很好。",
+        "感人，很好看",
+        "太糟糕了。",
+        "很无聊的剧情",
+        "无聊，糟糕",
+    }
+    said = stepsynth("predict", tmp_path / "run", "这部电影太无聊了")
+    assert said.stdout.startswith("坏\t")

@@ -1,0 +1,140 @@
+"""The library as a notebook uses it."""
+
+import pytest
+
+import stepsynth
+from stepsynth import S3, Classification, Linear, Replay, Scripted, StepsynthError
+from tests.e2e.cli import write_task
+
+GOLD = [
+    {"text": f"the {fruit} no {i} tastes {word}", "label": fruit}
+    for fruit, word in (("apple", "crisp"), ("pear", "soft"))
+    for i in range(20)
+]
+RULES = {
+    "backend": "scripted",
+    "rules": [
+        {"pattern": r"List \d+", "answers": ["1. crisp\n2. red\n3. round"]},
+        {"pattern": "Write.*apple", "answers": [f"apple {w}" for w in ("crisp", "red", "round")]},
+        {"pattern": "Write.*pear", "answers": [f"pear {w}" for w in ("soft", "long", "green")]},
+    ],
+}
+
+
+def test_objects_in_objects_out(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    result = stepsynth.synthesize(
+        Classification(labels=["apple", "pear"], text_name="note"),
+        pandas.DataFrame(GOLD),
+        llm=Scripted(**{k: v for k, v in RULES.items() if k != "backend"}),
+        student=Linear(C=2.0),
+        method=S3(seed_size=20, rounds=1, num_rationales=3),
+    )
+    assert [r.index for r in result.rounds] == [0, 1]
+    assert set(result.dataset.texts) <= {
+        f"{f} {w}"
+        for f, w in (
+            *(("apple", w) for w in ("crisp", "red", "round")),
+            *(("pear", w) for w in ("soft", "long", "green")),
+        )
+    }
+    assert result.model.predict(["a crisp apple", "a soft pear"]) == ["apple", "pear"]
+    result.dataset.to_jsonl(tmp_path / "d.jsonl")
+    assert len(result.dataset.to_pandas()) == len(result.dataset)
+    assert result.report(tmp_path / "r.html").read_text(encoding="utf-8").startswith("<!doctype")
+    assert result.summary["test"]["n"] == 10
+    assert result.folder.is_dir()
+
+
+def test_names_and_dictionaries_do_as_well(tmp_path):
+    result = stepsynth.synthesize(
+        {"labels": ["apple", "pear"]},
+        GOLD,
+        llm=RULES,
+        method="zerogen",
+        limits={"requests": 5000},
+        split={"mine": 10, "select": 10, "test": 20},
+        out=tmp_path / "run",
+    )
+    assert result.summary["method"] == "zerogen"
+    assert result.folder == tmp_path / "run"
+    assert (tmp_path / "run/report.html").exists()
+
+
+def test_gold_needs_no_llm():
+    result = stepsynth.synthesize({"labels": ["apple", "pear"]}, GOLD, method="gold")
+    assert result.summary["llm"]["requests"] == 0
+
+
+def test_rows_may_have_other_keys_and_a_test_of_their_own():
+    rows = [{"body": r["text"], "fruit": r["label"]} for r in GOLD]
+    test = [{"body": f"{r['text']} indeed", "fruit": r["label"]} for r in GOLD]
+    result = stepsynth.synthesize(
+        {"labels": ["apple", "pear"]},
+        rows,
+        test=test,
+        columns={"text": "body", "label": "fruit"},
+        method="gold",
+    )
+    assert result.summary["test"]["n"] == 40
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"llm": None}, "there is no `llm` section"),
+        ({"method": "s33"}, "no method is named 's33'"),
+        ({"method": {"name": "s3", "seed": 1}}, r"method\.seed: unknown key"),
+        ({"task": {"labels": ["apple"]}}, "two or more different labels"),
+        ({"task": "imbd"}, "no recipe is named 'imbd'"),
+        ({"gold": [{"text": "x", "label": "plum"}]}, "gold, row 0: the label 'plum'"),
+        ({"gold": []}, "there is no row"),
+        ({"gold": "gold.csv"}, "expected a list of dictionaries"),
+    ],
+)
+def test_wrong_arguments_have_a_message(change, message):
+    arguments = {"task": {"labels": ["apple", "pear"]}, "gold": GOLD, "llm": RULES, **change}
+    with pytest.raises(StepsynthError, match=message):
+        stepsynth.synthesize(**arguments)
+
+
+def test_a_task_file_runs_and_progress_can_be_watched(tmp_path, server):
+    from stepsynth.experiment.observer import Observer
+
+    class Watch(Observer):
+        def __init__(self):
+            self.phases: set[str] = set()
+            self.rounds: list[int] = []
+
+        def progress(self, phase, *_):
+            self.phases.add(phase)
+
+        def round_done(self, numbers):
+            self.rounds.append(numbers["round"])
+
+    watch = Watch()
+    task = write_task(tmp_path, url=server.url)
+    result = stepsynth.run(task, overrides=["method.rounds=1"], out=tmp_path / "r", observer=watch)
+    assert watch.rounds == [0, 1]
+    assert {"seed data", "round 1: extrapolate errors"} <= watch.phases
+    assert len(result.rounds) == 2
+
+
+def test_a_replay_can_be_given_as_an_object(tmp_path):
+    import json
+
+    path = tmp_path / "r.jsonl"
+    path.write_text(
+        "".join(
+            json.dumps({"kind": "seed", "label": label, "completion": f"{label} {i}"}) + "\n"
+            for label in ("apple", "pear")
+            for i in range(20)
+        )
+    )
+    result = stepsynth.synthesize(
+        {"labels": ["apple", "pear"]},
+        GOLD,
+        llm=Replay(recordings=(str(path),)),
+        method={"name": "zerogen", "seed_size": 20},
+    )
+    assert len(result.dataset) == 20

@@ -1,0 +1,179 @@
+"""Nothing that was paid for is lost or paid for twice: a kill, Ctrl-C, a cap, a second process."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+from tests.e2e.cli import COMMAND, stepsynth, summary_of, write_task
+from tests.stub_server import completion, failure
+
+TOTAL_SEED = 40
+
+
+@pytest.fixture
+def task(tmp_path, server):
+    server.delay_s = 0.03
+    return write_task(tmp_path, url=server.url)
+
+
+def start(task, out):
+    return subprocess.Popen(
+        [*COMMAND, "run", str(task), "--out", str(out), "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_until(condition, limit_s=30.0):
+    ends = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < ends, "it did not happen in time"
+        time.sleep(0.005)
+
+
+def undisturbed(task, tmp_path, server):
+    done = stepsynth("run", task, "--out", tmp_path / "whole", "--json")
+    assert done.returncode == 0, done.stderr
+    needed = len(server.bodies)
+    server.bodies.clear()
+    return needed, (tmp_path / "whole/dataset.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize("after", [5, 20, 45])
+def test_a_killed_run_goes_on_and_asks_again_only_for_what_was_in_flight(
+    tmp_path, task, server, after
+):
+    needed, expected = undisturbed(task, tmp_path, server)
+    process = start(task, tmp_path / "run")
+    wait_until(lambda: len(server.bodies) >= after)
+    process.kill()
+    process.communicate()
+    wait_until(lambda: server.in_flight == 0)
+    before = len(server.bodies)
+    assert after <= before < needed
+    done = stepsynth("run", task, "--out", tmp_path / "run", "--json")
+    assert done.returncode == 0, done.stderr
+    assert len(server.bodies) - needed <= 8
+    assert summary_of(done)["llm"]["requests"] == len(server.bodies) - before
+    assert (tmp_path / "run/dataset.jsonl").read_bytes() == expected
+
+
+def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(tmp_path, task, server):
+    needed, expected = undisturbed(task, tmp_path, server)
+    process = start(task, tmp_path / "run")
+    wait_until(lambda: len(server.bodies) >= 10)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert "stopped by Ctrl-C" in err
+    assert json.loads(out.splitlines()[-1])["stopped"] == "interrupted"
+    done = stepsynth("run", task, "--out", tmp_path / "run", "--json")
+    assert done.returncode == 0
+    # What was in flight at Ctrl-C was waited for: nothing at all is asked twice.
+    assert len(server.bodies) == needed
+    assert (tmp_path / "run/dataset.jsonl").read_bytes() == expected
+
+
+def test_the_same_command_again_sends_nothing_and_gives_the_same_bytes(tmp_path, task, server):
+    needed, expected = undisturbed(task, tmp_path, server)
+    assert needed >= TOTAL_SEED
+    done = stepsynth("run", task, "--out", tmp_path / "whole", "--json")
+    llm = summary_of(done)["llm"]
+    assert (llm["requests"], llm["from_store"]) == (0, needed)
+    assert server.bodies == []
+    assert (tmp_path / "whole/dataset.jsonl").read_bytes() == expected
+
+
+def test_a_fresh_folder_gives_the_same_bytes(tmp_path, task, server):
+    _, expected = undisturbed(task, tmp_path, server)
+    assert stepsynth("run", task, "--out", tmp_path / "fresh").returncode == 0
+    assert (tmp_path / "fresh/dataset.jsonl").read_bytes() == expected
+
+
+def test_runs_may_share_a_store(tmp_path, task, server):
+    shared = ["--set", f"llm.store={tmp_path / 'shared.sqlite'}"]
+    assert stepsynth("run", task, "--out", tmp_path / "a", *shared).returncode == 0
+    asked = len(server.bodies)
+    done = stepsynth("run", task, "--out", tmp_path / "b", *shared, "--json")
+    assert summary_of(done)["llm"]["requests"] == 0
+    assert len(server.bodies) == asked
+
+
+def test_a_reached_cap_is_exit_code_3_and_a_higher_one_goes_on(tmp_path, task, server):
+    needed, expected = undisturbed(task, tmp_path, server)
+    run = ["run", task, "--out", tmp_path / "run", "--json"]
+    done = stepsynth(*run, "--set", "limits.requests=25")
+    assert done.returncode == 3
+    assert summary_of(done)["stopped"] == "limits.requests"
+    assert summary_of(done)["llm"]["requests"] == 25
+    assert "limits.requests" in done.stderr
+    done = stepsynth(*run, "--set", "limits.requests=10000")
+    assert done.returncode == 0, done.stderr
+    assert len(server.bodies) == needed
+    assert (tmp_path / "run/dataset.jsonl").read_bytes() == expected
+
+
+def test_two_processes_do_not_write_into_one_folder(tmp_path, task, server):
+    first = start(task, tmp_path / "run")
+    wait_until(lambda: len(server.bodies) >= 3)
+    second = stepsynth("run", task, "--out", tmp_path / "run")
+    assert second.returncode == 2
+    assert "another process is writing" in second.stderr
+    first.communicate(timeout=60)
+    assert first.returncode == 0
+
+
+def test_a_wrong_key_is_exit_code_4_and_what_was_answered_is_kept(tmp_path, task, server):
+    server.answer = lambda n, body: (
+        completion(f"text {body['seed']}") if n <= 12 else failure(401, "the key has expired")
+    )
+    done = stepsynth("run", task, "--out", tmp_path / "run")
+    assert done.returncode == 4
+    assert "the key has expired" in done.stderr
+    assert "OPENAI_API_KEY" in done.stderr
+    answered = len(server.bodies)
+    server.answer = lambda _, body: completion(f"text {body['seed']}")
+    done = stepsynth("run", task, "--out", tmp_path / "run", "--json")
+    assert summary_of(done)["llm"]["from_store"] == 12
+    assert answered >= 13
+
+
+def test_faults_lose_no_row_and_empty_answers_are_counted(tmp_path, task, server):
+    bad = [
+        failure(500),
+        failure(429),
+        (200, {}, b"{oops"),
+        completion(""),
+        completion("x", finish="length"),
+    ]
+    server.delay_s = 0.0
+    server.answer = lambda n, body: (
+        bad[n // 4 % len(bad)] if n % 4 == 0 else completion(f"a text for {body['seed']}")
+    )
+    done = stepsynth("run", task, "--out", tmp_path / "run", "--json")
+    assert done.returncode == 0, done.stderr
+    summary = summary_of(done)
+    assert set(summary["llm"]["rejected"]) <= {"empty", "truncated"}
+    texts = [
+        json.loads(x)["text"] for x in (tmp_path / "run/dataset.jsonl").read_text().splitlines()
+    ]
+    assert summary["rounds"][0]["added"] == TOTAL_SEED
+    assert all(text.startswith("a text for") for text in texts)
+
+
+def test_a_key_is_in_no_file_of_the_run(tmp_path, task, server):
+    secret = "sk-never-written-8812"
+    done = stepsynth("run", task, "--out", tmp_path / "run", OPENAI_API_KEY=secret)
+    assert done.returncode == 0
+    assert server.headers[0]["Authorization"] == f"Bearer {secret}"
+    for folder, _, files in os.walk(tmp_path / "run"):
+        for name in files:
+            with open(os.path.join(folder, name), "rb") as file:
+                assert secret.encode() not in file.read(), name
+    assert secret not in done.stdout + done.stderr
