@@ -67,6 +67,7 @@ def measure(cell: Cell) -> list[Row]:
     final = s3["rounds"][-1]["train_size"]
     rows = [row_of(cell, f"s3 round {r['round']}", s3, r) for r in s3["rounds"]]
     for name, method, size in (
+        ("s3 balanced", "s3", "method.balance_added=true"),
         ("zerogen, seed rows", "zerogen", f"method.seed_size={cell.seed_size}"),
         ("zerogen, S3's size", "zerogen", f"method.seed_size={final}"),
         ("goldgen, S3's size", "goldgen", f"method.size={final}"),
@@ -75,8 +76,13 @@ def measure(cell: Cell) -> list[Row]:
         extra = [size] if size else []
         if method == "goldgen":
             extra += [f"method.seed_size={cell.seed_size}", "method.rationales=false"]
+        if method == "s3":
+            extra.append(f"method.seed_size={cell.seed_size}")
         summary = run(cell, method, *extra)
-        rows.append(row_of(cell, name, summary, summary["rounds"][-1]))
+        kept = summary["rounds"] if method == "s3" else summary["rounds"][-1:]
+        for r in kept[-2:]:
+            title = f"{name} round {r['round']}" if method == "s3" else name
+            rows.append(row_of(cell, title, summary, r))
     return [*rows, null(cell, s3, final)]
 
 
