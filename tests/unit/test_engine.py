@@ -259,3 +259,14 @@ def test_the_store_refuses_what_it_cannot_read(tmp_path):
     newer.close()
     with pytest.raises(RunFolderError, match="newer stepsynth"):
         Store(tmp_path / "newer.sqlite")
+
+
+def test_a_cap_on_minutes_stops_the_run(open_llm, monkeypatch):
+    import time
+
+    llm = open_llm(FakeBackend(lambda _: "x", concurrency=1), limits=Limits(minutes=1))
+    now = time.monotonic()
+    monkeypatch.setattr("stepsynth.llm.limits.time.monotonic", lambda: now + 61)
+    with pytest.raises(LimitReachedError, match=r"limits\.minutes"):
+        llm.generate(ask(3), phase="test")
+    assert llm.usage.requests == 0

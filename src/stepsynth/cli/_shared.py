@@ -164,26 +164,20 @@ def round_table(summary: Mapping[str, Any]) -> Any:
     from rich.table import Table
 
     table = Table(title=f"{summary['task']}: {summary['method']} with {summary['student']}")
-    for name in ("round", "added", "train size", "mine wrong"):
+    for name in ("round", "added", "train\nrows", "mine\nwrong"):
         table.add_column(name, justify="right")
-    for split in ("select", "test"):
-        table.add_column(f"{split}\naccuracy", justify="right")
-        table.add_column(f"{split}\nmacro-F1", justify="right")
+    for name in ("select\nacc.", "select\nF1", "test\nacc.", "test\nF1"):
+        table.add_column(name, justify="right")
+    table.add_column("")
     for row in summary["rounds"]:
-        counts = [row[k] for k in ("round", "added", "train_size", "misclassified")]
+        counts = [str(row[k]) for k in ("round", "added", "train_size", "misclassified")]
         scores = [
             f"{row[split][key]:.3f}" if split in row else "-"
             for split in ("select", "test")
             for key in ("accuracy", "macro_f1")
         ]
-        mark = " *" if row["round"] == summary["kept_round"] else ""
-        table.add_row(
-            *(f"{value}" for value in counts[:1]),
-            *map(str, counts[1:]),
-            *scores[:-1],
-            scores[-1] + mark,
-        )
-    table.caption = "* the round that is kept"
+        table.add_row(*counts, *scores, "kept" if row["round"] == summary["kept_round"] else "")
+    table.caption = "mine: gold that errors are taken from; F1: macro-F1"
     return table
 
 

@@ -38,7 +38,7 @@ class RunFolder:
 
     @property
     def prompts(self) -> Path:
-        """The prompt templates in force, built-in ones included."""
+        """The prompt templates in force, and each filled in with rows of the run."""
         return self.path / "prompts.json"
 
     @property
@@ -122,7 +122,6 @@ class OpenRun:
                 self._check_identity(identity)
             write_json(self.folder.identity, identity)
             write_text(self.folder.config, dump_yaml(config.to_dict()))
-            write_json(self.folder.prompts, config.task.template_sources())
             self.folder.manifest.unlink(missing_ok=True)
         except BaseException:
             self.close()
@@ -166,6 +165,14 @@ class OpenRun:
             }
             write_json(folder / "rationales.json", rationales)
         self.write_metrics(done.index, metrics)
+
+    def write_prompts(self, templates: Mapping[str, str], filled: Mapping[str, str]) -> None:
+        """Write each prompt template, and what it looks like filled in."""
+        prompts = {
+            name: {"template": source, "filled": filled.get(name)}
+            for name, source in templates.items()
+        }
+        write_json(self.folder.prompts, prompts)
 
     def write_metrics(self, index: int, metrics: Mapping[str, Any]) -> None:
         """Write a round's numbers."""

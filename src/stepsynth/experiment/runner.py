@@ -31,6 +31,7 @@ from stepsynth.methods import Round, Setup
 from stepsynth.metrics.scoring import Predictions, fit_offsets, tuned_accuracy
 from stepsynth.records import Dataset
 from stepsynth.students import StudentFactory
+from stepsynth.tasks import Task
 
 # For methods that ask no LLM: it matches no prompt, so that one that asks all the same fails.
 _NO_LLM = Scripted(rules=(Rule(pattern=r"(?!)", answers=("",)),))
@@ -212,6 +213,10 @@ class Runner:
             numbers = round_numbers(done)
             numbers["select"] = self._score(gold.select, done.model.predict(gold.select))
             self._open.write_round(done, numbers)
+            if done.index == 0:
+                self._open.write_prompts(
+                    config.task.template_sources(), filled_prompts(config.task, done)
+                )
             self._open.event("round", **_round_summary(numbers))
             self.rounds.append(done)
             self.numbers.append(numbers)
@@ -279,6 +284,18 @@ class Runner:
             "began": began.isoformat(timespec="seconds"),
             "ended": datetime.now(UTC).isoformat(timespec="seconds"),
         }
+
+
+def filled_prompts(task: Task, done: Round) -> dict[str, str]:
+    """Return each prompt filled in with what round 0 has, as a reader of the report wants it."""
+    label = task.label_names[0]
+    rationales = done.rationales.by_label.get(label, ())
+    filled = {"seed": task.seed_prompt(label, rationales[:3])}
+    if rationales:
+        filled["rationale"] = task.rationale_prompt(label, len(rationales))
+    if done.misclassified:
+        filled["extrapolate"] = task.extrapolation_prompt(done.misclassified[0])
+    return filled
 
 
 def stop_reason(error: BaseException) -> str:

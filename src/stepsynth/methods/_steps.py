@@ -88,7 +88,8 @@ def write_until(
         drawn += len(batch)
         if not batch:
             break
-        written.extend(write(batch, setup, phase=phase, seen=seen))
+        name = phase if drawn == len(batch) else f"{phase}, in place of rejected"
+        written.extend(write(batch, setup, phase=name, seen=seen))
     if len(written.rows) < size:
         setup.warn(f"{phase}: {len(written.rows)} of {size} rows were kept after {drawn} draws")
     return written

@@ -38,7 +38,7 @@ class RunView:
     rounds: list[RoundView]
     config: str
     manifest: dict[str, Any]
-    prompts: dict[str, str]
+    prompts: dict[str, dict[str, str | None]]
 
     @property
     def summary(self) -> dict[str, Any]:
