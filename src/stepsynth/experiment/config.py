@@ -133,6 +133,8 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
 
 def build_config(located: Located, *, name: str, folder: Path) -> Config:
     """Return the configuration of a task file's values."""
+    # `student:` with nothing after it is as good as not written.
+    located.values = {k: v for k, v in located.values.items() if v is not None}
     _add_recipe(located)
     _resolve_paths(located, folder)
     # The flexible sections are validated below, by the class that their name selects.

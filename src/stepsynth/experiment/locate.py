@@ -130,7 +130,8 @@ def build(model: type[M], values: Mapping[str, Any], located: Located, path: Key
     except ValidationError as error:
         # A key that is misspelt is missing too: name the misspelling.
         first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
-        key = tuple(str(part) for part in first["loc"])
+        # pydantic names the members of a union in the place ("dict[str,any]"); a key has none.
+        key = tuple(str(part) for part in first["loc"] if "[" not in str(part))
         where = located.where((*path, *key))
         if first["type"] == "extra_forbidden":
             known = list(model.model_fields)
@@ -141,5 +142,7 @@ def build(model: type[M], values: Mapping[str, Any], located: Located, path: Key
         if first["type"] == "missing":
             raise ConfigError(f"{where}: this key is required.") from error
         message = first["msg"].removeprefix("Value error, ").rstrip(".")
+        if first["type"] in ("dict_type", "model_type"):
+            message = "expected keys and values, such as {name: ...}"
         got = "" if first["type"] == "value_error" else f", got {first['input']!r}"
         raise ConfigError(f"{where}: {message}{got}.") from error
