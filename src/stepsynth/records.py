@@ -22,6 +22,7 @@ class Provenance:
         round: The round that added it; 0 for seed data.
         kind: "seed", "extrapolate" or "gold".
         parents: Ids of the gold rows that it was written from; empty for seed data.
+        draw: Which draw of its request's stream the row is.
         request: Id of the LLM request, as in the store and in `rejected.jsonl`; "" for gold.
         model: The LLM's name as configured; "" where no LLM wrote it.
     """
@@ -30,6 +31,7 @@ class Provenance:
     round: int = 0
     kind: str = "gold"
     parents: tuple[str, ...] = ()
+    draw: int = 0
     request: str = ""
     model: str = ""
 
@@ -40,6 +42,7 @@ class Provenance:
             "round": self.round,
             "kind": self.kind,
             "parents": list(self.parents),
+            "draw": self.draw,
             "request": self.request,
             "model": self.model,
         }

@@ -68,9 +68,9 @@ def test_a_label_with_too_few_rationales_is_asked_again_and_then_warned_of(task)
     backend, _, warnings = seed_round(task, seed_size=4, num_rationales=9)
     assert len(backend.of_kind("rationale")) == 6
     assert [r.draw for r in backend.of_kind("rationale")] == [0, 0, 1, 1, 2, 2]
-    assert warnings == [
-        "rationales: 5 of 9 for the label 'a'",
-        "rationales: 5 of 9 for the label 'p'",
+    assert [w.split(":")[1] for w in warnings] == [
+        " 5 of 9 for the label 'a'",
+        " 5 of 9 for the label 'p'",
     ]
 
 

@@ -44,6 +44,24 @@ def read(text: str, **options):
         ("我的包裹还没有到。（配送）", "我的包裹还没有到。"),
         ("はい、こちらが例です：\n「とても良かった。」", "とても良かった。"),
         ("🔥🔥🔥", "🔥🔥🔥"),
+        ("Positive movie review: I loved it.", "I loved it."),
+        ("**Positive Review:**\n\nI loved it.", "I loved it."),
+        ("(Positive) I loved it.", "I loved it."),
+        ("Positive: I loved it.", "I loved it."),
+        ("I loved it.\n\n**Positive**", "I loved it."),
+        ("I loved it. - Positive", "I loved it."),
+        ("I loved it. Sentiment: positive", "I loved it."),
+        ("Label: positive\nText: I loved it.", "I loved it."),
+        ("Here is a negative movie review: I hated it.", "I hated it."),
+        ("Review (positive): I loved it.", "I loved it."),
+        ("```Great film, loved it```", "Great film, loved it"),
+        ("```text\nGreat film\n```\nLet me know!", "Great film"),
+        ("Let me think.</think>\n\nNice film", "Nice film"),
+        ('{"review": "Nice film"}', "Nice film"),
+        ("Here you go:\n\nNice film", "Nice film"),
+        ("¡Claro! Aquí tienes un ejemplo:\n\nMuy buena.", "Muy buena."),
+        ("Nice film\n\nI hope this helps!", "Nice film"),
+        ("**Nice film**", "Nice film"),
     ],
 )
 def test_what_nobody_asked_for_comes_off(completion, text):
@@ -64,6 +82,23 @@ def test_what_nobody_asked_for_comes_off(completion, text):
         "I am sorry to say that it bored me (and my wife).",
         "I can't believe how bad it was.",
         "He was a positive influence (on me).",
+        "Best of the year. (1994)",
+        "A false alarm. (false positive)",
+        "这是我看过最好的电影：\n剧情好",
+        "Here's the thing:\nI hated it.",
+        "I can't complete my order, the checkout page freezes.",
+        "I am unable to create an account, it says the e-mail is taken.",
+        "Sorry, I cannot provide the order number because I lost the mail.",
+        "Unfortunately I can't generate an invoice.",
+        "I will not respond to any more of your dunning letters.",
+        "Your AI language model bot keeps telling me nonsense.",
+        "She plays the lead as an AI that falls in love.",
+        "Désolé de vous déranger mais je ne peux plus me connecter.",
+        "すみません、ログインできません",
+        "申し訳ありませんが、注文をキャンセルできません",
+        "很抱歉打扰，我无法完成付款",
+        "作为一个AI迷，我很喜欢这部电影",
+        "AIとしての主人公が良かった",
     ],
 )
 def test_a_text_that_only_looks_like_it_is_left_alone(text):
@@ -81,6 +116,18 @@ def test_a_text_that_only_looks_like_it_is_left_alone(text):
         "I'm sorry, but I can't help with writing messages of that kind.",
         "\"i'm sorry, i cannot provide movie reviews as i am a text-based ai",
         "As an AI, I do not watch films.",
+        "I apologize, but I cannot fulfill this request.",
+        "I'm not able to write that.",
+        "I must respectfully decline to write it.",
+        "Sorry, I can't do that.",
+        "I appreciate your request, but I cannot write a negative review.",
+        "I do not have personal experiences or watch movies, so here is nothing.",
+        "对不起，我不能帮助您。",
+        "Es tut mir leid, aber ich kann diese Anfrage nicht erfüllen.",
+        "Lo siento, pero no puedo generar ese tipo de contenido.",
+        "Mi dispiace, ma non posso scrivere questa recensione.",
+        "Извините, но я не могу выполнить этот запрос.",
+        "죄송하지만 그런 내용은 작성할 수 없습니다.",
         "Je suis désolé, mais je ne peux pas écrire cela.",
         "很抱歉，我无法生成这样的内容。",
         "作为一个人工智能，我没有看过电影。",
@@ -94,6 +141,21 @@ def test_a_refusal_is_rejected(completion):
 @pytest.mark.parametrize("completion", ["", "   \n", '""', "...", "(Positive)", "```\n```"])
 def test_an_empty_answer_is_rejected(completion):
     assert read(completion) == Rejected("empty", completion)
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        ("Best film of the year. (1994)", ["0", "1"]),
+        ("Ten of ten. (10 stars)", ["0", "1"]),
+        ("Would I go again? (not really)", ["yes", "no"]),
+        ("It came out late. (November 2020)", ["yes", "no"]),
+        ("Please fix it. (billing error)", ["billing", "account"]),
+        ("Please close it. (my account)", ["billing", "account"]),
+    ],
+)
+def test_only_a_label_itself_is_a_tag(text, labels):
+    assert parse_text(text, text_name="note", labels=labels) == text
 
 
 def test_half_a_text_is_rejected():
@@ -116,6 +178,13 @@ def test_half_a_text_is_rejected():
         ('[{"title": "One", "text": "first"}]', ("One: first",)),
         ("1. one 2. two 3. three", ("one", "two", "three")),
         ("one\ntwo", ("one", "two")),
+        ('{"1": "acting", "2": "plot"}', ("acting", "plot")),
+        ("3.5 stars in all\n1.5 hours long", ("3.5 stars in all", "1.5 hours long")),
+        ("・演技\n・話", ("演技", "話")),
+        ("一、演员\n二、剧情", ("演员", "剧情")),
+        ("**1. Acting**\n**2. Plot**", ("Acting", "Plot")),
+        ("1: one\n2: two", ("one", "two")),
+        ("one\ntwo\n\nI hope this helps!", ("one", "two")),
         ("1. one\n2. ONE!\n3. two", ("one", "two")),
         ("1、演员很好\n2、剧情感人", ("演员很好", "剧情感人")),
         ("①演技が良い\n②話が深い", ("演技が良い", "話が深い")),
@@ -128,6 +197,8 @@ def test_a_list_of_rationales_is_read_in_every_form(completion, items):
 
 def test_the_half_item_of_a_list_that_was_cut_off_is_left_out():
     assert parse_list("1. one\n2. two\n3. thr", truncated=True) == ("one", "two")
+    cut = '{"rationales": ["one", "two", "thr'
+    assert parse_list(cut, truncated=True) == ("one",)
     assert parse_list("1. on", truncated=True) == Rejected("truncated", "1. on")
 
 

@@ -60,7 +60,23 @@ def test_rows_that_equal_a_test_row_are_dropped_counted_and_warned_of():
 def test_duplicates_of_gold_are_dropped_even_with_another_label():
     data = Dataset([*gold(), Example("row a 1.", "b")])
     parts = split(data)
+    (reason,) = parts.dropped
+    assert "under another label (such as 'row a 1.': 'a' is kept, 'b' is not)" in reason
+    parts = split(Dataset([*gold(), Example("ROW A 1", "a")]))
     assert dict(parts.dropped) == {"a duplicate of another gold row": 1}
+
+
+@pytest.mark.parametrize("n", range(12, 80))
+@pytest.mark.parametrize("shares", [(0.5, 0.2, 0.3), (0.6, 0.2, 0.2), (0.5, 0.25, 0.25)])
+def test_shares_of_one_in_all_fit_every_number_of_rows(n, shares):
+    mine, select, test = shares
+    parts = split(gold(n // 2, n - n // 2), sizes=Split(mine=mine, select=select, test=test))
+    assert len(parts.mine) + len(parts.select) + len(parts.test) == n
+
+
+def test_shares_above_one_are_refused():
+    with pytest.raises(DataError, match=r"shares of gold are 1\.1 in all"):
+        split(gold(), sizes=Split(mine=0.5, select=0.3, test=0.3))
 
 
 def test_rows_to_select_on_may_be_given_and_leave_mine():

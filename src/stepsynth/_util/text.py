@@ -3,17 +3,28 @@
 import re
 import unicodedata
 
-_NOT_WORD = re.compile(r"[\W_]+")
+# Faces made of punctuation carry meaning that punctuation else does not: ":)" is not ":(".
+_FACE = re.compile(r"[:;=]-?([()dp/|])(?!\w)")
 
 
 def normalise(text: str) -> str:
     """Return the form under which two texts count as the same row.
 
-    Unicode NFKC, case-folded, punctuation and white space as single spaces. Text that holds no
-    letter or digit at all (an emoji, "?!") is kept as it is, so that it does not equal another.
+    Unicode NFKC, case-folded, punctuation and white space as single spaces. Symbols, emoji and
+    combining marks stay: "great 😍" is not "great 😡", "C++" is not "C".
     """
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return _NOT_WORD.sub(" ", folded).strip() or folded.strip()
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    faces = _FACE.sub(lambda found: f" face{ord(found[1])} ", folded)
+    kept = "".join(" " if unicodedata.category(c)[0] in "PZC" else c for c in faces)
+    return " ".join(kept.split()) or folded.strip()
+
+
+def clean(text: str) -> str:
+    """Return the text as valid Unicode: half a surrogate pair becomes U+FFFD.
+
+    LLMs and files hold half characters where an escaped text was cut; no database takes them.
+    """
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def shorten(text: str, width: int = 80) -> str:

@@ -24,6 +24,11 @@ def write_recording(folder: RunFolder, path: Path) -> int:
         RunFolderError: The folder holds no round.
     """
     if not folder.round_folders():
+        if folder.identity.exists():
+            raise RunFolderError(
+                f"{folder.path}: no round of this run is done yet",
+                hint="the command that started it goes on with it",
+            )
         raise RunFolderError(f"{folder.path}: no round of a run is here", hint="give a run folder")
     rows = list(_completions(folder))
     write_jsonl(path, rows)
@@ -31,7 +36,6 @@ def write_recording(folder: RunFolder, path: Path) -> int:
 
 
 def _completions(folder: RunFolder) -> Iterator[dict[str, Any]]:
-    sources: dict[str, str] = {}
     for place in folder.round_folders():
         rationales = place / "rationales.json"
         if rationales.exists():
@@ -41,15 +45,13 @@ def _completions(folder: RunFolder) -> Iterator[dict[str, Any]]:
         for name in ("examples.jsonl", "rejected.jsonl"):
             for row in read_jsonl(place / name):
                 if row["provenance"]["kind"] != "gold":
-                    yield _recording(row, sources)
-        sources |= {row["id"]: row["text"] for row in read_jsonl(place / "misclassified.jsonl")}
+                    yield _recording(row)
 
 
-def _recording(row: dict[str, Any], sources: dict[str, str]) -> dict[str, Any]:
-    provenance = row["provenance"]
-    recording = {"kind": provenance["kind"], "label": row["label"]}
-    if row.get("context") is not None:
-        recording["context"] = row["context"]
-    if provenance["parents"]:
-        recording["source"] = sources[provenance["parents"][0]]
-    return recording | {"completion": row.get("completion", row.get("text"))}
+def _recording(row: dict[str, Any]) -> dict[str, Any]:
+    kept = {"kind": row["provenance"]["kind"], "label": row["label"]}
+    kept |= {key: row[key] for key in ("context", "source") if row.get(key) is not None}
+    kept["draw"] = row["provenance"]["draw"]
+    if row.get("reason") == "truncated":
+        kept["truncated"] = True
+    return kept | {"completion": row.get("completion", row.get("text"))}

@@ -16,7 +16,7 @@ from stepsynth.errors import RunFolderError
 from stepsynth.experiment.config import Config
 from stepsynth.methods import Round
 from stepsynth.methods._steps import count_by_reason
-from stepsynth.records import Dataset
+from stepsynth.records import Dataset, Provenance
 from stepsynth.students._student import FreshStudent
 
 
@@ -151,12 +151,20 @@ class OpenRun:
         with self.folder.events.open("a", encoding="utf-8") as file:
             file.write(to_line(row) + "\n")
 
-    def write_round(self, done: Round, metrics: Mapping[str, Any]) -> None:
-        """Write what a round added, rejected and got wrong."""
+    def write_round(
+        self, done: Round, metrics: Mapping[str, Any], sources: Mapping[str, str]
+    ) -> None:
+        """Write what a round added, rejected and got wrong.
+
+        Args:
+            done: The round.
+            metrics: Its numbers.
+            sources: Id of a gold row that rows are written from -> its text.
+        """
         folder = self.folder.round(done.index)
-        write_jsonl(folder / "examples.jsonl", _added_rows(done))
-        write_jsonl(folder / "rejected.jsonl", _unused_rows(done, failed=False))
-        write_jsonl(folder / "failed.jsonl", _unused_rows(done, failed=True))
+        write_jsonl(folder / "examples.jsonl", _added_rows(done, sources))
+        write_jsonl(folder / "rejected.jsonl", _unused_rows(done, sources, failed=False))
+        write_jsonl(folder / "failed.jsonl", _unused_rows(done, sources, failed=True))
         write_jsonl(folder / "misclassified.jsonl", _misclassified_rows(done))
         if done.rationales.by_label:
             rationales = {
@@ -237,14 +245,21 @@ def _flatten(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield path, value
 
 
-def _added_rows(done: Round) -> Iterator[dict[str, Any]]:
+def _source(provenance: Provenance, sources: Mapping[str, str]) -> dict[str, str]:
+    """Return the gold text that a row was written from, if it was."""
+    return {"source": sources[provenance.parents[0]]} if provenance.parents else {}
+
+
+def _added_rows(done: Round, sources: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     for row in done.added:
-        verbatim = done.completions.get(row.id)
+        verbatim = done.completions.get(row.provenance.request)
         extra = {} if verbatim is None else {"completion": verbatim}
-        yield {"id": row.id, **row.to_dict(), **extra}
+        yield {"id": row.id, **row.to_dict(), **_source(row.provenance, sources), **extra}
 
 
-def _unused_rows(done: Round, *, failed: bool) -> Iterator[dict[str, Any]]:
+def _unused_rows(
+    done: Round, sources: Mapping[str, str], *, failed: bool
+) -> Iterator[dict[str, Any]]:
     for item in done.unused:
         if item.is_failed == failed:
             yield {
@@ -252,6 +267,7 @@ def _unused_rows(done: Round, *, failed: bool) -> Iterator[dict[str, Any]]:
                 "label": item.label,
                 "completion": item.rejected.completion,
                 "provenance": item.provenance.to_dict(),
+                **_source(item.provenance, sources),
             }
 
 

@@ -209,10 +209,11 @@ class Runner:
             random_seed=config.random_seed,
             warn=self.warnings.warn,
         )
+        sources = {row.id: row.text for row in gold.mine}
         for done in config.method.synthesize(setup):
             numbers = round_numbers(done)
             numbers["select"] = self._score(gold.select, done.model.predict(gold.select))
-            self._open.write_round(done, numbers)
+            self._open.write_round(done, numbers, sources)
             if done.index == 0:
                 self._open.write_prompts(
                     config.task.template_sources(), filled_prompts(config.task, done)

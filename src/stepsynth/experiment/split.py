@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from random import Random
 
 from stepsynth._util.rng import make_rng
-from stepsynth._util.text import normalise
+from stepsynth._util.text import normalise, shorten
 from stepsynth.errors import DataError
 from stepsynth.experiment.config import Split
 from stepsynth.records import Dataset, Example
@@ -62,7 +62,7 @@ def split_gold(
     """
     dropped: dict[str, int] = {}
     sizes = sizes or Split()
-    rows = _drop(gold, (), "a duplicate of another gold row", dropped)
+    rows = _drop_duplicates(gold, dropped)
     if test is not None:
         rows = _drop(rows, test, "the same text as a test row", dropped)
         if select is not None:
@@ -101,18 +101,28 @@ def _or(size: Size, default: float) -> float:
     return default if size is None else size
 
 
-def _drop(
-    rows: Dataset, others: Dataset | tuple[()], reason: str, dropped: dict[str, int]
-) -> Dataset:
-    """Return the rows whose normalised text is neither among others nor in an earlier row."""
-    seen = {_key(row) for row in others}
-    is_self = not seen
-    kept: list[Example] = []
+def _drop_duplicates(rows: Dataset, dropped: dict[str, int]) -> Dataset:
+    """Return the first of each group of rows with the same normalised text."""
+    first: dict[tuple[str, str], Example] = {}
     for row in rows:
-        if _key(row) not in seen:
-            kept.append(row)
-            if is_self:
-                seen.add(_key(row))
+        kept = first.setdefault(_key(row), row)
+        if kept is not row:
+            reason = "a duplicate of another gold row"
+            if kept.label != row.label:
+                reason = f"the text of another gold row under another label ({_example(row, kept)})"
+                reason = next((r for r in dropped if r.startswith("the text of another")), reason)
+            dropped[reason] = dropped.get(reason, 0) + 1
+    return Dataset(first.values())
+
+
+def _example(row: Example, kept: Example) -> str:
+    return f"such as {shorten(row.text, 40)!r}: {kept.label!r} is kept, {row.label!r} is not"
+
+
+def _drop(rows: Dataset, others: Dataset, reason: str, dropped: dict[str, int]) -> Dataset:
+    """Return the rows whose normalised text is not among others."""
+    seen = {_key(row) for row in others}
+    kept = [row for row in rows if _key(row) not in seen]
     if len(kept) < len(rows):
         dropped[reason] = len(rows) - len(kept)
     return Dataset(kept)
@@ -124,10 +134,7 @@ def _key(row: Example) -> tuple[str, str]:
 
 def _take(rows: Dataset, sizes: Mapping[str, Size], rng: Random) -> dict[str, Dataset]:
     """Take splits of the given sizes, each with the label mix of all rows; None takes the rest."""
-    wanted = {
-        name: round(size * len(rows)) if isinstance(size, float) else size
-        for name, size in sizes.items()
-    }
+    wanted = _in_rows(sizes, len(rows))
     asked = sum(size or 0 for size in wanted.values())
     if asked > len(rows) or (asked == len(rows) and None in wanted.values()):
         listed = ", ".join(f"{n}: {s}" for n, s in wanted.items() if s)
@@ -150,6 +157,24 @@ def _take(rows: Dataset, sizes: Mapping[str, Size], rng: Random) -> dict[str, Da
             del by_label[label][:share]
         taken[name] = Dataset(rows[i] for i in sorted(chosen))
     return taken
+
+
+def _in_rows(sizes: Mapping[str, Size], total: int) -> dict[str, int | None]:
+    """Return sizes in rows; shares are cut together, so that shares of 1.0 in all fit exactly."""
+    shares = sum(size for size in sizes.values() if isinstance(size, float))
+    if shares > 1 + 1e-9:
+        raise DataError(
+            f"data.split: the shares of gold are {shares:g} in all", hint="1.0 is all of gold"
+        )
+    wanted: dict[str, int | None] = {}
+    end = 0.0
+    for name, size in sizes.items():
+        if isinstance(size, float):
+            start, end = end, end + size
+            wanted[name] = round(end * total + 1e-9) - round(start * total + 1e-9)
+        else:
+            wanted[name] = size
+    return wanted
 
 
 def _shares(available: Mapping[str, int], size: int) -> dict[str, int]:

@@ -34,6 +34,7 @@ class Completion:
     Attributes:
         text: The text, verbatim.
         request_id: Digest of the request as sent and its draw: the key in the store.
+        draw: Which draw of the request's stream it is.
         truncated: The LLM stopped because it reached its length limit.
         prompt_tokens: As the provider counted them, or None.
         completion_tokens: As the provider counted them, or None.
@@ -41,6 +42,7 @@ class Completion:
 
     text: str
     request_id: str = ""
+    draw: int = 0
     truncated: bool = False
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
@@ -53,3 +55,4 @@ class Failed:
     reason: str
     message: str
     request_id: str = ""
+    draw: int = 0

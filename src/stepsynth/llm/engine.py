@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,7 +17,7 @@ from stepsynth._util.hashing import digest
 from stepsynth.errors import ProviderError, StepsynthError
 from stepsynth.llm._backend import Backend
 from stepsynth.llm._errors import GiveUpError, RetryLaterError
-from stepsynth.llm._loop import LoopThread
+from stepsynth.llm._loop import LoopThread, cancel_others
 from stepsynth.llm._types import Completion, Failed, Request
 from stepsynth.llm.limits import Budget, Limits, cost
 from stepsynth.llm.store import Entry, Spent, Store
@@ -43,6 +43,7 @@ class Usage:
 
     requests: int = 0
     from_store: int = 0
+    replayed: int = 0
     retries: int = 0
     failures: Counter[str] = field(default_factory=Counter)
     prompt_tokens: int = 0
@@ -54,6 +55,7 @@ class Usage:
         return {
             "requests": self.requests,
             "from_store": self.from_store,
+            "replayed": self.replayed,
             "failed": self.failures.total(),
             "failures": dict(sorted(self.failures.items())),
             "retries": self.retries,
@@ -88,6 +90,7 @@ class LLM:
         self.random_seed = random_seed
         self.usage = Usage(usd=0.0 if self.settings.price else None)
         self.on_progress: Progress = lambda _phase, _done, _total: None
+        self.on_notice: Callable[[str], None] = lambda _message: None
         self._store = store if self.settings.stores_completions else None
         self._run = run
         spent = self._store.spent(run) if self._store else Spent()
@@ -95,7 +98,8 @@ class LLM:
         self._draws: Counter[str] = Counter()
         self._thread: LoopThread | None = None
         self._stopped: asyncio.Event | None = None
-        self._reason: StepsynthError | None = None
+        self._settled = asyncio.Event()
+        self._reason: BaseException | None = None
         self._has_answered = False
         self._failed_in_a_row = 0
 
@@ -120,6 +124,10 @@ class LLM:
         try:
             return future.result()
         except KeyboardInterrupt:
+            self.on_notice(
+                f"stopping: waiting up to {GRACE_S:.0f} s for answers that are on their way; "
+                "Ctrl-C again drops them"
+            )
             self._thread.loop.call_soon_threadsafe(self._stop, None)
             with contextlib.suppress(StepsynthError, FutureTimeoutError):
                 future.result(timeout=GRACE_S + 1)
@@ -128,11 +136,15 @@ class LLM:
     def close(self) -> None:
         """Close connections and the store. The object cannot be used afterwards."""
         if self._thread is not None:
-            self._thread.submit(self.backend.close()).result()
+            self._thread.submit(self._close_backend()).result()
             self._thread.close()
             self._thread = None
         if self._store is not None:
             self._store.close()
+
+    async def _close_backend(self) -> None:
+        await cancel_others()
+        await self.backend.close()
 
     def request_id(self, request: Request) -> str:
         """Return the digest of a request as it is sent, and of its draw."""
@@ -159,7 +171,7 @@ class LLM:
 
     async def _generate(self, requests: list[Request], phase: str) -> list[Completion | Failed]:
         ids = [self.request_id(request) for request in requests]
-        answers = self._from_store(ids)
+        answers = self._from_store(dict(zip(ids, (r.draw for r in requests), strict=True)))
         missing = ((i, ids[i], r) for i, r in enumerate(requests) if ids[i] not in answers)
         results: list[Completion | Failed | None] = [answers.get(i) for i in ids]
         self._stopped = asyncio.Event()
@@ -183,7 +195,11 @@ class LLM:
         return [r if r is not None else Failed("stopped", "the run was stopped") for r in results]
 
     async def _run_until_stopped(self, jobs: list[Any]) -> None:
-        """Run jobs; once the run is to stop, give those in flight `GRACE_S` seconds to land."""
+        """Run jobs; once the run is to stop, let those in flight land: they are paid for.
+
+        After Ctrl-C they get `GRACE_S` seconds; after a limit or an error, as long as they take,
+        which the time-out of a request bounds.
+        """
         assert self._stopped is not None
         tasks = {asyncio.ensure_future(job) for job in jobs}
         stop = asyncio.ensure_future(self._stopped.wait())
@@ -192,7 +208,8 @@ class LLM:
             finished, _ = await asyncio.wait({*running, stop}, return_when=asyncio.FIRST_COMPLETED)
             running -= finished
             self._stop_on_error(finished - {stop})
-        finished, late = await asyncio.wait(running, timeout=GRACE_S) if running else (set(), set())
+        grace = GRACE_S if self._reason is None else None
+        finished, late = await asyncio.wait(running, timeout=grace) if running else (set(), set())
         self._stop_on_error(finished)
         for task in {*late, stop}:
             task.cancel()
@@ -200,27 +217,26 @@ class LLM:
 
     def _stop_on_error(self, tasks: Iterable[asyncio.Future[Any]]) -> None:
         for task in tasks:
-            error = task.exception()
-            if isinstance(error, StepsynthError):
+            if (error := task.exception()) is not None:
                 self._stop(error)
-            elif error is not None:
-                raise error
 
-    def _stop(self, reason: StepsynthError | None) -> None:
+    def _stop(self, reason: BaseException | None) -> None:
         if self._reason is None:
             self._reason = reason
         if self._stopped is not None:
             self._stopped.set()
+        self._settled.set()
 
     def _is_stopped(self) -> bool:
         return self._stopped is not None and self._stopped.is_set()
 
-    def _from_store(self, ids: list[str]) -> dict[str, Completion]:
+    def _from_store(self, draws: Mapping[str, int]) -> dict[str, Completion]:
+        """Return the stored completions of requests, given as id -> draw."""
         if self._store is None:
             return {}
         found = {
-            request_id: Completion(request_id=request_id, **value)
-            for request_id, value in self._store.get_many(ids).items()
+            request_id: Completion(request_id=request_id, draw=draws[request_id], **value)
+            for request_id, value in self._store.get_many(draws).items()
         }
         self.usage.from_store += len(found)
         for completion in found.values():
@@ -235,7 +251,7 @@ class LLM:
                 self.usage.retries += 1
                 await self._wait(attempt, error.retry_after_s)
             if self._is_stopped():
-                return Failed("stopped", "the run was stopped", request_id)
+                return Failed("stopped", "the run was stopped", request_id, request.draw)
             try:
                 return await self._attempt(request, request_id)
             except RetryLaterError as caught:
@@ -243,7 +259,7 @@ class LLM:
                 if error.is_unreachable and not self._has_answered and attempt >= 1:
                     break
             except GiveUpError as caught:
-                return self._give_up(caught.reason, caught.message, request_id)
+                return self._give_up(caught.reason, caught.message, request_id, request.draw)
         assert error is not None
         if error.is_unreachable:
             raise ProviderError(
@@ -251,21 +267,32 @@ class LLM:
                 hint="is the server running, and is llm.base_url right? "
                 "the same command goes on where this stopped",
             )
-        return self._give_up(error.reason, error.message, request_id)
+        return self._give_up(error.reason, error.message, request_id, request.draw)
 
-    async def _attempt(self, request: Request, request_id: str) -> Completion:
+    async def _attempt(self, request: Request, request_id: str) -> Completion | Failed:
         if not self.settings.stores_completions:
-            completion = replace(await self.backend.complete(request), request_id=request_id)
+            completion = await self.backend.complete(request)
+            completion = replace(completion, request_id=request_id, draw=request.draw)
+            self.usage.replayed += 1
             self._count(completion)
             return completion
+        while self._budget.must_wait(request) and not self._is_stopped():
+            self._settled.clear()
+            await self._settled.wait()
+        if self._is_stopped():
+            return Failed("stopped", "the run was stopped", request_id, request.draw)
         reserved = self._budget.reserve(request)
         self.usage.requests += 1
         try:
-            completion = replace(await self.backend.complete(request), request_id=request_id)
+            completion = await self.backend.complete(request)
+            completion = replace(completion, request_id=request_id, draw=request.draw)
         except BaseException:
-            await self._keep(self._budget.settle(reserved, None), None)
+            spent = self._budget.settle(reserved, None)
+            self._settled.set()
+            await self._keep(spent, None)
             raise
         spent = self._budget.settle(reserved, completion)
+        self._settled.set()
         await self._keep(spent, self._entry(request, completion))
         self._has_answered = True
         self._failed_in_a_row = 0
@@ -292,7 +319,7 @@ class LLM:
         }
         return completion.request_id, asked, answered
 
-    def _give_up(self, reason: str, message: str, request_id: str) -> Failed:
+    def _give_up(self, reason: str, message: str, request_id: str, draw: int) -> Failed:
         self.usage.failures[reason] += 1
         if self.settings.stores_completions:
             self._failed_in_a_row += 1
@@ -301,7 +328,7 @@ class LLM:
                 f"the LLM failed {self._failed_in_a_row} requests in a row; the last: {message}",
                 hint="the same command goes on where this stopped",
             )
-        return Failed(reason, message, request_id)
+        return Failed(reason, message, request_id, draw)
 
     def _count(self, completion: Completion) -> None:
         self.usage.prompt_tokens += completion.prompt_tokens or 0

@@ -57,6 +57,17 @@ class Budget:
         self._reserved = 0.0
         self._started = time.monotonic()
 
+    def must_wait(self, request: Request) -> bool:
+        """Say whether this request has to wait until some in flight have shown what they cost.
+
+        What is held back for them is the most that they can cost, so the cap seems nearer than it
+        is: a request that fits into what is really spent waits, and does not stop the run.
+        """
+        if self.limits.usd is None or self._reserved <= 0:
+            return False
+        most = self._most_usd(request)
+        return self._usd + self._reserved + most > self.limits.usd >= self._usd + most
+
     def reserve(self, request: Request) -> float:
         """Make sure that sending this request crosses no cap, and count it as sent.
 
@@ -74,7 +85,8 @@ class Budget:
             raise self._reached("minutes", f"{self.limits.minutes:g} minutes have passed")
         usd = self._usd + self._reserved + most
         if self.limits.usd is not None and usd > self.limits.usd:
-            raise self._reached("usd", f"{self._usd:.4f} of {self.limits.usd:g} USD are spent")
+            spent = f"{self._usd:.4g} of {self.limits.usd:g} USD are spent"
+            raise self._reached("usd", f"{spent}, and the next request may cost {most:.2g}")
         self._requests += 1
         self._reserved += most
         return most
@@ -85,7 +97,7 @@ class Budget:
         An attempt that brought no answer may have been charged all the same, but no provider
         documents that it is; it counts as a request and as no cost.
         """
-        self._reserved -= reserved
+        self._reserved = max(0.0, self._reserved - reserved)
         usd = 0.0
         if completion is not None and self.settings.price is not None:
             known = cost(self.settings.price, completion)

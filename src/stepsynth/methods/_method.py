@@ -71,6 +71,7 @@ class Rationales:
 
     by_label: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     completions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    unused: tuple[Unused, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Round:
         select_score: The task's main score on `select`.
         unused: Rejected outputs and failed requests of this round.
         rationales: Those that the seed data was written from, in round 0.
-        completions: Id of an added row -> what the LLM wrote, where that is not the row's text.
+        completions: Id of a request -> what the LLM wrote, where that is not the row's text.
     """
 
     index: int

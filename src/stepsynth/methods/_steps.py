@@ -1,7 +1,7 @@
 """What several methods do: ask for rows, read the answers, train a round."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from stepsynth._util.text import normalise
@@ -74,7 +74,10 @@ def write(
             continue
         written.rows.append(row)
         if isinstance(answer, Completion) and answer.text != row.text:
-            written.completions[row.id] = answer.text
+            written.completions[row.provenance.request] = answer.text
+    if failed := count_by_reason(written.unused, failed=True):
+        listed = ", ".join(f"{count} {reason}" for reason, count in failed.items())
+        setup.warn(f"{phase}: {sum(failed.values())} of {len(wishes)} requests failed: {listed}")
     return written
 
 
@@ -98,7 +101,7 @@ def write_until(
 def _read(
     wish: Wish, answer: Completion | Failed, setup: Setup, seen: set[str] | None
 ) -> Example | Unused:
-    provenance = _with_request(wish.provenance, answer.request_id)
+    provenance = replace(wish.provenance, request=answer.request_id, draw=answer.draw)
     if isinstance(answer, Failed):
         return Unused(Rejected(answer.reason, ""), wish.label, provenance, is_failed=True)
     text = setup.task.parse_example(answer.text, truncated=answer.truncated)
@@ -111,17 +114,6 @@ def _read(
     if wish.parent is not None:
         return wish.parent.with_text(text, provenance)
     return Example(text=text, label=wish.label, provenance=provenance)
-
-
-def _with_request(provenance: Provenance, request_id: str) -> Provenance:
-    return Provenance(
-        method=provenance.method,
-        round=provenance.round,
-        kind=provenance.kind,
-        parents=provenance.parents,
-        request=request_id,
-        model=provenance.model,
-    )
 
 
 def extrapolation(parent: Example, setup: Setup, *, method: str, index: int) -> Wish:
@@ -185,11 +177,12 @@ def finish_round(
     )
 
 
-def ask_rationales(labels: Iterable[str], number: int, setup: Setup) -> Rationales:
+def ask_rationales(labels: Iterable[str], number: int, setup: Setup, *, method: str) -> Rationales:
     """Return `number` different rationales for each label: the paper's topK(P_LLM(T_ration)).
 
     A label whose answer held too few is asked again, three times at most.
     """
+    unused: list[Unused] = []
     found: dict[str, dict[str, str]] = {label: {} for label in labels}
     verbatim: dict[str, list[str]] = {label: [] for label in found}
     for _ in range(3):
@@ -205,17 +198,34 @@ def ask_rationales(labels: Iterable[str], number: int, setup: Setup) -> Rational
         for label, answer in zip(
             short, setup.llm.generate(requests, phase="rationales"), strict=True
         ):
-            if isinstance(answer, Completion):
-                verbatim[label].append(answer.text)
+            if isinstance(answer, Failed):
+                listed: tuple[str, ...] | Rejected = Rejected(answer.reason, "")
+            else:
                 listed = setup.task.parse_rationales(answer.text, truncated=answer.truncated)
-                for item in () if isinstance(listed, Rejected) else listed:
-                    found[label].setdefault(normalise(item), item)
+            if isinstance(listed, Rejected) or isinstance(answer, Failed):
+                origin = Provenance(
+                    method,
+                    kind="rationale",
+                    draw=answer.draw,
+                    request=answer.request_id,
+                    model=setup.llm.settings.model,
+                )
+                rejected = listed if isinstance(listed, Rejected) else Rejected("failed", "")
+                unused.append(Unused(rejected, label, origin, isinstance(answer, Failed)))
+                continue
+            verbatim[label].append(answer.text)
+            for item in listed:
+                found[label].setdefault(normalise(item), item)
     for label, items in found.items():
         if len(items) < number:
-            setup.warn(f"rationales: {len(items)} of {number} for the label {label!r}")
+            setup.warn(
+                f"rationales: {len(items)} of {number} for the label {label!r}: the LLM listed no "
+                "more that could be read (see rounds/0/rationales.json)"
+            )
     return Rationales(
         {label: tuple(items.values())[:number] for label, items in found.items()},
         {label: tuple(texts) for label, texts in verbatim.items()},
+        tuple(unused),
     )
 
 

@@ -59,7 +59,9 @@ class SeedData(Method):
         rationales = Rationales()
         if self.rationales:
             # Algorithm 1, lines 1-2: r_i <- topK(P_LLM( · | T_ration(y_i)))
-            rationales = ask_rationales(setup.task.label_names, self.num_rationales, setup)
+            rationales = ask_rationales(
+                setup.task.label_names, self.num_rationales, setup, method=self.name
+            )
         written = seed_with_rationales(
             setup,
             rationales,
@@ -69,6 +71,7 @@ class SeedData(Method):
             seen=seen,
         )
         written.rationales = rationales
+        written.unused = [*rationales.unused, *written.unused]
         return written
 
 
@@ -133,8 +136,12 @@ class S3(SeedData):
         by_label: dict[str, list[Example]] = defaultdict(list)
         for row in rng.sample(calls, len(calls)):
             by_label[row.label].append(row)
-        share = most // len(by_label) if by_label else 0
-        return [row for rows in by_label.values() for row in islice(cycle(rows), share)]
+        share, rest = divmod(most, len(by_label) or 1)
+        return [
+            row
+            for i, rows in enumerate(by_label.values())
+            for row in islice(cycle(rows), share + (i < rest))
+        ]
 
     def choose_round(self, rounds: Sequence[Round]) -> int:
         """Return the last round, or the first of those with the best score on select."""

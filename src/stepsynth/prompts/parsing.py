@@ -9,58 +9,40 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 
 from stepsynth._util.text import normalise
+from stepsynth.prompts.refusals import is_refusal
 from stepsynth.records import Rejected
 
-_THINKING = re.compile(r"\A\s*<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)", re.S | re.I)
-_FENCE = re.compile(r"```[\w+-]*[ \t]*\n?(.*?)(?:```|\Z)", re.S)
+_THINKING = re.compile(r"\A.*</think(?:ing)?>|\A\s*<think(?:ing)?>.*\Z", re.S | re.I)
+# A language tag stands before a line break only: "```Great film```" has none.
+_FENCE = re.compile(r"^[ \t]*```(?:[\w+-]*[ \t]*\n)?(.*?)(?:```|\Z)", re.S | re.M)
 _COLON = r"[:：]"
 
 # An opening that speaks to the reader and not to the task: "Sure, here is a review:", "Voici :".
 _YES = (
     r"(?:sure(?: thing)?|certainly|of course|absolutely|okay|ok|bien s[uû]r|certainement|"
-    r"d['’]accord|claro|por supuesto|nat[uü]rlich|gerne?|当然|好的|没问题|當然|沒問題|"
-    r"もちろん(?:です)?|はい|承知(?:いたし)?しました|わかりました)"
+    r"d['’]accord|claro|por supuesto|selbstverständlich|nat[uü]rlich|gerne?|certo|конечно|"
+    r"当然|好的|没问题|當然|沒問題|もちろん(?:です)?|はい|承知(?:いたし)?しました|わかりました|물론(?:입니다)?)"
 )
 _HERE = (
-    r"(?:here(?:['’]s| is| are)|voici|aqu[ií] (?:tienes|est[aá])|hier (?:ist|sind)|"
-    r"以下|这是|這是|こちら)"
+    r"(?:here(?:['’]s| is| are| you (?:go|are))|below is|voici|aqu[ií] (?:tienes|est[aá])|ecco|"
+    r"hier (?:ist|sind)|вот|以下|这是(?=一|为|您|你)|這是(?=一|為|您|你)|こちら)"
 )
-_PROMISE = r"\b(?:here|below|following|another|similar|example|new)\b"
-_PREAMBLE = re.compile(
-    rf"\A\s*(?:(?:{_YES}[,!.，！。、\s]+)?{_HERE}[^\n]{{0,160}}{_COLON}[ \t]*\n"  # its own line
-    rf"|{_YES}[,!.，！。、]+[^\n]{{0,120}}{_PROMISE}[^\n]{{0,80}}{_COLON}[ \t]*\n"
-    rf"|{_YES}[,!.，！。、 \t]*\n"
-    rf"|{_YES}[,!.，！。、 \t]+{_HERE}[^\n:：]{{0,120}}{_COLON})"  # before the text on one line
-    rf"\s*(?=\S)",
+_NOUNS = (
+    r"(?:texts?|answers?|outputs?|examples?|messages?|reviews?|sentences?|versions?|samples?|drafts?|"
+    r"one|another|new|following|similar|文本|评论|例文|例|回答|textes?|avis|réponses?|ejemplos?|beispiele?)"
+)
+_CLOSING = re.compile(
+    r"\n\s*(?:-{3,}\s*\n\s*)?(?:i hope (?:this|that|it) helps|let me know if you(?:['’]d| would) like|"
+    r"let me know if you need (?:any )?(?:changes|more|another|further)|\(?word count)[^\n]*\s*\Z",
     re.I,
 )
-_HEADING = (
-    r"(?:text|answer|output|example|message|review|sentence|title|文本|例文|回答|texte|réponse)"
+_QUALIFIER = (
+    r"(?:very|highly|slightly|mildly|mostly|clearly|strongly|not|non|label|labelled|labeled|sentiment|"
+    r"category|class|flag|tone|team|topic|tweet|review|text)"
 )
-
-_REFUSALS = [
-    re.compile(pattern, re.I)
-    for pattern in (
-        r"\bas an? (?:ai|artificial intelligence|(?:large )?language model)\b",
-        r"\bAI language models?\b|\blanguage model,? I\b",
-        r"\bopenai'?s? (?:use case|content|usage) polic",
-        r"\A\W*(?:(?:(?:i['’]?m|i am) (?:very |so )?)?sorry|apologies|unfortunately)?"
-        r"\W*(?:but )?(?:as [^.,]{0,40}, )?i (?:can['’]?t|cannot|can not|am unable to|won['’]?t|"
-        r"am not (?:able to|comfortable)|will not|could not|must decline to) (?:\w+ ){0,2}?"
-        r"(?:generat(?:e|ing)|write|create|provide|produce|fulfil+|assist|comply|complete|perform|"
-        r"help (?:you )?with (?:this|that|your request|(?:writ|creat|generat)ing)|continue with|"
-        r"do that as|engage in|respond to)\b",
-        r"\A\W*(?:je suis désolée?|désolée?)\W.{0,60}\bje ne (?:peux|suis)\b",
-        r"\ben tant qu(?:e modèle de langage|'ia|’ia|'intelligence artificielle)",
-        r"作为(?:一个|一名)?(?:人工智能|AI|语言模型|大型语言模型)|作為(?:一個)?(?:人工智慧|AI|語言模型)",
-        r"\A\W*(?:很?抱歉|对不起|對不起)[，,。]?.{0,12}(?:我)?(?:无法|不能|無法)"
-        r"(?:生成|提供|撰写|编写|完成|满足|协助|创建|撰寫)",
-        r"(?:AI|言語モデル|人工知能)(?:として|ですので|なので)",
-        r"\A\W*(?:申し訳(?:ありません|ございません)|すみません).{0,60}(?:できません|できかねます|いたしかねます)",
-    )
-]
 
 _QUOTES = {
     '"': '"',
@@ -73,12 +55,13 @@ _QUOTES = {
     "『": "』",
     "`": "`",
 }
+_BULLET = r"[-*•·・–—▪◦‣●]"
+_NUMBER = r"(?:\(?\d{1,3}\s*[.)．、](?!\d)|\(\d{1,3}\)|\d{1,3}\s?[:：]|\d{1,3} [-–]|[①-⑳]|[一二三四五六七八九十]{1,3}、)"
 _ITEM = re.compile(
-    r"^\s*(?:[-*•·–—▪◦‣]\s+|[-*•·]\s*(?=\*\*)|\(?\d{1,3}\s*[.)．、：]\s*|\(\d{1,3}\)\s*|[①-⑳]\s*|[a-z][.)]\s+)"
-    r"(?P<item>.+)$",
+    rf"^\s*(?:{_BULLET}\s+|{_BULLET}\s*(?=\*\*|[^\x00-\x7f])|\**{_NUMBER}\s*|[a-z][.)]\s+)(?P<item>.+)$",
     re.I,
 )
-_INLINE_NUMBER = re.compile(r"(?:^|(?<=[\s.;。；]))\(?\d{1,2}[.)、．]\s*(?=\S)")
+_INLINE_NUMBER = re.compile(r"(?:^|(?<=[\s.;。；]))\(?\d{1,2}[.)、．](?!\d)\s*(?=\S)")
 
 
 def parse_text(
@@ -98,12 +81,14 @@ def parse_text(
     if truncated:
         return Rejected("truncated", completion)
     text = _unfence(_THINKING.sub("", completion))
-    if _is_refusal(text):
+    if is_refusal(text):
         return Rejected("refusal", completion)
-    # A quoted text may hold a tag and a tag may follow the quotes, so both come off twice.
+    text = _only_value(text)
+    patterns = _patterns(text_name, tuple(labels))
+    # A quoted text may hold a tag and a tag may follow the quotes, so all comes off twice.
     for _ in range(2):
-        text = _strip_preamble(text, text_name)
-        text = _strip_label_tag(text, labels)
+        for pattern in patterns:
+            text = pattern.sub("", text, count=1)
         text = _unquote(text)
     text = text.strip()
     return text if _says_something(text) else Rejected("empty", completion)
@@ -121,7 +106,7 @@ def parse_list(completion: str, *, truncated: bool = False) -> tuple[str, ...] |
         `Rejected` for a refusal or where there is none.
     """
     text = _unfence(_THINKING.sub("", completion))
-    if _is_refusal(text):
+    if is_refusal(text):
         return Rejected("refusal", completion)
     items = _items(text)
     if truncated and items:
@@ -140,52 +125,87 @@ def _says_something(text: str) -> bool:
     return any(c.isalnum() or unicodedata.category(c) == "So" for c in text)
 
 
-def _is_refusal(text: str) -> bool:
-    return any(pattern.search(text[:600]) for pattern in _REFUSALS)
-
-
 def _unfence(text: str) -> str:
-    """Return what a code fence holds, where one holds most of the answer."""
+    """Return what the first code fence holds, unless more stands around it than in it."""
     fence = _FENCE.search(text)
-    if fence and len(fence[1].strip()) * 2 > len(text.strip()) - 10:
-        return fence[1]
-    return text
+    if fence is None or not fence[1].strip():
+        return text
+    around = len(text.strip()) - len(fence[0].strip())
+    return fence[1] if around <= max(80, len(fence[1])) else text
+
+
+def _only_value(text: str) -> str:
+    """Return the one string of a JSON object that holds nothing else: {"review": "..."}."""
+    if not text.strip().startswith("{"):
+        return text
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    values = list(value.values()) if isinstance(value, dict) else []
+    return values[0] if len(values) == 1 and isinstance(values[0], str) else text
+
+
+@lru_cache(maxsize=64)
+def _patterns(text_name: str, labels: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
+    """Return what comes off a text, in order: opening, heading, label in front, closing, label tag."""
+    names = f"(?:{re.escape(text_name)}|{_NOUNS})" if text_name else _NOUNS
+    label = _label_pattern(labels)
+    tagged = rf"(?:{_QUALIFIER}[ \t-]+){{0,2}}{label}(?:[ \t]+{_QUALIFIER}){{0,2}}"
+    key = r"(?:label|sentiment|category|class|team|topic|标签|類別|ラベル|étiquette)"
+    opening = (
+        rf"\A\s*\W*(?:"
+        rf"(?:{_YES}[,!.，！。、\s]+)?{_HERE}(?=[^\n:：]*{names}|[ \t]*{_COLON}|[^\x00-\x7f])"
+        rf"[^\n:：]{{0,160}}{_COLON}[ \t]*\n"  # "Here is another review:" on a line of its own
+        rf"|{_YES}[,!.，！。、]+(?=[^\n]*{names})[^\n]{{0,160}}{_COLON}[ \t]*\n"
+        rf"|{_YES}[,!.，！。、 \t]*\n"
+        rf"|{_YES}[,!.，！。、 \t]+{_HERE}[^\n:：]{{0,120}}{_COLON}"  # and before the text
+        rf"|{_HERE} (?:an? |one |the )?(?:[\w'’-]+ ){{0,3}}?{names}[^\n:：]{{0,30}}{_COLON}"
+        rf")\s*(?=\S)"
+    )
+    heading = (
+        rf"\A\s*[#*_]*\s*(?:new |another |similar )?(?:{label}\s+(?:\w+\s+)?)?{names}\s*(?:[(\[]{label}[)\]])?"
+        rf"\s*[*_]*\s*{_COLON}[*_]*\s*(?=\S)"
+    )
+    front = (
+        rf"\A\s*(?:[(\[（【]\s*{tagged}\s*[)\]）】][ \t]*{_COLON}?"
+        rf"|[*_]*(?:{key}\s*{_COLON}\s*)?{label}[*_]*\s*{_COLON}[*_]*"
+        rf"|[*_]*{key}[*_]*\s*{_COLON}[*_]*\s*{label}[*_]*[ \t]*\n)\s*(?=\S)"
+    )
+    ended = r"(?:\A|(?<=[.!?…。！？\"'”’)\s])|(?<=[^\x00-\x7f]))"
+    tag = (
+        rf"(?:{ended}\s*[(\[（【]\s*(?:{key}\s*{_COLON}\s*)?{tagged}\s*[)\]）】]"
+        rf"|{ended}\s*[#*_(\[]*{key}[*_]*\s*{_COLON}[*_]*\s*{tagged}[)\]*_.]*"
+        rf"|\n\s*[*_#]*{tagged}[*_.]*|\s[-–—]\s*[*_]*{label}[*_.]*)[\s.\"'”’]*\Z"
+    )
+    return tuple(
+        re.compile(pattern, re.I) for pattern in (opening, heading, front, _CLOSING.pattern, tag)
+    )
+
+
+def _label_pattern(labels: Iterable[str]) -> str:
+    """Return what matches a label or its inflection: "hyperbolic" for "hyperbole".
+
+    Short labels and numbers must stand there exactly: "no" is not "not", "1" is not "10".
+    """
+    forms: set[str] = set()
+    for label in labels:
+        words = re.escape(label.strip().casefold())
+        is_long = len(label) > 4 and label[-1:].isascii() and label[-1:].isalpha()
+        forms.add(rf"{words[:-1]}\w{{0,3}}" if is_long else words)
+    listed = "|".join(sorted(forms, key=len, reverse=True)) or r"(?!)"
+    return rf"(?<!\w)(?:{listed})(?![\w-])" if any(f.isascii() for f in forms) else rf"(?:{listed})"
 
 
 def _strip_preamble(text: str, text_name: str) -> str:
-    text = _PREAMBLE.sub("", text, count=1)
-    names = "|".join(filter(None, (_HEADING, re.escape(text_name) if text_name else "")))
-    heading = (
-        rf"\A\s*[#*_]*\s*(?:new |another |similar )?(?:{names})\s*[*_]*\s*{_COLON}[*_]*\s*(?=\S)"
-    )
-    return re.sub(heading, "", text, count=1, flags=re.I)
-
-
-def _strip_label_tag(text: str, labels: Iterable[str]) -> str:
-    """Take off a label at the end: "(Positive)", "[billing]", "Label: positive"."""
-    stems = sorted({stem for label in labels for stem in _stems(label)}, key=len, reverse=True)
-    if not stems:
-        return text
-    word = rf"(?:{'|'.join(map(re.escape, stems))})\w*"
-    few = rf"(?:[\w-]+[ \t]+){{0,2}}(?:not[ \t-]+|non-?)?{word}(?:[ \t]+[\w-]+)?"
-    tag = (
-        rf"(?:\A|(?<=[.!?…。！？\"'”’)\s])|(?<=[^\x00-\x7f]))\s*[(\[（【]\s*(?:label\s*{_COLON}\s*)?{few}\s*[)\]）】]"
-        rf"|\n\s*[#*_(\[]*(?:label|sentiment|category|class|team|topic|标签|類別|ラベル|étiquette)[*_]*\s*"
-        rf"{_COLON}[*_]*\s*{few}[)\]*_.]*"
-    )
-    return re.sub(rf"(?:{tag})[\s.\"'”’]*\Z", "", text, flags=re.I)
-
-
-def _stems(label: str) -> list[str]:
-    """Return what inflected forms of a label's words share: "hyperbol" of "hyperbole"."""
-    words = re.findall(r"[^\W_]+", label.casefold())
-    long = [word for word in words if len(word) > 3 or not word.isascii()]
-    return [w[: max(4, len(w) - 1)] if w.isascii() else w for w in (long or words[-1:])]
+    return _patterns(text_name, ())[0].sub("", text, count=1)
 
 
 def _unquote(text: str) -> str:
     """Take off quotes around the whole text, and a quote that is opened and never closed."""
     text = text.strip()
+    if text.startswith("**") and text.endswith("**") and "**" not in text[2:-2] and len(text) > 4:
+        return text[2:-2]
     close = _QUOTES.get(text[:1])
     if close is None or len(text) < 2:
         return text
@@ -205,6 +225,7 @@ def _items(text: str) -> list[str]:
     as_json = _json_items(text)
     if as_json:
         return as_json
+    text = _CLOSING.sub("", text)
     lines = [line for line in text.splitlines() if line.strip()]
     numbered: list[str] = []
     for line in lines:
@@ -223,20 +244,35 @@ def _items(text: str) -> list[str]:
 
 
 def _json_items(text: str) -> list[str]:
-    """Return the strings of the first JSON list, also where it is a value of an object."""
-    start, end = text.find("["), text.rfind("]")
-    if start < 0 or end <= start:
+    """Return the strings of a JSON list or object, also of one that was cut off."""
+    starts = [i for i in (text.find("["), text.find("{")) if i >= 0]
+    if not starts or text[: min(starts)].count("\n") > 2:
         return []
+    body = text[min(starts) :]
+    end = max(body.rfind("]"), body.rfind("}")) + 1
     try:
-        values = json.loads(text[start : end + 1])
+        return _strings(json.loads(body[:end]))
     except (ValueError, RecursionError):
+        pass
+    if not re.match(r'[\[{]\s*(?:"|\[|\{)', body):
+        return []
+    # Cut off or nearly JSON: take the whole strings that are values, not keys.
+    found = re.findall(r'"((?:[^"\\]|\\.)*)"(\s*:)?', body)
+    return [value.replace('\\"', '"') for value, colon in found if not colon]
+
+
+def _strings(value: object) -> list[str]:
+    """Return the strings in a JSON value; the fields of one object in a list are one item."""
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, dict):
+        return [text for inner in value.values() for text in _strings(inner)]
+    if not isinstance(value, list):
         return []
     items: list[str] = []
-    for value in values if isinstance(values, list) else []:
-        if isinstance(value, dict):
-            value = ": ".join(v for v in value.values() if isinstance(v, str))
-        if isinstance(value, str):
-            items.append(value)
+    for inner in value:
+        texts = _strings(inner)
+        items += [": ".join(texts)] if isinstance(inner, dict) and texts else texts
     return items
 
 

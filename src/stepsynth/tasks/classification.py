@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
 
-from stepsynth._util.text import shorten
+from stepsynth._util.text import clean, shorten
 from stepsynth.errors import suggest
 from stepsynth.metrics import Predictions, score_classification
 from stepsynth.prompts.parsing import parse_text
@@ -91,7 +91,7 @@ class Classification(Task):
                 f"the label {label!r} (of {shorten(text, 50)!r}) is none of the task's: {known}"
                 + (f"; {near}" if near else "")
             )
-        return Example(text=text, label=label)
+        return Example(text=clean(text), label=label)
 
     def score(self, examples: Sequence[Example], predictions: Predictions) -> dict[str, Any]:
         """Return accuracy, macro-F1, AUC, n and the confusion matrix."""

@@ -2,7 +2,9 @@
 
 A recording is JSON lines, one completion a line: `kind` and `completion`, and `label`, `context`,
 `source` where they are known. A line answers a request when they agree on every one of these keys
-that the line carries. A recording is handed out once in a run, unless `reuse` is set.
+that the line carries; a request with a source takes a line recorded for it (else see `fallback`).
+An exported run carries `draw` too, so that replaying it gives each request its own answer again.
+A recording is handed out once in a run, unless `reuse` is set.
 """
 
 import gzip
@@ -19,6 +21,7 @@ import numpy as np
 from pydantic import Field
 
 from stepsynth._util.rng import make_rng
+from stepsynth._util.text import clean
 from stepsynth.errors import ConfigError, DataError
 from stepsynth.llm._backend import Backend, Fallback, LLMSettings
 from stepsynth.llm._errors import GiveUpError
@@ -55,6 +58,8 @@ class Recording:
     label: str | None
     context: str | None
     source: str | None
+    draw: int | None
+    is_cut: bool
     completion: str
 
 
@@ -70,12 +75,17 @@ class ReplayBackend(Backend[Replay]):
         self._recordings = list(_read_all(settings.recordings))
         self._is_used = np.zeros(len(self._recordings), dtype=bool)
         self._groups: dict[tuple[str | None, ...], list[int]] = defaultdict(list)
+        self._draws: dict[tuple[str | int | None, ...], int] = {}
         for i, r in enumerate(self._recordings):
             self._groups[r.kind, r.label, r.context, r.source].append(i)
+            if r.draw is not None:
+                self._draws.setdefault((r.kind, r.label, r.context, r.source, r.draw), i)
 
     async def complete(self, request: Request) -> Completion:
         """Return a recorded completion, or give the request up as exhausted."""
-        chosen = self._draw(request.tags)
+        chosen = self._same_draw(request)
+        if chosen is None:
+            chosen = self._draw(request.tags)
         if chosen is None and "source" in request.tags and self.settings.fallback == "nearest":
             chosen = self._nearest(request.tags)
         if chosen is None:
@@ -84,7 +94,14 @@ class ReplayBackend(Backend[Replay]):
                 "exhausted", f"no unused recording of kind {kind!r} is left for label {label!r}"
             )
         self._is_used[chosen] = not self.settings.reuse
-        return Completion(self._recordings[chosen].completion)
+        found = self._recordings[chosen]
+        return Completion(found.completion, truncated=found.is_cut)
+
+    def _same_draw(self, request: Request) -> int | None:
+        """Return the unused recording of this very draw: what an exported run carries."""
+        keys = (request.tags.get(key) for key in ("kind", *_OPTIONAL))
+        index = self._draws.get((*keys, request.draw))
+        return None if index is None or self._is_used[index] else index
 
     def _draw(self, tags: Mapping[str, str]) -> int | None:
         """Draw uniformly among the unused recordings that match, the source included."""
@@ -176,5 +193,8 @@ def _read_line(line: str) -> Recording:
     for key in ("kind", "completion"):
         if not isinstance(row.get(key), str):
             raise ValueError(f"{key!r} must be a text, got {row.get(key)!r}")
+    draw, is_cut = row.get("draw"), row.get("truncated") is True
+    if draw is not None and not isinstance(draw, int):
+        raise ValueError(f"'draw' must be a whole number, got {draw!r}")
     label, context, source = (None if row.get(k) is None else str(row[k]) for k in _OPTIONAL)
-    return Recording(row["kind"], label, context, source, row["completion"])
+    return Recording(row["kind"], label, context, source, draw, is_cut, clean(row["completion"]))

@@ -1,0 +1,78 @@
+"""Tell an LLM's refusal from a text that merely says what its writer cannot do.
+
+"I can't complete my order" is a support message; "I can't complete this request" is a refusal. So a
+pattern needs both what is refused (to write, to generate) and what was asked for (this request,
+such content, a review), or words that only an LLM says of itself.
+"""
+
+import re
+
+_ABLE = (
+    r"(?:can['’]?t|cannot|can not|am unable to|['’]m unable to|am not able to|['’]m not able to|won['’]?t|"
+    r"will not|could not|am not comfortable|['’]m not comfortable|must (?:respectfully )?decline to)"
+)
+_WRITE = (
+    r"(?:generat(?:e|ing)|writ(?:e|ing)|creat(?:e|ing)|provid(?:e|ing)|produc(?:e|ing)|"
+    r"fulfil+(?:ing)?|assist(?: you)?(?: with| in)?|comply with|complete|perform|respond to|"
+    r"help(?: you)? with(?: (?:writing|creating|generating))?|continue with|engage in|do)"
+)
+_ASKED = (
+    r"(?:(?:this|that|your|the) (?:request|prompt|task|instruction|query)|"
+    r"(?:[\w'’-]+ ){0,5}?(?:content|texts?|reviews?|stor(?:y|ies)|messages?|examples?|responses?|"
+    r"outputs?|reasons?|lists?|sentences?|materials?|sentiments?|posts?|tweets?)\b)"
+)
+_SORRY = (
+    r"(?:(?:(?:i['’]?m|i am) (?:very |so |really )?sorry|sorry|apologies|i apologi[sz]e|unfortunately|"
+    r"i appreciate your request|i understand(?: your request)?)[\W]*(?:but )?)"
+)
+
+_PATTERNS = [
+    re.compile(pattern, re.I)
+    for pattern in (
+        # What only an LLM says of itself.
+        r"\bas an? (?:ai|artificial intelligence|(?:large )?language model)(?:[ -](?:language )?model|"
+        r" assistant)?,? (?:i|it|my)\b",
+        r"\bi(?: am|['’]m) (?:just |only )?an? (?:text-based )?(?:ai|(?:large )?language model)\b",
+        r"\bAI language models? (?:are|is|am|cannot|can['’]t)\b",
+        r"\bopenai'?s? (?:use case|content|usage) polic|\bagainst my programming\b",
+        r"\bi (?:do not|don['’]t) have personal (?:experiences?|opinions?|feelings?|emotions?)\b",
+        # Refusing what was asked for, at the start.
+        rf"\A\W*{_SORRY}?(?:but )?(?:as [^.,]{{0,40}}, )?i ?{_ABLE} {_WRITE} {_ASKED}",
+        rf"\A\W*{_SORRY}(?:but )?i ?{_ABLE} (?:do|write|create|generate|help with) (?:this|that|it)\b",
+        rf"\A\W*{_SORRY}?i ?{_ABLE} (?:write|create|generate) (?:this|that|it)\W*\Z",
+        rf"\A\W*{_SORRY}?i (?:must|have to) (?:respectfully )?decline\b",
+        # French, German, Spanish, Italian, Portuguese, Russian.
+        r"\ben tant qu(?:e modèle de langage|['’](?:ia|intelligence artificielle))\b",
+        r"\A\W*(?:je suis |malheureusement|désolée?).{0,50}\bje ne (?:peux|suis).{0,40}(?:écrire|générer|"
+        r"rédiger|créer|produire|fournir|répondre|satisfaire|aider).{0,40}(?:demande|texte|contenu|avis|"
+        r"critique|message|cela|ce (?:genre|type))",
+        r"\bals (?:ki|sprachmodell|ki-(?:sprach)?modell|künstliche intelligenz)\b",
+        r"\A\W*(?:es )?(?:tut mir leid|leider|entschuldigung).{0,60}\bich.{0,60}(?:anfrage|inhalte?|texte?"
+        r"|bewertung|rezension|nachricht|damit|dabei).{0,40}(?:nicht|erfüllen|schreiben|erstellen|"
+        r"generieren|helfen|verfassen)",
+        r"\bcomo (?:modelo de (?:lenguaje|linguagem)|una? (?:ia|inteligencia artificial)|uma ia)\b",
+        r"\A\W*(?:lo siento|lamento|desculpe|sinto muito|desafortunadamente|infelizmente).{0,40}\bn(?:o|ão)"
+        r" (?:puedo|posso) .{0,60}(?:solicitud|petición|contenido|texto|reseña|mensaje|eso|esto|pedido|"
+        r"solicitação|conteúdo|resenha|mensagem|isso)",
+        r"\bcome (?:modello linguistico|intelligenza artificiale)\b",
+        r"\A\W*(?:mi dispiace|spiacente|purtroppo).{0,40}\bnon posso .{0,60}(?:richiesta|contenut|testo|"
+        r"recensione|messaggio|questo|ciò)",
+        r"\bкак (?:ии|языковая модель|искусственный интеллект)\b",
+        r"\A\W*(?:извините|простите|к сожалению|сожалею).{0,60}не могу.{0,40}(?:запрос|текст|контент|отзыв|"
+        r"сообщение|этим)",
+        # Chinese, Japanese, Korean.
+        r"(?:作为|作為)(?:一个|一個|一名)?(?:人工智能|人工智慧|AI|(?:大型)?(?:语言|語言)模型)"
+        r"(?:助手|助理|语言模型|語言模型|模型)?[，,]?我",
+        r"\A\W*(?:很|非常)?(?:抱歉|对不起|對不起|遗憾).{0,14}(?:无法|不能|無法)(?:为您|为你)?(?:生成|提供|撰写|撰寫|"
+        r"编写|创建|满足|协助|帮助|完成)(?:您|你|这|這|此|该|該|那|相关|任何|.{0,8}(?:请求|請求|要求|内容|內容|文本|评论))",
+        r"(?:AI|言語モデル|人工知能)(?:アシスタント|言語モデル|モデル)?(?:として[、，]|ですので|なので[、，]?私)",
+        r"\A\W*(?:申し訳(?:ありません|ございません)|すみません|恐れ入ります).{0,40}(?:文章|内容|リクエスト|ご要望|ご依頼|"
+        r"コンテンツ|生成|お手伝い).{0,30}(?:できません|できかねます|いたしかねます)",
+        r"\A\W*죄송(?:합니다|하지만).{0,60}(?:요청|내용|텍스트|글|리뷰|콘텐츠|메시지).{0,30}(?:수 없습니다|어렵습니다)",
+    )
+]
+
+
+def is_refusal(text: str) -> bool:
+    """Say whether an LLM refused, by the first 600 characters of what it wrote."""
+    return any(pattern.search(text[:600]) for pattern in _PATTERNS)
