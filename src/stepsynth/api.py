@@ -4,7 +4,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -37,8 +37,8 @@ class RunResult:
     """
 
     folder: Path
-    summary: Mapping[str, Any]
-    rounds: Sequence[Round]
+    summary: Mapping[str, Any] = field(repr=False)
+    rounds: Sequence[Round] = field(repr=False)
     dataset: Dataset
 
     @cached_property
@@ -117,30 +117,49 @@ def synthesize(
         StepsynthError: See `stepsynth.errors`.
     """
     values: dict[str, Any] = {
-        "task": _keys(task, "kind") if not isinstance(task, str) else {"recipe": task},
+        "task": {"recipe": task} if isinstance(task, str) else _task_keys(task),
         "data": {
             "gold": "(given)",
             "columns": dict(columns or {}),
             "split": _plain(split or {}),
         },
-        "student": _keys(student, "name"),
-        "method": _keys(method, "name"),
+        "student": "linear" if isinstance(student, Student) else student,
+        "method": _method_keys(method),
         "limits": _plain(limits or {}),
         "random_seed": random_seed,
     }
     if llm is not None:
         values["llm"] = _plain(llm)
     config = build_config(Located(values, "synthesize()", {}), name=name, folder=Path())
+    # An object is taken as it is, so that a subclass of the user's own works.
+    config = replace(
+        config,
+        task=task if isinstance(task, Task) else config.task,
+        student=student if isinstance(student, Student) else config.student,
+        method=method if isinstance(method, Method) else config.method,
+        llm=llm if isinstance(llm, LLMSettings) and config.llm else config.llm,
+    )
     data = _read_data(config, gold, select, test)
     if out is not None:
         return finish(Runner(config, data, Path(out), observer or Observer()))
+    return _finish_in_temporary(Runner(config, data, None, observer or Observer()))
+
+
+def _finish_in_temporary(runner: Runner) -> RunResult:
+    """Run in a folder that goes with the result; what was paid for outlives an error."""
     temporary = Path(tempfile.mkdtemp(prefix="stepsynth-"))
+    runner.out = temporary / "run"
     try:
-        result = finish(Runner(config, data, temporary / "run", observer or Observer()))
-    except StepsynthError as error:
-        # What was paid for outlives the error.
-        kept = f"out={str(temporary / 'run')!r} goes on with what was paid for"
-        error.hint = f"{error.hint}; {kept}" if error.hint else kept
+        result = finish(runner)
+    except (StepsynthError, KeyboardInterrupt) as error:
+        if not runner.out.exists():
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        kept = f"out={str(runner.out)!r} goes on with what was paid for"
+        if isinstance(error, StepsynthError):
+            error.hint = f"{error.hint}; {kept}" if error.hint else kept
+        else:
+            error.add_note(kept)
         raise
     weakref.finalize(result, shutil.rmtree, temporary, ignore_errors=True)
     return result
@@ -180,8 +199,12 @@ def _plain(value: Any) -> dict[str, Any]:
     raise ConfigError(f"expected settings or a dictionary, got {value!r}")
 
 
-def _keys(value: Any, selector: str) -> Any:
-    """Return an object's keys with the name of its class; names and dictionaries as they are."""
-    if isinstance(value, (str, Mapping)):
-        return value if isinstance(value, str) else dict(value)
-    return {selector: value.name, **_plain(value)}
+def _task_keys(task: Task | Mapping[str, Any]) -> dict[str, Any]:
+    # A task that is an object replaces these keys, which only have to be valid.
+    return {"labels": ["a", "b"]} if isinstance(task, Task) else _plain(task)
+
+
+def _method_keys(method: Method | Mapping[str, Any] | str) -> Any:
+    if isinstance(method, Method):
+        return "zerogen" if method.needs_llm else "gold"
+    return method

@@ -92,5 +92,6 @@ class TooFewRowsError(StepsynthError):
 
 def suggest(name: str, known: Iterable[str]) -> str:
     """Return "did you mean ...?" for the nearest of the known names, or an empty string."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"did you mean {near[0]!r}?" if near else ""
+    folded = {k.casefold(): k for k in known}
+    near = difflib.get_close_matches(name.casefold(), list(folded), n=1, cutoff=0.5)
+    return f"did you mean {folded[near[0]]!r}?" if near else ""

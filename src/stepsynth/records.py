@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from stepsynth._util.files import write_jsonl
 from stepsynth._util.hashing import digest
+from stepsynth.errors import StepsynthError
 
 if TYPE_CHECKING:
     import pandas
@@ -164,9 +165,12 @@ class Dataset(Sequence[Example]):
         """Return the rows as a data frame; the provenance is spread over columns.
 
         Raises:
-            ImportError: pandas is not installed.
+            StepsynthError: pandas is not installed.
         """
-        import pandas
+        try:
+            import pandas
+        except ImportError as error:
+            raise StepsynthError("pandas is not installed", hint="pip install pandas") from error
 
         return pandas.DataFrame(
             [

@@ -142,16 +142,20 @@ def test_a_report_can_be_written_again_elsewhere(demo, tmp_path):
     assert (tmp_path / "r.html").read_bytes() == (folder / "report.html").read_bytes()
 
 
-def test_a_recording_of_a_run_gives_the_same_rows_again(demo, tmp_path):
-    folder, _ = demo
+@pytest.mark.parametrize("method", ["s3", "goldgen"])
+def test_a_recording_of_a_run_gives_the_same_rows_again(tmp_path, method):
+    extra = (
+        ["--set", "method={name: goldgen, seed_size: 60, size: 100}"] if method == "goldgen" else []
+    )
+    assert stepsynth("demo", "--out", tmp_path / "first", *extra).returncode == 0
     recording = tmp_path / "recording.jsonl"
-    done = stepsynth("export", folder, "--recording", recording)
-    assert done.returncode == 0
-    chosen = f"llm={{backend: replay, recordings: [{recording}]}}"
-    again = stepsynth("demo", "--out", tmp_path / "run", "--set", chosen, "--json")
+    done = stepsynth("export", tmp_path / "first", "--recording", recording)
+    assert done.returncode == 0, done.stderr
+    chosen = ["--set", f"llm={{backend: replay, recordings: [{recording}]}}"]
+    again = stepsynth("demo", "--out", tmp_path / "again", *extra, *chosen, "--json")
     assert again.returncode == 0, again.stderr
-    texts = lambda p: sorted(json.loads(x)["text"] for x in p.read_text().splitlines())  # noqa: E731
-    assert texts(tmp_path / "run/dataset.jsonl") == texts(folder / "dataset.jsonl")
+    data = [(tmp_path / name / "dataset.jsonl").read_bytes() for name in ("first", "again")]
+    assert data[0] == data[1]
 
 
 def test_the_schema_is_one_and_accepts_the_demo():
@@ -162,6 +166,19 @@ def test_the_schema_is_one_and_accepts_the_demo():
     jsonschema.Draft202012Validator.check_schema(schema)
     task = YAML(typ="safe").load(Path(package.__file__).parent / "demo" / "support.yaml")
     jsonschema.validate(task, schema)
+    for section, value in (
+        ("task", {"labels": ["a", "b"]}),
+        ("task", {"labels": {"a": None, "b": "bee"}}),
+        ("task", {"recipe": "imdb"}),
+        ("llm", {"backend": "replay", "recordings": "r.jsonl"}),
+        ("student", "linear"),
+        ("student", {}),
+        ("method", "zerogen"),
+        ("method", {"rounds": 1}),
+    ):
+        jsonschema.validate({**task, section: value}, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**task, "method": {"name": "s3", "round": 1}}, schema)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({**task, "methd": {}}, schema)
 
@@ -177,7 +194,8 @@ def test_init_writes_a_task_that_check_accepts(tmp_path):
     text = (tmp_path / "task.yaml").read_text()
     assert '"yes": "yes"' in text
     assert text.count("#") > 10
-    checked = stepsynth("check", "task.yaml", "--json", cwd=tmp_path)
+    model = ["--set", "llm.model=small"]
+    checked = stepsynth("check", "task.yaml", "--json", *model, cwd=tmp_path)
     assert checked.returncode == 0, checked.stderr
     found = summary_of(checked)
     assert {n: s["rows"] for n, s in found["splits"].items()} == {
@@ -198,13 +216,50 @@ def test_init_refuses_labels_that_the_file_does_not_have(tmp_path):
     assert not (tmp_path / "task.yaml").exists()
 
 
+def test_init_refuses_a_column_that_is_no_label(tmp_path):
+    rows = "".join(f"text {i},id {i}\n" for i in range(30))
+    (tmp_path / "x.csv").write_text("text,label\n" + rows)
+    done = stepsynth("init", "--gold", "x.csv", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "30 different values in 30 rows" in done.stderr
+    (tmp_path / "x.csv").write_text("text,label\n" + "a text,one\n" * 30)
+    done = stepsynth("init", "--gold", "x.csv", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "only the value 'one'" in done.stderr
+
+
+def test_a_semicolon_file_is_read_and_a_missing_column_says_how_to_name_it(tmp_path):
+    rows = "".join(f"text, number {i};{'ab'[i % 2]}\n" for i in range(30))
+    (tmp_path / "x.csv").write_text("body;label\n" + rows)
+    done = stepsynth("init", "--gold", "x.csv", cwd=tmp_path)
+    assert "--text COLUMN" in done.stderr
+    assert stepsynth("init", "--gold", "x.csv", "--text", "body", cwd=tmp_path).returncode == 0
+    done = stepsynth("check", "task.yaml", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "YOUR_MODEL" in done.stderr
+
+
+def test_labels_that_look_like_markup_are_shown(tmp_path):
+    gold = [{"text": f"note {i}", "label": ("[/x]", "[red]b")[i % 2]} for i in range(40)]
+    (tmp_path / "g.jsonl").write_text("".join(json.dumps(r) + "\n" for r in gold))
+    (tmp_path / "t.yaml").write_text(
+        'task: {labels: ["[/x]", "[red]b"]}\ndata: {gold: g.jsonl}\nmethod: gold\n'
+    )
+    done = stepsynth("check", tmp_path / "t.yaml")
+    assert done.returncode == 0, done.stderr
+    assert "[/x]" in done.stdout
+    assert "[red]b" in done.stdout
+
+
 def test_check_prints_a_table_and_says_what_overlaps(tmp_path):
     task = write_task(tmp_path, url="http://127.0.0.1:9/v1")
     with (tmp_path / "gold.jsonl").open("a") as file:
         file.write('{"text": "APPLE number 0 is red!", "label": "a"}\n')
     done = stepsynth("check", task)
     assert done.returncode == 0, done.stderr
-    assert "1 gold rows were dropped: a duplicate of another gold row" in done.stdout
+    assert "1 gold rows were dropped: a duplicate of another gold row" in done.stdout.replace(
+        "\n", " "
+    )
     assert "No LLM was asked" in done.stdout
 
 

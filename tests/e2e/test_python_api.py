@@ -138,3 +138,39 @@ def test_a_replay_can_be_given_as_an_object(tmp_path):
         method={"name": "zerogen", "seed_size": 20},
     )
     assert len(result.dataset) == 20
+
+
+def test_a_subclass_of_ones_own_is_used_as_it_is():
+    class Greedy(S3):
+        def synthesize(self, setup):
+            setup.warn("this is mine")
+            yield from super().synthesize(setup)
+
+    result = stepsynth.synthesize(
+        {"labels": ["apple", "pear"]},
+        GOLD,
+        llm=RULES,
+        method=Greedy(seed_size=12, rounds=0, rationales=False),
+    )
+    assert "this is mine" in result.summary["warnings"]
+    assert len(repr(result)) < 300
+
+
+def test_requests_that_fail_are_warned_of(tmp_path):
+    path = tmp_path / "r.jsonl"
+    path.write_text(
+        '{"kind": "seed", "label": "apple", "completion": "apple"}\n'
+        '{"kind": "seed", "label": "pear", "completion": "pear"}\n'
+    )
+    result = stepsynth.synthesize(
+        {"labels": ["apple", "pear"]},
+        GOLD,
+        llm=Replay(recordings=(str(path),), reuse=True),
+        method=S3(seed_size=8, rounds=1, rationales=False),
+    )
+    missed = len(result.rounds[0].misclassified)
+    if missed:
+        assert any(
+            f"{missed} requests failed: {missed} exhausted" in w for w in result.summary["warnings"]
+        )
+    assert result.summary["llm"]["failed"] == missed

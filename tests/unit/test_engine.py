@@ -270,3 +270,44 @@ def test_a_cap_on_minutes_stops_the_run(open_llm, monkeypatch):
     with pytest.raises(LimitReachedError, match=r"limits\.minutes"):
         llm.generate(ask(3), phase="test")
     assert llm.usage.requests == 0
+
+
+def test_a_cap_on_usd_is_nearly_used_up_with_many_in_flight(open_llm):
+    class Cheap(Slow):
+        async def complete(self, request: Request) -> Completion:
+            answer = await super().complete(request)
+            return Completion(answer.text, prompt_tokens=10, completion_tokens=5)
+
+    backend = Cheap(lambda _: "x", price=PRICE, max_tokens=1000, concurrency=64)
+    llm = open_llm(backend, limits=Limits(usd=0.004))
+    with pytest.raises(LimitReachedError, match=r"limits\.usd"):
+        llm.generate(ask(400), phase="test")
+    # One request costs 20e-6 and may cost 2.1e-3: the rest of the cap that cannot be used.
+    assert 0.004 - 0.0022 <= llm.usage.usd <= 0.004
+
+
+def test_an_error_of_ours_lets_the_others_land_too(open_llm):
+    class Broken(Slow):
+        async def complete(self, request: Request) -> Completion:
+            if request.draw == 3:
+                raise KeyError("a bug")
+            return await super().complete(request)
+
+    with pytest.raises(KeyError):
+        open_llm(Broken(lambda _: "x", concurrency=8)).generate(ask(8), phase="test")
+    again = open_llm(FakeBackend(lambda _: "y"))
+    again.generate(ask(8), phase="test")
+    assert again.usage.from_store == 7
+
+
+def test_a_database_of_something_else_is_left_alone(tmp_path):
+    import sqlite3
+
+    from stepsynth.errors import RunFolderError
+
+    other = sqlite3.connect(tmp_path / "mine.sqlite")
+    other.execute("CREATE TABLE precious (x)")
+    other.commit()
+    other.close()
+    with pytest.raises(RunFolderError, match="belongs to something else"):
+        Store(tmp_path / "mine.sqlite")

@@ -158,3 +158,39 @@ def test_text_in_any_language_goes_there_and_back(server):
     (answer,), _ = ask(server, Request(text, "s"))
     assert answer.text == text
     assert json.loads(json.dumps(server.bodies[0]))["messages"][0]["content"] == text
+
+
+def test_half_a_character_is_kept_as_a_replacement(server, tmp_path):
+    body = '{"choices": [{"message": {"content": "nice \\ud83d"}, "finish_reason": "stop"}]}'
+    server.answer = lambda *_: (200, {}, body.encode())
+    (answer,), _ = ask(server, store=Store(tmp_path / "s.sqlite"))
+    assert answer.text == "nice \ufffd"
+
+
+def test_content_in_parts_is_joined_and_other_content_is_malformed(server):
+    parts = [{"type": "text", "text": "one "}, {"type": "text", "text": "two"}]
+    for content, text in ((parts, "one two"), (None, ""), ({"a": 1}, None), ([1], None)):
+        body = {"choices": [{"message": {"content": content}}], "usage": [1]}
+        server.answer = lambda *_, body=body: (200, {}, json.dumps(body).encode())
+        (answer,), _ = ask(server, max_attempts=1)
+        assert (answer.text if isinstance(answer, Completion) else None) == text
+
+
+def test_a_key_that_the_provider_repeats_is_masked(server, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    server.answer = lambda *_: failure(401, f"Incorrect API key provided: {KEY}")
+    with pytest.raises(ProviderError, match=r"Incorrect API key provided: \*\*\*"):
+        ask(server)
+
+
+def test_a_url_with_a_key_in_it_is_refused_and_not_repeated():
+    for url in ("https://user:pw1234@host/v1", "https://host/v1?key=pw1234"):
+        with pytest.raises(ValueError, match="may stand in it") as caught:
+            OpenAICompatible(model="m", base_url=url)
+        assert "pw1234" not in caught.value.errors()[0]["msg"]
+
+
+def test_an_answer_that_drips_is_a_time_out(server):
+    server.delay_s = 1.0
+    (answer,), _ = ask(server, timeout_s=0.2, max_attempts=1)
+    assert answer.reason == "timeout"

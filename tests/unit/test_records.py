@@ -45,3 +45,21 @@ def test_rows_go_to_pandas():
 
 def test_a_slice_is_a_data_set():
     assert Dataset([example("x"), example("y")])[1:].texts == ["y"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("Great film!", "great   film", True),
+        ("ｆｕｌｌ width", "full width", True),
+        ("I love it :)", "I love it :(", False),
+        ("great 😍", "great 😡", False),
+        ("C++", "C", False),
+        ("5 €", "5 $", False),
+        ("वह अच्छा है", "वह अच्छी है", False),
+    ],
+)
+def test_texts_are_equal_as_people_read_them(one, other, same):
+    from stepsynth._util.text import normalise
+
+    assert (normalise(one) == normalise(other)) == same

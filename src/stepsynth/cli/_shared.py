@@ -3,6 +3,8 @@
 import functools
 import json
 import os
+import shlex
+import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -61,6 +63,14 @@ def say(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
+def command_line(*args: str) -> str:
+    """Return a command of ours that can be pasted into the shell it was called from."""
+    program = sys.argv[0] if "/" in sys.argv[0] and not shutil.which("stepsynth") else "stepsynth"
+    if program.endswith("__main__.py"):
+        program = f"{sys.executable} -m stepsynth"
+    return " ".join([program, *map(shlex.quote, args)])
+
+
 def print_json(value: Mapping[str, Any]) -> None:
     """Print a value as one line on stdout."""
     print(json.dumps(value, ensure_ascii=False), flush=True)
@@ -69,7 +79,7 @@ def print_json(value: Mapping[str, Any]) -> None:
 class Display(Observer):
     """Shows a run's progress on stderr: a live line on a terminal, plain lines elsewhere."""
 
-    PLAIN_EVERY_S = 5.0
+    PLAIN_EVERY_S = 2.0
 
     def __init__(self, *, quiet: bool = False) -> None:
         from rich.console import Console
@@ -78,7 +88,7 @@ class Display(Observer):
         self._quiet = quiet
         self._is_live = self.console.is_terminal and not quiet
         self._tasks: dict[str, TaskID] = {}
-        self._started: dict[str, float] = {}
+        self._started: dict[str, tuple[float, int]] = {}
         self._printed: dict[str, float] = {}
 
     def __enter__(self) -> Self:
@@ -117,23 +127,24 @@ class Display(Observer):
     def progress(self, phase: str, done: int, total: int) -> None:
         """Show how far a phase is; called from the engine's thread."""
         now = time.monotonic()
-        if done == 0 or phase not in self._started:
-            self._started[phase] = now
-        rate = done / max(now - self._started[phase], 1e-9)
+        if phase not in self._started:
+            # What is done at the start came from the store, and says nothing of the speed.
+            self._started[phase] = (now, done)
+        since, before = self._started[phase]
+        rate = (done - before) / (now - since) if now - since > 0.5 else 0.0
+        shown = f"{rate:.0f}/s" if rate else ""
         if self._is_live:
             if phase not in self._tasks:
                 self._tasks[phase] = self._progress.add_task(phase, total=total, rate="")
-            self._progress.update(
-                self._tasks[phase], completed=done, total=total, rate=f"{rate:.0f}/s"
-            )
+            self._progress.update(self._tasks[phase], completed=done, total=total, rate=shown)
         elif not self._quiet and self._is_due(phase, done, total, now):
-            left = f", {(total - done) / rate:.0f} s left" if 0 < done < total and rate else ""
-            say(f"{phase}: {done}/{total} ({rate:.0f}/s{left})")
+            left = f", {(total - done) / rate:.0f} s left" if done < total and rate else ""
+            say(f"{phase}: {done}/{total}" + (f" ({shown}{left})" if rate else ""))
 
     def _is_due(self, phase: str, done: int, total: int, now: float) -> bool:
         if (
             done < total
-            and now - self._printed.get(phase, self._started[phase]) < self.PLAIN_EVERY_S
+            and now - self._printed.get(phase, self._started[phase][0]) < self.PLAIN_EVERY_S
         ):
             return False
         self._printed[phase] = now
@@ -161,9 +172,11 @@ class Display(Observer):
 
 def round_table(summary: Mapping[str, Any]) -> Any:
     """Return the table of a run's rounds."""
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=f"{summary['task']}: {summary['method']} with {summary['student']}")
+    title = f"{summary['task']}: {summary['method']} with {summary['student']}"
+    table = Table(title=escape(title))
     for name in ("round", "added", "train\nrows", "mine\nwrong"):
         table.add_column(name, justify="right")
     for name in ("select\nacc.", "select\nF1", "test\nacc.", "test\nF1"):
@@ -188,12 +201,16 @@ def print_summary(summary: Mapping[str, Any], extra: Sequence[str] = ()) -> None
     console = Console(highlight=False)
     console.print(round_table(summary))
     llm = summary["llm"]
-    usd = "unknown" if llm["usd"] is None else f"{llm['usd']:.4f} USD"
-    console.print(
-        f"LLM: {llm['requests']} requests sent, {llm['from_store']} from the store, "
-        f"{llm['failed']} failed, {sum(llm['rejected'].values())} rejected; "
-        f"{llm['prompt_tokens']} + {llm['completion_tokens']} tokens, cost {usd}. "
-        f"{summary['seconds']:.1f} s."
-    )
+    rejected = f"{llm['failed']} failed, {sum(llm['rejected'].values())} rejected"
+    if llm["replayed"]:
+        said = f"LLM: none was called, {llm['replayed']} recorded answers; {rejected}."
+    else:
+        usd = "cost not known" if llm["usd"] is None else f"{llm['usd']:.4f} USD"
+        tokens = f"{llm['prompt_tokens']} prompt + {llm['completion_tokens']} completion tokens"
+        said = (
+            f"LLM: {llm['requests']} requests sent now, {llm['from_store']} from the store, "
+            f"{rejected}. The whole run: {tokens}, {usd}."
+        )
+    console.print(f"{said} {summary['seconds']:.1f} s.", markup=False)
     for line in extra:
         console.print(line, markup=False, soft_wrap=True)

@@ -23,10 +23,14 @@ def check(
     """Check a task file: keys, files, columns, labels, balance, overlap between splits."""
     from stepsynth.experiment.config import load_config
     from stepsynth.experiment.runner import read_gold, split
+    from stepsynth.llm import llm_backends
 
     config = load_config(task, overrides)
     warnings: list[str] = []
     gold = split(config, read_gold(config), warnings.append)
+    if config.llm is not None:
+        # Reads recordings and the key's place; nothing is sent.
+        llm_backends().get(config.llm.backend)(config.llm, config.random_seed)
     found = {
         "task": config.name,
         "method": config.method.name,
@@ -48,14 +52,18 @@ def check(
 
 def _print(config: "Config", gold: "Gold", found: dict[str, Any]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=f"{config.name}: {config.method.name} with {config.student.name}")
-    for name in ("split", "rows", *config.task.label_names):
-        table.add_column(name, justify="left" if name == "split" else "right")
-    for name, rows in (("mine", gold.mine), ("select", gold.select), ("test", gold.test)):
-        counts = [str(rows.label_counts()[label]) for label in config.task.label_names]
-        table.add_row(name, str(len(rows)), *counts)
+    parts = (("mine", gold.mine), ("select", gold.select), ("test", gold.test))
+    table = Table(title=escape(f"{config.name}: {config.method.name}, {config.student.name}"))
+    table.add_column("label")
+    for name, _ in parts:
+        table.add_column(name, justify="right")
+    for label in config.task.label_names:
+        table.add_row(escape(label), *(str(rows.label_counts()[label]) for _, rows in parts))
+    table.add_section()
+    table.add_row("rows", *(str(len(rows)) for _, rows in parts))
     console = Console(highlight=False)
     console.print(table)
     for message in found["warnings"]:

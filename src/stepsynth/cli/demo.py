@@ -4,7 +4,7 @@ from pathlib import Path
 
 import typer
 
-from stepsynth.cli._shared import JSON, Display, handle_errors
+from stepsynth.cli._shared import JSON, Display, command_line, handle_errors
 from stepsynth.cli.run import run_to_end, show
 
 TASK = Path(__file__).parent.parent / "demo" / "support.yaml"
@@ -36,7 +36,7 @@ def _explain(_folder: str) -> list[str]:
         "",
         "These messages and the LLM's answers were written for this demo: no LLM was called, and",
         "the scores say nothing of a real one. To run the same task with an LLM of yours:",
-        f"  stepsynth run {TASK} --out runs/support-llm \\",
+        f"  {command_line('run', str(TASK), '--out', 'runs/support-llm')} \\",
         "    --set 'llm={backend: openai_compatible, base_url: http://127.0.0.1:8000/v1, "
         "model: YOUR_MODEL}'",
         "For labels and data of your own: stepsynth init --help",

@@ -26,7 +26,7 @@ def init(
     """Write a commented task file, ready for `stepsynth check` and `stepsynth run`."""
     from stepsynth.experiment.template import write_task_file
 
-    write_task_file(
+    found = write_task_file(
         out,
         gold=gold,
         test=test,
@@ -36,6 +36,9 @@ def init(
         instruction=instruction,
         force=force,
     )
+    for label, count in found.most_common():
+        few = "   few: is it a slip of the pen?" if count < 5 else ""
+        say(f"{count:6} rows {label!r}{few}")
     say(f"{out} is written. Read it, set your LLM under `llm:`, then:")
     say(f"  stepsynth check {out}")
     say(f"  stepsynth run {out}")

@@ -23,7 +23,7 @@ def predict(
 ) -> None:
     """Print a label and its probability for each text, in order, with a tab between.
 
-    Reads stdin a line at a time where no text is given, so it can stand in a pipe. An empty line
+    Where no text is given it reads lines of stdin, so it can stand in a pipe; an empty line there
     gives an empty line.
     """
     from stepsynth.students import load_student

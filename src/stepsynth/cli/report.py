@@ -11,7 +11,7 @@ from stepsynth.cli._shared import handle_errors
 def report(
     run: Path = typer.Argument(help="A run folder.", show_default=False),
     out: Path | None = typer.Option(
-        None, help="Where to write it [default: report.html in the run folder].", show_default=False
+        None, help="Where to write it (default: report.html in the run folder).", show_default=False
     ),
 ) -> None:
     """Write the report of a run, also of one that was stopped: one self-contained HTML file."""

@@ -9,6 +9,7 @@ import typer
 from stepsynth.cli._shared import (
     JSON,
     Display,
+    command_line,
     handle_errors,
     print_error,
     print_json,
@@ -29,7 +30,7 @@ def run(
         [], "--set", metavar="KEY=VALUE", help="Override a key, e.g. method.rounds=3."
     ),
     out: Path | None = typer.Option(
-        None, help="The run folder [default: runs/TASK-METHOD-SEED].", show_default=False
+        None, help="The run folder (default: runs/TASK-METHOD-SEED).", show_default=False
     ),
     as_json: bool = JSON,
 ) -> None:
@@ -76,7 +77,7 @@ def show(
     lines = [
         f"Report:   {folder}/report.html",
         f"Data set: {folder}/dataset.jsonl",
-        f'Predict:  stepsynth predict {folder} "some text"',
+        f"Predict:  {command_line('predict', folder, 'some text')}",
         *more(folder),
     ]
     print_summary(summary, lines)

@@ -127,6 +127,9 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
             raise ConfigError("--set: expected KEY=VALUE", hint="--set method.rounds=3")
         keys = tuple(key.strip().split("."))
         # The value stays out of messages: it may be a key that was put in the wrong place.
+        if keys in (("method", "name"), ("student", "name")):
+            # Another method has other keys: those of the one before it would be errors.
+            keys = keys[:1]
         located.set(keys, parse_value(value), origin="--set")
     return build_config(located, name=path.stem, folder=path.parent)
 
@@ -152,11 +155,17 @@ def build_config(located: Located, *, name: str, folder: Path) -> Config:
             f"{located.name}: there is no `llm` section, but the method {method.name!r} asks one",
             hint="llm: {backend: openai_compatible, model: ..., base_url: ...}",
         )
+    llm = _build_llm(top.llm, located) if method.needs_llm and top.llm is not None else None
+    if top.limits.usd is not None and llm is not None and llm.stores_completions and not llm.price:
+        raise ConfigError(
+            f"{located.where(('limits', 'usd'))}: the price of the LLM is not known",
+            hint="set llm.price: {prompt: ..., completion: ...} in USD for a million tokens",
+        )
     return Config(
         name=name,
         task=task,
         data=top.data,
-        llm=_build_llm(top.llm, located) if top.llm is not None else None,
+        llm=llm,
         student=build_named(students().get, located, "student", default="linear"),
         method=method,
         limits=top.limits,

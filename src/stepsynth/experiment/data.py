@@ -32,7 +32,7 @@ def read_file(path: str | Path, task: Task, columns: Mapping[str, str]) -> Datas
 def read_records(rows: Any, task: Task, columns: Mapping[str, str], *, name: str) -> Dataset:
     """Return the rows of a list of dictionaries, of a data frame, or of a `Dataset` as it is."""
     if isinstance(rows, Dataset):
-        return rows
+        rows, columns = [{"text": r.text, "label": r.label} for r in rows], {}
     if hasattr(rows, "to_dict") and hasattr(rows, "columns"):
         rows = rows.to_dict(orient="records")
     if isinstance(rows, (str, bytes, Mapping)) or not isinstance(rows, Iterable):
@@ -61,7 +61,9 @@ def read_rows(
             fields = {field: row[column] for field, column in wanted.items()}
             examples.append(task.read_example(fields))
         except ValueError as error:
-            raise DataError(f"{name}, {place}: {error}") from error
+            raise DataError(
+                f"{name}, {place}: {error}", hint="correct the row, or take it out of the file"
+            ) from error
     if not examples:
         raise DataError(f"{name}: there is no row in it", hint="labelled rows are needed")
     return Dataset(examples)
@@ -110,7 +112,7 @@ def _json_lines(file: IO[str], path: Path) -> Iterator[tuple[str, Any]]:
             continue
         try:
             yield f"line {number}", json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(
                 f"{path}, line {number}: this line is no JSON: {error}",
                 hint='a line is one object: {"text": "...", "label": "..."}',
@@ -120,8 +122,15 @@ def _json_lines(file: IO[str], path: Path) -> Iterator[tuple[str, Any]]:
 def _delimited(file: IO[str], path: Path, delimiter: str) -> Iterator[tuple[str, Any]]:
     # Texts may be long; the standard limit of 131,072 characters is for hostile input.
     csv.field_size_limit(10_000_000)
+    header = file.readline()
+    if delimiter == "," and header.count(";") > header.count(","):
+        delimiter = ";"  # what spreadsheets write where the comma is the decimal point
+    file.seek(0)
     reader = csv.DictReader(file, delimiter=delimiter, strict=True)
     try:
+        names = list(reader.fieldnames or ())
+        if len(set(names)) < len(names):
+            raise DataError(f"{path}, line 1: two columns have the same name: {', '.join(names)}")
         for row in reader:
             place = f"line {reader.line_num}"
             if None in row or None in row.values():
@@ -132,4 +141,6 @@ def _delimited(file: IO[str], path: Path, delimiter: str) -> Iterator[tuple[str,
                 )
             yield place, row
     except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}: {error}") from error
+        raise DataError(
+            f"{path}, line {reader.line_num}: {error}", hint="is a quote opened and not closed?"
+        ) from error

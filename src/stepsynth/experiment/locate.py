@@ -136,7 +136,7 @@ def build(model: type[M], values: Mapping[str, Any], located: Located, path: Key
         if first["type"] == "extra_forbidden":
             known = list(model.model_fields)
             raise ConfigError(
-                f"{where}: unknown key. Known keys here: {', '.join(known)}.",
+                f"{where}: unknown key. Known keys here: {', '.join(known) or 'none'}.",
                 hint=suggest(key[-1], known),
             ) from error
         if first["type"] == "missing":

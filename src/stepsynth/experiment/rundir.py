@@ -1,6 +1,7 @@
 """The run folder: what lies where, who may write into it, and which run it belongs to."""
 
 import json
+import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from ruamel.yaml import YAML
 from stepsynth._util.files import to_line, write_json, write_jsonl, write_text
 from stepsynth.errors import RunFolderError
 from stepsynth.experiment.config import Config
+from stepsynth.llm.store import Store
 from stepsynth.methods import Round
 from stepsynth.methods._steps import count_by_reason
 from stepsynth.records import Dataset, Provenance
@@ -107,25 +109,42 @@ class OpenRun:
         self.folder = RunFolder(path)
         if path.exists() and not path.is_dir():
             raise RunFolderError(f"{path}: this is a file, not a folder", hint="give another --out")
-        is_known = self.folder.identity.exists()
-        if path.is_dir() and not is_known and any(p.name != "lock.sqlite" for p in path.iterdir()):
+        others = [p for p in path.glob("*") if not p.name.startswith((".", "lock.sqlite"))]
+        if others and not self.folder.identity.exists():
             raise RunFolderError(
                 f"{path}: this folder is not empty and is no run folder", hint="give another --out"
             )
         try:
             path.mkdir(parents=True, exist_ok=True)
-            self._lock = _acquire(self.folder.lock)
         except OSError as error:
             raise RunFolderError(f"{path}: cannot be written: {error.strerror}") from error
+        self._lock = _acquire(self.folder.lock)
         try:
-            if is_known:
+            if self.folder.identity.exists() and not self._is_unpaid():
                 self._check_identity(identity)
+            # What this run does is written anew; an earlier one may have had more rounds.
+            shutil.rmtree(path / "rounds", ignore_errors=True)
+            self.folder.manifest.unlink(missing_ok=True)
             write_json(self.folder.identity, identity)
             write_text(self.folder.config, dump_yaml(config.to_dict()))
-            self.folder.manifest.unlink(missing_ok=True)
         except BaseException:
             self.close()
             raise
+
+    def _is_unpaid(self) -> bool:
+        """Say whether nothing would be lost if this folder became another run's.
+
+        So a wrong URL or model can be corrected: the first answer makes the folder the run's.
+        """
+        if self.folder.round_folders():
+            return False
+        if not self.folder.store.exists():
+            return True
+        store = Store(self.folder.store)
+        try:
+            return store.is_empty()
+        finally:
+            store.close()
 
     def _check_identity(self, identity: Mapping[str, Any]) -> None:
         try:
@@ -138,7 +157,8 @@ class OpenRun:
                 raise RunFolderError(
                     f"{self.folder.path} belongs to another run: its {key} is "
                     f"{before.get(key)!r}, now it is {now.get(key)!r}",
-                    hint="give another --out, or move that folder away",
+                    hint="give another --out; with "
+                    f"--set llm.store={self.folder.store.absolute()} nothing is paid for twice",
                 )
 
     def event(self, name: str, **values: Any) -> None:
@@ -225,11 +245,16 @@ def dump_yaml(value: Any) -> str:
 
 def _acquire(path: Path) -> sqlite3.Connection:
     """Lock the folder by an open SQLite transaction: it ends with the process, however it ends."""
-    connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+    try:
+        connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+    except sqlite3.DatabaseError as error:
+        raise RunFolderError(f"{path.parent}: cannot be written: {error}") from error
     try:
         connection.execute("BEGIN EXCLUSIVE")
     except sqlite3.DatabaseError as error:
         connection.close()
+        if "locked" not in str(error):
+            raise RunFolderError(f"{path.parent}: cannot be written: {error}") from error
         raise RunFolderError(
             f"{path.parent}: another process is writing into this run folder",
             hint="wait for it, stop it, or give another --out",

@@ -77,20 +77,18 @@ def split(config: Config, data: GoldData, warn: Callable[[str], None]) -> Gold:
 
 @dataclass
 class Warnings:
-    """Takes warnings, for the summary, the observer and the run folder.
+    """Takes warnings, for the summary and the observer.
 
-    A method is given its `warn`, so it must not lead to the runner, which holds the test split.
+    A method is given its `warn`, so it must not lead to the runner, which holds the test split,
+    nor to the run folder.
     """
 
     observer: Observer
     messages: list[str] = field(default_factory=list)
-    folder: OpenRun | None = None
 
     def warn(self, message: str) -> None:
         """Take a warning."""
         self.messages.append(message)
-        if self.folder is not None:
-            self.folder.event("warning", message=message)
         self.observer.warn(message)
 
 
@@ -139,16 +137,16 @@ class Runner:
         began = datetime.now(UTC)
         try:
             self._open.event("start", version=_version("stepsynth"))
-            for message in self.warnings.messages:
-                self._open.event("warning", message=message)
-            self.warnings.folder = self._open
             self._llm = self._open_llm(digest(identity))
             self._synthesize(gold)
             self.kept = self.config.method.choose_round(self.rounds)
             self._score_test(gold)
+            self._warn_of_better_round()
             kept = self.rounds[self.kept]
             self._open.write_result(kept.train, kept.model)
             summary = self.summary()
+            for message in self.warnings.messages:
+                self._open.event("warning", message=message)
             self._open.event("end", test=summary["test"], llm=summary["llm"])
             write_json(self.folder.manifest, self._manifest(identity, summary, began))
             return summary
@@ -175,7 +173,8 @@ class Runner:
             **{key: usage[key] for key in ("requests", "from_store", "failed")},
             "rejected": dict(sorted(rejected.items())),
             **{key: usage[key] for key in ("prompt_tokens", "completion_tokens", "usd")},
-            **{key: usage[key] for key in ("retries", "failures")},
+            **{key: usage[key] for key in ("retries", "failures", "replayed")},
+            "backend": self.config.llm.backend if self.config.llm else None,
         }
         result: dict[str, Any] = {
             "run": str(self.folder.path),
@@ -223,6 +222,19 @@ class Runner:
             self.numbers.append(numbers)
             self.observer.round_done(numbers)
 
+    def _warn_of_better_round(self) -> None:
+        """Say so where an earlier round scored higher on select than the one that is kept."""
+        assert self.kept is not None
+        best = max(self.rounds, key=lambda r: r.select_score)
+        kept = self.rounds[self.kept]
+        if best.select_score > kept.select_score:
+            name = self.config.task.score_name
+            self.warnings.warn(
+                f"round {best.index} has a higher {name} on select ({best.select_score:.3f}) than "
+                f"round {kept.index}, which is kept ({kept.select_score:.3f}); "
+                "method.keep=best keeps the best"
+            )
+
     def _score_test(self, gold: Gold) -> None:
         """Score every round's model on test; the threshold is set on select."""
         assert self._open is not None
@@ -250,9 +262,10 @@ class Runner:
             random_seed=self.config.random_seed,
             store=store,
             run=run,
-            limits=self.config.limits,
+            limits=self.config.limits if settings is not _NO_LLM else None,
         )
         llm.on_progress = self.observer.progress
+        llm.on_notice = self.observer.warn
         return llm
 
     def _identity(self, gold: Gold) -> dict[str, Any]:

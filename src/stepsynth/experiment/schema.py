@@ -43,16 +43,24 @@ def task_file_schema() -> dict[str, Any]:
         ]
     }
     properties["llm"] = {"anyOf": _choices(llms, refs, "backend")}
-    properties["student"] = {"anyOf": [{"enum": list(trained)}, *_choices(trained, refs, "name")]}
-    properties["method"] = {"anyOf": [{"enum": list(used)}, *_choices(used, refs, "name")]}
-    for model in models[1:]:
-        # `name` and `kind` select the class and are not among its fields.
-        definitions["$defs"][_name(refs, model)].pop("additionalProperties", None)
+    properties["student"] = _named(trained, refs, default="linear")
+    properties["method"] = _named(used, refs, default="s3")
+    for selector, classes in (("kind", kinds), ("name", trained), ("name", used)):
+        for name, model in classes.items():
+            # `name` and `kind` select the class and are not among its fields.
+            properties = definitions["$defs"][_name(refs, model)]["properties"]
+            properties[selector] = {"const": name}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **schema,
         "$defs": definitions["$defs"],
     }
+
+
+def _named(classes: dict[str, Any], refs: dict[Any, Any], *, default: str) -> dict[str, Any]:
+    """Return a section that is a name, or a name with keys, or keys of the default class."""
+    keys_only = {"allOf": [{"$ref": _REF.format(model=_name(refs, classes[default]))}]}
+    return {"anyOf": [{"enum": list(classes)}, *_choices(classes, refs, "name"), keys_only]}
 
 
 def _choices(

@@ -70,7 +70,7 @@ def write_task_file(
     text_name: str,
     instruction: str,
     force: bool,
-) -> None:
+) -> Counter[str]:
     """Write a task file for a file of labelled rows, and make sure that it loads.
 
     Args:
@@ -83,23 +83,32 @@ def write_task_file(
         instruction: What is to be decided; empty: a sentence made of the rest.
         force: Write over a file that is there.
 
+    Returns:
+        How many rows of `gold` have each label.
+
     Raises:
         ConfigError: The file is there already.
         DataError: The rows cannot be read, or have another label than those given.
     """
-    if path.exists() and not force:
-        raise ConfigError(f"{path}: there is such a file already", hint="--force writes over it")
     found = _labels_of(gold, columns)
     names = list(labels) or sorted(found)
-    if len(names) > _MOST_LABELS:
+    if len(names) > max(2, min(_MOST_LABELS, found.total() // 3)):
         raise DataError(
-            f"{gold}: the column {columns['label']!r} has {len(names)} different values",
-            hint="is it the label? name another one with --label",
+            f"{gold}: the column {columns['label']!r} has {len(names)} different values in "
+            f"{found.total()} rows",
+            hint="is it the label? name another column with --label",
         )
+    if len(names) < 2:
+        raise DataError(
+            f"{gold}: the column {columns['label']!r} has only the value {names[0]!r}",
+            hint="two labels are needed; name another column with --label",
+        )
+    if path.exists() and not force:
+        raise ConfigError(f"{path}: there is such a file already", hint="--force writes over it")
     task = Classification.model_validate({"labels": names or list(found)})
     for rows in filter(None, (gold, test)):
         read_file(rows, task, columns)
-    sentence = instruction or f"Decide which label a {text_name} has: {', '.join(names)}."
+    sentence = instruction or f"Decide which label the {text_name} has: {', '.join(names)}."
     text = _TEXT.format(
         name=path.name,
         instruction=_quote(sentence),
@@ -113,7 +122,8 @@ def write_task_file(
         seed_size=max(200, 100 * len(names)),
     )
     write_text(path, text)
-    load_config(path)
+    load_config(path, ["llm.model=any"])
+    return found
 
 
 def _labels_of(gold: Path, columns: Mapping[str, str]) -> Counter[str]:
@@ -123,7 +133,12 @@ def _labels_of(gold: Path, columns: Mapping[str, str]) -> Counter[str]:
         def read_example(self, row: Mapping[str, Any]) -> Example:
             return Example(text=str(row["text"]), label=label_text(row["label"]))
 
-    found = read_file(gold, AnyLabel(labels={"a": "a", "b": "b"}), columns).label_counts()
+    try:
+        found = read_file(gold, AnyLabel(labels={"a": "a", "b": "b"}), columns).label_counts()
+    except DataError as error:
+        if "there is no column" in error.message:
+            error.hint = "name your columns: --text COLUMN --label COLUMN"
+        raise
     if "" in found:
         raise DataError(f"{gold}: {found['']} rows have an empty {columns['label']!r}")
     return found

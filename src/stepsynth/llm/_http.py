@@ -30,7 +30,7 @@ class JsonClient:
     ) -> None:
         self.url = url
         self._headers = headers
-        self._timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_S, sock_read=timeout_s)
+        self._timeout = aiohttp.ClientTimeout(total=timeout_s, connect=min(CONNECT_S, timeout_s))
         self._key_hint = key_hint
         self._session: aiohttp.ClientSession | None = None
 
@@ -84,14 +84,18 @@ class JsonClient:
     def _read(self, raw: bytes) -> dict[str, Any]:
         try:
             value = json.loads(raw)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise RetryLaterError("malformed", f"{self.url}: the answer is no JSON") from error
         if not isinstance(value, dict):
             raise RetryLaterError("malformed", f"{self.url}: the answer is no JSON object")
         return value
 
     def _error(self, status: int, retry_after: str | None, raw: bytes) -> Exception:
-        message = f"{self.url} answered {status}: {_message(raw)}"
+        # Providers repeat a refused key in their messages.
+        said = _message(raw)
+        for secret in self._headers.values():
+            said = said.replace(secret.removeprefix("Bearer "), "***")
+        message = f"{self.url} answered {status}: {said}"
         if status in (401, 403):
             return ProviderError(message, hint=self._key_hint)
         if status == 404:

@@ -47,7 +47,8 @@ class Budget:
     before: Spent = field(default_factory=Spent)
 
     def __post_init__(self) -> None:
-        if self.limits.usd is not None and self.settings.price is None:
+        is_paid = self.settings.stores_completions
+        if self.limits.usd is not None and self.settings.price is None and is_paid:
             raise ConfigError(
                 "limits.usd is set, but the price of the LLM is not known",
                 hint="set llm.price: {prompt: ..., completion: ...} in USD for a million tokens",

@@ -54,12 +54,14 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(path, timeout=60, check_same_thread=False)
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=FULL")
             self._check_version()
+        except OSError as error:
+            raise RunFolderError(f"{path}: cannot be written: {error.strerror}") from error
         except sqlite3.DatabaseError as error:
             raise RunFolderError(
                 f"{path}: this is no store of completions, or it is damaged: {error}",
@@ -70,6 +72,12 @@ class Store:
 
     def _check_version(self) -> None:
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        tables = "SELECT count(*) FROM sqlite_master"
+        if version == 0 and self._connection.execute(tables).fetchone()[0]:
+            raise RunFolderError(
+                f"{self.path}: this database belongs to something else",
+                hint="give another `llm.store`",
+            )
         if version > SCHEMA_VERSION:
             raise RunFolderError(
                 f"{self.path}: written by a newer stepsynth (store version {version}, "
@@ -153,6 +161,10 @@ class Store:
                         "requests = requests + excluded.requests, usd = usd + excluded.usd",
                         (run, spent.requests, spent.usd),
                     )
+
+    def is_empty(self) -> bool:
+        """Say whether nothing has been paid for yet."""
+        return self._connection.execute("SELECT 1 FROM completions LIMIT 1").fetchone() is None
 
     def close(self) -> None:
         """Close the file."""

@@ -58,7 +58,7 @@ def confusion(matrix: Mapping[str, Mapping[str, int]]) -> str:
         x=alt.X("predicted:N", sort=labels, title=None, axis=alt.Axis(labelAngle=-40)),
         y=alt.Y("gold:N", sort=labels, title=None),
     )
-    blues = alt.Scale(scheme="blues", domain=[0, 1])
+    blues = alt.Scale(range=["#ffffff", "#08519c"], domain=[0, 1], interpolate="rgb")
     cells = base.mark_rect().encode(color=alt.Color("share:Q", scale=blues, legend=None))
     numbers = base.mark_text(fontSize=11).encode(
         text="rows:Q",
@@ -117,8 +117,11 @@ def reasons(counts: Mapping[str, int]) -> str:
 def _svg(chart: Any, *, width: int, height: int) -> str:
     import vl_convert
 
+    # The font that measures the text is the first that is there for both; the margin is for the
+    # reader's machine, where its letters may be wider.
+    margin = {"left": 16, "right": 16, "top": 6, "bottom": 8}
     sized = chart.properties(width=width, height=height).configure(
-        background="transparent", font="system-ui, sans-serif"
+        background="transparent", font="Arial, sans-serif", padding=margin
     )
     sized = sized.configure_axis(
         labelColor=INK, titleColor=INK, gridColor="#e4e7eb", titleFontWeight="normal"

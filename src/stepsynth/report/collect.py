@@ -18,7 +18,8 @@ class RoundView:
 
     Attributes:
         numbers: `metrics.json`.
-        pairs: Each misclassified gold row with what was written for it in the next round.
+        pairs: Each misclassified gold row with what was written for it in the next round, or why
+            nothing was (a `reason`).
     """
 
     index: int
@@ -52,13 +53,25 @@ def collect(folder: RunFolder) -> RunView:
     Raises:
         RunFolderError: It holds no round of a run.
     """
-    places = folder.round_folders()
+    places = [p for p in folder.round_folders() if (p / "metrics.json").exists()]
+    if not places and folder.identity.exists():
+        raise RunFolderError(
+            f"{folder.path}: no round of this run is done yet, so there is nothing to report",
+            hint="the command that started it goes on with it",
+        )
     if not places or not folder.config.exists():
         raise RunFolderError(
             f"{folder.path}: there is nothing to report here", hint="give the folder of a run"
         )
     try:
-        added = {int(p.name): list(read_jsonl(p / "examples.jsonl")) for p in places}
+        added = {
+            int(p.name): [
+                *read_jsonl(p / "examples.jsonl"),
+                *read_jsonl(p / "rejected.jsonl"),
+                *read_jsonl(p / "failed.jsonl"),
+            ]
+            for p in places
+        }
         return RunView(
             folder=folder,
             rounds=[_read_round(place, added) for place in places],
@@ -80,7 +93,7 @@ def _read_round(place: Path, added: dict[int, Rows]) -> RoundView:
         index=index,
         numbers=_read_json(place / "metrics.json"),
         rationales=_read_json(place / "rationales.json"),
-        examples=added[index],
+        examples=list(read_jsonl(place / "examples.jsonl")),
         rejected=list(read_jsonl(place / "rejected.jsonl")),
         failed=list(read_jsonl(place / "failed.jsonl")),
         pairs=[

@@ -1,5 +1,6 @@
 """Turn a run into HTML. Everything that data or an LLM wrote is escaped by the template."""
 
+import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from stepsynth.report import charts
 from stepsynth.report.collect import RoundView, RunView, collect
 
 MOST_PAIRS = 100
-MOST_SAMPLES = 12
+MOST_SAMPLES = 6
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -48,6 +49,7 @@ def render(view: RunView) -> str:
         view=view,
         summary=view.summary,
         style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
+        interval=_wilson(view.summary["test"]) if view.summary else None,
         has_test=all("test" in n for n in numbers),
         numbers=numbers,
         rejected=rejected,
@@ -57,6 +59,14 @@ def render(view: RunView) -> str:
         most_pairs=MOST_PAIRS,
         most_samples=MOST_SAMPLES,
     )
+
+
+def _wilson(test: dict[str, Any]) -> tuple[float, float]:
+    """Return the 95 % Wilson interval of an accuracy: what so many test rows can tell."""
+    share, n, z = test["accuracy"], test["n"], 1.96
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def _draw(numbers: list[dict[str, Any]], rejected: Counter[str]) -> dict[str, Any]:

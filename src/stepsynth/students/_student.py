@@ -4,9 +4,11 @@ import json
 import os
 import shutil
 import tempfile
+import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -20,6 +22,7 @@ from stepsynth.records import Dataset, Example
 from stepsynth.registry import Registry
 
 STUDENT_FILE = "student.json"
+_UNREADABLE = (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile)
 
 
 class NotFittedError(StepsynthError):
@@ -117,7 +120,7 @@ def load_student(folder: str | Path) -> Student:
             f"{folder}: no trained student is here ({Path(error.filename).name} is missing)",
             hint="give a run folder that is done, or its model/ folder",
         ) from error
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    except _UNREADABLE as error:
         raise RunFolderError(f"{folder}: the saved student cannot be read: {error}") from error
     return student
 
@@ -167,9 +170,7 @@ class FreshStudent:
                 hint="see rounds/*/rejected.jsonl for what the LLM wrote, or raise the seed size",
             )
         folder = self._remembered(dataset)
-        if folder is not None and folder.is_dir():
-            self.student.load_arrays(folder)
-        else:
+        if folder is None or not self._recall(folder):
             self.student.fit(dataset)
             if folder is not None:
                 self._remember(folder)
@@ -195,8 +196,20 @@ class FreshStudent:
             "labels": list(factory.label_names),
             "random_seed": factory.random_seed,
             "data": dataset.digest(),
+            "version": version("stepsynth"),
         }
         return factory.memory / digest(what)
+
+    def _recall(self, folder: Path) -> bool:
+        """Load what was fitted before, if it is there and whole."""
+        if not folder.is_dir():
+            return False
+        try:
+            self.student.load_arrays(folder)
+        except _UNREADABLE:
+            shutil.rmtree(folder, ignore_errors=True)
+            return False
+        return True
 
     def _remember(self, folder: Path) -> None:
         """Keep what was learnt; the folder appears when it is whole."""

@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from stepsynth._util.files import write_json
+from stepsynth.errors import TooFewRowsError
 from stepsynth.metrics import Predictions
 from stepsynth.records import Dataset, Example
 from stepsynth.students._student import Student
@@ -43,7 +44,10 @@ class Linear(Student):
         self._vectorizers = [
             _vectorizer(kind, max_features=self.max_features) for kind in _ANALYZERS
         ]
-        features = _stack([v.fit_transform(dataset.texts) for v in self._vectorizers])
+        try:
+            features = _stack([v.fit_transform(dataset.texts) for v in self._vectorizers])
+        except ValueError as error:  # an empty vocabulary
+            raise TooFewRowsError("no student can be trained: no text holds a word") from error
         model = LogisticRegression(C=self.C, class_weight="balanced", max_iter=1000)
         column = {label: i for i, label in enumerate(self.label_names)}
         model.fit(features, [column[label] for label in dataset.labels])

@@ -23,7 +23,12 @@ class Classification(Task):
     name: ClassVar[str] = "classification"
 
     labels: dict[str, str] = Field(
-        description="Label as in the data -> label word in prompts; a list will do."
+        description="Label as in the data -> label word in prompts; a list will do.",
+        json_schema_extra={
+            "type": ["object", "array"],
+            "additionalProperties": {"type": ["string", "number", "boolean", "null"]},
+            "items": {"type": ["string", "number", "boolean"]},
+        },
     )
 
     @field_validator("labels", mode="before")
@@ -84,6 +89,8 @@ class Classification(Task):
         text, label = row["text"], label_text(row["label"])
         if not isinstance(text, str) or not text.strip():
             raise ValueError(f"the text must be a text that is not empty, got {text!r}")
+        if label in ("", "nan"):
+            raise ValueError(f"the label of {shorten(text, 50)!r} is empty")
         if label not in self.labels:
             known = ", ".join(map(repr, self.labels))
             near = suggest(label, self.labels)
@@ -104,7 +111,7 @@ class Classification(Task):
 
 def label_text(value: object) -> str:
     """Return a label as text: what YAML, JSON and CSV write as 1, 1.0 or true is one label."""
-    if isinstance(value, bool):
+    if isinstance(value, bool) or type(value).__name__ == "bool":  # NumPy's is no bool
         return str(value).lower()
     if isinstance(value, float) and value.is_integer():
         return str(int(value))

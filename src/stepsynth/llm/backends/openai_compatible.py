@@ -2,14 +2,20 @@
 
 import os
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
 from stepsynth._util.hashing import derive_seed
+from stepsynth._util.text import clean
+from stepsynth.errors import ConfigError
 from stepsynth.llm._backend import Backend, LLMSettings
-from stepsynth.llm._errors import GiveUpError, RetryLaterError
+from stepsynth.llm._errors import RetryLaterError
 from stepsynth.llm._http import JsonClient
 from stepsynth.llm._types import Completion, Request
+
+PLACEHOLDER = "YOUR_MODEL"
+"""What `stepsynth init` writes for a person to replace."""
 
 
 class OpenAICompatible(LLMSettings):
@@ -33,7 +39,18 @@ class OpenAICompatible(LLMSettings):
     def _check_url(cls, url: str) -> str:
         if not url.startswith(("http://", "https://")):
             raise ValueError(f"a URL that starts with http:// or https:// is needed, got {url!r}")
+        parts = urlsplit(url)
+        if parts.username or parts.password or parts.query:
+            # The message must not repeat the URL: it may hold a key.
+            raise ValueError("no name, password or query may stand in it; see api_key_env")
         return url.rstrip("/")
+
+    @field_validator("model")
+    @classmethod
+    def _check_model(cls, model: str) -> str:
+        if model == PLACEHOLDER:
+            raise ValueError(f"write the name of your LLM in place of {PLACEHOLDER}")
+        return model
 
     @field_validator("api_key_env")
     @classmethod
@@ -55,8 +72,10 @@ class OpenAICompatibleBackend(Backend[OpenAICompatible]):
 
     def __init__(self, settings: OpenAICompatible, random_seed: int) -> None:
         super().__init__(settings, random_seed)
-        key = os.environ.get(settings.api_key_env, "")
         name = settings.api_key_env
+        key = os.environ.get(name, "").strip()
+        if not key.isprintable() or not key.isascii():
+            raise ConfigError(f"the key in the environment variable {name} has odd characters")
         self._client = JsonClient(
             f"{settings.base_url}/chat/completions",
             headers={"Authorization": f"Bearer {key}"} if key else {},
@@ -81,19 +100,22 @@ class OpenAICompatibleBackend(Backend[OpenAICompatible]):
     def _read(self, answer: dict[str, Any]) -> Completion:
         try:
             choice = answer["choices"][0]
-            text = choice["message"]["content"]
+            content = choice["message"]["content"]
             refusal = choice["message"].get("refusal")
-        except (KeyError, IndexError, TypeError, AttributeError) as error:
-            raise RetryLaterError(
-                "malformed", f"{self._client.url}: the answer holds no message"
-            ) from error
-        if text is None and refusal is None and choice.get("finish_reason") == "content_filter":
-            raise GiveUpError(
-                "content_filter", "the provider's content filter held the answer back"
+            text = (
+                "".join(part["text"] for part in content) if isinstance(content, list) else content
             )
-        usage = answer.get("usage") or {}
+            if not isinstance(text, (str, type(None))):
+                raise TypeError(type(text).__name__)
+        except (KeyError, IndexError, TypeError, AttributeError) as error:
+            said = f": {answer['error']}" if "error" in answer else ""
+            raise RetryLaterError(
+                "malformed", f"{self._client.url}: the answer holds no message{said}"
+            ) from error
+        usage = answer.get("usage")
         return Completion(
-            text=str(text if text is not None else refusal or ""),
+            # A content filter answers with no text: an answer, to be stored and then rejected.
+            text=clean(text if text is not None else str(refusal or "")),
             truncated=choice.get("finish_reason") == "length",
             prompt_tokens=_count(usage, "prompt_tokens"),
             completion_tokens=_count(usage, "completion_tokens"),
@@ -104,6 +126,6 @@ class OpenAICompatibleBackend(Backend[OpenAICompatible]):
         await self._client.close()
 
 
-def _count(usage: dict[str, Any], key: str) -> int | None:
-    value = usage.get(key)
+def _count(usage: Any, key: str) -> int | None:
+    value = usage.get(key) if isinstance(usage, dict) else None
     return value if isinstance(value, int) else None

@@ -34,7 +34,11 @@ class Replay(LLMSettings):
     """Settings of a recording."""
 
     backend: str = "replay"
-    recordings: tuple[str, ...] = Field(min_length=1, description="JSON lines, gzipped or not.")
+    recordings: tuple[str, ...] = Field(
+        min_length=1,
+        description="JSON lines, gzipped or not; one or a list.",
+        json_schema_extra={"type": ["array", "string"]},
+    )
     fallback: Fallback = Field(
         default="none",
         description="Where no line has the `source` asked for: `nearest` takes the most similar "
