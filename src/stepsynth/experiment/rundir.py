@@ -270,16 +270,19 @@ def _flatten(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield path, value
 
 
-def _source(provenance: Provenance, sources: Mapping[str, str]) -> dict[str, str]:
-    """Return the gold text that a row was written from, if it was."""
-    return {"source": sources[provenance.parents[0]]} if provenance.parents else {}
+def _origin(done: Round, provenance: Provenance, sources: Mapping[str, str]) -> dict[str, str]:
+    """Return the prompt behind a row, the LLM's answer, and the gold text it was written from."""
+    origin: dict[str, str] = {}
+    if provenance.parents:
+        origin["source"] = sources[provenance.parents[0]]
+    if provenance.request in done.exchanges:
+        origin["prompt"], origin["completion"] = done.exchanges[provenance.request]
+    return origin
 
 
 def _added_rows(done: Round, sources: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     for row in done.added:
-        verbatim = done.completions.get(row.provenance.request)
-        extra = {} if verbatim is None else {"completion": verbatim}
-        yield {"id": row.id, **row.to_dict(), **_source(row.provenance, sources), **extra}
+        yield {"id": row.id, **row.to_dict(), **_origin(done, row.provenance, sources)}
 
 
 def _unused_rows(
@@ -292,7 +295,7 @@ def _unused_rows(
                 "label": item.label,
                 "completion": item.rejected.completion,
                 "provenance": item.provenance.to_dict(),
-                **_source(item.provenance, sources),
+                **_origin(done, item.provenance, sources),
             }
 
 

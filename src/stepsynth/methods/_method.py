@@ -88,7 +88,7 @@ class Round:
         select_score: The task's main score on `select`.
         unused: Rejected outputs and failed requests of this round.
         rationales: Those that the seed data was written from, in round 0.
-        completions: Id of a request -> what the LLM wrote, where that is not the row's text.
+        exchanges: Id of a request -> its prompt and what the LLM wrote, verbatim.
     """
 
     index: int
@@ -100,7 +100,7 @@ class Round:
     select_score: float
     unused: tuple[Unused, ...] = ()
     rationales: Rationales = field(default_factory=Rationales)
-    completions: Mapping[str, str] = field(default_factory=dict)
+    exchanges: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
 class Method(BaseModel, ABC):

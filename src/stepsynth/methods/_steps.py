@@ -44,14 +44,14 @@ class Written:
 
     rows: list[Example] = field(default_factory=list)
     unused: list[Unused] = field(default_factory=list)
-    completions: dict[str, str] = field(default_factory=dict)
+    exchanges: dict[str, tuple[str, str]] = field(default_factory=dict)
     rationales: Rationales = field(default_factory=Rationales)
 
     def extend(self, other: "Written") -> None:
         """Add what a further call brought."""
         self.rows += other.rows
         self.unused += other.unused
-        self.completions |= other.completions
+        self.exchanges |= other.exchanges
 
 
 def write(
@@ -68,13 +68,13 @@ def write(
     answers = setup.llm.generate([wish.request() for wish in wishes], phase=phase)
     written = Written()
     for wish, answer in zip(wishes, answers, strict=True):
+        said = answer.text if isinstance(answer, Completion) else ""
+        written.exchanges[answer.request_id] = (wish.prompt, said)
         row = _read(wish, answer, setup, seen)
         if isinstance(row, Unused):
             written.unused.append(row)
             continue
         written.rows.append(row)
-        if isinstance(answer, Completion) and answer.text != row.text:
-            written.completions[row.provenance.request] = answer.text
     if failed := count_by_reason(written.unused, failed=True):
         listed = ", ".join(f"{count} {reason}" for reason, count in failed.items())
         setup.warn(f"{phase}: {sum(failed.values())} of {len(wishes)} requests failed: {listed}")
@@ -173,7 +173,7 @@ def finish_round(
         select_score=setup.score(model),
         unused=tuple(added.unused),
         rationales=added.rationales,
-        completions=added.completions,
+        exchanges=added.exchanges,
     )
 
 
