@@ -159,8 +159,8 @@ def test_a_subclass_of_ones_own_is_used_as_it_is():
 def test_requests_that_fail_are_warned_of(tmp_path):
     path = tmp_path / "r.jsonl"
     path.write_text(
-        '{"kind": "seed", "label": "apple", "completion": "apple"}\n'
-        '{"kind": "seed", "label": "pear", "completion": "pear"}\n'
+        '{"kind": "seed", "label": "apple", "completion": "the pear tastes soft"}\n'
+        '{"kind": "seed", "label": "pear", "completion": "the apple tastes crisp"}\n'
     )
     result = stepsynth.synthesize(
         {"labels": ["apple", "pear"]},
@@ -169,8 +169,7 @@ def test_requests_that_fail_are_warned_of(tmp_path):
         method=S3(seed_size=8, rounds=1, rationales=False),
     )
     missed = len(result.rounds[0].misclassified)
-    if missed:
-        assert any(
-            f"{missed} requests failed: {missed} exhausted" in w for w in result.summary["warnings"]
-        )
+    assert missed > 0
+    said = f"{missed} requests failed: {missed} exhausted"
+    assert any(said in warning for warning in result.summary["warnings"])
     assert result.summary["llm"]["failed"] == missed

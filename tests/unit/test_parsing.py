@@ -184,6 +184,7 @@ def test_half_a_text_is_rejected():
         ("一、演员\n二、剧情", ("演员", "剧情")),
         ("**1. Acting**\n**2. Plot**", ("Acting", "Plot")),
         ("1: one\n2: two", ("one", "two")),
+        ("10:30 slot missed\n9:15 slot late", ("10:30 slot missed", "9:15 slot late")),
         ("one\ntwo\n\nI hope this helps!", ("one", "two")),
         ("1. one\n2. ONE!\n3. two", ("one", "two")),
         ("1、演员很好\n2、剧情感人", ("演员很好", "剧情感人")),

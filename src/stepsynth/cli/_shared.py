@@ -81,12 +81,11 @@ class Display(Observer):
 
     PLAIN_EVERY_S = 2.0
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    def __init__(self) -> None:
         from rich.console import Console
 
         self.console: Console = Console(stderr=True, highlight=False)
-        self._quiet = quiet
-        self._is_live = self.console.is_terminal and not quiet
+        self._is_live = self.console.is_terminal
         self._tasks: dict[str, TaskID] = {}
         self._started: dict[str, tuple[float, int]] = {}
         self._printed: dict[str, float] = {}
@@ -137,7 +136,7 @@ class Display(Observer):
             if phase not in self._tasks:
                 self._tasks[phase] = self._progress.add_task(phase, total=total, rate="")
             self._progress.update(self._tasks[phase], completed=done, total=total, rate=shown)
-        elif not self._quiet and self._is_due(phase, done, total, now):
+        elif self._is_due(phase, done, total, now):
             left = f", {(total - done) / rate:.0f} s left" if done < total and rate else ""
             say(f"{phase}: {done}/{total}" + (f" ({shown}{left})" if rate else ""))
 
@@ -152,12 +151,11 @@ class Display(Observer):
 
     def round_done(self, numbers: dict[str, Any]) -> None:
         """Say what a round brought."""
-        if not self._quiet:
-            self._print(
-                f"round {numbers['round']}: {numbers['added']} rows added, trained on "
-                f"{numbers['train_size']}, {numbers['misclassified']} of mine misclassified, "
-                f"select accuracy {numbers['select']['accuracy']:.3f}"
-            )
+        self._print(
+            f"round {numbers['round']}: {numbers['added']} rows added, trained on "
+            f"{numbers['train_size']}, {numbers['misclassified']} of mine misclassified, "
+            f"select accuracy {numbers['select']['accuracy']:.3f}"
+        )
 
     def warn(self, message: str) -> None:
         """Show a warning."""

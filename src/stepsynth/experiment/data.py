@@ -11,7 +11,6 @@ from stepsynth.errors import DataError, suggest
 from stepsynth.records import Dataset, Example
 from stepsynth.tasks import Task
 
-Row = Mapping[str, Any]
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
 

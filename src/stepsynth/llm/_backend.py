@@ -1,7 +1,7 @@
 """What a backend is: one file that sends one request and returns one completion."""
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -100,6 +100,3 @@ class Backend(ABC, Generic[S]):
 def llm_backends() -> Registry[Backend[Any]]:
     """Return the registry of LLM backends."""
     return Registry("stepsynth.llm.backends", "LLM backend", Backend)
-
-
-Fallback = Literal["none", "nearest"]

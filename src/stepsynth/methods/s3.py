@@ -169,7 +169,7 @@ def seed_with_rationales(
         picked = rng.sample(given, min(per_prompt, len(given)))  # line 6: r_curr ~ U_k(r of y_curr)
         return Wish(setup.task.seed_prompt(label, picked), label, provenance)
 
-    # Lines 4, 7 and 8: x_curr ~ P_LLM( · | T_query(r_curr, y_curr)), kept in D_seed.
+    # Lines 3, 4, 7 and 8: x_curr ~ P_LLM( · | T_query(r_curr, y_curr)), kept in D_seed.
     return write_until(size, map(draw, repeat(None)), setup, phase="seed data", seen=seen)
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -23,7 +23,7 @@ from pydantic import Field
 from stepsynth._util.rng import make_rng
 from stepsynth._util.text import clean
 from stepsynth.errors import ConfigError, DataError
-from stepsynth.llm._backend import Backend, Fallback, LLMSettings
+from stepsynth.llm._backend import Backend, LLMSettings
 from stepsynth.llm._errors import GiveUpError
 from stepsynth.llm._types import Completion, Request
 
@@ -39,7 +39,7 @@ class Replay(LLMSettings):
         description="JSON lines, gzipped or not; one or a list.",
         json_schema_extra={"type": ["array", "string"]},
     )
-    fallback: Fallback = Field(
+    fallback: Literal["none", "nearest"] = Field(
         default="none",
         description="Where no line has the `source` asked for: `nearest` takes the most similar "
         "unused text of the same kind and label.",
