@@ -44,7 +44,7 @@ results: install  ## Measure docs/results.md again (needs STEPSYNTH_REPLAYS; hal
 
 constraints: install  ## Write the installed versions to constraints.txt
 	(echo '# Tested versions; pyproject.toml gives the ranges. Written by `make constraints`.'; \
-	 $(BIN)/python -m pip freeze --exclude-editable) > constraints.txt
+	 $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//') > constraints.txt
 
 clean:  ## Remove .venv, caches and the demo's run
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis stepsynth-demo runs

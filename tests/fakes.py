@@ -11,7 +11,7 @@ from stepsynth.methods import Setup
 from stepsynth.metrics import Predictions
 from stepsynth.records import Dataset, Example
 from stepsynth.students import StudentFactory
-from stepsynth.students._student import Student
+from stepsynth.students._student import ALONE, Coach, Student
 from stepsynth.tasks import Task
 
 
@@ -56,7 +56,7 @@ class WrongOn(Student):
         self.log.append(("init", None))
         return super().start(label_names, random_seed)
 
-    def fit(self, dataset: Dataset) -> None:
+    def fit(self, dataset: Dataset, *, weights: Any = None, coach: Coach = ALONE) -> None:
         self.log.append(("fit", dataset))
         self._learnt = frozenset(
             w for w in self.words if any(f"again {w}" in t for t in dataset.texts)

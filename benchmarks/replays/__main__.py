@@ -120,19 +120,21 @@ def null(cell: Cell, s3: Row, final: int) -> Row:
     from stepsynth._util.files import read_jsonl
     from stepsynth._util.rng import make_rng
     from stepsynth.experiment.config import load_config
-    from stepsynth.experiment.runner import read_gold, split
+    from stepsynth.experiment.inputs import read_gold, split
+    from stepsynth.metrics import Predictions
     from stepsynth.metrics.scoring import fit_offsets, tuned_accuracy
     from stepsynth.records import Example, Rejected, union
     from stepsynth.students import StudentFactory
 
     config = load_config(HERE / f"{cell.task}.yaml", [f"random_seed={cell.random_seed}"])
-    gold = split(config, read_gold(config), lambda _: None)
+    gold = split(config, read_gold(config, print), lambda _: None)
     mined = set(gold.mine.texts)
     pool: list[Example] = []
     for line in _read_recording(cell.recordings()[1]):
-        text = config.task.parse_example(line["completion"], truncated=False)
-        if not isinstance(text, Rejected) and line.get("source") in (None, *mined):
-            pool.append(Example(text, line["label"]))
+        like = Example("", line["label"])
+        row = config.task.parse_example(line["completion"], like, truncated=False)
+        if not isinstance(row, Rejected) and line.get("source") in (None, *mined):
+            pool.append(row)
     seed_rows = [
         Example(row["text"], row["label"])
         for row in read_jsonl(Path(s3["run"]) / "rounds" / "0" / "examples.jsonl")
@@ -141,9 +143,11 @@ def null(cell: Cell, s3: Row, final: int) -> Row:
     factory = StudentFactory(config.student, config.task.label_names, cell.random_seed)
     model = factory.new()
     model.fit(union(seed_rows, drawn))
-    predictions = model.predict(gold.test)
+    selected, predictions = model.predict(gold.select), model.predict(gold.test)
+    assert isinstance(selected, Predictions)
+    assert isinstance(predictions, Predictions)
     test = config.task.score(gold.test, predictions)
-    offsets = fit_offsets(gold.select.labels, model.predict(gold.select))
+    offsets = fit_offsets(gold.select.labels, selected)
     test["tuned_accuracy"] = tuned_accuracy(gold.test.labels, predictions, offsets)
     hits = [p == g for p, g in zip(predictions.labels, gold.test.labels, strict=True)]
     return {

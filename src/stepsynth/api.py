@@ -4,18 +4,19 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from stepsynth.errors import ConfigError, StepsynthError
 from stepsynth.experiment.config import Config, Split, build_config, load_config
-from stepsynth.experiment.data import read_records
+from stepsynth.experiment.data import read_contexts, read_records
+from stepsynth.experiment.inputs import GoldData
 from stepsynth.experiment.locate import Located
 from stepsynth.experiment.observer import Observer
 from stepsynth.experiment.rundir import RunFolder
-from stepsynth.experiment.runner import GoldData, Runner
+from stepsynth.experiment.runner import Runner
 from stepsynth.llm import LLMSettings
 from stepsynth.llm.limits import Limits
 from stepsynth.methods import Method, Round
@@ -88,6 +89,7 @@ def synthesize(
     select: Any = None,
     test: Any = None,
     split: Split | Mapping[str, Any] | None = None,
+    contexts: Any = None,
     columns: Mapping[str, str] | None = None,
     limits: Limits | Mapping[str, Any] | None = None,
     random_seed: int = 0,
@@ -106,7 +108,9 @@ def synthesize(
         select: Rows to select on; default: split from gold.
         test: Test rows, scored once at the end; default: split from gold.
         split: How gold is divided, where `select` and `test` are not given.
-        columns: Field (text, label) -> key of your rows.
+        contexts: What seed data of pairs and questions is written for: a list of dictionaries,
+            a data frame, or "llm" (the LLM writes them); default: the contexts of the mined rows.
+        columns: Field (text, label, context, answers) -> key of your rows.
         limits: Hard caps.
         random_seed: Decides the split and every draw.
         name: What to call the task.
@@ -117,32 +121,31 @@ def synthesize(
         StepsynthError: See `stepsynth.errors`.
     """
     values: dict[str, Any] = {
-        "task": {"recipe": task} if isinstance(task, str) else _task_keys(task),
+        "task": {"recipe": task} if isinstance(task, str) else _plain(task),
         "data": {
             "gold": "(given)",
             "columns": dict(columns or {}),
             "split": _plain(split or {}),
         },
-        "student": "linear" if isinstance(student, Student) else student,
-        "method": _method_keys(method),
+        "student": student,
+        "method": method,
         "limits": _plain(limits or {}),
+        "llm": llm,
         "random_seed": random_seed,
     }
-    if llm is not None:
-        values["llm"] = _plain(llm)
-    config = build_config(Located(values, "synthesize()", {}), name=name, folder=Path())
     # An object is taken as it is, so that a subclass of the user's own works.
-    config = replace(
-        config,
-        task=task if isinstance(task, Task) else config.task,
-        student=student if isinstance(student, Student) else config.student,
-        method=method if isinstance(method, Method) else config.method,
-        llm=llm if isinstance(llm, LLMSettings) and config.llm else config.llm,
+    sections = {"task": task, "llm": llm, "student": student, "method": method}
+    classes = (Task, LLMSettings, Student, Method)
+    given = {key: value for key, value in sections.items() if isinstance(value, classes)}
+    values |= {key: {} for key in given}
+    config = build_config(
+        Located(values, "synthesize()", {}), name=name, folder=Path(), given=given
     )
-    data = _read_data(config, gold, select, test)
+    observer = observer or Observer()
+    data = _read_data(config, observer, gold, select, test, contexts)
     if out is not None:
-        return finish(Runner(config, data, Path(out), observer or Observer()))
-    return _finish_in_temporary(Runner(config, data, None, observer or Observer()))
+        return finish(Runner(config, data, Path(out), observer))
+    return _finish_in_temporary(Runner(config, data, None, observer))
 
 
 def _finish_in_temporary(runner: Runner) -> RunResult:
@@ -178,16 +181,23 @@ def finish(runner: Runner) -> RunResult:
     )
 
 
-def _read_data(config: Config, gold: Any, select: Any, test: Any) -> GoldData:
+def _read_data(
+    config: Config, observer: Observer, gold: Any, select: Any, test: Any, contexts: Any
+) -> GoldData:
     columns = config.data.columns if config.data else {}
 
     def read(rows: Any, name: str) -> Dataset:
-        return read_records(rows, config.task, columns, name=name)
+        return read_records(rows, config.task, columns, name=name, warn=observer.warn)
 
     return GoldData(
         gold=read(gold, "gold"),
         select=read(select, "select") if select is not None else None,
         test=read(test, "test") if test is not None else None,
+        contexts=()
+        if isinstance(contexts, str) and contexts == "llm"
+        else read_contexts(contexts, config.task, columns, warn=observer.warn)
+        if contexts is not None
+        else None,
     )
 
 
@@ -197,14 +207,3 @@ def _plain(value: Any) -> dict[str, Any]:
     if hasattr(value, "model_dump"):
         return value.model_dump(exclude_unset=False)
     raise ConfigError(f"expected settings or a dictionary, got {value!r}")
-
-
-def _task_keys(task: Task | Mapping[str, Any]) -> dict[str, Any]:
-    # A task that is an object replaces these keys, which only have to be valid.
-    return {"labels": ["a", "b"]} if isinstance(task, Task) else _plain(task)
-
-
-def _method_keys(method: Method | Mapping[str, Any] | str) -> Any:
-    if isinstance(method, Method):
-        return "zerogen" if method.needs_llm else "gold"
-    return method

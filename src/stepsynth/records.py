@@ -2,15 +2,16 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from stepsynth._util.files import write_jsonl
+from stepsynth._util.files import replacing, write_jsonl
 from stepsynth._util.hashing import digest
 from stepsynth.errors import StepsynthError
 
 if TYPE_CHECKING:
+    import datasets
     import pandas
 
 
@@ -53,36 +54,75 @@ GOLD = Provenance(method="gold")
 
 
 @dataclass(frozen=True, slots=True)
+class Answers:
+    """The label of a question: the answers that count as right, each a part of its passage.
+
+    Attributes:
+        texts: One answer or more; the first is the one that is trained on and asked for.
+        starts: Where each begins in the passage, in characters.
+        is_repaired: An answer stood elsewhere, or slightly otherwise, than whoever gave it said.
+    """
+
+    texts: tuple[str, ...]
+    starts: tuple[int, ...]
+    is_repaired: bool = field(default=False, compare=False)
+
+    def __str__(self) -> str:
+        return self.texts[0]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form, as in SQuAD."""
+        return {"text": list(self.texts), "answer_start": list(self.starts)}
+
+
+Label = str | Answers
+
+
+@dataclass(frozen=True, slots=True)
 class Example:
     """One row of a task.
 
     Attributes:
         text: x, what the LLM writes.
-        label: y, a label of the task.
+        label: y, a label of the task; for a question its answers.
         context: c, the fixed part of a multi-sentence row (premise, passage), or none.
         provenance: Where the row came from.
     """
 
     text: str
-    label: str
+    label: Label
     context: str | None = None
     provenance: Provenance = GOLD
 
     @property
     def id(self) -> str:
         """A digest of the content: equal rows have equal ids, in every run."""
-        return digest([self.text, self.label, self.context], length=16)
-
-    def with_text(self, text: str, provenance: Provenance) -> "Example":
-        """Return a new row with this one's label and context (S3, Algorithms 2 and 3)."""
-        return replace(self, text=text, provenance=provenance)
+        return digest([self.text, label_to_json(self.label), self.context], length=16)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form: text, label, context where there is one, provenance."""
-        row: dict[str, Any] = {"text": self.text, "label": self.label}
+        row: dict[str, Any] = {"text": self.text, "label": label_to_json(self.label)}
         if self.context is not None:
             row["context"] = self.context
         return row | {"provenance": self.provenance.to_dict()}
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What seed data of a multi-sentence task is written for (S3, section 2.4).
+
+    Attributes:
+        text: c, the premise or passage.
+        label: The label or answers that a row of it must have; None: any.
+    """
+
+    text: str
+    label: Label | None = None
+
+
+def label_to_json(label: Label) -> Any:
+    """Return a label as JSON: a text, or answers as in SQuAD."""
+    return label if isinstance(label, str) else label.to_dict()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +175,12 @@ class Dataset(Sequence[Example]):
 
     @property
     def labels(self) -> list[str]:
-        """The labels, in order."""
-        return [row.label for row in self._rows]
+        """The labels, in order; of a question the first answer."""
+        return [str(row.label) for row in self._rows]
 
     def label_counts(self) -> Counter[str]:
-        """Return how many rows each label has."""
-        return Counter(self.labels)
+        """Return how many rows each label has; answers are not counted."""
+        return Counter(row.label for row in self._rows if isinstance(row.label, str))
 
     def digest(self) -> str:
         """Return a digest of texts, labels and contexts, in order."""
@@ -172,13 +212,64 @@ class Dataset(Sequence[Example]):
         except ImportError as error:
             raise StepsynthError("pandas is not installed", hint="pip install pandas") from error
 
-        return pandas.DataFrame(
-            [
-                {key: value for key, value in row.items() if key != "provenance"}
-                | row["provenance"]
-                for row in self.to_dicts()
-            ]
-        )
+        return pandas.DataFrame(self._to_flat_dicts())
+
+    def to_parquet(self, path: str | Path) -> None:
+        """Write the rows as Parquet; the provenance is spread over columns.
+
+        Raises:
+            StepsynthError: pyarrow is not installed.
+        """
+        table = self._to_table()
+        from pyarrow import parquet
+
+        with replacing(Path(path)) as file:
+            parquet.write_table(table, file)
+
+    def to_datasets(self) -> "datasets.Dataset":
+        """Return the rows as a data set of Hugging Face; the provenance is spread over columns.
+
+        Raises:
+            StepsynthError: datasets is not installed.
+        """
+        try:
+            import datasets
+        except ImportError as error:
+            raise StepsynthError(
+                "datasets is not installed", hint="pip install 'stepsynth[transformers]'"
+            ) from error
+
+        return datasets.Dataset(self._to_table())
+
+    def _to_flat_dicts(self) -> list[dict[str, Any]]:
+        has_context = any(row.context is not None for row in self._rows)
+        return [
+            {"text": row.text, "label": label_to_json(row.label)}
+            | ({"context": row.context} if has_context else {})
+            | row.provenance.to_dict()
+            for row in self._rows
+        ]
+
+    def _to_table(self) -> Any:
+        try:
+            import pyarrow as pa
+        except ImportError as error:
+            raise StepsynthError(
+                "pyarrow is not installed", hint="pip install 'stepsynth[parquet]'"
+            ) from error
+
+        answers = pa.struct({"text": pa.list_(pa.string()), "answer_start": pa.list_(pa.int64())})
+        types = {
+            "label": answers if any(isinstance(r.label, Answers) for r in self._rows) else None,
+            "round": pa.int64(),
+            "draw": pa.int64(),
+            "parents": pa.list_(pa.string()),
+        }
+        # Inferred types would differ between rows with parents and without, and want a row.
+        rows = self._to_flat_dicts()
+        names = list(rows[0]) if rows else ["text", "label", *GOLD.to_dict()]
+        schema = pa.schema([(name, types.get(name) or pa.string()) for name in names])
+        return pa.Table.from_pylist(rows, schema=schema)
 
 
 def union(*datasets: Iterable[Example]) -> Dataset:

@@ -6,8 +6,9 @@ from types import FunctionType, ModuleType
 import pytest
 
 from stepsynth.experiment.config import build_config
+from stepsynth.experiment.inputs import GoldData
 from stepsynth.experiment.locate import Located
-from stepsynth.experiment.runner import GoldData, Runner
+from stepsynth.experiment.runner import Runner
 from stepsynth.methods import Method, methods
 from tests.fakes import rows
 

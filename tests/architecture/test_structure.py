@@ -23,6 +23,7 @@ LAYERS = [
     {"methods"},
     {"experiment"},
     {"report"},
+    {"deploy"},
     {"api"},
     {"cli"},
 ]

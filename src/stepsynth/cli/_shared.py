@@ -154,7 +154,7 @@ class Display(Observer):
         self._print(
             f"round {numbers['round']}: {numbers['added']} rows added, trained on "
             f"{numbers['train_size']}, {numbers['misclassified']} of mine misclassified, "
-            f"select accuracy {numbers['select']['accuracy']:.3f}"
+            + ", ".join(f"select {n} {numbers['select'][k]:.3f}" for k, n in shown(numbers))
         )
 
     def warn(self, message: str) -> None:
@@ -168,6 +168,15 @@ class Display(Observer):
             say(message)
 
 
+SCORES = {"accuracy": "acc.", "macro_f1": "F1", "exact_match": "EM", "f1": "F1"}
+"""The scores of a round that a table has room for -> their names in it."""
+
+
+def shown(numbers: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the keys and names of a round's scores to show."""
+    return [(key, name) for key, name in SCORES.items() if key in numbers.get("select", {})]
+
+
 def round_table(summary: Mapping[str, Any]) -> Any:
     """Return the table of a run's rounds."""
     from rich.markup import escape
@@ -177,18 +186,21 @@ def round_table(summary: Mapping[str, Any]) -> Any:
     table = Table(title=escape(title))
     for name in ("round", "added", "train\nrows", "mine\nwrong"):
         table.add_column(name, justify="right")
-    for name in ("select\nacc.", "select\nF1", "test\nacc.", "test\nF1"):
-        table.add_column(name, justify="right")
+    keys = shown(summary["rounds"][0]) if summary["rounds"] else []
+    for split in ("select", "test"):
+        for _, name in keys:
+            table.add_column(f"{split}\n{name}", justify="right")
     table.add_column("")
     for row in summary["rounds"]:
         counts = [str(row[k]) for k in ("round", "added", "train_size", "misclassified")]
         scores = [
             f"{row[split][key]:.3f}" if split in row else "-"
             for split in ("select", "test")
-            for key in ("accuracy", "macro_f1")
+            for key, _ in keys
         ]
         table.add_row(*counts, *scores, "kept" if row["round"] == summary["kept_round"] else "")
-    table.caption = "mine: gold that errors are taken from; F1: macro-F1"
+    f1 = "EM: exact match" if ("f1", "F1") in keys else "F1: macro-F1"
+    table.caption = f"mine: gold that errors are taken from; {f1}"
     return table
 
 

@@ -22,12 +22,15 @@ def check(
 ) -> None:
     """Check a task file: keys, files, columns, labels, balance, overlap between splits."""
     from stepsynth.experiment.config import load_config
-    from stepsynth.experiment.runner import read_gold, split
+    from stepsynth.experiment.inputs import find_contexts, read_gold, split
     from stepsynth.llm import llm_backends
 
     config = load_config(task, overrides)
     warnings: list[str] = []
-    gold = split(config, read_gold(config), warnings.append)
+    data = read_gold(config, warnings.append)
+    gold = split(config, data, warnings.append)
+    contexts = find_contexts(config, data, gold, warnings.append)
+    config.student.check()
     if config.llm is not None:
         # Reads recordings and the key's place; nothing is sent.
         llm_backends().get(config.llm.backend)(config.llm, config.random_seed)
@@ -40,6 +43,7 @@ def check(
             name: {"rows": len(rows), "labels": dict(sorted(rows.label_counts().items()))}
             for name, rows in (("mine", gold.mine), ("select", gold.select), ("test", gold.test))
         },
+        **({"contexts": len(contexts)} if config.task.has_context else {}),
         "dropped": dict(gold.dropped),
         "warnings": warnings,
         "ok": True,
@@ -62,10 +66,15 @@ def _print(config: "Config", gold: "Gold", found: dict[str, Any]) -> None:
         table.add_column(name, justify="right")
     for label in config.task.label_names:
         table.add_row(escape(label), *(str(rows.label_counts()[label]) for _, rows in parts))
-    table.add_section()
+    if config.task.label_names:
+        table.add_section()
     table.add_row("rows", *(str(len(rows)) for _, rows in parts))
     console = Console(highlight=False)
     console.print(table)
+    if config.task.has_context and config.llm is not None:
+        count = found["contexts"]
+        said = f"{count} contexts" if count else "contexts that the LLM writes"
+        console.print(f"Seed data is written for {said}.")
     for message in found["warnings"]:
         console.print(f"warning: {message}", markup=False)
     console.print("The task file is in order. No LLM was asked.")

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -49,13 +50,22 @@ class DataSection(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    gold: str = Field(description="Labelled rows: JSONL, CSV or TSV, gzipped or not.")
+    gold: str = Field(
+        description="Labelled rows: JSONL, CSV, TSV (gzipped or not), Parquet, or "
+        "hf:NAME[:config[:split]]."
+    )
     test: str | None = Field(
         default=None, description="Test rows; without it they are split from gold."
     )
     select: str | None = Field(default=None, description="Rows to select on; else split from gold.")
+    contexts: str = Field(
+        default="gold",
+        description="What seed data is written for, where rows have a context: a file, `gold` "
+        "(the contexts of the mined rows), or `llm` (the LLM writes them).",
+    )
     columns: dict[str, str] = Field(
-        default_factory=dict, description="Field (text, label) -> column of your files."
+        default_factory=dict,
+        description="Field (text, label, context, answers) -> column of your files.",
     )
     split: Split = Field(default_factory=Split)
     paper_splits: bool = Field(
@@ -134,28 +144,42 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     return build_config(located, name=path.stem, folder=path.parent)
 
 
-def build_config(located: Located, *, name: str, folder: Path) -> Config:
-    """Return the configuration of a task file's values."""
+def build_config(
+    located: Located, *, name: str, folder: Path, given: Mapping[str, Any] = MappingProxyType({})
+) -> Config:
+    """Return the configuration of a task file's values.
+
+    Args:
+        located: The values.
+        name: What to call the task.
+        folder: Paths are relative to it.
+        given: Section (task, llm, student, method) -> an object that takes its place as it is.
+    """
     # `student:` with nothing after it is as good as not written.
     located.values = {k: v for k, v in located.values.items() if v is not None}
     _add_recipe(located)
     _resolve_paths(located, folder)
     # The flexible sections are validated below, by the class that their name selects.
     top = build(TaskFile, located.values, located, ())
-    method = build_named(methods().get, located, "method", default="s3")
-    kind = str(top.task.get("kind", "classification"))
-    task_class = task_kinds().get(kind, where=located.where(("task", "kind")))
-    try:
-        task = build(task_class, _without(top.task, "kind"), located, ("task",))
-    except PromptError as error:
-        raise PromptError(f"{located.name}: {error.message}", hint=error.hint) from error
+    method: Method = given.get("method") or build_named(
+        methods().get, located, "method", default="s3"
+    )
+    task: Task = given.get("task") or _build_task(top.task, located)
     _check_columns(top.data, task, located)
-    if method.needs_llm and top.llm is None:
+    llm: LLMSettings | None = given.get("llm")
+    if not method.needs_llm:
+        llm = None
+    elif llm is None and top.llm is not None:
+        llm = _build_llm(top.llm, located)
+    elif llm is None:
         raise ConfigError(
             f"{located.name}: there is no `llm` section, but the method {method.name!r} asks one",
             hint="llm: {backend: openai_compatible, model: ..., base_url: ...}",
         )
-    llm = _build_llm(top.llm, located) if method.needs_llm and top.llm is not None else None
+    student: Student = given.get("student") or build_named(
+        students().get, located, "student", default="linear"
+    )
+    _check_student(student, task, located)
     if top.limits.usd is not None and llm is not None and llm.stores_completions and not llm.price:
         raise ConfigError(
             f"{located.where(('limits', 'usd'))}: the price of the LLM is not known",
@@ -166,10 +190,31 @@ def build_config(located: Located, *, name: str, folder: Path) -> Config:
         task=task,
         data=top.data,
         llm=llm,
-        student=build_named(students().get, located, "student", default="linear"),
+        student=student,
         method=method,
         limits=top.limits,
         random_seed=top.random_seed,
+    )
+
+
+def _build_task(values: Mapping[str, Any], located: Located) -> Task:
+    kind = str(values.get("kind", "classification"))
+    task_class = task_kinds().get(kind, where=located.where(("task", "kind")))
+    try:
+        return build(task_class, _without(values, "kind"), located, ("task",))
+    except PromptError as error:
+        raise PromptError(f"{located.name}: {error.message}", hint=error.hint) from error
+
+
+def _check_student(student: Student, task: Task, located: Located) -> None:
+    """Make sure that a student can learn this kind of task (or the kind that it extends)."""
+    if any(kind.name in student.kinds for kind in type(task).__mro__ if hasattr(kind, "name")):
+        return
+    able = [name for name in students().names() if task.name in students().get(name).kinds]
+    raise ConfigError(
+        f"{located.where(('student',))}: the student {student.name!r} cannot learn a "
+        f"{task.name} task. Those that can: {', '.join(able)}.",
+        hint=f"student: {{name: {able[0]}}}" if able else "",
     )
 
 
@@ -194,11 +239,12 @@ def _build_llm(values: Mapping[str, Any], located: Located) -> LLMSettings:
 
 def _check_columns(data: DataSection, task: Task, located: Located) -> None:
     for field in data.columns:
-        if field not in task.columns:
+        known = {**task.columns, **task.optional_columns}
+        if field not in known:
             raise ConfigError(
                 f"{located.where(('data', 'columns', field))}: a {task.name} row has no field "
-                f"{field!r}. Fields: {', '.join(task.columns)}.",
-                hint=suggest(field, task.columns),
+                f"{field!r}. Fields: {', '.join(known)}.",
+                hint=suggest(field, known),
             )
 
 
@@ -241,12 +287,12 @@ def _resolve_paths(located: Located, folder: Path) -> None:
     """Make every path absolute, and read the prompts that stand in files."""
     data, llm, task = (located.values.get(k) for k in ("data", "llm", "task"))
     for section, values, keys in (
-        ("data", data, ("gold", "test", "select")),
+        ("data", data, ("gold", "test", "select", "contexts")),
         ("llm", llm, ("store",)),
     ):
         if isinstance(values, dict):
             for key in keys:
-                if isinstance(values.get(key), str):
+                if _is_path(key, values.get(key)):
                     values[key] = _absolute(values[key], folder, located, (section, key))
     if isinstance(llm, dict) and isinstance(llm.get("recordings"), (list, str)):
         given = [llm["recordings"]] if isinstance(llm["recordings"], str) else llm["recordings"]
@@ -256,6 +302,12 @@ def _resolve_paths(located: Located, folder: Path) -> None:
     if isinstance(prompts, dict):
         for name, value in prompts.items():
             prompts[name] = _read_prompt(value, folder, located, ("task", "prompts", name))
+
+
+def _is_path(key: str, value: object) -> bool:
+    if not isinstance(value, str) or value.startswith("hf:"):
+        return False
+    return key != "contexts" or value not in ("gold", "llm")
 
 
 def _absolute(value: str, folder: Path, located: Located, path: KeyPath) -> str:

@@ -1,145 +1,163 @@
-"""Read labelled rows: JSONL, CSV and TSV, gzipped or not; lists of dictionaries; data frames."""
+"""Make examples and contexts of rows: which column is which field, and what is wrong where."""
 
-import csv
-import gzip
-import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, TypeVar
 
+from stepsynth._util.text import shorten
 from stepsynth.errors import DataError, suggest
-from stepsynth.records import Dataset, Example
+from stepsynth.experiment.sources import rows_of_file, rows_of_records
+from stepsynth.records import Answers, Context, Dataset, Example, label_to_json
 from stepsynth.tasks import Task
 
-_DELIMITERS = {".csv": ",", ".tsv": "\t"}
+_Made = TypeVar("_Made", Example, Context)
 
 
-def read_file(path: str | Path, task: Task, columns: Mapping[str, str]) -> Dataset:
-    """Return the rows of a file.
+def read_file(
+    path: str | Path,
+    task: Task,
+    columns: Mapping[str, str],
+    *,
+    warn: Callable[[str], None] | None = None,
+) -> Dataset:
+    """Return the rows of a file, or of a data set on the Hugging Face Hub.
 
     Args:
-        path: `.jsonl`, `.csv` or `.tsv`, with or without `.gz`.
+        path: `.jsonl`, `.csv` or `.tsv`, with or without `.gz`; `.parquet`; or
+            `hf:NAME[:CONFIG[:SPLIT]]`.
         task: Says which fields a row has and makes an example of them.
         columns: Field -> column of the file, where they differ.
+        warn: Is told of what was put right.
 
     Raises:
         DataError: With the file and line, and what was expected.
     """
-    return read_rows(_rows_of_file(Path(path)), task, columns, name=str(path))
+    return read_rows(rows_of_file(path), task, columns, name=str(path), warn=warn)
 
 
-def read_records(rows: Any, task: Task, columns: Mapping[str, str], *, name: str) -> Dataset:
-    """Return the rows of a list of dictionaries, of a data frame, or of a `Dataset` as it is."""
+def read_records(
+    rows: Any,
+    task: Task,
+    columns: Mapping[str, str],
+    *,
+    name: str,
+    warn: Callable[[str], None] | None = None,
+) -> Dataset:
+    """Return the rows of dictionaries, a data frame, a `datasets.Dataset`, or our own `Dataset`.
+
+    The fields of a `Dataset` have their own names, whatever `columns` says.
+    """
     if isinstance(rows, Dataset):
-        rows, columns = [{"text": r.text, "label": r.label} for r in rows], {}
-    if hasattr(rows, "to_dict") and hasattr(rows, "columns"):
-        rows = rows.to_dict(orient="records")
-    if isinstance(rows, (str, bytes, Mapping)) or not isinstance(rows, Iterable):
-        raise DataError(
-            f"{name}: expected a list of dictionaries or a data frame, got {type(rows).__name__}"
-        )
-    numbered = ((f"row {i}", row) for i, row in enumerate(rows))
-    return read_rows(numbered, task, columns, name=name)
+        rows, columns = [_to_fields(row) for row in rows], {field: field for field in task.columns}
+    return read_rows(rows_of_records(rows, name), task, columns, name=name, warn=warn)
 
 
 def read_rows(
-    rows: Iterable[tuple[str, Any]], task: Task, columns: Mapping[str, str], *, name: str
+    rows: Iterable[tuple[str, Any]],
+    task: Task,
+    columns: Mapping[str, str],
+    *,
+    name: str,
+    warn: Callable[[str], None] | None = None,
 ) -> Dataset:
     """Return examples of (place, row) pairs; see `read_file`."""
-    wanted = {**task.columns, **columns}
-    examples: list[Example] = []
-    for place, row in rows:
-        if not isinstance(row, Mapping):
-            raise DataError(
-                f"{name}, {place}: expected an object with {', '.join(wanted.values())}"
-            )
-        for field, column in wanted.items():
-            if column not in row:
-                raise _missing(name, place, field, column, list(map(str, row)))
-        try:
-            fields = {field: row[column] for field, column in wanted.items()}
-            examples.append(task.read_example(fields))
-        except ValueError as error:
-            raise DataError(
-                f"{name}, {place}: {error}", hint="correct the row, or take it out of the file"
-            ) from error
-    if not examples:
-        raise DataError(f"{name}: there is no row in it", hint="labelled rows are needed")
+    columns = {**task.columns, **task.optional_columns, **columns}
+    examples = _read(rows, task.read_example, columns, task.columns, name)
+    _tell_repaired(examples, name, warn)
     return Dataset(examples)
 
 
-def _missing(name: str, place: str, field: str, column: str, present: list[str]) -> DataError:
+def read_contexts(
+    source: Any,
+    task: Task,
+    columns: Mapping[str, str],
+    *,
+    warn: Callable[[str], None] | None = None,
+) -> list[Context]:
+    """Return the contexts of a file or of records; only their own column is required.
+
+    A column has its name in gold, or the name of its field (`context`, `label`, `answer`).
+
+    Args:
+        source: As for `read_file` or `read_records`.
+        task: Makes a context of the fields that a row has: a label or an answer may be fixed.
+        columns: Field -> column of the file, where they differ.
+        warn: Is told of what was put right.
+
+    Raises:
+        DataError: With the file and line, and what was expected.
+    """
+    is_file = isinstance(source, (str, Path))
+    name = str(source) if is_file else "contexts"
+    is_file = isinstance(source, (str, Path))
+    name = str(source) if is_file else "contexts"
+    if not task.has_context:
+        raise DataError(
+            f"{name}: a {task.name} task has no contexts",
+            hint="take `contexts` out of the task file's `data` section",
+        )
+    rows = rows_of_file(source) if is_file else rows_of_records(source, name)
+    columns = {**task.columns, **task.optional_columns, **columns}
+    contexts = _read(rows, task.read_context, columns, ("context",), name)
+    _tell_repaired(contexts, name, warn)
+    return contexts
+
+
+def _to_fields(row: Example) -> dict[str, Any]:
+    label = label_to_json(row.label)
+    return {"text": row.text, "context": row.context, "label": label, "answers": label}
+
+
+def _read(
+    rows: Iterable[tuple[str, Any]],
+    make: Callable[[Mapping[str, Any]], _Made],
+    columns: Mapping[str, str],
+    required: Collection[str],
+    name: str,
+) -> list[_Made]:
+    """Return what is made of each row's fields, those that are not required where it has them."""
+    expected = ", ".join(columns[field] for field in required)
+    made: list[_Made] = []
+    for place, row in rows:
+        if not isinstance(row, Mapping):
+            raise DataError(f"{name}, {place}: expected an object with {expected}")
+        where = f"{name}, {place}{_id_of(row, columns)}"
+        for field in required:
+            if columns[field] not in row:
+                raise _missing(where, field, columns[field], list(map(str, row)))
+        try:
+            made.append(make({field: row[c] for field, c in columns.items() if c in row}))
+        except ValueError as error:
+            raise DataError(
+                f"{where}: {error}", hint="correct the row, or take it out of the file"
+            ) from error
+    if not made:
+        raise DataError(f"{name}: there is no row in it", hint=f"rows with {expected} are needed")
+    return made
+
+
+def _id_of(row: Mapping[Any, Any], columns: Mapping[str, str]) -> str:
+    given = row.get(columns.get("id", "id"))
+    return f" (id {shorten(str(given), 40)})" if given not in (None, "") else ""
+
+
+def _missing(where: str, field: str, column: str, present: list[str]) -> DataError:
     return DataError(
-        f"{name}, {place}: there is no column {column!r}. Columns: {', '.join(present) or 'none'}.",
+        f"{where}: there is no column {column!r}. Columns: {', '.join(present) or 'none'}.",
         hint=suggest(column, present)
         or f"name it in the task file: data: {{columns: {{{field}: YOUR_COLUMN}}}}",
     )
 
 
-def _rows_of_file(path: Path) -> Iterator[tuple[str, Any]]:
-    suffixes = [s.lower() for s in path.suffixes]
-    is_gzipped = suffixes[-1:] == [".gz"]
-    kind = (suffixes[:-1] if is_gzipped else suffixes)[-1:]
-    if kind not in ([".jsonl"], [".ndjson"], [".csv"], [".tsv"]):
-        raise DataError(
-            f"{path}: a file of this kind cannot be read",
-            hint="JSON lines (.jsonl), .csv and .tsv can, each also with .gz",
-        )
-    opener = gzip.open if is_gzipped else open
-    try:
-        with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
-            yield from (
-                _delimited(file, path, _DELIMITERS[kind[0]])
-                if (kind[0] in _DELIMITERS)
-                else _json_lines(file, path)
-            )
-    except FileNotFoundError as error:
-        raise DataError(
-            f"{path}: there is no such file", hint="paths are relative to the task file"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}: this is no UTF-8 text: {error}", hint="save it as UTF-8"
-        ) from error
-    except (OSError, EOFError) as error:
-        raise DataError(f"{path}: cannot be read: {error}") from error
-
-
-def _json_lines(file: IO[str], path: Path) -> Iterator[tuple[str, Any]]:
-    for number, line in enumerate(file, start=1):
-        if not line.strip():
-            continue
-        try:
-            yield f"line {number}", json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(
-                f"{path}, line {number}: this line is no JSON: {error}",
-                hint='a line is one object: {"text": "...", "label": "..."}',
-            ) from error
-
-
-def _delimited(file: IO[str], path: Path, delimiter: str) -> Iterator[tuple[str, Any]]:
-    # Texts may be long; the standard limit of 131,072 characters is for hostile input.
-    csv.field_size_limit(10_000_000)
-    header = file.readline()
-    if delimiter == "," and header.count(";") > header.count(","):
-        delimiter = ";"  # what spreadsheets write where the comma is the decimal point
-    file.seek(0)
-    reader = csv.DictReader(file, delimiter=delimiter, strict=True)
-    try:
-        names = list(reader.fieldnames or ())
-        if len(set(names)) < len(names):
-            raise DataError(f"{path}, line 1: two columns have the same name: {', '.join(names)}")
-        for row in reader:
-            place = f"line {reader.line_num}"
-            if None in row or None in row.values():
-                count = len(reader.fieldnames or ())
-                raise DataError(
-                    f"{path}, {place}: this row does not have the {count} fields of the header",
-                    hint="a text with a delimiter or a line break in it must stand in quotes",
-                )
-            yield place, row
-    except csv.Error as error:
-        raise DataError(
-            f"{path}, line {reader.line_num}: {error}", hint="is a quote opened and not closed?"
-        ) from error
+def _tell_repaired(
+    made: Iterable[Example | Context], name: str, warn: Callable[[str], None] | None
+) -> None:
+    count = sum(isinstance(m.label, Answers) and m.label.is_repaired for m in made)
+    if not count or warn is None:
+        return
+    said = (
+        "1 answer stood elsewhere in its passage than its offset said"
+        if count == 1
+        else f"{count} answers stood elsewhere in their passages than their offsets said"
+    )
+    warn(f"{name}: {said}, or slightly otherwise; the nearest place where they stand was taken")

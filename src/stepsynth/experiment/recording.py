@@ -42,6 +42,8 @@ def _completions(folder: RunFolder) -> Iterator[dict[str, Any]]:
             for label, given in json.loads(rationales.read_text(encoding="utf-8")).items():
                 for text in given["completions"]:
                     yield {"kind": "rationale", "label": label, "completion": text}
+        if (place / "contexts.jsonl").exists():
+            yield from read_jsonl(place / "contexts.jsonl")
         for name in ("examples.jsonl", "rejected.jsonl"):
             for row in read_jsonl(place / name):
                 if row["provenance"]["kind"] != "gold":
@@ -49,7 +51,13 @@ def _completions(folder: RunFolder) -> Iterator[dict[str, Any]]:
 
 
 def _recording(row: dict[str, Any]) -> dict[str, Any]:
-    kept = {"kind": row["provenance"]["kind"], "label": row["label"]}
+    kept: dict[str, Any] = {"kind": row["provenance"]["kind"]}
+    label = row["label"]
+    if isinstance(label, dict):
+        # A new answer is not the one that was asked for: context and source say which row it is.
+        label = None if row["provenance"]["parents"] else label["text"][0]
+    if label:
+        kept["label"] = label
     kept |= {key: row[key] for key in ("context", "source") if row.get(key) is not None}
     kept["draw"] = row["provenance"]["draw"]
     if row.get("reason") == "truncated":

@@ -18,7 +18,7 @@ from stepsynth.experiment.config import Config
 from stepsynth.llm.store import Store
 from stepsynth.methods import Round
 from stepsynth.methods._steps import count_by_reason
-from stepsynth.records import Dataset, Provenance
+from stepsynth.records import Answers, Dataset, Provenance
 from stepsynth.students._student import FreshStudent
 
 
@@ -186,6 +186,8 @@ class OpenRun:
         write_jsonl(folder / "rejected.jsonl", _unused_rows(done, sources, failed=False))
         write_jsonl(folder / "failed.jsonl", _unused_rows(done, sources, failed=True))
         write_jsonl(folder / "misclassified.jsonl", _misclassified_rows(done))
+        if done.asked:
+            write_jsonl(folder / "contexts.jsonl", done.asked)
         if done.rationales.by_label:
             rationales = {
                 label: {"rationales": items, "completions": done.rationales.completions[label]}
@@ -206,10 +208,17 @@ class OpenRun:
         """Write a round's numbers."""
         write_json(self.folder.round(index) / "metrics.json", metrics)
 
-    def write_result(self, dataset: Dataset, model: FreshStudent) -> None:
+    def write_config(self, config: Config) -> None:
+        """Write the configuration again, with what a search of hyper-parameters found."""
+        write_text(self.folder.config, dump_yaml(config.to_dict()))
+
+    def write_result(
+        self, dataset: Dataset, model: FreshStudent, columns: Mapping[str, str]
+    ) -> None:
         """Write the data set and the student of the kept round."""
         dataset.to_jsonl(self.folder.dataset)
-        model.student.save(self.folder.model)
+        shutil.rmtree(self.folder.model, ignore_errors=True)
+        model.student.save(self.folder.model, columns=columns)
 
     def close(self) -> None:
         """Let others write into the folder."""
@@ -226,6 +235,7 @@ def round_numbers(done: Round) -> dict[str, Any]:
         "duplicates": len(done.train) - len(done.train.without_duplicates()),
         "labels": dict(sorted(done.train.label_counts().items())),
         "added_labels": dict(sorted(done.added.label_counts().items())),
+        "repaired": sum(isinstance(r.label, Answers) and r.label.is_repaired for r in done.added),
         "rejected": count_by_reason(done.unused, failed=False),
         "failed": count_by_reason(done.unused, failed=True),
     }
@@ -293,6 +303,7 @@ def _unused_rows(
             yield {
                 "reason": item.rejected.reason,
                 "label": item.label,
+                **({} if item.context is None else {"context": item.context}),
                 "completion": item.rejected.completion,
                 "provenance": item.provenance.to_dict(),
                 **_origin(done, item.provenance, sources),

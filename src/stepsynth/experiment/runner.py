@@ -9,8 +9,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,61 +18,27 @@ from typing import Any
 
 from stepsynth._util.files import write_json
 from stepsynth._util.hashing import digest
-from stepsynth.errors import ConfigError, LimitReachedError, StepsynthError
+from stepsynth.errors import LimitReachedError, StepsynthError
 from stepsynth.experiment.config import Config
-from stepsynth.experiment.data import read_file
+from stepsynth.experiment.inputs import GoldData, find_contexts, read_gold, split
 from stepsynth.experiment.observer import Observer
 from stepsynth.experiment.rundir import OpenRun, RunFolder, round_numbers
-from stepsynth.experiment.split import Gold, split_gold
+from stepsynth.experiment.split import Gold
 from stepsynth.llm import LLM, Usage, llm_backends
 from stepsynth.llm.backends.scripted import Rule, Scripted
 from stepsynth.llm.store import Store
 from stepsynth.methods import Round, Setup
-from stepsynth.metrics.scoring import Predictions, fit_offsets, tuned_accuracy
-from stepsynth.records import Dataset
+from stepsynth.metrics import AnyPredictions, Predictions
+from stepsynth.metrics.scoring import fit_offsets, tuned_accuracy
+from stepsynth.records import Context, Dataset, label_to_json
 from stepsynth.students import StudentFactory
+from stepsynth.students._student import Coach
 from stepsynth.tasks import Task
 
 # For methods that ask no LLM: it matches no prompt, so that one that asks all the same fails.
 _NO_LLM = Scripted(rules=(Rule(pattern=r"(?!)", answers=("",)),))
 VERSIONED = ("stepsynth", "numpy", "scikit-learn", "pydantic", "aiohttp")
-
-
-@dataclass(frozen=True)
-class GoldData:
-    """Labelled rows before they are split."""
-
-    gold: Dataset
-    select: Dataset | None = None
-    test: Dataset | None = None
-
-
-def read_gold(config: Config) -> GoldData:
-    """Read the files of a configuration's `data` section."""
-    data = config.data
-    if data is None:
-        raise ConfigError("there is no `data` section", hint="data: {gold: gold.jsonl}")
-
-    def read(path: str | None) -> Dataset | None:
-        return read_file(path, config.task, data.columns) if path else None
-
-    gold = read(data.gold)
-    assert gold is not None
-    return GoldData(gold, read(data.select), read(data.test))
-
-
-def split(config: Config, data: GoldData, warn: Callable[[str], None]) -> Gold:
-    """Split the rows as the configuration says."""
-    return split_gold(
-        data.gold,
-        select=data.select,
-        test=data.test,
-        sizes=config.data.split if config.data else None,
-        paper_splits=config.data.paper_splits if config.data else False,
-        label_names=config.task.label_names,
-        random_seed=config.random_seed,
-        warn=warn,
-    )
+EXTRAS = ("torch", "transformers", "accelerate", "sentence-transformers", "optuna")
 
 
 @dataclass
@@ -90,6 +56,19 @@ class Warnings:
         """Take a warning."""
         self.messages.append(message)
         self.observer.warn(message)
+
+
+@dataclass
+class Progress:
+    """Tells the observer how far training is; like `Warnings` it leads to no test row."""
+
+    observer: Observer
+    round: int = 0
+
+    def tell(self, what: str, done: int, total: int) -> None:
+        """Take the steps that are done."""
+        phase = "search of hyper-parameters" if what == "trials" else f"round {self.round}: {what}"
+        self.observer.progress(phase, done, total)
 
 
 @dataclass
@@ -114,6 +93,7 @@ class Runner:
         self.rounds: list[Round] = []
         self.numbers: list[dict[str, Any]] = []
         self.warnings = Warnings(self.observer)
+        self.search: dict[str, Any] | None = None
         self.kept: int | None = None
         self._llm: LLM | None = None
         self._open: OpenRun | None = None
@@ -131,19 +111,24 @@ class Runner:
         Raises:
             StepsynthError: See `stepsynth.errors`; what was paid for is in the store.
         """
-        gold = split(self.config, self.data or read_gold(self.config), self.warnings.warn)
-        identity = self._identity(gold)
+        warn = self.warnings.warn
+        data = self.data or read_gold(self.config, warn)
+        gold = split(self.config, data, warn)
+        contexts = find_contexts(self.config, data, gold, warn)
+        self.config.student.check()
+        identity = self._identity(gold, contexts)
         self._open = OpenRun(self.folder.path, identity, self.config)
         began = datetime.now(UTC)
         try:
             self._open.event("start", version=_version("stepsynth"))
             self._llm = self._open_llm(digest(identity))
-            self._synthesize(gold)
+            self._synthesize(gold, contexts)
             self.kept = self.config.method.choose_round(self.rounds)
             self._score_test(gold)
             self._warn_of_better_round()
             kept = self.rounds[self.kept]
-            self._open.write_result(kept.train, kept.model)
+            columns = self.config.data.columns if self.config.data else {}
+            self._open.write_result(kept.train, kept.model, {**self.config.task.columns, **columns})
             summary = self.summary()
             for message in self.warnings.messages:
                 self._open.event("warning", message=message)
@@ -182,6 +167,7 @@ class Runner:
             "method": self.config.method.name,
             "student": self.config.student.name,
             "random_seed": self.config.random_seed,
+            "search": self.search,
             "rounds": [_round_summary(numbers) for numbers in self.numbers],
             "kept_round": self.kept,
             "test": None,
@@ -193,20 +179,27 @@ class Runner:
             result["test"] = _scores(self.numbers[self.kept]["test"], with_n=True)
         return result if stopped is None else {**result, "stopped": stopped}
 
-    def _synthesize(self, gold: Gold) -> None:
+    def _synthesize(self, gold: Gold, contexts: tuple[Context, ...]) -> None:
         assert self._open is not None
         assert self._llm is not None
         config = self.config
+        progress = Progress(self.observer)
+        student = StudentFactory(
+            config.student,
+            config.task.label_names,
+            config.random_seed,
+            self.folder.fitted,
+            _coach(config.task, gold.select, progress, self.warnings),
+        )
         setup = Setup(
             task=config.task,
             llm=self._llm,
-            student=StudentFactory(
-                config.student, config.task.label_names, config.random_seed, self.folder.fitted
-            ),
+            student=student,
             mine=gold.mine,
             select=gold.select,
             random_seed=config.random_seed,
             warn=self.warnings.warn,
+            contexts=contexts,
         )
         sources = {row.id: row.text for row in gold.mine}
         for done in config.method.synthesize(setup):
@@ -221,6 +214,10 @@ class Runner:
             self.rounds.append(done)
             self.numbers.append(numbers)
             self.observer.round_done(numbers)
+            progress.round = done.index + 1
+            if student.found is not None and self.search is None:
+                self.search = student.found
+                self._open.write_config(replace(config, student=student.chosen))
 
     def _warn_of_better_round(self) -> None:
         """Say so where an earlier round scored higher on select than the one that is kept."""
@@ -239,17 +236,18 @@ class Runner:
         """Score every round's model on test; the threshold is set on select."""
         assert self._open is not None
         for done, numbers in zip(self.rounds, self.numbers, strict=True):
-            offsets = fit_offsets(gold.select.labels, done.model.predict(gold.select))
-            predictions = done.model.predict(gold.test)
+            selected, predictions = (done.model.predict(s) for s in (gold.select, gold.test))
             numbers["test"] = self._score(gold.test, predictions)
-            numbers["test"]["tuned_accuracy"] = tuned_accuracy(
-                gold.test.labels, predictions, offsets
-            )
+            if isinstance(selected, Predictions) and isinstance(predictions, Predictions):
+                offsets = fit_offsets(gold.select.labels, selected)
+                tuned = tuned_accuracy(gold.test.labels, predictions, offsets)
+                numbers["test"]["tuned_accuracy"] = tuned
             self._open.write_metrics(done.index, numbers)
-            predicted = {"gold": gold.test.labels, "predicted": predictions.labels}
+            labels = [label_to_json(row.label) for row in gold.test]
+            predicted = {"gold": labels, "predicted": predictions.labels}
             write_json(self.folder.round(done.index) / "test_predictions.json", predicted)
 
-    def _score(self, rows: Dataset, predictions: Predictions) -> dict[str, Any]:
+    def _score(self, rows: Dataset, predictions: AnyPredictions) -> dict[str, Any]:
         return self.config.task.score(rows, predictions)
 
     def _open_llm(self, run: str) -> LLM:
@@ -268,8 +266,9 @@ class Runner:
         llm.on_notice = self.observer.warn
         return llm
 
-    def _identity(self, gold: Gold) -> dict[str, Any]:
+    def _identity(self, gold: Gold, contexts: Sequence[Context]) -> dict[str, Any]:
         resolved = self.config.to_dict()
+        written_for = [[c.text, c.label and label_to_json(c.label)] for c in contexts]
         return {
             "random_seed": self.config.random_seed,
             "method": resolved["method"],
@@ -280,6 +279,7 @@ class Runner:
                 "mine": gold.mine.digest(),
                 "select": gold.select.digest(),
                 "test": gold.test.digest(),
+                **({"contexts": digest(written_for)} if self.config.task.has_context else {}),
             },
         }
 
@@ -292,6 +292,7 @@ class Runner:
             "rows": {r.index: r.train.digest() for r in self.rounds},
             "prompts": {n: digest(s) for n, s in self.config.task.template_sources().items()},
             "versions": {name: _version(name) for name in VERSIONED}
+            | {name: found for name in EXTRAS if (found := _version(name))}
             | {"python": platform.python_version()},
             "commit": _commit(),
             "platform": platform.platform(),
@@ -300,11 +301,21 @@ class Runner:
         }
 
 
+def _coach(task: Task, select: Dataset, progress: Progress, warnings: Warnings) -> Coach:
+    def score(predictions: AnyPredictions) -> float:
+        return task.score(select, predictions)[task.score_name]
+
+    return Coach(select, score, on_progress=progress.tell, warn=warnings.warn)
+
+
 def filled_prompts(task: Task, done: Round) -> dict[str, str]:
     """Return each prompt filled in with what round 0 has, as a reader of the report wants it."""
-    label = task.label_names[0]
+    filled: dict[str, str] = {}
+    for row in done.added[:1]:
+        if row.provenance.request in done.exchanges:
+            filled["seed"] = done.exchanges[row.provenance.request][0]
+    label = task.label_names[0] if task.label_names else ""
     rationales = done.rationales.by_label.get(label, ())
-    filled = {"seed": task.seed_prompt(label, rationales[:3])}
     if rationales:
         filled["rationale"] = task.rationale_prompt(label, len(rationales))
     if done.misclassified:
@@ -330,7 +341,8 @@ def _round_summary(numbers: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _scores(scores: Mapping[str, Any], *, with_n: bool = False) -> dict[str, Any]:
-    keys = ("accuracy", "macro_f1", "auc", "tuned_accuracy", *(("n",) if with_n else ()))
+    keys = ("accuracy", "macro_f1", "auc", "tuned_accuracy", "exact_match", "f1")
+    keys = (*keys, "n") if with_n else keys
     return {key: scores[key] for key in keys if key in scores}
 
 

@@ -1,7 +1,7 @@
 """Divide gold into mine, select and test: disjoint also as normalised text, stratified."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -9,7 +9,8 @@ from stepsynth._util.rng import make_rng
 from stepsynth._util.text import normalise, shorten
 from stepsynth.errors import DataError
 from stepsynth.experiment.config import Split
-from stepsynth.records import Dataset, Example
+from stepsynth.records import Context, Dataset, Example
+from stepsynth.tasks import Task
 
 Size = int | float | None
 Warn = Callable[[str], None]
@@ -116,7 +117,8 @@ def _drop_duplicates(rows: Dataset, dropped: dict[str, int]) -> Dataset:
 
 
 def _example(row: Example, kept: Example) -> str:
-    return f"such as {shorten(row.text, 40)!r}: {kept.label!r} is kept, {row.label!r} is not"
+    labels = f"{str(kept.label)!r} is kept, {str(row.label)!r} is not"
+    return f"such as {shorten(row.text, 40)!r}: {labels}"
 
 
 def _drop(rows: Dataset, others: Dataset, reason: str, dropped: dict[str, int]) -> Dataset:
@@ -144,7 +146,8 @@ def _take(rows: Dataset, sizes: Mapping[str, Size], rng: Random) -> dict[str, Da
         )
     by_label: dict[str, list[int]] = defaultdict(list)
     for i, row in enumerate(rows):
-        by_label[row.label].append(i)
+        # Answers are as many as rows: they are no strata.
+        by_label[row.label if isinstance(row.label, str) else ""].append(i)
     for indexes in by_label.values():
         rng.shuffle(indexes)
     taken: dict[str, Dataset] = {}
@@ -188,8 +191,49 @@ def _shares(available: Mapping[str, int], size: int) -> dict[str, int]:
     return shares
 
 
+def choose_contexts(
+    gold: Gold, given: Sequence[Context] | None, task: Task, warn: Warn
+) -> tuple[Context, ...]:
+    """Return what seed data is written for: the given contexts, or those of the mined rows.
+
+    Args:
+        gold: The splits; a given context that a test row has too is dropped, so that no synthetic
+            row is about a text that is tested on.
+        given: Contexts from a file; None: those of gold; none: the LLM writes them.
+        task: Makes a context of a gold row.
+        warn: Called with a sentence where contexts were dropped, or shared by mine and test.
+
+    Raises:
+        DataError: No given context is left.
+    """
+    tested = {normalise(row.context) for row in gold.test if row.context}
+    if given is None:
+        shared = sum(normalise(row.context or "") in tested for row in gold.mine)
+        if shared:
+            warn(
+                f"{shared} of {len(gold.mine)} rows of mine have a context that a test row has "
+                "too: test scores may be too high; give test rows with contexts of their own"
+            )
+        return tuple(dict.fromkeys(map(task.context_of, gold.mine)))
+    kept = tuple(context for context in given if normalise(context.text) not in tested)
+    if len(kept) < len(given):
+        warn(f"{len(given) - len(kept)} contexts were dropped: a test row has the same")
+    if given and not kept:
+        raise DataError(
+            "every one of data.contexts is the context of a test row",
+            hint="give other contexts; what is tested on must not be written about",
+        )
+    return kept
+
+
 def _check_labels(gold: Gold, label_names: tuple[str, ...], warn: Warn) -> None:
     for name, rows in (("mine", gold.mine), ("select", gold.select), ("test", gold.test)):
+        if not label_names and not rows:
+            raise DataError(
+                f"the {name} split has no row", hint="give more rows, or another data.split"
+            )
+        if not label_names:
+            continue
         present = [label for label in label_names if rows.label_counts()[label]]
         if len(present) < 2:
             what = f"only the label {present[0]!r}" if present else "no row"

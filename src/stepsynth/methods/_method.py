@@ -4,13 +4,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
 from stepsynth._util.rng import make_rng
 from stepsynth.llm import LLM
-from stepsynth.records import Dataset, Provenance, Rejected
+from stepsynth.records import Context, Dataset, Provenance, Rejected
 from stepsynth.registry import Registry
 from stepsynth.students import StudentFactory
 from stepsynth.students._student import FreshStudent
@@ -27,6 +27,8 @@ class Setup:
         student: `new()` gives a fresh small model.
         mine: Gold rows that errors are mined from.
         select: Gold rows that choose between rounds. Never trained on, never shown to the LLM.
+        contexts: What seed data is written for, where rows have a context; none: the LLM writes
+            them.
         random_seed: Decides every draw of the method.
         warn: Called with a sentence that the user should read.
     """
@@ -38,6 +40,7 @@ class Setup:
     select: Dataset
     random_seed: int
     warn: Callable[[str], None]
+    contexts: tuple[Context, ...] = ()
 
     def rng(self, *names: object) -> Random:
         """Return a stream of randomness of that name."""
@@ -57,12 +60,14 @@ class Unused:
         label: The label that was asked for.
         provenance: Round, parents and request.
         is_failed: The request was given up; else it was answered with something unusable.
+        context: The context that it was for, if any.
     """
 
     rejected: Rejected
     label: str
     provenance: Provenance
     is_failed: bool = False
+    context: str | None = None
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,8 @@ class Round:
         select_score: The task's main score on `select`.
         unused: Rejected outputs and failed requests of this round.
         rationales: Those that the seed data was written from, in round 0.
+        asked: Contexts and answers that the LLM wrote before the seed data, in round 0, as
+            recordings (`kind`, `context`, `draw`, `completion`).
         exchanges: Id of a request -> its prompt and what the LLM wrote, verbatim.
     """
 
@@ -100,6 +107,7 @@ class Round:
     select_score: float
     unused: tuple[Unused, ...] = ()
     rationales: Rationales = field(default_factory=Rationales)
+    asked: tuple[Mapping[str, Any], ...] = ()
     exchanges: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 

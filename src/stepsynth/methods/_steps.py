@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from typing import Any
 
 from stepsynth._util.text import normalise
 from stepsynth.llm import Completion, Failed, Request
@@ -16,12 +17,18 @@ DRAWS_PER_ROW = 1.5
 
 @dataclass(frozen=True)
 class Wish:
-    """A row to ask for: the prompt, the label it must have, and the row it is like, if any."""
+    """A row to ask for.
+
+    Attributes:
+        prompt: What the LLM is sent.
+        like: Has the label and the context of the row; its text is the error that is extrapolated
+            ("" for seed data).
+        provenance: Where the row will have come from.
+    """
 
     prompt: str
-    label: str
+    like: Example
     provenance: Provenance
-    parent: Example | None = None
 
     def request(self) -> Request:
         """Return the request of this wish.
@@ -29,13 +36,13 @@ class Wish:
         The stream of an extrapolation is its parent's: the n-th row written from one gold row is
         one draw, whichever round or method asks for it, and never a repetition.
         """
-        tags = {"kind": self.provenance.kind, "label": self.label}
-        if self.parent is None:
+        tags = {"kind": self.provenance.kind, "label": str(self.like.label)}
+        if self.like.context is not None:
+            tags["context"] = self.like.context
+        if not self.like.text:
             return Request(self.prompt, stream=self.provenance.kind, tags=tags)
-        tags["source"] = self.parent.text
-        if self.parent.context is not None:
-            tags["context"] = self.parent.context
-        return Request(self.prompt, stream=f"extrapolate/{self.parent.id}", tags=tags)
+        tags["source"] = self.like.text
+        return Request(self.prompt, stream=f"extrapolate/{self.like.id}", tags=tags)
 
 
 @dataclass
@@ -46,6 +53,7 @@ class Written:
     unused: list[Unused] = field(default_factory=list)
     exchanges: dict[str, tuple[str, str]] = field(default_factory=dict)
     rationales: Rationales = field(default_factory=Rationales)
+    asked: list[Mapping[str, Any]] = field(default_factory=list)
 
     def extend(self, other: "Written") -> None:
         """Add what a further call brought."""
@@ -63,7 +71,7 @@ def write(
         wishes: One request each.
         setup: Gives the LLM and the task's parser.
         phase: For the progress display.
-        seen: Normalised texts that a row must not repeat; kept up to date. None: they may.
+        seen: Rows, as normalised text, that a row must not repeat; kept up to date. None: they may.
     """
     answers = setup.llm.generate([wish.request() for wish in wishes], phase=phase)
     written = Written()
@@ -102,29 +110,28 @@ def _read(
     wish: Wish, answer: Completion | Failed, setup: Setup, seen: set[str] | None
 ) -> Example | Unused:
     provenance = replace(wish.provenance, request=answer.request_id, draw=answer.draw)
+    label, context = str(wish.like.label), wish.like.context
     if isinstance(answer, Failed):
-        return Unused(Rejected(answer.reason, ""), wish.label, provenance, is_failed=True)
-    text = setup.task.parse_example(answer.text, truncated=answer.truncated)
-    if isinstance(text, Rejected):
-        return Unused(text, wish.label, provenance)
+        return Unused(Rejected(answer.reason, ""), label, provenance, True, context)
+    row = setup.task.parse_example(answer.text, wish.like, truncated=answer.truncated)
+    if isinstance(row, Rejected):
+        return Unused(row, label, provenance, context=context)
     if seen is not None:
-        if normalise(text) in seen:
-            return Unused(Rejected("duplicate", answer.text), wish.label, provenance)
-        seen.add(normalise(text))
-    if wish.parent is not None:
-        return wish.parent.with_text(text, provenance)
-    return Example(text=text, label=wish.label, provenance=provenance)
+        key = normalise(f"{row.context or ''}\n{row.text}")
+        if key in seen:
+            return Unused(Rejected("duplicate", answer.text), label, provenance, context=context)
+        seen.add(key)
+    return replace(row, provenance=provenance)
 
 
 def extrapolation(parent: Example, setup: Setup, *, method: str, index: int) -> Wish:
     """Return the wish for another row like this one, with its gold label: the paper's T_mis."""
     return Wish(
         prompt=setup.task.extrapolation_prompt(parent),
-        label=parent.label,
+        like=parent,
         provenance=Provenance(
             method, index, "extrapolate", (parent.id,), model=setup.llm.settings.model
         ),
-        parent=parent,
     )
 
 
@@ -173,6 +180,7 @@ def finish_round(
         select_score=setup.score(model),
         unused=tuple(added.unused),
         rationales=added.rationales,
+        asked=tuple(added.asked),
         exchanges=added.exchanges,
     )
 

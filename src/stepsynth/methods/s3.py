@@ -17,6 +17,7 @@ Departures:
       paper's single "validation" set.
     - A rejected or failed seed draw is replaced by a further draw; the paper keeps refusals.
     - K and k are not given in the paper; 20 and 3 are ours.
+    - Contexts are drawn in shuffled passes: none twice before every one once.
     - Options beyond the paper, all off: `extrapolations_per_error`, `max_added`,
       `balance_added`, `drop_duplicates`, `early_stop`, `keep: best`.
 """
@@ -29,6 +30,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from stepsynth.methods._contexts import gather_contexts, in_passes
 from stepsynth.methods._method import Method, Rationales, Round, Setup
 from stepsynth.methods._steps import (
     Wish,
@@ -40,7 +42,7 @@ from stepsynth.methods._steps import (
     write,
     write_until,
 )
-from stepsynth.records import Dataset, Example, Provenance, union
+from stepsynth.records import Context, Dataset, Example, Provenance, union
 
 
 class SeedData(Method):
@@ -48,7 +50,9 @@ class SeedData(Method):
 
     seed_size: int = Field(default=1000, gt=0, description="Seed rows to keep (N_seed).")
     rationales: bool = Field(
-        default=True, description="Write seed data from rationales; off: from labels."
+        default=True,
+        description="Write seed data from rationales; off: from labels. Rows with a context are "
+        "written from contexts, without rationales, as in the paper.",
     )
     num_rationales: int = Field(default=20, gt=0, description="Rationales asked for per label (K).")
     rationales_per_prompt: int = Field(default=3, gt=0, description="Rationales in one prompt (k).")
@@ -57,7 +61,7 @@ class SeedData(Method):
     def write_seed_data(self, setup: Setup, seen: set[str] | None) -> Written:
         """Return the seed data of Algorithm 1, or its form without rationales."""
         rationales = Rationales()
-        if self.rationales:
+        if self.rationales and not setup.task.has_context:
             # Algorithm 1, lines 1-2: r_i <- topK(P_LLM( · | T_ration(y_i)))
             rationales = ask_rationales(
                 setup.task.label_names, self.num_rationales, setup, method=self.name
@@ -135,7 +139,7 @@ class S3(SeedData):
             return [calls[i] for i in chosen]
         by_label: dict[str, list[Example]] = defaultdict(list)
         for row in rng.sample(calls, len(calls)):
-            by_label[row.label].append(row)
+            by_label[str(row.label)].append(row)
         share, rest = divmod(most, len(by_label) or 1)
         return [
             row
@@ -159,7 +163,12 @@ def seed_with_rationales(
     method: str,
     seen: set[str] | None = None,
 ) -> Written:
-    """Algorithm 1, lines 3-8: write `size` rows, each from its own draw of label and rationales."""
+    """Algorithm 1, lines 3-8: write `size` rows, each from its own draw of label and rationales.
+
+    Rows with a context are written from contexts instead: see `seed_from_contexts`.
+    """
+    if setup.task.has_context:
+        return seed_from_contexts(setup, size=size, method=method, seen=seen)
     rng = setup.rng("seed data")
     provenance = Provenance(method, 0, "seed", model=setup.llm.settings.model)
 
@@ -167,10 +176,31 @@ def seed_with_rationales(
         label = rng.choice(setup.task.label_names)  # line 5: y_curr ~ U_1(Y)
         given = rationales.by_label.get(label, ())
         picked = rng.sample(given, min(per_prompt, len(given)))  # line 6: r_curr ~ U_k(r of y_curr)
-        return Wish(setup.task.seed_prompt(label, picked), label, provenance)
+        like = Example("", label)
+        return Wish(setup.task.seed_prompt(like, picked), like, provenance)
 
     # Lines 3, 4, 7 and 8: x_curr ~ P_LLM( · | T_query(r_curr, y_curr)), kept in D_seed.
     return write_until(size, map(draw, repeat(None)), setup, phase="seed data", seen=seen)
+
+
+def seed_from_contexts(
+    setup: Setup, *, size: int, method: str, seen: set[str] | None = None
+) -> Written:
+    """Section 2.4: write `size` rows for contexts, each from its own draw of context and label."""
+    rng = setup.rng("seed data")
+    provenance = Provenance(method, 0, "seed", model=setup.llm.settings.model)
+    gathered = gather_contexts(setup, size, method=method)
+
+    def draw(context: Context) -> Wish:
+        label = context.label or rng.choice(setup.task.label_names)  # y ~ U(Y), unless c has one
+        like = Example("", label, context.text)
+        return Wish(setup.task.seed_prompt(like), like, provenance)  # T_query(2)(c, y)
+
+    contexts = in_passes(gathered.contexts, rng)  # c ~ U(C)
+    written = write_until(size, map(draw, contexts), setup, phase="seed data", seen=seen)
+    written.asked, written.exchanges = gathered.asked, gathered.exchanges | written.exchanges
+    written.unused = [*gathered.unused, *written.unused]
+    return written
 
 
 def extrapolate(
@@ -178,7 +208,8 @@ def extrapolate(
 ) -> Written:
     """Algorithm 2, lines 7-10: one call for each error; the gold label is kept.
 
-    Algorithm 3 is the same for rows with a context, which a row takes over from its error.
+    Algorithm 3, for rows with a context, differs in its prompt alone: the context goes into it
+    (T_mis(2)) and from the error into the new row, verbatim.
     """
     wishes = [extrapolation(row, setup, method=S3.name, index=index) for row in errors]
     return write(wishes, setup, phase=f"round {index}: extrapolate errors", seen=seen)

@@ -4,7 +4,8 @@ Ye, Gao, Li, Xu, Feng, Wu, Yu, Kong: "ZeroGen: Efficient Zero-shot Learning via 
 Generation", EMNLP 2022.
 
 The LLM writes `seed_size` texts for labels drawn uniformly; the small model is trained on them.
-No gold row is used, but for `select` to report a score.
+Texts that have a context are written for contexts, drawn as S3 draws them. No gold label is used,
+but for `select` to report a score.
 
 Departures:
     - One stage: the movie names of the paper's first stage, and its cleaning rules, are not here.

@@ -1,4 +1,4 @@
-"""Read what an LLM wrote: one text, or a list of rationales. Never raises on any text.
+"""Read what an LLM wrote: one text, a list of rationales, or an object. Never raises on any text.
 
 LLMs add to an answer what nobody asked for: "Sure, here is ...", quotes, a code fence, the label
 in brackets. All of that comes off, in the order of the steps below. What is left is the text, or
@@ -8,7 +8,7 @@ the output is `Rejected` with its reason: "refusal", "truncated" or "empty".
 import json
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from stepsynth._util.text import normalise
@@ -118,6 +118,42 @@ def parse_list(completion: str, *, truncated: bool = False) -> tuple[str, ...] |
     if unique:
         return tuple(unique.values())
     return Rejected("truncated" if truncated else "empty", completion)
+
+
+def parse_object(
+    completion: str, keys: Sequence[str], *, truncated: bool = False
+) -> dict[str, str] | Rejected:
+    """Return the texts of an object with the given keys: JSON, or a line "Key: ..." for each.
+
+    Args:
+        completion: What the LLM wrote.
+        keys: All must be there, with a text that is not empty.
+        truncated: The LLM was cut off; an object that is whole all the same counts.
+    """
+    text = _unfence(_THINKING.sub("", completion))
+    if is_refusal(text):
+        return Rejected("refusal", completion)
+    fields = _json_fields(text) or _named_lines(text, keys)
+    found = {key: _unquote(fields.get(key, "")).strip() for key in keys}
+    if all(map(_says_something, found.values())):
+        return found
+    return Rejected("truncated" if truncated else "no_object", completion)
+
+
+def _json_fields(text: str) -> dict[str, str]:
+    """Return the texts of the first JSON object in a text, by key in lower case."""
+    start = text.find("{")
+    try:
+        value, _ = json.JSONDecoder(strict=False).raw_decode(text, start) if start >= 0 else ({}, 0)
+    except (ValueError, RecursionError):
+        return {}
+    return {k.casefold(): v for k, v in value.items() if isinstance(v, str)}
+
+
+def _named_lines(text: str, keys: Sequence[str]) -> dict[str, str]:
+    names = "|".join(map(re.escape, keys))
+    found = re.findall(rf"^\W*({names})\W*?{_COLON}\W*?[ \t]*(\S.*)$", text, re.I | re.M)
+    return {name.casefold(): value.strip().strip("*").strip() for name, value in found}
 
 
 def _says_something(text: str) -> bool:

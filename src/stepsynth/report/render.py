@@ -15,6 +15,12 @@ from stepsynth.report.collect import RoundView, RunView, collect
 
 MOST_PAIRS = 100
 MOST_SAMPLES = 6
+SCORES = (
+    ("accuracy", "accuracy", "acc."),
+    ("macro_f1", "macro-F1", "F1"),
+    ("exact_match", "exact match", "EM"),
+    ("f1", "F1", "F1"),
+)
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -43,13 +49,16 @@ def render(view: RunView) -> str:
         lstrip_blocks=True,
     )
     environment.filters["percent"] = lambda value: f"{100 * value:.1f}"
+    environment.filters["label"] = _label
     numbers = [r.numbers for r in view.rounds]
     rejected, failed = _counts(view.rounds, "rejected"), _counts(view.rounds, "failed")
     return environment.get_template("report.html.j2").render(
         view=view,
         summary=view.summary,
         style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
-        interval=_wilson(view.summary["test"]) if view.summary else None,
+        shown=_shown(numbers),
+        has_labels="accuracy" in numbers[0]["select"],
+        interval=_wilson(view.summary["test"], _shown(numbers)[0][0]) if view.summary else None,
         has_test=all("test" in n for n in numbers),
         numbers=numbers,
         rejected=rejected,
@@ -61,9 +70,19 @@ def render(view: RunView) -> str:
     )
 
 
-def _wilson(test: dict[str, Any]) -> tuple[float, float]:
-    """Return the 95 % Wilson interval of an accuracy: what so many test rows can tell."""
-    share, n, z = test["accuracy"], test["n"], 1.96
+def _shown(numbers: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
+    """Return the scores that the run has: key, name, short name."""
+    return [score for score in SCORES if score[0] in numbers[0]["select"]]
+
+
+def _label(value: Any) -> str:
+    """Return a label as text; of answers the first."""
+    return value["text"][0] if isinstance(value, dict) else str(value)
+
+
+def _wilson(test: dict[str, Any], score: str) -> tuple[float, float]:
+    """Return the 95 % Wilson interval of a share of rows: what so many test rows can tell."""
+    share, n, z = test[score], test["n"], 1.96
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     return max(0.0, middle - half), min(1.0, middle + half)
@@ -72,14 +91,16 @@ def _wilson(test: dict[str, Any]) -> tuple[float, float]:
 def _draw(numbers: list[dict[str, Any]], rejected: Counter[str]) -> dict[str, Any]:
     """Return the SVG of each chart; the text in it was escaped by the chart library."""
     drawn = {
-        "curve": Markup(charts.learning_curve(numbers, "accuracy")),
-        "added": Markup(charts.label_balance(numbers, "added_labels", "rows added")),
+        "curve": Markup(charts.learning_curve(numbers, _shown(numbers)[0][0])),
+        "added": Markup(charts.label_balance(numbers, "added_labels", "rows added"))
+        if any(n["added_labels"] for n in numbers)
+        else None,
         "reasons": Markup(charts.reasons(rejected)) if rejected else None,
     }
     confusions = [
         Markup(charts.confusion(n["test" if "test" in n else "select"]["confusion"]))
         for n in numbers
-        if len(n["select"]["confusion"]) <= 25
+        if 0 < len(n["select"].get("confusion", ())) <= 25
     ]
     return {**drawn, "confusions": confusions}
 

@@ -6,20 +6,22 @@ import shutil
 import tempfile
 import zipfile
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from stepsynth._util.files import write_json
 from stepsynth._util.hashing import digest
 from stepsynth.errors import RunFolderError, StepsynthError, TooFewRowsError
-from stepsynth.metrics import Predictions
+from stepsynth.metrics import AnyPredictions, Predictions
 from stepsynth.records import Dataset, Example
 from stepsynth.registry import Registry
+from stepsynth.students._search import Search, run_search
 
 STUDENT_FILE = "student.json"
 _UNREADABLE = (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile)
@@ -27,6 +29,31 @@ _UNREADABLE = (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZi
 
 class NotFittedError(StepsynthError):
     """A student was asked to predict before it was fitted."""
+
+
+def _ignore(*_: Any) -> None: ...
+
+
+@dataclass(frozen=True)
+class Coach:
+    """Who watches over a fit: scores it on `select`, hears how far it is.
+
+    Attributes:
+        select: Rows that choose an epoch or a hyper-parameter; never trained on, never test.
+        score: The task's main score of predictions for `select`, 0-1.
+        on_epoch: Told the epoch and its score on `select`.
+        on_progress: Told what is being done, the steps that are done, and all of them.
+        warn: Told a sentence that the user should read.
+    """
+
+    select: Dataset = field(default_factory=Dataset)
+    score: Callable[[AnyPredictions], float] = lambda _: 0.0
+    on_epoch: Callable[[int, float], None] = _ignore
+    on_progress: Callable[[str, int, int], None] = _ignore
+    warn: Callable[[str], None] = _ignore
+
+
+ALONE = Coach()
 
 
 class Student(BaseModel, ABC):
@@ -39,11 +66,26 @@ class Student(BaseModel, ABC):
 
     name: ClassVar[str]
 
+    kinds: ClassVar[tuple[str, ...]] = ("classification", "sentence_pair")
+    """Kinds of task that it can learn."""
+
+    search_space: ClassVar[Mapping[str, Any]] = {}
+    """Field -> choices (a list), or {low, high, log}, that `search` tries by default."""
+
+    search: Search | None = Field(
+        default=None,
+        description="Search hyper-parameters on `select`, on the first data set that is trained "
+        "on: {trials: 20, minutes: 30, space: {FIELD: [...] or {low, high, log}}}.",
+    )
+
     _label_names: tuple[str, ...] = ()
     _random_seed: int = 0
 
     def start(self, label_names: Sequence[str], random_seed: int) -> Self:
-        """Return a fresh, unfitted copy for these labels: the paper's init(f)."""
+        """Return a fresh, unfitted copy for these labels: the paper's init(f).
+
+        No labels: the student looks for answers in contexts.
+        """
         fresh = self.model_copy()
         fresh.__pydantic_private__ = {
             key: value.get_default() for key, value in self.__private_attributes__.items()
@@ -54,16 +96,33 @@ class Student(BaseModel, ABC):
 
     @property
     def label_names(self) -> tuple[str, ...]:
-        """The labels, in the order of the columns of its probabilities."""
+        """The labels, in the order of the columns of its probabilities; none: it finds answers."""
         return self._label_names
 
-    @abstractmethod
-    def fit(self, dataset: Dataset) -> None:
-        """Learn from a data set, from scratch."""
+    def check(self) -> None:
+        """Make sure that it can be trained here, before anything is paid for.
+
+        Raises:
+            ConfigError: A library or a pretrained model is missing.
+        """
+        if self.search is not None:
+            self.search.check(type(self).model_fields, self.search_space)
 
     @abstractmethod
-    def predict_examples(self, examples: Sequence[Example]) -> Predictions:
-        """Return probabilities for examples, in their order; their labels are not looked at."""
+    def fit(
+        self, dataset: Dataset, *, weights: Sequence[float] | None = None, coach: Coach = ALONE
+    ) -> None:
+        """Learn from a data set, from scratch.
+
+        Args:
+            dataset: n rows.
+            weights: How much each of the n rows counts; default: all the same.
+            coach: Scores on `select` and is told of progress.
+        """
+
+    @abstractmethod
+    def predict_examples(self, examples: Sequence[Example]) -> AnyPredictions:
+        """Return what it says of examples, in their order; their labels are not looked at."""
 
     @abstractmethod
     def save_arrays(self, folder: Path) -> None:
@@ -73,18 +132,26 @@ class Student(BaseModel, ABC):
     def load_arrays(self, folder: Path) -> None:
         """Read what `save_arrays` wrote."""
 
-    def predict(self, texts: Sequence[str]) -> list[str]:
-        """Return the most probable label of each text."""
-        return self.predict_probabilities(texts).labels
+    def predict(self, texts: Sequence[str], contexts: Sequence[str] | None = None) -> list[str]:
+        """Return the most probable label (or the answer) of each text, given its context if any."""
+        return self.predict_examples(_examples(texts, contexts)).labels
 
-    def predict_probabilities(self, texts: Sequence[str]) -> Predictions:
+    def predict_probabilities(
+        self, texts: Sequence[str], contexts: Sequence[str] | None = None
+    ) -> Predictions:
         """Return the probability of each label for each text: (n_texts, n_labels)."""
-        if isinstance(texts, str):
-            raise TypeError("predict takes a list of texts, not one text")
-        return self.predict_examples([Example(text=text, label="") for text in texts])
+        predictions = self.predict_examples(_examples(texts, contexts))
+        if not isinstance(predictions, Predictions):
+            raise TypeError("this student finds answers; predict_examples gives their spans")
+        return predictions
 
-    def save(self, folder: str | Path) -> None:
-        """Write the student so that `load_student` can read it alone."""
+    def save(self, folder: str | Path, *, columns: Mapping[str, str] | None = None) -> None:
+        """Write the student so that `load_student` can read it alone.
+
+        Args:
+            folder: Made if it is not there.
+            columns: Field of an example -> the user's column, for `stepsynth predict`.
+        """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.save_arrays(folder)
@@ -94,8 +161,18 @@ class Student(BaseModel, ABC):
             "fields": self.model_dump(mode="json"),
             "labels": list(self._label_names),
             "random_seed": self._random_seed,
+            "columns": dict(columns or {}),
         }
         write_json(folder / STUDENT_FILE, about)
+
+
+def _examples(texts: Sequence[str], contexts: Sequence[str] | None) -> list[Example]:
+    if isinstance(texts, str) or isinstance(contexts, str):
+        raise TypeError("predict takes lists of texts, not one text")
+    if contexts is None:
+        return [Example(text=text, label="") for text in texts]
+    pairs = zip(texts, contexts, strict=True)
+    return [Example(text=text, label="", context=context) for text, context in pairs]
 
 
 def students() -> Registry[Student]:
@@ -125,7 +202,7 @@ def load_student(folder: str | Path) -> Student:
     return student
 
 
-@dataclass(frozen=True)
+@dataclass
 class StudentFactory:
     """A student bound to a task's labels and to randomness: `new()` is the paper's init(f).
 
@@ -135,16 +212,67 @@ class StudentFactory:
         random_seed: The run's seed.
         memory: A folder that keeps fitted students by what they were fitted on, so that a run
             that is resumed trains nothing twice. None keeps none.
+        coach: Watches over every fit.
     """
 
     spec: Student
     label_names: tuple[str, ...]
     random_seed: int
     memory: Path | None = None
+    coach: Coach = ALONE
+    found: dict[str, Any] | None = field(default=None, init=False)
+    """What a search of hyper-parameters found, once the first data set was fitted."""
 
     def new(self) -> "FreshStudent":
         """Return a fresh student that has learnt nothing."""
         return FreshStudent(self)
+
+    def start(self) -> Student:
+        """Return an unfitted student with the values that were found, if any were looked for."""
+        return self.chosen.start(self.label_names, self.random_seed)
+
+    @property
+    def chosen(self) -> Student:
+        """The student as configured, with the values that a search found in place."""
+        values = self.found["values"] if self.found else {}
+        return self.spec.model_copy(update=values)
+
+    def search(self, dataset: Dataset, weights: Sequence[float] | None) -> None:
+        """Search hyper-parameters on the first data set; later rounds keep what was found."""
+        search = self.spec.search
+        if search is None or self.found is not None:
+            return
+
+        def score(values: Mapping[str, Any], on_epoch: Callable[[int, float], None]) -> float:
+            trial = self.spec.model_copy(update=dict(values))
+            student = trial.start(self.label_names, self.random_seed)
+            coach = Coach(self.coach.select, self.coach.score, on_epoch)
+            student.fit(dataset, weights=weights, coach=coach)
+            return self.coach.score(student.predict_examples(self.coach.select))
+
+        self.found = run_search(
+            search,
+            score,
+            space=self.spec.search_space,
+            random_seed=self.random_seed,
+            journal=self.memory and self.memory / f"search-{self.digest(dataset, weights)}.log",
+            on_progress=partial(self.coach.on_progress, "trials"),
+        )
+
+    def digest(self, dataset: Dataset, weights: Sequence[float] | None) -> str:
+        """Return a digest of all that decides what a fit learns."""
+        return digest(
+            {
+                "student": self.spec.name,
+                "fields": self.chosen.model_dump(mode="json"),
+                "labels": list(self.label_names),
+                "random_seed": self.random_seed,
+                "data": dataset.digest(),
+                "weights": None if weights is None else list(weights),
+                "select": self.coach.select.digest(),
+                "version": version("stepsynth"),
+            }
+        )
 
 
 class FreshStudent:
@@ -152,72 +280,88 @@ class FreshStudent:
 
     def __init__(self, factory: StudentFactory) -> None:
         self._factory = factory
-        self.student = factory.spec.start(factory.label_names, factory.random_seed)
-        self._is_fitted = False
+        self._student: Student | None = None
+        self._said: dict[Dataset, AnyPredictions] = {}
 
-    def fit(self, dataset: Dataset) -> None:
+    def fit(self, dataset: Dataset, weights: Sequence[float] | None = None) -> None:
         """Learn from a data set.
 
+        Args:
+            dataset: n rows.
+            weights: How much each of the n rows counts; default: all the same.
+
         Raises:
-            TooFewRowsError: A label has no row.
+            TooFewRowsError: A label has no row, or there is no row.
         """
-        if self._is_fitted:
+        if self._student is not None:
             raise StepsynthError("a student is fitted once; ask the factory for a new one")
-        missing = [n for n in self._factory.label_names if not dataset.label_counts()[n]]
-        if missing:
+        factory = self._factory
+        missing = [n for n in factory.label_names if not dataset.label_counts()[n]]
+        if missing or not dataset:
+            labels = f" has the label {', '.join(map(repr, missing))}" if missing else " is there"
             raise TooFewRowsError(
-                f"no student can be trained: no row has the label {', '.join(map(repr, missing))}",
+                f"no student can be trained: no row{labels}",
                 hint="see rounds/*/rejected.jsonl for what the LLM wrote, or raise the seed size",
             )
-        folder = self._remembered(dataset)
-        if folder is None or not self._recall(folder):
-            self.student.fit(dataset)
-            if folder is not None:
-                self._remember(folder)
-        self._is_fitted = True
+        try:
+            factory.search(dataset, weights)
+            student = factory.start()
+            folder = factory.memory and factory.memory / factory.digest(dataset, weights)
+            if folder is None or not _recall(student, folder):
+                student.fit(dataset, weights=weights, coach=factory.coach)
+                if folder is not None:
+                    _remember(student, folder)
+        except Exception as error:
+            if "No space left" in str(error):
+                raise RunFolderError(
+                    f"there is no disk space left to train and keep a student: {error}",
+                    hint="make room (also where temporary files go, $TMPDIR); the same command "
+                    "goes on with what was paid for",
+                ) from error
+            raise
+        self._student = student
 
-    def predict(self, dataset: Sequence[Example]) -> Predictions:
-        """Return probabilities for examples, in their order.
+    @property
+    def student(self) -> Student:
+        """The fitted student.
 
         Raises:
             NotFittedError: `fit` was not called.
         """
-        if not self._is_fitted:
+        if self._student is None:
             raise NotFittedError("a student must be fitted before it predicts")
-        return self.student.predict_examples(dataset)
+        return self._student
 
-    def _remembered(self, dataset: Dataset) -> Path | None:
-        factory = self._factory
-        if factory.memory is None:
-            return None
-        what = {
-            "student": factory.spec.name,
-            "fields": factory.spec.model_dump(mode="json"),
-            "labels": list(factory.label_names),
-            "random_seed": factory.random_seed,
-            "data": dataset.digest(),
-            "version": version("stepsynth"),
-        }
-        return factory.memory / digest(what)
+    def predict(self, dataset: Dataset) -> AnyPredictions:
+        """Return what it says of examples, in their order; asked again, it remembers.
 
-    def _recall(self, folder: Path) -> bool:
-        """Load what was fitted before, if it is there and whole."""
-        if not folder.is_dir():
-            return False
-        try:
-            self.student.load_arrays(folder)
-        except _UNREADABLE:
-            shutil.rmtree(folder, ignore_errors=True)
-            return False
-        return True
+        Raises:
+            NotFittedError: `fit` was not called.
+        """
+        if dataset not in self._said:
+            self._said[dataset] = self.student.predict_examples(dataset)
+        return self._said[dataset]
 
-    def _remember(self, folder: Path) -> None:
-        """Keep what was learnt; the folder appears when it is whole."""
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix="."))
-        try:
-            self.student.save_arrays(partial)
-            os.replace(partial, folder)
-        except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
+
+def _recall(student: Student, folder: Path) -> bool:
+    """Load what was fitted before, if it is there and whole."""
+    if not folder.is_dir():
+        return False
+    try:
+        student.load_arrays(folder)
+    except _UNREADABLE:
+        shutil.rmtree(folder, ignore_errors=True)
+        return False
+    return True
+
+
+def _remember(student: Student, folder: Path) -> None:
+    """Keep what was learnt; the folder appears when it is whole."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix="."))
+    try:
+        student.save_arrays(partial)
+        os.replace(partial, folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise

@@ -1,10 +1,13 @@
 """TF-IDF of words and characters with logistic regression: seconds on a CPU, any language.
 
-Character n-grams carry languages that put no spaces between words, and typos.
+Character n-grams carry languages that put no spaces between words, and typos. Of a pair it sees the
+text's own n-grams, which of its words the context has and which are new, and how much they overlap.
 """
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,7 +18,9 @@ from stepsynth._util.files import write_json
 from stepsynth.errors import TooFewRowsError
 from stepsynth.metrics import Predictions
 from stepsynth.records import Dataset, Example
-from stepsynth.students._student import Student
+from stepsynth.students._head import fit_head, predict_head
+from stepsynth.students._search import Range
+from stepsynth.students._student import ALONE, Coach, Student
 
 
 class Linear(Student):
@@ -33,50 +38,55 @@ class Linear(Student):
         default=30_000, gt=0, description="N-grams kept of words and of characters."
     )
 
+    search_space: ClassVar[Mapping[str, Any]] = {
+        "C": Range(low=0.01, high=100.0, log=True),
+        "max_features": (10_000, 30_000, 100_000),
+    }
+
     _vectorizers: Any = None
     _weights: Any = None
     _intercept: Any = None
 
-    def fit(self, dataset: Dataset) -> None:
+    def fit(
+        self, dataset: Dataset, *, weights: Sequence[float] | None = None, coach: Coach = ALONE
+    ) -> None:
         """Learn a weight for each n-gram and label; rare labels weigh as much as frequent ones."""
-        from sklearn.linear_model import LogisticRegression
-
-        self._vectorizers = [
-            _vectorizer(kind, max_features=self.max_features) for kind in _ANALYZERS
-        ]
+        is_pair = any(row.context is not None for row in dataset)
+        self._vectorizers = {
+            kind: _vectorizer(kind, max_features=self.max_features)
+            for kind in (*_TEXT, *(_PAIR if is_pair else ()))
+        }
         try:
-            features = _stack([v.fit_transform(dataset.texts) for v in self._vectorizers])
+            for kind, vectorizer in self._vectorizers.items():
+                vectorizer.fit(_texts_for(kind, dataset))
         except ValueError as error:  # an empty vocabulary
             raise TooFewRowsError("no student can be trained: no text holds a word") from error
-        model = LogisticRegression(C=self.C, class_weight="balanced", max_iter=1000)
-        column = {label: i for i, label in enumerate(self.label_names)}
-        model.fit(features, [column[label] for label in dataset.labels])
-        # Two labels are one row in scikit-learn; as two rows, every number of labels is one case.
-        is_binary = len(self.label_names) == 2
-        signs = np.array([[-0.5], [0.5]]) if is_binary else np.array([[1.0]])
-        self._weights = (signs * model.coef_).astype(np.float32)
-        self._intercept = (signs[:, 0] * model.intercept_).astype(np.float32)
+        head = fit_head(self._features(dataset), dataset, self.label_names, C=self.C, rows=weights)
+        self._weights, self._intercept = head
+
+    def _features(self, examples: Sequence[Example]) -> Any:
+        from scipy.sparse import csr_matrix, hstack
+
+        parts = [v.transform(_texts_for(k, examples)) for k, v in self._vectorizers.items()]
+        if "new" in self._vectorizers:
+            parts.append(csr_matrix([_overlap(row) for row in examples], dtype=np.float32))
+        return hstack(parts, format="csr")
 
     def predict_examples(self, examples: Sequence[Example]) -> Predictions:
         """Return softmax probabilities: (n_examples, n_labels)."""
         names = self.label_names
         if not examples:
             return Predictions(names, np.zeros((0, len(names))))
-        texts = [example.text for example in examples]
-        features = _stack([v.transform(texts) for v in self._vectorizers])
-        scores = np.asarray(features @ self._weights.T, dtype=np.float64) + self._intercept
-        scores -= scores.max(axis=1, keepdims=True)
-        odds = np.exp(scores)
-        return Predictions(names, odds / odds.sum(axis=1, keepdims=True))
+        return predict_head(self._features(examples), self._weights, self._intercept, names)
 
     def save_arrays(self, folder: Path) -> None:
         """Write vocabularies as JSON, weights as one NumPy archive."""
         vocabularies = {
             kind: sorted(v.vocabulary_, key=v.vocabulary_.__getitem__)
-            for kind, v in zip(_ANALYZERS, self._vectorizers, strict=True)
+            for kind, v in self._vectorizers.items()
         }
         write_json(folder / "vocabulary.json", vocabularies)
-        idf = {f"idf_{k}": v.idf_ for k, v in zip(_ANALYZERS, self._vectorizers, strict=True)}
+        idf = {f"idf_{kind}": v.idf_ for kind, v in self._vectorizers.items()}
         np.savez_compressed(
             folder / "weights.npz", weights=self._weights, intercept=self._intercept, **idf
         )
@@ -86,17 +96,22 @@ class Linear(Student):
         vocabularies = json.loads((folder / "vocabulary.json").read_text(encoding="utf-8"))
         with np.load(folder / "weights.npz", allow_pickle=False) as arrays:
             self._weights, self._intercept = arrays["weights"], arrays["intercept"]
-            idf = {kind: arrays[f"idf_{kind}"] for kind in _ANALYZERS}
-        self._vectorizers = []
-        for kind in _ANALYZERS:
-            vectorizer = _vectorizer(kind, vocabulary=vocabularies[kind])
-            vectorizer.idf_ = idf[kind]
-            self._vectorizers.append(vectorizer)
+            idf = {kind: arrays[f"idf_{kind}"] for kind in vocabularies}
+        self._vectorizers = {}
+        for kind, vocabulary in vocabularies.items():
+            self._vectorizers[kind] = _vectorizer(kind, vocabulary=vocabulary)
+            self._vectorizers[kind].idf_ = idf[kind]
 
 
-_ANALYZERS: dict[str, dict[str, Any]] = {
-    "word": {"analyzer": "word", "ngram_range": (1, 2), "token_pattern": r"(?u)\b\w+\b"},
+_WORD = r"(?u)\b\w+\b"
+_TEXT: dict[str, dict[str, Any]] = {
+    "word": {"analyzer": "word", "ngram_range": (1, 2), "token_pattern": _WORD},
     "char": {"analyzer": "char_wb", "ngram_range": (2, 4)},
+}
+# The cross features of a pair: the text's words that its context has too, and those it has not.
+_PAIR: dict[str, dict[str, Any]] = {
+    "shared": {"analyzer": "word", "token_pattern": _WORD},
+    "new": {"analyzer": "word", "token_pattern": _WORD},
 }
 
 
@@ -104,10 +119,39 @@ def _vectorizer(kind: str, **options: Any) -> Any:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     dtype: Any = np.float32
-    return TfidfVectorizer(**_ANALYZERS[kind], sublinear_tf=True, dtype=dtype, **options)
+    analyzer = {**_TEXT, **_PAIR}[kind]
+    return TfidfVectorizer(**analyzer, sublinear_tf=True, dtype=dtype, **options)
 
 
-def _stack(parts: Sequence[Any]) -> Any:
-    from scipy.sparse import hstack
+def _texts_for(kind: str, examples: Sequence[Example]) -> list[str]:
+    """Return what a vectorizer sees of each row."""
+    if kind in _TEXT:
+        return [row.text for row in examples]
+    chosen: list[str] = []
+    for row in examples:
+        known = set(_words(row.context or ""))
+        words = [w for w in _words(row.text) if (w in known) == (kind == "shared")]
+        # A row without such words is one of its own kind; it also keeps a vocabulary from being
+        # empty.
+        chosen.append(" ".join(words) or f"no{kind}words")
+    return chosen
 
-    return hstack(parts, format="csr")
+
+def _overlap(row: Example) -> tuple[float, ...]:
+    """Return how much a text repeats of its context, and what is new in it, each 0-1."""
+    text, context = _words(row.text), _words(row.context or "")
+    ours, theirs = set(text), set(context)
+    shared = len(ours & theirs) / max(1, len(ours))
+    pairs, known = set(pairwise(text)), set(pairwise(context))
+    numbers = {word for word in ours if word.isdigit()}
+    return (
+        shared,
+        float(shared == 1.0),
+        len(pairs & known) / max(1, len(pairs)),
+        len(numbers - theirs) / max(1, len(numbers)),
+        len(text) / (len(text) + len(context) or 1),
+    )
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(_WORD, text.lower())

@@ -2,14 +2,14 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from stepsynth.metrics import Predictions
-from stepsynth.prompts.parsing import parse_list
+from stepsynth.metrics import AnyPredictions
+from stepsynth.prompts.parsing import parse_list, parse_text
 from stepsynth.prompts.template import Template, compile_template, read_built_in
-from stepsynth.records import Example, Rejected
+from stepsynth.records import Context, Example, Rejected
 from stepsynth.registry import Registry
 
 
@@ -27,8 +27,17 @@ class Task(BaseModel):
     columns: ClassVar[Mapping[str, str]] = {"text": "text", "label": "label"}
     """Field of an `Example` -> the column of the user's file that it is read from by default."""
 
+    optional_columns: ClassVar[Mapping[str, str]] = {}
+    """Fields that a row may have or not -> their columns by default."""
+
     score_name: ClassVar[str] = "macro_f1"
     """The score that chooses a round and stops early."""
+
+    has_context: ClassVar[bool] = False
+    """Rows have a context that the LLM is given; seed data is written from contexts."""
+
+    templates: ClassVar[str] = "classification"
+    """The folder of the built-in prompts."""
 
     instruction: str = Field(default="", description="What is to be decided, in one sentence.")
     text_name: str = Field(
@@ -39,35 +48,32 @@ class Task(BaseModel):
     )
     prompts: dict[str, str] = Field(
         default_factory=dict,
-        description="Own templates: rationale, seed, extrapolate -> a Jinja2 file (or its text).",
+        description="Own templates: seed, extrapolate, ... -> a Jinja2 file (or its text).",
     )
 
-    @field_validator("prompts")
-    @classmethod
-    def _compile_prompts(cls, prompts: dict[str, str]) -> dict[str, str]:
-        fields = cls.prompt_fields()
-        for name in prompts:
+    @model_validator(mode="after")
+    def _compile_prompts(self) -> Self:
+        fields = self.prompt_fields()
+        for name in self.prompts:
             if name not in fields:
                 raise ValueError(f"no prompt is named {name!r}; known: {', '.join(sorted(fields))}")
         for name in fields:
-            cls._template(name, prompts)
-        return prompts
+            self._template(name)
+        return self
 
-    @classmethod
     @abstractmethod
-    def prompt_fields(cls) -> Mapping[str, Sequence[str]]:
+    def prompt_fields(self) -> Mapping[str, Sequence[str]]:
         """Return the prompts of this kind of task, and the fields that each may use."""
 
-    @classmethod
-    def _template(cls, name: str, prompts: Mapping[str, str]) -> Template:
-        own = prompts.get(name)
-        source = read_built_in(name) if own is None else own
+    def _template(self, name: str) -> Template:
+        own = self.prompts.get(name)
+        source = read_built_in(f"{self.templates}/{name}") if own is None else own
         where = f"built-in prompt {name!r}" if own is None else f"prompt {name!r} of the task"
-        return compile_template(source, tuple(cls.prompt_fields()[name]), where)
+        return compile_template(source, tuple(self.prompt_fields()[name]), where)
 
     def template_sources(self) -> dict[str, str]:
         """Return the prompt templates in force, for the manifest and the report."""
-        return {name: self._template(name, self.prompts).source for name in self.prompt_fields()}
+        return {name: self._template(name).source for name in self.prompt_fields()}
 
     def render(self, prompt: str, **fields: Any) -> str:
         """Return one of the task's prompts, filled in."""
@@ -76,7 +82,7 @@ class Task(BaseModel):
             "text_name": self.text_name,
             "language": self.language,
         }
-        return self._template(prompt, self.prompts).render(**shared, **fields)
+        return self._template(prompt).render(**shared, **fields)
 
     def parse_rationales(self, completion: str, *, truncated: bool) -> tuple[str, ...] | Rejected:
         """Return the rationales of an output, or why it holds none."""
@@ -85,23 +91,47 @@ class Task(BaseModel):
     @property
     @abstractmethod
     def label_names(self) -> tuple[str, ...]:
-        """The labels, as they stand in the data, in the order of every array of scores."""
+        """The labels, as they stand in the data, in the order of every array of scores.
+
+        None where the label is an answer that stands in the context.
+        """
 
     @abstractmethod
     def rationale_prompt(self, label: str, number: int) -> str:
         """Return T_ration(y): list reasons why a label could apply (S3, Algorithm 1)."""
 
+    def context_prompt(self) -> str:
+        """Return the prompt for a context, for users who have none."""
+        return self.render("context")
+
     @abstractmethod
-    def seed_prompt(self, label: str, rationales: Sequence[str] = ()) -> str:
-        """Return T_query(r, y): write a text of a label, for reasons if any (S3, Algorithm 1)."""
+    def seed_prompt(self, like: Example, rationales: Sequence[str] = ()) -> str:
+        """Return T_query: write a text of a label, for reasons or a context if any.
+
+        Args:
+            like: Has the label and context that the text is to have, and no text.
+            rationales: Reasons (S3, Algorithm 1).
+        """
 
     @abstractmethod
     def extrapolation_prompt(self, example: Example) -> str:
         """Return T_mis(x, y): write another text like this one (S3, Algorithms 2 and 3)."""
 
     @abstractmethod
-    def parse_example(self, completion: str, *, truncated: bool) -> str | Rejected:
-        """Return the text that an output holds, or why it holds none."""
+    def parse_example(
+        self, completion: str, like: Example, *, truncated: bool
+    ) -> Example | Rejected:
+        """Return the row that an output holds, or why it holds none.
+
+        Args:
+            completion: What the LLM wrote.
+            like: Has the label and context that were asked for; the context is kept verbatim.
+            truncated: The LLM was cut off.
+        """
+
+    def parse_context(self, completion: str, *, truncated: bool) -> str | Rejected:
+        """Return the context that an output holds, or why it holds none."""
+        return parse_text(completion, truncated=truncated)
 
     @abstractmethod
     def read_example(self, row: Mapping[str, Any]) -> Example:
@@ -111,8 +141,20 @@ class Task(BaseModel):
             ValueError: The row cannot be used; the message says why and what was expected.
         """
 
+    def read_context(self, row: Mapping[str, Any]) -> Context:
+        """Return the context of a row of contexts, with the label that it fixes, if any.
+
+        Raises:
+            ValueError: The row cannot be used; the message says why and what was expected.
+        """
+        raise ValueError(f"a {self.name} task has no contexts")
+
+    def context_of(self, example: Example) -> Context:
+        """Return what seed data can be written for from a gold row."""
+        return Context(example.context or "")
+
     @abstractmethod
-    def score(self, examples: Sequence[Example], predictions: Predictions) -> dict[str, Any]:
+    def score(self, examples: Sequence[Example], predictions: AnyPredictions) -> dict[str, Any]:
         """Return the scores of predictions for gold examples; `score_name` is among them."""
 
     @abstractmethod

@@ -1,15 +1,16 @@
 """Text classification: one text, one label of any number of labels."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
 
 from stepsynth._util.text import clean, shorten
 from stepsynth.errors import suggest
-from stepsynth.metrics import Predictions, score_classification
+from stepsynth.metrics import AnyPredictions, Predictions, score_classification
 from stepsynth.prompts.parsing import parse_text
-from stepsynth.records import Example, Rejected
+from stepsynth.records import Example, Label, Rejected
 from stepsynth.tasks._task import Task
 
 
@@ -44,10 +45,13 @@ class Classification(Task):
             raise ValueError(f"a task needs two or more different labels, got {list(value)}")
         if any(not label or not word for label, word in pairs.items()):
             raise ValueError("a label and its word must not be empty")
+        folded = {label.casefold(): label for label in pairs}
+        if len(folded) < len(pairs):
+            first, second = next((a, b) for a in pairs if (b := folded[a.casefold()]) != a)
+            raise ValueError(f"the labels {first!r} and {second!r} differ by case only; use one")
         return pairs
 
-    @classmethod
-    def prompt_fields(cls) -> Mapping[str, Sequence[str]]:
+    def prompt_fields(self) -> Mapping[str, Sequence[str]]:
         """Return the three prompts of S3's Table 1 with their fields."""
         shared = ("instruction", "text_name", "language", "label_word", "label_words")
         return {
@@ -65,30 +69,35 @@ class Classification(Task):
         """Return T_ration: list `number` reasons why the label could apply."""
         return self._render("rationale", label, number=number)
 
-    def seed_prompt(self, label: str, rationales: Sequence[str] = ()) -> str:
+    def seed_prompt(self, like: Example, rationales: Sequence[str] = ()) -> str:
         """Return T_query(1): write a text of the label, for the given reasons if any."""
-        return self._render("seed", label, rationales=list(rationales))
+        return self._render("seed", like.label, rationales=list(rationales))
 
     def extrapolation_prompt(self, example: Example) -> str:
         """Return T_mis(1): write a text of the example's label, similar to it."""
         return self._render("extrapolate", example.label, text=example.text)
 
-    def _render(self, prompt: str, label: str, **fields: Any) -> str:
+    def _render(self, prompt: str, label: Label, **fields: Any) -> str:
         words = list(self.labels.values())
-        return self.render(prompt, label_word=self.labels[label], label_words=words, **fields)
+        return self.render(prompt, label_word=self.labels[str(label)], label_words=words, **fields)
 
-    def parse_example(self, completion: str, *, truncated: bool) -> str | Rejected:
-        """Return the text, without quotes, preamble and label tags."""
+    def parse_example(
+        self, completion: str, like: Example, *, truncated: bool
+    ) -> Example | Rejected:
+        """Return the row, its text without quotes, preamble and label tags."""
         tags = {*self.labels, *self.labels.values()}
-        return parse_text(
+        text = parse_text(
             completion, text_name=self.text_name, labels=sorted(tags), truncated=truncated
         )
+        return text if isinstance(text, Rejected) else replace(like, text=text)
 
     def read_example(self, row: Mapping[str, Any]) -> Example:
         """Return the example of a row with `text` and `label`."""
-        text, label = row["text"], label_text(row["label"])
-        if not isinstance(text, str) or not text.strip():
-            raise ValueError(f"the text must be a text that is not empty, got {text!r}")
+        text = read_text(row, "text")
+        return Example(text=text, label=self._read_label(row["label"], text))
+
+    def _read_label(self, value: object, text: str) -> str:
+        label = label_text(value)
         if label in ("", "nan"):
             raise ValueError(f"the label of {shorten(text, 50)!r} is empty")
         if label not in self.labels:
@@ -98,15 +107,28 @@ class Classification(Task):
                 f"the label {label!r} (of {shorten(text, 50)!r}) is none of the task's: {known}"
                 + (f"; {near}" if near else "")
             )
-        return Example(text=clean(text), label=label)
+        return label
 
-    def score(self, examples: Sequence[Example], predictions: Predictions) -> dict[str, Any]:
+    def score(self, examples: Sequence[Example], predictions: AnyPredictions) -> dict[str, Any]:
         """Return accuracy, macro-F1, AUC, n and the confusion matrix."""
-        return score_classification([example.label for example in examples], predictions)
+        assert isinstance(predictions, Predictions)
+        return score_classification([str(example.label) for example in examples], predictions)
 
     def is_correct(self, example: Example, predicted: str) -> bool:
         """Say whether the predicted label is the gold label."""
         return predicted == example.label
+
+
+def read_text(row: Mapping[str, Any], field: str) -> str:
+    """Return a field of a row that must hold a text.
+
+    Raises:
+        ValueError: It is no text, or an empty one.
+    """
+    text = row[field]
+    if not isinstance(text, str) or not text.strip():
+        raise ValueError(f"the {field} must be a text that is not empty, got {text!r}")
+    return clean(text)
 
 
 def label_text(value: object) -> str:

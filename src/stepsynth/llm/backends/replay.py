@@ -103,17 +103,32 @@ class ReplayBackend(Backend[Replay]):
 
     def _same_draw(self, request: Request) -> int | None:
         """Return the unused recording of this very draw: what an exported run carries."""
-        keys = (request.tags.get(key) for key in ("kind", *_OPTIONAL))
-        index = self._draws.get((*keys, request.draw))
-        return None if index is None or self._is_used[index] else index
+        kind, label, *rest = (request.tags.get(key) for key in ("kind", *_OPTIONAL))
+        for name in _or_none(label):
+            index = self._draws.get((kind, name, *rest, request.draw))
+            if index is not None and not self._is_used[index]:
+                return index
+        return None
 
     def _draw(self, tags: Mapping[str, str]) -> int | None:
-        """Draw uniformly among the unused recordings that match, the source included."""
+        """Draw uniformly among the unused recordings that match, the source included.
+
+        Where no line has the source, one that carries the context says what it belongs to as well.
+        """
+        source, context = tags.get("source"), tags.get("context")
+        chosen = self._draw_from(tags, source, _or_none(context))
+        if chosen is None and None not in (source, context) and self.settings.fallback == "none":
+            chosen = self._draw_from(tags, None, (context,))
+        return chosen
+
+    def _draw_from(
+        self, tags: Mapping[str, str], source: str | None, contexts: Iterable[str | None]
+    ) -> int | None:
         groups = [
             self._groups[key]
             for label in _or_none(tags.get("label"))
-            for context in _or_none(tags.get("context"))
-            if (key := (tags.get("kind"), label, context, tags.get("source"))) in self._groups
+            for context in contexts
+            if (key := (tags.get("kind"), label, context, source)) in self._groups
         ]
         for group in groups:
             group[:] = [i for i in group if not self._is_used[i]]

@@ -1,0 +1,1 @@
+"""The task families of the paper on real gold data, measured."""

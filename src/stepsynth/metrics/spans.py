@@ -1,0 +1,82 @@
+"""Exact match and F1 of answers, as the official SQuAD v1.1 script defines them.
+
+Rajpurkar, Zhang, Lopyrev, Liang: "SQuAD: 100,000+ Questions for Machine Comprehension of Text",
+EMNLP 2016. Scores are per question: the best over its reference answers, averaged over questions.
+"""
+
+import re
+import string
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+_ARTICLE = re.compile(r"\b(?:a|an|the)\b")
+_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
+@dataclass(frozen=True)
+class Spans:
+    """The answers that a student found for n questions, in their order.
+
+    Attributes:
+        labels: n answers, each a part of its passage.
+        starts: Where each begins in its passage, in characters.
+        probabilities: How sure the student is of each, 0-1.
+    """
+
+    labels: list[str]
+    starts: list[int]
+    probabilities: list[float]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def normalise_answer(text: str) -> str:
+    """Return an answer in lower case, without punctuation, English articles and extra space."""
+    bare = text.lower().translate(_NO_PUNCTUATION)
+    return " ".join(_ARTICLE.sub(" ", bare).split())
+
+
+def exact_match(predicted: str, references: Sequence[str]) -> float:
+    """Return 1.0 where the prediction equals a reference after normalisation, else 0.0."""
+    return _best(
+        predicted, references, lambda p, r: float(normalise_answer(p) == normalise_answer(r))
+    )
+
+
+def token_f1(predicted: str, references: Sequence[str]) -> float:
+    """Return the best F1 of the prediction's words against a reference's, 0-1."""
+    return _best(predicted, references, _f1)
+
+
+def score_spans(references: Sequence[Sequence[str]], predictions: Spans) -> dict[str, Any]:
+    """Return the scores of predictions.
+
+    Args:
+        references: For each of n questions, the answers that count as right.
+        predictions: n predictions, in the same order.
+
+    Returns:
+        `exact_match` and `f1` in 0-1, and `n`.
+    """
+    pairs = list(zip(predictions.labels, references, strict=True))
+    return {
+        "exact_match": sum(exact_match(p, r) for p, r in pairs) / len(pairs),
+        "f1": sum(token_f1(p, r) for p, r in pairs) / len(pairs),
+        "n": len(pairs),
+    }
+
+
+def _best(predicted: str, references: Sequence[str], score: Callable[[str, str], float]) -> float:
+    return max(score(predicted, reference) for reference in references)
+
+
+def _f1(predicted: str, reference: str) -> float:
+    said, right = normalise_answer(predicted).split(), normalise_answer(reference).split()
+    shared = sum((Counter(said) & Counter(right)).values())
+    if not shared:
+        return 0.0
+    precision, recall = shared / len(said), shared / len(right)
+    return 2 * precision * recall / (precision + recall)

@@ -1,0 +1,51 @@
+"""Logistic regression on features: the head of the students that do not train an encoder."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from stepsynth.metrics import Predictions
+from stepsynth.records import Dataset
+
+
+def fit_head(
+    features: Any,
+    dataset: Dataset,
+    label_names: Sequence[str],
+    *,
+    C: float,
+    rows: Sequence[float] | None,
+) -> tuple[Any, Any]:
+    """Return weights (n_labels, n_features) and intercepts (n_labels,).
+
+    Args:
+        features: (n_rows, n_features), dense or sparse.
+        dataset: n rows; rare labels weigh as much as frequent ones.
+        label_names: The order of the labels.
+        C: Inverse strength of the L2 penalty.
+        rows: How much each row counts, or None.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression(C=C, class_weight="balanced", max_iter=1000)
+    column = {label: i for i, label in enumerate(label_names)}
+    model.fit(features, [column[label] for label in dataset.labels], sample_weight=rows)
+    # Two labels are one row in scikit-learn; as two rows, every number of labels is one case.
+    is_binary = len(label_names) == 2
+    signs = np.array([[-0.5], [0.5]]) if is_binary else np.array([[1.0]])
+    weights = (signs * model.coef_).astype(np.float32)
+    return weights, (signs[:, 0] * model.intercept_).astype(np.float32)
+
+
+def predict_head(
+    features: Any, weights: Any, intercept: Any, label_names: tuple[str, ...]
+) -> Predictions:
+    """Return softmax probabilities: (n_rows, n_labels)."""
+    return softmax(np.asarray(features @ weights.T, dtype=np.float64) + intercept, label_names)
+
+
+def softmax(scores: Any, label_names: tuple[str, ...]) -> Predictions:
+    """Return predictions from scores (n_rows, n_labels)."""
+    odds = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return Predictions(label_names, odds / odds.sum(axis=1, keepdims=True))

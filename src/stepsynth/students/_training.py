@@ -1,0 +1,202 @@
+"""Fine-tuning on transformers' Trainer, and inference: the only file that knows PyTorch's loop."""
+
+import random
+import tempfile
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy
+from transformers import (
+    DataCollatorWithPadding,
+    EarlyStoppingCallback,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+    set_seed,
+)
+
+from stepsynth.students._encoder import quiet
+from stepsynth.students._student import Coach
+
+if TYPE_CHECKING:
+    from stepsynth.students.transformer import Transformer
+
+Row = dict[str, Any]
+PREDICT_BATCH = 32
+
+
+@contextmanager
+def seeded(random_seed: int) -> Generator[None]:
+    """Make every random draw a function of the seed, and leave the caller's generators alone."""
+    python, numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng():
+        set_seed(random_seed)
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
+
+
+def train(
+    spec: "Transformer", model: Any, tokenizer: Any, rows: Sequence[Row], coach: Coach
+) -> None:
+    """Fine-tune a model on rows, and leave the weights of the epoch that is kept in it.
+
+    Args:
+        spec: Hyper-parameters.
+        model: Pretrained, with a new head.
+        tokenizer: Pads batches.
+        rows: Token ids, label ids (or `start_positions`, `end_positions`) and `weight`.
+        coach: Scores each epoch on `select` where an epoch is to be chosen.
+    """
+    has_select = bool(coach.select) and (spec.keep_epoch == "best" or spec.patience is not None)
+    keeps_best = has_select and spec.keep_epoch == "best"
+    with tempfile.TemporaryDirectory(prefix="stepsynth-") as folder, quiet():
+        arguments = TrainingArguments(
+            output_dir=folder,
+            per_device_train_batch_size=spec.batch_size,
+            learning_rate=spec.learning_rate,
+            weight_decay=spec.weight_decay,
+            num_train_epochs=spec.epochs,
+            warmup_steps=spec.warmup,
+            lr_scheduler_type="linear",
+            train_sampling_strategy="group_by_length",
+            eval_strategy="epoch" if has_select else "no",
+            save_strategy="best" if keeps_best else "no",
+            load_best_model_at_end=keeps_best,
+            metric_for_best_model="score",
+            greater_is_better=True,
+            save_total_limit=1,
+            save_only_model=True,
+            bf16=torch.cuda.is_available() and torch.cuda.is_bf16_supported(),
+            dataloader_pin_memory=torch.cuda.is_available(),
+            remove_unused_columns=False,
+            disable_tqdm=True,
+            report_to="none",
+            logging_strategy="no",
+            seed=spec._random_seed,
+        )
+        callbacks: list[TrainerCallback] = [_Progress(coach)]
+        if spec.patience is not None and has_select:
+            callbacks.append(EarlyStoppingCallback(early_stopping_patience=spec.patience))
+        trainer = _Trainer(
+            model=model,
+            args=arguments,
+            data_collator=DataCollatorWithPadding(tokenizer),
+            train_dataset=_Rows(rows),
+            eval_dataset=_Rows(rows[:1]) if has_select else None,
+            callbacks=callbacks,
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.score_select = lambda: coach.score(spec.predict_examples(coach.select))
+        trainer.train()
+    model.eval()
+    model.to("cpu")
+
+
+class _Rows(torch.utils.data.Dataset[Row]):
+    """Rows as PyTorch wants them."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self._rows = rows
+
+    def __getitem__(self, index: int) -> Row:
+        return self._rows[index]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+
+class _Trainer(Trainer):
+    """A Trainer whose rows have weights and whose epochs are scored as the task is."""
+
+    score_select: Any = None
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: Any,
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        """Return the mean of the rows' losses, each times its weight."""
+        weight = inputs.pop("weight")
+        heads = (
+            {"logits": inputs.pop("labels")}
+            if "labels" in inputs
+            else {
+                "start_logits": inputs.pop("start_positions"),
+                "end_logits": inputs.pop("end_positions"),
+            }
+        )
+        outputs = model(**inputs)
+        losses = [
+            cross_entropy(outputs[name].float(), gold, reduction="none")
+            for name, gold in heads.items()
+        ]
+        loss = (weight * sum(losses) / len(losses)).mean()
+        return (loss, outputs) if return_outputs else loss
+
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        """Score the epoch on `select` the way the deployed model predicts."""
+        metrics = {"eval_score": float(self.score_select())}
+        assert self.model is not None
+        self.model.train()
+        self.control = self.callback_handler.on_evaluate(
+            self.args, self.state, self.control, metrics
+        )
+        return metrics
+
+
+class _Progress(TrainerCallback):
+    """Tells the coach of steps and epochs."""
+
+    def __init__(self, coach: Coach) -> None:
+        self._coach = coach
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._coach.on_progress("train", state.global_step, state.max_steps)
+
+    def on_evaluate(
+        self, args: Any, state: Any, control: Any, metrics: Any = None, **_: Any
+    ) -> None:
+        self._coach.on_epoch(round(state.epoch), metrics["eval_score"])
+
+
+def compute_logits(
+    model: Any, tokenizer: Any, rows: Sequence[Row], names: Sequence[str]
+) -> list[list[Any]]:
+    """Return a model's outputs for rows, in their order.
+
+    Args:
+        model: Is moved to the accelerator, if there is one.
+        tokenizer: Pads batches.
+        rows: Token ids; rows of like length share a batch.
+        names: The outputs to return.
+
+    Returns:
+        For each name, one array a row; what stands on padding is cut off where an output has a
+        value a token.
+    """
+    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    model = model.to(device or "cpu").eval()
+    order = sorted(range(len(rows)), key=lambda i: -len(rows[i]["input_ids"]))
+    results: list[list[Any]] = [[None] * len(rows) for _ in names]
+    inputs = [{k: v for k, v in row.items() if k in tokenizer.model_input_names} for row in rows]
+    for at in range(0, len(order), PREDICT_BATCH):
+        batch = order[at : at + PREDICT_BATCH]
+        with quiet():
+            padded = tokenizer.pad([inputs[i] for i in batch], return_tensors="pt")
+        with torch.inference_mode():
+            outputs = model(**padded.to(model.device))
+        for values, name in zip(results, names, strict=True):
+            arrays = outputs[name].float().cpu().numpy()
+            for i, array in zip(batch, arrays, strict=True):
+                is_per_token = name != "logits"
+                values[i] = array[: len(rows[i]["input_ids"])] if is_per_token else array
+    return results

@@ -1,0 +1,141 @@
+"""Questions about long passages: overlapping windows in, one answer a question out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from stepsynth.metrics import Spans
+from stepsynth.records import Answers, Example
+
+BEST = 20
+"""Starts and ends of a window that are combined into candidates."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """A question with a part of its passage.
+
+    Attributes:
+        row: The question's place among the examples.
+        inputs: Token ids, not padded.
+        offsets: (n_tokens, 2) character offsets in the passage; -1 where a token is not of it.
+        first: The place of the token that stands for "no answer here".
+    """
+
+    row: int
+    inputs: dict[str, Any]
+    offsets: Any
+    first: int
+
+
+def make_windows(
+    tokenizer: Any, examples: Sequence[Example], *, limit: int, stride: int
+) -> list[Window]:
+    """Return the windows of all questions, in order.
+
+    Args:
+        tokenizer: A fast one.
+        examples: Questions (`text`) with passages (`context`).
+        limit: Most tokens of a window.
+        stride: Tokens that neighbouring windows share.
+    """
+    # At least half of a window is passage, whatever the question's length.
+    short = [_cut(tokenizer, row.text.lstrip(), limit // 2 - 4) for row in examples]
+    longest = limit - tokenizer.num_special_tokens_to_add(pair=True)
+    questions = tokenizer(short, add_special_tokens=False)["input_ids"]
+    room = longest - max(map(len, questions))
+    encoded = tokenizer(
+        short,
+        [row.context or "" for row in examples],
+        truncation="only_second",
+        max_length=limit,
+        stride=min(stride, room // 2),
+        return_overflowing_tokens=True,
+        return_offsets_mapping=True,
+        padding=False,
+    )
+    windows: list[Window] = []
+    for i, row in enumerate(encoded["overflow_to_sample_mapping"]):
+        of_passage = np.array([part == 1 for part in encoded.sequence_ids(i)])
+        offsets = np.where(of_passage[:, None], np.array(encoded["offset_mapping"][i]), -1)
+        inputs = {k: encoded[k][i] for k in tokenizer.model_input_names if k in encoded}
+        special = tokenizer.cls_token_id
+        ids = inputs["input_ids"]
+        windows.append(Window(row, inputs, offsets, ids.index(special) if special in ids else 0))
+    return windows
+
+
+def _cut(tokenizer: Any, text: str, most: int) -> str:
+    offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)[
+        "offset_mapping"
+    ]
+    return text if len(offsets) <= most else text[: offsets[most - 1][1]]
+
+
+def training_row(window: Window, example: Example) -> dict[str, Any]:
+    """Return a window's inputs with where its answer begins and ends, in tokens.
+
+    A window that does not hold the whole answer is trained to point at its first token.
+    """
+    assert isinstance(example.label, Answers)
+    start = example.label.starts[0]
+    end = start + len(example.label.texts[0])
+    begins, ends = window.offsets[:, 0], window.offsets[:, 1]
+    inside = np.flatnonzero((begins < end) & (ends > start) & (begins >= 0) & (ends > begins))
+    has_all = len(inside) and begins[inside[0]] <= start and ends[inside[-1]] >= end
+    first, last = (int(inside[0]), int(inside[-1])) if has_all else (window.first, window.first)
+    return window.inputs | {"start_positions": first, "end_positions": last}
+
+
+def find_spans(
+    windows: Sequence[Window],
+    starts: Sequence[Any],
+    ends: Sequence[Any],
+    examples: Sequence[Example],
+    *,
+    longest: int,
+) -> Spans:
+    """Return the best answer of each question over all its windows.
+
+    Args:
+        windows: Of all questions.
+        starts: Each window's start scores, (n_tokens,).
+        ends: Each window's end scores.
+        examples: The questions with their passages.
+        longest: Most tokens of an answer.
+    """
+    candidates: list[list[tuple[float, int, int]]] = [[] for _ in examples]
+    for window, start, end in zip(windows, starts, ends, strict=True):
+        candidates[window.row] += _candidates(window, start, end, longest)
+    labels: list[str] = []
+    places: list[int] = []
+    shares: list[float] = []
+    for found, row in zip(candidates, examples, strict=True):
+        best = max(found, key=lambda c: (c[0], -c[1]), default=(0.0, 0, 0))
+        total = sum(np.exp(score - best[0]) for score, _, _ in found)
+        labels.append((row.context or "")[best[1] : best[2]])
+        places.append(best[1])
+        shares.append(float(1 / total) if found else 0.0)
+    return Spans(labels, places, shares)
+
+
+def _candidates(window: Window, start: Any, end: Any, longest: int) -> list[tuple[float, int, int]]:
+    """Return (score, first character, end character) of a window's best answers."""
+    of_passage = np.flatnonzero(window.offsets[:, 1] > window.offsets[:, 0])
+    if not len(of_passage):
+        return []
+    firsts = of_passage[np.argsort(-start[of_passage], kind="stable")[:BEST]]
+    lasts = of_passage[np.argsort(-end[of_passage], kind="stable")[:BEST]]
+    scores = start[firsts][:, None] + end[lasts][None, :]
+    length = lasts[None, :] - firsts[:, None]
+    rows, columns = np.nonzero((length >= 0) & (length < longest))
+    return [
+        (
+            float(scores[i, j]),
+            int(window.offsets[firsts[i], 0]),
+            int(window.offsets[lasts[j], 1]),
+        )
+        for i, j in zip(rows, columns, strict=True)
+    ]

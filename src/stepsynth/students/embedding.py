@@ -1,0 +1,139 @@
+"""A frozen sentence encoder with a logistic head: seconds a round on a CPU.
+
+A pair is (u, v, |u-v|, u*v) of its two embeddings, as in Conneau et al.: "Supervised Learning of
+Universal Sentence Representations from NLI Data" (InferSent), EMNLP 2017. Embeddings are kept by
+text, so that a round embeds only what was added since the one before.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, PrivateAttr
+
+from stepsynth.errors import ConfigError
+from stepsynth.metrics import Predictions
+from stepsynth.records import Dataset, Example
+from stepsynth.students._encoder import loading, need, quiet
+from stepsynth.students._head import fit_head, predict_head
+from stepsynth.students._search import Range
+from stepsynth.students._student import ALONE, Coach, Student
+
+Floats = npt.NDArray[np.float32]
+ENCODER_FOLDER = "encoder"
+
+
+class Embedding(Student):
+    """The `embedding` student.
+
+    Attributes:
+        model: A sentence-transformers model: a name on the Hugging Face hub, or a folder.
+        C: Inverse strength of the L2 penalty; embeddings have length 1, so it is a mild one.
+    """
+
+    name: ClassVar[str] = "embedding"
+
+    model: str = Field(
+        default="sentence-transformers/all-MiniLM-L6-v2",
+        description="A sentence encoder: a name on the Hugging Face hub, or a folder.",
+    )
+    C: float = Field(default=10.0, gt=0, description="Inverse strength of the L2 penalty.")
+
+    search_space: ClassVar[Mapping[str, Any]] = {"C": Range(low=0.1, high=1000.0, log=True)}
+
+    _weights: Any = None
+    _intercept: Any = None
+    _known: dict[str, Floats] | None = PrivateAttr(default_factory=dict)
+    """Text -> embedding, shared by the students of a run; None: none is kept."""
+
+    _encoder_folder: str = ""
+
+    def start(self, label_names: Sequence[str], random_seed: int) -> Self:
+        """Return a fresh copy, which shares the embeddings that are known already."""
+        fresh = super().start(label_names, random_seed)
+        fresh._known = self._known
+        return fresh
+
+    def check(self) -> None:
+        """Make sure that sentence-transformers and the encoder are there."""
+        super().check()
+        need("sentence_transformers", "transformers")
+        _encoder(self.model)
+
+    def fit(
+        self, dataset: Dataset, *, weights: Sequence[float] | None = None, coach: Coach = ALONE
+    ) -> None:
+        """Learn the head; the encoder stays as it is."""
+        features = self._features(dataset, coach)
+        head = fit_head(features, dataset, self.label_names, C=self.C, rows=weights)
+        self._weights, self._intercept = head
+
+    def predict_examples(self, examples: Sequence[Example]) -> Predictions:
+        """Return softmax probabilities: (n_examples, n_labels)."""
+        if not examples:
+            return Predictions(self.label_names, np.zeros((0, len(self.label_names))))
+        features = self._features(examples, ALONE)
+        return predict_head(features, self._weights, self._intercept, self.label_names)
+
+    def _features(self, examples: Sequence[Example], coach: Coach) -> Floats:
+        has_context = [row.context is not None for row in examples]
+        texts = [row.text for row in examples]
+        contexts = [row.context for row in examples if row.context is not None]
+        known = self._embed([*texts, *contexts], coach)
+        u = np.stack([known[text] for text in texts])
+        if not any(has_context):
+            return u
+        v = np.stack([known[row.context or ""] for row in examples])
+        return np.hstack([u, v, np.abs(u - v), u * v])
+
+    def _embed(self, texts: Sequence[str], coach: Coach) -> dict[str, Floats]:
+        """Return the embeddings of texts; each is computed once."""
+        known = {} if self._known is None else self._known
+        new = [text for text in dict.fromkeys(texts) if text not in known]
+        step = 512
+        for i in range(0, len(new), step):
+            batch = new[i : i + step]
+            vectors = _encoder(self._encoder_folder or self.model).encode(
+                batch, batch_size=32, normalize_embeddings=True, show_progress_bar=False
+            )
+            known |= dict(zip(batch, vectors, strict=True))
+            coach.on_progress("embed", min(i + step, len(new)), len(new))
+        return known
+
+    def save(self, folder: str | Path, *, columns: Mapping[str, str] | None = None) -> None:
+        """Write the head and the encoder, so that the folder needs nothing else."""
+        super().save(folder, columns=columns)
+        encoder = _encoder(self._encoder_folder or self.model)
+        with quiet():
+            encoder.save(str(Path(folder) / ENCODER_FOLDER), create_model_card=False)
+
+    def save_arrays(self, folder: Path) -> None:
+        """Write the head."""
+        np.savez_compressed(
+            folder / "weights.npz", weights=self._weights, intercept=self._intercept
+        )
+
+    def load_arrays(self, folder: Path) -> None:
+        """Read the head, and use the encoder beside it where there is one."""
+        with np.load(folder / "weights.npz", allow_pickle=False) as arrays:
+            self._weights, self._intercept = arrays["weights"], arrays["intercept"]
+        if (folder / ENCODER_FOLDER).is_dir():
+            # A deployed student may run for years: it keeps no text that it was given.
+            self._encoder_folder, self._known = str(folder / ENCODER_FOLDER), None
+
+
+@lru_cache(maxsize=2)
+def _encoder(name: str) -> Any:
+    need("sentence_transformers", "transformers")
+    from sentence_transformers import SentenceTransformer
+
+    with loading(name):
+        encoder = SentenceTransformer(
+            name, trust_remote_code=False, model_kwargs={"use_safetensors": True}
+        )
+    if not encoder.tokenizer:
+        raise ConfigError(f"student.model: {name} has no tokenizer")
+    return encoder

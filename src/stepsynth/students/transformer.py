@@ -1,0 +1,162 @@
+"""A pretrained encoder, fine-tuned: DistilBERT in the paper, any encoder of the hub here.
+
+One text, a pair (the text first, as in the official scripts), or a question and its passage. It is
+saved as transformers saves a model, so that plain transformers loads it.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from stepsynth.metrics import AnyPredictions, Predictions, Spans
+from stepsynth.records import Dataset, Example
+from stepsynth.students._encoder import check_encoder, load_model, load_tokenizer, loading, quiet
+from stepsynth.students._head import softmax
+from stepsynth.students._search import Range
+from stepsynth.students._student import ALONE, Coach, Student
+
+
+class Transformer(Student):
+    """The `transformer` student."""
+
+    name: ClassVar[str] = "transformer"
+    kinds: ClassVar[tuple[str, ...]] = ("classification", "sentence_pair", "extractive_qa")
+
+    model: str = Field(
+        default="distilbert-base-uncased",
+        description="An encoder: a name on the Hugging Face hub, or a folder.",
+    )
+    batch_size: int = Field(default=16, gt=0, description="Rows in a step.")
+    learning_rate: float = Field(default=5e-5, gt=0, description="At its highest.")
+    weight_decay: float = Field(default=0.01, ge=0, description="AdamW's weight decay.")
+    epochs: int = Field(default=4, gt=0, description="Passes over the rows.")
+    warmup: float = Field(
+        default=0.06,
+        ge=0,
+        description="Steps until the learning rate is at its highest; below 1: a share of all.",
+    )
+    max_length: int = Field(
+        default=512, gt=8, description="Most tokens of a row; the model's own limit holds too."
+    )
+    keep_epoch: Literal["best", "last"] = Field(
+        default="best", description="The epoch that is kept: the best one on select, or the last."
+    )
+    patience: int | None = Field(
+        default=None, gt=0, description="Stop after so many epochs without a better score."
+    )
+    class_weights: bool = Field(
+        default=True, description="Rare labels weigh as much as frequent ones."
+    )
+    stride: int = Field(
+        default=128, ge=0, description="Tokens that two windows of one passage share (QA)."
+    )
+    max_answer_tokens: int = Field(default=30, gt=0, description="Longest answer to look for (QA).")
+
+    search_space: ClassVar[Mapping[str, Any]] = {
+        "batch_size": (8, 16, 32),
+        "learning_rate": Range(low=5e-6, high=2e-4, log=True),
+        "weight_decay": Range(low=1e-8, high=0.1, log=True),
+        "epochs": Range(low=2, high=10),
+    }
+
+    _model: Any = None
+    _tokenizer: Any = None
+    _limit: int = 0
+
+    def check(self) -> None:
+        """Make sure that the libraries, the encoder and its tokenizer are there."""
+        super().check()
+        check_encoder(self.model)
+        load_tokenizer(self.model)
+
+    def fit(
+        self, dataset: Dataset, *, weights: Sequence[float] | None = None, coach: Coach = ALONE
+    ) -> None:
+        """Fine-tune from the pretrained weights."""
+        from stepsynth.students._training import seeded, train
+
+        with seeded(self._random_seed):
+            self._limit = min(self.max_length, check_encoder(self.model))
+            self._tokenizer = load_tokenizer(self.model)
+            self._model = load_model(self.model, self.label_names)
+            each = self._weigh(dataset, weights)
+            rows = self._training_rows(dataset, each, coach)
+            train(self, self._model, self._tokenizer, rows, coach)
+
+    def _weigh(self, dataset: Dataset, weights: Sequence[float] | None) -> list[float]:
+        """Return how much each row counts in the loss; 1 on average."""
+        each = np.ones(len(dataset)) if weights is None else np.asarray(weights, dtype=float)
+        if self.class_weights and self.label_names:
+            counts = dataset.label_counts()
+            each = each / [counts[label] for label in dataset.labels]
+        return (each / each.mean()).tolist()
+
+    def _training_rows(
+        self, dataset: Dataset, weights: Sequence[float], coach: Coach
+    ) -> list[dict[str, Any]]:
+        """Return token ids with label ids (or the places of answers) and weights."""
+        from stepsynth.students._windows import make_windows, training_row
+
+        if not self.label_names:
+            windows = make_windows(self._tokenizer, dataset, limit=self._limit, stride=self.stride)
+            return [training_row(w, dataset[w.row]) | {"weight": weights[w.row]} for w in windows]
+        column = {label: i for i, label in enumerate(self.label_names)}
+        rows = self._encode(dataset)
+        if cut := sum(len(row["input_ids"]) >= self._limit for row in rows):
+            coach.warn(
+                f"{cut} of {len(rows)} training rows have {self._limit} tokens or more, all that "
+                f"{self.model} reads of a row: the rest of them is cut"
+            )
+        return [
+            row | {"labels": column[label], "weight": weight}
+            for row, label, weight in zip(rows, dataset.labels, weights, strict=True)
+        ]
+
+    def _encode(self, examples: Sequence[Example]) -> list[dict[str, Any]]:
+        """Return token ids of texts or pairs, not padded."""
+        is_pair = any(row.context is not None for row in examples)
+        encoded = self._tokenizer(
+            [row.text for row in examples],
+            [row.context or "" for row in examples] if is_pair else None,
+            padding=False,
+            truncation=True,
+            max_length=self._limit,
+        )
+        return [{key: encoded[key][i] for key in encoded} for i in range(len(examples))]
+
+    def predict_examples(self, examples: Sequence[Example]) -> AnyPredictions:
+        """Return softmax probabilities (n_examples, n_labels), or the answers of n questions."""
+        from stepsynth.students._training import compute_logits
+        from stepsynth.students._windows import find_spans, make_windows
+
+        names = self.label_names
+        if not examples:
+            return Predictions(names, np.zeros((0, len(names)))) if names else Spans([], [], [])
+        if names:
+            rows = self._encode(examples)
+            (logits,) = compute_logits(self._model, self._tokenizer, rows, ("logits",))
+            return softmax(np.stack(logits).astype(np.float64), names)
+        windows = make_windows(self._tokenizer, examples, limit=self._limit, stride=self.stride)
+        inputs = [window.inputs for window in windows]
+        heads = ("start_logits", "end_logits")
+        starts, ends = compute_logits(self._model, self._tokenizer, inputs, heads)
+        return find_spans(windows, starts, ends, examples, longest=self.max_answer_tokens)
+
+    def save_arrays(self, folder: Path) -> None:
+        """Write safetensors, configuration and tokenizer, as transformers does."""
+        with quiet():
+            self._model.save_pretrained(folder)
+            self._tokenizer.save_pretrained(folder)
+
+    def load_arrays(self, folder: Path) -> None:
+        """Read what `save_arrays` wrote."""
+        name = str(folder)
+        if not (folder / "config.json").exists():
+            raise FileNotFoundError(2, "no such file", str(folder / "config.json"))
+        with loading(name):
+            self._limit = min(self.max_length, check_encoder(name))
+            self._tokenizer = load_tokenizer(name)
+            self._model = load_model(name, self.label_names)

@@ -1,0 +1,179 @@
+"""Find answers in passages: where an answer stands, near misses, and what could be one."""
+
+import importlib
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from itertools import chain
+from typing import Any
+
+from stepsynth._util.text import clean, shorten
+from stepsynth.errors import ConfigError
+from stepsynth.records import Answers
+
+NEAR = 90.0
+"""How alike, 0-100, an answer and a part of the passage must be for the part to stand for it."""
+
+_MARKS = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "–": "-", "—": "-", "\u00a0": " "})
+
+
+def find_answer(passage: str, answer: str) -> Answers | None:
+    """Return an answer where it stands in a passage, or None.
+
+    An answer that is not there word for word is looked for with other case, quotes and spaces, and
+    then as the most similar part of the passage; what is returned is always the passage's own.
+    """
+    wanted = clean(answer).strip()
+    if not wanted:
+        return None
+    start = passage.find(wanted)
+    if start >= 0:
+        return Answers((wanted,), (start,))
+    wanted = wanted.strip(" \t\n.,;:!?\"'“”‘’«»")
+    span = _find_loosely(passage, wanted) or _find_similar(passage, wanted)
+    if span is None:
+        return None
+    return Answers((passage[slice(*span)],), (span[0],), is_repaired=True)
+
+
+def _find_loosely(passage: str, answer: str) -> tuple[int, int] | None:
+    words = [re.escape(word) for word in answer.translate(_MARKS).split()]
+    if not words:
+        return None
+    # One character becomes one character, so that offsets stay.
+    found = re.search(r"\s+".join(words), passage.translate(_MARKS), re.I)
+    return found.span() if found else None
+
+
+def _find_similar(passage: str, answer: str) -> tuple[int, int] | None:
+    from rapidfuzz import fuzz
+
+    if len(answer) < 4 or len(answer) > len(passage):
+        return None
+    near = fuzz.partial_ratio_alignment(answer.lower(), passage.lower(), score_cutoff=NEAR)
+    if near is None or len(passage.lower()) != len(passage):
+        return None
+    start, end = near.dest_start, near.dest_end
+    while start > 0 and passage[start - 1].isalnum() and passage[start].isalnum():
+        start -= 1
+    while end < len(passage) and passage[end - 1].isalnum() and passage[end].isalnum():
+        end += 1
+    inner = passage[start:end]
+    start += len(inner) - len(inner.lstrip())
+    end -= len(inner) - len(inner.rstrip())
+    # A window of the answer's length may have grown to whole words that say something else.
+    is_near = fuzz.ratio(answer.lower(), passage[start:end].lower()) >= NEAR
+    return (start, end) if is_near and _numbers(answer) == _numbers(passage[start:end]) else None
+
+
+def _numbers(text: str) -> list[str]:
+    return re.findall(r"\d+", text)
+
+
+def read_answers(value: Any, passage: str) -> Answers | None:
+    """Return the answers that a row of data gives, or None where it gives none.
+
+    Args:
+        value: `{"text": [...], "answer_start": [...]}` as in SQuAD, a list of such entries, one
+            text, or a list of texts.
+        passage: Every answer must stand in it.
+
+    Raises:
+        ValueError: An answer is not in the passage, or the value has another form.
+    """
+    texts, starts = _texts_and_starts(value)
+    found = [
+        _place(text, start, passage) for text, start in zip(texts, starts, strict=True) if text
+    ]
+    if not found:
+        return None
+    return Answers(
+        tuple(chain.from_iterable(a.texts for a in found)),
+        tuple(chain.from_iterable(a.starts for a in found)),
+        is_repaired=any(a.is_repaired for a in found),
+    )
+
+
+def _texts_and_starts(value: Any) -> tuple[list[str], list[int | None]]:
+    texts: list[Any]
+    starts: list[Any]
+    if isinstance(value, str):
+        return [value], [None]
+    if isinstance(value, Mapping):
+        given = value.get("text"), value.get("answer_start")
+        texts = [given[0]] if isinstance(given[0], str) else _listed(given[0])
+        starts = [None] * len(texts) if given[1] is None else _listed(given[1])
+    else:
+        entries = _listed(value)
+        texts = [e.get("text") if isinstance(e, Mapping) else e for e in entries]
+        starts = [e.get("answer_start") if isinstance(e, Mapping) else None for e in entries]
+    are_texts = all(isinstance(text, str) for text in texts)
+    if not are_texts or len(texts) != len(starts) or any(map(_is_no_offset, starts)):
+        raise ValueError(
+            "answers must be {text: [...], answer_start: [...]} with as many starts as texts, "
+            f"got {shorten(str(value))}"
+        )
+    return [clean(text) for text in texts], starts
+
+
+def _is_no_offset(start: object) -> bool:
+    return start is not None and (not isinstance(start, int) or isinstance(start, bool))
+
+
+def _listed(value: Any) -> list[Any]:
+    if hasattr(value, "tolist"):  # NumPy arrays, from Parquet and data frames
+        value = value.tolist()
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return list(value)
+    if isinstance(value, int):
+        return [value]
+    raise ValueError(f"answers must be a text, a list, or as in SQuAD, got {shorten(str(value))}")
+
+
+def _place(text: str, start: int | None, passage: str) -> Answers:
+    """Return an answer at its offset, or at the place nearest to it where the text stands."""
+    if start is not None and start >= 0 and passage[start : start + len(text)] == text:
+        return Answers((text,), (start,))
+    places = [found.start() for found in re.finditer(re.escape(text), passage)]
+    if places:
+        near = min(places, key=lambda place: abs(place - (start or 0)))
+        return Answers((text,), (near,), is_repaired=start is not None)
+    found = find_answer(passage, text)
+    if found is None:
+        raise ValueError(
+            f"the answer {shorten(text, 50)!r} is not in its passage {shorten(passage, 60)!r}"
+        )
+    return found
+
+
+def find_entities(pipeline: str, passage: str) -> list[Answers]:
+    """Return the entities and noun phrases that a spaCy pipeline finds, without repetitions.
+
+    Raises:
+        ConfigError: spaCy or the pipeline is not installed.
+    """
+    document = _load_pipeline(pipeline)(passage)
+    phrases = document.noun_chunks if document.has_annotation("DEP") else ()
+    found = {
+        span.text: Answers((span.text,), (span.start_char,))
+        for span in chain(document.ents, phrases)
+        if any(c.isalnum() for c in span.text)
+    }
+    return sorted(found.values(), key=lambda answer: answer.starts)
+
+
+@lru_cache(maxsize=2)
+def _load_pipeline(name: str) -> Any:
+    try:
+        spacy = importlib.import_module("spacy")
+    except ImportError as error:
+        raise ConfigError(
+            "task.answers: spaCy is not installed", hint="pip install 'stepsynth[entities]'"
+        ) from error
+    try:
+        return spacy.load(name)
+    except OSError as error:
+        raise ConfigError(
+            f"task.answers: there is no spaCy pipeline {name!r}",
+            hint=f"`llm` asks the LLM; else: python -m spacy download {name}",
+        ) from error

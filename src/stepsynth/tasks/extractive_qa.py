@@ -1,0 +1,168 @@
+"""Extractive question answering: the answer to a question is a part of its passage.
+
+S3, section 2.4 and Algorithm 3: the context c is a passage with an answer in it, the LLM writes the
+question. What it got wrong is extrapolated with the same answer (the paper) or with a new one.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from stepsynth._util.text import shorten
+from stepsynth.metrics import AnyPredictions, Spans, score_spans
+from stepsynth.metrics.spans import exact_match, token_f1
+from stepsynth.prompts.parsing import parse_object, parse_text
+from stepsynth.records import Answers, Context, Example, Label, Rejected
+from stepsynth.tasks._answers import find_answer, find_entities, read_answers
+from stepsynth.tasks._task import Task
+from stepsynth.tasks.classification import read_text
+
+
+class ExtractiveQA(Task):
+    """Find the part of a passage that answers a question."""
+
+    name: ClassVar[str] = "extractive_qa"
+    columns: ClassVar[Mapping[str, str]] = {
+        "context": "context",
+        "text": "question",
+        "answers": "answers",
+    }
+    optional_columns: ClassVar[Mapping[str, str]] = {"id": "id", "answer": "answer"}
+    score_name: ClassVar[str] = "f1"
+    has_context: ClassVar[bool] = True
+    templates: ClassVar[str] = "extractive_qa"
+
+    text_name: str = Field(
+        default="question", min_length=1, description="What the LLM is asked to write."
+    )
+    extrapolate: Literal["same_answer", "new_answer"] = Field(
+        default="same_answer",
+        description="What is asked for a missed question: another one with the same answer (the "
+        "paper), or another one with another answer.",
+    )
+    error_below_f1: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="A question is missed where F1 is below this; default: no exact match.",
+    )
+    answers: str = Field(
+        default="llm",
+        description="Who proposes answers for passages that come without: `llm`, or the name or "
+        "folder of a spaCy pipeline, whose entities and noun phrases are taken.",
+    )
+
+    def prompt_fields(self) -> Mapping[str, Sequence[str]]:
+        """Return the prompts of S3's Table 1 for QA, and those that make contexts."""
+        shared = ("instruction", "text_name", "language")
+        asked = (*shared, "context", "answer")
+        return {
+            "context": shared,
+            "answers": (*shared, "context", "number"),
+            "seed": asked,
+            "extrapolate": (*asked, "text"),
+            "extrapolate_new_answer": (*asked, "text"),
+        }
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """None: a label is an answer."""
+        return ()
+
+    def rationale_prompt(self, label: str, number: int) -> str:
+        """Raise: questions are written from contexts, without rationales (S3, section 2.4)."""
+        raise NotImplementedError("questions have no rationales")
+
+    def answers_prompt(self, passage: str, number: int) -> str:
+        """Return the prompt for parts of a passage that could be answers."""
+        return self.render("answers", context=passage, number=number)
+
+    def seed_prompt(self, like: Example, rationales: Sequence[str] = ()) -> str:
+        """Return T_query(2): write a question for a passage and an answer in it."""
+        return self.render("seed", context=like.context, answer=str(like.label))
+
+    def extrapolation_prompt(self, example: Example) -> str:
+        """Return T_mis(2): write a question similar to one that was missed."""
+        is_new = self.extrapolate == "new_answer"
+        return self.render(
+            "extrapolate_new_answer" if is_new else "extrapolate",
+            context=example.context,
+            answer=str(example.label),
+            text=example.text,
+        )
+
+    def parse_example(
+        self, completion: str, like: Example, *, truncated: bool
+    ) -> Example | Rejected:
+        """Return the row; a new answer is looked up in the passage.
+
+        An output with a question and an answer is read as JSON or as two lines; the answer wins
+        over the one that was asked for only where `extrapolate` is `new_answer`.
+        """
+        wants_answer = self.extrapolate == "new_answer" and bool(like.text)
+        if not wants_answer:
+            text = parse_text(completion, text_name=self.text_name, truncated=truncated)
+            return text if isinstance(text, Rejected) else replace(like, text=text)
+        fields = parse_object(completion, ("question", "answer"), truncated=truncated)
+        if isinstance(fields, Rejected):
+            return fields
+        found = find_answer(like.context or "", fields["answer"])
+        if found is None:
+            return Rejected("answer_not_in_passage", completion)
+        return replace(like, text=fields["question"], label=found)
+
+    def parse_answers(
+        self, completion: str, passage: str, *, truncated: bool
+    ) -> list[Answers] | Rejected:
+        """Return the proposed answers that stand in the passage, or why there is none."""
+        listed = self.parse_rationales(completion, truncated=truncated)
+        if isinstance(listed, Rejected):
+            return listed
+        found = {str(a): a for item in listed if (a := find_answer(passage, item))}
+        return list(found.values()) or Rejected("answer_not_in_passage", completion)
+
+    def propose_answers(self, passage: str) -> list[Answers]:
+        """Return the entities and noun phrases of a passage, in order.
+
+        Raises:
+            ConfigError: spaCy or its pipeline is not installed.
+        """
+        return find_entities(self.answers, passage)
+
+    def read_example(self, row: Mapping[str, Any]) -> Example:
+        """Return the example of a row with `context`, `text` and `answers`, as in SQuAD."""
+        context, text = read_text(row, "context"), read_text(row, "text")
+        label = read_answers(row["answers"], context)
+        if label is None:
+            raise ValueError(f"the question {shorten(text, 50)!r} has no answer")
+        return Example(text=text, label=label, context=context)
+
+    def read_context(self, row: Mapping[str, Any]) -> Context:
+        """Return the passage of a row, with its `answer` or `answers`, if any."""
+        passage = read_text(row, "context")
+        given = row.get("answers") or row.get("answer")
+        return Context(passage, read_answers(given, passage) if given else None)
+
+    def context_of(self, example: Example) -> Context:
+        """Return the passage and the first answer of a gold row."""
+        assert isinstance(example.label, Answers)
+        first = Answers(example.label.texts[:1], example.label.starts[:1])
+        return Context(example.context or "", first)
+
+    def score(self, examples: Sequence[Example], predictions: AnyPredictions) -> dict[str, Any]:
+        """Return exact match, F1 and n."""
+        assert isinstance(predictions, Spans)
+        return score_spans([_references(example.label) for example in examples], predictions)
+
+    def is_correct(self, example: Example, predicted: str) -> bool:
+        """Say whether the predicted answer matches a gold answer exactly (or by F1)."""
+        references = _references(example.label)
+        if self.error_below_f1 is None:
+            return exact_match(predicted, references) == 1.0
+        return token_f1(predicted, references) >= self.error_below_f1
+
+
+def _references(label: Label) -> tuple[str, ...]:
+    return label.texts if isinstance(label, Answers) else (label,)

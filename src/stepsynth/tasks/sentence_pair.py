@@ -1,0 +1,73 @@
+"""Sentence pairs: a given context (premise, paragraph) and a text that the LLM writes for it.
+
+S3, section 2.4 and Algorithm 3: the context is an input of every prompt and goes into the row
+verbatim; only the text is new.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from stepsynth.prompts.parsing import parse_text
+from stepsynth.records import Context, Example, Label, Rejected
+from stepsynth.tasks.classification import Classification, label_text, read_text
+
+
+class SentencePair(Classification):
+    """Decide which of the labels a text has, given its context: NLI, question and answer, ..."""
+
+    name: ClassVar[str] = "sentence_pair"
+    columns: ClassVar[Mapping[str, str]] = {
+        "context": "context",
+        "text": "text",
+        "label": "label",
+    }
+    has_context: ClassVar[bool] = True
+    templates: ClassVar[str] = "sentence_pair"
+
+    context_name: str = Field(
+        default="premise", min_length=1, description="What the text is written for."
+    )
+
+    def prompt_fields(self) -> Mapping[str, Sequence[str]]:
+        """Return the prompts of S3's Table 1 for pairs, and one that writes a context."""
+        shared = ("instruction", "text_name", "context_name", "language")
+        labelled = (*shared, "label_word", "label_words", "context")
+        return {"context": shared, "seed": labelled, "extrapolate": (*labelled, "text")}
+
+    def rationale_prompt(self, label: str, number: int) -> str:
+        """Raise: pairs are written from contexts, without rationales (S3, section 2.4)."""
+        raise NotImplementedError("sentence pairs have no rationales")
+
+    def context_prompt(self) -> str:
+        """Return the prompt for a context."""
+        return self.render("context", context_name=self.context_name)
+
+    def seed_prompt(self, like: Example, rationales: Sequence[str] = ()) -> str:
+        """Return T_query(2): write a text of the label for the context."""
+        return self._render("seed", like.label, context=like.context)
+
+    def extrapolation_prompt(self, example: Example) -> str:
+        """Return T_mis(2): write a text similar to the example's, for the same context."""
+        return self._render(
+            "extrapolate", example.label, context=example.context, text=example.text
+        )
+
+    def _render(self, prompt: str, label: Label, **fields: Any) -> str:
+        return super()._render(prompt, label, context_name=self.context_name, **fields)
+
+    def parse_context(self, completion: str, *, truncated: bool) -> str | Rejected:
+        """Return the context that an output holds, or why it holds none."""
+        return parse_text(completion, text_name=self.context_name, truncated=truncated)
+
+    def read_example(self, row: Mapping[str, Any]) -> Example:
+        """Return the example of a row with `context`, `text` and `label`."""
+        context, text = read_text(row, "context"), read_text(row, "text")
+        return Example(text=text, label=self._read_label(row["label"], text), context=context)
+
+    def read_context(self, row: Mapping[str, Any]) -> Context:
+        """Return the context of a row with `context`; a `label` in it is kept."""
+        text = read_text(row, "context")
+        has_label = label_text(row.get("label")) not in ("", "nan")
+        return Context(text, self._read_label(row["label"], text) if has_label else None)
