@@ -34,13 +34,18 @@ def replacing(path: Path) -> Generator[IO[bytes], None, None]:
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
-        # mkstemp makes private files; a run folder is as readable as its owner's other files.
-        os.chmod(temporary, 0o666 & ~_umask())
+        make_readable(Path(temporary))  # mkstemp makes private files
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
+
+
+def make_readable(file: Path) -> None:
+    """Give a file the mode of its owner's other files, where a library made it a private one."""
+    if file.is_file():
+        os.chmod(file, 0o666 & ~_umask())
 
 
 def write_json(path: Path, value: Any) -> None:

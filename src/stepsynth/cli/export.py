@@ -1,20 +1,70 @@
-"""`stepsynth export`: what a run's LLM wrote, as a recording that `replay` answers from."""
+"""`stepsynth export`: a recording, an ONNX model, or a data set and a model on the hub."""
 
+import tempfile
 from pathlib import Path
 
 import typer
 
 from stepsynth.cli._shared import handle_errors, say
+from stepsynth.errors import ConfigError
 
 
 @handle_errors
 def export(
     run: Path = typer.Argument(help="A run folder.", show_default=False),
-    recording: Path = typer.Option(
-        ..., help="The file to write: JSON lines, one completion each.", show_default=False
+    recording: Path | None = typer.Option(
+        None,
+        help="Write what the LLM said to this file: JSON lines, one completion each.",
+        show_default=False,
+    ),
+    onnx: Path | None = typer.Option(
+        None,
+        help="Write the student (a transformer) as ONNX into this folder, and check it.",
+        show_default=False,
+    ),
+    hub: str | None = typer.Option(
+        None,
+        metavar="ORG/NAME",
+        help="Upload the data set and the student, each with a card, to the Hugging Face hub.",
+        show_default=False,
+    ),
+    license_name: str = typer.Option("other", "--license", help="The licence on the hub."),
+    private: bool = typer.Option(True, "--private/--public", help="Who sees them on the hub."),
+    dry_run: Path | None = typer.Option(
+        None,
+        help="With --hub: write what would be uploaded into this folder, and upload nothing.",
+        show_default=False,
     ),
 ) -> None:
-    """Write a recording of a run, so that anyone can run it again without an LLM."""
+    """Write what leaves a run: a recording that `replay` answers from, ONNX, or hub files."""
+    if recording is None and onnx is None and hub is None:
+        raise ConfigError(
+            "there is nothing to export: give --recording FILE, --onnx DIR or --hub ORG/NAME",
+            hint="stepsynth export RUN --recording recording.jsonl",
+        )
+    _check_hub(hub, license_name, dry_run)
+    if recording is not None:
+        _export_recording(run, recording)
+    if onnx is not None:
+        _export_onnx(run, onnx)
+    if hub is not None:
+        _export_hub(run, hub, license_name, private=private, dry_run=dry_run)
+
+
+def _check_hub(hub: str | None, license_name: str, dry_run: Path | None) -> None:
+    """Find what is wrong before minutes are spent on another part of the export."""
+    if hub is None:
+        if dry_run is not None:
+            raise ConfigError("--dry-run goes with --hub", hint="--hub ORG/NAME --dry-run DIR")
+        return
+    from stepsynth.deploy.hub import check_license, check_name
+
+    check_name(hub)
+    if check_license(license_name) == "other":
+        say("warning: the licence is 'other'; choose one, as in --license apache-2.0")
+
+
+def _export_recording(run: Path, recording: Path) -> None:
     from stepsynth.experiment.recording import write_recording
     from stepsynth.experiment.rundir import RunFolder
 
@@ -25,3 +75,31 @@ def export(
         + str(recording.absolute())
         + "]}'"
     )
+
+
+def _export_onnx(run: Path, folder: Path) -> None:
+    from stepsynth.deploy.onnx import write_onnx
+
+    found = write_onnx(run, folder)
+    say(
+        f"{found['path']}: says what the student says on {found['same_labels']} of "
+        f"{found['rows']} rows; logits differ by at most {found['max_difference']:.1e}"
+    )
+
+
+def _export_hub(
+    run: Path, name: str, license_name: str, *, private: bool, dry_run: Path | None
+) -> None:
+    from stepsynth.deploy.hub import push, write_hub_files
+    from stepsynth.experiment.rundir import RunFolder
+
+    if dry_run is not None:
+        for path in write_hub_files(RunFolder(run), dry_run, name=name, license=license_name):
+            say(str(path))
+        say("nothing was uploaded")
+        return
+    with tempfile.TemporaryDirectory(prefix="stepsynth-") as folder:
+        write_hub_files(RunFolder(run), Path(folder), name=name, license=license_name)
+        urls = push(Path(folder), name, private=private)
+    for url in urls:
+        say(f"{url} ({'private' if private else 'public'})")

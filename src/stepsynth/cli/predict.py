@@ -1,52 +1,159 @@
-"""`stepsynth predict`: labels for texts, from a run's student alone."""
+"""`stepsynth predict`: labels or answers from a run's student, in a pipe or file to file."""
 
+import json
+import queue
 import sys
-from collections.abc import Iterator
-from itertools import islice
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
 
 import typer
 
-from stepsynth.cli._shared import handle_errors, print_json, say
-from stepsynth.errors import ConfigError
+from stepsynth.cli._shared import handle_errors, say
+from stepsynth.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from stepsynth.students import Student
 
 BATCH = 256
+Row = dict[str, Any]
 
 
 @handle_errors
 def predict(
     run: Path = typer.Argument(help="A run folder, or its model/ folder.", show_default=False),
-    text: list[str] = typer.Argument(None, help="Texts; default: lines of stdin."),
-    as_json: bool = typer.Option(
-        False, "--json", help="One JSON object a text: text, label, probabilities."
+    text: list[str] = typer.Argument(None, help="Texts or questions; default: lines of stdin."),
+    context: str | None = typer.Option(
+        None, help="The premise or passage of the texts, for pairs and questions."
     ),
+    source: str | None = typer.Option(
+        None,
+        "--input",
+        "-i",
+        help="Rows to predict: a file as `data.gold` may be, or - for JSON lines on stdin.",
+    ),
+    output: Path | None = typer.Option(
+        None, "--output", "-o", help="Write JSON lines to a file; default: stdout."
+    ),
+    as_json: bool = typer.Option(False, "--json", help="One JSON object a text."),
 ) -> None:
-    """Print a label and its probability for each text, in order, with a tab between.
+    """Print a label (or the answer) and its probability for each text, in order.
 
-    Where no text is given it reads lines of stdin, so it can stand in a pipe; an empty line there
-    gives an empty line.
+    Without texts and --input it reads lines of stdin: a text each, or, where a context is needed, a
+    JSON object with the columns of the training data. Lines are answered as they come.
     """
     from stepsynth.students import load_student
 
     model = load_student(run / "model" if (run / "model").is_dir() else run)
-    if not text and sys.stdin.isatty():
-        raise ConfigError("there is no text to predict", hint='stepsynth predict RUN "some text"')
-    lines = iter(text) if text else (line.rstrip("\r\n") for line in _stdin())
-    for number, batch in enumerate(_batches(lines)):
-        predictions = model.predict_probabilities(batch)
-        for i, (line, label) in enumerate(zip(batch, predictions.labels, strict=True)):
-            if not line.strip():
-                say(f"warning: text {number * BATCH + i + 1} is empty and gets no label")
-                print_json({"text": line, "label": None}) if as_json else print()
-                continue
-            shares = dict(
-                zip(predictions.label_names, predictions.probabilities[i].tolist(), strict=True)
+    columns = model.columns or {"text": "text"}
+    needs_context = "context" in columns
+    if needs_context and text and context is None:
+        raise ConfigError(
+            "this model needs a context for each text",
+            hint=f'--context "...", or JSON lines with {columns["text"]!r} and '
+            f"{columns['context']!r} on stdin",
+        )
+    if text or (source is None and not needs_context):
+        rows = _texts(text, context)
+        columns = {"text": "text", "context": "context"}
+    else:
+        rows = _rows(source)
+    keeps_row = not text and (source is not None or needs_context)
+    with _open(output) if output else nullcontext(sys.stdout) as file:
+        for number, batch in enumerate(_batches(rows)):
+            for row, said in zip(batch, _answer(model, batch, columns, number), strict=True):
+                if keeps_row or as_json or output:
+                    _write_json(file, row, said, keeps_row=keeps_row)
+                else:
+                    label = said["label"]
+                    line = "" if label is None else f"{_one_line(label)}\t{said['sure']:.4f}"
+                    print(line, file=file, flush=True)
+    if output:
+        say(f"{output} is written")
+
+
+def _open(path: Path) -> IO[str]:
+    try:
+        return path.open("w", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"--output: {path} cannot be written: {error.strerror}") from error
+
+
+def _answer(model: "Student", rows: list[Row], columns: Mapping[str, str], batch: int) -> list[Row]:
+    """Return what the model says of rows; a row without a text gets no label."""
+    from stepsynth.metrics import Predictions
+    from stepsynth.records import Example
+
+    examples = [
+        Example(_text(row, columns, "text"), "", _text(row, columns, "context") or None)
+        for row in rows
+    ]
+    predictions = model.predict_examples(examples)
+    answers: list[Row] = []
+    for i, (example, label) in enumerate(zip(examples, predictions.labels, strict=True)):
+        if not example.text.strip():
+            say(f"warning: text {batch * BATCH + i + 1} is empty and gets no label")
+            answers.append({"label": None, "sure": 0.0, "more": {}})
+        elif isinstance(predictions, Predictions):
+            shares = predictions.probabilities[i].tolist()
+            given = dict(zip(predictions.label_names, shares, strict=True))
+            rounded = {name: round(share, 6) for name, share in given.items()}
+            answers.append(
+                {"label": label, "sure": given[label], "more": {"probabilities": rounded}}
             )
-            if as_json:
-                rounded = {name: round(share, 6) for name, share in shares.items()}
-                print_json({"text": line, "label": label, "probabilities": rounded})
-            else:
-                print(f"{label}\t{shares[label]:.4f}")
+        else:
+            sure = predictions.probabilities[i]
+            more = {"answer_start": predictions.starts[i], "probability": round(sure, 6)}
+            answers.append({"label": label, "sure": sure, "more": more})
+    return answers
+
+
+def _text(row: Row, columns: Mapping[str, str], field: str) -> str:
+    value = row.get(columns.get(field, ""), "")
+    return value if isinstance(value, str) else ""
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _write_json(file: IO[str], row: Row, said: Row, *, keeps_row: bool) -> None:
+    # A row of data may have its gold label under `label`.
+    key = "predicted" if keeps_row else "label"
+    told = {k: v for k, v in row.items() if v is not None or keeps_row}
+    line = json.dumps({**told, key: said["label"], **said["more"]}, ensure_ascii=False, default=str)
+    print(line, file=file, flush=True)
+
+
+def _texts(given: list[str] | None, context: str | None) -> Iterator[Row]:
+    if not given and sys.stdin.isatty():
+        raise ConfigError("there is no text to predict", hint='stepsynth predict RUN "some text"')
+    for line in given or (line.rstrip("\r\n") for line in _stdin()):
+        yield {"text": line, "context": context}
+
+
+def _rows(source: str | None) -> Iterator[Row]:
+    from stepsynth.experiment.sources import rows_of_file
+
+    if source not in (None, "-"):
+        for place, row in rows_of_file(source):
+            if not isinstance(row, Mapping):
+                raise DataError(f"{source}, {place}: expected an object, got {row!r}")
+            yield dict(row)
+        return
+    for number, line in enumerate(_stdin(), start=1):
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            row = None
+        if not isinstance(row, dict):
+            raise DataError(
+                f"stdin, line {number}: this is no JSON object",
+                hint='a line is {"question": "...", "context": "..."}, with your columns',
+            )
+        yield row
 
 
 def _stdin() -> Iterator[str]:
@@ -55,6 +162,30 @@ def _stdin() -> Iterator[str]:
         yield raw.decode("utf-8", "replace")
 
 
-def _batches(lines: Iterator[str]) -> Iterator[list[str]]:
-    while batch := list(islice(lines, BATCH)):
-        yield batch
+def _batches(rows: Iterator[Row]) -> Iterator[list[Row]]:
+    """Yield what has come so far, so that a slow writer gets an answer to each line at once."""
+    waiting: queue.Queue[Row | BaseException | None] = queue.Queue(maxsize=4 * BATCH)
+
+    def read() -> None:
+        try:
+            for row in rows:
+                waiting.put(row)
+        except BaseException as error:
+            waiting.put(error)
+        waiting.put(None)
+
+    threading.Thread(target=read, daemon=True).start()
+    while True:
+        batch: list[Row] = []
+        item = waiting.get()
+        while isinstance(item, dict):
+            batch.append(item)
+            if len(batch) == BATCH or waiting.empty():
+                break
+            item = waiting.get()
+        if batch:
+            yield batch
+        if isinstance(item, BaseException):
+            raise item
+        if item is None:
+            return

@@ -89,8 +89,6 @@ def read_contexts(
     """
     is_file = isinstance(source, (str, Path))
     name = str(source) if is_file else "contexts"
-    is_file = isinstance(source, (str, Path))
-    name = str(source) if is_file else "contexts"
     if not task.has_context:
         raise DataError(
             f"{name}: a {task.name} task has no contexts",
@@ -98,9 +96,17 @@ def read_contexts(
         )
     rows = rows_of_file(source) if is_file else rows_of_records(source, name)
     columns = {**task.columns, **task.optional_columns, **columns}
+    rows = ((place, _by_column(row, columns)) for place, row in rows)
     contexts = _read(rows, task.read_context, columns, ("context",), name)
     _tell_repaired(contexts, name, warn)
     return contexts
+
+
+def _by_column(row: Any, columns: Mapping[str, str]) -> Any:
+    """Return a row of contexts under the columns of gold; it may use our field names too."""
+    if not isinstance(row, Mapping):
+        return row
+    return {column: row[field] for field, column in columns.items() if field in row} | dict(row)
 
 
 def _to_fields(row: Example) -> dict[str, Any]:

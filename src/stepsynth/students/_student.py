@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from stepsynth._util.files import write_json
+from stepsynth._util.files import make_readable, write_json
 from stepsynth._util.hashing import digest
 from stepsynth.errors import RunFolderError, StepsynthError, TooFewRowsError
 from stepsynth.metrics import AnyPredictions, Predictions
@@ -80,6 +80,7 @@ class Student(BaseModel, ABC):
 
     _label_names: tuple[str, ...] = ()
     _random_seed: int = 0
+    _columns: Mapping[str, str] = {}
 
     def start(self, label_names: Sequence[str], random_seed: int) -> Self:
         """Return a fresh, unfitted copy for these labels: the paper's init(f).
@@ -98,6 +99,11 @@ class Student(BaseModel, ABC):
     def label_names(self) -> tuple[str, ...]:
         """The labels, in the order of the columns of its probabilities; none: it finds answers."""
         return self._label_names
+
+    @property
+    def columns(self) -> Mapping[str, str]:
+        """Field of an example -> the user's column, where a run saved the student."""
+        return self._columns
 
     def check(self) -> None:
         """Make sure that it can be trained here, before anything is paid for.
@@ -155,6 +161,8 @@ class Student(BaseModel, ABC):
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.save_arrays(folder)
+        for file in folder.iterdir():
+            make_readable(file)  # safetensors makes private files
         about = {
             "format": 1,
             "student": self.name,
@@ -191,6 +199,7 @@ def load_student(folder: str | Path) -> Student:
         about: dict[str, Any] = json.loads((folder / STUDENT_FILE).read_text(encoding="utf-8"))
         spec = students().get(about["student"])(**about["fields"])
         student = spec.start(about["labels"], about["random_seed"])
+        student._columns = about.get("columns", {})
         student.load_arrays(folder)
     except FileNotFoundError as error:
         raise RunFolderError(

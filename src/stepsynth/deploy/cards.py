@@ -1,0 +1,310 @@
+"""Data set card and model card of a run: what it is, how it was made, what it is not.
+
+A card goes to strangers. It shows no text that an LLM wrote, no path and no address; what a user
+chose (names, instructions, labels) stands as code, which neither Markdown nor HTML can leave.
+"""
+
+import json
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from stepsynth._util.text import normalise, shorten
+from stepsynth.errors import RunFolderError
+from stepsynth.experiment.locate import parse_yaml
+from stepsynth.records import Dataset
+from stepsynth.report.collect import RunView
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+HUB_TASKS = {
+    "classification": "text-classification",
+    "sentence_pair": "text-classification",
+    "extractive_qa": "question-answering",
+}
+"""Kind of task -> what the hub calls it."""
+
+COLUMNS = {
+    "text": "what the LLM wrote; of a gold row its own text",
+    "label": "the label that was asked for; of a question its answers, as in SQuAD",
+    "context": "the premise or passage that the text was written for",
+    "method": "the method that made the row; `gold` where it is a gold row",
+    "round": "the round that added it; 0 is seed data",
+    "kind": "`seed`, `extrapolate` or `gold`, or what else the method calls its steps",
+    "parents": "digests of the gold rows that it was written from; they do not hold the gold text",
+    "draw": "which draw of its request's stream the row is",
+    "request": "digest of the request to the LLM",
+    "model": "the LLM, as it was configured",
+}
+"""What the columns of a data set mean."""
+
+_SECRET = re.compile(r"(^|_)(key|token|secret|password|url)($|_)", re.IGNORECASE)
+_HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
+
+
+def card_facts(view: RunView, dataset: Dataset, *, name: str) -> dict[str, Any]:
+    """Return what both cards tell of a run.
+
+    Args:
+        view: A run that is done.
+        dataset: Its training rows.
+        name: ORG/NAME on the hub.
+
+    Raises:
+        RunFolderError: The run is not done, or a file of it is damaged.
+    """
+    if not view.summary:
+        raise RunFolderError(
+            f"{view.folder.path}: this run is not done, so there is no result to publish",
+            hint="the command that started it goes on with it",
+        )
+    config = parse_yaml(view.config, str(view.folder.config)).values
+    given = config.get("data") or {}
+    try:
+        return {
+            "name": name,
+            "title": name.rpartition("/")[2],
+            "task": _task(config),
+            "method": _named(config["method"]),
+            "student": _student(config["student"], view.folder.model),
+            "llm": _llm(config.get("llm")),
+            "data": _data(view, dataset),
+            "rounds": [_round(r.numbers) for r in view.rounds],
+            "kept": view.summary["kept_round"],
+            "reasons": _reasons(view),
+            "scores": _scores(view),
+            "cost": view.summary["llm"],
+            "random_seed": view.summary["random_seed"],
+            "contexts": given.get("contexts"),
+            "selects_on_mine": bool(given.get("paper_splits")),
+            "versions": {k: v for k, v in view.manifest["versions"].items() if v},
+            "warnings": len(view.summary["warnings"]),
+        }
+    except (KeyError, TypeError, AttributeError) as error:
+        raise RunFolderError(
+            f"{view.folder.path}: a file of the run is damaged: {error!r}"
+        ) from error
+
+
+def render_dataset_card(facts: Mapping[str, Any], *, license_name: str, data_file: str) -> str:
+    """Return the data set's README.md.
+
+    Args:
+        facts: What `card_facts` returns.
+        license_name: A licence as the hub names it.
+        data_file: Path of the rows, beside the card.
+    """
+    from huggingface_hub import DatasetCardData
+
+    is_written = facts["data"]["gold"] < facts["data"]["rows"]
+    creators = "machine-generated" if is_written else None
+    about = DatasetCardData(
+        license=license_name,
+        task_categories=[facts["task"]["hub_task"]],
+        size_categories=_size(facts["data"]["rows"]),
+        annotations_creators=creators,
+        language_creators=creators,
+        pretty_name=facts["title"],
+        tags=["stepsynth", "synthetic"],
+        configs=[
+            {
+                "config_name": "default",
+                "data_files": [{"split": "train", "path": data_file}],
+            }
+        ],
+    )
+    return _render("dataset.md.j2", facts, about.to_yaml())
+
+
+def render_model_card(facts: Mapping[str, Any], *, license_name: str) -> str:
+    """Return the model's README.md; see `render_dataset_card`."""
+    from huggingface_hub import ModelCardData
+
+    about = ModelCardData(
+        license=license_name,
+        library_name="transformers" if facts["student"]["is_transformer"] else "stepsynth",
+        pipeline_tag=facts["task"]["hub_task"],
+        base_model=facts["student"]["base_model"],
+        datasets=[facts["name"]],
+        tags=["stepsynth", "synthetic"],
+    )
+    return _render("model.md.j2", facts, about.to_yaml())
+
+
+def _render(template: str, facts: Mapping[str, Any], front_matter: str) -> str:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=False,  # it is Markdown; `code` is the escape
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["code"] = code
+    environment.filters["score"] = _score
+    text = environment.get_template(template).render(**facts, front_matter=front_matter)
+    return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
+
+
+def _score(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def code(value: Any) -> str:
+    """Return a value as inline code that nothing in it can end."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    line = shorten(text, 200)
+    line = "".join(c for c in line if unicodedata.category(c)[0] != "C") or " "
+    longest = max((len(run) for run in re.findall("`+", line)), default=0)
+    pad = " " if line[0] == "`" or line[-1] == "`" else ""
+    fence = "`" * (longest + 1)
+    return f"{fence}{pad}{line}{pad}{fence}"
+
+
+def _task(config: Mapping[str, Any]) -> dict[str, Any]:
+    task = config["task"]
+    labels = task.get("labels") or {}
+    return {
+        "kind": task["kind"],
+        "hub_task": HUB_TASKS.get(task["kind"], "text-classification"),
+        "instruction": task.get("instruction") or "",
+        "text_name": task.get("text_name") or "text",
+        "labels": labels if isinstance(labels, dict) else {label: label for label in labels},
+    }
+
+
+def _named(section: Mapping[str, Any]) -> dict[str, Any]:
+    fields = {k: v for k, v in section.items() if k != "name" and not _SECRET.search(k)}
+    return {"name": section["name"], "fields": without_paths(fields)}
+
+
+def without_paths(value: Any) -> Any:
+    """Return a value in which a path on this machine is its last part alone."""
+    if isinstance(value, Mapping):
+        return {key: without_paths(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [without_paths(inner) for inner in value]
+    if isinstance(value, str) and is_path(value):
+        return Path(value).name
+    return value
+
+
+def is_path(value: str) -> bool:
+    """Say whether a text is a path on this machine, and no name on the hub."""
+    if value.startswith((".", "~")) or Path(value).is_absolute():
+        return True
+    # Longer ones no file system takes, and asking it raises.
+    return "/" in value and len(value) < 256 and Path(value).exists()
+
+
+def _student(section: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    named = _named(section)
+    is_transformer = section["name"] == "transformer"
+    model = str(section.get("model", ""))
+    is_on_hub = bool(_HUB_NAME.fullmatch(model)) and not is_path(model)
+    limit = section.get("max_length")
+    file = folder / "config.json"
+    if is_transformer and file.exists():
+        about = json.loads(file.read_text(encoding="utf-8"))
+        limit = min(limit or 512, about.get("max_position_embeddings") or 512)
+    return {
+        **named,
+        "is_transformer": is_transformer,
+        "base_model": model if is_transformer and is_on_hub else None,
+        "max_length": limit,
+    }
+
+
+def _llm(section: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return what is told of the LLM: named keys only, so that no key or address slips in."""
+    if section is None:
+        return None
+    sampling = {k: section[k] for k in ("temperature", "top_p", "max_tokens") if k in section}
+    return {
+        "backend": section["backend"],
+        "model": without_paths(section.get("model") or ""),
+        "sampling": sampling,
+    }
+
+
+def _data(view: RunView, dataset: Dataset) -> dict[str, Any]:
+    gold = sum(row.provenance.kind == "gold" for row in dataset)
+    parents = {parent for row in dataset for parent in row.provenance.parents}
+    known = {
+        normalise(text)
+        for r in view.rounds
+        for text in (
+            *(row["text"] for row, _ in r.pairs),
+            *(row["source"] for row in r.examples if row.get("source")),
+        )
+    }
+    return {
+        "rows": len(dataset),
+        "labels": dict(sorted(dataset.label_counts().items())),
+        "kinds": dict(sorted(Counter(row.provenance.kind for row in dataset).items())),
+        "gold": gold,
+        "parents": len(parents),
+        "copies": sum(
+            row.provenance.kind != "gold" and normalise(row.text) in known for row in dataset
+        ),
+        "duplicates": len(dataset) - len(dataset.without_duplicates()),
+        "has_context": any(row.context is not None for row in dataset),
+        "columns": {name: COLUMNS.get(name, "see stepsynth") for name in _columns(dataset)},
+    }
+
+
+def _columns(dataset: Dataset) -> list[str]:
+    return list(dataset._to_flat_dicts()[0]) if dataset else []
+
+
+def _round(numbers: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "index": numbers["round"],
+        "added": numbers["added"],
+        "train_size": numbers["train_size"],
+        "misclassified": numbers["misclassified"],
+        "rejected": sum(numbers["rejected"].values()),
+        "failed": sum(numbers["failed"].values()),
+    }
+
+
+def _reasons(view: RunView) -> dict[str, dict[str, int]]:
+    """Return how often each reason was given, for what was rejected and for what failed."""
+    counts: dict[str, Counter[str]] = {"rejected": Counter(), "failed": Counter()}
+    for r in view.rounds:
+        for name, counter in counts.items():
+            counter.update(r.numbers[name])
+    return {name: dict(counter.most_common()) for name, counter in counts.items()}
+
+
+def _scores(view: RunView) -> dict[str, Any]:
+    """Return the scores of each round: names of the scores, and a row of values for each split."""
+    numbers = [r.numbers for r in view.rounds]
+    splits = [s for s in ("select", "test") if all(s in n for n in numbers)]
+    names = {
+        key: None
+        for s in splits
+        for key, value in numbers[-1][s].items()
+        if key != "n" and (value is None or isinstance(value, float))
+    }
+    return {
+        "names": list(names),
+        "n": {s: numbers[-1][s]["n"] for s in splits},
+        "rows": [
+            {"round": n["round"], "split": s, "values": [n[s].get(name) for name in names]}
+            for n in numbers
+            for s in splits
+        ],
+    }
+
+
+def _size(rows: int) -> str:
+    for limit, name in ((1e3, "n<1K"), (1e4, "1K<n<10K"), (1e5, "10K<n<100K")):
+        if rows < limit:
+            return name
+    return "100K<n<1M" if rows < 1e6 else "1M<n<10M"

@@ -1,0 +1,249 @@
+"""What of a run goes to the Hugging Face hub, and its way there."""
+
+import json
+import re
+import shutil
+from collections.abc import Generator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from stepsynth._util.files import read_jsonl, write_json, write_jsonl, write_text
+from stepsynth._util.text import shorten
+from stepsynth.deploy.cards import (
+    card_facts,
+    render_dataset_card,
+    render_model_card,
+    without_paths,
+)
+from stepsynth.errors import ConfigError, ProviderError, RunFolderError
+from stepsynth.experiment.rundir import RunFolder
+from stepsynth.records import Answers, Dataset, Example, Provenance
+from stepsynth.report.collect import collect
+from stepsynth.students._encoder import need
+from stepsynth.students._student import STUDENT_FILE
+
+PARTS = ("dataset", "model")
+"""Folders that are written; each is also the hub's type of the repository."""
+
+_PART = r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9_])?"
+_NAME = re.compile(rf"{_PART}/{_PART}", re.ASCII)
+_LICENSE = re.compile(r"[a-z0-9][a-z0-9.+-]*")
+_TOKEN = re.compile(r"\bhf_\w+|(?<=Bearer )\S+")
+_LOG_IN = "`hf auth login`, or set HF_TOKEN to a token that may write there"
+
+
+def check_name(name: str) -> None:
+    """Make sure that a name can be a repository's on the hub.
+
+    Raises:
+        ConfigError: It cannot.
+    """
+    if not _NAME.fullmatch(name) or len(name) > 96 or re.search(r"--|\.\.|\.git$", name):
+        raise ConfigError(
+            f"--hub: expected ORG/NAME (letters, digits and . _ - within), got {name!r}",
+            hint="--hub my-name/imdb-s3",
+        )
+
+
+def check_license(license_name: str) -> str:
+    """Return a licence as the hub writes it.
+
+    Raises:
+        ConfigError: It is not in the form of the hub's names.
+    """
+    name = license_name.strip().lower()
+    if not _LICENSE.fullmatch(name):
+        raise ConfigError(
+            f"--license: expected a name that the hub knows, got {license_name!r}",
+            hint="such as apache-2.0, mit, cc-by-4.0 or other; the hub's documentation lists them",
+        )
+    return name
+
+
+def write_hub_files(
+    run: RunFolder,
+    folder: Path,
+    *,
+    name: str,
+    license: str,  # noqa: A002
+) -> list[Path]:
+    """Write what goes to the hub: a data set and a model, each with its card.
+
+    Args:
+        run: A run that is done.
+        folder: `dataset/` and `model/` are written into it; what it wrote before is replaced.
+        name: ORG/NAME of both.
+        license: A licence as the hub names it.
+
+    Returns:
+        The files.
+
+    Raises:
+        ConfigError: A library is missing, or the name or the licence is wrong.
+        RunFolderError: The run is not done, or the folder holds something else.
+    """
+    need("huggingface_hub", "hub")
+    check_name(name)
+    license_name = check_license(license)
+    dataset = _read_dataset(run)
+    facts = card_facts(collect(run), dataset, name=name)
+    if not (run.model / STUDENT_FILE).exists():
+        raise RunFolderError(f"{run.model}: no trained student is here")
+    _make_room(folder)
+    data_file = _write_rows(dataset, folder / "dataset")
+    card = render_dataset_card(facts, license_name=license_name, data_file=data_file)
+    write_text(folder / "dataset" / "README.md", card)
+    _copy_model(run.model, folder / "model")
+    card = render_model_card(facts, license_name=license_name)
+    write_text(folder / "model" / "README.md", card)
+    return sorted(p for part in PARTS for p in (folder / part).rglob("*") if p.is_file())
+
+
+def _read_dataset(run: RunFolder) -> Dataset:
+    if not run.manifest.exists() or not run.dataset.exists():
+        if run.identity.exists():
+            raise RunFolderError(
+                f"{run.path}: this run is not done, so there is no result to publish",
+                hint="the command that started it goes on with it",
+            )
+        raise RunFolderError(f"{run.path}: no run is here", hint="give a run folder")
+    try:
+        return Dataset(_read_row(row) for row in read_jsonl(run.dataset))
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunFolderError(f"{run.dataset}: damaged: {error}") from error
+
+
+def _read_row(row: dict[str, Any]) -> Example:
+    label = row["label"]
+    provenance: dict[str, Any] = {
+        **row["provenance"],
+        "parents": tuple(row["provenance"]["parents"]),
+        "model": without_paths(row["provenance"]["model"]),
+    }
+    if not isinstance(label, str):
+        label = Answers(tuple(label["text"]), tuple(label["answer_start"]))
+    return Example(
+        text=row["text"],
+        label=label,
+        context=row.get("context"),
+        provenance=Provenance(**provenance),
+    )
+
+
+def _make_room(folder: Path) -> None:
+    """Remove what an earlier call wrote, and nothing else.
+
+    Raises:
+        RunFolderError: Something else is there.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise RunFolderError(f"{folder}: this is a file, not a folder", hint="give another folder")
+    is_ours = all((folder / part / "README.md").exists() for part in PARTS)
+    others = [p for p in folder.glob("*") if not is_ours or p.name not in PARTS]
+    if others:
+        raise RunFolderError(
+            f"{folder}: there is something else here: {others[0].name}", hint="give another folder"
+        )
+    for part in PARTS:
+        shutil.rmtree(folder / part, ignore_errors=True)
+
+
+def _write_rows(dataset: Dataset, folder: Path) -> str:
+    """Write the rows, and return their file's path in the folder."""
+    if find_spec("pyarrow") is not None:
+        dataset.to_parquet(folder / "data" / "train.parquet")
+        return "data/train.parquet"
+    write_jsonl(folder / "data" / "train.jsonl", dataset._to_flat_dicts())
+    return "data/train.jsonl"
+
+
+def _copy_model(source: Path, folder: Path) -> None:
+    """Copy a student; where its encoder lay on this machine is not told."""
+    try:
+        shutil.copytree(source, folder)
+        about = json.loads((folder / STUDENT_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunFolderError(f"{source}: cannot be copied: {error}") from error
+    write_json(folder / STUDENT_FILE, {**about, "fields": without_paths(about["fields"])})
+
+
+def push(folder: Path, name: str, *, private: bool) -> list[str]:
+    """Upload what `write_hub_files` wrote.
+
+    Args:
+        folder: With `dataset/` and `model/`.
+        name: ORG/NAME of both.
+        private: Make repositories that only their owner sees.
+
+    Returns:
+        The address of the data set and of the model.
+
+    Raises:
+        ConfigError: A library or a token is missing, the token may not write there, or a repository
+            is there that everybody sees though `private` is asked for.
+        ProviderError: The hub cannot be reached, or failed.
+    """
+    need("huggingface_hub", "hub")
+    from huggingface_hub import HfApi, get_token
+
+    check_name(name)
+    with _explaining(name):
+        if get_token() is None:
+            raise ConfigError("there is no token of the Hugging Face hub", hint=_LOG_IN)
+        api = HfApi()
+        urls: list[str] = []
+        for part in PARTS:
+            url = api.create_repo(name, repo_type=part, private=private, exist_ok=True)
+            # An existing repository keeps its visibility, whatever was asked for.
+            if private and not api.repo_info(name, repo_type=part).private:
+                raise ConfigError(
+                    f"{url} is there already, and everybody sees it; nothing was uploaded",
+                    hint="--public uploads to it all the same; or give another name",
+                )
+            urls.append(str(url))
+        for part in PARTS:
+            api.upload_folder(
+                repo_id=name,
+                repo_type=part,
+                folder_path=folder / part,
+                commit_message="Upload a run of stepsynth",
+            )
+    return urls
+
+
+@contextmanager
+def _explaining(name: str) -> Generator[None]:
+    """Turn what the hub or the way to it says into one line, without a token."""
+    from huggingface_hub import errors
+
+    try:
+        yield
+    except errors.HfHubHTTPError as error:
+        status = error.response.status_code
+        said = _one_line(error.server_message or error)
+        if status in (401, 403):
+            raise ConfigError(
+                f"the hub does not let this token write to {name} ({status}): {said}", hint=_LOG_IN
+            ) from error
+        if status < 500 and status != 429:
+            raise ConfigError(f"the hub does not take {name} ({status}): {said}") from error
+        raise ProviderError(f"the hub failed ({status}): {said}", hint="try again later") from error
+    except errors.LocalTokenNotFoundError as error:
+        raise ConfigError("there is no token of the Hugging Face hub", hint=_LOG_IN) from error
+    # The HTTP library's own base class, which differs between versions of the hub's library.
+    except (
+        errors.HTTPError,  # pyright: ignore[reportPrivateImportUsage]
+        OSError,
+        ValueError,
+        RuntimeError,
+    ) as error:
+        raise ProviderError(
+            f"the Hugging Face hub cannot be reached: {type(error).__name__}: {_one_line(error)}",
+            hint="is the network there? --dry-run DIR writes the same files and uploads nothing",
+        ) from error
+
+
+def _one_line(said: object) -> str:
+    return shorten(_TOKEN.sub("***", str(said)), 200)

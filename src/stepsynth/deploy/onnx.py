@@ -1,0 +1,370 @@
+"""A transformer student as an ONNX file, which must say what the student says before it is kept.
+
+The folder needs neither torch nor stepsynth: onnxruntime runs `model.onnx`, `tokenizer.json` cuts
+and pads rows as the student does, and `config.json` names the labels.
+"""
+
+import inspect
+import logging
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from io import StringIO
+from itertools import cycle
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from stepsynth._util.files import read_jsonl, write_json
+from stepsynth._util.text import shorten
+from stepsynth.errors import ConfigError, RunFolderError, StepsynthError
+from stepsynth.experiment.rundir import RunFolder
+from stepsynth.records import Example
+from stepsynth.students import load_student
+from stepsynth.students._encoder import need, quiet
+
+if TYPE_CHECKING:
+    from stepsynth.students.transformer import Transformer
+
+T = TypeVar("T")
+
+MODEL_FILE = "model.onnx"
+ABOUT_FILE = "export.json"
+"""What the check found; it also marks a folder as ours, to be written anew."""
+
+MOST_ROWS = 500
+TOLERANCE = 1e-3
+BATCH_SIZES = (1, 7, 32, 2, 16)
+ONE_FILE_BYTES = 1.9e9
+"""An ONNX file is a protobuf message, which ends at 2 GB; larger weights go beside it."""
+
+SENTENCES = (
+    "Good.",
+    "The parcel came two days late, and nobody answered the phone.",
+    "¿Dónde está la estación? 駅はどこですか 🚉",
+    "A museum in the harbour shows ships, charts and the tools of those who built them. " * 4,
+    "After a slow first hour the story finds its feet, and by the end nobody in the room moved. "
+    * 30,
+)
+"""Rows for a model that has no data beside it: short and long, plain and not."""
+
+
+def write_onnx(run_or_model_folder: Path, folder: Path) -> dict[str, Any]:
+    """Write a student as ONNX, with its tokenizer, and check it against the student.
+
+    Args:
+        run_or_model_folder: A run folder, or a student's own folder.
+        folder: Made if it is not there; an earlier export in it is replaced.
+
+    Returns:
+        `rows` that were checked, `same_labels` among them, the largest difference of a logit
+        (`max_difference`), and the `path` of the ONNX file.
+
+    Raises:
+        ConfigError: A library is missing, or the student is no transformer.
+        RunFolderError: There is no student, or the folder holds something else.
+        StepsynthError: The ONNX file does not say what the student says; nothing is left of it.
+    """
+    for module in ("onnx", "onnxscript", "onnxruntime"):
+        need(module, "onnx")
+    _check_target(folder)
+    student = _load(run_or_model_folder)
+    rows = _rows_to_check(run_or_model_folder, has_labels=bool(student.label_names))
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        # Beside the folder, so that moving it there copies nothing.
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    except OSError as error:
+        raise RunFolderError(f"{folder}: cannot be written: {error.strerror}") from error
+    try:
+        _write_tokenizer(student, temporary)
+        _write_model(student, temporary)
+        found = _check(student, rows, temporary)
+        _move(temporary, folder, {"format": 1, "max_length": student._limit, **found})
+    except OSError as error:
+        raise RunFolderError(f"{folder}: cannot be written: {error}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return {**found, "path": str(folder / MODEL_FILE)}
+
+
+def _check_target(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise RunFolderError(f"{folder}: this is a file, not a folder", hint="give another --onnx")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / ABOUT_FILE).exists():
+        raise RunFolderError(
+            f"{folder}: this folder is not empty and is no earlier ONNX export",
+            hint="give another --onnx",
+        )
+
+
+def _load(place: Path) -> "Transformer":
+    from stepsynth.students.transformer import Transformer
+
+    student = load_student(place / "model" if (place / "model").is_dir() else place)
+    if not isinstance(student, Transformer):
+        raise ConfigError(
+            f"{place}: its student is {student.name!r}; only a 'transformer' becomes ONNX",
+            hint="retrain with --set student.name=transformer and another --out",
+        )
+    return student
+
+
+def _rows_to_check(place: Path, *, has_labels: bool) -> list[Example]:
+    """Return rows of the run, evenly spread over what it wrote and the gold that it got wrong."""
+    run = RunFolder(place if (place / "model").is_dir() else place.parent)
+    files = [run.dataset, *(r / "misclassified.jsonl" for r in run.round_folders())]
+    found: dict[tuple[str, str | None], Example] = {}
+    for file in (f for f in files if f.exists()):
+        try:
+            for row in read_jsonl(file):
+                text, context = row["text"], row.get("context")
+                if has_labels or context:
+                    found[text, context] = Example(text=text, label="", context=context)
+        except (ValueError, KeyError, AttributeError) as error:
+            raise RunFolderError(f"{file}: damaged: {error}") from error
+    rows = list(found.values())
+    number = min(len(rows), MOST_ROWS)
+    spread = [rows[i * len(rows) // number] for i in range(number)]
+    return spread or _built_in_rows(has_labels=has_labels)
+
+
+def _built_in_rows(*, has_labels: bool) -> list[Example]:
+    pairs = [
+        Example(text=text, label="", context=context)
+        for text in SENTENCES[:3]
+        for context in SENTENCES
+    ]
+    return [*(Example(text=text, label="") for text in SENTENCES if has_labels), *pairs]
+
+
+def _write_tokenizer(student: "Transformer", folder: Path) -> None:
+    """Write the tokenizer so that it cuts and pads by itself, as the student does."""
+    from tokenizers import Tokenizer
+
+    own = student._tokenizer
+    with quiet():
+        own.save_pretrained(folder)
+        student._model.config.save_pretrained(folder)
+    file = str(folder / "tokenizer.json")
+    tokenizer = Tokenizer.from_file(file)
+    tokenizer.enable_padding(
+        direction=own.padding_side,
+        pad_id=own.pad_token_id,
+        pad_type_id=own.pad_token_type_id,
+        pad_token=own.pad_token,
+    )
+    if student.label_names:
+        tokenizer.enable_truncation(student._limit, direction=own.truncation_side)
+    else:
+        # A quarter: questions may take half of a window, and windows must move on.
+        stride = min(student.stride, student._limit // 4)
+        tokenizer.enable_truncation(student._limit, stride=stride, strategy="only_second")
+    tokenizer.save(file)
+
+
+def _write_model(student: "Transformer", folder: Path) -> None:
+    import torch
+
+    model = student._model.to("cpu").eval()
+    sample = student._tokenizer(list(SENTENCES[:3]), padding=True, return_tensors="pt")
+    names = _input_names(student)
+    size = sum(p.numel() * p.element_size() for p in model.parameters())
+    try:
+        with _silence():
+            program = torch.onnx.export(
+                model,
+                kwargs={name: sample[name] for name in names},
+                input_names=names,
+                output_names=_output_names(student),
+                dynamic_shapes={name: {0: "batch", 1: "sequence"} for name in names},
+                dynamo=True,
+                verbose=False,
+            )
+            assert program is not None
+            program.save(folder / MODEL_FILE, external_data=size > ONE_FILE_BYTES)
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise StepsynthError(
+            f"torch cannot export {student.model!r} to ONNX: {_last_line(error)}",
+            hint="a newer torch and onnxscript may; or take another encoder",
+        ) from error
+
+
+def _input_names(student: "Transformer") -> list[str]:
+    takes = inspect.signature(student._model.forward).parameters
+    return [name for name in student._tokenizer.model_input_names if name in takes]
+
+
+def _output_names(student: "Transformer") -> list[str]:
+    return ["logits"] if student.label_names else ["start_logits", "end_logits"]
+
+
+@contextmanager
+def _silence() -> Generator[None]:
+    """Keep the exporter's progress, notices and warnings off stdout and stderr."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with (
+            warnings.catch_warnings(),
+            redirect_stdout(StringIO()),
+            redirect_stderr(StringIO()),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    named = [line for line in lines if line.startswith("<class ")]
+    return shorten((named or lines or [type(error).__name__])[-1], 200)
+
+
+def _check(student: "Transformer", rows: Sequence[Example], folder: Path) -> dict[str, Any]:
+    """Return what the comparison found.
+
+    Raises:
+        StepsynthError: The ONNX file cannot be run, or says something else than the student.
+    """
+    import numpy as np
+
+    compare = _compare_labels if student.label_names else _compare_answers
+    # A tokenizer takes texts or pairs in a batch, not both.
+    texts = [row for row in rows if row.context is None]
+    pairs = [row for row in rows if row.context is not None]
+    found = [compare(student, group, folder) for group in (texts, pairs) if group]
+    same = sum(equal for equal, _ in found)
+    # Unlike max(), this keeps a NaN.
+    difference = float(np.max([most for _, most in found]))
+    if same < len(rows) or not difference <= TOLERANCE:
+        raise StepsynthError(
+            f"the ONNX file does not say what the student says, so it was not kept: {same} of "
+            f"{len(rows)} rows have the same label, logits differ by up to {difference:.2g} (at "
+            f"most {TOLERANCE} is taken)",
+            hint=f"please report it with the encoder's name ({student.model}); newer versions of "
+            "torch, onnxscript and onnxruntime may help",
+        )
+    return {"rows": len(rows), "same_labels": same, "max_difference": difference}
+
+
+def _compare_labels(
+    student: "Transformer", rows: Sequence[Example], folder: Path
+) -> tuple[int, float]:
+    """Return how many rows get the same label, and the largest difference of a logit."""
+    import numpy as np
+    from tokenizers import Tokenizer
+
+    from stepsynth.students._training import compute_logits
+
+    encoded = student._encode(rows)
+    (expected,) = compute_logits(student._model, student._tokenizer, encoded, ("logits",))
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    run, got = _open(student, folder), []
+    for batch in _batches(rows):
+        lines = [r.text if r.context is None else (r.text, r.context) for r in batch]
+        found = tokenizer.encode_batch(lines)
+        inputs = {
+            "input_ids": [e.ids for e in found],
+            "attention_mask": [e.attention_mask for e in found],
+            "token_type_ids": [e.type_ids for e in found],
+        }
+        got += list(run(inputs)[0])
+    same = np.argmax(expected, axis=1) == np.argmax(got, axis=1)
+    return int(same.sum()), float(np.abs(np.subtract(expected, got)).max())
+
+
+def _compare_answers(
+    student: "Transformer", rows: Sequence[Example], folder: Path
+) -> tuple[int, float]:
+    """Return how many questions get the same answer, and the largest difference of a logit."""
+    import numpy as np
+
+    from stepsynth.students._training import compute_logits
+    from stepsynth.students._windows import find_spans, make_windows
+
+    tokenizer, names = student._tokenizer, _output_names(student)
+    windows = make_windows(tokenizer, rows, limit=student._limit, stride=student.stride)
+    expected = compute_logits(student._model, tokenizer, [w.inputs for w in windows], names)
+    run, got = _open(student, folder), ([], [])
+    for batch in _batches(windows):
+        with quiet():
+            padded = tokenizer.pad([w.inputs for w in batch], return_tensors="np")
+        for values, arrays in zip(got, run(padded), strict=True):
+            # What stands on padding is never looked at, and may be anything.
+            values += [a[: len(w.inputs["input_ids"])] for a, w in zip(arrays, batch, strict=True)]
+    theirs, ours = (
+        find_spans(windows, starts, ends, rows, longest=student.max_answer_tokens)
+        for starts, ends in (expected, got)
+    )
+    same = [
+        a == b
+        for a, b in zip(
+            zip(theirs.labels, theirs.starts, strict=True),
+            zip(ours.labels, ours.starts, strict=True),
+            strict=True,
+        )
+    ]
+    most = [
+        np.abs(a - b).max()
+        for x, y in zip(expected, got, strict=True)
+        for a, b in zip(x, y, strict=True)
+    ]
+    return sum(same), float(np.max(most))
+
+
+def _open(student: "Transformer", folder: Path) -> Any:
+    """Return a function from token ids to the outputs of the ONNX file."""
+    import numpy as np
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    names, outputs = _input_names(student), _output_names(student)
+
+    def explain(error: Exception) -> StepsynthError:
+        # onnxruntime's errors share no class but Exception.
+        return StepsynthError(
+            f"onnxruntime cannot run the ONNX file of {student.model!r}, so it was not kept: "
+            f"{_last_line(error)}",
+            hint="a newer onnxruntime may; or take another encoder",
+        )
+
+    try:
+        session = onnxruntime.InferenceSession(
+            str(folder / MODEL_FILE), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:
+        raise explain(error) from error
+
+    def run(inputs: Any) -> Any:
+        feed = {name: np.asarray(inputs[name], dtype=np.int64) for name in names}
+        try:
+            return session.run(outputs, feed)
+        except Exception as error:
+            raise explain(error) from error
+
+    return run
+
+
+def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Yield the items in order, in batches of changing size."""
+    start = 0
+    for size in cycle(BATCH_SIZES):
+        if start >= len(items):
+            return
+        yield items[start : start + size]
+        start += size
+
+
+def _move(temporary: Path, folder: Path, about: dict[str, Any]) -> None:
+    """Move a good export into its folder; other files in it stay."""
+    folder.mkdir(exist_ok=True)
+    (folder / ABOUT_FILE).unlink(missing_ok=True)
+    (folder / f"{MODEL_FILE}.data").unlink(missing_ok=True)
+    for file in sorted(temporary.iterdir()):
+        os.replace(file, folder / file.name)
+    write_json(folder / ABOUT_FILE, about)
