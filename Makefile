@@ -38,9 +38,11 @@ fix: install  ## Apply the formatter and the safe lint fixes
 
 bench: install  ## Print speeds as ratios, measured in this run
 	$(BIN)/python -m benchmarks.speed
+	$(BIN)/python -m benchmarks.students
 
-results: install  ## Measure docs/results.md again (needs STEPSYNTH_REPLAYS; half an hour)
+results: install  ## Measure docs/results.md again (needs STEPSYNTH_REPLAYS and STEPSYNTH_DATA; hours)
 	$(BIN)/python -m benchmarks.replays
+	$(BIN)/python -m benchmarks.families
 
 constraints: install  ## Write the installed versions to constraints.txt
 	(echo '# Tested versions; pyproject.toml gives the ranges. Written by `make constraints`.'; \

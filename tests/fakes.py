@@ -8,8 +8,8 @@ import numpy as np
 
 from stepsynth.llm import LLM, Backend, Completion, LLMSettings, Request
 from stepsynth.methods import Setup
-from stepsynth.metrics import Predictions
-from stepsynth.records import Dataset, Example
+from stepsynth.metrics import Predictions, Spans
+from stepsynth.records import Answers, Context, Dataset, Example
 from stepsynth.students import StudentFactory
 from stepsynth.students._student import ALONE, Coach, Student
 from stepsynth.tasks import Task
@@ -75,6 +75,23 @@ class WrongOn(Student):
         raise NotImplementedError
 
 
+class WrongSpansOn(WrongOn):
+    """The same for questions: it finds the answer, or the first word of the passage instead."""
+
+    name: ClassVar[str] = "wrong_spans_on"
+    kinds: ClassVar[tuple[str, ...]] = ("extractive_qa",)
+
+    def predict_examples(self, examples: Sequence[Example]) -> Spans:
+        wrong = [w for w in self.words if w not in self._learnt]
+        found: list[tuple[str, int]] = []
+        for row in examples:
+            assert isinstance(row.label, Answers)
+            is_wrong = any(word in row.text for word in wrong)
+            first = (str(row.context).split()[0], 0)
+            found.append(first if is_wrong else (row.label.texts[0], row.label.starts[0]))
+        return Spans([t for t, _ in found], [s for _, s in found], [1.0] * len(found))
+
+
 def make_setup(
     task: Task,
     backend: Backend[Any],
@@ -82,6 +99,7 @@ def make_setup(
     mine: Dataset,
     *,
     select: Dataset | None = None,
+    contexts: Sequence[Context] = (),
     random_seed: int = 0,
 ) -> tuple[Setup, list[str]]:
     """Return a set-up and the list that warnings go to."""
@@ -94,6 +112,7 @@ def make_setup(
         select=select if select is not None else mine,
         random_seed=random_seed,
         warn=warnings.append,
+        contexts=tuple(contexts),
     )
     return setup, warnings
 

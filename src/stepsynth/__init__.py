@@ -23,17 +23,25 @@ if TYPE_CHECKING:
     from stepsynth.methods.goldgen import GoldGen
     from stepsynth.methods.s3 import S3
     from stepsynth.methods.zerogen import ZeroGen
-    from stepsynth.records import Dataset, Example, Provenance, Rejected
+    from stepsynth.records import Answers, Context, Dataset, Example, Provenance, Rejected
     from stepsynth.students import load_student
+    from stepsynth.students.embedding import Embedding
     from stepsynth.students.linear import Linear
+    from stepsynth.students.transformer import Transformer
     from stepsynth.tasks.classification import Classification
+    from stepsynth.tasks.extractive_qa import ExtractiveQA
+    from stepsynth.tasks.sentence_pair import SentencePair
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Answers": "stepsynth.records",
     "Classification": "stepsynth.tasks.classification",
+    "Context": "stepsynth.records",
     "Dataset": "stepsynth.records",
+    "Embedding": "stepsynth.students.embedding",
     "Example": "stepsynth.records",
+    "ExtractiveQA": "stepsynth.tasks.extractive_qa",
     "Gold": "stepsynth.methods.gold",
     "GoldGen": "stepsynth.methods.goldgen",
     "Limits": "stepsynth.llm.limits",
@@ -45,8 +53,10 @@ _HOMES = {
     "RunResult": "stepsynth.api",
     "S3": "stepsynth.methods.s3",
     "Scripted": "stepsynth.llm.backends.scripted",
+    "SentencePair": "stepsynth.tasks.sentence_pair",
     "Split": "stepsynth.experiment.config",
     "StepsynthError": "stepsynth.errors",
+    "Transformer": "stepsynth.students.transformer",
     "ZeroGen": "stepsynth.methods.zerogen",
     "load_student": "stepsynth.students",
     "run": "stepsynth.api",
@@ -55,9 +65,13 @@ _HOMES = {
 
 __all__ = [
     "S3",
+    "Answers",
     "Classification",
+    "Context",
     "Dataset",
+    "Embedding",
     "Example",
+    "ExtractiveQA",
     "Gold",
     "GoldGen",
     "Limits",
@@ -68,8 +82,10 @@ __all__ = [
     "Replay",
     "RunResult",
     "Scripted",
+    "SentencePair",
     "Split",
     "StepsynthError",
+    "Transformer",
     "ZeroGen",
     "load_student",
     "run",

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from stepsynth.errors import RunFolderError, StepsynthError, TooFewRowsError
+from stepsynth.records import Dataset, Example
 from stepsynth.students import StudentFactory, load_student
 from stepsynth.students.linear import Linear
 from tests.fakes import rows
@@ -141,3 +142,64 @@ def test_predict_takes_a_list(tmp_path):
     assert student.predict([]) == []
     with pytest.raises(TypeError, match="lists of texts"):
         student.predict("lovely")
+
+
+WORDS = ("dog", "cat", "cow", "hen", "pig", "fox")
+PAIRS = Dataset(
+    Example(said, "yes" if said == seen else "no", f"{seen} {other}")
+    for said in WORDS
+    for seen in WORDS
+    for other in ("runs", "sleeps")
+)
+
+
+def test_of_a_pair_it_learns_what_only_the_overlap_tells(tmp_path):
+    model = fitted(PAIRS, ("no", "yes"), C=10.0)
+    assert model.predict(PAIRS).labels == PAIRS.labels
+    asked = (["an owl", "an owl"], ["an owl flies", "a bat flies"])
+    assert model.student.predict(*asked) == ["yes", "no"]
+    model.student.save(tmp_path)
+    again = load_student(tmp_path)
+    assert again.predict(*asked) == ["yes", "no"]
+    assert np.array_equal(
+        again.predict_examples(PAIRS).probabilities, model.predict(PAIRS).probabilities
+    )
+
+
+@pytest.mark.parametrize("context", [None, "", "?!"])
+def test_a_pair_with_nothing_to_compare_is_predicted_all_the_same(context):
+    model = fitted(PAIRS, ("no", "yes"))
+    shares = model.student.predict_examples([Example("", "", context)]).probabilities
+    assert np.isfinite(shares).all()
+
+
+def share_of_good(data, weights):
+    student = StudentFactory(Linear(), ("bad", "good"), 0).start()
+    student.fit(data, weights=weights)
+    return student.predict_probabilities(["novel"]).probabilities[0, 1]
+
+
+def test_a_row_of_weight_zero_teaches_nothing():
+    doubtful = Dataset([*DATA, *rows(("novel", "good"), ("novel", "bad"))])
+    even, good, bad = ([1.0] * 8 + last for last in ([1.0, 1.0], [1.0, 0.0], [0.0, 1.0]))
+    assert share_of_good(doubtful, bad) < 0.45 < share_of_good(doubtful, even) < 0.55
+    assert share_of_good(doubtful, good) > 0.55
+
+
+def test_only_the_ratio_of_weights_counts():
+    data = Dataset([*DATA, *rows(("novel", "good"))])
+    assert share_of_good(data, [10.0] * 9) == pytest.approx(share_of_good(data, None), abs=1e-5)
+    weights = [1.0, 2.0, 1.0, 1.0, 3.0, 1.0, 1.0, 1.0, 1.0]
+    tenth = [weight / 10 for weight in weights]
+    assert share_of_good(data, tenth) == pytest.approx(share_of_good(data, weights), abs=1e-5)
+
+
+def test_other_weights_are_another_memory(tmp_path):
+    for weights in (None, [1.0] * 7 + [0.5], [1.0] * 7 + [0.5]):
+        StudentFactory(Linear(), ("bad", "good"), 0, tmp_path).new().fit(DATA, weights)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_text_without_a_word_teaches_nothing_and_is_said():
+    with pytest.raises(TooFewRowsError, match="no text holds a word"):
+        fitted(rows(("!!", "good"), ("??", "bad")))

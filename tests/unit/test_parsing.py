@@ -2,7 +2,7 @@
 
 import pytest
 
-from stepsynth.prompts.parsing import parse_list, parse_text
+from stepsynth.prompts.parsing import parse_list, parse_object, parse_text
 from stepsynth.records import Rejected
 
 LABELS = ["positive", "negative", "hyperbole", "not hyperbole", "配送"]
@@ -88,6 +88,8 @@ def test_what_nobody_asked_for_comes_off(completion, text):
         "Here's the thing:\nI hated it.",
         "I can't complete my order, the checkout page freezes.",
         "I am unable to create an account, it says the e-mail is taken.",
+        "I can't complete the security questions.",
+        "I cannot answer this question, can you?",
         "Sorry, I cannot provide the order number because I lost the mail.",
         "Unfortunately I can't generate an invoice.",
         "I will not respond to any more of your dunning letters.",
@@ -120,6 +122,9 @@ def test_a_text_that_only_looks_like_it_is_left_alone(text):
         "I'm not able to write that.",
         "I must respectfully decline to write it.",
         "Sorry, I can't do that.",
+        "I'm sorry, I cannot create a question about this passage.",
+        "I cannot write a question whose answer is that.",
+        "I'm sorry, but I can't generate a hypothesis for this premise.",
         "I appreciate your request, but I cannot write a negative review.",
         "I do not have personal experiences or watch movies, so here is nothing.",
         "对不起，我不能帮助您。",
@@ -206,3 +211,79 @@ def test_the_half_item_of_a_list_that_was_cut_off_is_left_out():
 def test_a_refused_list_is_rejected():
     refusal = "I'm sorry, but I cannot provide reasons of that kind."
     assert parse_list(refusal) == Rejected("refusal", refusal)
+
+
+@pytest.mark.parametrize(
+    "completion",
+    [
+        '{"question": "Who?", "answer": "Ada, 1843"}',
+        '{"answer": "Ada, 1843", "question": "Who?", "why": ["x"], "sure": true}',
+        '{"Question": " Who? ", "ANSWER": "\\"Ada, 1843\\""}',
+        'Sure! Here it is:\n\n{"question": "Who?", "answer": "Ada, 1843"}\n\nAnything else?',
+        '```json\n{"question": "Who?",\n "answer": "Ada, 1843"}\n```',
+        '[{"question": "Who?", "answer": "Ada, 1843"}, {"question": "b", "answer": "c"}]',
+        '<think>{"question": "no"}</think>{"question": "Who?", "answer": "Ada, 1843"}',
+        '{\n  "question": "Who?",\n  "answer": "Ada, 1843",\n}',  # a comma too many
+        "Question: Who?\nAnswer: Ada, 1843",
+        "**Question:** Who?\n\n**Answer:** Ada, 1843",
+        "**Question**: Who?\n**Answer**: “Ada, 1843”",
+        "- question: Who?\n- answer: 'Ada, 1843'",
+        "QUESTION： Who?\nANSWER： Ada, 1843",
+    ],
+)
+def test_an_object_is_read_in_every_form(completion):
+    found = parse_object(completion, ("question", "answer"))
+    assert found == {"question": "Who?", "answer": "Ada, 1843"}
+
+
+@pytest.mark.parametrize(
+    ("completion", "answer"),
+    [
+        ('{"question": "Who?", "answer": 1843}', "1843"),
+        ('{"question": "Who?", "answer": 1.50}', "1.50"),
+        ('{"question": "Who?", "answer": "a \\"b\\" c"}', 'a "b" c'),
+        ('{"question": "Who?", "answer": "a\nb"}', "a\nb"),
+        ('{"question": "Who?", "answer": "caf\\u00e9"}', "café"),
+        ('{"question": "Who?", "answer": "half \\ud83d"}', "half \ufffd"),
+    ],
+)
+def test_values_of_an_object_are_text_as_it_was_written(completion, answer):
+    assert parse_object(completion, ("question", "answer"))["answer"] == answer
+
+
+def test_keys_are_found_whatever_their_case():
+    assert parse_object('{"question": "Who?"}', ("Question",)) == {"Question": "Who?"}
+    assert parse_object("question: Who?", ("Question",)) == {"Question": "Who?"}
+
+
+@pytest.mark.parametrize(
+    ("completion", "truncated", "reason"),
+    [
+        ("", False, "no_object"),
+        ("Who?", False, "no_object"),
+        ('{"question": "Who?"}', False, "no_object"),
+        ('{"question": "Who?", "answer": ""}', False, "no_object"),
+        ('{"question": "...", "answer": "..."}', False, "no_object"),
+        ('{"question": "Who?", "answer": null}', False, "no_object"),
+        ('{"question": "Who?", "answer": ["Ada"]}', False, "no_object"),
+        ('{"question": "Who?", "answer": "Ad', False, "no_object"),
+        ('{"question": "Who?", "answer": "Ad', True, "truncated"),
+        ("Question: Who?\nAnswer: Ad", True, "truncated"),
+        ("{" * 100_000, False, "no_object"),
+        ("I'm sorry, but I can't help with that request.", False, "refusal"),
+    ],
+)
+def test_what_is_no_whole_object_is_rejected(completion, truncated, reason):
+    found = parse_object(completion, ("question", "answer"), truncated=truncated)
+    assert found == Rejected(reason, completion)
+
+
+def test_a_whole_object_counts_though_more_was_cut_off():
+    completion = '{"question": "Who?", "answer": "Ada"}\n\nThis is a goo'
+    found = parse_object(completion, ("question", "answer"), truncated=True)
+    assert found == {"question": "Who?", "answer": "Ada"}
+
+
+def test_half_a_character_in_json_becomes_a_mark_that_can_be_stored():
+    assert read('{"review": "nice \\ud83d film"}') == "nice \ufffd film"
+    assert parse_list('["nice \\ud83d film", "b"]') == ("nice \ufffd film", "b")

@@ -150,3 +150,63 @@ def test_failures_are_typed(record):
     llm.close()
     assert isinstance(answer, Failed)
     assert "label 'zzz'" in answer.message
+
+
+def for_context(context, source=None, *, kind="extrapolate", label="a", stream="x"):
+    tags = {"kind": kind, "label": label, "context": context}
+    return Request("p", stream, tags=tags | ({} if source is None else {"source": source}))
+
+
+def of_context(completion, context, **keys):
+    return {"kind": "extrapolate", "context": context, "completion": completion, **keys}
+
+
+def test_a_row_with_a_context_and_no_source_answers_any_source_of_that_context(record):
+    rows = [of_context("one", "c1"), of_context("two", "c2", label="a")]
+    asked = [for_context("c2", "s"), for_context("c1", "s"), for_context("c1", "t")]
+    # Row 0 is handed out too: it is no "nothing found".
+    assert play([record(rows)], asked)[0] == ["two", "one", "exhausted"]
+
+
+def test_a_row_of_the_source_goes_before_one_of_its_context(record):
+    rows = [of_context("of c", "c"), of_context("of s", "c", source="s")]
+    asked = [for_context("c", "s"), for_context("c", "s"), for_context("c", "s")]
+    assert play([record(rows)], asked)[0] == ["of s", "of c", "exhausted"]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        of_context("x", "another"),
+        of_context("x", "c", source="another"),
+        of_context("x", "c", label="b"),
+        {"kind": "extrapolate", "completion": "x"},
+    ],
+)
+def test_what_belongs_elsewhere_answers_no_source_of_a_context(record, row):
+    assert play([record([row])], [for_context("c", "s")])[0] == ["exhausted"]
+
+
+def test_the_nearest_row_is_one_of_the_same_context(record):
+    rows = [of_context("green tea", "c1"), of_context("black coffee", "c2"), of_context("x", "c2")]
+    asked = [for_context("c2", "green tea and coffee")] * 2
+    drawn, _ = play([record(rows)], asked, fallback="nearest")
+    assert drawn == ["black coffee", "x"]
+
+
+def test_a_row_that_names_no_context_answers_for_every_one(record):
+    rows = [{"kind": "seed", "label": "a", "completion": f"any {i}"} for i in range(2)]
+    asked = [for_context(c, kind="seed") for c in ("c1", "c2", "c3")]
+    drawn, _ = play([record(rows)], asked)
+    assert sorted(drawn[:2]) == ["any 0", "any 1"]
+    assert drawn[2] == "exhausted"
+
+
+def test_each_draw_of_an_exported_run_gets_its_own_answer_again(record):
+    drawn = {"kind": "seed", "label": "a", "context": "c"}
+    rows = [{**drawn, "draw": i, "completion": f"draw {i}"} for i in reversed(range(5))]
+    rows += [of_context(f"s draw {i}", "c", source="s", draw=i) for i in reversed(range(5))]
+    asked = [for_context("c", kind="seed", stream="seed")] * 5
+    asked += [for_context("c", "s", stream="extrapolate/s", label="its old answer")] * 5
+    expected = [f"draw {i}" for i in range(5)] + [f"s draw {i}" for i in range(5)]
+    assert play([record(rows)], asked)[0] == expected

@@ -3,8 +3,10 @@ import pytest
 from stepsynth._util.text import normalise
 from stepsynth.errors import DataError
 from stepsynth.experiment.config import Split
-from stepsynth.experiment.split import split_gold
-from stepsynth.records import Dataset, Example
+from stepsynth.experiment.split import Gold, choose_contexts, split_gold
+from stepsynth.records import Answers, Context, Dataset, Example
+from stepsynth.tasks.extractive_qa import ExtractiveQA
+from stepsynth.tasks.sentence_pair import SentencePair
 
 
 def gold(n_a=60, n_b=30, prefix="row"):
@@ -106,3 +108,101 @@ def test_a_label_that_a_split_lacks_is_warned_of():
     warnings: list[str] = []
     split_gold(gold(), label_names=("a", "b", "c"), random_seed=0, warn=warnings.append)
     assert "the mine split has no row with the label 'c'" in warnings
+
+
+def questions(n=40, contexts=40):
+    # Every answer is another one: no two rows have the same label.
+    return Dataset(
+        Example(f"where is {i}?", Answers((f"place {i}",), (3,)), f"At place {i % contexts}.")
+        for i in range(n)
+    )
+
+
+def test_questions_are_split_without_strata():
+    warnings: list[str] = []
+    options = {"label_names": (), "random_seed": 0, "warn": warnings.append}
+    parts = split_gold(questions(), sizes=Split(mine=0.5, select=0.25, test=0.25), **options)
+    assert [len(x) for x in (parts.mine, parts.select, parts.test)] == [20, 10, 10]
+    texts = [row.text for x in (parts.mine, parts.select, parts.test) for row in x]
+    assert sorted(texts) == sorted(questions().texts)
+    again = split_gold(questions(), sizes=Split(mine=20, select=10, test=10), **options)
+    assert again == parts
+    other = split_gold(questions(), **{**options, "random_seed": 1})
+    assert other.test != split_gold(questions(), **options).test
+    assert warnings == []
+
+
+def test_a_split_without_a_question_is_refused():
+    with pytest.raises(DataError, match="the mine split has no row"):
+        split_gold(questions(contexts=1), label_names=(), random_seed=0, warn=print)
+
+
+@pytest.mark.parametrize("random_seed", range(4))
+def test_a_test_that_is_split_off_shares_no_context_and_hardly_a_row_is_lost(random_seed):
+    warnings: list[str] = []
+    parts = split_gold(
+        questions(40, contexts=8),
+        sizes=Split(mine=0.5, select=0.2, test=0.3),
+        label_names=(),
+        random_seed=random_seed,
+        warn=warnings.append,
+    )
+    tested = {row.context for row in parts.test}
+    assert tested.isdisjoint(row.context for x in (parts.mine, parts.select) for row in x)
+    (reason, lost), *_ = parts.dropped.items()
+    assert (reason, lost) == ("the same context as a test row", 3)
+    assert len(parts.test) == 12
+    assert len(parts.mine) + len(parts.select) == 40 - 12 - lost
+    assert warnings == ["3 gold rows were dropped: the same context as a test row"]
+
+
+PAIRS = SentencePair.model_validate({"labels": ["a", "b"]})
+
+
+def pairs(*contexts):
+    return Dataset(Example(f"text {i}", "ab"[i % 2], c) for i, c in enumerate(contexts))
+
+
+def contexts_of(mine, test, given, task=PAIRS):
+    warnings: list[str] = []
+    gold = Gold(mine, mine, test, {})
+    return choose_contexts(gold, given, task, warnings.append), warnings
+
+
+def test_contexts_are_those_of_mine_once_each_and_without_their_labels():
+    found, warnings = contexts_of(pairs("c1", "c2", "c1"), pairs("c3"), None)
+    assert (found, warnings) == ((Context("c1"), Context("c2")), [])
+
+
+def test_contexts_of_questions_have_their_first_answer():
+    label = Answers(("Rome", "in Rome"), (3, 0))
+    mine = Dataset([Example("where?", label, "in Rome"), Example("and where?", label, "in Rome")])
+    found, _ = contexts_of(mine, Dataset(), None, ExtractiveQA())
+    assert found == (Context("in Rome", Answers(("Rome",), (3,))),)
+
+
+def test_given_contexts_that_a_test_row_has_are_dropped_with_a_warning():
+    given = [Context("c1", "a"), Context("A test!"), Context("c2"), Context("a TEST", "b")]
+    found, warnings = contexts_of(pairs("c3"), pairs("a test"), given)
+    assert found == (Context("c1", "a"), Context("c2"))
+    assert warnings == ["2 contexts were dropped: a test row has the same"]
+
+
+def test_given_contexts_that_are_all_tested_are_refused():
+    with pytest.raises(
+        DataError, match=r"every one of data\.contexts is the context of a test row"
+    ):
+        contexts_of(pairs("c1"), pairs("c2", "c3"), [Context("c3"), Context("C2")])
+
+
+@pytest.mark.parametrize("given", [None, [Context("c9")], ()])
+def test_mine_and_test_that_share_contexts_are_warned_of_wherever_contexts_come_from(given):
+    found, warnings = contexts_of(pairs("c1", "c2", "c3"), pairs("C2.", "c4", "c3"), given)
+    (warning,) = warnings
+    assert warning.startswith("2 of 3 rows of mine have a context that a test row has too")
+    expected = [Context("c1"), Context("c2"), Context("c3")] if given is None else given
+    assert found == tuple(expected)
+
+
+def test_no_contexts_stay_none_so_that_the_llm_writes_them():
+    assert contexts_of(pairs("c1"), pairs("c2"), ()) == ((), [])

@@ -10,13 +10,21 @@ from stepsynth.cli._shared import handle_errors, say
 @handle_errors
 def init(
     gold: Path = typer.Option(
-        ..., help="Your labelled rows: .jsonl, .csv or .tsv, also .gz.", show_default=False
+        ...,
+        help="Your labelled rows: .jsonl, .csv, .tsv (also .gz) or .parquet.",
+        show_default=False,
     ),
     labels: str = typer.Option(
         "", help="Your labels, with commas between; default: those in the file."
     ),
     text_column: str = typer.Option("text", "--text", help="The column that holds the text."),
     label_column: str = typer.Option("label", "--label", help="The column that holds the label."),
+    context_column: str = typer.Option(
+        "", "--context", help="The column of the premise or passage, for pairs and questions."
+    ),
+    answers_column: str = typer.Option(
+        "", "--answers", help="The column of the answers, as in SQuAD, for questions."
+    ),
     text_name: str = typer.Option("text", help="What a text is: 'movie review', 'e-mail', ..."),
     instruction: str = typer.Option("", help="What is to be decided, in one sentence."),
     test: Path | None = typer.Option(None, help="Test rows; default: split from gold."),
@@ -26,12 +34,17 @@ def init(
     """Write a commented task file, ready for `stepsynth check` and `stepsynth run`."""
     from stepsynth.experiment.template import write_task_file
 
+    columns = {"text": text_column, "label": label_column}
+    if answers_column:
+        columns = {"text": text_column, "answers": answers_column}
+    if answers_column or context_column:
+        columns["context"] = context_column or "context"
     found = write_task_file(
         out,
         gold=gold,
         test=test,
         labels=[label.strip() for label in labels.split(",") if label.strip()],
-        columns={"text": text_column, "label": label_column},
+        columns=columns,
         text_name=text_name,
         instruction=instruction,
         force=force,

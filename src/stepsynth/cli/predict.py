@@ -49,21 +49,29 @@ def predict(
     model = load_student(run / "model" if (run / "model").is_dir() else run)
     columns = model.columns or {"text": "text"}
     needs_context = "context" in columns
+    _check_files(source, output, has_others=bool(text) or context is not None)
+    if context is not None and model.columns and not needs_context:
+        raise ConfigError("this model was trained without contexts", hint="leave --context out")
     if needs_context and text and context is None:
         raise ConfigError(
             "this model needs a context for each text",
             hint=f'--context "...", or JSON lines with {columns["text"]!r} and '
             f"{columns['context']!r} on stdin",
         )
-    if text or (source is None and not needs_context):
-        rows = _texts(text, context)
-        columns = {"text": "text", "context": "context"}
-    else:
+    keeps_row = source is not None or (needs_context and context is None)
+    if keeps_row:
         rows = _rows(source)
-    keeps_row = not text and (source is not None or needs_context)
+    else:
+        rows = _texts(text, context)
+        columns = {field: field for field in columns}
+        if context is not None:
+            columns["context"] = "context"
+    done = 0
     with _open(output) if output else nullcontext(sys.stdout) as file:
-        for number, batch in enumerate(_batches(rows)):
-            for row, said in zip(batch, _answer(model, batch, columns, number), strict=True):
+        for batch in _batches(rows):
+            answers = _answer(model, batch, columns, done)
+            done += len(batch)
+            for row, said in zip(batch, answers, strict=True):
                 if keeps_row or as_json or output:
                     _write_json(file, row, said, keeps_row=keeps_row)
                 else:
@@ -74,6 +82,13 @@ def predict(
         say(f"{output} is written")
 
 
+def _check_files(source: str | None, output: Path | None, *, has_others: bool) -> None:
+    if source is not None and has_others:
+        raise ConfigError("--input brings its own texts and contexts; give no others with it")
+    if source and output and output.exists() and Path(source).exists() and output.samefile(source):
+        raise ConfigError("--output is the file that --input reads", hint="give another name")
+
+
 def _open(path: Path) -> IO[str]:
     try:
         return path.open("w", encoding="utf-8")
@@ -81,8 +96,8 @@ def _open(path: Path) -> IO[str]:
         raise ConfigError(f"--output: {path} cannot be written: {error.strerror}") from error
 
 
-def _answer(model: "Student", rows: list[Row], columns: Mapping[str, str], batch: int) -> list[Row]:
-    """Return what the model says of rows; a row without a text gets no label."""
+def _answer(model: "Student", rows: list[Row], columns: Mapping[str, str], done: int) -> list[Row]:
+    """Return what the model says of rows; a row that lacks a text or context gets no label."""
     from stepsynth.metrics import Predictions
     from stepsynth.records import Example
 
@@ -93,8 +108,10 @@ def _answer(model: "Student", rows: list[Row], columns: Mapping[str, str], batch
     predictions = model.predict_examples(examples)
     answers: list[Row] = []
     for i, (example, label) in enumerate(zip(examples, predictions.labels, strict=True)):
-        if not example.text.strip():
-            say(f"warning: text {batch * BATCH + i + 1} is empty and gets no label")
+        lacks_context = "context" in columns and not (example.context or "").strip()
+        if lacks_context or not example.text.strip():
+            what = "the context of text" if example.text.strip() else "text"
+            say(f"warning: {what} {done + i + 1} is empty and gets no label")
             answers.append({"label": None, "sure": 0.0, "more": {}})
         elif isinstance(predictions, Predictions):
             shares = predictions.probabilities[i].tolist()
@@ -144,6 +161,8 @@ def _rows(source: str | None) -> Iterator[Row]:
             yield dict(row)
         return
     for number, line in enumerate(_stdin(), start=1):
+        if not line.strip():
+            continue
         try:
             row = json.loads(line)
         except (ValueError, RecursionError):
@@ -158,8 +177,10 @@ def _rows(source: str | None) -> Iterator[Row]:
 
 def _stdin() -> Iterator[str]:
     """Yield the lines of stdin as UTF-8, whatever the locale; `splitlines` would cut at U+2028."""
-    for raw in sys.stdin.buffer:
-        yield raw.decode("utf-8", "replace")
+    # Not sys.stdin: Python aborts if it ends (Ctrl-C, `| head`) while a thread waits in that.
+    with open(sys.stdin.fileno(), "rb", closefd=False) as lines:
+        for raw in lines:
+            yield raw.decode("utf-8-sig", "replace")
 
 
 def _batches(rows: Iterator[Row]) -> Iterator[list[Row]]:

@@ -263,8 +263,13 @@ def _add_recipe(located: Located) -> None:
         raise UnknownNameError(
             "recipe", name, recipe_names(), where=located.where(("task", "recipe"))
         )
-    recipe = read_yaml(RECIPES / f"{name}.yaml")
-    located.values = _merge(recipe.values, located.values)
+    recipe = read_yaml(RECIPES / f"{name}.yaml").values
+    hyper_parameters = recipe.pop("students", {})
+    located.values = _merge(recipe, located.values)
+    student = located.values.get("student", "linear")
+    fields = {"name": student} if isinstance(student, str) else student
+    if isinstance(fields, dict) and fields.get("name") in hyper_parameters:
+        located.values["student"] = {**hyper_parameters[fields["name"]], **fields}
 
 
 def _merge(base: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
@@ -298,6 +303,12 @@ def _resolve_paths(located: Located, folder: Path) -> None:
         given = [llm["recordings"]] if isinstance(llm["recordings"], str) else llm["recordings"]
         where = ("llm", "recordings")
         llm["recordings"] = [_absolute(str(path), folder, located, where) for path in given]
+    student = located.values.get("student")
+    if isinstance(student, dict) and isinstance(student.get("model"), str):
+        # A name on the hub stays one, unless a folder of that name is there.
+        place = _absolute(student["model"], folder, located, ("student", "model"))
+        if "$" in student["model"] or Path(place).is_dir():
+            student["model"] = place
     prompts = task.get("prompts") if isinstance(task, dict) else None
     if isinstance(prompts, dict):
         for name, value in prompts.items():

@@ -52,7 +52,8 @@ def split_gold(
         test: Test rows, where they are given apart; rows of gold and select that equal one of
             them as normalised text are dropped.
         sizes: Rows (whole numbers) or shares of gold (decimals). Without it: a third to select
-            on and the rest to mine; a quarter each to select and test where no test is given.
+            on and the rest to mine; a quarter each to select and test where no test is given. Rows
+            that share their context with a test row drawn here are dropped.
         paper_splits: Select on the mined rows, as the paper does.
         label_names: Every label must be in `mine` and be tested.
         random_seed: Decides the split.
@@ -70,8 +71,6 @@ def split_gold(
             select = _drop(select, test, "in select, the same text as a test row", dropped)
     if select is not None:
         rows = _drop(rows, select, "the same text as a row of select", dropped)
-    for reason, count in dropped.items():
-        warn(f"{count} gold rows were dropped: {reason}")
     if sizes.test is not None and test is not None:
         raise DataError("data.split.test is set, but a test file is given too", hint="drop one")
     if sizes.select is not None and (select is not None or paper_splits):
@@ -87,6 +86,11 @@ def split_gold(
         },
         make_rng(random_seed, "split"),
     )
+    if test is None:
+        for name in ("select", "mine"):
+            parts[name] = _drop_contexts(parts[name], parts["test"], dropped)
+    for reason, count in dropped.items():
+        warn(f"{count} gold rows were dropped: {reason}")
     mine = parts["mine"]
     gold_splits = Gold(
         mine=mine,
@@ -130,6 +134,16 @@ def _drop(rows: Dataset, others: Dataset, reason: str, dropped: dict[str, int]) 
     return Dataset(kept)
 
 
+def _drop_contexts(rows: Dataset, test: Dataset, dropped: dict[str, int]) -> Dataset:
+    """Return the rows whose context no test row has."""
+    tested = {normalise(row.context) for row in test if row.context}
+    kept = [row for row in rows if not row.context or normalise(row.context) not in tested]
+    if len(kept) < len(rows):
+        reason = "the same context as a test row"
+        dropped[reason] = dropped.get(reason, 0) + len(rows) - len(kept)
+    return Dataset(kept)
+
+
 def _key(row: Example) -> tuple[str, str]:
     return normalise(row.text), normalise(row.context or "")
 
@@ -150,6 +164,11 @@ def _take(rows: Dataset, sizes: Mapping[str, Size], rng: Random) -> dict[str, Da
         by_label[row.label if isinstance(row.label, str) else ""].append(i)
     for indexes in by_label.values():
         rng.shuffle(indexes)
+    # Rows of one context stay together, so that hardly any context is cut in two.
+    contexts = list(dict.fromkeys(row.context for row in rows))
+    place = {context: i for i, context in enumerate(rng.sample(contexts, len(contexts)))}
+    for indexes in by_label.values():
+        indexes.sort(key=lambda i: place[rows[i].context])
     taken: dict[str, Dataset] = {}
     for name, size in wanted.items():
         left = sum(map(len, by_label.values()))
@@ -207,13 +226,13 @@ def choose_contexts(
         DataError: No given context is left.
     """
     tested = {normalise(row.context) for row in gold.test if row.context}
+    shared = sum(normalise(row.context or "") in tested for row in gold.mine)
+    if shared:
+        warn(
+            f"{shared} of {len(gold.mine)} rows of mine have a context that a test row has "
+            "too: test scores may be too high; give test rows with contexts of their own"
+        )
     if given is None:
-        shared = sum(normalise(row.context or "") in tested for row in gold.mine)
-        if shared:
-            warn(
-                f"{shared} of {len(gold.mine)} rows of mine have a context that a test row has "
-                "too: test scores may be too high; give test rows with contexts of their own"
-            )
         return tuple(dict.fromkeys(map(task.context_of, gold.mine)))
     kept = tuple(context for context in given if normalise(context.text) not in tested)
     if len(kept) < len(given):

@@ -12,6 +12,7 @@ from stepsynth.errors import ConfigError, DataError
 from stepsynth.experiment.config import load_config
 from stepsynth.experiment.data import read_file
 from stepsynth.records import Example
+from stepsynth.tasks import task_kinds
 from stepsynth.tasks.classification import Classification, label_text
 
 _MOST_LABELS = 200
@@ -20,20 +21,19 @@ _TEXT = """\
 # A stepsynth task: `stepsynth check {name}`, then `stepsynth run {name}`.
 # Paths are relative to this file. `stepsynth schema` lists every key.
 task:
-  kind: classification
+  kind: {kind}
   # What is to be decided, in one sentence: it opens every prompt.
   instruction: {instruction}
   # What the LLM is asked to write.
   text_name: {text_name}
-  # Label as in your file: the word for it in prompts. A word that says what is meant helps most.
-  labels:
-{labels}
+{of_the_kind}
   # language: French        # where the texts are in another language than the prompts
-  # prompts: {{seed: seed.j2}}  # your own templates for rationale, seed, extrapolate
+  # prompts: {{seed: seed.j2}}  # your own templates; `stepsynth schema` names them
 
 data:
   gold: {gold}{test}
-  columns: {{text: {text_column}, label: {label_column}}}
+  columns: {{{columns}}}
+{contexts}\
   # Gold is split: errors are mined in `mine`, rounds are compared on `select`, and `test` is scored
   # once, at the end. Decimals are shares of gold, whole numbers are rows.
   split: {split}
@@ -46,18 +46,28 @@ llm:
   temperature: 0.9
   # price: {{prompt: 0.15, completion: 0.60}}   # USD for a million tokens, for limits.usd
 
-student: {{name: linear}}
+student: {{name: {student}}}   # {other_students}
 
 method:
   name: s3
   seed_size: {seed_size}   # rows to write before the first training
   rounds: 2         # rounds of error extrapolation after it
-  num_rationales: 20
-
+{rationales}
 limits: {{requests: 20000}}   # also: usd (needs llm.price), minutes
 
 random_seed: 0
 """
+
+_LABELS = """\
+  # Label as in your file: the word for it in prompts. A word that says what is meant helps most.
+  labels:
+{labels}"""
+_CONTEXTS = """\
+  # Seed data is written for the contexts of gold; a file of more of them, or `llm` (the LLM writes
+  # them), makes it more diverse.
+  contexts: gold
+"""
+_RATIONALES = "  num_rationales: 20\n"
 
 
 def write_task_file(
@@ -78,7 +88,7 @@ def write_task_file(
         gold: Labelled rows.
         test: Test rows, if they are apart.
         labels: The labels; empty: those in `gold`.
-        columns: Field -> column.
+        columns: Field -> column; `context` among them: pairs, `answers` too: questions.
         text_name: What a text is.
         instruction: What is to be decided; empty: a sentence made of the rest.
         force: Write over a file that is there.
@@ -90,8 +100,54 @@ def write_task_file(
         ConfigError: The file is there already.
         DataError: The rows cannot be read, or have another label than those given.
     """
-    found = _labels_of(gold, columns)
+    kind = "extractive_qa" if "answers" in columns else "sentence_pair"
+    kind = kind if "context" in columns else "classification"
+    found = Counter[str]() if kind == "extractive_qa" else _labels_of(gold, columns)
     names = list(labels) or sorted(found)
+    if kind != "extractive_qa":
+        _check_labels(gold, columns, found, names)
+    if path.exists() and not force:
+        raise ConfigError(f"{path}: there is such a file already", hint="--force writes over it")
+    task = task_kinds().get(kind).model_validate({"labels": names} if names else {})
+    for rows in filter(None, (gold, test)):
+        read_file(rows, task, columns)
+    decided = "Answer a question with a part of a passage."
+    if names:
+        decided = f"Decide which label the {text_name} has: {', '.join(names)}."
+    only = "the student that finds answers"
+    text = _TEXT.format(
+        name=path.name,
+        kind=kind,
+        instruction=_quote(instruction or decided),
+        text_name=_quote(text_name),
+        of_the_kind=_keys_of(kind, text_name, task.label_names),
+        gold=_quote(_relative(gold, path)),
+        test=f"\n  test: {_quote(_relative(test, path))}" if test else "",
+        columns=", ".join(f"{field}: {_quote(column)}" for field, column in columns.items()),
+        contexts="" if kind == "classification" else _CONTEXTS,
+        split="{mine: 0.6, select: 0.4}" if test else "{mine: 0.5, select: 0.2, test: 0.3}",
+        student="transformer" if kind == "extractive_qa" else "linear",
+        other_students=only if kind == "extractive_qa" else "or embedding, transformer: better",
+        seed_size=max(200, 100 * len(names)),
+        rationales=_RATIONALES if kind == "classification" else "",
+    )
+    write_text(path, text)
+    load_config(path, ["llm.model=any"])
+    return found
+
+
+def _keys_of(kind: str, text_name: str, labels: Sequence[str]) -> str:
+    """Return the keys of the task section that its kind alone has."""
+    if kind == "extractive_qa":
+        return "  extrapolate: same_answer   # or new_answer: another one each time"
+    named = f"  context_name: context   # what the {text_name} is written for\n"
+    listed = "\n".join(f"    {_quote(label)}: {_quote(label)}" for label in labels)
+    return (named if kind == "sentence_pair" else "") + _LABELS.format(labels=listed)
+
+
+def _check_labels(
+    gold: Path, columns: Mapping[str, str], found: Counter[str], names: Sequence[str]
+) -> None:
     if len(names) > max(2, min(_MOST_LABELS, found.total() // 3)):
         raise DataError(
             f"{gold}: the column {columns['label']!r} has {len(names)} different values in "
@@ -103,27 +159,6 @@ def write_task_file(
             f"{gold}: the column {columns['label']!r} has only the value {names[0]!r}",
             hint="two labels are needed; name another column with --label",
         )
-    if path.exists() and not force:
-        raise ConfigError(f"{path}: there is such a file already", hint="--force writes over it")
-    task = Classification.model_validate({"labels": names or list(found)})
-    for rows in filter(None, (gold, test)):
-        read_file(rows, task, columns)
-    sentence = instruction or f"Decide which label the {text_name} has: {', '.join(names)}."
-    text = _TEXT.format(
-        name=path.name,
-        instruction=_quote(sentence),
-        text_name=_quote(text_name),
-        labels="\n".join(f"    {_quote(name)}: {_quote(name)}" for name in task.label_names),
-        gold=_quote(_relative(gold, path)),
-        test=f"\n  test: {_quote(_relative(test, path))}" if test else "",
-        text_column=_quote(columns["text"]),
-        label_column=_quote(columns["label"]),
-        split="{mine: 0.6, select: 0.4}" if test else "{mine: 0.5, select: 0.2, test: 0.3}",
-        seed_size=max(200, 100 * len(names)),
-    )
-    write_text(path, text)
-    load_config(path, ["llm.model=any"])
-    return found
 
 
 def _labels_of(gold: Path, columns: Mapping[str, str]) -> Counter[str]:
@@ -134,7 +169,8 @@ def _labels_of(gold: Path, columns: Mapping[str, str]) -> Counter[str]:
             return Example(text=str(row["text"]), label=label_text(row["label"]))
 
     try:
-        found = read_file(gold, AnyLabel(labels={"a": "a", "b": "b"}), columns).label_counts()
+        given = {field: columns[field] for field in ("text", "label")}
+        found = read_file(gold, AnyLabel(labels={"a": "a", "b": "b"}), given).label_counts()
     except DataError as error:
         if "there is no column" in error.message:
             error.hint = "name your columns: --text COLUMN --label COLUMN"

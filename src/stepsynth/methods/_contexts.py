@@ -10,6 +10,7 @@ from stepsynth._util.text import shorten
 from stepsynth.errors import TooFewRowsError
 from stepsynth.llm import Completion, Failed, Request
 from stepsynth.methods._method import Setup, Unused
+from stepsynth.methods._steps import warn_of_failed
 from stepsynth.records import Context, Provenance, Rejected
 from stepsynth.tasks.extractive_qa import ExtractiveQA
 
@@ -88,14 +89,21 @@ def _add_answers(
         for context in chosen
     ]
 
+    proposed, left_out = 0, 0
+
     def parse(answer: Completion, request: Request) -> list[Context] | Rejected:
+        nonlocal proposed, left_out
         passage = request.tags["context"]
         found = task.parse_answers(answer.text, passage, truncated=answer.truncated)
         if isinstance(found, Rejected):
             return found
-        return [Context(passage, label) for label in found[:each]]
+        proposed, left_out = proposed + len(found), left_out + found.count(None)
+        known = {str(label): Context(passage, label) for label in found if label}
+        return list(known.values())[:each]
 
     _ask(gathered, requests, parse, setup, method)
+    if left_out:
+        setup.warn(f"answers: {left_out} of {proposed} were left out: not in their passage")
 
 
 def _ask(
@@ -107,6 +115,7 @@ def _ask(
 ) -> None:
     """Ask for contexts or answers, and keep what comes of it."""
     kind = requests[0].tags["kind"]
+    unused: list[Unused] = []
     answers = setup.llm.generate(requests, phase=kind)
     for request, answer in zip(requests, answers, strict=True):
         is_failed = isinstance(answer, Failed)
@@ -125,16 +134,21 @@ def _ask(
                 request=answer.request_id,
                 model=setup.llm.settings.model,
             )
-            gathered.unused.append(Unused(found, "", origin, is_failed, passage))
+            unused.append(Unused(found, "", origin, is_failed, passage))
             continue
         gathered.contexts += found
         said = gathered.exchanges[answer.request_id][1]
         given = {} if passage is None else {"context": passage}
-        gathered.asked.append({"kind": kind, **given, "draw": answer.draw, "completion": said})
+        recording: dict[str, Any] = {"kind": kind, **given, "draw": answer.draw, "completion": said}
+        if isinstance(answer, Completion) and answer.truncated:
+            recording["truncated"] = True
+        gathered.asked.append(recording)
+    gathered.unused += unused
+    warn_of_failed(unused, setup, phase=kind, asked=len(requests))
     if not gathered.contexts:
         raise TooFewRowsError(
             f"no seed data can be written: none of {len(requests)} requests for {kind} brought one "
-            f"that can be used; the first: {gathered.unused[0].rejected.reason}, "
-            f"{shorten(gathered.unused[0].rejected.completion)!r}",
+            f"that can be used; the first: {unused[0].rejected.reason}, "
+            f"{shorten(unused[0].rejected.completion)!r}",
             hint="give contexts of your own: data: {contexts: contexts.jsonl}",
         )

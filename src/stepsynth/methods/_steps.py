@@ -83,9 +83,7 @@ def write(
             written.unused.append(row)
             continue
         written.rows.append(row)
-    if failed := count_by_reason(written.unused, failed=True):
-        listed = ", ".join(f"{count} {reason}" for reason, count in failed.items())
-        setup.warn(f"{phase}: {sum(failed.values())} of {len(wishes)} requests failed: {listed}")
+    warn_of_failed(written.unused, setup, phase=phase, asked=len(wishes))
     return written
 
 
@@ -235,6 +233,13 @@ def ask_rationales(labels: Iterable[str], number: int, setup: Setup, *, method: 
         {label: tuple(texts) for label, texts in verbatim.items()},
         tuple(unused),
     )
+
+
+def warn_of_failed(unused: Iterable[Unused], setup: Setup, *, phase: str, asked: int) -> None:
+    """Warn of requests that were given up, if there are any."""
+    if failed := count_by_reason(unused, failed=True):
+        listed = ", ".join(f"{count} {reason}" for reason, count in failed.items())
+        setup.warn(f"{phase}: {sum(failed.values())} of {asked} requests failed: {listed}")
 
 
 def count_by_reason(unused: Iterable[Unused], *, failed: bool) -> Mapping[str, int]:

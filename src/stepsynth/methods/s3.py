@@ -139,7 +139,8 @@ class S3(SeedData):
             return [calls[i] for i in chosen]
         by_label: dict[str, list[Example]] = defaultdict(list)
         for row in rng.sample(calls, len(calls)):
-            by_label[str(row.label)].append(row)
+            # Answers are no labels: they are as many as rows.
+            by_label[row.label if isinstance(row.label, str) else ""].append(row)
         share, rest = divmod(most, len(by_label) or 1)
         return [
             row

@@ -1,7 +1,9 @@
-"""Exact match and F1 of answers, as the official SQuAD v1.1 script defines them.
+"""Exact match and F1 of answers, as the official SQuAD scripts define them.
 
 Rajpurkar, Zhang, Lopyrev, Liang: "SQuAD: 100,000+ Questions for Machine Comprehension of Text",
 EMNLP 2016. Scores are per question: the best over its reference answers, averaged over questions.
+Where normalisation leaves nothing of an answer ("a", "!"), F1 is 1 if nothing is left of the other
+one too, else 0, as in the v2.0 script; v1.1 gives 0 there, even to the gold answer itself.
 """
 
 import re
@@ -75,6 +77,8 @@ def _best(predicted: str, references: Sequence[str], score: Callable[[str, str],
 
 def _f1(predicted: str, reference: str) -> float:
     said, right = normalise_answer(predicted).split(), normalise_answer(reference).split()
+    if not said or not right:
+        return float(said == right)
     shared = sum((Counter(said) & Counter(right)).values())
     if not shared:
         return 0.0

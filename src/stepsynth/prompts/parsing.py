@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
-from stepsynth._util.text import normalise
+from stepsynth._util.text import clean, normalise
 from stepsynth.prompts.refusals import is_refusal
 from stepsynth.records import Rejected
 
@@ -133,27 +133,29 @@ def parse_object(
     text = _unfence(_THINKING.sub("", completion))
     if is_refusal(text):
         return Rejected("refusal", completion)
-    fields = _json_fields(text) or _named_lines(text, keys)
-    found = {key: _unquote(fields.get(key, "")).strip() for key in keys}
+    # Of lines that were cut off, nobody knows whether the last one is whole.
+    fields = _json_fields(text) or ({} if truncated else _named_lines(text, keys))
+    found = {key: _unquote(fields.get(key.casefold(), "")).strip() for key in keys}
     if all(map(_says_something, found.values())):
         return found
     return Rejected("truncated" if truncated else "no_object", completion)
 
 
 def _json_fields(text: str) -> dict[str, str]:
-    """Return the texts of the first JSON object in a text, by key in lower case."""
+    """Return the texts and numbers of the first JSON object in a text, by key in lower case."""
+    decoder = json.JSONDecoder(strict=False, parse_int=str, parse_float=str)
     start = text.find("{")
     try:
-        value, _ = json.JSONDecoder(strict=False).raw_decode(text, start) if start >= 0 else ({}, 0)
+        value, _ = decoder.raw_decode(text, start) if start >= 0 else ({}, 0)
     except (ValueError, RecursionError):
         return {}
-    return {k.casefold(): v for k, v in value.items() if isinstance(v, str)}
+    return {k.casefold(): clean(v) for k, v in value.items() if isinstance(v, str)}
 
 
 def _named_lines(text: str, keys: Sequence[str]) -> dict[str, str]:
     names = "|".join(map(re.escape, keys))
     found = re.findall(rf"^\W*({names})\W*?{_COLON}\W*?[ \t]*(\S.*)$", text, re.I | re.M)
-    return {name.casefold(): value.strip().strip("*").strip() for name, value in found}
+    return {name.casefold(): _clean_item(value) for name, value in found}
 
 
 def _says_something(text: str) -> bool:
@@ -179,7 +181,7 @@ def _only_value(text: str) -> str:
     except (ValueError, RecursionError):
         return text
     values = list(value.values()) if isinstance(value, dict) else []
-    return values[0] if len(values) == 1 and isinstance(values[0], str) else text
+    return clean(values[0]) if len(values) == 1 and isinstance(values[0], str) else text
 
 
 @lru_cache(maxsize=64)
@@ -300,7 +302,7 @@ def _json_items(text: str) -> list[str]:
 def _strings(value: object) -> list[str]:
     """Return the strings in a JSON value; the fields of one object in a list are one item."""
     if isinstance(value, str):
-        return [value]
+        return [clean(value)]
     if isinstance(value, dict):
         return [text for inner in value.values() for text in _strings(inner)]
     if not isinstance(value, list):

@@ -38,6 +38,8 @@ _PATTERNS = [
         r"\bi (?:do not|don['’]t) have personal (?:experiences?|opinions?|feelings?|emotions?)\b",
         # Refusing what was asked for, at the start.
         rf"\A\W*{_SORRY}?(?:but )?(?:as [^.,]{{0,40}}, )?i ?{_ABLE} {_WRITE} {_ASKED}",
+        rf"\A\W*{_SORRY}?(?:but )?i ?{_ABLE} (?:generate|write|create|formulate|come up with) "
+        r"(?:[\w'’-]+ ){0,5}?(?:questions?|hypothes[ei]s|premises?|passages?|paragraphs?)\b",
         rf"\A\W*{_SORRY}(?:but )?i ?{_ABLE} (?:do|write|create|generate|help with) (?:this|that|it)\b",
         rf"\A\W*{_SORRY}?i ?{_ABLE} (?:write|create|generate) (?:this|that|it)\W*\Z",
         rf"\A\W*{_SORRY}?i (?:must|have to) (?:respectfully )?decline\b",

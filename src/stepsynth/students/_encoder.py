@@ -9,6 +9,10 @@ from typing import Any
 from stepsynth.errors import ConfigError
 
 
+class UnusableModelError(ConfigError, ValueError):
+    """A pretrained model is not there, or cannot be read."""
+
+
 def need(module: str, extra: str) -> None:
     """Make sure that a library of an extra is installed.
 
@@ -29,14 +33,16 @@ def loading(name: str) -> Generator[None]:
     """Turn what goes wrong while a pretrained model is loaded into one line.
 
     Raises:
-        ConfigError: The model is not there, or cannot be read.
+        UnusableModelError: The model is not there, or cannot be read.
     """
+    from safetensors import SafetensorError
+
     try:
         with quiet():
             yield
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
         reason = " ".join(str(error).split())
-        raise ConfigError(
+        raise UnusableModelError(
             f"student.model: {name!r} cannot be loaded: {reason[:300]}",
             hint="give a name on the Hugging Face hub (is the network there? HF_TOKEN set for a "
             "private one?) or a folder with config.json, the tokenizer and safetensors",
@@ -82,6 +88,12 @@ def load_tokenizer(name: str) -> Any:
     return tokenizer
 
 
+_SHIFTED = (
+    *("roberta", "xlm-roberta", "xlm-roberta-xl", "roberta-prelayernorm", "camembert", "xmod"),
+    *("mpnet", "longformer", "data2vec-text", "ibert", "luke"),
+)
+
+
 def check_encoder(name: str) -> int:
     """Make sure that a model is an encoder, and return the most tokens that it takes.
 
@@ -104,8 +116,7 @@ def check_encoder(name: str) -> int:
         )
     positions = int(getattr(config, "max_position_embeddings", 0) or 512)
     # RoBERTa and its kin count positions from the padding token's id on.
-    is_shifted = config.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet", "longformer")
-    return positions - 2 if is_shifted else positions
+    return positions - 2 if config.model_type in _SHIFTED else positions
 
 
 def load_model(name: str, label_names: tuple[str, ...]) -> Any:

@@ -24,13 +24,14 @@ def fit_head(
         dataset: n rows; rare labels weigh as much as frequent ones.
         label_names: The order of the labels.
         C: Inverse strength of the L2 penalty.
-        rows: How much each row counts, or None.
+        rows: How much each row counts next to the others, or None.
     """
     from sklearn.linear_model import LogisticRegression
 
     model = LogisticRegression(C=C, class_weight="balanced", max_iter=1000)
     column = {label: i for i, label in enumerate(label_names)}
-    model.fit(features, [column[label] for label in dataset.labels], sample_weight=rows)
+    each = None if rows is None else np.asarray(rows) / np.mean(rows)
+    model.fit(features, [column[label] for label in dataset.labels], sample_weight=each)
     # Two labels are one row in scikit-learn; as two rows, every number of labels is one case.
     is_binary = len(label_names) == 2
     signs = np.array([[-0.5], [0.5]]) if is_binary else np.array([[1.0]])

@@ -1,12 +1,14 @@
 """Search hyper-parameters with optuna: on `select`, with pruning, a time budget, resumable."""
 
 import importlib
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from stepsynth._util.rng import make_rng
 from stepsynth.errors import ConfigError, suggest
 
 OnEpoch = Callable[[int, float], None]
@@ -49,20 +51,35 @@ class Search(BaseModel):
                 raise ValueError(f"{name!r}: a log range must begin above 0")
         return space
 
-    def check(self, fields: Iterable[str], space: Mapping[str, Any]) -> None:
+    def check(
+        self, student: type[BaseModel], fields: Mapping[str, Any], space: Mapping[str, Any]
+    ) -> None:
         """Make sure that the search can run.
 
+        Args:
+            student: The class whose fields are searched.
+            fields: The student's fields, but `search`.
+            space: The student's own space.
+
         Raises:
-            ConfigError: optuna is not installed, or a field is none of the student's.
+            ConfigError: optuna is not installed, or a field or value is none of the student's.
         """
-        known = [name for name in fields if name != "search"]
-        for name in self.space:
-            if name not in known:
+        for name, values in self.space.items():
+            if name not in fields:
                 raise ConfigError(
                     f"student.search.space: the student has no field {name!r}. "
-                    f"Fields: {', '.join(known)}.",
-                    hint=suggest(name, known),
+                    f"Fields: {', '.join(fields)}.",
+                    hint=suggest(name, fields),
                 )
+            for value in (values.low, values.high) if isinstance(values, Range) else values:
+                try:
+                    # Strictly: between 1.0 and 2.0 there is no whole number.
+                    student.model_validate({**fields, name: value}, strict=True)
+                except ValidationError as error:
+                    reason = error.errors()[0]["msg"]
+                    raise ConfigError(
+                        f"student.search.space.{name}: {value!r} cannot be tried: {reason}"
+                    ) from error
         if not {**space, **self.space}:
             raise ConfigError(
                 "student.search: there is nothing to search", hint="name fields in search.space"
@@ -110,36 +127,46 @@ def run_search(
     )
     wanted = {**space, **search.space}
 
+    complete, pruned = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED
+
+    def ended() -> list[optuna.trial.FrozenTrial]:
+        return study.get_trials(deepcopy=False, states=(complete, pruned))
+
     def objective(trial: optuna.Trial) -> float:
         def on_epoch(epoch: int, value: float) -> None:
             trial.report(value, epoch)
             if trial.should_prune():
                 raise optuna.TrialPruned
 
-        return score({name: _suggest(trial, name, v) for name, v in wanted.items()}, on_epoch)
+        values = {name: _suggest(trial, name, v) for name, v in wanted.items()}
+        for earlier in ended():
+            if earlier.state == complete and earlier.params == values:
+                return earlier.values[0]
+        return score(values, on_epoch)
 
-    ended = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
-    done = len(study.get_trials(deepcopy=False, states=ended))
-    # A search that goes on must not try again what it began with.
-    study.sampler = optuna.samplers.TPESampler(seed=random_seed + done)
-    on_progress(done, search.trials)
-    study.optimize(
-        objective,
-        n_trials=max(0, search.trials - done),
-        timeout=None if search.minutes is None else 60 * search.minutes,
-        callbacks=[
-            lambda s, _: on_progress(len(s.get_trials(deepcopy=False, states=ended)), search.trials)
-        ],
-    )
-    trials = study.get_trials(deepcopy=False, states=ended)
+    trials = ended()
+    on_progress(len(trials), search.trials)
+    for number in range(len(trials), search.trials):
+        if _minutes(trials) >= (search.minutes or math.inf):
+            break
+        # Each trial has its own seed, so that a search that goes on tries what it would have tried.
+        seed = make_rng(random_seed, "trial", number).getrandbits(32)
+        study.sampler = optuna.samplers.TPESampler(seed=seed)
+        study.optimize(objective, n_trials=1)
+        trials = ended()
+        on_progress(len(trials), search.trials)
     best = study.best_trial
-    pruned = sum(trial.state == optuna.trial.TrialState.PRUNED for trial in trials)
     return {
         "values": dict(best.params),
         "score": best.value,
         "trials": len(trials),
-        "pruned": pruned,
+        "pruned": sum(trial.state == pruned for trial in trials),
     }
+
+
+def _minutes(trials: Sequence[Any]) -> float:
+    """Return how long trials took, those of an invocation that was cut off included."""
+    return sum(trial.duration.total_seconds() for trial in trials) / 60
 
 
 def _open_journal(path: Path | None) -> Any:
@@ -149,6 +176,10 @@ def _open_journal(path: Path | None) -> Any:
     if path is None:
         return None
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists():  # a kill or a full disk may have torn the last line
+        whole, end, torn = path.read_bytes().rpartition(b"\n")
+        if torn:
+            path.write_bytes(whole + end)
     return JournalStorage(JournalFileBackend(str(path)))
 
 

@@ -112,7 +112,7 @@ class Student(BaseModel, ABC):
             ConfigError: A library or a pretrained model is missing.
         """
         if self.search is not None:
-            self.search.check(type(self).model_fields, self.search_space)
+            self.search.check(type(self), self.model_dump(exclude={"search"}), self.search_space)
 
     @abstractmethod
     def fit(
@@ -207,7 +207,8 @@ def load_student(folder: str | Path) -> Student:
             hint="give a run folder that is done, or its model/ folder",
         ) from error
     except _UNREADABLE as error:
-        raise RunFolderError(f"{folder}: the saved student cannot be read: {error}") from error
+        reason = getattr(error, "message", error)  # ours have a hint too, for task files
+        raise RunFolderError(f"{folder}: the saved student cannot be read: {reason}") from error
     return student
 
 

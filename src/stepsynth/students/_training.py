@@ -145,8 +145,6 @@ class _Trainer(Trainer):
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Score the epoch on `select` the way the deployed model predicts."""
         metrics = {"eval_score": float(self.score_select())}
-        assert self.model is not None
-        self.model.train()
         self.control = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics
         )

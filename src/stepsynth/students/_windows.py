@@ -42,16 +42,15 @@ def make_windows(
         stride: Tokens that neighbouring windows share.
     """
     # At least half of a window is passage, whatever the question's length.
-    short = [_cut(tokenizer, row.text.lstrip(), limit // 2 - 4) for row in examples]
-    longest = limit - tokenizer.num_special_tokens_to_add(pair=True)
-    questions = tokenizer(short, add_special_tokens=False)["input_ids"]
-    room = longest - max(map(len, questions))
+    most = max(1, limit // 2 - 4)
+    short = [_cut(tokenizer, row.text.lstrip(), most) for row in examples]
+    room = limit - tokenizer.num_special_tokens_to_add(pair=True) - most
     encoded = tokenizer(
         short,
         [row.context or "" for row in examples],
         truncation="only_second",
         max_length=limit,
-        stride=min(stride, room // 2),
+        stride=min(stride, room * 2 // 3),  # whatever other questions are asked with it
         return_overflowing_tokens=True,
         return_offsets_mapping=True,
         padding=False,
@@ -84,7 +83,14 @@ def training_row(window: Window, example: Example) -> dict[str, Any]:
     end = start + len(example.label.texts[0])
     begins, ends = window.offsets[:, 0], window.offsets[:, 1]
     inside = np.flatnonzero((begins < end) & (ends > start) & (begins >= 0) & (ends > begins))
-    has_all = len(inside) and begins[inside[0]] <= start and ends[inside[-1]] >= end
+    passage = np.flatnonzero(ends > begins)
+    # Some characters are in no token (spaces, controls): what counts is that a window's own border
+    # does not cut the answer.
+    has_all = (
+        len(inside)
+        and (begins[inside[0]] <= start or inside[0] > passage[0])
+        and (ends[inside[-1]] >= end or inside[-1] < passage[-1])
+    )
     first, last = (int(inside[0]), int(inside[-1])) if has_all else (window.first, window.first)
     return window.inputs | {"start_positions": first, "end_positions": last}
 
@@ -106,23 +112,30 @@ def find_spans(
         examples: The questions with their passages.
         longest: Most tokens of an answer.
     """
-    candidates: list[list[tuple[float, int, int]]] = [[] for _ in examples]
+    # A span that stands in two windows is one candidate.
+    candidates: list[dict[tuple[int, int], float]] = [{} for _ in examples]
     for window, start, end in zip(windows, starts, ends, strict=True):
-        candidates[window.row] += _candidates(window, start, end, longest)
+        scores = candidates[window.row]
+        for span, score in _candidates(window, start, end, longest):
+            scores[span] = max(score, scores.get(span, score))
     labels: list[str] = []
     places: list[int] = []
     shares: list[float] = []
-    for found, row in zip(candidates, examples, strict=True):
-        best = max(found, key=lambda c: (c[0], -c[1]), default=(0.0, 0, 0))
-        total = sum(np.exp(score - best[0]) for score, _, _ in found)
-        labels.append((row.context or "")[best[1] : best[2]])
-        places.append(best[1])
-        shares.append(float(1 / total) if found else 0.0)
+    for scores, row in zip(candidates, examples, strict=True):
+        first, last = max(scores, key=lambda span: (scores[span], -span[0]), default=(0, 0))
+        answer = (row.context or "")[first:last]
+        labels.append(answer.strip())
+        # Some tokenizers count the space before a word as a part of it.
+        places.append(first + len(answer) - len(answer.lstrip()))
+        total = sum(np.exp(score - scores[first, last]) for score in scores.values())
+        shares.append(float(1 / total) if scores else 0.0)
     return Spans(labels, places, shares)
 
 
-def _candidates(window: Window, start: Any, end: Any, longest: int) -> list[tuple[float, int, int]]:
-    """Return (score, first character, end character) of a window's best answers."""
+def _candidates(
+    window: Window, start: Any, end: Any, longest: int
+) -> list[tuple[tuple[int, int], float]]:
+    """Return a window's best answers, (first character, end character), with their scores."""
     of_passage = np.flatnonzero(window.offsets[:, 1] > window.offsets[:, 0])
     if not len(of_passage):
         return []
@@ -133,9 +146,8 @@ def _candidates(window: Window, start: Any, end: Any, longest: int) -> list[tupl
     rows, columns = np.nonzero((length >= 0) & (length < longest))
     return [
         (
+            (int(window.offsets[firsts[i], 0]), int(window.offsets[lasts[j], 1])),
             float(scores[i, j]),
-            int(window.offsets[firsts[i], 0]),
-            int(window.offsets[lasts[j], 1]),
         )
         for i, j in zip(rows, columns, strict=True)
     ]

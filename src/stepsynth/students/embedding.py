@@ -46,6 +46,7 @@ class Embedding(Student):
 
     _weights: Any = None
     _intercept: Any = None
+    _is_pair: bool = False
     _known: dict[str, Floats] | None = PrivateAttr(default_factory=dict)
     """Text -> embedding, shared by the students of a run; None: none is kept."""
 
@@ -67,6 +68,7 @@ class Embedding(Student):
         self, dataset: Dataset, *, weights: Sequence[float] | None = None, coach: Coach = ALONE
     ) -> None:
         """Learn the head; the encoder stays as it is."""
+        self._is_pair = any(row.context is not None for row in dataset)
         features = self._features(dataset, coach)
         head = fit_head(features, dataset, self.label_names, C=self.C, rows=weights)
         self._weights, self._intercept = head
@@ -79,14 +81,13 @@ class Embedding(Student):
         return predict_head(features, self._weights, self._intercept, self.label_names)
 
     def _features(self, examples: Sequence[Example], coach: Coach) -> Floats:
-        has_context = [row.context is not None for row in examples]
         texts = [row.text for row in examples]
-        contexts = [row.context for row in examples if row.context is not None]
-        known = self._embed([*texts, *contexts], coach)
+        contexts = [row.context or "" for row in examples]
+        known = self._embed([*texts, *contexts] if self._is_pair else texts, coach)
         u = np.stack([known[text] for text in texts])
-        if not any(has_context):
+        if not self._is_pair:
             return u
-        v = np.stack([known[row.context or ""] for row in examples])
+        v = np.stack([known[context] for context in contexts])
         return np.hstack([u, v, np.abs(u - v), u * v])
 
     def _embed(self, texts: Sequence[str], coach: Coach) -> dict[str, Floats]:
@@ -113,13 +114,17 @@ class Embedding(Student):
     def save_arrays(self, folder: Path) -> None:
         """Write the head."""
         np.savez_compressed(
-            folder / "weights.npz", weights=self._weights, intercept=self._intercept
+            folder / "weights.npz",
+            weights=self._weights,
+            intercept=self._intercept,
+            is_pair=self._is_pair,
         )
 
     def load_arrays(self, folder: Path) -> None:
         """Read the head, and use the encoder beside it where there is one."""
         with np.load(folder / "weights.npz", allow_pickle=False) as arrays:
             self._weights, self._intercept = arrays["weights"], arrays["intercept"]
+            self._is_pair = bool(arrays["is_pair"])
         if (folder / ENCODER_FOLDER).is_dir():
             # A deployed student may run for years: it keeps no text that it was given.
             self._encoder_folder, self._known = str(folder / ENCODER_FOLDER), None

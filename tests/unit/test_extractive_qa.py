@@ -1,0 +1,217 @@
+"""Questions: the answer is a part of the passage: asked for, kept, or written anew and found."""
+
+import json
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from stepsynth.metrics import Spans
+from stepsynth.records import Answers, Context, Example, Rejected
+from stepsynth.tasks.extractive_qa import ExtractiveQA
+
+PASSAGE = "Ada Lovelace met Charles  Babbage in 1833, in London. In 1843 she wrote of his engine."
+LONDON = Answers(("London",), (46,))
+
+
+@pytest.fixture
+def qa():
+    return ExtractiveQA()
+
+
+@pytest.fixture
+def new_answer():
+    return ExtractiveQA(extrapolate="new_answer")
+
+
+def row(**changes):
+    answers = {"text": ["London", "in London"], "answer_start": [46, 43]}
+    return {"context": PASSAGE, "text": "Where did they meet?", "answers": answers, **changes}
+
+
+def missed(text="Where did they meet?"):
+    return Example(text, LONDON, PASSAGE)
+
+
+def test_a_row_becomes_an_example_with_all_its_answers(qa):
+    found = qa.read_example(row())
+    label = Answers(("London", "in London"), (46, 43))
+    assert found == Example("Where did they meet?", label, PASSAGE)
+    assert qa.context_of(found) == Context(PASSAGE, LONDON)
+    assert qa.label_names == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"context": ""}, "the context must be a text that is not empty"),
+        ({"text": None}, "the text must be a text"),
+        ({"answers": {"text": [], "answer_start": []}}, "'Where did they meet.' has no answer"),
+        ({"answers": ""}, "has no answer"),
+        ({"answers": "Paris"}, "the answer 'Paris' is not in its passage"),
+        ({"answers": None}, "answers must be"),
+        ({"answers": {"text": ["London"], "answer_start": []}}, "as many starts as texts"),
+    ],
+)
+def test_a_row_that_cannot_be_used_says_why(qa, changes, message):
+    with pytest.raises(ValueError, match=message):
+        qa.read_example(row(**changes))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"answer": None},
+        {"answer": ""},
+        {"answer": float("nan"), "answers": float("nan")},
+        {"answers": {"text": [], "answer_start": []}},
+        {"answers": np.array([])},
+        {"answers": []},
+    ],
+)
+def test_a_passage_may_come_without_an_answer(qa, given):
+    assert qa.read_context({"context": PASSAGE, **given}) == Context(PASSAGE)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"answer": "London"},
+        {"answer": "London", "answers": None},
+        {"answers": [], "answer": "London"},
+        {"answers": {"text": ["London"], "answer_start": [46]}},
+        {"answers": np.array(["London"])},
+        {"answers": "london"},
+    ],
+)
+def test_a_passage_keeps_the_answer_that_it_comes_with(qa, given):
+    assert qa.read_context({"context": PASSAGE, **given}) == Context(PASSAGE, LONDON)
+
+
+def test_several_answers_in_an_array_are_read(qa):
+    found = qa.read_context({"context": PASSAGE, "answers": np.array(["London", "1833"])})
+    assert found.label == Answers(("London", "1833"), (46, 37))
+
+
+def test_a_context_whose_answer_is_not_in_it_is_refused(qa):
+    with pytest.raises(ValueError, match="'Paris' is not in its passage"):
+        qa.read_context({"context": PASSAGE, "answer": "Paris"})
+
+
+def test_prompts_hold_the_passage_verbatim_and_the_answer(qa, new_answer):
+    seed = qa.seed_prompt(Example("", LONDON, PASSAGE))
+    same, other = qa.extrapolation_prompt(missed()), new_answer.extrapolation_prompt(missed())
+    assert all(PASSAGE in p and '"London"' in p for p in (seed, same, other))
+    assert all("Where did they meet?" in p for p in (same, other))
+    assert "same answer" in same
+    assert "another answer" in other
+    assert '{"question": "...", "answer": "..."}' in other
+    assert "JSON" not in seed + same
+    assert "List 4 different" in qa.answers_prompt(PASSAGE, 4)
+
+
+@pytest.mark.parametrize(
+    "completion",
+    [
+        "In which city did they meet?",
+        'Question: "In which city did they meet?"',
+        "Question: In which city did they meet?\nAnswer: London",
+        '{"question": "In which city did they meet?", "answer": "1833"}',
+        '```json\n{"question": "In which city did they meet?"}\n```',
+    ],
+)
+def test_a_question_with_the_same_answer_keeps_it_whatever_the_output_says(qa, completion):
+    found = qa.parse_example(completion, missed(), truncated=False)
+    assert found == missed("In which city did they meet?")
+
+
+def test_seed_questions_have_the_answer_that_was_asked_for_in_both_modes(qa, new_answer):
+    like = Example("", LONDON, PASSAGE)
+    for task in (qa, new_answer):
+        found = task.parse_example("In which city?", like, truncated=False)
+        assert found == Example("In which city?", LONDON, PASSAGE)
+
+
+@pytest.mark.parametrize(
+    ("answer", "label", "is_repaired"),
+    [
+        ("1843", Answers(("1843",), (57,)), False),
+        ("Ada Lovelace", Answers(("Ada Lovelace",), (0,)), False),
+        ("charles babbage", Answers(("Charles  Babbage",), (17,)), True),
+        ("Ada Lovelase", Answers(("Ada Lovelace",), (0,)), True),
+    ],
+)
+def test_a_new_answer_is_looked_up_in_the_passage(new_answer, answer, label, is_repaired):
+    completion = json.dumps({"question": "Which one?", "answer": answer})
+    found = new_answer.parse_example(completion, missed(), truncated=False)
+    assert found == Example("Which one?", label, PASSAGE)
+    assert found.label.is_repaired == is_repaired
+
+
+@pytest.mark.parametrize(
+    ("completion", "truncated", "reason"),
+    [
+        ('{"question": "When?", "answer": "1834"}', False, "answer_not_in_passage"),
+        ('{"question": "When?", "answer": "in 1834"}', False, "answer_not_in_passage"),
+        ('{"question": "When?", "answer": "8"}', False, "answer_not_in_passage"),
+        ('{"question": "When?"}', False, "no_object"),
+        ('{"question": "", "answer": "1843"}', False, "no_object"),
+        ("When did they meet?", False, "no_object"),
+        ('{"question": "When?", "answer": "18', True, "truncated"),
+        ("Question: When?\nAnswer: 18", True, "truncated"),
+        ("I cannot create such a question.", False, "refusal"),
+    ],
+)
+def test_a_new_answer_that_cannot_be_used_is_rejected(new_answer, completion, truncated, reason):
+    found = new_answer.parse_example(completion, missed(), truncated=truncated)
+    assert found == Rejected(reason, completion)
+
+
+def test_a_whole_object_counts_although_the_output_was_cut_off(new_answer):
+    completion = '{"question": "When?", "answer": 1843} Let me know if'
+    found = new_answer.parse_example(completion, missed(), truncated=True)
+    assert found == Example("When?", Answers(("1843",), (57,)), PASSAGE)
+
+
+def test_proposed_answers_are_looked_up_one_by_one(qa):
+    found = qa.parse_answers("1. London\n2. Paris\n3. ada lovelace", PASSAGE, truncated=False)
+    assert found == [LONDON, None, Answers(("Ada Lovelace",), (0,))]
+    completion = "1. Paris\n2. Rome"
+    found = qa.parse_answers(completion, PASSAGE, truncated=False)
+    assert found == Rejected("answer_not_in_passage", completion)
+    assert qa.parse_answers("", PASSAGE, truncated=False) == Rejected("empty", "")
+
+
+@pytest.mark.parametrize(
+    ("predicted", "exact", "half", "all_words"),
+    [
+        ("the London!", True, True, True),
+        ("In London", True, True, True),
+        ("London in 1833", False, True, False),
+        ("in 1843", False, True, False),
+        ("1833", False, False, False),
+        ("", False, False, False),
+    ],
+)
+def test_what_is_missed_is_decided_by_exact_match_or_by_f1(predicted, exact, half, all_words):
+    example = ExtractiveQA().read_example(row())
+    for value, right in ((None, exact), (0.5, half), (1.0, all_words)):
+        assert ExtractiveQA(error_below_f1=value).is_correct(example, predicted) == right
+
+
+@pytest.mark.parametrize("value", [0, -0.1, 1.1])
+def test_f1_is_between_nothing_and_one(value):
+    with pytest.raises(ValidationError, match="error_below_f1"):
+        ExtractiveQA(error_below_f1=value)
+
+
+def test_questions_are_scored_by_exact_match_and_f1(qa):
+    examples = [qa.read_example(row())] * 2
+    spans = Spans(["in London", "London in 1833"], [43, 46], [1.0, 1.0])
+    assert qa.score(examples, spans) == {"exact_match": 0.5, "f1": pytest.approx(0.9), "n": 2}
+
+
+def test_questions_have_no_rationales(qa):
+    with pytest.raises(NotImplementedError, match="no rationales"):
+        qa.rationale_prompt("London", 3)
