@@ -371,3 +371,17 @@ def test_a_full_disk_while_training_is_said_as_such(tiny, monkeypatch, error):
 def test_no_rows_are_no_predictions(tiny):
     assert shares(fitted(tiny), Dataset()).shape == (0, 2)
     assert fitted(tiny, HOMES, ()).predict([], []) == []
+
+
+def test_batches_hold_rows_of_like_length_and_come_in_random_order():
+    from stepsynth.students._training import _SimilarLengths
+
+    lengths = [(7 * i) % 101 + 1 for i in range(203)]
+    rows = [{"input_ids": [0] * n} for n in lengths]
+    drawn = list(_SimilarLengths(rows, 8))
+    assert sorted(drawn) == list(range(203))
+    batches = [[lengths[i] for i in drawn[at : at + 8]] for at in range(0, 203, 8)]
+    assert max(max(batch) - min(batch) for batch in batches) <= 8
+    means = [sum(batch) / len(batch) for batch in batches[:-1]]
+    assert means not in (sorted(means), sorted(means, reverse=True))
+    assert list(_SimilarLengths(rows, 8)) != drawn

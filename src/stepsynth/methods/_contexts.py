@@ -79,6 +79,12 @@ def _add_answers(
             found = task.propose_answers(context.text)
             picked = rng.sample(found, min(each, len(found)))
             gathered.contexts += [replace(context, label=answer) for answer in picked]
+        if not gathered.contexts:
+            raise TooFewRowsError(
+                f"no seed data can be written: {task.answers} finds no answer in any of "
+                f"{len(chosen)} passages",
+                hint="task.answers: llm asks the LLM; another spaCy pipeline may find more",
+            )
         return
     requests = [
         Request(

@@ -2,7 +2,7 @@
 
 import random
 import tempfile
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 PREDICT_BATCH = 32
+POOL = 50
+"""Batches whose rows are sorted by length together: enough to be alike, few enough to vary."""
 
 
 @contextmanager
@@ -65,7 +67,6 @@ def train(
             num_train_epochs=spec.epochs,
             warmup_steps=spec.warmup,
             lr_scheduler_type="linear",
-            train_sampling_strategy="group_by_length",
             eval_strategy="epoch" if has_select else "no",
             save_strategy="best" if keeps_best else "no",
             load_best_model_at_end=keeps_best,
@@ -103,19 +104,52 @@ class _Rows(torch.utils.data.Dataset[Row]):
     """Rows as PyTorch wants them."""
 
     def __init__(self, rows: Sequence[Row]) -> None:
-        self._rows = rows
+        self.rows = rows
 
     def __getitem__(self, index: int) -> Row:
-        return self._rows[index]
+        return self.rows[index]
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self.rows)
+
+
+class _SimilarLengths(torch.utils.data.Sampler[int]):
+    """Draws rows so that a batch holds rows of like length, and batches come in random order.
+
+    Trainer's own grouping goes from long to short, so that an epoch would end on the shortest rows:
+    here those are seed data, and the longest what errors were extrapolated into.
+    """
+
+    def __init__(self, rows: Sequence[Row], batch_size: int) -> None:
+        self._lengths = [len(row["input_ids"]) for row in rows]
+        self._batch_size = batch_size
+
+    def __iter__(self) -> Iterator[int]:
+        order = torch.randperm(len(self)).tolist()
+        size = self._batch_size
+        batches: list[list[int]] = []
+        for at in range(0, len(order), POOL * size):
+            pool = sorted(order[at : at + POOL * size], key=self._lengths.__getitem__)
+            batches += [pool[i : i + size] for i in range(0, len(pool), size)]
+        # Only the last batch can be short: it stays last, or the batches after it would be cut.
+        last = batches.pop()
+        for i in torch.randperm(len(batches)).tolist():
+            yield from batches[i]
+        yield from last
+
+    def __len__(self) -> int:
+        return len(self._lengths)
 
 
 class _Trainer(Trainer):
     """A Trainer whose rows have weights and whose epochs are scored as the task is."""
 
     score_select: Any = None
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        """Return the sampler of like lengths."""
+        rows: Any = self.train_dataset if train_dataset is None else train_dataset
+        return _SimilarLengths(rows.rows, self.args.train_batch_size)
 
     def compute_loss(
         self,

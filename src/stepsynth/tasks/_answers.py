@@ -193,11 +193,10 @@ def find_entities(pipeline: str, passage: str) -> list[Answers]:
     """
     document = _load_pipeline(pipeline)(passage)
     phrases = document.noun_chunks if document.has_annotation("DEP") else ()
-    found = {
-        span.text: Answers((span.text,), (span.start_char,))
-        for span in chain(document.ents, phrases)
-        if any(c.isalnum() for c in span.text)
-    }
+    found: dict[str, Answers] = {}
+    for span in chain(document.ents, phrases):
+        if any(c.isalnum() for c in span.text):
+            found.setdefault(span.text, Answers((span.text,), (span.start_char,)))
     return sorted(found.values(), key=lambda answer: answer.starts)
 
 
