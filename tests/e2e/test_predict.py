@@ -275,3 +275,25 @@ def test_a_reader_that_leaves_ends_it(waiting):
     waiting.stdin.flush()
     assert waiting.wait() in (0, 141)
     assert "Fatal" not in waiting.stderr.read()
+
+
+def test_a_missing_column_is_an_error_with_its_place(pairs):
+    done = stepsynth("predict", pairs, stdin=lines({"premise": "a cat", "hypotesis": "a dog"}))
+    assert done.returncode == 2
+    assert "stdin, line 1: there is no column 'hypothesis'" in done.stderr
+    assert "did you mean 'hypotesis'?" in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_text_that_looks_like_json_is_a_text_with_a_warning(plain):
+    done = stepsynth("predict", plain, stdin='{"text": "a"}\n{"text": "b"}\n')
+    assert done.returncode == 0
+    assert done.stderr.count("--input - reads JSON lines") == 1
+    assert len(done.stdout.splitlines()) == 2
+
+
+def test_what_is_written_is_json_lines_and_named_so(pairs, tmp_path):
+    (tmp_path / "in.jsonl").write_text(lines(row("a", "b")))
+    done = stepsynth("predict", pairs, "-i", tmp_path / "in.jsonl", "-o", tmp_path / "out.csv")
+    assert done.returncode == 2
+    assert not (tmp_path / "out.csv").exists()

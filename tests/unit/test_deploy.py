@@ -655,3 +655,7 @@ def test_wrong_options_are_seen_before_anything_is_written(args, message, fruit_
     assert message in said
     assert "Traceback" not in said
     assert not (tmp_path / "r").exists()
+
+
+def test_the_model_file_tells_no_path_of_this_machine(exported):
+    assert b"site-packages" not in (exported / "model.onnx").read_bytes()

@@ -131,7 +131,7 @@ class Display(Observer):
             self._started[phase] = (now, done)
         since, before = self._started[phase]
         rate = (done - before) / (now - since) if now - since > 0.5 else 0.0
-        shown = f"{rate:.0f}/s" if rate else ""
+        shown = (f"{rate:.0f}/s" if rate >= 1 else f"{1 / rate:.1f} s each") if rate else ""
         if self._is_live:
             if phase not in self._tasks:
                 self._tasks[phase] = self._progress.add_task(phase, total=total, rate="")

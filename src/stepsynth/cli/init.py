@@ -25,7 +25,9 @@ def init(
     answers_column: str = typer.Option(
         "", "--answers", help="The column of the answers, as in SQuAD, for questions."
     ),
-    text_name: str = typer.Option("text", help="What a text is: 'movie review', 'e-mail', ..."),
+    text_name: str = typer.Option(
+        "", help="What a text is: 'movie review', 'e-mail', ...; default: the column's name."
+    ),
     instruction: str = typer.Option("", help="What is to be decided, in one sentence."),
     test: Path | None = typer.Option(None, help="Test rows; default: split from gold."),
     out: Path = typer.Option(Path("task.yaml"), "--out", "-o", help="The task file to write."),

@@ -4,7 +4,7 @@ import json
 import queue
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 import typer
 
 from stepsynth.cli._shared import handle_errors, say
-from stepsynth.errors import ConfigError, DataError
+from stepsynth.errors import ConfigError, DataError, suggest
 
 if TYPE_CHECKING:
     from stepsynth.students import Student
@@ -60,7 +60,7 @@ def predict(
         )
     keeps_row = source is not None or (needs_context and context is None)
     if keeps_row:
-        rows = _rows(source)
+        rows = _with_columns(_rows(source, columns), columns)
     else:
         rows = _texts(text, context)
         columns = {field: field for field in columns}
@@ -85,6 +85,8 @@ def predict(
 def _check_files(source: str | None, output: Path | None, *, has_others: bool) -> None:
     if source is not None and has_others:
         raise ConfigError("--input brings its own texts and contexts; give no others with it")
+    if output and output.suffix not in (".jsonl", ".ndjson", ".json", ""):
+        raise ConfigError(f"--output: {output} would hold JSON lines", hint="name it .jsonl")
     if source and output and output.exists() and Path(source).exists() and output.samefile(source):
         raise ConfigError("--output is the file that --input reads", hint="give another name")
 
@@ -147,19 +149,37 @@ def _write_json(file: IO[str], row: Row, said: Row, *, keeps_row: bool) -> None:
 def _texts(given: list[str] | None, context: str | None) -> Iterator[Row]:
     if not given and sys.stdin.isatty():
         raise ConfigError("there is no text to predict", hint='stepsynth predict RUN "some text"')
+    has_warned = False
     for line in given or (line.rstrip("\r\n") for line in _stdin()):
+        if line.startswith("{") and line.endswith("}") and not (given or has_warned):
+            has_warned = True
+            say("warning: a line looks like JSON and is read as a text; --input - reads JSON lines")
         yield {"text": line, "context": context}
 
 
-def _rows(source: str | None) -> Iterator[Row]:
+def _with_columns(rows: Iterable[tuple[str, Row]], columns: Mapping[str, str]) -> Iterator[Row]:
+    """Yield rows; the first must have the columns that the model reads, or none will."""
+    wanted = [columns[field] for field in ("text", "context") if field in columns]
+    for number, (place, row) in enumerate(rows):
+        for column in wanted:
+            if number == 0 and column not in row:
+                raise DataError(
+                    f"{place}: there is no column {column!r}. Columns: {', '.join(row) or 'none'}.",
+                    hint=suggest(column, row) or f"this model reads {' and '.join(wanted)}",
+                )
+        yield row
+
+
+def _rows(source: str | None, columns: Mapping[str, str]) -> Iterator[tuple[str, Row]]:
     from stepsynth.experiment.sources import rows_of_file
 
     if source not in (None, "-"):
         for place, row in rows_of_file(source):
             if not isinstance(row, Mapping):
                 raise DataError(f"{source}, {place}: expected an object, got {row!r}")
-            yield dict(row)
+            yield f"{source}, {place}", dict(row)
         return
+    wanted = {columns[field]: "..." for field in ("text", "context") if field in columns}
     for number, line in enumerate(_stdin(), start=1):
         if not line.strip():
             continue
@@ -170,9 +190,9 @@ def _rows(source: str | None) -> Iterator[Row]:
         if not isinstance(row, dict):
             raise DataError(
                 f"stdin, line {number}: this is no JSON object",
-                hint='a line is {"question": "...", "context": "..."}, with your columns',
+                hint=f"a line is {json.dumps(wanted)}",
             )
-        yield row
+        yield f"stdin, line {number}", row
 
 
 def _stdin() -> Iterator[str]:

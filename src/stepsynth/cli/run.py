@@ -1,5 +1,6 @@
 """`stepsynth run`: a task file becomes a data set, a trained student and a report."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,6 +67,12 @@ def run_to_end(runner: "Runner", *, as_json: bool) -> "RunResult":
         raise SystemExit(code) from None
 
 
+def _context(folder: str) -> list[str]:
+    """Return the option that a model of pairs or questions needs."""
+    about = json.loads((Path(folder) / "model" / "student.json").read_text(encoding="utf-8"))
+    return ["--context", "its context"] if "context" in about["columns"] else []
+
+
 def show(
     summary: Any, *, as_json: bool, more: Callable[[str], list[str]] = lambda _folder: []
 ) -> None:
@@ -77,7 +84,7 @@ def show(
     lines = [
         f"Report:   {folder}/report.html",
         f"Data set: {folder}/dataset.jsonl",
-        f"Predict:  {command_line('predict', folder, 'some text')}",
+        f"Predict:  {command_line('predict', folder, 'some text', *_context(folder))}",
         *more(folder),
     ]
     print_summary(summary, lines)

@@ -84,10 +84,10 @@ def write_hub_files(
         ConfigError: A library is missing, or the name or the licence is wrong.
         RunFolderError: The run is not done, or the folder holds something else.
     """
-    need("huggingface_hub", "hub")
     check_name(name)
     license_name = check_license(license)
     dataset = _read_dataset(run)
+    need("huggingface_hub", "hub")
     facts = card_facts(collect(run), dataset, name=name)
     if not (run.model / STUDENT_FILE).exists():
         raise RunFolderError(f"{run.model}: no trained student is here")

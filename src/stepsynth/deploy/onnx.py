@@ -67,10 +67,10 @@ def write_onnx(run_or_model_folder: Path, folder: Path) -> dict[str, Any]:
         RunFolderError: There is no student, or the folder holds something else.
         StepsynthError: The ONNX file does not say what the student says; nothing is left of it.
     """
-    for module in ("onnx", "onnxscript", "onnxruntime"):
-        need(module, "onnx")
     _check_target(folder)
     student = _load(run_or_model_folder)
+    for module in ("onnx", "onnxscript", "onnxruntime"):
+        need(module, "onnx")
     rows = _rows_to_check(run_or_model_folder, has_labels=bool(student.label_names))
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -165,6 +165,13 @@ def _write_tokenizer(student: "Transformer", folder: Path) -> None:
     tokenizer.save(file)
 
 
+def _strip(model: Any) -> None:
+    """Take out what the exporter notes of each step: source files, with paths on this machine."""
+    for part in (model, model.graph, *model.graph.all_nodes()):
+        part.metadata_props.clear()
+        part.doc_string = None
+
+
 def _write_model(student: "Transformer", folder: Path) -> None:
     import torch
 
@@ -184,6 +191,7 @@ def _write_model(student: "Transformer", folder: Path) -> None:
                 verbose=False,
             )
             assert program is not None
+            _strip(program.model)
             program.save(folder / MODEL_FILE, external_data=size > ONE_FILE_BYTES)
     except (RuntimeError, ValueError, TypeError) as error:
         raise StepsynthError(

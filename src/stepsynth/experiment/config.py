@@ -212,8 +212,8 @@ def _check_student(student: Student, task: Task, located: Located) -> None:
         return
     able = [name for name in students().names() if task.name in students().get(name).kinds]
     raise ConfigError(
-        f"{located.where(('student',))}: the student {student.name!r} cannot learn a "
-        f"{task.name} task. Those that can: {', '.join(able)}.",
+        f"{located.where(('student',))}: the student {student.name!r} cannot learn "
+        f"{task.name}. Those that can: {', '.join(able)}.",
         hint=f"student: {{name: {able[0]}}}" if able else "",
     )
 

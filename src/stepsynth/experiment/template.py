@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from stepsynth._util.files import write_text
 from stepsynth.errors import ConfigError, DataError
 from stepsynth.experiment.config import load_config
@@ -34,7 +36,7 @@ data:
   gold: {gold}{test}
   columns: {{{columns}}}
 {contexts}\
-  # Gold is split: errors are mined in `mine`, rounds are compared on `select`, and `test` is scored
+  # Gold is split: errors are mined in `mine`, rounds are scored on `select`, and `test` is scored
   # once, at the end. Decimals are shares of gold, whole numbers are rows.
   split: {split}
 
@@ -52,6 +54,7 @@ method:
   name: s3
   seed_size: {seed_size}   # rows to write before the first training
   rounds: 2         # rounds of error extrapolation after it
+  # keep: best      # keep the round that scores best on select; default: the last one
 {rationales}
 limits: {{requests: 20000}}   # also: usd (needs llm.price), minutes
 
@@ -89,7 +92,7 @@ def write_task_file(
         test: Test rows, if they are apart.
         labels: The labels; empty: those in `gold`.
         columns: Field -> column; `context` among them: pairs, `answers` too: questions.
-        text_name: What a text is.
+        text_name: What a text is; empty: the name of its column.
         instruction: What is to be decided; empty: a sentence made of the rest.
         force: Write over a file that is there.
 
@@ -100,6 +103,7 @@ def write_task_file(
         ConfigError: The file is there already.
         DataError: The rows cannot be read, or have another label than those given.
     """
+    text_name = text_name or _as_words(columns["text"])
     kind = "extractive_qa" if "answers" in columns else "sentence_pair"
     kind = kind if "context" in columns else "classification"
     found = Counter[str]() if kind == "extractive_qa" else _labels_of(gold, columns)
@@ -108,7 +112,11 @@ def write_task_file(
         _check_labels(gold, columns, found, names)
     if path.exists() and not force:
         raise ConfigError(f"{path}: there is such a file already", hint="--force writes over it")
-    task = task_kinds().get(kind).model_validate({"labels": names} if names else {})
+    try:
+        task = task_kinds().get(kind).model_validate({"labels": names} if names else {})
+    except ValidationError as error:
+        message = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise DataError(f"{gold}: {message}", hint="correct the file, or give --labels") from error
     for rows in filter(None, (gold, test)):
         read_file(rows, task, columns)
     decided = "Answer a question with a part of a passage."
@@ -120,7 +128,7 @@ def write_task_file(
         kind=kind,
         instruction=_quote(instruction or decided),
         text_name=_quote(text_name),
-        of_the_kind=_keys_of(kind, text_name, task.label_names),
+        of_the_kind=_keys_of(kind, columns, text_name, task.label_names),
         gold=_quote(_relative(gold, path)),
         test=f"\n  test: {_quote(_relative(test, path))}" if test else "",
         columns=", ".join(f"{field}: {_quote(column)}" for field, column in columns.items()),
@@ -136,13 +144,18 @@ def write_task_file(
     return found
 
 
-def _keys_of(kind: str, text_name: str, labels: Sequence[str]) -> str:
+def _keys_of(kind: str, columns: Mapping[str, str], text_name: str, labels: Sequence[str]) -> str:
     """Return the keys of the task section that its kind alone has."""
     if kind == "extractive_qa":
         return "  extrapolate: same_answer   # or new_answer: another one each time"
-    named = f"  context_name: context   # what the {text_name} is written for\n"
+    context = _quote(_as_words(columns.get("context", "")))
+    named = f"  context_name: {context}   # what the {text_name} is written for\n"
     listed = "\n".join(f"    {_quote(label)}: {_quote(label)}" for label in labels)
     return (named if kind == "sentence_pair" else "") + _LABELS.format(labels=listed)
+
+
+def _as_words(column: str) -> str:
+    return column.replace("_", " ").strip()
 
 
 def _check_labels(

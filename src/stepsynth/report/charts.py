@@ -23,7 +23,10 @@ def learning_curve(rounds: Sequence[Mapping[str, Any]], score: str) -> str:
         for s in ("select", "test")
         if s in r
     ]
-    x = alt.X("rows:Q", title="training rows", scale=alt.Scale(zero=False, padding=24))
+    sizes = [r["train_size"] for r in rounds]
+    room = max(1, (max(sizes) - min(sizes)) / 12)
+    domain = [max(0, min(sizes) - room), max(sizes) + room]
+    x = alt.X("rows:Q", title="training rows", scale=alt.Scale(domain=domain, nice=False))
     y = alt.Y("score:Q", title=score.replace("_", "-"), scale=alt.Scale(zero=False, padding=12))
     splits = alt.Scale(domain=["select", "test"], range=[SELECT, TEST])
     base = alt.Chart(alt.Data(values=rows)).encode(x=x, y=y)

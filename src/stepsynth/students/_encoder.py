@@ -54,9 +54,11 @@ def quiet() -> Generator[None]:
     """Keep transformers' own notices and progress bars off stderr."""
     from transformers.utils import logging
 
-    level = logging.get_verbosity()
+    hub = importlib.import_module("huggingface_hub.utils.logging")
+    level, hub_level = logging.get_verbosity(), hub.get_verbosity()
     has_bars = logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
+    hub.set_verbosity_error()
     logging.disable_progress_bar()
     try:
         with warnings.catch_warnings():
@@ -64,6 +66,7 @@ def quiet() -> Generator[None]:
             yield
     finally:
         logging.set_verbosity(level)
+        hub.set_verbosity(hub_level)
         if has_bars:
             logging.enable_progress_bar()
 

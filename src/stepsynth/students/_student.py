@@ -140,16 +140,25 @@ class Student(BaseModel, ABC):
 
     def predict(self, texts: Sequence[str], contexts: Sequence[str] | None = None) -> list[str]:
         """Return the most probable label (or the answer) of each text, given its context if any."""
-        return self.predict_examples(_examples(texts, contexts)).labels
+        return self.predict_examples(self._examples(texts, contexts)).labels
 
     def predict_probabilities(
         self, texts: Sequence[str], contexts: Sequence[str] | None = None
     ) -> Predictions:
         """Return the probability of each label for each text: (n_texts, n_labels)."""
-        predictions = self.predict_examples(_examples(texts, contexts))
+        predictions = self.predict_examples(self._examples(texts, contexts))
         if not isinstance(predictions, Predictions):
             raise TypeError("this student finds answers; predict_examples gives their spans")
         return predictions
+
+    def _examples(self, texts: Sequence[str], contexts: Sequence[str] | None) -> list[Example]:
+        if isinstance(texts, str) or isinstance(contexts, str):
+            raise TypeError("predict takes lists of texts, not one text")
+        if contexts is None and "context" in self.columns:
+            raise TypeError("this student was trained on pairs: give a context for each text")
+        given = contexts if contexts is not None else [None] * len(texts)
+        pairs = zip(texts, given, strict=True)
+        return [Example(text=text, label="", context=context) for text, context in pairs]
 
     def save(self, folder: str | Path, *, columns: Mapping[str, str] | None = None) -> None:
         """Write the student so that `load_student` can read it alone.
@@ -172,15 +181,6 @@ class Student(BaseModel, ABC):
             "columns": dict(columns or {}),
         }
         write_json(folder / STUDENT_FILE, about)
-
-
-def _examples(texts: Sequence[str], contexts: Sequence[str] | None) -> list[Example]:
-    if isinstance(texts, str) or isinstance(contexts, str):
-        raise TypeError("predict takes lists of texts, not one text")
-    if contexts is None:
-        return [Example(text=text, label="") for text in texts]
-    pairs = zip(texts, contexts, strict=True)
-    return [Example(text=text, label="", context=context) for text, context in pairs]
 
 
 def students() -> Registry[Student]:
@@ -311,7 +311,8 @@ class FreshStudent:
             labels = f" has the label {', '.join(map(repr, missing))}" if missing else " is there"
             raise TooFewRowsError(
                 f"no student can be trained: no row{labels}",
-                hint="see rounds/*/rejected.jsonl for what the LLM wrote, or raise the seed size",
+                hint="see rounds/*/rejected.jsonl for what the LLM wrote, raise the seed size, or "
+                "look at data.contexts if they fix the labels",
             )
         try:
             factory.search(dataset, weights)
