@@ -249,14 +249,16 @@ def test_rows_of_the_run_are_spread_evenly(tmp_path):
         deploy_onnx._rows_to_check(tmp_path, has_labels=True)
 
 
-def test_other_students_and_missing_libraries_are_named(fruit_run, tmp_path, monkeypatch):
+def test_other_students_and_missing_libraries_are_named(
+    fruit_run, fruit_model, tmp_path, monkeypatch
+):
     pytest.importorskip("onnxruntime")
     with pytest.raises(ConfigError, match="its student is 'linear'") as error:
         deploy_onnx.write_onnx(fruit_run, tmp_path / "onnx")
     assert "student.name=transformer" in error.value.hint
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
     with pytest.raises(ConfigError, match="onnxruntime is not installed") as error:
-        deploy_onnx.write_onnx(fruit_run, tmp_path / "onnx")
+        deploy_onnx.write_onnx(fruit_model, tmp_path / "onnx")
     assert error.value.hint == "pip install 'stepsynth[onnx]'"
 
 
