@@ -15,6 +15,7 @@ from typing import Any
 
 from stepsynth.records import Dataset, Example
 from stepsynth.students import StudentFactory
+from stepsynth.students._encoder import quiet
 from stepsynth.students.embedding import Embedding
 from stepsynth.students.transformer import Transformer
 
@@ -35,10 +36,11 @@ def plain_loop(encoder: str, data: Dataset, label_names: tuple[str, ...]) -> Non
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(encoder)
-    model = AutoModelForSequenceClassification.from_pretrained(
-        encoder, num_labels=len(label_names), dtype=torch.float32
-    )
+    with quiet():
+        tokenizer = AutoTokenizer.from_pretrained(encoder)
+        model = AutoModelForSequenceClassification.from_pretrained(
+            encoder, num_labels=len(label_names), dtype=torch.float32
+        )
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model.to(device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5)
