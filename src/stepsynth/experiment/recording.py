@@ -1,6 +1,5 @@
 """Make a recording of a run: what `replay` needs to give the same answers again."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,13 +36,8 @@ def write_recording(folder: RunFolder, path: Path) -> int:
 
 def _completions(folder: RunFolder) -> Iterator[dict[str, Any]]:
     for place in folder.round_folders():
-        rationales = place / "rationales.json"
-        if rationales.exists():
-            for label, given in json.loads(rationales.read_text(encoding="utf-8")).items():
-                for text in given["completions"]:
-                    yield {"kind": "rationale", "label": label, "completion": text}
-        if (place / "contexts.jsonl").exists():
-            yield from read_jsonl(place / "contexts.jsonl")
+        if (place / "asked.jsonl").exists():
+            yield from read_jsonl(place / "asked.jsonl")
         for name in ("examples.jsonl", "rejected.jsonl"):
             for row in read_jsonl(place / name):
                 if row["provenance"]["kind"] != "gold":

@@ -187,13 +187,10 @@ class OpenRun:
         write_jsonl(folder / "failed.jsonl", _unused_rows(done, sources, failed=True))
         write_jsonl(folder / "misclassified.jsonl", _misclassified_rows(done))
         if done.asked:
-            write_jsonl(folder / "contexts.jsonl", done.asked)
-        if done.rationales.by_label:
-            rationales = {
-                label: {"rationales": items, "completions": done.rationales.completions[label]}
-                for label, items in done.rationales.by_label.items()
-            }
-            write_json(folder / "rationales.json", rationales)
+            write_jsonl(folder / "asked.jsonl", done.asked)
+        if done.rationales:
+            listed = {label: {"rationales": items} for label, items in done.rationales.items()}
+            write_json(folder / "rationales.json", listed)
         self.write_metrics(done.index, metrics)
 
     def write_prompts(self, templates: Mapping[str, str], filled: Mapping[str, str]) -> None:

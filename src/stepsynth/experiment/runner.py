@@ -315,7 +315,7 @@ def filled_prompts(task: Task, done: Round) -> dict[str, str]:
         if row.provenance.request in done.exchanges:
             filled["seed"] = done.exchanges[row.provenance.request][0]
     label = task.label_names[0] if task.label_names else ""
-    rationales = done.rationales.by_label.get(label, ())
+    rationales = done.rationales.get(label, ())
     if rationales:
         filled["rationale"] = task.rationale_prompt(label, len(rationales))
     if done.misclassified:

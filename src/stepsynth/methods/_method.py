@@ -71,15 +71,6 @@ class Unused:
 
 
 @dataclass(frozen=True)
-class Rationales:
-    """The reasons that the LLM gave for each label, and its answers verbatim."""
-
-    by_label: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    completions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    unused: tuple[Unused, ...] = ()
-
-
-@dataclass(frozen=True)
 class Round:
     """One pass of a method: the model after it, what it was trained on, what it got wrong.
 
@@ -92,9 +83,9 @@ class Round:
         predicted: What the model says of each of them.
         select_score: The task's main score on `select`.
         unused: Rejected outputs and failed requests of this round.
-        rationales: Those that the seed data was written from, in round 0.
-        asked: Contexts and answers that the LLM wrote before the seed data, in round 0, as
-            recordings (`kind`, `context`, `draw`, `completion`).
+        rationales: Label -> those that the seed data was written from, in round 0.
+        asked: What the LLM wrote before the seed data (rationales, contexts, answers), in round 0,
+            as recordings (`kind`, `label`, `context`, `draw`, `completion`).
         exchanges: Id of a request -> its prompt and what the LLM wrote, verbatim.
     """
 
@@ -106,7 +97,7 @@ class Round:
     predicted: tuple[str, ...]
     select_score: float
     unused: tuple[Unused, ...] = ()
-    rationales: Rationales = field(default_factory=Rationales)
+    rationales: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     asked: tuple[Mapping[str, Any], ...] = ()
     exchanges: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 

@@ -1,15 +1,17 @@
 """What several methods do: ask for rows, read the answers, train a round."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from stepsynth._util.text import normalise
 from stepsynth.llm import Completion, Failed, Request
-from stepsynth.methods._method import Rationales, Round, Setup, Unused
+from stepsynth.methods._method import Round, Setup, Unused
 from stepsynth.records import Dataset, Example, Provenance, Rejected
 from stepsynth.students._student import FreshStudent
+
+T = TypeVar("T")
 
 DRAWS_PER_ROW = 1.5
 """A rejected draw is replaced by a further one, up to so many draws for a wanted row."""
@@ -52,7 +54,7 @@ class Written:
     rows: list[Example] = field(default_factory=list)
     unused: list[Unused] = field(default_factory=list)
     exchanges: dict[str, tuple[str, str]] = field(default_factory=dict)
-    rationales: Rationales = field(default_factory=Rationales)
+    rationales: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     asked: list[Mapping[str, Any]] = field(default_factory=list)
 
     def extend(self, other: "Written") -> None:
@@ -60,6 +62,7 @@ class Written:
         self.rows += other.rows
         self.unused += other.unused
         self.exchanges |= other.exchanges
+        self.asked += other.asked
 
 
 def write(
@@ -183,16 +186,68 @@ def finish_round(
     )
 
 
-def ask_rationales(labels: Iterable[str], number: int, setup: Setup, *, method: str) -> Rationales:
+def ask(
+    requests: Sequence[Request],
+    parse: Callable[[Completion, Request], T | Rejected],
+    setup: Setup,
+    written: Written,
+    *,
+    method: str,
+) -> list[T | None]:
+    """Ask for what rows are written from, and return what each answer holds, or None.
+
+    Args:
+        requests: One or more, all of one kind: rationales, contexts or answers.
+        parse: Reads an answer.
+        setup: Gives the LLM.
+        written: What was asked, and what could not be used, is kept here.
+        method: The method that asks.
+    """
+    kind = requests[0].tags["kind"]
+    results: list[T | None] = []
+    unused: list[Unused] = []
+    for request, answer in zip(requests, setup.llm.generate(requests, phase=kind), strict=True):
+        if isinstance(answer, Failed):
+            found, said, is_cut = Rejected(answer.reason, ""), "", False
+        else:
+            found, said, is_cut = parse(answer, request), answer.text, answer.truncated
+        tags = request.tags
+        written.exchanges[answer.request_id] = (request.prompt, said)
+        results.append(None if isinstance(found, Rejected) else found)
+        if isinstance(found, Rejected):
+            origin = Provenance(
+                method,
+                kind=kind,
+                draw=answer.draw,
+                request=answer.request_id,
+                model=setup.llm.settings.model,
+            )
+            is_failed, context = isinstance(answer, Failed), tags.get("context")
+            unused.append(Unused(found, tags.get("label", ""), origin, is_failed, context))
+        else:
+            cut = {"truncated": True} if is_cut else {}
+            written.asked.append({**tags, "draw": answer.draw, **cut, "completion": said})
+    written.unused += unused
+    warn_of_failed(unused, setup, phase=kind, asked=len(requests))
+    return results
+
+
+def ask_rationales(
+    labels: Iterable[str], number: int, setup: Setup, written: Written, *, method: str
+) -> dict[str, tuple[str, ...]]:
     """Return `number` different rationales for each label: the paper's topK(P_LLM(T_ration)).
 
     A label whose answer held too few is asked again, three times at most.
     """
-    unused: list[Unused] = []
     found: dict[str, dict[str, str]] = {label: {} for label in labels}
-    verbatim: dict[str, list[str]] = {label: [] for label in found}
+
+    def parse(answer: Completion, _: Request) -> tuple[str, ...] | Rejected:
+        return setup.task.parse_rationales(answer.text, truncated=answer.truncated)
+
     for _ in range(3):
         short = [label for label in found if len(found[label]) < number]
+        if not short:
+            break
         requests = [
             Request(
                 setup.task.rationale_prompt(label, number),
@@ -201,38 +256,17 @@ def ask_rationales(labels: Iterable[str], number: int, setup: Setup, *, method: 
             )
             for label in short
         ]
-        for label, answer in zip(
-            short, setup.llm.generate(requests, phase="rationales"), strict=True
-        ):
-            if isinstance(answer, Failed):
-                listed: tuple[str, ...] | Rejected = Rejected(answer.reason, "")
-            else:
-                listed = setup.task.parse_rationales(answer.text, truncated=answer.truncated)
-            if isinstance(listed, Rejected) or isinstance(answer, Failed):
-                origin = Provenance(
-                    method,
-                    kind="rationale",
-                    draw=answer.draw,
-                    request=answer.request_id,
-                    model=setup.llm.settings.model,
-                )
-                rejected = listed if isinstance(listed, Rejected) else Rejected("failed", "")
-                unused.append(Unused(rejected, label, origin, isinstance(answer, Failed)))
-                continue
-            verbatim[label].append(answer.text)
-            for item in listed:
+        listed = ask(requests, parse, setup, written, method=method)
+        for label, items in zip(short, listed, strict=True):
+            for item in items or ():
                 found[label].setdefault(normalise(item), item)
     for label, items in found.items():
         if len(items) < number:
             setup.warn(
                 f"rationales: {len(items)} of {number} for the label {label!r}: the LLM listed no "
-                "more that could be read (see rounds/0/rationales.json)"
+                "more that could be read (see rounds/0/asked.jsonl)"
             )
-    return Rationales(
-        {label: tuple(items.values())[:number] for label, items in found.items()},
-        {label: tuple(texts) for label, texts in verbatim.items()},
-        tuple(unused),
-    )
+    return {label: tuple(items.values())[:number] for label, items in found.items()}
 
 
 def warn_of_failed(unused: Iterable[Unused], setup: Setup, *, phase: str, asked: int) -> None:

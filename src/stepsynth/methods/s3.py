@@ -23,7 +23,7 @@ Departures:
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import cycle, islice, repeat
 from random import Random
 from typing import ClassVar, Literal
@@ -31,7 +31,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from stepsynth.methods._contexts import gather_contexts, in_passes
-from stepsynth.methods._method import Method, Rationales, Round, Setup
+from stepsynth.methods._method import Method, Round, Setup
 from stepsynth.methods._steps import (
     Wish,
     Written,
@@ -60,22 +60,21 @@ class SeedData(Method):
 
     def write_seed_data(self, setup: Setup, seen: set[str] | None) -> Written:
         """Return the seed data of Algorithm 1, or its form without rationales."""
-        rationales = Rationales()
+        written = Written()
         if self.rationales and not setup.task.has_context:
             # Algorithm 1, lines 1-2: r_i <- topK(P_LLM( · | T_ration(y_i)))
-            rationales = ask_rationales(
-                setup.task.label_names, self.num_rationales, setup, method=self.name
+            written.rationales = ask_rationales(
+                setup.task.label_names, self.num_rationales, setup, written, method=self.name
             )
-        written = seed_with_rationales(
+        seed_data = seed_with_rationales(
             setup,
-            rationales,
+            written.rationales,
             size=self.seed_size,
             per_prompt=self.rationales_per_prompt,
             method=self.name,
             seen=seen,
         )
-        written.rationales = rationales
-        written.unused = [*rationales.unused, *written.unused]
+        written.extend(seed_data)
         return written
 
 
@@ -157,7 +156,7 @@ class S3(SeedData):
 
 def seed_with_rationales(
     setup: Setup,
-    rationales: Rationales,
+    rationales: Mapping[str, Sequence[str]],
     *,
     size: int,
     per_prompt: int,
@@ -175,7 +174,7 @@ def seed_with_rationales(
 
     def draw(_: None) -> Wish:
         label = rng.choice(setup.task.label_names)  # line 5: y_curr ~ U_1(Y)
-        given = rationales.by_label.get(label, ())
+        given = rationales.get(label, ())
         picked = rng.sample(given, min(per_prompt, len(given)))  # line 6: r_curr ~ U_k(r of y_curr)
         like = Example("", label)
         return Wish(setup.task.seed_prompt(like, picked), like, provenance)
@@ -190,17 +189,17 @@ def seed_from_contexts(
     """Section 2.4: write `size` rows for contexts, each from its own draw of context and label."""
     rng = setup.rng("seed data")
     provenance = Provenance(method, 0, "seed", model=setup.llm.settings.model)
-    gathered = gather_contexts(setup, size, method=method)
+    written = Written()
+    gathered = gather_contexts(setup, size, written, method=method)
 
     def draw(context: Context) -> Wish:
         label = context.label or rng.choice(setup.task.label_names)  # y ~ U(Y), unless c has one
         like = Example("", label, context.text)
         return Wish(setup.task.seed_prompt(like), like, provenance)  # T_query(2)(c, y)
 
-    contexts = in_passes(gathered.contexts, rng)  # c ~ U(C)
-    written = write_until(size, map(draw, contexts), setup, phase="seed data", seen=seen)
-    written.asked, written.exchanges = gathered.asked, gathered.exchanges | written.exchanges
-    written.unused = [*gathered.unused, *written.unused]
+    contexts = in_passes(gathered, rng)  # c ~ U(C)
+    seed_data = write_until(size, map(draw, contexts), setup, phase="seed data", seen=seen)
+    written.extend(seed_data)
     return written
 
 

@@ -17,7 +17,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from stepsynth.methods._method import Method, Rationales, Round, Setup
+from stepsynth.methods._method import Method, Round, Setup
 from stepsynth.methods._steps import train_round
 from stepsynth.methods.s3 import seed_with_rationales
 from stepsynth.records import Dataset
@@ -35,7 +35,7 @@ class ZeroGen(Method):
         """Yield the only round: rows written from their labels, and the model trained on them."""
         written = seed_with_rationales(
             setup,
-            Rationales(),
+            {},
             size=self.seed_size,
             per_prompt=0,
             method=self.name,
