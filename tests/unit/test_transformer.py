@@ -20,6 +20,8 @@ from stepsynth.students._student import ALONE, Coach
 from stepsynth.students.transformer import Transformer
 from tests.fakes import rows
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 FRUIT = rows(
     *((f"a red apple {i}", "apple") for i in range(6)),
     *((f"a soft green pear {i}", "pear") for i in range(6)),
@@ -41,15 +43,6 @@ SAME_OR_NOT = Dataset(
     for seen in ("dog", "cat", "cow", "hen")
     for said in ("dog", "cat", "cow", "hen")
 )
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Small batches on a busy machine: threads that wait for each other take most of the time."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")
@@ -111,7 +104,7 @@ class Scores:
     ("data", "labels", "fields"),
     [
         (FRUIT, LABELS, {"epochs": 3, "learning_rate": 3e-4}),
-        (SAME_OR_NOT, ("no", "yes"), {"epochs": 15, "learning_rate": 5e-4}),
+        (SAME_OR_NOT, ("no", "yes"), {"epochs": 30, "learning_rate": 3e-4}),
         (HOMES, (), {"epochs": 30, "learning_rate": 3e-4}),
     ],
     ids=["one text", "pairs", "questions"],
@@ -374,14 +367,32 @@ def test_no_rows_are_no_predictions(tiny):
 
 
 def test_batches_hold_rows_of_like_length_and_come_in_random_order():
-    from stepsynth.students._training import _SimilarLengths
-
     lengths = [(7 * i) % 101 + 1 for i in range(203)]
     rows = [{"input_ids": [0] * n} for n in lengths]
-    drawn = list(_SimilarLengths(rows, 8))
+    drawn = list(_training._SimilarLengths(rows, 8))
     assert sorted(drawn) == list(range(203))
     batches = [[lengths[i] for i in drawn[at : at + 8]] for at in range(0, 203, 8)]
     assert max(max(batch) - min(batch) for batch in batches) <= 8
     means = [sum(batch) / len(batch) for batch in batches[:-1]]
     assert means not in (sorted(means), sorted(means, reverse=True))
-    assert list(_SimilarLengths(rows, 8)) != drawn
+    assert list(_training._SimilarLengths(rows, 8)) != drawn
+
+
+def test_positions_that_are_kept_for_padding_are_not_used(tmp_path):
+    with _training.quiet():
+        tokenizer = transformers.AutoTokenizer.from_pretrained(get_model_path())
+        config = transformers.RobertaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=32,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=32,
+            max_position_embeddings=40,
+            pad_token_id=1,
+            type_vocab_size=2,
+        )
+        transformers.RobertaForMaskedLM(config).save_pretrained(tmp_path)
+        tokenizer.save_pretrained(tmp_path)
+    student = fitted(tmp_path, FRUIT, LABELS, epochs=1)
+    assert student._limit == 38
+    assert len(student.predict(["long " * 100])) == 1

@@ -168,13 +168,12 @@ class Display(Observer):
             say(message)
 
 
-SCORES = {"accuracy": "acc.", "macro_f1": "F1", "exact_match": "EM", "f1": "F1"}
-"""The scores of a round that a table has room for -> their names in it."""
-
-
 def shown(numbers: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the keys and names of a round's scores to show."""
-    return [(key, name) for key, name in SCORES.items() if key in numbers.get("select", {})]
+    from stepsynth.metrics import SCORE_NAMES
+
+    scores = numbers.get("select", {})
+    return [(key, short) for key, (_, short) in SCORE_NAMES.items() if key in scores]
 
 
 def round_table(summary: Mapping[str, Any]) -> Any:

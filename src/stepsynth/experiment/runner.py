@@ -28,7 +28,7 @@ from stepsynth.llm import LLM, Usage, llm_backends
 from stepsynth.llm.backends.scripted import Rule, Scripted
 from stepsynth.llm.store import Store
 from stepsynth.methods import Round, Setup
-from stepsynth.metrics import AnyPredictions, Predictions
+from stepsynth.metrics import SCORE_NAMES, AnyPredictions, Predictions
 from stepsynth.metrics.scoring import fit_offsets, tuned_accuracy
 from stepsynth.records import Context, Dataset, label_to_json
 from stepsynth.students import StudentFactory
@@ -341,8 +341,7 @@ def _round_summary(numbers: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _scores(scores: Mapping[str, Any], *, with_n: bool = False) -> dict[str, Any]:
-    keys = ("accuracy", "macro_f1", "auc", "tuned_accuracy", "exact_match", "f1")
-    keys = (*keys, "n") if with_n else keys
+    keys = (*SCORE_NAMES, "auc", "tuned_accuracy", *(("n",) if with_n else ()))
     return {key: scores[key] for key in keys if key in scores}
 
 

@@ -10,17 +10,12 @@ from markupsafe import Markup
 
 from stepsynth._util.files import write_text
 from stepsynth.experiment.rundir import RunFolder
+from stepsynth.metrics import SCORE_NAMES
 from stepsynth.report import charts
 from stepsynth.report.collect import RoundView, RunView, collect
 
 MOST_PAIRS = 100
 MOST_SAMPLES = 6
-SCORES = (
-    ("accuracy", "accuracy", "acc."),
-    ("macro_f1", "macro-F1", "F1"),
-    ("exact_match", "exact match", "EM"),
-    ("f1", "F1", "F1"),
-)
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -51,19 +46,20 @@ def render(view: RunView) -> str:
     environment.filters["percent"] = lambda value: f"{100 * value:.1f}"
     environment.filters["label"] = _label
     numbers = [r.numbers for r in view.rounds]
+    shown = _shown(numbers)
     rejected, failed = _counts(view.rounds, "rejected"), _counts(view.rounds, "failed")
     return environment.get_template("report.html.j2").render(
         view=view,
         summary=view.summary,
         style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
-        shown=_shown(numbers),
+        shown=shown,
         has_labels="accuracy" in numbers[0]["select"],
-        interval=_wilson(view.summary["test"], _shown(numbers)[0][0]) if view.summary else None,
+        interval=_wilson(view.summary["test"], shown[0][0]) if view.summary else None,
         has_test=all("test" in n for n in numbers),
         numbers=numbers,
         rejected=rejected,
         failed=failed,
-        charts=_draw(numbers, rejected),
+        charts=_draw(numbers, rejected, shown[0][0]),
         unused=[_sample(r) for r in view.rounds],
         most_pairs=MOST_PAIRS,
         most_samples=MOST_SAMPLES,
@@ -72,7 +68,8 @@ def render(view: RunView) -> str:
 
 def _shown(numbers: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
     """Return the scores that the run has: key, name, short name."""
-    return [score for score in SCORES if score[0] in numbers[0]["select"]]
+    scores = numbers[0]["select"]
+    return [(key, *names) for key, names in SCORE_NAMES.items() if key in scores]
 
 
 def _label(value: Any) -> str:
@@ -88,10 +85,10 @@ def _wilson(test: dict[str, Any], score: str) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def _draw(numbers: list[dict[str, Any]], rejected: Counter[str]) -> dict[str, Any]:
+def _draw(numbers: list[dict[str, Any]], rejected: Counter[str], score: str) -> dict[str, Any]:
     """Return the SVG of each chart; the text in it was escaped by the chart library."""
     drawn = {
-        "curve": Markup(charts.learning_curve(numbers, _shown(numbers)[0][0])),
+        "curve": Markup(charts.learning_curve(numbers, score)),
         "added": Markup(charts.label_balance(numbers, "added_labels", "rows added"))
         if any(n["added_labels"] for n in numbers)
         else None,

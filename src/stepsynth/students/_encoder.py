@@ -91,14 +91,8 @@ def load_tokenizer(name: str) -> Any:
     return tokenizer
 
 
-_SHIFTED = (
-    *("roberta", "xlm-roberta", "xlm-roberta-xl", "roberta-prelayernorm", "camembert", "xmod"),
-    *("mpnet", "longformer", "data2vec-text", "ibert", "luke"),
-)
-
-
-def check_encoder(name: str) -> int:
-    """Make sure that a model is an encoder, and return the most tokens that it takes.
+def check_encoder(name: str) -> None:
+    """Make sure that a model is an encoder, without reading its weights.
 
     Raises:
         ConfigError: It is not there, or it is a generator or an encoder-decoder.
@@ -117,9 +111,19 @@ def check_encoder(name: str) -> int:
             hint="take one like distilbert-base-uncased, microsoft/deberta-v3-small or "
             "answerdotai/ModernBERT-base",
         )
-    positions = int(getattr(config, "max_position_embeddings", 0) or 512)
-    # RoBERTa and its kin count positions from the padding token's id on.
-    return positions - 2 if config.model_type in _SHIFTED else positions
+
+
+def most_tokens(model: Any) -> int:
+    """Return the most tokens of a row that a model takes."""
+    import torch
+
+    positions = int(getattr(model.config, "max_position_embeddings", 0) or 512)
+    for module in model.modules():
+        is_table = isinstance(module, torch.nn.Embedding) and module.num_embeddings == positions
+        if is_table and module.padding_idx is not None:
+            # RoBERTa and its kin count positions from the padding token's id on.
+            return positions - module.padding_idx - 1
+    return positions
 
 
 def load_model(name: str, label_names: tuple[str, ...]) -> Any:

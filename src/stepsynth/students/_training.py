@@ -18,6 +18,7 @@ from transformers import (
     TrainingArguments,
     set_seed,
 )
+from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from stepsynth.students._encoder import quiet
 from stepsynth.students._student import Coach
@@ -116,8 +117,8 @@ class _Rows(torch.utils.data.Dataset[Row]):
 class _SimilarLengths(torch.utils.data.Sampler[int]):
     """Draws rows so that a batch holds rows of like length, and batches come in random order.
 
-    Trainer's own grouping goes from long to short, so that an epoch would end on the shortest rows:
-    here those are seed data, and the longest what errors were extrapolated into.
+    Trainer's own order of such batches is from long to short, again and again: an epoch would end
+    on the shortest rows, which after a round of S3 may all be seed data.
     """
 
     def __init__(self, rows: Sequence[Row], batch_size: int) -> None:
@@ -125,14 +126,11 @@ class _SimilarLengths(torch.utils.data.Sampler[int]):
         self._batch_size = batch_size
 
     def __iter__(self) -> Iterator[int]:
-        order = torch.randperm(len(self)).tolist()
         size = self._batch_size
-        batches: list[list[int]] = []
-        for at in range(0, len(order), POOL * size):
-            pool = sorted(order[at : at + POOL * size], key=self._lengths.__getitem__)
-            batches += [pool[i : i + size] for i in range(0, len(pool), size)]
-        # Only the last batch can be short: it stays last, or the batches after it would be cut.
-        last = batches.pop()
+        order = get_length_grouped_indices(self._lengths, size, mega_batch_mult=POOL)
+        batches = [order[i : i + size] for i in range(0, len(order), size)]
+        # A short batch stays last, or the batches after it would be cut elsewhere.
+        last = batches.pop() if len(batches[-1]) < size else []
         for i in torch.randperm(len(batches)).tolist():
             yield from batches[i]
         yield from last

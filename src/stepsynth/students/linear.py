@@ -57,17 +57,19 @@ class Linear(Student):
             for kind in (*_TEXT, *(_PAIR if is_pair else ()))
         }
         try:
-            for kind, vectorizer in self._vectorizers.items():
-                vectorizer.fit(_texts_for(kind, dataset))
+            features = self._features(dataset, learn=True)
         except ValueError as error:  # an empty vocabulary
             raise TooFewRowsError("no student can be trained: no text holds a word") from error
-        head = fit_head(self._features(dataset), dataset, self.label_names, C=self.C, rows=weights)
+        head = fit_head(features, dataset, self.label_names, C=self.C, rows=weights)
         self._weights, self._intercept = head
 
-    def _features(self, examples: Sequence[Example]) -> Any:
+    def _features(self, examples: Sequence[Example], *, learn: bool = False) -> Any:
         from scipy.sparse import csr_matrix, hstack
 
-        parts = [v.transform(_texts_for(k, examples)) for k, v in self._vectorizers.items()]
+        parts = [
+            (v.fit_transform if learn else v.transform)(_texts_for(kind, examples))
+            for kind, v in self._vectorizers.items()
+        ]
         if "new" in self._vectorizers:
             parts.append(csr_matrix([_overlap(row) for row in examples], dtype=np.float32))
         return hstack(parts, format="csr")

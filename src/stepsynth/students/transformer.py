@@ -13,7 +13,14 @@ from pydantic import Field
 
 from stepsynth.metrics import AnyPredictions, Predictions, Spans
 from stepsynth.records import Dataset, Example
-from stepsynth.students._encoder import check_encoder, load_model, load_tokenizer, need, quiet
+from stepsynth.students._encoder import (
+    check_encoder,
+    load_model,
+    load_tokenizer,
+    most_tokens,
+    need,
+    quiet,
+)
 from stepsynth.students._head import softmax
 from stepsynth.students._search import Range
 from stepsynth.students._student import ALONE, Coach, Student
@@ -80,9 +87,7 @@ class Transformer(Student):
         from stepsynth.students._training import seeded, train
 
         with seeded(self._random_seed):
-            self._limit = min(self.max_length, check_encoder(self.model))
-            self._tokenizer = load_tokenizer(self.model)
-            self._model = load_model(self.model, self.label_names)
+            self._load(self.model)
             each = self._weigh(dataset, weights)
             rows = self._training_rows(dataset, each, coach)
             train(self, self._model, self._tokenizer, rows, coach)
@@ -157,6 +162,10 @@ class Transformer(Student):
         name = str(folder)
         if not (folder / "config.json").exists():
             raise FileNotFoundError(2, "no such file", str(folder / "config.json"))
-        self._limit = min(self.max_length, check_encoder(name))
+        self._load(name)
+
+    def _load(self, name: str) -> None:
+        check_encoder(name)
         self._tokenizer = load_tokenizer(name)
         self._model = load_model(name, self.label_names)
+        self._limit = min(self.max_length, most_tokens(self._model))
