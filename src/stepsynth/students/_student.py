@@ -54,6 +54,8 @@ class Coach:
 
 
 ALONE = Coach()
+Weights = Sequence[float] | None
+Prepare = Callable[[Dataset, Weights], tuple[Dataset, Weights]]
 
 
 class Student(BaseModel, ABC):
@@ -230,12 +232,14 @@ class StudentFactory:
     random_seed: int
     memory: Path | None = None
     coach: Coach = ALONE
+    prepare: Prepare | None = None
+    """Makes of rows and weights those that a student is trained on: label check, reweighting."""
     found: dict[str, Any] | None = field(default=None, init=False)
     """What a search of hyper-parameters found, once the first data set was fitted."""
 
-    def new(self) -> "FreshStudent":
-        """Return a fresh student that has learnt nothing."""
-        return FreshStudent(self)
+    def new(self, *, as_given: bool = False) -> "FreshStudent":
+        """Return a fresh student that has learnt nothing; `as_given`: it takes rows as they are."""
+        return FreshStudent(self, None if as_given else self.prepare)
 
     def start(self) -> Student:
         """Return an unfitted student with the values that were found, if any were looked for."""
@@ -288,8 +292,11 @@ class StudentFactory:
 class FreshStudent:
     """A student that is fitted once, or remembered from an earlier invocation of the run."""
 
-    def __init__(self, factory: StudentFactory) -> None:
+    def __init__(self, factory: StudentFactory, prepare: Prepare | None = None) -> None:
         self._factory = factory
+        self._prepare = prepare
+        self.rows = Dataset()
+        self.weights: tuple[float, ...] | None = None
         self._student: Student | None = None
         self._said: dict[Dataset, AnyPredictions] = {}
 
@@ -305,6 +312,9 @@ class FreshStudent:
         """
         if self._student is not None:
             raise StepsynthError("a student is fitted once; ask the factory for a new one")
+        if self._prepare is not None:
+            dataset, weights = self._prepare(dataset, weights)
+        self.rows, self.weights = dataset, None if weights is None else tuple(weights)
         factory = self._factory
         missing = [n for n in factory.label_names if not dataset.label_counts()[n]]
         if missing or not dataset:

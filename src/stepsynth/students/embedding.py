@@ -6,7 +6,6 @@ text, so that a round embeds only what was added since the one before.
 """
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -14,10 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, PrivateAttr
 
-from stepsynth.errors import ConfigError
+from stepsynth._util.pretrained import load_sentence_encoder, quiet
 from stepsynth.metrics import Predictions
 from stepsynth.records import Dataset, Example
-from stepsynth.students._encoder import loading, need, quiet
 from stepsynth.students._head import fit_head, predict_head
 from stepsynth.students._search import Range
 from stepsynth.students._student import ALONE, Coach, Student
@@ -61,15 +59,13 @@ class Embedding(Student):
     def check(self) -> None:
         """Make sure that sentence-transformers and the encoder are there."""
         super().check()
-        need("sentence_transformers", "transformers")
         _encoder(self.model)
 
     def fit(
         self, dataset: Dataset, *, weights: Sequence[float] | None = None, coach: Coach = ALONE
     ) -> None:
         """Learn the head; the encoder stays as it is."""
-        self._is_pair = any(row.context is not None for row in dataset)
-        features = self._features(dataset, coach)
+        features = self.learn_features(dataset, coach)
         head = fit_head(features, dataset, self.label_names, C=self.C, rows=weights)
         self._weights, self._intercept = head
 
@@ -79,6 +75,11 @@ class Embedding(Student):
             return Predictions(self.label_names, np.zeros((0, len(self.label_names))))
         features = self._features(examples, ALONE)
         return predict_head(features, self._weights, self._intercept, self.label_names)
+
+    def learn_features(self, dataset: Dataset, coach: Coach = ALONE) -> Floats:
+        """Embed a data set, as texts or as pairs, and return its features: (n, n_features)."""
+        self._is_pair = any(row.context is not None for row in dataset)
+        return self._features(dataset, coach)
 
     def _features(self, examples: Sequence[Example], coach: Coach) -> Floats:
         texts = [row.text for row in examples]
@@ -130,15 +131,5 @@ class Embedding(Student):
             self._encoder_folder, self._known = str(folder / ENCODER_FOLDER), None
 
 
-@lru_cache(maxsize=2)
 def _encoder(name: str) -> Any:
-    need("sentence_transformers", "transformers")
-    from sentence_transformers import SentenceTransformer
-
-    with loading(name):
-        encoder = SentenceTransformer(
-            name, trust_remote_code=False, model_kwargs={"use_safetensors": True}
-        )
-    if not encoder.tokenizer:
-        raise ConfigError(f"student.model: {name} has no tokenizer")
-    return encoder
+    return load_sentence_encoder(name, where="student.model", extra="transformers")

@@ -51,17 +51,25 @@ class Linear(Student):
         self, dataset: Dataset, *, weights: Sequence[float] | None = None, coach: Coach = ALONE
     ) -> None:
         """Learn a weight for each n-gram and label; rare labels weigh as much as frequent ones."""
+        features = self.learn_features(dataset)
+        head = fit_head(features, dataset, self.label_names, C=self.C, rows=weights)
+        self._weights, self._intercept = head
+
+    def learn_features(self, dataset: Dataset) -> Any:
+        """Build the vocabularies from a data set and return its features, sparse (n, n_features).
+
+        Raises:
+            TooFewRowsError: No text holds a word.
+        """
         is_pair = any(row.context is not None for row in dataset)
         self._vectorizers = {
             kind: _vectorizer(kind, max_features=self.max_features)
             for kind in (*_TEXT, *(_PAIR if is_pair else ()))
         }
         try:
-            features = self._features(dataset, learn=True)
+            return self._features(dataset, learn=True)
         except ValueError as error:  # an empty vocabulary
             raise TooFewRowsError("no student can be trained: no text holds a word") from error
-        head = fit_head(features, dataset, self.label_names, C=self.C, rows=weights)
-        self._weights, self._intercept = head
 
     def _features(self, examples: Sequence[Example], *, learn: bool = False) -> Any:
         from scipy.sparse import csr_matrix, hstack

@@ -1,0 +1,176 @@
+"""Speed and memory of retrieval: `python -m benchmarks.retrieval [--full]`.
+
+Made passages of 60 words, whose frequencies fall as those of a language do, and made vectors of 384
+dimensions: at random, around 32 directions, for those of real texts do not fill their space either.
+100,000 of each; with --full 1,000,000 too. Each row of the table is a process of its own, so that
+its peak memory is; what is mapped from disk counts in it.
+"""
+
+import multiprocessing
+import resource
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from stepsynth.retrieval import Passage, _vectors
+from stepsynth.retrieval._retriever import Floats
+from stepsynth.retrieval._vectors import open_vectors, write_vectors
+from stepsynth.retrieval.bm25 import BM25, split_words
+
+WORDS, QUERY_WORDS, VOCABULARY = 60, 30, 50_000
+DIMENSIONS, DIRECTIONS = 384, 32
+QUERIES, K = 200, 50
+BATCH = 10_000
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one process measured.
+
+    Attributes:
+        index_s: Seconds to build the index on disk.
+        per_query_s: Seconds a query, all asked at once.
+        made_mb: Peak memory before the index was built, the passages included.
+        peak_mb: Peak memory in all.
+        plain_s: Seconds a query of a plain loop, which needs no index.
+        recall: Share of the k best that were found.
+    """
+
+    index_s: float
+    per_query_s: float
+    made_mb: float
+    peak_mb: float
+    plain_s: float = 0.0
+    recall: float = 1.0
+
+
+def seconds(action: Callable[[], object]) -> float:
+    """Return how long an action takes."""
+    started = time.perf_counter()
+    action()
+    return time.perf_counter() - started
+
+
+def peak_mb() -> float:
+    """Return the most memory that this process has used, in MB."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def make_texts(count: int, words: int, random_seed: int) -> list[str]:
+    """Return texts of made words: the n-th most frequent word is 1/n as frequent as the first."""
+    rng = np.random.default_rng(random_seed)
+    share = 1 / np.arange(1, VOCABULARY + 1)
+    names = np.array([f"w{i}" for i in range(VOCABULARY)], dtype=object)
+    edges = np.cumsum(share / share.sum())
+    texts: list[str] = []
+    for at in range(0, count, BATCH):
+        drawn = np.searchsorted(edges[:-1], rng.random((min(BATCH, count - at), words)))
+        texts += [" ".join(row) for row in names[drawn]]
+    return texts
+
+
+def make_vectors(count: int, random_seed: int) -> Iterator[Floats]:
+    """Yield batches of vectors of length 1."""
+    directions = np.random.default_rng(0).standard_normal((DIRECTIONS, DIMENSIONS))
+    rng = np.random.default_rng([random_seed, count])
+    for at in range(0, count, BATCH):
+        size = min(BATCH, count - at)
+        batch = rng.standard_normal((size, DIRECTIONS)) @ directions
+        batch += 0.5 * rng.standard_normal((size, DIMENSIONS))
+        yield (batch / np.linalg.norm(batch, axis=1, keepdims=True)).astype(np.float32)
+
+
+def measure_bm25(count: int) -> Measured:
+    """Measure BM25, beside a loop over the counts of all passages for each word of a query."""
+    passages = [Passage(str(i), text) for i, text in enumerate(make_texts(count, WORDS, 0))]
+    queries = make_texts(QUERIES, QUERY_WORDS, 1)
+    made = peak_mb()
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / "index"
+        retriever = BM25(stop_words="none")
+        index_s = seconds(lambda: retriever.index(passages, place))
+        index = retriever.index(passages, place)
+        index.search(queries[:1], K)  # libraries are loaded once
+        query_s = seconds(lambda: index.search(queries, K))
+        peak = peak_mb()
+    counts = [Counter(split_words(passage.text)) for passage in passages]
+
+    def ask_plainly(query: str) -> None:
+        scores = np.zeros(count)
+        for word in split_words(query):
+            found = np.array([row[word] for row in counts])
+            scores += found / (found + 1.5) * np.log(1 + count / (1 + np.count_nonzero(found)))
+        np.argsort(-scores)[:K]
+
+    plain_s = seconds(lambda: ask_plainly(queries[0]))
+    return Measured(index_s, query_s / QUERIES, made, peak, plain_s)
+
+
+def measure_dense(count: int, *, is_exact: bool) -> Measured:
+    """Measure search among vectors, beside a sort of all cosines for each query."""
+    made = peak_mb()
+    queries = next(make_vectors(QUERIES, 1))
+    _vectors.EXACT_UP_TO = count if is_exact else 0
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        index_s = seconds(lambda: write_vectors(folder, make_vectors(count, 0), count))
+        vectors = open_vectors(folder)
+        vectors.find_nearest(queries, K)  # the file is read from disk once
+        query_s = seconds(lambda: vectors.find_nearest(queries, K))
+        peak = peak_mb()
+        found = [set(places) for places, _ in vectors.find_nearest(queries, K)]
+    everything = np.concatenate(list(make_vectors(count, 0)))
+    best = [np.argsort(-(everything @ query))[:K] for query in queries[:20]]
+    plain_s = seconds(lambda: np.argsort(-(everything @ queries[0])))
+    recall = np.mean([len(f & set(b)) / K for f, b in zip(found, best, strict=False)])
+    return Measured(index_s, query_s / QUERIES, made, peak, plain_s, float(recall))
+
+
+def measure_exact(count: int) -> Measured:
+    """Measure the exact search."""
+    return measure_dense(count, is_exact=True)
+
+
+def measure_graph(count: int) -> Measured:
+    """Measure the search by usearch's graph."""
+    return measure_dense(count, is_exact=False)
+
+
+PARTS: dict[str, Callable[[int], Measured]] = {
+    "bm25": measure_bm25,
+    "dense, exact": measure_exact,
+    "dense, usearch": measure_graph,
+}
+
+
+def main() -> None:
+    """Measure and print."""
+    sizes = (100_000, 1_000_000) if "--full" in sys.argv[1:] else (100_000,)
+    spawn = multiprocessing.get_context("spawn")
+    print(f"{QUERIES} queries at once, {K} hits each; plain: a loop or a sort over all passages")
+    print(
+        f"{'':15} {'passages':>9} {'index s':>8} {'rows/s':>8} {'queries/s':>9} {'x plain':>8} "
+        f"{'recall':>6} {'peak MB':>8} {'before':>7}"
+    )
+    for count in sizes:
+        for name, measure in PARTS.items():
+            with ProcessPoolExecutor(1, mp_context=spawn) as pool:
+                m = pool.submit(measure, count).result()
+            print(
+                f"{name:15} {count:9,} {m.index_s:8.1f} {count / m.index_s:8,.0f} "
+                f"{1 / m.per_query_s:9,.0f} {m.plain_s / m.per_query_s:8.1f} {m.recall:6.3f} "
+                f"{m.peak_mb:8,.0f} {m.made_mb:7,.0f}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""Load pretrained models; say plainly why one cannot be used.
+
+Students, retrievers and studies all need this, and none of them may import another.
+"""
+
+import importlib
+import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+from stepsynth.errors import ConfigError
+
+
+class UnusableModelError(ConfigError, ValueError):
+    """A pretrained model is not there, or cannot be read."""
+
+
+def need(module: str, extra: str) -> None:
+    """Make sure that a library of an extra is installed.
+
+    Raises:
+        ConfigError: It is not; the hint is the install command.
+    """
+    try:
+        importlib.import_module(module)
+    except ImportError as error:
+        raise ConfigError(
+            f"the library {module} is not installed ({error})",
+            hint=f"pip install 'stepsynth[{extra}]'",
+        ) from error
+
+
+@contextmanager
+def loading(name: str, where: str = "student.model") -> Generator[None]:
+    """Turn what goes wrong while a pretrained model is loaded into one line.
+
+    Args:
+        name: The model, as the user gave it.
+        where: The key of the task file that it stands under.
+
+    Raises:
+        UnusableModelError: The model is not there, or cannot be read.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        with quiet():
+            yield
+    except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
+        reason = " ".join(str(error).split())
+        raise UnusableModelError(
+            f"{where}: {name!r} cannot be loaded: {reason[:300]}",
+            hint="give a name on the Hugging Face hub (is the network there? HF_TOKEN set for a "
+            "private one?) or a folder with config.json, the tokenizer and safetensors",
+        ) from error
+
+
+@contextmanager
+def quiet() -> Generator[None]:
+    """Keep transformers' own notices and progress bars off stderr."""
+    from transformers.utils import logging
+
+    hub = importlib.import_module("huggingface_hub.utils.logging")
+    level, hub_level = logging.get_verbosity(), hub.get_verbosity()
+    has_bars = logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    hub.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.set_verbosity(level)
+        hub.set_verbosity(hub_level)
+        if has_bars:
+            logging.enable_progress_bar()
+
+
+def load_sentence_encoder(name: str, *, where: str, extra: str) -> Any:
+    """Return a sentence-transformers model; it is kept for those who ask again.
+
+    Args:
+        name: A name on the Hugging Face hub, or a folder.
+        where: The key of the task file that it stands under, for messages.
+        extra: The extra of ours that installs the library.
+
+    Raises:
+        ConfigError: The library or the model is missing.
+    """
+    need("sentence_transformers", extra)
+    with loading(name, where):
+        encoder = _sentence_encoder(name)
+    if not encoder.tokenizer:
+        raise ConfigError(f"{where}: {name} has no tokenizer")
+    return encoder
+
+
+@lru_cache(maxsize=2)
+def _sentence_encoder(name: str) -> Any:
+    from sentence_transformers import SentenceTransformer
+
+    return SentenceTransformer(
+        name, trust_remote_code=False, model_kwargs={"use_safetensors": True}
+    )

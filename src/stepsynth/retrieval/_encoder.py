@@ -1,0 +1,60 @@
+"""Texts to vectors with a sentence encoder, each text once."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from stepsynth._util.pretrained import load_sentence_encoder
+from stepsynth._util.text import clean
+from stepsynth.retrieval._retriever import Floats, Progress
+
+STEP = 256
+"""Texts of one call: sorted by length within it, so that little is padded."""
+
+
+def load_encoder(name: str) -> Any:
+    """Return the encoder of a name on the Hugging Face hub, or of a folder.
+
+    Raises:
+        ConfigError: The library or the model is missing.
+    """
+    return load_sentence_encoder(name, where="retrieval.encoder", extra="retrieval")
+
+
+def embed_in_steps(name: str, texts: Sequence[str], on_progress: Progress) -> Iterator[Floats]:
+    """Yield embeddings of length 1, (n, n_dimensions), of consecutive texts."""
+    encoder = load_encoder(name)
+    for at in range(0, len(texts), STEP):
+        batch = [clean(text) for text in texts[at : at + STEP]]
+        vectors = encoder.encode(
+            batch, batch_size=32, normalize_embeddings=True, show_progress_bar=False
+        )
+        yield np.asarray(vectors, dtype=np.float32)
+        on_progress("embed", min(at + STEP, len(texts)), len(texts))
+
+
+class Embedder:
+    """Embeds texts, and remembers them.
+
+    Args:
+        name: The encoder.
+        on_progress: Told how many new texts are embedded.
+    """
+
+    def __init__(self, name: str, on_progress: Progress) -> None:
+        self._name = name
+        self._on_progress = on_progress
+        self._known: dict[str, Floats] = {}
+
+    def __call__(self, texts: Sequence[str]) -> Floats:
+        """Return embeddings of length 1: (n_texts, n_dimensions)."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        at = 0
+        for vectors in embed_in_steps(self._name, new, self._on_progress):
+            self._known |= dict(zip(new[at : at + len(vectors)], vectors, strict=True))
+            at += len(vectors)
+        if not texts:
+            size = load_encoder(self._name).encode("").shape[-1]
+            return np.zeros((0, size), dtype=np.float32)
+        return np.stack([self._known[text] for text in texts])

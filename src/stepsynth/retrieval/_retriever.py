@@ -1,0 +1,234 @@
+"""What a retriever is, what an index answers, and how one is built once and opened again."""
+
+import shutil
+import tempfile
+import weakref
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+from stepsynth.errors import ConfigError, DataError
+from stepsynth.registry import Registry
+from stepsynth.retrieval._folder import major_versions, make_sure
+from stepsynth.retrieval._passages import Passage, digest_corpus
+
+Floats = npt.NDArray[np.float32]
+Progress = Callable[[str, int, int], None]
+FORMAT = 1
+_UNREADABLE = (ValueError, KeyError, TypeError, OSError, EOFError, RuntimeError)
+
+
+def _ignore(*_: Any) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A passage that was found for a query.
+
+    Attributes:
+        passage: What was found.
+        rank: Its place among the query's hits, from 1.
+        score: What the ranker gives it: a BM25 score, or an inner product.
+        cosine: Of query and passage in the encoder's space, -1 to 1.
+    """
+
+    passage: Passage
+    rank: int
+    score: float
+    cosine: float
+
+
+class Index(ABC):
+    """A corpus that can be searched.
+
+    Args:
+        passages: What is searched, in the corpus's order.
+    """
+
+    def __init__(self, passages: Sequence[Passage]) -> None:
+        self.passages = passages
+
+    def __len__(self) -> int:
+        return len(self.passages)
+
+    def search(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
+        """Return the hits of each query, in the order of the queries, the best hit first.
+
+        Passages that score the same come in the corpus's order. A blank query has no hits.
+
+        Args:
+            queries: n texts, searched together.
+            k: Most hits a query; fewer where the corpus has no more.
+        """
+        if isinstance(queries, str):
+            raise TypeError("search takes a list of queries, not one query")
+        if k < 1:
+            raise ValueError(f"k is the number of hits, at least 1; got {k}")
+        asked = {query: i for i, query in enumerate(dict.fromkeys(q for q in queries if q.strip()))}
+        found = self._search(list(asked), min(k, len(self))) if asked else []
+        return [list(found[asked[query]]) if query in asked else [] for query in queries]
+
+    @abstractmethod
+    def _search(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
+        """Return the hits of queries that are not blank."""
+
+    @abstractmethod
+    def embed(self, texts: Sequence[str]) -> Floats:
+        """Return embeddings of length 1: (n_texts, n_dimensions). Each text is embedded once.
+
+        Raises:
+            ConfigError: The retriever has no encoder.
+        """
+
+    def cosines(self, queries: Sequence[str], passages: Sequence[str]) -> Floats:
+        """Return the cosine of each query with each passage: (n_queries, n_passages)."""
+        return np.clip(self.embed(queries) @ self.embed(passages).T, -1.0, 1.0)
+
+
+class Retriever(BaseModel, ABC):
+    """A way to search: its fields are its keys in a task file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: ClassVar[str]
+
+    libraries: ClassVar[tuple[str, ...]] = ()
+    """The packages that wrote an index; another major version may not read it."""
+
+    not_indexed: ClassVar[frozenset[str]] = frozenset({"folder"})
+    """Fields that an index on disk does not depend on."""
+
+    folder: str | None = Field(
+        default=None,
+        description="Keep the index here, for other runs too; else it is in the run's own folders.",
+    )
+
+    @abstractmethod
+    def check(self) -> None:
+        """Make sure that its libraries and its encoder are there, before anything is paid for.
+
+        Raises:
+            ConfigError: One is missing; the hint is the install command.
+        """
+
+    def index(
+        self,
+        passages: Sequence[Passage],
+        folder: Path | None,
+        *,
+        warn: Callable[[str], None] = _ignore,
+        on_progress: Progress = _ignore,
+    ) -> Index:
+        """Return an index of a corpus: the one on disk if it is the same, else a new one.
+
+        The index stays on disk and is mapped into memory. Processes that want the same one wait
+        while one of them builds it; a half-built one is never used.
+
+        Args:
+            passages: The corpus; its order settles ties.
+            folder: Where the index is kept, unless the field `folder` says so; an index of another
+                corpus or retriever that is found there is built anew. None: it is kept only as
+                long as the object.
+            warn: Told a sentence that the user should read.
+            on_progress: Told what is being done, the steps that are done, and all of them.
+
+        Raises:
+            DataError: There is no passage, or two have the same id.
+            ConfigError: The folder that the user named (`retrieval.folder`) holds the index of
+                another corpus or retriever, something else, or a damaged index.
+        """
+        _check_corpus(passages)
+        self._advise(warn)
+        temporary = None
+        place = Path(self.folder) if self.folder else folder
+        if place is None:
+            temporary = tempfile.mkdtemp(prefix="stepsynth-")
+            place = Path(temporary) / "index"
+        try:
+            make_sure(
+                place,
+                self._identity(passages),
+                lambda partial: self._build(passages, partial, on_progress),
+                is_named=self.folder is not None,
+                warn=warn,
+            )
+            index = self._open_checked(passages, place, on_progress)
+        except BaseException:
+            if temporary:
+                shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        if temporary:
+            weakref.finalize(index, shutil.rmtree, temporary, ignore_errors=True)
+        return index
+
+    def _advise(self, warn: Callable[[str], None]) -> None:
+        """Say what the user should know of this choice of retriever."""
+
+    @abstractmethod
+    def _build(self, passages: Sequence[Passage], folder: Path, on_progress: Progress) -> None:
+        """Write the files of an index into an empty folder."""
+
+    @abstractmethod
+    def _open(self, passages: Sequence[Passage], folder: Path, on_progress: Progress) -> Index:
+        """Map the files that `_build` wrote."""
+
+    def _open_checked(
+        self, passages: Sequence[Passage], folder: Path, on_progress: Progress
+    ) -> Index:
+        try:
+            return self._open(passages, folder, on_progress)
+        except _UNREADABLE as error:
+            if isinstance(error, ConfigError):
+                raise
+            raise ConfigError(
+                f"{folder}: the index cannot be read: {error}",
+                hint="delete the folder, and the next run builds it anew",
+            ) from error
+
+    def _identity(self, passages: Sequence[Passage]) -> dict[str, Any]:
+        """Return all that decides what is in an index."""
+        return {
+            "format": FORMAT,
+            "retriever": self.name,
+            **self.model_dump(mode="json", exclude=set(self.not_indexed)),
+            "passages": len(passages),
+            "corpus": digest_corpus(passages),
+            "libraries": major_versions(self.libraries),
+        }
+
+
+def retrievers() -> Registry[Retriever]:
+    """Return the registry of retrievers."""
+    return Registry("stepsynth.retrieval", "retriever", Retriever)
+
+
+def rank_best(scores: npt.NDArray[Any], k: int) -> npt.NDArray[np.intp]:
+    """Return the places of the k highest scores, best first; ties by place.
+
+    Scores that differ by less than a millionth are a tie: how a matrix product is divided into
+    blocks moves the last digits.
+    """
+    places = np.arange(len(scores))
+    if k < len(scores):
+        least = np.partition(scores, len(scores) - k)[len(scores) - k]
+        places = np.flatnonzero(scores >= least)
+    return places[np.lexsort((places, -scores[places].round(6)))][:k]
+
+
+def _check_corpus(passages: Sequence[Passage]) -> None:
+    if not passages:
+        raise DataError("the corpus has no passage", hint="name a file with a column `text`")
+    seen: set[str] = set()
+    for passage in passages:
+        if passage.id in seen:
+            raise DataError(
+                f"two passages of the corpus have the id {passage.id!r}",
+                hint="give each its own id, or none: a digest of the text then takes its place",
+            )
+        seen.add(passage.id)

@@ -1,0 +1,186 @@
+"""Passages that share rare words with the query: BM25, with no encoder to download and wait for.
+
+The scores are those of Lucene's BM25, whose inverse document frequency is never negative; the code
+of SynthesizRR has Okapi's. Stop words are English ones or none, and nothing is stemmed.
+
+The cosine of a hit is the encoder's, if there is one: only queries and their hits are embedded.
+Without one it is that of TF-IDF vectors, which is lower for texts that say the same in other
+words: the paper's cosine bands (0.4 to 0.9) are for dense encoders.
+
+Robertson and Zaragoza: "The Probabilistic Relevance Framework: BM25 and Beyond", 2009; Lù: "BM25S:
+Orders of magnitude faster lexical search via eager sparse scoring", 2024.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from stepsynth._util.pretrained import need
+from stepsynth._util.text import clean
+from stepsynth.errors import ConfigError, DataError
+from stepsynth.retrieval._encoder import Embedder, load_encoder
+from stepsynth.retrieval._passages import Passage
+from stepsynth.retrieval._retriever import Floats, Hit, Index, Progress, Retriever, rank_best
+
+# What stands between white space and punctuation. Combining marks stay in their words, which `\w`
+# would break; Chinese characters and Japanese syllables, with no spaces between words, stand alone.
+_ALONE = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+_BREAKS = r"\s!-/:-@\[-`{-~\u00a1-\u00bf\u2000-\u206f\u3000-\u303f"
+_WORD = re.compile(rf"[{_ALONE}]|[^{_BREAKS}{_ALONE}]+")
+
+_STEP = 10_000
+
+
+class BM25(Retriever):
+    """The `bm25` retriever.
+
+    Attributes:
+        stop_words: The language whose stop words are left out, or none.
+        encoder: Gives the cosines of hits; None: TF-IDF does.
+    """
+
+    name: ClassVar[str] = "bm25"
+    libraries: ClassVar[tuple[str, ...]] = ("bm25s",)
+    not_indexed: ClassVar[frozenset[str]] = frozenset({"folder", "encoder"})
+
+    stop_words: Literal["en", "none"] = Field(
+        default="en", description="Leave out the stop words of this language, or none."
+    )
+    encoder: str | None = Field(
+        default=None,
+        description="A sentence encoder that gives the cosines of hits: a name on the Hugging Face "
+        "hub, or a folder; without it they are those of TF-IDF.",
+    )
+
+    def check(self) -> None:
+        """Make sure that bm25s, and the encoder if there is one, are there."""
+        need("bm25s", "retrieval")
+        if self.encoder:
+            load_encoder(self.encoder)
+
+    def _advise(self, warn: Callable[[str], None]) -> None:
+        if not self.encoder:
+            warn(
+                "retrieval: bm25 has no encoder, so cosines are those of TF-IDF; the bands of the "
+                "paper (0.4 to 0.9) are for dense encoders: set retrieval.encoder, or lower bands"
+            )
+
+    def _build(self, passages: Sequence[Passage], folder: Path, on_progress: Progress) -> None:
+        from bm25s import BM25 as Scorer
+
+        stop_words = _stop_words(self.stop_words)
+        vocabulary: dict[str, int] = {}
+        know = vocabulary.setdefault
+        rows: list[list[int]] = []
+        for passage in passages:
+            words = split_words(passage.text)
+            rows.append([know(word, len(vocabulary)) for word in words if word not in stop_words])
+            if len(rows) % _STEP == 0 or len(rows) == len(passages):
+                on_progress("index", len(rows), len(passages))
+        if not vocabulary:
+            raise DataError(
+                "no passage of the corpus holds a word", hint="is `text` the right column?"
+            )
+        scorer = Scorer(method="lucene", csc_backend="scipy")
+        scorer.index((rows, vocabulary), create_empty_token=False, show_progress=False)
+        scorer.save(folder)
+
+    def _open(self, passages: Sequence[Passage], folder: Path, on_progress: Progress) -> Index:
+        from bm25s import BM25 as Scorer
+
+        scorer = Scorer.load(folder, mmap=True)
+        embedder = Embedder(self.encoder, on_progress) if self.encoder else None
+        return BM25Index(passages, scorer, embedder)
+
+
+class BM25Index(Index):
+    """Passages, and the score of each word in each of them.
+
+    Args:
+        passages: The corpus.
+        scorer: The scores, of bm25s.
+        embedder: Gives the cosines of hits, if there is one.
+    """
+
+    def __init__(self, passages: Sequence[Passage], scorer: Any, embedder: Embedder | None) -> None:
+        super().__init__(passages)
+        self._scorer = scorer
+        self._embedder = embedder
+        self._tf_idf: Any = None
+
+    def _search(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
+        found = [self._rank(query, k) for query in queries]
+        if self._embedder:  # all at once is faster; afterwards they are known
+            hits = (self.passages[place].text for places, _ in found for place in places)
+            self._embedder([*queries, *hits])
+        return [self._hits(query, *ranked) for query, ranked in zip(queries, found, strict=True)]
+
+    def _rank(self, query: str, k: int) -> tuple[Any, Any]:
+        """Return the places of the passages that share a word with the query, and their scores."""
+        ids = self._scorer.get_tokens_ids(split_words(query))
+        scores = self._scorer.get_scores_from_ids(ids)
+        matched = np.flatnonzero(scores)
+        best = matched[rank_best(scores[matched], k)]
+        return best, scores[best]
+
+    def _hits(self, query: str, places: Any, scores: Any) -> list[Hit]:
+        if not len(places):
+            return []
+        passages = [self.passages[place] for place in places]
+        cosines = self.cosines([query], [passage.text for passage in passages])[0]
+        scored = zip(passages, scores, cosines, strict=True)
+        return [Hit(p, rank, float(s), float(c)) for rank, (p, s, c) in enumerate(scored, start=1)]
+
+    def embed(self, texts: Sequence[str]) -> Floats:
+        """Return the encoder's embeddings of length 1: (n_texts, n_dimensions)."""
+        if self._embedder is None:
+            raise ConfigError(
+                "bm25 has no encoder, so texts have no embeddings",
+                hint="retrieval: {name: bm25, encoder: sentence-transformers/all-MiniLM-L6-v2}, or "
+                "{name: dense}",
+            )
+        return self._embedder(texts)
+
+    def cosines(self, queries: Sequence[str], passages: Sequence[str]) -> Floats:
+        """Return the cosine of each query with each passage: (n_queries, n_passages)."""
+        if self._embedder:
+            return super().cosines(queries, passages)
+        if not queries or not passages:
+            return np.zeros((len(queries), len(passages)), dtype=np.float32)
+        vectorizer = self._vectorizer()
+        products = vectorizer.transform(queries) @ vectorizer.transform(passages).T
+        return np.clip(products.toarray(), 0.0, 1.0)
+
+    def _vectorizer(self) -> Any:
+        """Return TF-IDF with the words and counts of the index."""
+        if self._tf_idf is None:
+            from sklearn.feature_extraction.text import TfidfVectorizer
+
+            # A word has a score for each passage that it is in.
+            passages_with = np.diff(self._scorer.scores["indptr"])
+            options: dict[str, Any] = {"analyzer": split_words, "dtype": np.float32}
+            self._tf_idf = TfidfVectorizer(
+                vocabulary=self._scorer.vocab_dict, sublinear_tf=True, **options
+            )
+            self._tf_idf.idf_ = 1 + np.log((1 + len(self)) / (1 + passages_with))
+        return self._tf_idf
+
+
+def split_words(text: str) -> list[str]:
+    """Return the words of a text, without case or width."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", clean(text))
+    return _WORD.findall(text.casefold())
+
+
+def _stop_words(language: Literal["en", "none"]) -> frozenset[str]:
+    if language == "none":
+        return frozenset()
+    from bm25s.stopwords import STOPWORDS_EN
+
+    return frozenset(STOPWORDS_EN)

@@ -1,0 +1,124 @@
+"""Several students, each on its own draw of the rows: their mean, and how far they are apart.
+
+van Breugel, Qian, van der Schaar: "Synthetic Data, Real Errors: How (Not) to Publish and Use
+Synthetic Data", ICML 2023 (Deep Generative Ensemble, DGE): a model trained on one synthetic data
+set takes it for the truth; several, each trained on a data set of its own, show what it does not
+know.
+
+Departure: the draws are bootstrap draws of the rows of one synthesis (or disjoint parts of it),
+where the paper trains as many generators; so the spread is that of the rows, not of the LLM.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from stepsynth._util.files import write_json
+from stepsynth._util.rng import make_rng
+from stepsynth.metrics import Predictions
+from stepsynth.records import Dataset, Example
+from stepsynth.students._student import ALONE, Coach, Student, students
+
+MEMBERS_FILE = "members.json"
+
+
+class Ensemble(Student):
+    """K students of one kind on K draws of the rows."""
+
+    name: ClassVar[str] = "ensemble"
+
+    of: dict[str, Any] | str = Field(
+        default="linear", description="The student: its name, or its keys with `name`."
+    )
+    members: int = Field(default=5, ge=2, description="How many students (the paper's K).")
+    draws: Literal["bootstrap", "disjoint"] = Field(
+        default="bootstrap",
+        description="What each learns from: as many rows drawn with replacement, or a part of the "
+        "rows that no other one gets.",
+    )
+
+    _students: tuple[Student, ...] = ()
+
+    @model_validator(mode="after")
+    def _check_member(self) -> "Ensemble":
+        self._member()
+        if self.search is not None:
+            raise ValueError("search hyper-parameters of the student by itself, then set them here")
+        return self
+
+    def _member(self) -> Student:
+        keys = {"name": self.of} if isinstance(self.of, str) else dict(self.of)
+        name = keys.pop("name", "linear")
+        if name == self.name:
+            raise ValueError("an ensemble cannot be a member of an ensemble")
+        return students().get(name).model_validate(keys)
+
+    def check(self) -> None:
+        """Make sure that its members can be trained here."""
+        self._member().check()
+
+    def fit(
+        self, dataset: Dataset, *, weights: Sequence[float] | None = None, coach: Coach = ALONE
+    ) -> None:
+        """Fit each member on its draw; every draw has rows of every label that has enough."""
+        fitted: list[Student] = []
+        for index, draw in enumerate(self._draw(dataset)):
+            student = self._member().start(self.label_names, self._random_seed + index)
+            student.fit(
+                Dataset(dataset[i] for i in draw),
+                weights=None if weights is None else [weights[i] for i in draw],
+                coach=coach,
+            )
+            coach.on_progress("members", index + 1, self.members)
+            fitted.append(student)
+        self._students = tuple(fitted)
+
+    def _draw(self, dataset: Dataset) -> list[list[int]]:
+        """Return the rows of each member: drawn within labels, so that none loses a label."""
+        by_label: dict[str, list[int]] = {}
+        for i, row in enumerate(dataset):
+            by_label.setdefault(str(row.label), []).append(i)
+        rng = make_rng(self._random_seed, "ensemble")
+        drawn: list[list[int]] = [[] for _ in range(self.members)]
+        for rows in by_label.values():
+            rng.shuffle(rows)
+            for index, draw in enumerate(drawn):
+                is_bootstrap = self.draws == "bootstrap" or len(rows) < self.members
+                draw += (
+                    rng.choices(rows, k=len(rows)) if is_bootstrap else rows[index :: self.members]
+                )
+        return [sorted(draw) for draw in drawn]
+
+    def predict_examples(self, examples: Sequence[Example]) -> Predictions:
+        """Return the mean of the members' probabilities."""
+        return Predictions(self.label_names, self._member_probabilities(examples).mean(axis=0))
+
+    def spread(self, examples: Sequence[Example]) -> Any:
+        """Return how far the members are apart: (n_examples,), 0 where all say the same.
+
+        The standard deviation over the members of the probability of the label they choose.
+        """
+        each = self._member_probabilities(examples)
+        chosen = each.mean(axis=0).argmax(axis=1)
+        return each.std(axis=0)[np.arange(len(chosen)), chosen]
+
+    def _member_probabilities(self, examples: Sequence[Example]) -> Any:
+        said = [student.predict_examples(examples) for student in self._students]
+        return np.stack([p.probabilities for p in said if isinstance(p, Predictions)])
+
+    def save_arrays(self, folder: Path) -> None:
+        """Write each member into a folder of its own."""
+        for index, student in enumerate(self._students):
+            student.save(folder / f"member-{index}")
+        write_json(folder / MEMBERS_FILE, {"members": len(self._students)})
+
+    def load_arrays(self, folder: Path) -> None:
+        """Read the members."""
+        from stepsynth.students._student import load_student
+
+        count = json.loads((folder / MEMBERS_FILE).read_text(encoding="utf-8"))["members"]
+        self._students = tuple(load_student(folder / f"member-{i}") for i in range(count))
