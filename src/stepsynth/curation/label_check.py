@@ -1,0 +1,222 @@
+"""Find labels that do not hold, with the probabilities of students that have not seen the row.
+
+Student agreement: Yu et al., "ReGen: Zero-Shot Text Classification via Training Data Generation
+with Progressive Dense Retrieval", Findings of ACL 2023: a row is kept where the classifier says its
+label. Confident learning: Northcutt, Jiang, Chuang, "Confident Learning: Estimating Uncertainty in
+Dataset Labels", JAIR 70, 2021.
+
+Departure: each row is judged by a student of the other folds; ReGen does not leave rows out.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from random import Random
+
+import numpy as np
+import numpy.typing as npt
+
+from stepsynth.curation.curator import row_digest
+from stepsynth.errors import ConfigError, TooFewRowsError
+from stepsynth.metrics import Predictions
+from stepsynth.records import Dataset
+
+FitPredict = Callable[[Dataset, Dataset], Predictions]
+"""Fits a fresh student on the first data set and asks it for probabilities of the second."""
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+Booleans = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a label check says of n rows, in their order.
+
+    Attributes:
+        wrong: Whether the label is found wrong.
+        predicted: The label that the students give: the new one where rows are relabelled.
+        spared: Labels whose rows would all have been found wrong: a label cannot be learnt without
+            rows, so none of theirs is called wrong, and the user should be warned.
+    """
+
+    wrong: tuple[bool, ...]
+    predicted: tuple[str, ...]
+    spared: tuple[str, ...]
+
+
+def out_of_fold(
+    rows: Dataset, fit_predict: FitPredict, *, folds: int = 5, rng: Random
+) -> Predictions:
+    """Return for each row what a student says that was trained without it.
+
+    Rows of the same normalised text and context are left out together. Folds have the label mix of
+    all rows.
+
+    Args:
+        rows: n labelled rows.
+        fit_predict: Called once a fold.
+        folds: Parts that the rows are cut into; each student learns from all parts but one.
+        rng: Decides the parts.
+
+    Returns:
+        n predictions, in the order of the rows: (n_rows, n_labels).
+
+    Raises:
+        ConfigError: The rows are questions: they have answers, no labels.
+        TooFewRowsError: There is no row, or a label has one text only, so that the student that
+            is asked about it would know nothing of the label.
+    """
+    if not rows:
+        raise TooFewRowsError("curation.check: there is no row to check")
+    fold_of = np.array(_divide(rows, folds, rng), dtype=np.int64)
+    names: tuple[str, ...] = ()
+    probabilities: Floats = np.zeros((0, 0))
+    for fold in np.unique(fold_of):
+        held_out = np.flatnonzero(fold_of == fold)
+        train = Dataset(rows[int(i)] for i in np.flatnonzero(fold_of != fold))
+        said = fit_predict(train, Dataset(rows[int(i)] for i in held_out))
+        if not names:
+            names = said.label_names
+            probabilities = np.zeros((len(rows), len(names)))
+        probabilities[held_out] = said.probabilities
+    return Predictions(names, probabilities)
+
+
+def _divide(rows: Dataset, folds: int, rng: Random) -> list[int]:
+    """Return the fold of each row: each text goes where its labels are rarest so far."""
+    groups: dict[str, list[int]] = defaultdict(list)
+    for i, row in enumerate(rows):
+        if not isinstance(row.label, str):
+            raise ConfigError(
+                "curation.check: rows whose labels are answers cannot be checked by students",
+                hint="set curation.check to llm or none",
+            )
+        groups[row_digest(row)].append(i)
+    labels_of = {key: {str(rows[i].label) for i in group} for key, group in groups.items()}
+    texts = Counter(label for labels in labels_of.values() for label in labels)
+    _check_texts(texts)
+    chosen = [0] * len(rows)
+    held: list[Counter[str]] = [Counter() for _ in range(folds)]
+    for key in rng.sample(list(groups), len(groups)):
+        labels = labels_of[key]
+        rarest = min(labels, key=lambda label: (texts[label], label))
+        fold = min(range(folds), key=lambda f: (held[f][rarest], held[f].total()))
+        held[fold].update(labels)
+        for i in groups[key]:
+            chosen[i] = fold
+    return chosen
+
+
+def _check_texts(texts: Counter[str]) -> None:
+    scarce = sorted(label for label, count in texts.items() if count < 2)
+    if scarce:
+        raise TooFewRowsError(
+            f"curation.check: the label {', '.join(map(repr, scarce))} has one text only; a "
+            "student that has not seen it would know nothing of the label",
+            hint="ask for more rows, or set curation.check to llm or none",
+        )
+
+
+def disagree(rows: Dataset, predictions: Predictions) -> Verdict:
+    """Find each row wrong whose label is not the predicted one (ReGen's consistency filter).
+
+    Args:
+        rows: n labelled rows.
+        predictions: Of each row, by a student that has not seen it: see `out_of_fold`.
+
+    Raises:
+        TooFewRowsError: Every row is found wrong.
+    """
+    return _judge(rows, predictions, (a != b for a, b in _pairs(rows, predictions)))
+
+
+def flag_confident(rows: Dataset, predictions: Predictions) -> Verdict:
+    """Find wrong labels by confident learning, pruning by noise rate.
+
+    The confident joint counts rows of the label i that are surely of the label j: those at least
+    as probable to be j as rows labelled j are on average. It says how many of the rows labelled i
+    are really j; as many are found wrong, those with the largest margin between p_j and p_i.
+
+    Departure: a row is never found wrong whose label is its most probable one.
+
+    Args:
+        rows: n labelled rows.
+        predictions: Of each row, by a student that has not seen it: see `out_of_fold`.
+
+    Raises:
+        TooFewRowsError: Every row is found wrong.
+
+    Paper:
+        Northcutt et al. 2021, equations 1-3 (section 3.1) and "prune by noise rate" (3.2).
+    """
+    column = {label: i for i, label in enumerate(predictions.label_names)}
+    given = np.array([column[label] for label in rows.labels], dtype=np.int64)
+    p = predictions.probabilities
+    expected = _calibrate(count_confident(given, p), np.bincount(given, minlength=len(column)))
+    wrong: Booleans = np.zeros(len(rows), dtype=np.bool_)
+    for i, j in zip(*np.nonzero(expected), strict=True):
+        if i != j:
+            own = np.flatnonzero(given == i)
+            margin = p[own, j] - p[own, i]
+            wrong[own[np.argsort(-margin, kind="stable")[: expected[i, j]]]] = True
+    if len(rows):
+        wrong &= p.argmax(axis=1) != given
+    return _judge(rows, predictions, wrong.tolist())
+
+
+def count_confident(given: Integers, probabilities: Floats) -> Integers:
+    """Return the confident joint C: (n_labels, n_labels), given label by sure label.
+
+    Args:
+        given: (n_rows,) columns of the given labels.
+        probabilities: (n_rows, n_labels).
+
+    Paper:
+        Equation 1; the thresholds t_j of equation 2 are mean probabilities of j over the rows
+        labelled j. A row above several thresholds counts for its most probable label.
+    """
+    n_labels = probabilities.shape[1]
+    thresholds = np.array(
+        [
+            probabilities[given == j, j].mean() if (given == j).any() else np.inf
+            for j in range(n_labels)
+        ]
+    )
+    # Sums of floats differ in their last digits: equal probabilities reach their mean all the same.
+    reached = np.where(probabilities >= thresholds - 1e-9, probabilities, -1.0)
+    is_sure = reached.max(axis=1, initial=-1.0) >= 0
+    joint = np.zeros((n_labels, n_labels), dtype=np.int64)
+    if is_sure.any():
+        np.add.at(joint, (given[is_sure], reached[is_sure].argmax(axis=1)), 1)
+    return joint
+
+
+def _calibrate(joint: Integers, totals: Integers) -> Integers:
+    """Return how many rows are labelled i and really j: n times the paper's Q (equation 3)."""
+    sums = joint.sum(axis=1, keepdims=True)
+    return np.rint(joint / np.maximum(sums, 1) * totals[:, None]).astype(np.int64)
+
+
+def _pairs(rows: Dataset, predictions: Predictions) -> Iterable[tuple[str, str]]:
+    return zip(rows.labels, predictions.labels, strict=True)
+
+
+def _judge(rows: Dataset, predictions: Predictions, wrong: Iterable[bool]) -> Verdict:
+    flags: Sequence[bool] = list(wrong)
+    right = {label for label, is_wrong in zip(rows.labels, flags, strict=True) if not is_wrong}
+    if rows and not right:
+        raise TooFewRowsError(
+            f"curation.check: the label of every one of {len(rows)} rows is found wrong",
+            hint="the student has learnt nothing from them, or the prompts ask for other labels "
+            "than the task has; look at the rows, or set curation.check to none",
+        )
+    present = set(rows.labels)
+    spared = tuple(name for name in predictions.label_names if name in present - right)
+    return Verdict(
+        wrong=tuple(
+            is_wrong and label in right for label, is_wrong in zip(rows.labels, flags, strict=True)
+        ),
+        predicted=tuple(predictions.labels),
+        spared=spared,
+    )
