@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install test check fix bench results constraints clean
+.PHONY: help demo install test check fix bench results reproduce constraints clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ bench: install  ## Print speeds as ratios, measured in this run
 results: install  ## Measure docs/results.md again (needs STEPSYNTH_REPLAYS and STEPSYNTH_DATA; hours)
 	$(BIN)/python -m benchmarks.replays
 	$(BIN)/python -m benchmarks.families
+
+reproduce: .venv/core.stamp  ## Print what a rerun of the paper's tables costs, and spend nothing
+	$(BIN)/python -m benchmarks.reproduce
 
 constraints: install  ## Write the installed versions to constraints.txt
 	(echo '# Tested versions; pyproject.toml gives the ranges. Written by `make constraints`.'; \
