@@ -1,15 +1,18 @@
 """Fakes for the borders of a method: an LLM that answers by a function, a student that counts."""
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
+from stepsynth._util.hashing import digest
 from stepsynth.llm import LLM, Backend, Completion, LLMSettings, Request
 from stepsynth.methods import Setup
 from stepsynth.metrics import Predictions, Spans
 from stepsynth.records import Answers, Context, Dataset, Example
+from stepsynth.retrieval import Hit, Index
 from stepsynth.students import StudentFactory
 from stepsynth.students._student import ALONE, Coach, Student
 from stepsynth.tasks import Task
@@ -40,6 +43,20 @@ class FakeBackend(Backend[FakeSettings]):
         return [r for r in self.requests if r.tags["kind"] == kind]
 
 
+def answer_anything(request: Request) -> str:
+    """Answer any prompt of any method, by its kind: enough for a small run."""
+    kind, label = request.tags["kind"], request.tags.get("label", "")
+    if kind in ("rationale", "values", "domains", "instance_seeds"):
+        return "1. one\n2. two\n3. three"
+    if kind == "dimensions":
+        return "1. style: shared\n2. subtopic: by label"
+    if kind == "suits":
+        return "no"
+    if kind in ("decide", "judge"):
+        return json.dumps({"label": label or "a"})
+    return f"{label} {request.stream} {request.draw}"
+
+
 class WrongOn(Student):
     """A student that is wrong on texts that hold one of its words, until it was trained on one.
 
@@ -66,7 +83,8 @@ class WrongOn(Student):
         first, second = self.label_names
         wrong = [w for w in self.words if w not in self._learnt]
         rows = [(row.label == first) != any(word in row.text for word in wrong) for row in examples]
-        return Predictions((first, second), np.array([[r, not r] for r in rows], dtype=float))
+        table = np.array([[r, not r] for r in rows], dtype=float).reshape(-1, 2)
+        return Predictions((first, second), table)
 
     def save_arrays(self, folder: Path) -> None:
         raise NotImplementedError
@@ -100,6 +118,7 @@ def make_setup(
     *,
     select: Dataset | None = None,
     contexts: Sequence[Context] = (),
+    index: Index | None = None,
     random_seed: int = 0,
 ) -> tuple[Setup, list[str]]:
     """Return a set-up and the list that warnings go to."""
@@ -113,8 +132,28 @@ def make_setup(
         random_seed=random_seed,
         warn=warnings.append,
         contexts=tuple(contexts),
+        index=index,
     )
     return setup, warnings
+
+
+class WordIndex(Index):
+    """An index whose cosines are of word counts."""
+
+    def _search(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
+        found: list[list[Hit]] = []
+        for cosines in self.cosines(queries, [passage.text for passage in self.passages]):
+            best = np.argsort(-cosines, kind="stable")[:k]
+            hits = [(self.passages[place], float(cosines[place])) for place in best]
+            found.append([Hit(p, rank, c, c) for rank, (p, c) in enumerate(hits, start=1)])
+        return found
+
+    def embed(self, texts: Sequence[str]) -> Any:
+        counts = np.zeros((len(texts), 997), dtype=np.float32)
+        for row, text in enumerate(texts):
+            for word in text.lower().replace(".", " ").split():
+                counts[row, int(digest(word), 16) % 997] += 1
+        return counts / np.maximum(1e-9, np.linalg.norm(counts, axis=1, keepdims=True))
 
 
 def rows(*pairs: tuple[str, str]) -> Dataset:

@@ -12,7 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from stepsynth.api import RunResult, run, synthesize
+    from stepsynth.api import RunResult, compare, run, synthesize
     from stepsynth.errors import StepsynthError
     from stepsynth.experiment.config import Split
     from stepsynth.llm.backends.openai_compatible import OpenAICompatible
@@ -58,6 +58,7 @@ _HOMES = {
     "StepsynthError": "stepsynth.errors",
     "Transformer": "stepsynth.students.transformer",
     "ZeroGen": "stepsynth.methods.zerogen",
+    "compare": "stepsynth.api",
     "load_student": "stepsynth.students",
     "run": "stepsynth.api",
     "synthesize": "stepsynth.api",
@@ -87,6 +88,7 @@ __all__ = [
     "StepsynthError",
     "Transformer",
     "ZeroGen",
+    "compare",
     "load_student",
     "run",
     "synthesize",

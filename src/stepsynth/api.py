@@ -9,7 +9,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from stepsynth.errors import ConfigError, StepsynthError
+from stepsynth.curation import Curation
+from stepsynth.errors import ConfigError, LimitReachedError, ProviderError, StepsynthError
+from stepsynth.experiment.budget import Kind
+from stepsynth.experiment.compare_plan import Plan, make_plan
+from stepsynth.experiment.compare_run import Ended, Silence, Watcher, run_plan
+from stepsynth.experiment.compare_table import Comparison, make_table
 from stepsynth.experiment.config import Config, Split, build_config, load_config
 from stepsynth.experiment.data import read_contexts, read_records
 from stepsynth.experiment.inputs import GoldData
@@ -22,6 +27,7 @@ from stepsynth.llm.limits import Limits
 from stepsynth.methods import Method, Round
 from stepsynth.records import Dataset
 from stepsynth.report import write_report
+from stepsynth.report.compare_page import write_comparison
 from stepsynth.students import Student, load_student
 from stepsynth.tasks import Task
 
@@ -90,6 +96,9 @@ def synthesize(
     test: Any = None,
     split: Split | Mapping[str, Any] | None = None,
     contexts: Any = None,
+    corpus: str | Sequence[str] | None = None,
+    retrieval: Mapping[str, Any] | str = "dense",
+    curation: Curation | Mapping[str, Any] | None = None,
     columns: Mapping[str, str] | None = None,
     limits: Limits | Mapping[str, Any] | None = None,
     random_seed: int = 0,
@@ -110,6 +119,9 @@ def synthesize(
         split: How gold is divided, where `select` and `test` are not given.
         contexts: What seed data of pairs and questions is written for: a list of dictionaries,
             a data frame, or "llm" (the LLM writes them); default: the contexts of the mined rows.
+        corpus: Passages for methods that retrieve: a file, a folder of texts, or several.
+        retrieval: A retriever's keys, or its name.
+        curation: Which filters a synthetic row passes.
         columns: Field (text, label, context, answers) -> key of your rows.
         limits: Hard caps.
         random_seed: Decides the split and every draw.
@@ -121,29 +133,98 @@ def synthesize(
         StepsynthError: See `stepsynth.errors`.
     """
     values: dict[str, Any] = {
-        "task": {"recipe": task} if isinstance(task, str) else _plain(task),
+        "task": {"recipe": task} if isinstance(task, str) else task,
         "data": {
             "gold": "(given)",
             "columns": dict(columns or {}),
+            "corpus": corpus if corpus is None or isinstance(corpus, str) else list(corpus),
             "split": _plain(split or {}),
         },
         "student": student,
         "method": method,
         "limits": _plain(limits or {}),
+        "retrieval": retrieval,
+        "curation": _plain(curation or {}),
         "llm": llm,
         "random_seed": random_seed,
     }
-    # An object is taken as it is, so that a subclass of the user's own works.
-    sections = {"task": task, "llm": llm, "student": student, "method": method}
-    classes = (Task, LLMSettings, Student, Method)
-    given = {key: value for key, value in sections.items() if isinstance(value, classes)}
-    values |= {key: {} for key in given}
-    config = build_config(
-        Located(values, "synthesize()", {}), name=name, folder=Path(), given=given
-    )
+    config = _configure(values, name)
     runner = Runner(config, out=Path(out) if out else None, observer=observer or Observer())
     runner.data = _read_data(config, runner.warnings.warn, gold, select, test, contexts)
     return finish(runner) if out is not None else _finish_in_temporary(runner)
+
+
+def compare(
+    path: str | Path,
+    methods: Sequence[str],
+    *,
+    seeds: int = 5,
+    equal: Kind = "rows",
+    budget: float | None = None,
+    against: str | None = None,
+    overrides: Sequence[str] = (),
+    out: str | Path | None = None,
+    jobs: int = 1,
+    watcher: Watcher | None = None,
+) -> Comparison:
+    """Compare methods on a task at equal budget: same gold, LLM, student and random seeds.
+
+    What is done is not done again: the same call goes on where it was stopped. A method that
+    cannot run on this task, or whose run fails, is a row that says why.
+
+    Args:
+        path: The task file (YAML).
+        methods: "NAME", or a variant "NAME:key=value;key=value", each.
+        seeds: How many random seeds.
+        equal: What is the same for all: final "rows", "calls", or "usd".
+        budget: How many; default: 1.5 times the task file's seed size, else 1500.
+        against: The name that the others are compared with; default: zerogen, else the first.
+        overrides: `key=value` each, for all methods, as after `--set`.
+        out: The folder, with `compare.html` and every run; default `runs/<task>-compare`.
+        jobs: Random seeds that are worked on at once, each in a process. In a script, more than 1
+            needs `if __name__ == "__main__":` around the call.
+        watcher: Is told of progress.
+
+    Raises:
+        StepsynthError: The task file, a name or an option is wrong, a limit was reached or the LLM
+            cannot be used; what was paid for is in the store of the folder.
+    """
+    plan = make_plan(
+        path,
+        methods,
+        seeds=seeds,
+        equal=equal,
+        budget=budget,
+        against=against,
+        overrides=overrides,
+        out=out,
+    )
+    comparison, ended = run_comparison(plan, jobs=jobs, watcher=watcher)
+    if ended.error is not None:
+        error = LimitReachedError if ended.error.exit_code == 3 else ProviderError
+        raise error(ended.error.message, hint=ended.error.hint)
+    if ended.stopped is not None:
+        raise KeyboardInterrupt
+    return comparison
+
+
+def run_comparison(
+    plan: Plan, *, jobs: int, watcher: Watcher | None = None
+) -> tuple[Comparison, Ended]:
+    """Run a plan, as far as it goes, write what it shows, and return that and how it ended."""
+    ended = run_plan(plan, finish, jobs=jobs, watcher=watcher or Silence())
+    comparison = make_table(plan, ended)
+    write_comparison(comparison, plan.out)
+    return comparison, ended
+
+
+def _configure(values: dict[str, Any], name: str) -> Config:
+    """Return a configuration; an object is taken as it is, so that a user's own class works."""
+    classes = (Task, LLMSettings, Student, Method)
+    given = {key: value for key, value in values.items() if isinstance(value, classes)}
+    values |= {"task": _plain(values["task"])} | {key: {} for key in given}
+    located = Located(values, "synthesize()", {})
+    return build_config(located, name=name, folder=Path(), given=given)
 
 
 def _finish_in_temporary(runner: Runner) -> RunResult:

@@ -19,6 +19,12 @@ from tests.fakes import rows
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
+
+@pytest.fixture(autouse=True)
+def _nothing_is_known():
+    embedding._KNOWN.clear()
+
+
 LABELS = ("bad", "good")
 DATA = rows(
     ("a lovely film", "good"),
@@ -166,6 +172,7 @@ def test_a_remembered_student_is_not_trained_again_and_shares_what_is_known(
 ):
     first = fitted(memory=tmp_path).predict_examples(DATA)
     monkeypatch.setattr(Embedding, "fit", lambda *_, **__: pytest.fail("it was trained again"))
+    embedding._KNOWN.clear()  # as in another process
     students = factory(memory=tmp_path)
     for _ in range(2):
         again = students.new()

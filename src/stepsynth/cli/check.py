@@ -22,7 +22,13 @@ def check(
 ) -> None:
     """Check a task file: keys, files, columns, labels, balance, overlap between splits."""
     from stepsynth.experiment.config import load_config
-    from stepsynth.experiment.inputs import find_contexts, read_gold, split
+    from stepsynth.experiment.inputs import (
+        find_contexts,
+        read_given,
+        read_gold,
+        read_passages,
+        split,
+    )
     from stepsynth.llm import llm_backends
 
     config = load_config(task, overrides)
@@ -31,6 +37,10 @@ def check(
     gold = split(config, data, warnings.append)
     contexts = find_contexts(config, data, gold, warnings.append)
     config.student.check()
+    if config.retriever is not None:
+        config.retriever.check()
+    passages = read_passages(config, warnings.append)
+    given = read_given(config, warnings.append)
     if config.llm is not None:
         # Reads recordings and the key's place; nothing is sent.
         llm_backends().get(config.llm.backend)(config.llm, config.random_seed)
@@ -44,6 +54,8 @@ def check(
             for name, rows in (("mine", gold.mine), ("select", gold.select), ("test", gold.test))
         },
         **({"contexts": len(contexts)} if config.task.has_context else {}),
+        **({"passages": len(passages)} if passages else {}),
+        **{key: len(rows) for key, rows in given.items()},
         "dropped": dict(gold.dropped),
         "warnings": warnings,
         "ok": True,
@@ -75,6 +87,8 @@ def _print(config: "Config", gold: "Gold", found: dict[str, Any]) -> None:
         count = found["contexts"]
         said = f"{count} contexts" if count else "contexts that the LLM writes"
         console.print(f"Seed data is written for {said}.")
+    if "passages" in found:
+        console.print(f"{found['passages']} passages can be retrieved from.")
     for message in found["warnings"]:
         console.print(f"warning: {message}", markup=False)
     console.print("The task file is in order. No LLM was asked.")

@@ -3,6 +3,7 @@
 import typer
 
 from stepsynth.cli.check import check
+from stepsynth.cli.compare import compare
 from stepsynth.cli.demo import demo
 from stepsynth.cli.export import export
 from stepsynth.cli.init import init
@@ -10,6 +11,7 @@ from stepsynth.cli.predict import predict
 from stepsynth.cli.report import report
 from stepsynth.cli.run import run
 from stepsynth.cli.schema import schema
+from stepsynth.cli.study import StudyCommand, study
 
 app = typer.Typer(
     name="stepsynth",
@@ -22,8 +24,9 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, init, check, run, predict, report, export, schema):
+for command in (demo, init, check, run, compare, predict, report, export, schema):
     app.command()(command)
+app.command(cls=StudyCommand)(study)
 
 
 def _print_version(wanted: bool) -> None:

@@ -3,18 +3,26 @@
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from stepsynth.errors import ConfigError, PromptError, UnknownNameError, suggest
+from stepsynth.curation import Curation
+from stepsynth.errors import ConfigError, PromptError, UnknownNameError
+from stepsynth.experiment.checks import (
+    check_columns,
+    check_data,
+    check_method,
+    check_student,
+)
 from stepsynth.experiment.locate import KeyPath, Located, build, parse_value, read_yaml
 from stepsynth.llm import LLMSettings, llm_backends
 from stepsynth.llm.limits import Limits
 from stepsynth.methods import Method, methods
+from stepsynth.retrieval import Retriever, retrievers
 from stepsynth.students import Student, students
 from stepsynth.tasks import Task, task_kinds
 
@@ -50,9 +58,10 @@ class DataSection(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    gold: str = Field(
+    gold: str | None = Field(
+        default=None,
         description="Labelled rows: JSONL, CSV, TSV (gzipped or not), Parquet, or "
-        "hf:NAME[:config[:split]]."
+        "hf:NAME[:config[:split]]. Methods that use no gold rows do with `select` and `test`.",
     )
     test: str | None = Field(
         default=None, description="Test rows; without it they are split from gold."
@@ -63,14 +72,26 @@ class DataSection(BaseModel):
         description="What seed data is written for, where rows have a context: a file, `gold` "
         "(the contexts of the mined rows), or `llm` (the LLM writes them).",
     )
+    corpus: str | list[str] | None = Field(
+        default=None,
+        description="Unlabelled passages to retrieve from: files with a column `text`, a folder "
+        "of .txt files, or hf:NAME[:config[:split]].",
+    )
     columns: dict[str, str] = Field(
         default_factory=dict,
-        description="Field (text, label, context, answers) -> column of your files.",
+        description="Field (text, label, context, answers; of a corpus passage, passage_id) -> "
+        "column of your files.",
     )
     split: Split = Field(default_factory=Split)
     paper_splits: bool = Field(
         default=False, description="As in the paper: select on the mined rows."
     )
+
+    @model_validator(mode="after")
+    def _check_gold(self) -> "DataSection":
+        if self.gold is None and (self.test is None or self.select is None):
+            raise ValueError("without `gold`, both `select` and `test` must be given")
+        return self
 
 
 class TaskFile(BaseModel):
@@ -83,6 +104,8 @@ class TaskFile(BaseModel):
     llm: dict[str, Any] | None = None
     student: dict[str, Any] | str = "linear"
     method: dict[str, Any] | str = "s3"
+    curation: Curation = Field(default_factory=Curation)
+    retrieval: dict[str, Any] | str = "dense"
     limits: Limits = Field(default_factory=Limits)
     random_seed: int = Field(default=0, ge=0)
 
@@ -94,6 +117,7 @@ class Config:
     Attributes:
         name: The task's name: the task file's.
         llm: None where the method asks no LLM.
+        retriever: None where the method retrieves nothing.
     """
 
     name: str
@@ -104,6 +128,8 @@ class Config:
     method: Method
     limits: Limits
     random_seed: int
+    curation: Curation = field(default_factory=Curation)
+    retriever: Retriever | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return every value with every default filled in, as `config.yaml` shows it."""
@@ -113,6 +139,9 @@ class Config:
             "llm": self.llm.model_dump(mode="json") if self.llm else None,
             "student": {"name": self.student.name, **self.student.model_dump(mode="json")},
             "method": {"name": self.method.name, **self.method.model_dump(mode="json")},
+            "curation": self.curation.model_dump(mode="json"),
+            "retrieval": self.retriever
+            and {"name": self.retriever.name, **self.retriever.model_dump(mode="json")},
             "limits": self.limits.model_dump(mode="json"),
             "random_seed": self.random_seed,
         }
@@ -165,7 +194,7 @@ def build_config(
         methods().get, located, "method", default="s3"
     )
     task: Task = given.get("task") or _build_task(top.task, located)
-    _check_columns(top.data, task, located)
+    check_columns(top.data, task, located)
     llm: LLMSettings | None = given.get("llm")
     if not method.needs_llm:
         llm = None
@@ -179,7 +208,12 @@ def build_config(
     student: Student = given.get("student") or build_named(
         students().get, located, "student", default="linear"
     )
-    _check_student(student, task, located)
+    check_student(student, task, located.where(("student",)))
+    check_method(method, task, located.where(("method",)))
+    check_data(method, top.data, located.where(("data",)))
+    retriever: Retriever | None = None
+    if method.needs_corpus:
+        retriever = build_named(retrievers().get, located, "retrieval", default="dense")
     if top.limits.usd is not None and llm is not None and llm.stores_completions and not llm.price:
         raise ConfigError(
             f"{located.where(('limits', 'usd'))}: the price of the LLM is not known",
@@ -194,6 +228,8 @@ def build_config(
         method=method,
         limits=top.limits,
         random_seed=top.random_seed,
+        curation=top.curation,
+        retriever=retriever,
     )
 
 
@@ -204,18 +240,6 @@ def _build_task(values: Mapping[str, Any], located: Located) -> Task:
         return build(task_class, _without(values, "kind"), located, ("task",))
     except PromptError as error:
         raise PromptError(f"{located.name}: {error.message}", hint=error.hint) from error
-
-
-def _check_student(student: Student, task: Task, located: Located) -> None:
-    """Make sure that a student can learn this kind of task (or the kind that it extends)."""
-    if any(kind.name in student.kinds for kind in type(task).__mro__ if hasattr(kind, "name")):
-        return
-    able = [name for name in students().names() if task.name in students().get(name).kinds]
-    raise ConfigError(
-        f"{located.where(('student',))}: the student {student.name!r} cannot learn "
-        f"{task.name}. Those that can: {', '.join(able)}.",
-        hint=f"student: {{name: {able[0]}}}" if able else "",
-    )
 
 
 def build_named(get: Callable[..., type[T]], located: Located, section: str, *, default: str) -> T:
@@ -235,17 +259,6 @@ def _build_llm(values: Mapping[str, Any], located: Located) -> LLMSettings:
         )
     backend = llm_backends().get(str(values["backend"]), where=located.where(("llm", "backend")))
     return build(backend.settings_class, values, located, ("llm",))
-
-
-def _check_columns(data: DataSection, task: Task, located: Located) -> None:
-    for field in data.columns:
-        known = {**task.columns, **task.optional_columns}
-        if field not in known:
-            raise ConfigError(
-                f"{located.where(('data', 'columns', field))}: a {task.name} row has no field "
-                f"{field!r}. Fields: {', '.join(known)}.",
-                hint=suggest(field, known),
-            )
 
 
 def recipe_names() -> list[str]:
@@ -291,34 +304,44 @@ def _merge(base: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
 def _resolve_paths(located: Located, folder: Path) -> None:
     """Make every path absolute, and read the prompts that stand in files."""
     data, llm, task = (located.values.get(k) for k in ("data", "llm", "task"))
+    if isinstance(llm, dict) and isinstance(llm.get("recordings"), str):
+        llm["recordings"] = [llm["recordings"]]
     for section, values, keys in (
-        ("data", data, ("gold", "test", "select", "contexts")),
-        ("llm", llm, ("store",)),
+        ("data", data, ("gold", "test", "select", "contexts", "corpus")),
+        ("llm", llm, ("store", "recordings")),
+        ("retrieval", located.values.get("retrieval"), ("folder",)),
+        ("method", located.values.get("method"), ("seed_from", "added_from")),
     ):
         if isinstance(values, dict):
             for key in keys:
-                if _is_path(key, values.get(key)):
-                    values[key] = _absolute(values[key], folder, located, (section, key))
-    if isinstance(llm, dict) and isinstance(llm.get("recordings"), (list, str)):
-        given = [llm["recordings"]] if isinstance(llm["recordings"], str) else llm["recordings"]
-        where = ("llm", "recordings")
-        llm["recordings"] = [_absolute(str(path), folder, located, where) for path in given]
-    student = located.values.get("student")
-    if isinstance(student, dict) and isinstance(student.get("model"), str):
-        # A name on the hub stays one, unless a folder of that name is there.
-        place = _absolute(student["model"], folder, located, ("student", "model"))
-        if "$" in student["model"] or Path(place).is_dir():
-            student["model"] = place
+                given, where = values.get(key), (section, key)
+                if isinstance(given, list):
+                    paths = cast("list[object]", given)
+                    values[key] = [_resolve(key, str(v), folder, located, where) for v in paths]
+                elif isinstance(given, str):
+                    values[key] = _resolve(key, given, folder, located, where)
+    _resolve_models(located, folder)
     prompts = task.get("prompts") if isinstance(task, dict) else None
     if isinstance(prompts, dict):
         for name, value in prompts.items():
             prompts[name] = _read_prompt(value, folder, located, ("task", "prompts", name))
 
 
-def _is_path(key: str, value: object) -> bool:
-    if not isinstance(value, str) or value.startswith("hf:"):
-        return False
-    return key != "contexts" or value not in ("gold", "llm")
+def _resolve_models(located: Located, folder: Path) -> None:
+    """Make the folders of pretrained models absolute; a name on the hub stays as it is."""
+    for section, key in (("student", "model"), ("retrieval", "encoder")):
+        values = located.values.get(section)
+        if isinstance(values, dict) and isinstance(values.get(key), str):
+            place = _absolute(values[key], folder, located, (section, key))
+            if "$" in values[key] or Path(place).is_dir():
+                values[key] = place
+
+
+def _resolve(key: str, value: str, folder: Path, located: Located, path: KeyPath) -> str:
+    """Return an absolute path, or a value that is none as it is."""
+    if value.startswith("hf:") or (key == "contexts" and value in ("gold", "llm")):
+        return value
+    return _absolute(value, folder, located, path)
 
 
 def _absolute(value: str, folder: Path, located: Located, path: KeyPath) -> str:

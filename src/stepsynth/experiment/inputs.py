@@ -2,12 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from stepsynth.errors import ConfigError
+from stepsynth.errors import ConfigError, DataError
+from stepsynth.experiment.checks import PASSAGE_COLUMNS
 from stepsynth.experiment.config import Config
+from stepsynth.experiment.corpus import read_corpus
 from stepsynth.experiment.data import read_contexts, read_file
+from stepsynth.experiment.rundir import RunFolder
 from stepsynth.experiment.split import Gold, choose_contexts, split_gold
-from stepsynth.records import Context, Dataset
+from stepsynth.records import Context, Dataset, union
+from stepsynth.retrieval import Passage
 
 
 @dataclass(frozen=True)
@@ -33,8 +38,7 @@ def read_gold(config: Config, warn: Callable[[str], None]) -> GoldData:
     def read(path: str | None) -> Dataset | None:
         return read_file(path, task, data.columns, warn=warn) if path else None
 
-    gold = read(data.gold)
-    assert gold is not None
+    gold = read(data.gold) or Dataset()
     contexts: Sequence[Context] | None = () if data.contexts == "llm" else None
     if task.has_context and data.contexts not in ("gold", "llm"):
         contexts = read_contexts(data.contexts, task, data.columns, warn=warn)
@@ -53,6 +57,43 @@ def split(config: Config, data: GoldData, warn: Callable[[str], None]) -> Gold:
         random_seed=config.random_seed,
         warn=warn,
     )
+
+
+def read_passages(config: Config, warn: Callable[[str], None]) -> tuple[Passage, ...]:
+    """Return the passages that a method retrieves from; none where it retrieves nothing."""
+    if config.retriever is None or config.data is None or config.data.corpus is None:
+        return ()
+    named = config.data.columns
+    columns = {own: named[ours] for ours, own in PASSAGE_COLUMNS.items() if ours in named}
+    return tuple(read_corpus(config.data.corpus, columns=columns, warn=warn))
+
+
+def read_given(config: Config, warn: Callable[[str], None]) -> dict[str, Dataset]:
+    """Return the rows of the files and run folders that a method's keys name.
+
+    Of a run folder, `seed_from` takes the rows of round 0 and `added_from` those of later rounds.
+    """
+    given: dict[str, Dataset] = {}
+    columns = config.data.columns if config.data else {}
+    for key in config.method.data_keys:
+        path = getattr(config.method, key)
+        if path is None:
+            continue
+        rounds = RunFolder(Path(path)).round_folders() if Path(path).is_dir() else []
+        if not rounds:
+            given[key] = read_file(path, config.task, columns, warn=warn)
+            continue
+        chosen = rounds[:1] if key == "seed_from" else rounds[1:]
+        files = [folder / "examples.jsonl" for folder in chosen]
+        # Rows that we wrote ourselves have our own names for their fields.
+        own = {field: field for field in config.task.columns if field != "answers"}
+        own |= {"answers": "label"} if "answers" in config.task.columns else {}
+        parts = [read_file(str(file), config.task, own, warn=warn) for file in files]
+        given[key] = union(*parts)
+    for key, rows in given.items():
+        if not rows:
+            raise DataError(f"method.{key}: {getattr(config.method, key)} has no rows for it")
+    return given
 
 
 def find_contexts(

@@ -16,10 +16,9 @@ from stepsynth._util.files import to_line, write_json, write_jsonl, write_text
 from stepsynth.errors import RunFolderError
 from stepsynth.experiment.config import Config
 from stepsynth.llm.store import Store
-from stepsynth.methods import Round
+from stepsynth.methods import Model, Round
 from stepsynth.methods._steps import count_by_reason
 from stepsynth.records import Answers, Dataset, Provenance
-from stepsynth.students._student import FreshStudent
 
 
 @dataclass(frozen=True)
@@ -72,6 +71,11 @@ class RunFolder:
     def fitted(self) -> Path:
         """Fitted students by what they were fitted on, so that resuming trains nothing twice."""
         return self.path / "fitted"
+
+    @property
+    def index(self) -> Path:
+        """The index of the passages that are retrieved from, unless `retrieval.folder` is set."""
+        return self.path / "index"
 
     @property
     def report(self) -> Path:
@@ -188,6 +192,8 @@ class OpenRun:
         write_jsonl(folder / "misclassified.jsonl", _misclassified_rows(done))
         if done.asked:
             write_jsonl(folder / "asked.jsonl", done.asked)
+        for name, lines in done.notes.items():
+            write_jsonl(folder / f"{name}.jsonl", lines)
         if done.rationales:
             listed = {label: {"rationales": items} for label, items in done.rationales.items()}
             write_json(folder / "rationales.json", listed)
@@ -209,13 +215,12 @@ class OpenRun:
         """Write the configuration again, with what a search of hyper-parameters found."""
         write_text(self.folder.config, dump_yaml(config.to_dict()))
 
-    def write_result(
-        self, dataset: Dataset, model: FreshStudent, columns: Mapping[str, str]
-    ) -> None:
-        """Write the data set and the student of the kept round."""
+    def write_result(self, dataset: Dataset, model: Model, columns: Mapping[str, str]) -> None:
+        """Write the data set and the student of the kept round, if it has one."""
         dataset.to_jsonl(self.folder.dataset)
         shutil.rmtree(self.folder.model, ignore_errors=True)
-        model.student.save(self.folder.model, columns=columns)
+        if model.student is not None:
+            model.student.save(self.folder.model, columns=columns)
 
     def close(self) -> None:
         """Let others write into the folder."""
@@ -280,7 +285,7 @@ def _flatten(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 def _origin(done: Round, provenance: Provenance, sources: Mapping[str, str]) -> dict[str, str]:
     """Return the prompt behind a row, the LLM's answer, and the gold text it was written from."""
     origin: dict[str, str] = {}
-    if provenance.parents:
+    if provenance.kind == "extrapolate":
         origin["source"] = sources[provenance.parents[0]]
     if provenance.request in done.exchanges:
         origin["prompt"], origin["completion"] = done.exchanges[provenance.request]

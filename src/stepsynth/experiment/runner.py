@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -19,20 +19,29 @@ from typing import Any
 from stepsynth._util.files import write_json
 from stepsynth._util.hashing import digest
 from stepsynth.errors import LimitReachedError, StepsynthError
+from stepsynth.experiment.budget import Budget
 from stepsynth.experiment.config import Config
-from stepsynth.experiment.inputs import GoldData, find_contexts, read_gold, split
+from stepsynth.experiment.inputs import (
+    GoldData,
+    find_contexts,
+    read_given,
+    read_gold,
+    read_passages,
+    split,
+)
 from stepsynth.experiment.observer import Observer
 from stepsynth.experiment.rundir import OpenRun, RunFolder, round_numbers
+from stepsynth.experiment.setup import Inputs, Progress, Warnings, make_setup
 from stepsynth.experiment.split import Gold
 from stepsynth.llm import LLM, Usage, llm_backends
 from stepsynth.llm.backends.scripted import Rule, Scripted
 from stepsynth.llm.store import Store
-from stepsynth.methods import Round, Setup
+from stepsynth.methods import Round
+from stepsynth.methods._training import run_method
 from stepsynth.metrics import SCORE_NAMES, AnyPredictions, Predictions
 from stepsynth.metrics.scoring import fit_offsets, tuned_accuracy
-from stepsynth.records import Context, Dataset, label_to_json
-from stepsynth.students import StudentFactory
-from stepsynth.students._student import Coach
+from stepsynth.records import Dataset, label_to_json
+from stepsynth.retrieval._passages import digest_corpus
 from stepsynth.tasks import Task
 
 # For methods that ask no LLM: it matches no prompt, so that one that asks all the same fails.
@@ -42,42 +51,13 @@ EXTRAS = ("torch", "transformers", "accelerate", "sentence-transformers", "optun
 
 
 @dataclass
-class Warnings:
-    """Takes warnings, for the summary and the observer.
-
-    A method is given its `warn`, so it must not lead to the runner, which holds the test split,
-    nor to the run folder.
-    """
-
-    observer: Observer
-    messages: list[str] = field(default_factory=list)
-
-    def warn(self, message: str) -> None:
-        """Take a warning."""
-        self.messages.append(message)
-        self.observer.warn(message)
-
-
-@dataclass
-class Progress:
-    """Tells the observer how far training is; like `Warnings` it leads to no test row."""
-
-    observer: Observer
-    round: int = 0
-
-    def tell(self, what: str, done: int, total: int) -> None:
-        """Take the steps that are done."""
-        phase = "search of hyper-parameters" if what == "trials" else f"round {self.round}: {what}"
-        self.observer.progress(phase, done, total)
-
-
-@dataclass
 class Runner:
     """Runs a configuration.
 
     Args:
         config: What to run.
         data: Labelled rows; read from the configuration's files if they are not given.
+        budget: What the method may use up; its sizes are made to fit.
         out: The run folder; default `runs/<task>-<method>-<random_seed>`.
         observer: Is told of progress.
     """
@@ -86,8 +66,11 @@ class Runner:
     data: GoldData | None = None
     out: Path | None = None
     observer: Observer = field(default_factory=Observer)
+    budget: Budget | None = None
 
     def __post_init__(self) -> None:
+        if self.budget is not None:
+            self.config = replace(self.config, method=self.budget.apply(self.config.method))
         c = self.config
         self.out = self.out or Path("runs") / f"{c.name}-{c.method.name}-{c.random_seed}"
         self.rounds: list[Round] = []
@@ -114,15 +97,21 @@ class Runner:
         warn = self.warnings.warn
         data = self.data or read_gold(self.config, warn)
         gold = split(self.config, data, warn)
-        contexts = find_contexts(self.config, data, gold, warn)
         self.config.student.check()
-        identity = self._identity(gold, contexts)
+        if self.config.retriever is not None:
+            self.config.retriever.check()
+        inputs = Inputs(
+            find_contexts(self.config, data, gold, warn),
+            read_passages(self.config, warn),
+            read_given(self.config, warn),
+        )
+        identity = self._identity(gold, inputs)
         self._open = OpenRun(self.folder.path, identity, self.config)
         began = datetime.now(UTC)
         try:
             self._open.event("start", version=_version("stepsynth"))
             self._llm = self._open_llm(digest(identity))
-            self._synthesize(gold, contexts)
+            self._synthesize(gold, inputs)
             self.kept = self.config.method.choose_round(self.rounds)
             self._score_test(gold)
             self._warn_of_better_round()
@@ -175,41 +164,38 @@ class Runner:
             "warnings": list(self.warnings.messages),
             "seconds": round(time.monotonic() - self._started, 2),
         }
+        asked = getattr(self.rounds[-1].model, "asked", 0) if self.rounds else 0
+        if asked and usage["usd"] is not None:
+            result["usd_per_1000_predictions"] = 1000 * usage["usd"] / asked
         if self.kept is not None and "test" in self.numbers[self.kept]:
             result["test"] = _scores(self.numbers[self.kept]["test"], with_n=True)
         return result if stopped is None else {**result, "stopped": stopped}
 
-    def _synthesize(self, gold: Gold, contexts: tuple[Context, ...]) -> None:
+    def _synthesize(self, gold: Gold, inputs: Inputs) -> None:
         assert self._open is not None
         assert self._llm is not None
         config = self.config
         progress = Progress(self.observer)
-        student = StudentFactory(
-            config.student,
-            config.task.label_names,
-            config.random_seed,
-            self.folder.fitted,
-            _coach(config.task, gold.select, progress, self.warnings),
-        )
-        setup = Setup(
-            task=config.task,
+        setup = make_setup(
+            config,
+            gold,
+            inputs,
             llm=self._llm,
-            student=student,
-            mine=gold.mine,
-            select=gold.select,
-            random_seed=config.random_seed,
+            budget=self.budget,
+            folder=self.folder,
             warn=self.warnings.warn,
-            contexts=contexts,
+            progress=progress,
         )
+        student = setup.student
         sources = {row.id: row.text for row in gold.mine}
-        for done in config.method.synthesize(setup):
+        for done in run_method(config.method, setup):
             numbers = round_numbers(done)
+            if setup.curator is not None and setup.curator.copies_seen:
+                numbers["copies_seen"] = dict(sorted(setup.curator.copies_seen.items()))
             numbers["select"] = self._score(gold.select, done.model.predict(gold.select))
             self._open.write_round(done, numbers, sources)
             if done.index == 0:
-                self._open.write_prompts(
-                    config.task.template_sources(), filled_prompts(config.task, done)
-                )
+                self._open.write_prompts(self._prompts(), filled_prompts(config.task, done))
             self._open.event("round", **_round_summary(numbers))
             self.rounds.append(done)
             self.numbers.append(numbers)
@@ -219,17 +205,23 @@ class Runner:
                 self.search = student.found
                 self._open.write_config(replace(config, student=student.chosen))
 
+    def _prompts(self) -> dict[str, str]:
+        """Return the templates of the prompts that the method sends."""
+        sources = self.config.task.template_sources()
+        return {name: text for name, text in sources.items() if name in self.config.method.prompts}
+
     def _warn_of_better_round(self) -> None:
         """Say so where an earlier round scored higher on select than the one that is kept."""
         assert self.kept is not None
+        method = self.config.method
         best = max(self.rounds, key=lambda r: r.select_score)
         kept = self.rounds[self.kept]
         if best.select_score > kept.select_score:
             name = self.config.task.score_name
             self.warnings.warn(
                 f"round {best.index} has a higher {name} on select ({best.select_score:.3f}) than "
-                f"round {kept.index}, which is kept ({kept.select_score:.3f}); "
-                "method.keep=best keeps the best"
+                f"round {kept.index}, which is kept ({kept.select_score:.3f})"
+                + ("; method.keep=best keeps the best" if hasattr(method, "keep") else "")
             )
 
     def _score_test(self, gold: Gold) -> None:
@@ -266,20 +258,26 @@ class Runner:
         llm.on_notice = self.observer.warn
         return llm
 
-    def _identity(self, gold: Gold, contexts: Sequence[Context]) -> dict[str, Any]:
+    def _identity(self, gold: Gold, inputs: Inputs) -> dict[str, Any]:
         resolved = self.config.to_dict()
-        written_for = [[c.text, c.label and label_to_json(c.label)] for c in contexts]
+        contexts = [[c.text, c.label and label_to_json(c.label)] for c in inputs.contexts]
+        retriever = self.config.retriever
         return {
             "random_seed": self.config.random_seed,
             "method": resolved["method"],
             "student": resolved["student"],
             "task": resolved["task"],
+            "curation": resolved["curation"],
+            "retrieval": retriever and retriever.model_dump(mode="json", exclude={"folder"}),
+            "budget": str(self.budget) if self.budget else None,
             "llm": self.config.llm.identity() if self.config.llm else None,
             "data": {
                 "mine": gold.mine.digest(),
                 "select": gold.select.digest(),
                 "test": gold.test.digest(),
-                **({"contexts": digest(written_for)} if self.config.task.has_context else {}),
+                **({"contexts": digest(contexts)} if self.config.task.has_context else {}),
+                **({"corpus": digest_corpus(inputs.passages)} if retriever else {}),
+                **{key: rows.digest() for key, rows in inputs.given.items()},
             },
         }
 
@@ -290,7 +288,7 @@ class Runner:
             "summary": summary,
             "data": identity["data"],
             "rows": {r.index: r.train.digest() for r in self.rounds},
-            "prompts": {n: digest(s) for n, s in self.config.task.template_sources().items()},
+            "prompts": {name: digest(text) for name, text in self._prompts().items()},
             "versions": {name: _version(name) for name in VERSIONED}
             | {name: found for name in EXTRAS if (found := _version(name))}
             | {"python": platform.python_version()},
@@ -299,13 +297,6 @@ class Runner:
             "began": began.isoformat(timespec="seconds"),
             "ended": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-
-
-def _coach(task: Task, select: Dataset, progress: Progress, warnings: Warnings) -> Coach:
-    def score(predictions: AnyPredictions) -> float:
-        return task.score(select, predictions)[task.score_name]
-
-    return Coach(select, score, on_progress=progress.tell, warn=warnings.warn)
 
 
 def filled_prompts(task: Task, done: Round) -> dict[str, str]:

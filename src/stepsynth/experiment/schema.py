@@ -8,6 +8,7 @@ from pydantic.json_schema import models_json_schema
 from stepsynth.experiment.config import TaskFile, recipe_names
 from stepsynth.llm import llm_backends
 from stepsynth.methods import methods
+from stepsynth.retrieval import retrievers
 from stepsynth.students import students
 from stepsynth.tasks import task_kinds
 
@@ -20,12 +21,14 @@ def task_file_schema() -> dict[str, Any]:
     llms = {name: llm_backends().get(name).settings_class for name in llm_backends().names()}
     trained = {name: students().get(name) for name in students().names()}
     used = {name: methods().get(name) for name in methods().names()}
+    searched = {name: retrievers().get(name) for name in retrievers().names()}
     models: list[type[BaseModel]] = [
         TaskFile,
         *kinds.values(),
         *llms.values(),
         *trained.values(),
         *used.values(),
+        *searched.values(),
     ]
     refs, definitions = models_json_schema(
         [(model, "validation") for model in models], ref_template=_REF
@@ -45,7 +48,9 @@ def task_file_schema() -> dict[str, Any]:
     properties["llm"] = {"anyOf": _choices(llms, refs, "backend")}
     properties["student"] = _named(trained, refs, default="linear")
     properties["method"] = _named(used, refs, default="s3")
-    for selector, classes in (("kind", kinds), ("name", trained), ("name", used)):
+    properties["retrieval"] = _named(searched, refs, default="dense")
+    named = (trained, used, searched)
+    for selector, classes in (("kind", kinds), *(("name", classes) for classes in named)):
         for name, model in classes.items():
             # `name` and `kind` select the class and are not among its fields.
             properties = definitions["$defs"][_name(refs, model)]["properties"]

@@ -64,6 +64,9 @@ def split_gold(
     """
     dropped: dict[str, int] = {}
     sizes = sizes or Split()
+    if not gold and select is not None and test is not None:
+        select = _drop(select, test, "in select, the same text as a test row", dropped)
+        return Gold(Dataset(), select, test, dropped)
     rows = _drop_duplicates(gold, dropped)
     if test is not None:
         rows = _drop(rows, test, "the same text as a test row", dropped)

@@ -56,6 +56,7 @@ method:
   rounds: 2         # rounds of error extrapolation after it
   # keep: best      # keep the round that scores best on select; default: the last one
 {rationales}
+# curation: {{duplicates: near, check: llm}}   # filters for synthetic rows, off unless set here
 limits: {{requests: 20000}}   # also: usd (needs llm.price), minutes
 
 random_seed: 0

@@ -1,9 +1,10 @@
 """Contexts for seed data (S3, section 2.4): given ones, or those that the LLM writes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from math import ceil
 from random import Random
+from typing import TypeVar
 
 from stepsynth._util.text import shorten
 from stepsynth.errors import TooFewRowsError
@@ -13,6 +14,7 @@ from stepsynth.methods._steps import Written, ask
 from stepsynth.records import Answers, Context, Rejected
 from stepsynth.tasks.extractive_qa import ExtractiveQA
 
+T = TypeVar("T")
 ANSWERS_PER_ROW = 1.5
 """Answers to propose for a wanted row: as many as draws may be needed for it."""
 
@@ -58,9 +60,9 @@ def gather_contexts(setup: Setup, size: int, written: Written, *, method: str) -
     return complete
 
 
-def in_passes(contexts: Sequence[Context], rng: Random) -> Iterator[Context]:
-    """Yield contexts in random order without end, none twice before every one once."""
-    rows = list(contexts)
+def in_passes(items: Iterable[T], rng: Random) -> Iterator[T]:
+    """Yield items in random order without end, none twice before every one once."""
+    rows = list(items)
     while rows:
         rng.shuffle(rows)
         yield from rows

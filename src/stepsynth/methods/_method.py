@@ -4,17 +4,35 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from stepsynth._util.rng import make_rng
 from stepsynth.llm import LLM
+from stepsynth.methods._purse import Purse
+from stepsynth.metrics import AnyPredictions
 from stepsynth.records import Context, Dataset, Provenance, Rejected
 from stepsynth.registry import Registry
-from stepsynth.students import StudentFactory
-from stepsynth.students._student import FreshStudent
+from stepsynth.students import Student, StudentFactory
 from stepsynth.tasks import Task
+
+if TYPE_CHECKING:
+    from stepsynth.curation import Curator
+    from stepsynth.retrieval import Index
+
+
+class Model(Protocol):
+    """What a round ends with: something that predicts."""
+
+    def predict(self, dataset: Dataset) -> AnyPredictions:
+        """Return what it says of examples, in their order."""
+        ...
+
+    @property
+    def student(self) -> Student | None:
+        """The trained small model; None where there is none."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +47,10 @@ class Setup:
         select: Gold rows that choose between rounds. Never trained on, never shown to the LLM.
         contexts: What seed data is written for, where rows have a context; none: the LLM writes
             them.
+        index: Passages that can be searched; None: the task file names no corpus.
+        given: Name of a key of the method -> the rows of the file or run that it names.
+        curator: Says which rows are not kept; None: all that can be read are.
+        purse: What may be spent.
         random_seed: Decides every draw of the method.
         warn: Called with a sentence that the user should read.
     """
@@ -41,12 +63,16 @@ class Setup:
     random_seed: int
     warn: Callable[[str], None]
     contexts: tuple[Context, ...] = ()
+    index: "Index | None" = None
+    given: Mapping[str, Dataset] = field(default_factory=dict)
+    curator: "Curator | None" = None
+    purse: Purse = field(default_factory=Purse)
 
     def rng(self, *names: object) -> Random:
         """Return a stream of randomness of that name."""
         return make_rng(self.random_seed, *names)
 
-    def score(self, model: FreshStudent) -> float:
+    def score(self, model: Model) -> float:
         """Return the task's main score of a model on `select`, 0-1."""
         return self.task.score(self.select, model.predict(self.select))[self.task.score_name]
 
@@ -78,7 +104,7 @@ class Round:
         index: 0 for the first training.
         added: Rows that this round added.
         train: All rows that the round's model was trained on.
-        model: The round's fitted student.
+        model: The round's fitted student (the method `llm` has none: its model asks the LLM).
         misclassified: Gold rows of `mine` that this model gets wrong, with their gold labels.
         predicted: What the model says of each of them.
         select_score: The task's main score on `select`.
@@ -87,12 +113,14 @@ class Round:
         asked: What the LLM wrote before the seed data (rationales, contexts, answers), in round 0,
             as recordings (`kind`, `label`, `context`, `draw`, `completion`).
         exchanges: Id of a request -> its prompt and what the LLM wrote, verbatim.
+        weights: How much each row of `train` counted; None: all the same.
+        notes: Name of a file -> its lines: what the method alone knows (weights, passages, ...).
     """
 
     index: int
     added: Dataset
     train: Dataset
-    model: FreshStudent
+    model: Model
     misclassified: Dataset
     predicted: tuple[str, ...]
     select_score: float
@@ -100,6 +128,8 @@ class Round:
     rationales: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     asked: tuple[Mapping[str, Any], ...] = ()
     exchanges: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    weights: tuple[float, ...] | None = None
+    notes: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
 
 
 class Method(BaseModel, ABC):
@@ -114,9 +144,51 @@ class Method(BaseModel, ABC):
     name: ClassVar[str]
     needs_llm: ClassVar[bool] = True
 
+    kinds: ClassVar[tuple[str, ...]] = ("classification", "sentence_pair", "extractive_qa")
+    """Kinds of task that its paper defines it for."""
+
+    sees: ClassVar[str]
+    """Which gold rows it uses, and for what, as `compare` says it."""
+
+    needs_gold: ClassVar[bool] = True
+    """It cannot work without rows of `mine`."""
+
+    needs_corpus: ClassVar[bool] = False
+    """It cannot work without passages (`data.corpus`)."""
+
+    prompts: ClassVar[tuple[str, ...]] = ("seed",)
+    """Names of the task's prompts that it sends."""
+
+    data_keys: ClassVar[tuple[str, ...]] = ()
+    """Keys that name a file of rows or a run folder."""
+
+    train_on: Literal["synthetic", "both"] = Field(
+        default="synthetic",
+        description="What the round's model is trained on: the synthetic rows, or both those and "
+        "the gold rows of `mine`. Errors are mined with a model of synthetic rows alone.",
+    )
+    gold_weight: float = Field(
+        default=1.0, gt=0, description="With train_on: both, how much a gold row counts."
+    )
+    reweight: Literal["none", "density_ratio"] = Field(
+        default="none",
+        description="Weigh synthetic rows: density_ratio, by how much they look like gold rows of "
+        "`mine` (Synt++).",
+    )
+
     @abstractmethod
     def synthesize(self, setup: Setup) -> Iterator[Round]:
         """Yield the rounds, each with its fitted model."""
+
+    def sized(self, rows: int) -> Self:
+        """Return the method with sizes that bring about so many training rows.
+
+        Args:
+            rows: Synthetic rows of the last round; with a limited purse, requests.
+        """
+        if "seed_size" not in type(self).model_fields:
+            return self
+        return self.model_copy(update={"seed_size": rows})
 
     def choose_round(self, rounds: Sequence[Round]) -> int:
         """Return the index of the round that is kept: the last one."""

@@ -1,13 +1,16 @@
 """What several methods do: ask for rows, read the answers, train a round."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import islice
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from stepsynth._util.text import normalise
 from stepsynth.llm import Completion, Failed, Request
-from stepsynth.methods._method import Round, Setup, Unused
+from stepsynth.methods._judge import judge_labels
+from stepsynth.methods._method import Model, Round, Setup, Unused
+from stepsynth.methods._written import BUDGET, Wish, Written, send
 from stepsynth.records import Dataset, Example, Provenance, Rejected
 from stepsynth.students._student import FreshStudent
 
@@ -17,52 +20,8 @@ DRAWS_PER_ROW = 1.5
 """A rejected draw is replaced by a further one, up to so many draws for a wanted row."""
 
 
-@dataclass(frozen=True)
-class Wish:
-    """A row to ask for.
-
-    Attributes:
-        prompt: What the LLM is sent.
-        like: Has the label and the context of the row; its text is the error that is extrapolated
-            ("" for seed data).
-        provenance: Where the row will have come from.
-    """
-
-    prompt: str
-    like: Example
-    provenance: Provenance
-
-    def request(self) -> Request:
-        """Return the request of this wish.
-
-        The stream of an extrapolation is its parent's: the n-th row written from one gold row is
-        one draw, whichever round or method asks for it, and never a repetition.
-        """
-        tags = {"kind": self.provenance.kind, "label": str(self.like.label)}
-        if self.like.context is not None:
-            tags["context"] = self.like.context
-        if not self.like.text:
-            return Request(self.prompt, stream=self.provenance.kind, tags=tags)
-        tags["source"] = self.like.text
-        return Request(self.prompt, stream=f"extrapolate/{self.like.id}", tags=tags)
-
-
-@dataclass
-class Written:
-    """What the LLM wrote for some wishes."""
-
-    rows: list[Example] = field(default_factory=list)
-    unused: list[Unused] = field(default_factory=list)
-    exchanges: dict[str, tuple[str, str]] = field(default_factory=dict)
-    rationales: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    asked: list[Mapping[str, Any]] = field(default_factory=list)
-
-    def extend(self, other: "Written") -> None:
-        """Add what a further call brought."""
-        self.rows += other.rows
-        self.unused += other.unused
-        self.exchanges |= other.exchanges
-        self.asked += other.asked
+WISHES_PER_ROW = 100
+"""Wishes for labels with enough rows that are passed over, for a wanted row, before it ends."""
 
 
 def write(
@@ -76,9 +35,11 @@ def write(
         phase: For the progress display.
         seen: Rows, as normalised text, that a row must not repeat; kept up to date. None: they may.
     """
-    answers = setup.llm.generate([wish.request() for wish in wishes], phase=phase)
+    answers = send([wish.request() for wish in wishes], setup, phase=phase)
     written = Written()
     for wish, answer in zip(wishes, answers, strict=True):
+        if isinstance(answer, Failed) and answer.reason == BUDGET:
+            break
         said = answer.text if isinstance(answer, Completion) else ""
         written.exchanges[answer.request_id] = (wish.prompt, said)
         row = _read(wish, answer, setup, seen)
@@ -87,24 +48,55 @@ def write(
             continue
         written.rows.append(row)
     warn_of_failed(written.unused, setup, phase=phase, asked=len(wishes))
+    if setup.curator is not None and setup.curator.settings.check == "llm":
+        judge_labels(
+            written, setup, on_wrong=setup.curator.settings.on_wrong, phase=f"{phase}: label check"
+        )
     return written
 
 
 def write_until(
     size: int, wishes: Iterator[Wish], setup: Setup, *, phase: str, seen: set[str] | None = None
 ) -> Written:
-    """Ask for wishes in turn until `size` rows are kept, or 1.5 x `size` draws are used up."""
+    """Ask for wishes in turn until `size` rows are kept, or 1.5 x `size` draws are used up.
+
+    Where curation balances labels, a wish for a label that has its share of rows is passed over.
+    """
     written, drawn, most = Written(), 0, int(DRAWS_PER_ROW * size)
+    balance = setup.curator is not None and setup.curator.settings.balance
     while len(written.rows) < size and drawn < most:
-        batch = list(islice(wishes, min(size - len(written.rows), most - drawn)))
+        wanted = min(size - len(written.rows), most - drawn)
+        due = _of_short_labels(wishes, written.rows, size, setup) if balance else wishes
+        batch = list(islice(due, setup.purse.affordable(wanted)))
         drawn += len(batch)
         if not batch:
             break
         name = phase if drawn == len(batch) else f"{phase}, in place of rejected"
         written.extend(write(batch, setup, phase=name, seen=seen))
-    if len(written.rows) < size:
+    if len(written.rows) < size and setup.purse.affordable(1):
         setup.warn(f"{phase}: {len(written.rows)} of {size} rows were kept after {drawn} draws")
     return written
+
+
+def _of_short_labels(
+    wishes: Iterator[Wish], kept: Sequence[Example], size: int, setup: Setup
+) -> Iterator[Wish]:
+    """Yield the wishes for labels that lack rows of their equal share."""
+    names = setup.task.label_names or ("",)
+    each, rest = divmod(size, len(names))
+    lacking = Counter({name: each + (i < rest) for i, name in enumerate(names)})
+    lacking.subtract(str(row.label) for row in kept)
+    passed_over = 0
+    for wish in wishes:
+        # Contexts may fix labels so that a label never comes: that must end.
+        if passed_over > WISHES_PER_ROW * size:
+            return
+        label = str(wish.like.label)
+        if lacking[label] > 0:
+            lacking[label] -= 1
+            yield wish
+        else:
+            passed_over += 1
 
 
 def _read(
@@ -114,7 +106,15 @@ def _read(
     label, context = str(wish.like.label), wish.like.context
     if isinstance(answer, Failed):
         return Unused(Rejected(answer.reason, ""), label, provenance, True, context)
-    row = setup.task.parse_example(answer.text, wish.like, truncated=answer.truncated)
+    if setup.curator is not None and not setup.curator.settings.clean and answer.text.strip():
+        row = replace(wish.like, text=answer.text)
+    else:
+        row = setup.task.parse_example(answer.text, wish.like, truncated=answer.truncated)
+    if wish.check is not None and not isinstance(row, Rejected):
+        row = wish.check(row)
+    if setup.curator is not None and not isinstance(row, Rejected):
+        parent = wish.like if wish.like.text else None
+        row = setup.curator.reject(row, parent=parent, completion=answer.text) or row
     if isinstance(row, Rejected):
         return Unused(row, label, provenance, context=context)
     if seen is not None:
@@ -136,9 +136,7 @@ def extrapolation(parent: Example, setup: Setup, *, method: str, index: int) -> 
     )
 
 
-def misclassified(
-    model: FreshStudent, gold: Dataset, setup: Setup
-) -> tuple[Dataset, tuple[str, ...]]:
+def misclassified(model: Model, gold: Dataset, setup: Setup) -> tuple[Dataset, tuple[str, ...]]:
     """Return the gold rows that a model gets wrong, in gold order, and what it says of each.
 
     Paper:
@@ -152,17 +150,23 @@ def misclassified(
     return Dataset(row for row, _ in pairs), tuple(said for _, said in pairs)
 
 
-def train_round(index: int, train: Dataset, setup: Setup, *, added: Written) -> Round:
+def train_round(
+    index: int,
+    train: Dataset,
+    setup: Setup,
+    *,
+    added: Written,
+    weights: Sequence[float] | None = None,
+) -> Round:
     """Return a round whose fresh student is fitted on `train`: what one-shot methods yield."""
     model = setup.student.new()
-    model.fit(train)
+    model.fit(train, weights)
     missed, predicted = misclassified(model, setup.mine, setup)
-    return finish_round(index, train, model, missed, predicted, setup, added=added)
+    return finish_round(index, model, missed, predicted, setup, added=added)
 
 
 def finish_round(
     index: int,
-    train: Dataset,
     model: FreshStudent,
     missed: Dataset,
     predicted: tuple[str, ...],
@@ -174,7 +178,7 @@ def finish_round(
     return Round(
         index=index,
         added=Dataset(added.rows),
-        train=train,
+        train=model.rows,
         model=model,
         misclassified=missed,
         predicted=predicted,
@@ -183,6 +187,8 @@ def finish_round(
         rationales=added.rationales,
         asked=tuple(added.asked),
         exchanges=added.exchanges,
+        weights=model.weights,
+        notes=added.notes,
     )
 
 
@@ -197,16 +203,18 @@ def ask(
     """Ask for what rows are written from, and return what each answer holds, or None.
 
     Args:
-        requests: One or more, all of one kind: rationales, contexts or answers.
+        requests: All of one kind: rationales, contexts, answers, ...
         parse: Reads an answer.
         setup: Gives the LLM.
         written: What was asked, and what could not be used, is kept here.
         method: The method that asks.
     """
+    if not requests:
+        return []
     kind = requests[0].tags["kind"]
     results: list[T | None] = []
     unused: list[Unused] = []
-    for request, answer in zip(requests, setup.llm.generate(requests, phase=kind), strict=True):
+    for request, answer in zip(requests, send(requests, setup, phase=kind), strict=True):
         if isinstance(answer, Failed):
             found, said, is_cut = Rejected(answer.reason, ""), "", False
         else:

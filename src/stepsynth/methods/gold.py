@@ -15,6 +15,8 @@ class Gold(Method):
 
     name: ClassVar[str] = "gold"
     needs_llm: ClassVar[bool] = False
+    sees: ClassVar[str] = "texts and labels of `mine`: it is trained on them"
+    prompts: ClassVar[tuple[str, ...]] = ()
 
     def synthesize(self, setup: Setup) -> Iterator[Round]:
         """Yield the only round."""

@@ -13,14 +13,15 @@ Departures:
 """
 
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
+from stepsynth.methods._contexts import in_passes
 from stepsynth.methods._method import Round, Setup
-from stepsynth.methods._steps import Wish, extrapolation, train_round, write_until
-from stepsynth.methods.s3 import SeedData
-from stepsynth.records import Dataset, union
+from stepsynth.methods._steps import extrapolation, train_round, write_until
+from stepsynth.methods.s3 import SEED_SHARE, SeedData
+from stepsynth.records import Dataset, Example, union
 
 
 class GoldGen(SeedData):
@@ -29,6 +30,12 @@ class GoldGen(SeedData):
     name: ClassVar[str] = "goldgen"
 
     size: int = Field(default=1500, gt=0, description="Final rows: seed data and extrapolations.")
+
+    sees: ClassVar[str] = "texts and labels of `mine`: all of them go into prompts"
+
+    def sized(self, rows: int) -> Self:
+        """Return GoldGen with S3's seed data and as many rows in all."""
+        return self.model_copy(update={"seed_size": round(SEED_SHARE * rows), "size": rows})
 
     @model_validator(mode="after")
     def _check_size(self) -> "GoldGen":
@@ -39,21 +46,18 @@ class GoldGen(SeedData):
     def synthesize(self, setup: Setup) -> Iterator[Round]:
         """Yield round 0 (seed data) and round 1 (with extrapolations of all gold rows)."""
         seen: set[str] | None = set() if self.drop_duplicates else None
-        seed_data = self.write_seed_data(setup, seen)
+        with setup.purse.part(SEED_SHARE):
+            seed_data = self.write_seed_data(setup, seen)
         yield train_round(0, Dataset(seed_data.rows), setup, added=seed_data)
         added = write_until(
             self.size - len(seed_data.rows),
-            self._passes(setup),
+            (extrapolation(row, setup, method=self.name, index=1) for row in self.draw(setup)),
             setup,
             phase="extrapolate gold",
             seen=seen,
         )
         yield train_round(1, union(seed_data.rows, added.rows), setup, added=added)
 
-    def _passes(self, setup: Setup) -> Iterator[Wish]:
-        rng = setup.rng("passes")
-        rows = list(setup.mine)
-        while rows:
-            rng.shuffle(rows)
-            for row in rows:
-                yield extrapolation(row, setup, method=self.name, index=1)
+    def draw(self, setup: Setup) -> Iterator[Example]:
+        """Yield the gold rows to extrapolate, without end: in shuffled passes."""
+        return in_passes(setup.mine, setup.rng("passes"))

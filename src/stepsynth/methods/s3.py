@@ -18,15 +18,19 @@ Departures:
     - A rejected or failed seed draw is replaced by a further draw; the paper keeps refusals.
     - K and k are not given in the paper; 20 and 3 are ours.
     - Contexts are drawn in shuffled passes: none twice before every one once.
-    - Options beyond the paper, all off: `extrapolations_per_error`, `max_added`,
+    - Options beyond the paper, all off: `extrapolations_per_error`, `max_added`, `added_size`,
       `balance_added`, `drop_duplicates`, `early_stop`, `keep: best`.
+
+The paper's ablations: `rationales: false` (Table 4); `rounds: 0` with the same number of rows
+(Table 3); `seed_from`, errors of a model of somebody else's seed data, and with `added_from` the
+rows that another run has added to its own (both lines of Table 5).
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import cycle, islice, repeat
 from random import Random
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -39,10 +43,14 @@ from stepsynth.methods._steps import (
     extrapolation,
     finish_round,
     misclassified,
+    train_round,
     write,
     write_until,
 )
 from stepsynth.records import Context, Dataset, Example, Provenance, union
+
+SEED_SHARE = 2 / 3
+"""Share of a budget that is for seed data, where extrapolations follow (Appendix B)."""
 
 
 class SeedData(Method):
@@ -57,9 +65,23 @@ class SeedData(Method):
     num_rationales: int = Field(default=20, gt=0, description="Rationales asked for per label (K).")
     rationales_per_prompt: int = Field(default=3, gt=0, description="Rationales in one prompt (k).")
     drop_duplicates: bool = Field(default=False, description="Reject a text that is already there.")
+    seed_from: str | None = Field(
+        default=None,
+        description="A file of rows, or a run folder whose round 0 is taken, as the seed data: "
+        "none is written then.",
+    )
+
+    sees: ClassVar[str] = "texts and labels of `mine`: those that are missed go into prompts"
+    data_keys: ClassVar[tuple[str, ...]] = ("seed_from",)
+    prompts: ClassVar[tuple[str, ...]] = (
+        *("rationale", "context", "answers", "seed"),
+        *("extrapolate", "extrapolate_new_answer"),
+    )
 
     def write_seed_data(self, setup: Setup, seen: set[str] | None) -> Written:
         """Return the seed data of Algorithm 1, or its form without rationales."""
+        if self.seed_from is not None:
+            return Written(rows=list(setup.given["seed_from"]))
         written = Written()
         if self.rationales and not setup.task.has_context:
             # Algorithm 1, lines 1-2: r_i <- topK(P_LLM( · | T_ration(y_i)))
@@ -88,6 +110,16 @@ class S3(SeedData):
     max_added: int | None = Field(
         default=None, gt=0, description="Most rows to ask for in one round."
     )
+    added_size: int | None = Field(
+        default=None,
+        gt=0,
+        description="Rows that a round adds: errors are drawn, and drawn again, until so many are "
+        "kept. Without it: one row for each error.",
+    )
+    added_from: str | None = Field(
+        default=None,
+        description="A run folder (or a file) whose added rows are taken: nothing is extrapolated.",
+    )
     balance_added: bool = Field(
         default=False, description="Ask for as many rows of each label that has errors."
     )
@@ -98,11 +130,27 @@ class S3(SeedData):
         default="last", description="Keep the last or the best round."
     )
 
+    data_keys: ClassVar[tuple[str, ...]] = ("seed_from", "added_from")
+
+    def sized(self, rows: int) -> Self:
+        """Return S3 with two thirds of the rows as seed data, the rest in equal rounds.
+
+        Paper:
+            Appendix B: the seed is 2/3 of the final set, each of the two rounds 1/6.
+        """
+        seed = round(SEED_SHARE * rows) if self.rounds else rows
+        each = max(1, (rows - seed) // self.rounds) if self.rounds else None
+        return self.model_copy(update={"seed_size": seed, "added_size": each})
+
     def synthesize(self, setup: Setup) -> Iterator[Round]:
         """Yield round 0 (seed data) to round R, each with the model trained after it."""
         seen: set[str] | None = set() if self.drop_duplicates else None
-        seed_data = self.write_seed_data(setup, seen)
-        yield from self.extrapolate_errors(seed_data, setup, seen)
+        with setup.purse.part(SEED_SHARE if self.rounds else 1.0):
+            seed_data = self.write_seed_data(setup, seen)
+        if self.added_from is not None:
+            yield from merge_added(seed_data, setup)
+        else:
+            yield from self.extrapolate_errors(seed_data, setup, seen)
 
     def extrapolate_errors(
         self, seed_data: Written, setup: Setup, seen: set[str] | None
@@ -116,17 +164,21 @@ class S3(SeedData):
             model.fit(train)  # line 5: train f
             missed, predicted = misclassified(model, setup.mine, setup)  # line 6: D_mis(q)
             added = additional[-1] if additional else seed_data
-            done = finish_round(q, train, model, missed, predicted, setup, added=added)
+            done = finish_round(q, model, missed, predicted, setup, added=added)
             yield done
             if q == self.rounds or (self.early_stop and done.select_score <= best):
                 return
             best = max(best, done.select_score)
             rng = setup.rng("errors", q)
-            errors = self.choose_errors(missed, rng)
-            additional.append(extrapolate(errors, setup, index=q + 1, seen=seen))  # lines 7-10
+            errors, size = self.choose_errors(missed, rng), self.added_size
+            with setup.purse.part(1 / (self.rounds - q)):  # lines 7-10
+                added = extrapolate(errors, setup, index=q + 1, seen=seen, size=size)
+            additional.append(added)
 
-    def choose_errors(self, missed: Dataset, rng: Random) -> list[Example]:
+    def choose_errors(self, missed: Dataset, rng: Random) -> Iterable[Example]:
         """Return the errors to extrapolate, one entry a call: all of them unless options say less.
+
+        With `added_size` they have no end: shuffled passes, none twice before every one once.
 
         With `balance_added`, labels with few errors have theirs repeated (each time a new draw) so
         that every label that has errors gets the same share of the calls.
@@ -134,12 +186,17 @@ class S3(SeedData):
         calls = [row for row in missed for _ in range(self.extrapolations_per_error)]
         most = min(len(calls), self.max_added or len(calls))
         if not self.balance_added:
+            if self.added_size is not None:
+                return in_passes(calls, rng)
             chosen = sorted(rng.sample(range(len(calls)), most))
             return [calls[i] for i in chosen]
         by_label: dict[str, list[Example]] = defaultdict(list)
         for row in rng.sample(calls, len(calls)):
             # Answers are no labels: they are as many as rows.
             by_label[row.label if isinstance(row.label, str) else ""].append(row)
+        if self.added_size is not None:
+            passes = [in_passes(rows, rng) for rows in by_label.values()]
+            return (next(rows) for rows in cycle(passes))
         share, rest = divmod(most, len(by_label) or 1)
         return [
             row
@@ -204,12 +261,27 @@ def seed_from_contexts(
 
 
 def extrapolate(
-    errors: Sequence[Example], setup: Setup, *, index: int, seen: set[str] | None = None
+    errors: Iterable[Example],
+    setup: Setup,
+    *,
+    index: int,
+    seen: set[str] | None = None,
+    size: int | None = None,
 ) -> Written:
     """Algorithm 2, lines 7-10: one call for each error; the gold label is kept.
 
     Algorithm 3, for rows with a context, differs in its prompt alone: the context goes into it
     (T_mis(2)) and from the error into the new row, verbatim.
     """
-    wishes = [extrapolation(row, setup, method=S3.name, index=index) for row in errors]
-    return write(wishes, setup, phase=f"round {index}: extrapolate errors", seen=seen)
+    wishes = (extrapolation(row, setup, method=S3.name, index=index) for row in errors)
+    phase = f"round {index}: extrapolate errors"
+    if size is not None:
+        return write_until(size, wishes, setup, phase=phase, seen=seen)
+    return write(list(wishes), setup, phase=phase, seen=seen)
+
+
+def merge_added(seed_data: Written, setup: Setup) -> Iterator[Round]:
+    """Train on seed data alone, then with what another run has added to its own (Table 5)."""
+    yield train_round(0, Dataset(seed_data.rows), setup, added=seed_data)
+    added = Written(rows=list(setup.given["added_from"]))
+    yield train_round(1, union(seed_data.rows, added.rows), setup, added=added)

@@ -7,38 +7,154 @@ The LLM writes `seed_size` texts for labels drawn uniformly; the small model is 
 Texts that have a context are written for contexts, drawn as S3 draws them. No gold label is used,
 but for `select` to report a score.
 
+The paper writes reviews in two stages: movie names first, then a review of a movie for a label.
+`condition_name: movie` does that: the LLM lists conditions of that name, and each text is about
+one of them. `cleaning` drops and cuts texts by the paper's rules.
+
 Departures:
-    - One stage: the movie names of the paper's first stage, and its cleaning rules, are not here.
-    - The final model is trained once on all rows, not again every 10k rows.
+    - One stage, and no cleaning, unless the keys say otherwise.
+    - The LLM lists many conditions in one answer. The paper samples 800,000 names one by one and
+      writes 32 texts for each; here every condition comes once before any comes twice.
+    - A text ends with its last "." or "!" or "?" in `cleaning`; the paper knows the "." alone.
+    - Pairs are not written with self-debiasing: it needs the LLM's logits.
+    - Questions are asked once for an answer and passage, not twice.
+    - The final model is trained once on all rows, not again every 10k rows, and on all of them:
+      where a student chooses an epoch it looks at `select`, not at a tenth of the synthetic rows.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
+from itertools import repeat
+from math import ceil
 from typing import ClassVar
 
 from pydantic import Field
 
+from stepsynth._util.text import normalise
+from stepsynth.errors import ConfigError, TooFewRowsError
+from stepsynth.llm import Completion, Request
+from stepsynth.methods._blanks import draw_blanks
+from stepsynth.methods._cleaning import clean_row
+from stepsynth.methods._contexts import in_passes
 from stepsynth.methods._method import Method, Round, Setup
-from stepsynth.methods._steps import train_round
-from stepsynth.methods.s3 import seed_with_rationales
-from stepsynth.records import Dataset
+from stepsynth.methods._steps import Wish, Written, ask, train_round, write_until
+from stepsynth.records import Dataset, Example, Provenance, Rejected
+from stepsynth.tasks import Task
+
+LISTED = 20
+"""Conditions that one answer is to list."""
+
+CONDITION_SHARE = 0.2
+"""Share of a limited budget that conditions may take."""
 
 
 class ZeroGen(Method):
     """The `zerogen` method."""
 
     name: ClassVar[str] = "zerogen"
+    sees: ClassVar[str] = "none"
+    needs_gold: ClassVar[bool] = False
+    prompts: ClassVar[tuple[str, ...]] = (
+        *("condition", "seed_conditioned"),
+        *("context", "answers", "seed"),
+    )
 
     seed_size: int = Field(default=1000, gt=0, description="Rows to keep.")
     drop_duplicates: bool = Field(default=False, description="Reject a text that is already there.")
+    condition_name: str = Field(
+        default="",
+        description="Write in two stages: what the LLM names first and each text is about, such "
+        "as `movie`. Empty: one stage. Rows with a context have that as their condition.",
+    )
+    num_conditions: int = Field(
+        default=100, gt=0, description="With condition_name: how many of them are asked for."
+    )
+    cleaning: bool = Field(
+        default=False,
+        description="Cut and drop texts by the paper's rules: cut at the first quote or line "
+        "break, or after the last full stop; drop those under 10 words (questions: 5, with a "
+        "question mark, without the answer), copies of the condition, duplicates.",
+    )
 
     def synthesize(self, setup: Setup) -> Iterator[Round]:
         """Yield the only round: rows written from their labels, and the model trained on them."""
-        written = seed_with_rationales(
-            setup,
-            {},
-            size=self.seed_size,
-            per_prompt=0,
-            method=self.name,
-            seen=set() if self.drop_duplicates else None,
-        )
+        written = self.write_rows(setup)
         yield train_round(0, Dataset(written.rows), setup, added=written)
+
+    def write_rows(self, setup: Setup) -> Written:
+        """Return the rows: one prompt each, from a label and a condition or context, if any.
+
+        Raises:
+            ConfigError: Conditions are asked for, and the rows have contexts.
+            TooFewRowsError: The LLM names no condition.
+        """
+        written = Written()
+        conditions: Iterable[str] = repeat("")
+        if self.condition_name:
+            with setup.purse.part(CONDITION_SHARE):
+                named = self._name_conditions(setup, written)
+            conditions = in_passes(named, setup.rng("conditions"))
+        blanks = draw_blanks(setup, self.seed_size, written, method=self.name)
+        rows = write_until(
+            self.seed_size,
+            map(partial(self._wish, setup), blanks, conditions),
+            setup,
+            phase="seed data",
+            seen=set() if self.drop_duplicates or self.cleaning else None,
+        )
+        written.extend(rows)
+        return written
+
+    def _wish(self, setup: Setup, like: Example, condition: str) -> Wish:
+        if condition:
+            kind = "seed_conditioned"
+            prompt = setup.task.prompt(
+                kind, like, condition_name=self.condition_name, condition=condition
+            )
+        else:
+            kind = "seed"
+            prompt = setup.task.seed_prompt(like)
+        provenance = Provenance(self.name, 0, kind, model=setup.llm.settings.model)
+        if not self.cleaning:
+            return Wish(prompt, like, provenance)
+        check = partial(clean_row, is_question=writes_questions(setup.task), condition=condition)
+        return Wish(prompt, like, provenance, check)
+
+    def _name_conditions(self, setup: Setup, written: Written) -> list[str]:
+        """Return different conditions, asked for in lists; a second time if too few came."""
+        if setup.task.has_context:
+            raise ConfigError(
+                f"method.condition_name: each {setup.task.text_name} is written for a context, "
+                "which is its condition",
+                hint="leave condition_name out",
+            )
+        request = Request(
+            setup.task.prompt(
+                "condition", Example("", ""), condition_name=self.condition_name, number=LISTED
+            ),
+            stream="condition",
+            tags={"kind": "condition"},
+        )
+
+        def parse(answer: Completion, _: Request) -> tuple[str, ...] | Rejected:
+            return setup.task.parse_rationales(answer.text, truncated=answer.truncated)
+
+        found: dict[str, str] = {}
+        for _ in range(2):
+            lists = ceil(max(0, self.num_conditions - len(found)) / LISTED)
+            for items in ask([request] * lists, parse, setup, written, method=self.name):
+                for item in items or ():
+                    found.setdefault(normalise(item), item)
+        if not found:
+            raise TooFewRowsError(
+                f"no seed data can be written: the LLM named no {self.condition_name}",
+                hint="leave method.condition_name out to write in one stage",
+            )
+        if len(found) < self.num_conditions:
+            setup.warn(f"conditions: {len(found)} of {self.num_conditions} different ones")
+        return list(found.values())[: self.num_conditions]
+
+
+def writes_questions(task: Task) -> bool:
+    """Say whether the texts of a task are questions."""
+    return not task.label_names or "question" in task.text_name.casefold()

@@ -80,7 +80,7 @@ def parse_text(
     """
     if truncated:
         return Rejected("truncated", completion)
-    text = _unfence(_THINKING.sub("", completion))
+    text = without_thinking(completion)
     if is_refusal(text):
         return Rejected("refusal", completion)
     text = _only_value(text)
@@ -105,7 +105,7 @@ def parse_list(completion: str, *, truncated: bool = False) -> tuple[str, ...] |
         The different items in order, without numbers, bullets, bold marks and quotes; or
         `Rejected` for a refusal or where there is none.
     """
-    text = _unfence(_THINKING.sub("", completion))
+    text = without_thinking(completion)
     if is_refusal(text):
         return Rejected("refusal", completion)
     items = _items(text)
@@ -130,7 +130,7 @@ def parse_object(
         keys: All must be there, with a text that is not empty.
         truncated: The LLM was cut off; an object that is whole all the same counts.
     """
-    text = _unfence(_THINKING.sub("", completion))
+    text = without_thinking(completion)
     if is_refusal(text):
         return Rejected("refusal", completion)
     # Of lines that were cut off, nobody knows whether the last one is whole.
@@ -139,6 +139,11 @@ def parse_object(
     if all(map(_says_something, found.values())):
         return found
     return Rejected("truncated" if truncated else "no_object", completion)
+
+
+def without_thinking(completion: str) -> str:
+    """Return an output without the reasoning that some models put before it, and its fence."""
+    return _unfence(_THINKING.sub("", completion))
 
 
 def _json_fields(text: str) -> dict[str, str]:

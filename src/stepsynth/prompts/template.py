@@ -64,6 +64,11 @@ class Template:
             raise PromptError(f"{self.where}: this template cannot be rendered: {error}") from error
 
 
+def has_built_in(name: str) -> bool:
+    """Say whether a template ships in the package."""
+    return (BUILT_IN / f"{name}.j2").exists()
+
+
 @lru_cache
 def read_built_in(name: str) -> str:
     """Return the source of a template that ships in the package."""

@@ -3,6 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from stepsynth._util.text import shorten
+from stepsynth.errors import RunFolderError
+
 INK = "#1f2933"
 SELECT, TEST = "#d55e00", "#0072b2"  # told apart by colour-blind readers, and by dash in print
 LABELS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0e442", "#7f7f7f"]
@@ -117,16 +120,62 @@ def reasons(counts: Mapping[str, int]) -> str:
     return _svg(bars + numbers, width=360, height=26 * len(rows))
 
 
+def from_spec(spec: Mapping[str, Any]) -> str:
+    """Return a chart of a study.
+
+    Args:
+        spec: Vega-Lite with its data in it; size, font and colours are the report's.
+
+    Raises:
+        RunFolderError: It would load something, or it is no chart: somebody else wrote it.
+    """
+    import vl_convert
+
+    if _has_link(spec):
+        raise RunFolderError(
+            "a chart in studies/ is damaged: it links to data or pages elsewhere",
+            hint="make the study again: stepsynth study NAME RUN",
+        )
+    styled = {**spec, "config": _CONFIG}
+    if "facet" in spec:
+        styled["spec"] = {**spec["spec"], "width": 250, "height": 190}
+    else:
+        styled |= {"width": 480, "height": 250}
+    try:
+        return vl_convert.vegalite_to_svg(styled)
+    except ValueError as error:
+        raise RunFolderError(
+            f"a chart in studies/ is damaged: {shorten(str(error), 120)}",
+            hint="make the study again: stepsynth study NAME RUN",
+        ) from error
+
+
+def _has_link(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return bool({"url", "href"} & set(value)) or any(map(_has_link, value.values()))
+    return isinstance(value, (list, tuple)) and any(map(_has_link, value))
+
+
+# The font that measures the text is the first that is there for both; the margin is for the
+# reader's machine, where its letters may be wider.
+_CONFIG: dict[str, Any] = {
+    "background": "transparent",
+    "font": "Arial, sans-serif",
+    "padding": {"left": 16, "right": 16, "top": 6, "bottom": 8},
+    "axis": {
+        "labelColor": INK,
+        "titleColor": INK,
+        "gridColor": "#e4e7eb",
+        "titleFontWeight": "normal",
+    },
+    "view": {"stroke": None},
+    "range": {"category": LABELS},
+    "legend": {"labelLimit": 320},
+}
+
+
 def _svg(chart: Any, *, width: int, height: int) -> str:
     import vl_convert
 
-    # The font that measures the text is the first that is there for both; the margin is for the
-    # reader's machine, where its letters may be wider.
-    margin = {"left": 16, "right": 16, "top": 6, "bottom": 8}
-    sized = chart.properties(width=width, height=height).configure(
-        background="transparent", font="Arial, sans-serif", padding=margin
-    )
-    sized = sized.configure_axis(
-        labelColor=INK, titleColor=INK, gridColor="#e4e7eb", titleFontWeight="normal"
-    ).configure_view(stroke=None)
-    return vl_convert.vegalite_to_svg(sized.to_dict())
+    sized = chart.properties(width=width, height=height).to_dict()
+    return vl_convert.vegalite_to_svg({**sized, "config": _CONFIG})

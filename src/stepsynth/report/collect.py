@@ -8,6 +8,7 @@ from typing import Any
 from stepsynth._util.files import read_jsonl
 from stepsynth.errors import RunFolderError
 from stepsynth.experiment.rundir import RunFolder
+from stepsynth.studies import Findings
 
 Rows = list[dict[str, Any]]
 
@@ -33,13 +34,18 @@ class RoundView:
 
 @dataclass(frozen=True)
 class RunView:
-    """A run as the report shows it; `manifest` is empty where the run is not done."""
+    """A run as the report shows it; `manifest` is empty where the run is not done.
+
+    Attributes:
+        studies: What `stepsynth study` found, by name.
+    """
 
     folder: RunFolder
     rounds: list[RoundView]
     config: str
     manifest: dict[str, Any]
     prompts: dict[str, dict[str, str | None]]
+    studies: list[Findings]
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -78,8 +84,12 @@ def collect(folder: RunFolder) -> RunView:
             config=folder.config.read_text(encoding="utf-8"),
             manifest=_read_json(folder.manifest),
             prompts=_read_json(folder.prompts),
+            studies=[
+                Findings.from_dict(_read_json(path))
+                for path in sorted(folder.path.glob("studies/*.json"))
+            ],
         )
-    except (ValueError, KeyError, OSError) as error:
+    except (ValueError, KeyError, TypeError, OSError) as error:
         raise RunFolderError(f"{folder.path}: a file of the run is damaged: {error}") from error
 
 

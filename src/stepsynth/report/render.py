@@ -13,6 +13,7 @@ from stepsynth.experiment.rundir import RunFolder
 from stepsynth.metrics import SCORE_NAMES
 from stepsynth.report import charts
 from stepsynth.report.collect import RoundView, RunView, collect
+from stepsynth.studies import Findings, format_cell
 
 MOST_PAIRS = 100
 MOST_SAMPLES = 6
@@ -61,6 +62,7 @@ def render(view: RunView) -> str:
         failed=failed,
         charts=_draw(numbers, rejected, shown[0][0]),
         unused=[_sample(r) for r in view.rounds],
+        studies=[_study(findings) for findings in view.studies],
         most_pairs=MOST_PAIRS,
         most_samples=MOST_SAMPLES,
     )
@@ -100,6 +102,30 @@ def _draw(numbers: list[dict[str, Any]], rejected: Counter[str], score: str) -> 
         if 0 < len(n["select"].get("confusion", ())) <= 25
     ]
     return {**drawn, "confusions": confusions}
+
+
+def _study(findings: Findings) -> dict[str, Any]:
+    """Return a study's tables, their cells as text, and its charts."""
+    return {
+        "name": findings.study,
+        "warnings": findings.warnings,
+        "tables": [
+            {
+                "title": table.title,
+                "note": table.note,
+                "columns": table.columns,
+                "rows": [[(format_cell(c), not isinstance(c, str)) for c in r] for r in table.rows],
+                "is_number": [
+                    any(not isinstance(row[i], str) for row in table.rows)
+                    for i in range(len(table.columns))
+                ],
+            }
+            for table in findings.tables
+        ],
+        "charts": [
+            (chart.title, Markup(charts.from_spec(chart.spec))) for chart in findings.charts
+        ],
+    }
 
 
 def _counts(rounds: list[RoundView], key: str) -> Counter[str]:

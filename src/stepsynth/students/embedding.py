@@ -2,7 +2,8 @@
 
 A pair is (u, v, |u-v|, u*v) of its two embeddings, as in Conneau et al.: "Supervised Learning of
 Universal Sentence Representations from NLI Data" (InferSent), EMNLP 2017. Embeddings are kept by
-text, so that a round embeds only what was added since the one before.
+text, so that a round embeds only what was added since the one before, and a comparison the rows
+that its methods share only once.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, PrivateAttr
+from pydantic import Field
 
 from stepsynth._util.pretrained import load_sentence_encoder, quiet
 from stepsynth.metrics import Predictions
@@ -22,6 +23,11 @@ from stepsynth.students._student import ALONE, Coach, Student
 
 Floats = npt.NDArray[np.float32]
 ENCODER_FOLDER = "encoder"
+MOST_KNOWN = 500_000
+"""Texts whose embeddings a process keeps, for an encoder: some 0.8 GB of 384 numbers each."""
+
+_KNOWN: dict[str, dict[str, Floats]] = {}
+"""Encoder -> text -> embedding, for all students that this process trains."""
 
 
 class Embedding(Student):
@@ -45,15 +51,17 @@ class Embedding(Student):
     _weights: Any = None
     _intercept: Any = None
     _is_pair: bool = False
-    _known: dict[str, Floats] | None = PrivateAttr(default_factory=dict)
-    """Text -> embedding, shared by the students of a run; None: none is kept."""
+    _known: dict[str, Floats] | None = None
+    """Text -> embedding; None: none is kept."""
 
     _encoder_folder: str = ""
 
     def start(self, label_names: Sequence[str], random_seed: int) -> Self:
         """Return a fresh copy, which shares the embeddings that are known already."""
         fresh = super().start(label_names, random_seed)
-        fresh._known = self._known
+        fresh._known = _KNOWN.setdefault(self.model, {})
+        if len(fresh._known) > MOST_KNOWN:
+            fresh._known.clear()
         return fresh
 
     def check(self) -> None:

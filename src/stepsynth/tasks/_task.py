@@ -8,9 +8,15 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from stepsynth.metrics import AnyPredictions
 from stepsynth.prompts.parsing import parse_list, parse_text
-from stepsynth.prompts.template import Template, compile_template, read_built_in
-from stepsynth.records import Context, Example, Rejected
+from stepsynth.prompts.template import (
+    Template,
+    compile_template,
+    has_built_in,
+    read_built_in,
+)
+from stepsynth.records import Context, Example, Label, Rejected
 from stepsynth.registry import Registry
+from stepsynth.tasks._prompts import METHOD_PROMPTS
 
 
 class Task(BaseModel):
@@ -61,9 +67,32 @@ class Task(BaseModel):
             self._template(name)
         return self
 
-    @abstractmethod
     def prompt_fields(self) -> Mapping[str, Sequence[str]]:
         """Return the prompts of this kind of task, and the fields that each may use."""
+        shared = ("instruction", "text_name", "language", *self._row_fields(Example("", "")))
+        return self.own_prompts() | {
+            name: (*shared, *fields)
+            for name, fields in METHOD_PROMPTS.items()
+            if has_built_in(f"{self.templates}/{name}")
+        }
+
+    @abstractmethod
+    def own_prompts(self) -> dict[str, Sequence[str]]:
+        """Return the prompts of S3's Table 1 for this kind of task, with their fields."""
+
+    @abstractmethod
+    def _row_fields(self, row: Example) -> dict[str, Any]:
+        """Return what a prompt of a method is told of a row."""
+
+    def prompt(self, name: str, row: Example, **fields: Any) -> str:
+        """Return a prompt that a method sends, for the label, text and context of a row.
+
+        Args:
+            name: One of `METHOD_PROMPTS`.
+            row: What it is about; its text is "" where the text is still to be written.
+            fields: The prompt's own fields.
+        """
+        return self.render(name, **self._row_fields(row), **fields)
 
     def _template(self, name: str) -> Template:
         own = self.prompts.get(name)
@@ -140,6 +169,12 @@ class Task(BaseModel):
         Raises:
             ValueError: The row cannot be used; the message says why and what was expected.
         """
+
+    @abstractmethod
+    def parse_decision(
+        self, completion: str, row: Example, *, truncated: bool
+    ) -> Label | Rejected:
+        """Return the label (or answer) of a row that the LLM says is right, or why it says none."""
 
     def read_context(self, row: Mapping[str, Any]) -> Context:
         """Return the context of a row of contexts, with the label that it fixes, if any.

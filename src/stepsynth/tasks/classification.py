@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 from stepsynth._util.text import clean, shorten
 from stepsynth.errors import suggest
 from stepsynth.metrics import AnyPredictions, Predictions, score_classification
+from stepsynth.prompts.choices import parse_choice
 from stepsynth.prompts.parsing import parse_text
 from stepsynth.records import Example, Label, Rejected
 from stepsynth.tasks._task import Task
@@ -51,7 +52,7 @@ class Classification(Task):
             raise ValueError(f"the labels {first!r} and {second!r} differ by case only; use one")
         return pairs
 
-    def prompt_fields(self) -> Mapping[str, Sequence[str]]:
+    def own_prompts(self) -> dict[str, Sequence[str]]:
         """Return the three prompts of S3's Table 1 with their fields."""
         shared = ("instruction", "text_name", "language", "label_word", "label_words")
         return {
@@ -77,6 +78,13 @@ class Classification(Task):
         """Return T_mis(1): write a text of the example's label, similar to it."""
         return self._render("extrapolate", example.label, text=example.text)
 
+    def _row_fields(self, row: Example) -> dict[str, Any]:
+        return {
+            "text": row.text,
+            "label_word": self.labels.get(str(row.label), ""),
+            "label_words": list(self.labels.values()),
+        }
+
     def _render(self, prompt: str, label: Label, **fields: Any) -> str:
         words = list(self.labels.values())
         return self.render(prompt, label_word=self.labels[str(label)], label_words=words, **fields)
@@ -90,6 +98,12 @@ class Classification(Task):
             completion, text_name=self.text_name, labels=sorted(tags), truncated=truncated
         )
         return text if isinstance(text, Rejected) else replace(like, text=text)
+
+    def parse_decision(
+        self, completion: str, row: Example, *, truncated: bool
+    ) -> str | Rejected:
+        """Return the label that an output names, as JSON or in words."""
+        return parse_choice(completion, self.labels, truncated=truncated)
 
     def read_example(self, row: Mapping[str, Any]) -> Example:
         """Return the example of a row with `text` and `label`."""

@@ -55,7 +55,7 @@ class ExtractiveQA(Task):
         "folder of a spaCy pipeline, whose entities and noun phrases are taken.",
     )
 
-    def prompt_fields(self) -> Mapping[str, Sequence[str]]:
+    def own_prompts(self) -> dict[str, Sequence[str]]:
         """Return the prompts of S3's Table 1 for QA, and those that make contexts."""
         shared = ("instruction", "text_name", "language")
         asked = (*shared, "context", "answer")
@@ -115,6 +115,18 @@ class ExtractiveQA(Task):
         if found is None:
             return Rejected("answer_not_in_passage", completion)
         return replace(like, text=fields["question"], label=found)
+
+    def _row_fields(self, row: Example) -> dict[str, Any]:
+        return {"text": row.text, "context": row.context, "answer": str(row.label)}
+
+    def parse_decision(
+        self, completion: str, row: Example, *, truncated: bool
+    ) -> Answers | Rejected:
+        """Return the answer that an output gives, as it stands in the passage."""
+        fields = parse_object(completion, ("answer",), truncated=truncated)
+        said = completion.strip() if isinstance(fields, Rejected) else fields["answer"]
+        found = find_answer(row.context or "", said) if said else None
+        return found or Rejected("answer_not_in_passage", completion)
 
     def parse_answers(
         self, completion: str, passage: str, *, truncated: bool

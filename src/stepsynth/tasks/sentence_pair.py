@@ -30,7 +30,7 @@ class SentencePair(Classification):
         default="premise", min_length=1, description="What the text is written for."
     )
 
-    def prompt_fields(self) -> Mapping[str, Sequence[str]]:
+    def own_prompts(self) -> dict[str, Sequence[str]]:
         """Return the prompts of S3's Table 1 for pairs, and one that writes a context."""
         shared = ("instruction", "text_name", "context_name", "language")
         labelled = (*shared, "label_word", "label_words", "context")
@@ -53,6 +53,10 @@ class SentencePair(Classification):
         return self._render(
             "extrapolate", example.label, context=example.context, text=example.text
         )
+
+    def _row_fields(self, row: Example) -> dict[str, Any]:
+        pair = {"context": row.context, "context_name": self.context_name}
+        return super()._row_fields(row) | pair
 
     def _render(self, prompt: str, label: Label, **fields: Any) -> str:
         return super()._render(prompt, label, context_name=self.context_name, **fields)

@@ -42,6 +42,18 @@ class Scripted(LLMSettings):
     model: str = "scripted"
     rules: tuple[Rule, ...] = Field(min_length=1)
 
+    def answer(self, prompt: str, drawn: int) -> str | None:
+        """Return the answer of the first rule that matches a prompt, or None.
+
+        Args:
+            prompt: What is asked.
+            drawn: Which of the rule's answers it is, counted round and round.
+        """
+        for rule in self.rules:
+            if match := re.search(rule.pattern, prompt):
+                return match.expand(rule.answers[drawn % len(rule.answers)])
+        return None
+
     def identity(self) -> dict[str, Any]:
         """Return the settings that decide the answers."""
         return super().identity() | {"rules": [rule.model_dump() for rule in self.rules]}
@@ -55,12 +67,10 @@ class ScriptedBackend(Backend[Scripted]):
 
     async def complete(self, request: Request) -> Completion:
         """Return the answer of the first rule that matches the prompt."""
-        for rule in self.settings.rules:
-            if match := re.search(rule.pattern, request.prompt):
-                drawn = derive_seed(self.random_seed, request.stream, request.draw)
-                answer = rule.answers[drawn % len(rule.answers)]
-                text = match.expand(answer)
-                return Completion(text, prompt_tokens=0, completion_tokens=0)
+        drawn = derive_seed(self.random_seed, request.stream, request.draw)
+        answer = self.settings.answer(request.prompt, drawn)
+        if answer is not None:
+            return Completion(answer, prompt_tokens=0, completion_tokens=0)
         raise ProviderError(
             f"no rule of the scripted LLM matches this prompt: {shorten(request.prompt, 200)!r}",
             hint="add a rule to llm.rules",

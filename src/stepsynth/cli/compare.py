@@ -1,0 +1,177 @@
+"""`stepsynth compare`: methods on one task, at equal budget, with the noise of the difference."""
+
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from stepsynth.cli._shared import JSON, Display, handle_errors, print_json, say
+
+if TYPE_CHECKING:
+    from stepsynth.experiment.compare_plan import Plan
+    from stepsynth.experiment.compare_run import Ended, Outcome
+    from stepsynth.experiment.compare_table import Comparison
+
+
+_WIDTH_OF_A_FILE = 160
+
+
+class Equal(StrEnum):
+    """What is the same for all methods."""
+
+    rows = "rows"
+    calls = "calls"
+    usd = "usd"
+
+
+@handle_errors
+def compare(
+    task: Path = typer.Argument(help="The task file (YAML).", show_default=False),
+    methods: str = typer.Option(
+        ...,
+        metavar="A,B,...",
+        help="Methods, in the order in which they run; a variant is NAME:KEY=VALUE;KEY=VALUE.",
+        show_default=False,
+    ),
+    seeds: int = typer.Option(5, help="How many random seeds."),
+    equal: Equal = typer.Option(Equal.rows, help="What is the same for all methods."),
+    budget: float | None = typer.Option(
+        None,
+        help="How many rows, calls or USD a run may use (default: 1.5 x method.seed_size, else "
+        "1500).",
+        show_default=False,
+    ),
+    against: str | None = typer.Option(
+        None,
+        metavar="NAME",
+        help="Compare the others with this one (default: zerogen, else the first).",
+        show_default=False,
+    ),
+    overrides: list[str] = typer.Option(
+        [], "--set", metavar="KEY=VALUE", help="Override a key for all methods."
+    ),
+    out: Path | None = typer.Option(
+        None, help="The folder (default: runs/TASK-compare).", show_default=False
+    ),
+    jobs: int | None = typer.Option(
+        None,
+        min=1,
+        help="Random seeds that are worked on at once (default: as many as there are cores).",
+        show_default=False,
+    ),
+    as_json: bool = JSON,
+) -> None:
+    """Compare methods: same gold, LLM, student and budget, with paired intervals over seeds.
+
+    The same command again goes on where a stopped one ended. Limits are of the whole comparison.
+    """
+    from stepsynth.api import run_comparison
+    from stepsynth.experiment.compare_plan import make_plan
+
+    plan = make_plan(
+        task,
+        methods.split(","),
+        seeds=seeds,
+        equal=equal.value,
+        budget=budget,
+        against=against,
+        overrides=overrides,
+        out=out,
+    )
+    with Display() as display:
+        comparison, ended = run_comparison(
+            plan, jobs=jobs or os.cpu_count() or 1, watcher=_Lines(display)
+        )
+    _show(comparison, as_json=as_json)
+    _exit(comparison, ended)
+
+
+class _Lines:
+    """Shows which runs are done: a live bar on a terminal, and a line each."""
+
+    def __init__(self, display: Display) -> None:
+        self.display = display
+
+    def planned(self, plan: "Plan", done: int, total: int) -> None:
+        """Say what is to be run."""
+        known = f", {done} of them done before" if done else ""
+        self.display._print(f"{total} runs{known}; the budget of each is {plan.budget}")
+        for name, failure in plan.failures.items():
+            self.warn(f"{name} cannot run: {failure.message}")
+        for message in plan.warnings:
+            self.warn(message)
+        self._show(done, total)
+
+    def run_ended(self, outcome: "Outcome", done: int, total: int) -> None:
+        """Say how a run has ended."""
+        run, failure = outcome.run, outcome.failure
+        how = f"failed: {failure.message}" if failure else f"done in {outcome.seconds:.1f} s"
+        name = f"{run.entry.name}, random seed {run.random_seed}"
+        self.display._print(f"[{done}/{total}] {name}: {how}")
+        self._show(done, total)
+
+    def warn(self, message: str) -> None:
+        """Show a warning."""
+        self.display.warn(message)
+
+    def _show(self, done: int, total: int) -> None:
+        if self.display._is_live:
+            self.display.progress("runs", done, total)
+
+
+def _show(comparison: "Comparison", *, as_json: bool) -> None:
+    """Print the tables, what follows from them, and where the rest is; or one line of JSON."""
+    folder = comparison.folder
+    if as_json:
+        page = {"page": f"{folder}/compare.html"}
+        stopped = {"stopped": comparison.stopped} if comparison.stopped else {}
+        print_json({**_without_stop(comparison.to_dict()), **page, **stopped})
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from stepsynth.report.compare_page import cost_table, problems, score_table
+
+    width = None if sys.stdout.isatty() else _WIDTH_OF_A_FILE
+    console = Console(highlight=False, width=width)
+    for text in (score_table(comparison), cost_table(comparison, with_gold=False)):
+        table = Table(title=escape(f"{comparison.task}: {text.title}"))
+        for name, is_number in text.columns:
+            table.add_column(escape(name), justify="right" if is_number else "left")
+        for row in text.rows:
+            table.add_row(*map(escape, row))
+        console.print(table)
+    for row in comparison.methods:
+        console.print(f"Gold that {row.name} sees: {row.sees or '?'}.", markup=False)
+    for line in (*comparison.verdict, *problems(comparison)):
+        console.print(line, markup=False)
+    for message in comparison.warnings:
+        say(f"warning: {message}")
+    console.print(f"Page: {folder}/compare.html", markup=False, soft_wrap=True)
+
+
+def _without_stop(value: dict[str, Any]) -> dict[str, Any]:
+    return {key: inner for key, inner in value.items() if key != "stopped"}
+
+
+def _exit(comparison: "Comparison", ended: "Ended") -> None:
+    """Exit with the code of what stopped the comparison, or of the first run that failed."""
+    if ended.error is not None:
+        say(f"error: {ended.error.message}")
+        if ended.error.hint:
+            say(f"hint: {ended.error.hint}")
+        raise SystemExit(ended.error.exit_code)
+    if ended.stopped is not None:
+        say(f"stopped by Ctrl-C; the same command goes on in {comparison.folder}")
+        raise SystemExit(130)
+    for row in comparison.methods:
+        for message, hint in row.errors.items():
+            say(f"error: {row.name}: {message}")
+            if hint:
+                say(f"hint: {hint}")
+    if comparison.exit_code:
+        raise SystemExit(comparison.exit_code)

@@ -1,0 +1,181 @@
+"""`stepsynth study`: what can be said of data that was synthesised."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+from typer.core import TyperCommand
+
+from stepsynth.cli._shared import JSON, Display, handle_errors, print_json, say
+from stepsynth.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from stepsynth.studies import Findings, Study, Subject, Table
+
+_WIDTH_OF_A_FILE = 160
+
+
+class StudyCommand(TyperCommand):
+    """The command, whose help lists the studies with a line each; they are read for it alone."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help."""
+        from stepsynth.studies import studies
+
+        lines = ["Studies:"]
+        for name in studies().names():
+            module = sys.modules[studies().get(name).__module__]
+            about = " ".join((module.__doc__ or "").split("\n\n")[0].split())
+            lines.append(f"{name}: {about}")
+        self.epilog = "\n\n".join(lines)
+        super().format_help(ctx, formatter)
+
+
+@handle_errors
+def study(
+    name: str = typer.Argument(help="What to look at; see below.", show_default=False),
+    runs: list[Path] = typer.Argument(
+        None,
+        metavar="[RUN]...",
+        help="Run folders, folders of `compare`, or data files with --task.",
+        show_default=False,
+    ),
+    overrides: list[str] = typer.Option(
+        [],
+        "--set",
+        metavar="KEY=VALUE",
+        help="An option of the study (encoder=NAME); with a dot, a key of the task file "
+        "(data.gold=FILE).",
+    ),
+    task: Path | None = typer.Option(
+        None, help="The task file that data files belong to.", show_default=False
+    ),
+    out: Path | None = typer.Option(
+        None,
+        help="Write the findings to this file, .json or .md (default: studies/NAME.json in each "
+        "run folder).",
+        show_default=False,
+    ),
+    as_json: bool = JSON,
+) -> None:
+    """Study runs: print tables, and add them with their charts to the report of each run."""
+    from stepsynth.experiment.rundir import RunFolder
+    from stepsynth.report import write_report
+
+    chosen, of_task = _build_study(name, overrides)
+    if out is not None and out.suffix not in (".json", ".md"):
+        raise ConfigError(f"--out {out}: expected a file that ends in .json or .md")
+    if chosen.needs_subjects and not runs:
+        raise ConfigError(
+            f"there is nothing to study: {name} needs a run folder",
+            hint=f"stepsynth study {name} runs/TASK-METHOD-0",
+        )
+    with Display() as display:
+        # What a simulation is given is only where it is written to.
+        subjects = list(_open(runs or [], task, of_task, display)) if chosen.needs_subjects else []
+        findings = chosen.watched_by(display.progress).run(subjects)
+        for warning in findings.warnings:
+            display.warn(warning)
+    written = _write(findings, runs or [], out)
+    for run in runs or []:
+        if RunFolder(run).identity.exists():
+            written.append(write_report(RunFolder(run)))
+    if as_json:
+        print_json({**findings.to_dict(), "files": [str(path) for path in written]})
+        return
+    _print(findings)
+    for path in written:
+        say(f"written: {path}")
+
+
+def _build_study(name: str, overrides: Sequence[str]) -> "tuple[Study, list[str]]":
+    """Return the study with its options, and the overrides that are meant for the task file."""
+    from stepsynth.experiment.locate import Located, build, parse_value
+    from stepsynth.studies import studies
+
+    found = studies().get(name)
+    options: dict[str, Any] = {}
+    of_task: list[str] = []
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError("--set: expected KEY=VALUE", hint="--set random_seed=1")
+        if "." in key:
+            of_task.append(override)
+        else:
+            options[key.strip()] = parse_value(value)
+    return build(found, options, Located(options, "--set", {}), ()), of_task
+
+
+def _open(
+    runs: Sequence[Path], task: Path | None, overrides: Sequence[str], display: Display
+) -> "Iterator[Subject]":
+    """Yield what is studied, under names that tell them apart."""
+    from stepsynth.studies import open_subject
+
+    opened = [
+        (place, open_subject(place, task=task, overrides=overrides, warn=display.warn))
+        for run in runs
+        for place in _expand(run)
+    ]
+    names = [subject.name for _, subject in opened]
+    for place, subject in opened:
+        # In a folder of `compare` a run's own name is but its random seed.
+        is_clear = names.count(subject.name) == 1 and not subject.name.isdigit()
+        parent = place.resolve().parent.name
+        yield subject if is_clear else replace(subject, name=f"{parent}/{subject.name}")
+
+
+def _expand(path: Path) -> list[Path]:
+    """Return the runs of a folder of `compare` (METHOD/RANDOM_SEED), or the path itself."""
+    if not path.exists():
+        raise DataError(f"{path}: there is no such folder or file", hint="give a run folder")
+    if path.is_dir() and not (path / "identity.json").exists():
+        found = sorted(p.parent for p in path.glob("*/*/identity.json"))
+        return [p for p in found if (p / "manifest.json").exists()] or [path]
+    return [path]
+
+
+def _write(findings: "Findings", runs: Sequence[Path], out: Path | None) -> list[Path]:
+    """Write the findings into each folder that was given, or to the one file that was asked for."""
+    from stepsynth._util.files import write_json, write_text
+
+    if out is not None and out.suffix == ".md":
+        write_text(out, findings.to_markdown() + "\n")
+        return [out]
+    folders = [run / "studies" / f"{findings.study}.json" for run in runs if run.is_dir()]
+    places = [out] if out is not None else folders
+    for path in places:
+        write_json(path, findings.to_dict())
+    return places
+
+
+def _print(findings: "Findings") -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=_WIDTH_OF_A_FILE)
+    for table in findings.tables:
+        console.print(_rich_table(table))
+        if table.note:
+            console.print(table.note, markup=False, style="dim")
+        console.print()
+
+
+def _rich_table(table: "Table") -> Any:
+    from rich.markup import escape
+    from rich.table import Table as RichTable
+
+    from stepsynth.studies import format_cell
+
+    shown = RichTable(title=escape(table.title), title_justify="left")
+    for i, column in enumerate(table.columns):
+        is_text = all(isinstance(row[i], str) for row in table.rows)
+        shown.add_column(escape(column), justify="left" if is_text else "right")
+    for row in table.rows:
+        shown.add_row(*(escape(format_cell(cell)) for cell in row))
+    return shown

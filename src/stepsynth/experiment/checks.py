@@ -1,0 +1,89 @@
+"""Do the parts of a task file fit together? Said before anything is read or paid for."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from stepsynth.errors import ConfigError, suggest
+from stepsynth.experiment.locate import Located
+from stepsynth.methods import Method
+from stepsynth.students import Student, students
+from stepsynth.tasks import Task, task_kinds
+
+PASSAGE_COLUMNS = {"passage": "text", "passage_id": "id"}
+"""Field of a passage -> its column in the files of a corpus."""
+
+
+class HasData(Protocol):
+    """What is asked of the `data` section here."""
+
+    @property
+    def gold(self) -> str | None:
+        """Labelled rows."""
+        ...
+
+    @property
+    def corpus(self) -> str | list[str] | None:
+        """Passages."""
+        ...
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Field -> column."""
+        ...
+
+
+def check_student(student: Student, task: Task, where: str) -> None:
+    """Make sure that a student can learn this kind of task."""
+    kind = _kind(task)
+    if kind in student.kinds:
+        return
+    able = [name for name in students().names() if kind in students().get(name).kinds]
+    raise ConfigError(
+        f"{where}: the student {student.name!r} cannot learn {kind}. "
+        f"Those that can: {', '.join(able)}.",
+        hint=f"student: {{name: {able[0]}}}" if able else "",
+    )
+
+
+def check_method(method: Method, task: Task, where: str) -> None:
+    """Make sure that a method is defined for this kind of task."""
+    if _kind(task) not in method.kinds:
+        raise ConfigError(
+            f"{where}: the method {method.name!r} is not defined for {_kind(task)}, only for "
+            f"{', '.join(method.kinds)}"
+        )
+
+
+def check_data(method: Method, data: HasData, where: str) -> None:
+    """Make sure that there is the data that a method cannot do without."""
+    uses_gold = method.needs_gold or method.train_on == "both" or method.reweight != "none"
+    if uses_gold and data.gold is None:
+        raise ConfigError(
+            f"{where}: there are no gold rows, but the method {method.name!r} uses them "
+            f"({method.sees})",
+            hint="data: {gold: gold.jsonl}",
+        )
+    if method.needs_corpus and not data.corpus:
+        raise ConfigError(
+            f"{where}: there is no corpus, but the method {method.name!r} retrieves passages",
+            hint="data: {corpus: passages.jsonl}",
+        )
+
+
+def check_columns(data: HasData, task: Task, located: Located) -> None:
+    """Make sure that `data.columns` names fields that rows of the task have."""
+    known: Mapping[str, str] = {**task.columns, **task.optional_columns, **PASSAGE_COLUMNS}
+    for field in data.columns:
+        if field not in known:
+            raise ConfigError(
+                f"{located.where(('data', 'columns', field))}: a {task.name} row has no field "
+                f"{field!r}. Fields: {', '.join(known)}.",
+                hint=suggest(field, known),
+            )
+
+
+def _kind(task: Task) -> str:
+    """Return the registered kind that a task is, or that its class extends."""
+    names = task_kinds().names()
+    found = (vars(kind).get("name") for kind in type(task).__mro__)
+    return next((name for name in found if name in names), task.name)

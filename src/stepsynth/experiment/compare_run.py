@@ -1,0 +1,340 @@
+"""Run a plan: random seeds side by side in processes, the methods of one seed one after the other.
+
+The order of methods matters where the store is shared: what S3 has paid for, GoldGen finds there,
+and nothing is sent twice.
+"""
+
+import json
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Generator
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from stepsynth._util.hashing import digest
+from stepsynth.errors import LimitReachedError, ProviderError, RunFolderError, StepsynthError
+from stepsynth.experiment.compare_plan import STORE, Failure, Plan, PlannedRun
+from stepsynth.experiment.config import load_config
+from stepsynth.experiment.rundir import RunFolder
+from stepsynth.experiment.runner import Runner, stop_reason
+from stepsynth.llm.store import Store
+
+Finish = Callable[[Runner], Any]
+"""Runs a runner to its end; a function at the top of a module, so that processes find it."""
+
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        kind: done; failed: this run alone cannot be done; stopped: none should go on.
+        stopped: Why it was stopped ("limits.usd", "interrupted", ...).
+    """
+
+    run: PlannedRun
+    kind: Literal["done", "failed", "stopped"]
+    seconds: float = 0.0
+    failure: Failure | None = None
+    stopped: str = ""
+
+
+class Watcher(Protocol):
+    """Receives the progress of a comparison."""
+
+    def planned(self, plan: Plan, done: int, total: int) -> None:
+        """What is to be run is known; `done` runs of `total` were done before."""
+
+    def run_ended(self, outcome: Outcome, done: int, total: int) -> None:
+        """A run has ended; so many of all have."""
+
+    def warn(self, message: str) -> None:
+        """Something the user should know; the comparison goes on."""
+
+
+class Silence(Watcher):
+    """Ignores progress."""
+
+
+@dataclass
+class Ended:
+    """What became of a plan's runs.
+
+    Attributes:
+        failures: Runs that could not be done, and why.
+        stopped: Why not all runs were tried, if they were not; with the error, if there was one.
+    """
+
+    failures: dict[Path, Failure] = field(default_factory=dict)
+    stopped: str | None = None
+    error: Failure | None = None
+
+
+def run_plan(plan: Plan, finish: Finish, *, jobs: int, watcher: Watcher) -> Ended:
+    """Run what is not done yet, and say how it ended; Ctrl-C ends it early, and cleanly.
+
+    Args:
+        plan: The runs.
+        finish: Runs one.
+        jobs: How many random seeds are worked on at once, each in a process; 1: in this one.
+        watcher: Is told of progress.
+    """
+    return _Schedule(plan, finish, watcher).run(jobs)
+
+
+class _Schedule:
+    """The runs that are left, seed by seed."""
+
+    def __init__(self, plan: Plan, finish: Finish, watcher: Watcher) -> None:
+        self.plan, self.finish, self.watcher = plan, finish, watcher
+        everything = [run for runs in plan.runs.values() for run in runs]
+        self.left = {
+            seed: [run for run in runs if not run.is_done] for seed, runs in plan.runs.items()
+        }
+        self.total = len(everything)
+        self.count = self.total - sum(map(len, self.left.values()))
+        self.ended = Ended()
+        self.began = time.time()
+        self.pending: dict[Future[Outcome], PlannedRun] = {}
+
+    def run(self, jobs: int) -> Ended:
+        self.watcher.planned(self.plan, self.count, self.total)
+        seeds = [seed for seed, runs in self.left.items() if runs]
+        jobs = min(jobs, len(seeds))
+        try:
+            with _in_processes(jobs) if jobs > 1 else _here() as (pool, stop):
+                try:
+                    self._run_all(pool, seeds, jobs)
+                except KeyboardInterrupt:
+                    self.ended.stopped = "interrupted"
+                    self.watcher.warn("stopping: waiting for answers that are on their way")
+                    stop()
+                    self._collect_rest()
+        except BrokenProcessPool as error:
+            raise StepsynthError(
+                "a process that worked on a run has ended without a word: was it killed, or is "
+                "there too little memory?",
+                hint="the same command goes on; --jobs 1 needs less memory. In a script, call "
+                'compare() under `if __name__ == "__main__":`',
+            ) from error
+        return self.ended
+
+    def _run_all(self, pool: Executor, seeds: list[int], jobs: int) -> None:
+        """Keep `jobs` seeds going, each with one run at a time, until none is left."""
+        waiting = seeds[jobs:]
+        for seed in seeds[:jobs]:
+            self._submit_next(pool, seed)
+        while self.pending:
+            done, _ = wait(self.pending, return_when=FIRST_COMPLETED)
+            for future in done:
+                seed = self.pending.pop(future).random_seed
+                self._take(future.result())
+                if not self._submit_next(pool, seed):
+                    while waiting and not self._submit_next(pool, waiting.pop(0)):
+                        pass
+
+    def _submit_next(self, pool: Executor, seed: int) -> bool:
+        """Start the next run of a random seed; say whether there was one."""
+        if self.ended.stopped is not None or not self.left[seed]:
+            return False
+        run = self.left[seed].pop(0)
+        try:
+            limits = _limits_left(self.plan, run, time.time() - self.began)
+        except LimitReachedError as error:
+            self._take(Outcome(run, "stopped", 0.0, _failure(error), stop_reason(error)))
+            return False
+        self.pending[pool.submit(_work, run, limits, self.finish)] = run
+        return True
+
+    def _take(self, outcome: Outcome) -> None:
+        if outcome.kind == "stopped":
+            self.ended.stopped = self.ended.stopped or outcome.stopped
+            self.ended.error = self.ended.error or outcome.failure
+            return
+        if outcome.failure is not None:
+            self.ended.failures[outcome.run.folder] = outcome.failure
+        self.count += 1
+        self.watcher.run_ended(outcome, self.count, self.total)
+
+    def _collect_rest(self) -> None:
+        """Wait for the runs in progress, which were told to stop, and keep what is done."""
+        for future in list(self.pending):
+            self._take(future.result())
+
+
+def _work(run: PlannedRun, limits: tuple[str, ...], finish: Finish) -> Outcome:
+    """Do one run; what goes wrong is an outcome, so that others can go on."""
+    began = time.monotonic()
+
+    def end(kind: Literal["done", "failed", "stopped"], *rest: Any) -> Outcome:
+        return Outcome(run, kind, time.monotonic() - began, *rest)
+
+    try:
+        with _busy():
+            config = load_config(run.task, (*run.overrides, *limits))
+            finish(Runner(config, out=run.folder, budget=run.budget))
+            run.mark_done()
+        return end("done")
+    except KeyboardInterrupt:
+        if multiprocessing.parent_process() is None:
+            raise
+        return end("stopped", None, "interrupted")
+    except (LimitReachedError, ProviderError) as error:
+        return end("stopped", _failure(error), stop_reason(error))
+    except RunFolderError as error:
+        store = run.folder.parent.parent / STORE
+        hint = f"give another --out; with --set llm.store={store.absolute()} nothing is paid twice"
+        return end("failed", Failure(error.message, hint, error.exit_code))
+    except StepsynthError as error:
+        return end("failed", _failure(error))
+    except Exception as error:  # a bug in one method is no reason to lose the others' results
+        if os.environ.get("STEPSYNTH_DEBUG"):
+            raise
+        message = f"this is a bug of stepsynth: {type(error).__name__}: {error}"
+        return end("failed", Failure(message, "STEPSYNTH_DEBUG=1 shows where"))
+
+
+def _failure(error: StepsynthError) -> Failure:
+    return Failure(error.message, error.hint, error.exit_code)
+
+
+def _limits_left(plan: Plan, run: PlannedRun, elapsed_s: float) -> tuple[str, ...]:
+    """Return what this run may use of the caps, which are those of the whole comparison.
+
+    Each random seed gets an equal share, so that processes need not watch each other.
+
+    Raises:
+        LimitReachedError: The other runs of its random seed have used the share up.
+    """
+    limits, shares = plan.config.limits, len(plan.runs)
+    if plan.configs[run.entry.name].llm is None:
+        return ()
+    left: dict[str, float] = {}
+    if limits.usd or limits.requests:
+        others = [r for r in plan.runs[run.random_seed] if r.folder != run.folder]
+        spent = [_spent(r, plan) for r in others]
+        if limits.usd is not None:
+            left["usd"] = limits.usd / shares - sum(usd for _, usd in spent)
+        if limits.requests is not None:
+            left["requests"] = limits.requests // shares - sum(sent for sent, _ in spent)
+    if limits.minutes is not None:
+        left["minutes"] = limits.minutes - elapsed_s / 60
+    for name, amount in left.items():
+        if amount <= 0:
+            raise LimitReachedError(
+                f"limits.{name} is reached: it is for the whole comparison, an equal share for "
+                f"each of {shares} random seeds, and that of {run.random_seed} is used up",
+                hint=f"the same command with a higher limits.{name} goes on where this stopped",
+            )
+    return tuple(f"limits.{name}={amount!r}" for name, amount in left.items())
+
+
+def _spent(run: PlannedRun, plan: Plan) -> tuple[int, float]:
+    """Return the requests and USD that a run has sent so far, in all its invocations."""
+    folder = RunFolder(run.folder)
+    settings = plan.config.llm
+    path = Path(settings.store) if settings and settings.store else plan.store
+    if not path.exists() or not folder.identity.exists():
+        return 0, 0.0
+    store = Store(path)
+    try:
+        spent = store.spent(digest(json.loads(folder.identity.read_text(encoding="utf-8"))))
+    except ValueError:  # a damaged folder: the run itself says so
+        return 0, 0.0
+    finally:
+        store.close()
+    return spent.requests, spent.usd
+
+
+class _Here(Executor):
+    """Does what is submitted at once, in this process."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Return a future that is done."""
+        future: Future[Any] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
+Pool = tuple[Executor, Callable[[], None]]
+"""What runs jobs, and what to call so that they stop as after Ctrl-C."""
+
+
+@contextmanager
+def _here() -> Generator[Pool]:
+    yield _Here(), lambda: None
+
+
+@contextmanager
+def _in_processes(jobs: int) -> Generator[Pool]:
+    """Give a pool of processes that stop when they are told to, and when this process is gone.
+
+    They hold one end of a pipe and wait for the other one to be closed: by us, or with us.
+    """
+    context = multiprocessing.get_context("spawn")
+    reader, writer = context.Pipe(duplex=False)
+    each = str(max(1, (os.cpu_count() or 1) // jobs))
+    added = [name for name in _THREADS if name not in os.environ]
+    os.environ.update(dict.fromkeys(added, each))
+    try:
+        with ProcessPoolExecutor(jobs, context, _start_worker, (reader,)) as pool:
+            yield pool, writer.close
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
+        reader.close()
+        writer.close()
+
+
+_is_busy = False
+
+
+@contextmanager
+def _busy() -> Generator[None]:
+    """Mark that this process works on a run, so that there is something to stop."""
+    global _is_busy
+    _is_busy = True
+    try:
+        yield
+    finally:
+        _is_busy = False
+
+
+def _start_worker(reader: Connection) -> None:
+    """Prepare a process: Ctrl-C is the parent's, who tells it when to stop."""
+
+    def stop(*_: Any) -> None:
+        if _is_busy:
+            raise KeyboardInterrupt
+
+    def watch() -> None:
+        try:
+            reader.recv()
+        except (EOFError, OSError):
+            main = threading.main_thread().ident
+            if main is not None and hasattr(signal, "pthread_kill"):
+                signal.pthread_kill(main, signal.SIGTERM)
+            parent = multiprocessing.parent_process()
+            assert parent is not None
+            parent.join(GRACE_S)
+            if not parent.is_alive():
+                time.sleep(GRACE_S)
+                os._exit(130)
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, stop)
+    threading.Thread(target=watch, daemon=True).start()
+
+
+GRACE_S = 12.0
+"""How long a process outlives its parent: answers that are on their way are paid for."""

@@ -1,0 +1,125 @@
+"""What a method is given: made here from a configuration and the data of a run.
+
+Nothing that a method gets leads to test rows: of those it gets digests, against copies.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from stepsynth.curation import Curator, row_digest
+from stepsynth.experiment.budget import Budget
+from stepsynth.experiment.config import Config
+from stepsynth.experiment.observer import Observer
+from stepsynth.experiment.rundir import RunFolder
+from stepsynth.experiment.split import Gold
+from stepsynth.llm import LLM
+from stepsynth.methods import Setup
+from stepsynth.methods._purse import Purse
+from stepsynth.methods._training import Preparation
+from stepsynth.metrics import AnyPredictions
+from stepsynth.records import Context, Dataset
+from stepsynth.retrieval import Passage
+from stepsynth.students import StudentFactory
+from stepsynth.students._student import Coach
+from stepsynth.tasks import Task
+
+
+@dataclass
+class Warnings:
+    """Takes warnings, for the summary and the observer.
+
+    A method is given its `warn`, so it must not lead to the runner, which holds the test split,
+    nor to the run folder.
+    """
+
+    observer: Observer
+    messages: list[str] = field(default_factory=list)
+
+    def warn(self, message: str) -> None:
+        """Take a warning."""
+        self.messages.append(message)
+        self.observer.warn(message)
+
+
+@dataclass
+class Progress:
+    """Tells the observer how far training is; like `Warnings` it leads to no test row."""
+
+    observer: Observer
+    round: int = 0
+
+    def tell(self, what: str, done: int, total: int) -> None:
+        """Take the steps that are done."""
+        phase = "search of hyper-parameters" if what == "trials" else f"round {self.round}: {what}"
+        self.observer.progress(phase, done, total)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a run reads beside gold.
+
+    Attributes:
+        contexts: What seed data is written for, where rows have a context.
+        passages: What is retrieved from, if the method does.
+        given: Key of the method -> the rows of the file or run that it names.
+    """
+
+    contexts: tuple[Context, ...] = ()
+    passages: tuple[Passage, ...] = ()
+    given: Mapping[str, Dataset] = field(default_factory=dict)
+
+
+def make_setup(
+    config: Config,
+    gold: Gold,
+    inputs: Inputs,
+    *,
+    llm: LLM,
+    budget: Budget | None,
+    folder: RunFolder,
+    warn: Callable[[str], None],
+    progress: Progress,
+) -> Setup:
+    """Return the set-up of a run's method."""
+    hidden = {
+        name: frozenset(map(row_digest, rows))
+        for name, rows in (("test", gold.test), ("select", gold.select))
+        # In the paper's splits the rows to select on are those that errors are mined from.
+        if rows is not gold.mine
+    }
+    student = StudentFactory(
+        config.student,
+        config.task.label_names,
+        config.random_seed,
+        folder.fitted,
+        _coach(config.task, gold.select, progress, warn),
+    )
+    if config.curation.check in ("student", "confident") or config.method.reweight != "none":
+        student.prepare = Preparation(
+            config.method, config.curation, student, gold.mine, config.random_seed, warn
+        )
+    index = None
+    if config.retriever is not None:
+        place, told = folder.index, progress.observer.progress
+        index = config.retriever.index(inputs.passages, place, warn=warn, on_progress=told)
+    return Setup(
+        task=config.task,
+        llm=llm,
+        student=student,
+        mine=gold.mine,
+        select=gold.select,
+        random_seed=config.random_seed,
+        warn=warn,
+        contexts=inputs.contexts,
+        index=index,
+        given=inputs.given,
+        curator=Curator(config.curation, hidden=hidden),
+        purse=budget.purse(llm) if budget else Purse(),
+    )
+
+
+def _coach(task: Task, select: Dataset, progress: Progress, warn: Callable[[str], None]) -> Coach:
+    def score(predictions: AnyPredictions) -> float:
+        return task.score(select, predictions)[task.score_name]
+
+    return Coach(select, score, on_progress=progress.tell, warn=warn)

@@ -1,0 +1,47 @@
+"""Features of rows that no label has shaped: what a last layer of our own is put on."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from stepsynth.methods._last_layer import Floats, one_hot
+from stepsynth.records import Dataset, Example
+from stepsynth.students import Student
+from stepsynth.students._student import ALONE
+
+
+def features_of(rows: Dataset, student: Student | None, label_names: Sequence[str]) -> Any:
+    """Return the features of rows with a column of ones: (n, d), dense or sparse.
+
+    The student's own if it is one that does not change them in training: n-grams of `linear`,
+    vectors of `embedding`. Else the n-grams of a `linear` of our own: a fine-tuned network has
+    learnt its features from the very labels that are in doubt.
+
+    Args:
+        rows: n rows.
+        student: A student that was fitted on them, or None.
+        label_names: The labels of the task.
+    """
+    from stepsynth.students.embedding import Embedding
+    from stepsynth.students.linear import Linear
+
+    if isinstance(student, Embedding):
+        vectors = np.asarray(student._features(rows, ALONE), dtype=np.float64)
+        return np.hstack([vectors, np.ones((len(rows), 1))])
+    if not isinstance(student, Linear):
+        student = Linear().start(label_names, 0)
+        student.fit(rows)
+    from scipy.sparse import csr_matrix, hstack
+
+    ngrams = student._features(rows)
+    ones = csr_matrix(np.ones((len(rows), 1)))
+    return hstack([ngrams, ones], format="csr").astype(np.float64)
+
+
+def one_hot_of(rows: Sequence[Example], label_names: Sequence[str]) -> Floats:
+    """Return the one-hot labels of rows: (n, labels)."""
+    place = {name: i for i, name in enumerate(label_names)}
+    places: npt.NDArray[np.int_] = np.array([place[str(row.label)] for row in rows], dtype=np.int_)
+    return one_hot(places, len(label_names))

@@ -1,0 +1,151 @@
+"""What a model is trained on besides the rows as they were written: label checks, weights, gold.
+
+Hu et al.: "SYNT++: Utilizing Imperfect Synthetic Data to Improve Speech Recognition", ICASSP 2022,
+filters synthetic rows by the density ratio of a discriminator between them and real ones. Here
+(`reweight: density_ratio`) the ratio is a weight: no row is paid for and thrown away.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from stepsynth._util.rng import make_rng
+from stepsynth.curation import Curation, disagree, flag_confident, out_of_fold
+from stepsynth.methods._method import Method, Round, Setup
+from stepsynth.methods._steps import misclassified
+from stepsynth.metrics import Predictions
+from stepsynth.records import Dataset, Example
+from stepsynth.students import StudentFactory, students
+
+RATIO = (0.1, 10.0)
+"""Density ratios are cut off here: a classifier that is sure would silence most rows."""
+
+SYNTHETIC, REAL = "synthetic", "gold"
+
+
+@dataclass
+class Preparation:
+    """Makes of rows and weights those that a student is trained on.
+
+    Attributes:
+        method: Says whether rows are weighted.
+        curation: Says whether labels are checked by students.
+        factory: Makes the students that check.
+        mine: Gold rows that synthetic ones are likened to.
+        random_seed: Decides the folds.
+        warn: Told a sentence that the user should read.
+        flagged: Id of a row -> whether its label was found wrong, over all rounds.
+    """
+
+    method: Method
+    curation: Curation
+    factory: StudentFactory
+    mine: Dataset
+    random_seed: int
+    warn: Callable[[str], None]
+    flagged: dict[str, str] = field(default_factory=dict)
+
+    def __call__(
+        self, dataset: Dataset, weights: Sequence[float] | None
+    ) -> tuple[Dataset, Sequence[float] | None]:
+        """Return the rows and weights to train on."""
+        if self.curation.check in ("student", "confident"):
+            dataset, weights = self._check_labels(dataset, weights)
+        if self.method.reweight == "density_ratio":
+            ratios = density_ratios(dataset, self.mine, self.random_seed)
+            own = [1.0] * len(dataset) if weights is None else weights
+            weights = [weight * ratio for weight, ratio in zip(own, ratios, strict=True)]
+        return dataset, weights
+
+    def _check_labels(
+        self, dataset: Dataset, weights: Sequence[float] | None
+    ) -> tuple[Dataset, Sequence[float] | None]:
+        def fit_predict(train: Dataset, held_out: Dataset) -> Predictions:
+            model = self.factory.new(as_given=True)
+            model.fit(train)
+            said = model.predict(held_out)
+            assert isinstance(said, Predictions)
+            return said
+
+        said = out_of_fold(dataset, fit_predict, rng=make_rng(self.random_seed, "label check"))
+        check = disagree if self.curation.check == "student" else flag_confident
+        verdict = check(dataset, said)
+        if verdict.spared:
+            self.warn(
+                f"label check: every row of {', '.join(map(repr, verdict.spared))} was found wrong "
+                "and is kept all the same"
+            )
+        kept: list[Example] = []
+        places: list[int] = []
+        for i, (row, is_wrong) in enumerate(zip(dataset, verdict.wrong, strict=True)):
+            if is_wrong:
+                self.flagged[row.id] = verdict.predicted[i]
+            if not is_wrong or self.curation.on_wrong == "relabel":
+                kept.append(replace(row, label=verdict.predicted[i]) if is_wrong else row)
+                places.append(i)
+        self.warn(
+            f"label check: {sum(verdict.wrong)} of {len(dataset)} rows have a label that "
+            f"{self.curation.check} finds wrong: "
+            + ("relabelled" if self.curation.on_wrong == "relabel" else "not trained on")
+        )
+        return Dataset(kept), weights and [weights[i] for i in places]
+
+
+def density_ratios(rows: Dataset, gold: Dataset, random_seed: int) -> list[float]:
+    """Return how much more probable each row is as a gold row than as a synthetic one.
+
+    The odds of a `linear` classifier that has not seen the row, with both sides weighing the same;
+    cut off at `RATIO` and scaled to a mean of 1.
+    """
+    both = Dataset(
+        [Example(r.text, SYNTHETIC, r.context) for r in rows]
+        + [Example(r.text, REAL, r.context) for r in gold]
+    )
+    linear = students().get("linear")
+
+    def fit_predict(train: Dataset, held_out: Dataset) -> Predictions:
+        student = linear().start((SYNTHETIC, REAL), random_seed)
+        student.fit(train)
+        said = student.predict_examples(held_out)
+        assert isinstance(said, Predictions)
+        return said
+
+    said = out_of_fold(both, fit_predict, rng=make_rng(random_seed, "density ratio"))
+    p = said.probabilities[: len(rows)]
+    column = {name: i for i, name in enumerate(said.label_names)}
+    odds = p[:, column[REAL]] / np.maximum(p[:, column[SYNTHETIC]], 1e-9)
+    cut = np.clip(odds, *RATIO)
+    return (cut / cut.mean()).tolist()
+
+
+def run_method(method: Method, setup: Setup) -> Iterator[Round]:
+    """Yield a method's rounds, their models trained on gold rows too where it says so.
+
+    The method itself mines errors with a model of synthetic rows alone: one that has learnt the
+    gold rows makes few errors on them.
+    """
+    for done in method.synthesize(setup):
+        is_alone = method.train_on == "synthetic" or not done.train
+        yield done if is_alone else train_on_both(done, method, setup)
+
+
+def train_on_both(done: Round, method: Method, setup: Setup) -> Round:
+    """Return a round whose model is trained on its rows and on the gold rows of `mine`."""
+    model = setup.student.new(as_given=True)
+    own = done.weights or (1.0,) * len(done.train)
+    weights = [*own, *(method.gold_weight for _ in setup.mine)]
+    model.fit(
+        Dataset([*done.train, *setup.mine]),
+        None if all(weight == weights[0] for weight in weights) else weights,
+    )
+    missed, predicted = misclassified(model, setup.mine, setup)
+    return replace(
+        done,
+        model=model,
+        train=model.rows,
+        weights=model.weights,
+        misclassified=missed,
+        predicted=predicted,
+        select_score=setup.score(model),
+    )

@@ -1,0 +1,83 @@
+"""What is asked of the LLM for rows, and what came back."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from stepsynth.llm import Completion, Failed, Request
+from stepsynth.methods._method import Setup, Unused
+from stepsynth.records import Example, Provenance, Rejected
+
+BUDGET = "budget"
+"""The reason of a request that was not sent since the purse was empty."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A row to ask for.
+
+    Attributes:
+        prompt: What the LLM is sent.
+        like: Has the label and the context of the row; its text is the error that is extrapolated
+            ("" for seed data).
+        provenance: Where the row will have come from.
+        check: What a method makes of the row that was read: the row, shorter or as it is, or why
+            it is none; None: it takes every row.
+    """
+
+    prompt: str
+    like: Example
+    provenance: Provenance
+    check: Callable[[Example], Example | Rejected] | None = None
+
+    def request(self) -> Request:
+        """Return the request of this wish.
+
+        The stream of an extrapolation is its parent's: the n-th row written from one gold row is
+        one draw, whichever round or method asks for it, and never a repetition.
+        """
+        tags = {"kind": self.provenance.kind, "label": str(self.like.label)}
+        if self.like.context is not None:
+            tags["context"] = self.like.context
+        if not self.like.text:
+            return Request(self.prompt, stream=self.provenance.kind, tags=tags)
+        tags["source"] = self.like.text
+        return Request(self.prompt, stream=f"extrapolate/{self.like.id}", tags=tags)
+
+
+@dataclass
+class Written:
+    """What the LLM wrote for some wishes."""
+
+    rows: list[Example] = field(default_factory=list)
+    unused: list[Unused] = field(default_factory=list)
+    exchanges: dict[str, tuple[str, str]] = field(default_factory=dict)
+    rationales: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    asked: list[Mapping[str, Any]] = field(default_factory=list)
+    notes: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
+
+    def note(self, name: str, **values: Any) -> None:
+        """Add a line to the file of that name in the round's folder."""
+        self.notes.setdefault(name, []).append(values)
+
+    def extend(self, other: "Written") -> None:
+        """Add what a further call brought."""
+        self.rows += other.rows
+        self.unused += other.unused
+        self.exchanges |= other.exchanges
+        self.asked += other.asked
+        for name, lines in other.notes.items():
+            self.notes.setdefault(name, []).extend(lines)
+
+
+def send(requests: Sequence[Request], setup: Setup, *, phase: str) -> list[Completion | Failed]:
+    """Have requests answered, as many as the purse allows; the rest fail as `budget`."""
+    answers: list[Completion | Failed] = []
+    while len(answers) < len(requests):
+        taken = setup.purse.take(len(requests) - len(answers))
+        if not taken:
+            break
+        batch = requests[len(answers) : len(answers) + taken]
+        answers += setup.llm.generate(batch, phase=phase)
+    unpaid = Failed(BUDGET, "not sent: the budget is used up")
+    return answers + [unpaid] * (len(requests) - len(answers))

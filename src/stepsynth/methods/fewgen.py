@@ -1,0 +1,115 @@
+"""FewGen: a data set from prompts that show gold rows of the label, in one shot.
+
+The usual few-shot baseline, as Divekar and Durrett describe it ("SynthesizRR: Generating Diverse
+Datasets with Retrieval Augmentation", EMNLP 2024): the instruction of the label after n gold rows
+of that label, no document, no loop. Shots are drawn anew for each prompt, without replacement.
+
+Rows with a context are written for contexts, drawn as S3 draws them. Shots then show their own
+contexts, and none has the context that is written for.
+
+Departures:
+    - Labels are drawn uniformly; SynthesizRR draws its rows by the label mix of the training split
+      after they are written.
+    - A label with fewer gold rows than shots shows all of them; the paper has 50 a label or more.
+    - With `shots: 0` the prompt is the few-shot prompt without shots, not ZeroGen's.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from random import Random
+from typing import ClassVar
+
+from pydantic import Field
+
+from stepsynth.errors import TooFewRowsError
+from stepsynth.methods._blanks import draw_blanks
+from stepsynth.methods._method import Method, Round, Setup
+from stepsynth.methods._steps import Wish, Written, train_round, write_until
+from stepsynth.records import Dataset, Example, Provenance
+
+ANSWER = ""
+"""What stands for the label in a pool where labels are answers: any row may be a shot."""
+
+
+class FewGen(Method):
+    """The `fewgen` method."""
+
+    name: ClassVar[str] = "fewgen"
+    sees: ClassVar[str] = "texts and labels of `mine`: random ones go into prompts"
+    prompts: ClassVar[tuple[str, ...]] = ("context", "answers", "few_shot")
+
+    seed_size: int = Field(default=1000, gt=0, description="Rows to keep.")
+    shots: int = Field(
+        default=32, ge=0, description="Gold rows of the same label in each prompt (n)."
+    )
+    drop_duplicates: bool = Field(default=False, description="Reject a text that is already there.")
+
+    def synthesize(self, setup: Setup) -> Iterator[Round]:
+        """Yield the only round: rows written after gold rows, and the model trained on them."""
+        pools = self._gold_pools(setup) if self.shots else {}
+        rng = setup.rng("shots")
+        written = Written()
+        blanks = draw_blanks(setup, self.seed_size, written, method=self.name)
+
+        def draw(like: Example) -> Wish:
+            shots = draw_shots(pools, like, self.shots, rng)
+            provenance = Provenance(
+                self.name,
+                kind="few_shot",
+                parents=tuple(shot.id for shot in shots),
+                model=setup.llm.settings.model,
+            )
+            return Wish(setup.task.prompt("few_shot", like, shots=shots), like, provenance)
+
+        rows = write_until(
+            self.seed_size,
+            map(draw, blanks),
+            setup,
+            phase="few-shot rows",
+            seen=set() if self.drop_duplicates else None,
+        )
+        written.extend(rows)
+        yield train_round(0, Dataset(written.rows), setup, added=written)
+
+    def _gold_pools(self, setup: Setup) -> Mapping[str, Sequence[Example]]:
+        """Return the gold rows of each label.
+
+        Raises:
+            TooFewRowsError: A label has none.
+        """
+        pools = group_by_label(setup.mine)
+        for label in setup.task.label_names or (ANSWER,):
+            count, of = len(pools.get(label, ())), f" of the label {label!r}" if label else ""
+            if not count:
+                raise TooFewRowsError(
+                    f"method.shots: no row of `mine`{of} can be shown to the LLM",
+                    hint="raise data.split.mine, or set method.shots to 0",
+                )
+            if count < self.shots:
+                setup.warn(f"shots: {count} rows{of} are there, not {self.shots}")
+        return pools
+
+
+def group_by_label(rows: Sequence[Example]) -> dict[str, list[Example]]:
+    """Return the rows of each label; where labels are answers, all in one group."""
+    groups: dict[str, list[Example]] = defaultdict(list)
+    for row in rows:
+        groups[row.label if isinstance(row.label, str) else ANSWER].append(row)
+    return dict(groups)
+
+
+def draw_shots(
+    pools: Mapping[str, Sequence[Example]], like: Example, number: int, rng: Random
+) -> list[Example]:
+    """Return rows of the label of `like`, drawn without replacement, none with its context.
+
+    Args:
+        pools: Rows of each label.
+        like: Has the label and context that is written for.
+        number: Shots that are wanted; fewer where the pool has fewer.
+        rng: Draws them.
+    """
+    pool = pools.get(like.label if isinstance(like.label, str) else ANSWER, ())
+    if like.context is not None:
+        pool = [row for row in pool if row.context != like.context]
+    return rng.sample(pool, min(number, len(pool)))

@@ -1,0 +1,92 @@
+"""LLM: no small model at all. The LLM itself decides every row of `select` and of test.
+
+What it scores, and what a thousand of its predictions cost, is what a small model has to be weighed
+against: do I need this at all? It is asked without examples, in the words of the task (the prompt
+`decide`), with the sampling of the task file: `llm.temperature: 0` is what one would deploy.
+
+Departures from every other method: nothing is synthesised and nothing is trained, so `mine` is not
+looked at, and no budget of synthesis applies to it.
+"""
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+import numpy as np
+
+from stepsynth.llm import Completion, Failed, Request
+from stepsynth.methods._method import Method, Round, Setup
+from stepsynth.metrics import AnyPredictions, Predictions, Spans
+from stepsynth.records import Answers, Dataset, Example, Label, Rejected
+
+
+class LLMItself(Method):
+    """The `llm` method."""
+
+    name: ClassVar[str] = "llm"
+    sees: ClassVar[str] = "none"
+    needs_gold: ClassVar[bool] = False
+    prompts: ClassVar[tuple[str, ...]] = ("decide",)
+
+    def synthesize(self, setup: Setup) -> Iterator[Round]:
+        """Yield the only round, without rows."""
+        model = AskedModel(setup)
+        nothing = Dataset()
+        yield Round(0, nothing, nothing, model, nothing, (), select_score=setup.score(model))
+
+
+class AskedModel:
+    """Predicts by asking the LLM, each row once."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+        self._said: dict[tuple[str, str | None], Label | None] = {}
+
+    @property
+    def student(self) -> None:
+        """None: there is nothing to save."""
+        return None
+
+    @property
+    def asked(self) -> int:
+        """How many rows it was asked about."""
+        return len(self._said)
+
+    def predict(self, dataset: Dataset) -> AnyPredictions:
+        """Return what the LLM says of examples; where it says nothing that can be read, chance."""
+        self._ask([row for row in dataset if (row.text, row.context) not in self._said])
+        said = [self._said[row.text, row.context] for row in dataset]
+        names = self._setup.task.label_names
+        if not names:
+            found = [label if isinstance(label, Answers) else None for label in said]
+            return Spans(
+                [answer.texts[0] if answer else "" for answer in found],
+                [answer.starts[0] if answer else 0 for answer in found],
+                [float(answer is not None) for answer in found],
+            )
+        rng = self._setup.rng("no decision")
+        chosen = [label if label in names else rng.choice(names) for label in said]
+        column = {name: i for i, name in enumerate(names)}
+        return Predictions(names, np.eye(len(names))[[column[str(label)] for label in chosen]])
+
+    def _ask(self, rows: list[Example]) -> None:
+        task, missing = self._setup.task, 0
+        requests = [
+            Request(task.prompt("decide", row), stream="decide", tags={"kind": "decide"})
+            for row in rows
+        ]
+        answers = self._setup.llm.generate(requests, phase="decide") if rows else []
+        for row, answer in zip(rows, answers, strict=True):
+            found = _read(answer, row, self._setup)
+            missing += found is None
+            self._said[row.text, row.context] = found
+        if missing:
+            self._setup.warn(
+                f"decide: {missing} of {len(rows)} answers name no label: chance decides"
+            )
+
+
+def _read(answer: Completion | Failed, row: Example, setup: Setup) -> Label | None:
+    if isinstance(answer, Failed):
+        return None
+    found = setup.task.parse_decision(answer.text, row, truncated=answer.truncated)
+    return None if isinstance(found, Rejected) else found

@@ -1,0 +1,186 @@
+"""ProGen: the rows that helped the small model most become shots for the next ones.
+
+Ye, Gao, Wu, Feng, Yu, Kong: "ProGen: Progressive Zero-shot Dataset Generation via In-context
+Feedback", Findings of EMNLP 2022.
+
+The LLM writes rows as for ZeroGen. At 100 rows, and at each doubling, the small model is trained
+from scratch and every row is scored by its influence on synthetic validation rows: how much their
+loss would change without it. Those rows have wrong labels too, so that loss is a noise-tolerant
+one, the reverse cross entropy. From then on half of the prompts show 8 of the 50 most helpful rows
+of their label. No gold row is used, but for `select` to report a score.
+
+Each retraining is a round.
+
+Departures:
+    - Influence is that of a last layer on fixed features (n-grams of `linear`, also beside
+      `transformer`; vectors of `embedding`), trained to its optimum by cross entropy, its Hessian
+      solved by conjugate gradients. The paper has LiSSA on the whole network. So all rows can be
+      scored; the paper scores 10,000 at most.
+    - Every second one of the first 2,000 rows is a validation row, from the first retraining on.
+      The paper sets 1,000 of 2,000 aside once they are there, and a tenth before. They are not
+      trained on while rows are scored, and never shots; the round's model has all rows, where the
+      paper leaves them out.
+    - A pool holds the better half of its label's scored rows at most (but enough for a prompt):
+      among the first rows the best 50 would be all.
+    - The official script looks at influence above 10,000 rows only; here it counts at once.
+    - A size at which some label has no row yet is passed over.
+    - Labels are drawn uniformly; the paper takes them in turn.
+    - Movie names (first stage) and length rules (10 words) are ZeroGen's, and are not here.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from random import Random
+from typing import ClassVar, Self
+
+from pydantic import Field
+
+from stepsynth._util.text import normalise
+from stepsynth.methods._blanks import draw_blanks
+from stepsynth.methods._features import features_of, one_hot_of
+from stepsynth.methods._influence import influence
+from stepsynth.methods._last_layer import Loss
+from stepsynth.methods._method import Method, Model, Round, Setup
+from stepsynth.methods._steps import Wish, Written, train_round, write_until
+from stepsynth.methods.fewgen import draw_shots, group_by_label
+from stepsynth.records import Dataset, Example, Provenance, Rejected
+
+VALIDATION = 1000
+"""Most validation rows: every second row is one until there are so many."""
+
+COPIED = 0.9
+"""A row that has this share of a shot's words is a copy of it."""
+
+Pools = Mapping[str, Sequence[Example]]
+"""Label -> its most helpful rows, the best first."""
+
+
+class ProGen(Method):
+    """The `progen` method; its defaults are the paper's, but for the size."""
+
+    name: ClassVar[str] = "progen"
+    kinds: ClassVar[tuple[str, ...]] = ("classification", "sentence_pair")
+    sees: ClassVar[str] = "none"
+    needs_gold: ClassVar[bool] = False
+    prompts: ClassVar[tuple[str, ...]] = ("context", "seed", "few_shot")
+
+    size: int = Field(default=1000, gt=0, description="Rows to keep in the end.")
+    initial: int = Field(default=100, gt=0, description="Rows before the first retraining.")
+    interval: int | None = Field(
+        default=None, gt=0, description="Rows between retrainings; default: at each doubling."
+    )
+    shots: int = Field(default=8, gt=0, description="Helpful rows of one label in a prompt.")
+    feedback: float = Field(
+        default=0.5, ge=0, le=1, description="Share of prompts with helpful rows."
+    )
+    pool: int = Field(default=50, gt=0, description="Most helpful rows kept of each label.")
+    loss: Loss = Field(
+        default="reverse_cross_entropy",
+        description="Loss of the validation rows: the robust one, or cross_entropy to see what "
+        "that is for.",
+    )
+
+    def sized(self, rows: int) -> Self:
+        """Return ProGen with so many rows in the end."""
+        return self.model_copy(update={"size": rows})
+
+    def synthesize(self, setup: Setup) -> Iterator[Round]:
+        """Yield a round for each retraining; the last one has all rows."""
+        rows: list[Example] = []
+        pools: Pools = {}
+        written, index = Written(), 0
+        blanks = draw_blanks(setup, self.size, written, method=self.name)
+        rng, seen = setup.rng("shots"), set[str]()
+        for target in self.stops():
+            shown: dict[str, list[str]] = {}
+            wish = partial(self._wish, setup, pools, index, rng, shown)
+            wanted = target - len(rows)
+            batch = write_until(
+                wanted, map(wish, blanks), setup, phase=f"rows up to {target}", seen=seen
+            )
+            written.extend(batch)
+            note_shots(written, batch, shown)
+            rows += batch.rows
+            is_last = target == self.size or not batch.rows or not setup.purse.affordable(1)
+            if not is_last and set(setup.task.label_names) - {str(row.label) for row in rows}:
+                continue
+            done = train_round(index, Dataset(rows), setup, added=written)
+            if not is_last:
+                pools = self._choose_pools(Dataset(rows), done.model, setup, written)
+            yield done
+            if is_last:
+                return
+            written, index = Written(), index + 1
+
+    def stops(self) -> list[int]:
+        """Return the numbers of rows at which the student is retrained; the last is the size."""
+        stops, now = list[int](), self.initial
+        while now < self.size:
+            stops.append(now)
+            now += self.interval or now
+        return [*stops, self.size]
+
+    def _wish(
+        self,
+        setup: Setup,
+        pools: Pools,
+        index: int,
+        rng: Random,
+        shown: dict[str, list[str]],
+        like: Example,
+    ) -> Wish:
+        """Return the wish for a row: with helpful rows of its label, or without.
+
+        The ids of the rows in a prompt are kept in `shown`.
+        """
+        model = setup.llm.settings.model
+        wants_shots = bool(pools) and rng.random() < self.feedback
+        shots = draw_shots(pools, like, self.shots, rng) if wants_shots else []
+        if not shots:
+            provenance = Provenance(self.name, index, "seed", model=model)
+            return Wish(setup.task.seed_prompt(like), like, provenance)
+        prompt = setup.task.prompt("few_shot", like, shots=shots)
+        shown[prompt] = [shot.id for shot in shots]
+        provenance = Provenance(self.name, index, "few_shot", model=model)
+        return Wish(prompt, like, provenance, partial(reject_copy, shots=shots))
+
+    def _choose_pools(
+        self, rows: Dataset, model: Model, setup: Setup, written: Written
+    ) -> dict[str, list[Example]]:
+        """Return the most helpful rows of each label: those of the lowest influence."""
+        names = setup.task.label_names
+        train, valid = split_validation(len(rows))
+        X, Y = features_of(rows, model.student, names), one_hot_of(rows, names)
+        scores = influence(X[train], Y[train], X[valid], Y[valid], loss=self.loss)
+        scored = [(float(score), rows[i]) for score, i in zip(scores, train, strict=True)]
+        for score, row in scored:
+            written.note("influence", row=row.id, label=row.label, influence=score)
+        scored.sort(key=lambda pair: pair[0])
+        return {
+            label: best[: min(self.pool, max(self.shots, len(best) // 2))]
+            for label, best in group_by_label([row for _, row in scored]).items()
+        }
+
+
+def note_shots(written: Written, batch: Written, shown: Mapping[str, list[str]]) -> None:
+    """Note for each request of a batch which rows its prompt showed."""
+    for request, (prompt, _) in batch.exchanges.items():
+        if prompt in shown:
+            written.note("shots", request=request, shots=shown[prompt])
+
+
+def split_validation(number: int) -> tuple[list[int], list[int]]:
+    """Return the places of the rows that are scored, and of those that they are validated on."""
+    valid = list(range(1, min(number, 2 * VALIDATION), 2))
+    held_out = set(valid)
+    return [i for i in range(number) if i not in held_out], valid
+
+
+def reject_copy(row: Example, *, shots: Sequence[Example]) -> Example | Rejected:
+    """Return the row, or why it is none: it has nine tenths of the words of a shot."""
+    words = set(normalise(row.text).split())
+    for shot in shots:
+        theirs = set(normalise(shot.text).split())
+        if len(words & theirs) >= COPIED * len(theirs):
+            return Rejected("copy_of_shot", row.text)
+    return row

@@ -1,0 +1,334 @@
+"""ReGen: no LLM; passages of a corpus are the rows, and retrieval gives their labels.
+
+Yu, Zhuang, Zhang, Meng, Shen, Zhang: "ReGen: Zero-Shot Text Classification via Training Data
+Generation with Progressive Dense Retrieval", Findings of ACL 2023.
+
+In round 0 the word for a label is a query, and the passages that it finds get the label. From
+round 1 on, each row kept before is a query, after its label's word: "sports [SEP] the passage".
+Two consistency filters follow: the five queries that are nearest to a passage must all have its
+label, and a classifier must agree with it. No gold label is used, but for `select` to report a
+score.
+
+As in the code, the rows of a round take the place of those of the round before: they are not
+added to them (what is found again stays, since a passage is nearest to itself).
+
+Departures:
+    - The encoder is not tuned on the corpus by contrastive learning; it is what `retrieval` says.
+    - In round 0 there is one query for each label, so a passage need only be nearest to its own.
+      Where a label has fewer than five queries later, as many are looked at as it has.
+    - The classifier is the student; from round 1 on, that of the round before. In round 0 there is
+      none before: students that have not seen the row judge it (five folds).
+    - A label that the classifier gives to none of its passages is spared.
+    - The paper's classifier is RoBERTa with label smoothing 0.1.
+    - A passage is one row; the code keeps it once for each query that finds it.
+    - Passages are cut to 75 words in queries (the code: 100 tokens), and stand whole in rows.
+    - `size` limits a round to the passages that are nearest to their queries: each is a query of
+      the next round.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+from pydantic import Field
+
+from stepsynth.curation import out_of_fold
+from stepsynth.errors import ConfigError, TooFewRowsError
+from stepsynth.methods._corpus import need_index
+from stepsynth.methods._method import Method, Model, Round, Setup, Unused
+from stepsynth.methods._steps import Written, train_round
+from stepsynth.metrics import Predictions
+from stepsynth.records import Dataset, Example, Provenance, Rejected
+from stepsynth.retrieval import Hit, Index
+
+QUERY_WORDS = 75
+"""Words of a passage in a query."""
+
+_AT_ONCE = 1024
+"""Passages whose cosines to all queries are in memory together."""
+
+_LEVEL = 1e-6
+"""Cosines that differ by less are equal."""
+
+
+@dataclass(frozen=True)
+class Query:
+    """What the corpus is searched with.
+
+    Attributes:
+        text: The label's word, with a passage from round 1 on.
+        label: What it finds gets this label.
+        passage: Id of that passage; "" in round 0.
+    """
+
+    text: str
+    label: str
+    passage: str = ""
+
+
+@dataclass
+class Found:
+    """A passage with a pseudo label.
+
+    Attributes:
+        hit: Passage, rank and cosine, for the nearest query of that label that has found it.
+        query: That query.
+        outcome: "kept", or what it did not pass: "inconsistent", "disagreed", "beyond size", or a
+            reason of curation.
+    """
+
+    hit: Hit
+    query: Query
+    outcome: str = "kept"
+
+    def to_row(self, round_index: int) -> Example:
+        """Return the row that it becomes."""
+        origin = Provenance(ReGen.name, round_index, "retrieve")
+        return Example(self.hit.passage.text, self.query.label, provenance=origin)
+
+
+class ReGen(Method):
+    """The `regen` method."""
+
+    name: ClassVar[str] = "regen"
+    kinds: ClassVar[tuple[str, ...]] = ("classification",)
+    sees: ClassVar[str] = "none"
+    needs_gold: ClassVar[bool] = False
+    needs_llm: ClassVar[bool] = False
+    needs_corpus: ClassVar[bool] = True
+    prompts: ClassVar[tuple[str, ...]] = ()
+
+    rounds: int = Field(default=2, ge=0, description="Rounds of retrieval after round 0.")
+    per_query: int = Field(
+        default=100, gt=0, description="Passages retrieved for a query (the paper: 50 to 100)."
+    )
+    neighbours: int = Field(
+        default=5, ge=0, description="Nearest queries that must have a passage's label; 0: none."
+    )
+    agreement: bool = Field(
+        default=True, description="Keep rows only whose label the classifier agrees with."
+    )
+    size: int | None = Field(
+        default=1000,
+        gt=0,
+        description="Most rows of a round, as many of each label; null: no limit.",
+    )
+    queries: dict[str, str] | None = Field(
+        default=None,
+        description="Label -> the query of round 0, such as `a sports news`; default: label words.",
+    )
+
+    def sized(self, rows: int) -> Self:
+        """Return the method with at most so many rows in a round."""
+        return self.model_copy(update={"size": rows})
+
+    def synthesize(self, setup: Setup) -> Iterator[Round]:
+        """Yield round 0 to R, each with the rows that it kept and the model trained on them."""
+        index = need_index(setup, self.name)
+        words = self._label_queries(setup)
+        queries = [Query(text, label) for label, text in words.items()]
+        classifier: Model | None = None
+        verdicts: dict[str, Rejected | None] = {}
+        for r in range(self.rounds + 1):
+            found = self.retrieve(queries, index)
+            self.keep_consistent(found, queries, index)
+            written = Written()
+            curate(found, r, setup, verdicts, written)
+            if self.agreement:
+                self.keep_agreed(found, r, classifier, setup)
+            self.limit(found, setup)
+            if missing := _labels_without(found, setup):
+                self._give_up(found, missing, r, setup)
+                return
+            kept = [one for one in found if one.outcome == "kept"]
+            written.rows = [one.to_row(r) for one in kept]
+            note(found, setup, written)
+            done = train_round(r, Dataset(written.rows), setup, added=written)
+            yield done
+            classifier = done.model
+            queries = [
+                Query(_join(words[one.query.label], one.hit), one.query.label, one.hit.passage.id)
+                for one in kept
+            ]
+
+    def _label_queries(self, setup: Setup) -> dict[str, str]:
+        """Return the query of round 0 of every label: its verbaliser."""
+        names = setup.task.label_names
+        if self.queries is not None:
+            if set(self.queries) != set(names):
+                raise ConfigError(
+                    f"method.queries: these are for {sorted(self.queries)}, and the task has the "
+                    f"labels {sorted(names)}",
+                    hint="give a query for every label",
+                )
+            return {name: self.queries[name] for name in names}
+        words: Mapping[str, str] = getattr(setup.task, "labels", {})
+        return {name: words.get(name, name) for name in names}
+
+    def retrieve(self, queries: Sequence[Query], index: Index) -> list[Found]:
+        """Return every passage that a query finds, once for each label, the nearest query's."""
+        nearest: dict[tuple[str, str], Found] = {}
+        hits = index.search([query.text for query in queries], self.per_query)
+        for query, found in zip(queries, hits, strict=True):
+            for hit in found:
+                known = nearest.get((hit.passage.id, query.label))
+                if known is None or hit.cosine > known.hit.cosine:
+                    nearest[hit.passage.id, query.label] = Found(hit, query)
+        return list(nearest.values())
+
+    def keep_consistent(
+        self, found: Sequence[Found], queries: Sequence[Query], index: Index
+    ) -> None:
+        """First filter: the nearest queries of a passage must all carry the passage's label.
+
+        A passage that is found for two labels keeps one of them at most. Of a label with fewer
+        queries, as in round 0, as many of the nearest are looked at as it has.
+        """
+        if not self.neighbours:
+            return
+        labels = np.array([query.label for query in queries])
+        counts = Counter(query.label for query in queries)
+        texts = [query.text for query in queries]
+        for at in range(0, len(found), _AT_ONCE):
+            part = found[at : at + _AT_ONCE]
+            cosines = index.cosines(texts, [one.hit.passage.text for one in part])
+            ranked = -np.sort(-cosines, axis=0)
+            for place, one in enumerate(part):
+                k = min(self.neighbours, counts[one.query.label])
+                # Queries as near as the last of the k nearest count too: a tie is not consistent.
+                is_near = cosines[:, place] >= ranked[k - 1, place] - _LEVEL
+                if (labels[is_near] != one.query.label).any():
+                    one.outcome = "inconsistent"
+
+    def keep_agreed(
+        self, found: Sequence[Found], r: int, classifier: Model | None, setup: Setup
+    ) -> None:
+        """Second filter: the classifier's label must be the passage's.
+
+        A label that it never gives would be lost; it is spared, with a warning.
+        """
+        if classifier is None and (few := _labels_without(found, setup, at_least=2)):
+            listed = ", ".join(map(repr, few))
+            setup.warn(f"regen: too few passages of the label {listed} to check agreement")
+            return
+        left = [one for one in found if one.outcome == "kept"]
+        rows = Dataset(one.to_row(r) for one in left)
+        if classifier is None:
+            said = out_of_fold(rows, _fit_predict(setup), rng=setup.rng("folds")).labels
+        else:
+            said = classifier.predict(rows).labels
+        agreed = {
+            one.query.label
+            for one, label in zip(left, said, strict=True)
+            if label == one.query.label
+        }
+        for one, label in zip(left, said, strict=True):
+            if label != one.query.label and one.query.label in agreed:
+                one.outcome = "disagreed"
+        if spared := sorted(set(rows.labels) - agreed):
+            setup.warn(
+                f"regen, round {r}: the classifier agrees with no passage of the label "
+                f"{', '.join(map(repr, spared))}; those are kept, for none else would be"
+            )
+
+    def limit(self, found: Sequence[Found], setup: Setup) -> None:
+        """Keep `size` rows at most, as many of each label, those nearest to their queries."""
+        if self.size is None:
+            return
+        names = setup.task.label_names
+        each, rest = divmod(self.size, len(names))
+        for i, name in enumerate(names):
+            own = [one for one in found if one.outcome == "kept" and one.query.label == name]
+            own.sort(key=lambda one: -one.hit.cosine)
+            for one in own[max(1, each + (i < rest)) :]:
+                one.outcome = "beyond size"
+
+    def _give_up(self, found: Sequence[Found], missing: list[str], r: int, setup: Setup) -> None:
+        """Raise in round 0; later, warn and end with the rounds that there are."""
+        counts = [f"{name!r} ({_counted(found, name) or 'nothing found'})" for name in missing]
+        said = f"regen, round {r}: no passage is left for the label {', '.join(counts)}"
+        if r == 0:
+            raise TooFewRowsError(
+                said,
+                hint="a corpus that has texts of every label, other method.queries, more "
+                "method.per_query, or method.agreement: false",
+            )
+        setup.warn(f"{said}; round {r - 1} is the last")
+
+
+def curate(
+    found: Sequence[Found],
+    r: int,
+    setup: Setup,
+    verdicts: dict[str, Rejected | None],
+    written: Written,
+) -> None:
+    """Have curation judge passages: a corpus may hold copies of test rows.
+
+    Args:
+        found: Those that it rejects are marked with the reason.
+        r: The round.
+        setup: Has the curator, if there is one.
+        verdicts: Id of a passage -> what was said of it in an earlier round.
+        written: Rejected passages are kept here.
+    """
+    if setup.curator is None:
+        return
+    for one in found:
+        if one.outcome != "kept":
+            continue
+        passage, row = one.hit.passage, one.to_row(r)
+        if passage.id not in verdicts:
+            verdicts[passage.id] = setup.curator.reject(row, parent=None, completion=passage.text)
+        if rejected := verdicts[passage.id]:
+            one.outcome = rejected.reason
+            written.unused.append(Unused(rejected, str(row.label), row.provenance))
+
+
+def note(found: Sequence[Found], setup: Setup, written: Written) -> None:
+    """Note what became of every passage that was retrieved, and the counts by label."""
+    for one in found:
+        written.note(
+            "passages",
+            passage=one.hit.passage.id,
+            label=one.query.label,
+            query=one.query.passage,
+            rank=one.hit.rank,
+            cosine=round(one.hit.cosine, 4),
+            outcome=one.outcome,
+        )
+    for label in setup.task.label_names:
+        outcomes = [one.outcome for one in found if one.query.label == label]
+        counts = {outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))}
+        written.note("filters", label=label, retrieved=len(outcomes), **counts)
+
+
+def _join(word: str, hit: Hit) -> str:
+    """Return the query of a round after the first: verbaliser, [SEP], a passage kept before."""
+    return f"{word} [SEP] {' '.join(hit.passage.text.split()[:QUERY_WORDS])}"
+
+
+def _fit_predict(setup: Setup) -> Callable[[Dataset, Dataset], Predictions]:
+    """Return what fits a student on rows as they are, and asks it about others."""
+
+    def fit_predict(train: Dataset, held_out: Dataset) -> Predictions:
+        student = setup.student.new(as_given=True)
+        student.fit(train)
+        said = student.predict(held_out)
+        assert isinstance(said, Predictions)
+        return said
+
+    return fit_predict
+
+
+def _labels_without(found: Sequence[Found], setup: Setup, *, at_least: int = 1) -> list[str]:
+    """Return the labels that have fewer kept passages than that."""
+    kept = [one.query.label for one in found if one.outcome == "kept"]
+    return [name for name in setup.task.label_names if kept.count(name) < at_least]
+
+
+def _counted(found: Sequence[Found], label: str) -> str:
+    outcomes = [one.outcome for one in found if one.query.label == label]
+    return ", ".join(f"{outcomes.count(outcome)} {outcome}" for outcome in sorted(set(outcomes)))

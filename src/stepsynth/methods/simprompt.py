@@ -1,0 +1,43 @@
+"""SimPrompt: AttrPrompt's baseline, one class-conditional prompt for all rows of a label.
+
+Yu, Zhuang, Zhang, Meng, Ratner, Krishna, Shen, Zhang: "Large Language Model as Attributed Training
+Data Generator: A Tale of Diversity and Bias", NeurIPS 2023, Datasets and Benchmarks.
+
+The LLM gets nothing but the label. It is the prompt from which ZeroGen and S3 without rationales
+write too, so with a shared store it costs nothing beside them. What ZeroGen has beyond it are its
+first stage, its cleaning rules and its other tasks. In the paper the two also differ in the LLM and
+its decoding (gpt-3.5-turbo, temperature 1, top-p 1), which are set under `llm`.
+
+Departures:
+    - The prompt is the task's `seed` prompt, so its words are not the paper's.
+    - Labels are drawn uniformly; the paper asks for as many rows of each.
+    - A rejected draw is replaced by a further one.
+"""
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from pydantic import Field
+
+from stepsynth.methods._method import Method, Round, Setup
+from stepsynth.methods._steps import train_round
+from stepsynth.methods.s3 import seed_with_rationales
+from stepsynth.records import Dataset
+
+
+class SimPrompt(Method):
+    """The `simprompt` method."""
+
+    name: ClassVar[str] = "simprompt"
+    kinds: ClassVar[tuple[str, ...]] = ("classification",)
+    sees: ClassVar[str] = "none"
+    needs_gold: ClassVar[bool] = False
+
+    seed_size: int = Field(default=1000, gt=0, description="Rows to keep.")
+
+    def synthesize(self, setup: Setup) -> Iterator[Round]:
+        """Yield the only round: rows written from their labels, and the model trained on them."""
+        written = seed_with_rationales(
+            setup, {}, size=self.seed_size, per_prompt=0, method=self.name
+        )
+        yield train_round(0, Dataset(written.rows), setup, added=written)

@@ -1,0 +1,151 @@
+"""TarGEN: domains, instance seeds of each, rows from those, and an LLM that corrects its labels.
+
+Gupta, Scaria, Anantheswaran, Verma, Parmar, Sawant, Baral, Mishra: "TarGEN: Targeted Data
+Generation with Large Language Models", COLM 2024.
+
+No gold row is used. (1) The LLM lists domains that texts can be about. (2) For each it writes
+instance seeds: raw sentences, or for pairs the context. (3) From an instance seed it writes a row
+of a given label, as JSON. (4) It judges each row with its label, and a label that it finds wrong
+is overwritten, not dropped.
+
+Departures:
+    - The paper words the prompts of each SuperGLUE task by hand; ours are general.
+    - Its published code returns inside its loop, so that one instance seed is ever used. Here each
+      is used once before any is used again.
+    - How many domains and instance seeds the paper asks for is not known to us; 20 and 10 are ours.
+    - Labels are drawn uniformly.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import ceil
+from typing import ClassVar
+
+from pydantic import Field
+
+from stepsynth._util.text import shorten
+from stepsynth.errors import TooFewRowsError
+from stepsynth.llm import Completion, Request
+from stepsynth.methods._contexts import in_passes
+from stepsynth.methods._judge import judge_labels
+from stepsynth.methods._method import Method, Round, Setup
+from stepsynth.methods._steps import Wish, Written, ask, train_round, write_until
+from stepsynth.prompts.parsing import parse_list
+from stepsynth.records import Dataset, Example, Provenance, Rejected
+
+DISCOVERY_SHARE = 0.2
+"""Most of a budget for rows that domains and instance seeds may use up."""
+
+
+@dataclass(frozen=True)
+class InstanceSeed:
+    """What a row is written from.
+
+    Attributes:
+        text: A raw sentence; for pairs the context.
+        domain: What it is about.
+    """
+
+    text: str
+    domain: str
+
+
+class TarGEN(Method):
+    """The `targen` method."""
+
+    name: ClassVar[str] = "targen"
+    kinds: ClassVar[tuple[str, ...]] = ("classification", "sentence_pair")
+    sees: ClassVar[str] = "none"
+    needs_gold: ClassVar[bool] = False
+    prompts: ClassVar[tuple[str, ...]] = (
+        *("domains", "instance_seeds", "from_instance_seed"),
+        "judge",
+    )
+
+    seed_size: int = Field(default=1000, gt=0, description="Rows to keep.")
+    num_domains: int = Field(default=20, gt=0, description="Domains that the LLM is asked for.")
+    num_instance_seeds: int = Field(
+        default=10,
+        gt=0,
+        description="Most instance seeds of a domain; fewer are asked for where fewer are needed.",
+    )
+    self_correction: bool = Field(
+        default=True, description="Have the LLM judge each row, and overwrite wrong labels."
+    )
+
+    def synthesize(self, setup: Setup) -> Iterator[Round]:
+        """Yield the only round: corrected rows, and the model trained on them."""
+        written = Written()
+        # A row costs one request to write and one to judge.
+        with setup.purse.part(1 / 2 if self.self_correction else 1.0):
+            size = setup.purse.affordable(self.seed_size)
+            with setup.purse.part(DISCOVERY_SHARE):
+                instance_seeds = self.write_instance_seeds(size, setup, written)
+            self.write_rows(instance_seeds, setup, written)
+        if self.self_correction:
+            judge_labels(written, setup, on_wrong="relabel", phase="self-correction")
+        yield train_round(0, Dataset(written.rows), setup, added=written)
+
+    def write_instance_seeds(self, size: int, setup: Setup, written: Written) -> list[InstanceSeed]:
+        """Steps 1 and 2: return instance seeds, at most one for each of `size` rows.
+
+        Raises:
+            TooFewRowsError: There is none.
+        """
+        prompt = setup.task.prompt("domains", Example("", ""), number=self.num_domains)
+        request = Request(prompt, stream="domains", tags={"kind": "domains"})
+        listed = ask([request], _parse_list, setup, written, method=self.name)[0] or ()
+        domains = list(listed)[: self.num_domains]
+        each = min(self.num_instance_seeds, ceil(size / max(1, len(domains))))
+        requests = [
+            Request(
+                setup.task.prompt("instance_seeds", Example("", ""), domain=domain, number=each),
+                stream="instance_seeds",
+                tags={"kind": "instance_seeds", "domain": domain},
+            )
+            for domain in domains[: ceil(size / max(1, each))]
+        ]
+        answers = ask(requests, _parse_list, setup, written, method=self.name)
+        found = [
+            InstanceSeed(text, request.tags["domain"])
+            for request, texts in zip(requests, answers, strict=True)
+            for text in (texts or ())[:each]
+        ]
+        if not found:
+            last = written.unused[-1].rejected if written.unused else Rejected("nothing sent", "")
+            raise TooFewRowsError(
+                "targen: the LLM wrote no domain or no instance seed that can be used; the last: "
+                f"{last.reason}, {shorten(last.completion)!r}",
+                hint="look at rejected.jsonl; a larger budget, llm.max_tokens or another LLM helps",
+            )
+        return found[:size]
+
+    def write_rows(
+        self, instance_seeds: list[InstanceSeed], setup: Setup, written: Written
+    ) -> None:
+        """Step 3: write rows of labels drawn uniformly, in passes over the instance seeds."""
+        rng = setup.rng("instance seeds")
+        provenance = Provenance(self.name, 0, "from_instance_seed", model=setup.llm.settings.model)
+        used: dict[str, InstanceSeed] = {}
+
+        def draw(instance_seed: InstanceSeed) -> Wish:
+            context = instance_seed.text if setup.task.has_context else None
+            like = Example("", rng.choice(setup.task.label_names), context)
+            fields: Mapping[str, str] = {"instance_seed": instance_seed.text}
+            prompt = setup.task.prompt("from_instance_seed", like, **fields)
+            used[prompt] = instance_seed
+            return Wish(prompt, like, provenance)
+
+        wishes = map(draw, in_passes(instance_seeds, rng))
+        rows = write_until(self.seed_size, wishes, setup, phase="rows from instance seeds")
+        for row in rows.rows:
+            request = row.provenance.request
+            seed = used[rows.exchanges[request][0]]
+            written.note(
+                "instance_seeds", request=request, domain=seed.domain, instance_seed=seed.text
+            )
+        written.extend(rows)
+
+
+def _parse_list(answer: Completion, _: Request) -> tuple[str, ...] | Rejected:
+    return parse_list(answer.text, truncated=answer.truncated)

@@ -1,0 +1,256 @@
+"""A comparison as files: JSON for programs, CSV for each run, Markdown and a page for people."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from stepsynth._util.files import write_json, write_text
+from stepsynth.experiment.compare_table import Comparison, MethodRow
+from stepsynth.experiment.rundir import RunFolder
+from stepsynth.metrics import SCORE_NAMES
+from stepsynth.metrics.bootstrap import Interval
+from stepsynth.report import compare_charts
+from stepsynth.report.render import TEMPLATES
+
+DASH = "–"
+NOTES = (
+    "Mean over random seeds, with the standard deviation over them in brackets; scores of the kept "
+    "round on test.",
+    "Differences are in points, with a 95 % interval: a paired bootstrap over random seeds and "
+    "test rows. With few random seeds it is too narrow: five tell little of how seeds differ. "
+    "Intervals are not corrected for the number of methods: of twenty methods that are all alike, "
+    "one is expected to seem different.",
+    "Rows: synthetic rows that the final model was trained on. Calls: all requests that were asked "
+    "for, those for rationales, rejected ones and those of a judge too, whoever answered (the LLM, "
+    "the shared store, a recording). Tokens and USD: of all answers that the run used. Seconds: "
+    "of the run as it was last gone on with; what another method had paid for took none.",
+    "Training tokens: white-space tokens of the final training rows, times the student's epochs.",
+)
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """A table as text: its columns, and for each row its cells.
+
+    Attributes:
+        columns: (name, whether it holds numbers) each.
+    """
+
+    title: str
+    columns: tuple[tuple[str, bool], ...]
+    rows: list[list[str]]
+
+
+def write_comparison(comparison: Comparison, folder: Path) -> Path:
+    """Write `compare.json`, `.csv`, `.md` and `.html`, and return the page's place."""
+    write_json(folder / "compare.json", comparison.to_dict())
+    write_text(folder / "compare.csv", to_csv(comparison))
+    write_text(folder / "compare.md", to_markdown(comparison))
+    page = folder / "compare.html"
+    write_text(page, to_html(comparison, folder))
+    return page
+
+
+def tables(comparison: Comparison) -> list[TextTable]:
+    """Return the tables of scores and of costs."""
+    return [score_table(comparison), cost_table(comparison)]
+
+
+def score_table(comparison: Comparison) -> TextTable:
+    """Return what each method scored, and how sure its difference from the reference is."""
+    against = comparison.against
+    names = dict(comparison.scores)
+    more = {"auc": "AUC", "tuned_accuracy": "accuracy, tuned threshold"}
+    names |= {k: v for k, v in more.items() if any(k in m.mean for m in comparison.methods)}
+    compared = [key for key in names if any(key in m.against for m in comparison.methods)]
+    columns = [
+        ("method", False),
+        *((f"{name} %", True) for name in names.values()),
+        *((f"{names[key]} minus {against}", True) for key in compared),
+        ("random seeds", True),
+    ]
+    rows = [
+        [
+            row.name,
+            *(_share(row, key) for key in names),
+            *(_difference(row.against.get(key)) for key in compared),
+            f"{len(row.seeds)} of {len(comparison.random_seeds)}",
+        ]
+        for row in comparison.methods
+    ]
+    return TextTable("Scores on test", tuple(columns), rows)
+
+
+def cost_table(comparison: Comparison, *, with_gold: bool = True) -> TextTable:
+    """Return what each method used and, if wanted, which gold it saw.
+
+    What none of them used is left out.
+    """
+    methods = comparison.methods
+    has_gold = any(m.mean.get("rows") != m.mean.get("train_size") for m in methods)
+    costs = {
+        "rows": "synthetic rows" if has_gold else "rows",
+        **({"train_size": "training rows"} if has_gold else {}),
+        "calls": "calls",
+        "prompt_tokens": "prompt tokens",
+        "completion_tokens": "completion tokens",
+        "usd": "USD",
+        "usd_per_1000_predictions": "USD per 1,000 predictions",
+        "seconds": "s",
+        "training_tokens": "training tokens",
+    }
+    costs = {key: name for key, name in costs.items() if any(m.mean.get(key) for m in methods)}
+    gold = (("gold seen", False),) if with_gold else ()
+    columns = (("method", False), *((name, True) for name in costs.values()), *gold)
+    rows = [
+        [row.name, *(_amount(row.mean, key) for key in costs), row.sees or DASH] for row in methods
+    ]
+    return TextTable(
+        "What it took, means over random seeds", columns, [row[: len(columns)] for row in rows]
+    )
+
+
+def _share(row: MethodRow, key: str) -> str:
+    if key not in row.mean:
+        return DASH
+    spread = f" ({100 * row.spread[key]:.1f})" if key in row.spread else ""
+    return f"{100 * row.mean[key]:.1f}{spread}"
+
+
+def _difference(gain: Interval | None) -> str:
+    if gain is None:
+        return DASH
+    return f"{100 * gain.mean:+.1f} [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"
+
+
+def _amount(mean: Mapping[str, float], key: str) -> str:
+    if key not in mean:
+        return DASH
+    if key.startswith("usd"):
+        return f"{mean[key]:,.4f}"
+    return f"{mean[key]:,.1f}" if key == "seconds" else f"{mean[key]:,.0f}"
+
+
+def about(comparison: Comparison) -> str:
+    """Return what was compared, in a sentence."""
+    seeds = comparison.random_seeds
+    listed = ", ".join(map(str, seeds))
+    return (
+        f"Student {comparison.student}; {len(seeds)} random seed{'s' * (len(seeds) > 1)} "
+        f"({listed}); the same gold, LLM and student for all; equal {comparison.equal}: "
+        f"{comparison.budget} a run."
+    )
+
+
+def problems(comparison: Comparison) -> list[str]:
+    """Return what is missing: methods with no result and why, and whether it was stopped."""
+    said = [f"{m.name}: no result: {error}" for m in comparison.methods for error in m.errors]
+    if not any(m.seeds for m in comparison.methods if m.name == comparison.against):
+        said.append(f"{comparison.against}, which the others are compared with, has no result.")
+    left = sum(not run.is_done and not run.error for run in comparison.runs)
+    if comparison.stopped is not None:
+        said.append(
+            f"This comparison was stopped ({comparison.stopped}); {left} of "
+            f"{len(comparison.runs)} runs are not done. The same command goes on with it."
+        )
+    return said
+
+
+def to_markdown(comparison: Comparison) -> str:
+    """Return the comparison as Markdown."""
+    lines = [f"# {comparison.task}: methods compared", "", about(comparison), ""]
+    lines += [f"- {_plain(said)}" for said in (*comparison.verdict, *problems(comparison))]
+    for table in tables(comparison):
+        marks = ["---:" if is_number else "---" for _, is_number in table.columns]
+        rows = [[name for name, _ in table.columns], marks, *table.rows]
+        lines += ["", f"## {table.title}", ""]
+        lines += ["| " + " | ".join(map(_plain, row)) + " |" for row in rows]
+    lines += ["", *(f"{note}\n" for note in NOTES)]
+    if comparison.warnings:
+        lines += ["## Warnings", "", *(f"- {_plain(said)}" for said in comparison.warnings)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _plain(text: str) -> str:
+    """Return a text on one line that breaks out of no cell and is no markup."""
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+
+
+def to_csv(comparison: Comparison) -> str:
+    """Return one line a run."""
+    keys = sorted({key for run in comparison.runs for key in run.scores}, key=_place_of_score)
+    costs = (
+        *("rows", "train_size", "calls", "sent", "prompt_tokens", "completion_tokens", "usd"),
+        *("seconds", "training_tokens", "usd_per_1000_predictions"),
+    )
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["method", "random_seed", *keys, *costs, "error", "folder"])
+    for run in comparison.runs:
+        numbers = [getattr(run, name) if run.is_done else None for name in costs]
+        scores = [run.scores.get(key) for key in keys]
+        writer.writerow([run.method, run.random_seed, *scores, *numbers, run.error, run.folder])
+    return text.getvalue()
+
+
+def _place_of_score(key: str) -> tuple[int, str]:
+    known = list(SCORE_NAMES)
+    return (known.index(key) if key in known else len(known), key)
+
+
+def to_html(comparison: Comparison, folder: Path) -> str:
+    """Return the comparison as one HTML document, with no script and nothing to load.
+
+    Args:
+        comparison: What is shown.
+        folder: Where the page will lie: the reports of the runs are linked from there.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("compare.html.j2").render(
+        comparison=comparison,
+        about=about(comparison),
+        problems=problems(comparison),
+        tables=tables(comparison),
+        notes=NOTES,
+        style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
+        charts=_draw(comparison),
+        most_labels=compare_charts.MOST_LABELS,
+        runs=[_run_line(run, comparison.score, folder) for run in comparison.runs],
+    )
+
+
+def _run_line(run: Any, score: str, folder: Path) -> dict[str, Any]:
+    """Return a run as the page lists it, with a link to its report where there is one."""
+    report = RunFolder(Path(run.folder)).report if run.folder else None
+    link = ""
+    if report is not None and report.exists() and report.is_relative_to(folder):
+        link = report.relative_to(folder).as_posix()
+    said = f"{100 * run.scores[score]:.1f}" if run.is_done else run.error or "not done"
+    return {"method": run.method, "random_seed": run.random_seed, "said": said, "link": link}
+
+
+def _draw(comparison: Comparison) -> dict[str, Markup]:
+    """Return the SVG of each chart that there is data for."""
+    done: Sequence[MethodRow] = [m for m in comparison.methods if m.curve]
+    charts: dict[str, str] = {}
+    if any(comparison.score in m.against for m in done):
+        charts["differences"] = compare_charts.differences(comparison)
+    if done:
+        charts["calls"] = compare_charts.score_against(comparison, "calls", "calls, all kinds")
+        charts["rows"] = compare_charts.score_against(comparison, "rows", "training rows")
+    if any(m.by_label for m in done):
+        charts["f1"] = compare_charts.label_gains(comparison, "f1")
+        charts["recall"] = compare_charts.label_gains(comparison, "recall")
+    return {name: Markup(svg) for name, svg in charts.items()}

@@ -1,0 +1,121 @@
+"""The charts that several studies draw, as Vega-Lite with the data in it; the report styles them.
+
+Written by hand: a specification is a dictionary, and no drawing library needs to be loaded for it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+Row = Mapping[str, Any]
+_SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
+MOST_BINS = 30
+
+
+def line_chart(
+    rows: Sequence[Row],
+    *,
+    x: str,
+    y: str,
+    series: str,
+    band: tuple[str, str] | None = None,
+    x_is_log: bool = False,
+    x_is_ordinal: bool = False,
+) -> dict[str, Any]:
+    """Return lines with points, one for each series.
+
+    Args:
+        rows: Each has a value of every named field; the names are the titles of the axes.
+        x: The field across.
+        y: The field up.
+        series: The field that tells lines apart.
+        band: The fields of the lower and the upper edge of a shaded band around each line.
+        x_is_log: The axis across is logarithmic.
+        x_is_ordinal: What is across are steps (rounds), not quantities.
+    """
+    kind = "ordinal" if x_is_ordinal else "quantitative"
+    scale = {"type": "log", "nice": False} if x_is_log else {"nice": True}
+    across: dict[str, Any] = {"field": x, "type": kind, "title": x}
+    across |= {"axis": {"labelAngle": 0}} if x_is_ordinal else {"scale": scale}
+    colour = {"field": series, "type": "nominal", "title": None}
+    up = {"field": y, "type": "quantitative", "title": y, "scale": {"zero": False}}
+    layers: list[dict[str, Any]] = []
+    if band is not None:
+        edges = {
+            "y": {"field": band[0], "type": "quantitative", "title": y, "scale": {"zero": False}},
+            "y2": {"field": band[1]},
+        }
+        layers.append(
+            {"mark": {"type": "area", "opacity": 0.15}, "encoding": {"x": across, **edges}}
+        )
+    layers.append({"mark": {"type": "line", "point": True}, "encoding": {"x": across, "y": up}})
+    for layer in layers:
+        layer["encoding"] |= {"color": colour}
+    return {"$schema": _SCHEMA, "data": {"values": list(rows)}, "layer": layers}
+
+
+def histogram(values: Mapping[str, Sequence[float]], *, title: str) -> dict[str, Any]:
+    """Return the shares of values by bin, an outline for each group; the bins are counted here.
+
+    Args:
+        values: Group -> its values.
+        title: Of the axis across.
+    """
+    everything = np.concatenate([np.asarray(v, dtype=float) for v in values.values()])
+    edges = np.histogram_bin_edges(everything, bins=MOST_BINS)
+    rows: list[dict[str, Any]] = []
+    for group, found in values.items():
+        counts, _ = np.histogram(np.asarray(found, dtype=float), bins=edges)
+        shares = counts / max(1, counts.sum())
+        rows += [
+            {"from": float(low), "to": float(high), "share": float(share), "group": group}
+            for low, high, share in zip(edges[:-1], edges[1:], shares, strict=True)
+        ]
+    return {
+        "$schema": _SCHEMA,
+        "data": {"values": rows},
+        "mark": {"type": "bar", "opacity": 0.55},
+        "encoding": {
+            "x": {"field": "from", "type": "quantitative", "title": title, "bin": "binned"},
+            "x2": {"field": "to"},
+            "y": {"field": "share", "type": "quantitative", "title": "share", "stack": None},
+            "color": {"field": "group", "type": "nominal", "title": None},
+        },
+    }
+
+
+def scatter(
+    rows: Sequence[Row], *, x: str, y: str, colour: str, panel: str | None = None
+) -> dict[str, Any]:
+    """Return points, in a panel for each value of `panel` if it is given.
+
+    Args:
+        rows: Each has a value of every named field.
+        x: The field across.
+        y: The field up.
+        colour: A field with few values in an order (a share of epochs).
+        panel: The field whose values have a panel each.
+    """
+    encoding: dict[str, Any] = {
+        "x": {"field": x, "type": "quantitative", "title": x},
+        "y": {"field": y, "type": "quantitative", "title": y},
+        "color": {
+            "field": colour,
+            "type": "ordinal",
+            "title": colour,
+            "scale": {"scheme": "viridis"},
+        },
+    }
+    mark = {"type": "circle", "size": 14, "opacity": 0.5}
+    if panel is None:
+        inner = {"mark": mark, "encoding": encoding}
+        return {"$schema": _SCHEMA, "data": {"values": list(rows)}, **inner}
+    panels = list(dict.fromkeys(row[panel] for row in rows))
+    return {
+        "$schema": _SCHEMA,
+        "data": {"values": list(rows)},
+        "facet": {"field": panel, "type": "nominal", "title": None, "sort": panels},
+        "columns": 2,
+        "spec": {"mark": mark, "encoding": encoding},
+    }

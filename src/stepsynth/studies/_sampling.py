@@ -1,0 +1,83 @@
+"""Draw rows so that sets of different sizes and label mixes can be compared."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from random import Random
+
+from stepsynth._util.rng import make_rng
+from stepsynth._util.text import normalise
+from stepsynth.records import Dataset, Example
+from stepsynth.studies._subject import Subject
+
+
+def draw(rows: Dataset, size: int, rng: Random) -> Dataset:
+    """Return `size` rows at random in their order, or all where there are no more."""
+    if len(rows) <= size:
+        return rows
+    return Dataset(rows[i] for i in sorted(rng.sample(range(len(rows)), size)))
+
+
+def without_copies(rows: Dataset) -> Dataset:
+    """Return the first of each group of rows with the same normalised text."""
+    first: dict[str, Example] = {}
+    for row in rows:
+        first.setdefault(normalise(row.text), row)
+    return Dataset(first.values())
+
+
+def draw_alike(sets: Sequence[Dataset], size: int, random_seed: int) -> list[Dataset]:
+    """Return as many rows of each label from every set: what differs is then not the label mix.
+
+    Args:
+        sets: Two or more.
+        size: At most so many rows of each set.
+        random_seed: What is drawn of a set does not depend on the other sets but by number, so
+            that several sets meet the same gold rows.
+
+    Returns:
+        For each label, so many rows as the set that has the fewest of it has, cut to `size` in
+        all in proportion. Answers count as one label.
+    """
+    by_label = [_by_label(rows) for rows in sets]
+    least = {label: min(len(groups[label]) for groups in by_label) for label in by_label[0]}
+    total = sum(least.values())
+    share = min(1.0, size / total) if total else 0.0
+    sizes = {label: int(count * share + 1e-9) for label, count in least.items()}
+    return [
+        Dataset(
+            row
+            for label, count in sizes.items()
+            for row in draw(Dataset(groups[label]), count, make_rng(random_seed, i, label))
+        )
+        for i, groups in enumerate(by_label)
+    ]
+
+
+def halve(rows: Dataset, rng: Random) -> tuple[Dataset, Dataset]:
+    """Return two disjoint halves, each with half of the rows of each label."""
+    first: list[Example] = []
+    second: list[Example] = []
+    for group in _by_label(rows).values():
+        shuffled = rng.sample(group, len(group))
+        middle = len(shuffled) // 2
+        first += shuffled[:middle]
+        second += shuffled[middle : 2 * middle]
+    return Dataset(first), Dataset(second)
+
+
+def gold_sets(subjects: Sequence[Subject]) -> list[tuple[str, Dataset]]:
+    """Return the gold rows of subjects, each set of them once, with a name for it."""
+    named: dict[Dataset, list[str]] = defaultdict(list)
+    for subject in subjects:
+        if subject.gold:
+            named[subject.gold].append(subject.name)
+    if len(named) == 1:
+        return [("gold", gold) for gold in named]
+    return [(f"gold of {', '.join(names)}", gold) for gold, names in named.items()]
+
+
+def _by_label(rows: Dataset) -> defaultdict[str, list[Example]]:
+    groups: defaultdict[str, list[Example]] = defaultdict(list)
+    for row in rows:
+        groups[row.label if isinstance(row.label, str) else ""].append(row)
+    return groups

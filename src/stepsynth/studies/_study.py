@@ -1,0 +1,197 @@
+"""What a study is given, what it finds, and nothing more.
+
+A study reads finished data and says something about it: it trains no method, asks no LLM, and
+decides nothing, so it may look at every split. Its findings are tables and charts.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+
+from stepsynth.registry import Registry
+from stepsynth.studies._subject import Subject
+
+Cell = str | int | float | None
+"""What a table holds; None is what could not be measured, and is shown as a dash."""
+
+OnProgress = Callable[[str, int, int], None]
+"""Is told what is being done, the steps that are done, and all of them."""
+
+
+def _ignore(*_: Any) -> None: ...
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of findings.
+
+    Attributes:
+        title: What it shows, in a few words.
+        columns: The names of its k columns.
+        rows: k cells each; ratios are 0-1, and what is a percentage says so in its column.
+        note: How to read it: sizes, sampling, units.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        wrong = [row for row in self.rows if len(row) != len(self.columns)]
+        if wrong:
+            raise ValueError(f"{self.title}: {len(self.columns)} columns, but a row is {wrong[0]}")
+
+    def to_markdown(self) -> str:
+        """Return the table as Markdown: its title in bold, numbers to the right, then the note."""
+        numeric = [
+            any(isinstance(row[i], (int, float)) for row in self.rows)
+            and not any(isinstance(row[i], str) for row in self.rows)
+            for i in range(len(self.columns))
+        ]
+        lines = [
+            f"**{self.title}**",
+            "",
+            _line(self.columns),
+            "| " + " | ".join("---:" if right else "---" for right in numeric) + " |",
+            *(_line([format_cell(cell) for cell in row]) for row in self.rows),
+        ]
+        return "\n".join([*lines, "", self.note] if self.note else lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form; a number that is none (NaN, infinite) is null."""
+        rows = [[_finite(cell) for cell in row] for row in self.rows]
+        return {"title": self.title, "columns": list(self.columns), "rows": rows, "note": self.note}
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> "Table":
+        """Return the table of its JSON form."""
+        rows = tuple(tuple(row) for row in value["rows"])
+        return cls(value["title"], tuple(value["columns"]), rows, value["note"])
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart of findings.
+
+    Attributes:
+        title: What it shows, in a few words.
+        spec: A Vega-Lite specification with its data in it, as `altair.Chart(...).to_dict()`
+            gives; size, font and colours of axes are the report's.
+    """
+
+    title: str
+    spec: Mapping[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {"title": self.title, "spec": dict(self.spec)}
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> "Chart":
+        """Return the chart of its JSON form."""
+        return cls(value["title"], value["spec"])
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a study found.
+
+    Attributes:
+        study: The study's name.
+        tables: What it prints, the main table first.
+        charts: What it adds to the report.
+        warnings: What the reader must know: what was left out, and why.
+    """
+
+    study: str
+    tables: tuple[Table, ...]
+    charts: tuple[Chart, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def to_markdown(self) -> str:
+        """Return all tables and warnings as Markdown."""
+        parts = [table.to_markdown() for table in self.tables]
+        return "\n\n".join([*parts, *(f"> {_escape(warning)}" for warning in self.warnings)])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form, as `RUN/studies/<study>.json` holds it."""
+        return {
+            "study": self.study,
+            "tables": [table.to_dict() for table in self.tables],
+            "charts": [chart.to_dict() for chart in self.charts],
+            "warnings": list(self.warnings),
+        }
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> "Findings":
+        """Return the findings of their JSON form."""
+        return cls(
+            study=value["study"],
+            tables=tuple(map(Table.from_dict, value["tables"])),
+            charts=tuple(map(Chart.from_dict, value["charts"])),
+            warnings=tuple(value["warnings"]),
+        )
+
+
+class Study(BaseModel, ABC):
+    """A study: its fields are its options (`--set KEY=VALUE` of `stepsynth study`)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: ClassVar[str]
+
+    needs_subjects: ClassVar[bool] = True
+    """Off: it is a simulation, and is run without a run."""
+
+    random_seed: int = Field(default=0, ge=0, description="Decides what is sampled.")
+
+    _on_progress: OnProgress = PrivateAttr(default=_ignore)
+
+    def watched_by(self, on_progress: OnProgress) -> Self:
+        """Return the study, which tells from now on what it does, steps done, and all of them."""
+        self._on_progress = on_progress
+        return self
+
+    @abstractmethod
+    def run(self, subjects: Sequence[Subject]) -> Findings:
+        """Return what the study finds; several subjects stand side by side in its tables.
+
+        Raises:
+            StepsynthError: The study cannot be made of these subjects; the message says why.
+        """
+
+
+def studies() -> Registry[Study]:
+    """Return the registry of studies."""
+    return Registry("stepsynth.studies", "study", Study)
+
+
+def format_cell(cell: Cell) -> str:
+    """Return a cell as text: three decimals, thousands with commas, a dash for nothing."""
+    if isinstance(cell, (bool, str)):
+        return str(cell)
+    value = _finite(cell)
+    if value is None:
+        return "–"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.3f}"
+
+
+def _finite(cell: Cell) -> Cell:
+    return None if isinstance(cell, float) and not math.isfinite(cell) else cell
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(map(_escape, cells)) + " |"
+
+
+def _escape(text: str) -> str:
+    """Keep texts of an LLM inside their cell: no pipe, no line break, no markup."""
+    flat = " ".join(text.split())
+    for mark in "\\|`<*_":
+        flat = flat.replace(mark, "\\" + mark)
+    return flat

@@ -1,0 +1,49 @@
+"""Train a run's student again, as the run would: for the studies that need more models than one."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from stepsynth.metrics import SCORE_NAMES, AnyPredictions
+from stepsynth.records import Dataset
+from stepsynth.students import StudentFactory
+from stepsynth.students._student import Coach
+from stepsynth.studies._subject import Subject
+
+
+def score_name(subject: Subject) -> str:
+    """Return the score that the paper's tables show: accuracy, for questions exact match."""
+    numbers = subject.rounds[0].numbers["select"] if subject.rounds else {}
+    known = numbers or {"exact_match" if not subject.task.label_names else "accuracy": 0.0}
+    return next(name for name in SCORE_NAMES if name in known)
+
+
+def make_factory(subject: Subject, memory: Path | None = None) -> StudentFactory:
+    """Return the factory of a run's students: the same specification, labels, seed and `select`.
+
+    Args:
+        subject: A run; of a file, the student of its task file.
+        memory: The folder of fitted students to look in, and to keep new ones in.
+    """
+    task, select = subject.task, subject.select
+
+    def score(predictions: AnyPredictions) -> float:
+        return task.score(select, predictions)[task.score_name]
+
+    factory = StudentFactory(
+        subject.config.student,
+        task.label_names,
+        subject.config.random_seed,
+        memory,
+        Coach(select, score),
+    )
+    # What a search found stands in the run's configuration already: it is not made again.
+    factory.found = {"values": {}}
+    return factory
+
+
+def score_rows(
+    subject: Subject, rows: Dataset, predict: Callable[[Dataset], AnyPredictions]
+) -> float:
+    """Return the score (`score_name`) of a model on labelled rows, 0-1."""
+    scores: Mapping[str, float] = subject.task.score(rows, predict(rows))
+    return float(scores[score_name(subject)])

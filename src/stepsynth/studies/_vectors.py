@@ -1,0 +1,69 @@
+"""Texts as unit vectors, so that two of them can be compared: an encoder's, or TF-IDF's."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from stepsynth.experiment.rundir import RunFolder
+from stepsynth.studies._features import embed, word_features
+from stepsynth.studies._subject import Subject
+
+Floats = npt.NDArray[np.float64]
+TFIDF = "TF-IDF of words and word pairs"
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Unit vectors of texts.
+
+    Attributes:
+        space: What made them, for the tables.
+        rows: Text -> its row in `matrix`.
+        matrix: (n_texts, n_dimensions), dense or sparse; rows have length 1, or 0 where a text
+            holds no known word.
+    """
+
+    space: str
+    rows: dict[str, int]
+    matrix: Any
+
+    def cosines(self, ours: Sequence[str], theirs: Sequence[str]) -> Floats:
+        """Return the cosine of each of n texts with the text at its place in the other list."""
+        u, v = (self.matrix[[self.rows[text] for text in texts]] for texts in (ours, theirs))
+        product = u.multiply(v) if hasattr(u, "multiply") else u * v
+        return np.asarray(product.sum(axis=1), dtype=np.float64).ravel()
+
+
+def find_encoder(subject: Subject) -> str:
+    """Return the encoder that a run's student has, or "" if it has none."""
+    if subject.config.student.name not in ("embedding", "transformer"):
+        return ""
+    if subject.folder is not None:
+        model = RunFolder(subject.folder).model
+        for place in (model / "encoder", model):
+            if (place / "config.json").exists() or (place / "modules.json").exists():
+                return str(place)
+    return str(getattr(subject.config.student, "model", ""))
+
+
+def make_vectors(texts: Sequence[str], encoder: str) -> Vectors:
+    """Return the vectors of texts.
+
+    Args:
+        texts: Each is encoded once.
+        encoder: A sentence-transformers model (a name or a folder; of a plain encoder the mean of
+            its last hidden states); "": TF-IDF of these texts.
+
+    Raises:
+        ConfigError: The encoder, or its library, is not there.
+        DataError: No text holds a word.
+    """
+    known = list(dict.fromkeys(texts))
+    rows = {text: i for i, text in enumerate(known)}
+    if not encoder:
+        return Vectors(TFIDF, rows, word_features(known))
+    return Vectors(f"encoder {Path(encoder).name}", rows, embed(known, encoder))

@@ -1,0 +1,319 @@
+"""How much data, and how many calls, does each method need?
+
+S3's claim (Wang, Zhou, Sachan, Findings of EMNLP 2023) is about data: better than ZeroGen with a
+third of its rows. Here the run's student is trained on growing parts of each run's data set, and
+the rows that it needs to reach ZeroGen's best score are read off the curve.
+
+The parts are nested: a random order of the rows in which the labels take turns, cut at common
+sizes. Calls are charged pro rata: a tenth of the rows is a tenth of the run's calls. Scores are on
+test, with the spread over runs and orders; nothing is chosen by them.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import exp, log
+from typing import ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from stepsynth._util.rng import make_rng
+from stepsynth.errors import DataError, TooFewRowsError
+from stepsynth.records import Dataset, Example
+from stepsynth.studies._charts import line_chart
+from stepsynth.studies._study import Cell, Chart, Findings, Study, Table
+from stepsynth.studies._subject import Subject
+from stepsynth.studies._training import make_factory, score_name, score_rows
+
+Curve = Mapping[int, float]
+"""Rows trained on -> score."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """The runs of one method.
+
+    Attributes:
+        curves: A curve for each run and order.
+        rows: Rows of a run's data set, mean over the runs.
+        calls: Requests that were answered for them, mean over the runs; None: not known.
+    """
+
+    name: str
+    runs: int
+    curves: tuple[Curve, ...]
+    rows: float
+    calls: float | None
+
+    @property
+    def mean(self) -> dict[int, float]:
+        """The mean curve."""
+        return {size: float(np.mean([c[size] for c in self.curves])) for size in self.curves[0]}
+
+    @property
+    def best(self) -> tuple[int, float]:
+        """The best mean score, and the fewest rows that have it."""
+        mean = self.mean
+        size = max(mean, key=lambda s: (mean[s], -s))
+        return size, mean[size]
+
+    def spread(self, size: int) -> float:
+        """Return the standard deviation of the scores at a size; 0 for a single curve."""
+        scores = [curve[size] for curve in self.curves]
+        return float(np.std(scores, ddof=1)) if len(scores) > 1 else 0.0
+
+    def calls_for(self, rows: float) -> float | None:
+        """Return the calls for so many rows, pro rata."""
+        return None if self.calls is None else self.calls * rows / self.rows
+
+
+def find_crossing(curve: Curve, target: float) -> float | None:
+    """Return the rows at which a curve first reaches a score, or None if it never does.
+
+    Between two sizes the score is taken to be linear in the logarithm of the rows. A curve that
+    starts above the target has reached it at its first size, if not before.
+    """
+    sizes = sorted(curve)
+    if curve[sizes[0]] >= target:
+        return float(sizes[0])
+    for low, high in pairwise(sizes):
+        if curve[low] < target <= curve[high]:
+            share = (target - curve[low]) / (curve[high] - curve[low])
+            return exp(log(low) + share * (log(high) - log(low)))
+    return None
+
+
+def order_rows(rows: Dataset, random_seed: int, *names: object) -> Dataset:
+    """Return the rows in a random order in which every prefix has about the label mix of all."""
+    rng = make_rng(random_seed, "efficiency", *names)
+    by_label: dict[str, list[Example]] = {}
+    for row in rows:
+        by_label.setdefault(row.label if isinstance(row.label, str) else "", []).append(row)
+    placed: list[tuple[float, float, Example]] = []
+    for _, found in sorted(by_label.items()):
+        rng.shuffle(found)
+        placed += [((i + 0.5) / len(found), rng.random(), row) for i, row in enumerate(found)]
+    return Dataset(row for _, _, row in sorted(placed, key=lambda p: p[:2]))
+
+
+class Efficiency(Study):
+    """Score against rows and calls; the rows that each method needs to reach ZeroGen's best."""
+
+    name: ClassVar[str] = "efficiency"
+
+    target: str = Field(
+        default="zerogen",
+        description="The method whose best score is to be reached; where no run is of it, the "
+        "lowest of the methods' best scores.",
+    )
+    sizes: int = Field(default=6, ge=2, description="Sizes to train on, each double the last.")
+    orders: int = Field(default=3, gt=0, description="Random orders of each run's rows.")
+
+    def run(self, subjects: Sequence[Subject]) -> Findings:
+        """Return the curves, and what each method needs to reach the target.
+
+        Raises:
+            DataError: The runs are not scored on the same test rows, or have too few rows.
+        """
+        warnings = _check(subjects)
+        groups = [self._measure(name, of) for name, of in self._group(subjects).items()]
+        by_name = {group.name: group for group in groups}
+        aim = by_name.get(self.target)
+        if aim is None:
+            aim = min(groups, key=lambda g: g.best[1])
+            if len(groups) > 1 or self.target != "zerogen":
+                warnings.append(
+                    f"no run is of the method {self.target!r}; the score to reach is the best of "
+                    f"{aim.name!r}, the lowest of the methods' best"
+                )
+        score = score_name(subjects[0]).replace("_", " ")
+        charts = [Chart(f"Test {score} against training rows", _spec(groups, score, "rows"))]
+        if all(group.calls for group in groups):
+            charts.append(Chart(f"Test {score} against calls", _spec(groups, score, "calls")))
+        return Findings(
+            self.name,
+            (_needs(groups, aim, score, self.orders), _curves(groups, score)),
+            tuple(charts),
+            tuple(warnings),
+        )
+
+    def _group(self, subjects: Sequence[Subject]) -> dict[str, list[Subject]]:
+        """Return the runs of each method; in a folder of `compare` a method has a folder."""
+        groups: dict[str, list[Subject]] = {}
+        for subject in subjects:
+            name = subject.name.rpartition("/")[0] or subject.config.method.name
+            groups.setdefault(name, []).append(subject)
+        return groups
+
+    def _measure(self, name: str, runs: Sequence[Subject]) -> Group:
+        ordered = [
+            (subject, [self._order(subject, i) for i in range(self.orders)]) for subject in runs
+        ]
+        sizes = self._sizes(ordered)
+        curves: list[Curve] = []
+        for subject, orders in ordered:
+            train = _Trainer(subject)
+            for rows in orders:
+                curves.append({size: train(rows[:size]) for size in sizes})
+                done = len(curves)
+                self._on_progress(f"{name}: curves", done, len(runs) * self.orders)
+        calls = [_calls(subject) for subject in runs]
+        known = [c for c in calls if c is not None]
+        return Group(
+            name,
+            len(runs),
+            tuple(curves),
+            float(np.mean([len(subject.rows) for subject in runs])),
+            float(np.mean(known)) if len(known) == len(runs) else None,
+        )
+
+    def _order(self, subject: Subject, index: int) -> Dataset:
+        return order_rows(subject.rows, self.random_seed, subject.config.random_seed, index)
+
+    def _sizes(self, ordered: Sequence[tuple[Subject, Sequence[Dataset]]]) -> list[int]:
+        """Return the sizes of the parts: all rows of the smallest run, and halves of it."""
+        first = ordered[0][0]
+        most = min(len(subject.rows) for subject, _ in ordered)
+        labels = len(first.task.label_names)
+        parts = [rows for _, orders in ordered for rows in orders]
+        sizes = [
+            size
+            for size in sorted({most >> i for i in range(self.sizes)} - {0})
+            if all(len(rows[:size].label_counts()) >= labels for rows in parts)
+        ]
+        if len(sizes) < 2:
+            raise TooFewRowsError(
+                f"{first.name}: {most} rows are too few for a curve: half of them lack a label",
+                hint="give runs with more rows of every label",
+            )
+        return sizes
+
+
+class _Trainer:
+    """Trains a run's student on rows and scores it on test; the same rows only once."""
+
+    def __init__(self, subject: Subject) -> None:
+        self._subject = subject
+        self._factory = make_factory(subject)
+        self._of_all: float | None = None
+
+    def __call__(self, rows: Dataset) -> float:
+        is_all = len(rows) == len(self._subject.rows)
+        if is_all and self._of_all is not None:
+            return self._of_all
+        model = self._factory.new()
+        # Of all rows there is one order that matters: that of the run.
+        model.fit(self._subject.rows if is_all else rows)
+        score = score_rows(self._subject, self._subject.test, model.predict)
+        if is_all:
+            self._of_all = score
+        return score
+
+
+def _check(subjects: Sequence[Subject]) -> list[str]:
+    """Make sure that the runs can be compared; return what the reader must know."""
+    first = subjects[0]
+    for subject in subjects[1:]:
+        if subject.test.digest() != first.test.digest():
+            raise DataError(
+                f"{subject.name} and {first.name} are not scored on the same test rows",
+                hint="give runs of one task file whose test rows are a file of their own "
+                "(data.test), or whose random seed is the same",
+            )
+    students = {s.config.student.model_dump_json() + s.config.student.name for s in subjects}
+    if len(students) > 1:
+        return ["the runs have different students: what differs may be theirs"]
+    return []
+
+
+def _calls(subject: Subject) -> int | None:
+    """Return the requests that were answered for a run, by the LLM, a store or a recording."""
+    said = subject.summary.get("llm", {})
+    counted = sum(said.get(key) or 0 for key in ("requests", "from_store", "replayed"))
+    return counted or None
+
+
+def _needs(groups: Sequence[Group], aim: Group, score: str, orders: int) -> Table:
+    size, target = aim.best
+    rows: list[tuple[Cell, ...]] = []
+    for group in groups:
+        needed = size if group is aim else find_crossing(group.mean, target)
+        reached = [find_crossing(curve, target) is not None for curve in group.curves]
+        at, best = group.best
+        rows.append(
+            (
+                group.name,
+                group.runs,
+                round(group.rows),
+                None if group.calls is None else round(group.calls),
+                best,
+                group.spread(at),
+                at,
+                None if needed is None else round(needed),
+                None if needed is None else _round(group.calls_for(needed)),
+                None if needed is None else needed / size,
+                sum(reached) / len(reached),
+            )
+        )
+    return Table(
+        f"Rows and calls to reach the best of {aim.name}: test {score} {target:.3f} at {size} rows",
+        (
+            "method",
+            "runs",
+            "rows",
+            "calls",
+            "best",
+            "± sd",
+            "at rows",
+            "rows needed",
+            "calls needed",
+            "share of rows",
+            "curves that reach it",
+        ),
+        tuple(rows),
+        f"Means over runs and {orders} random orders of each run's rows; sd: of single scores. "
+        "Rows needed: where the mean curve first reaches the target, between two sizes linear in "
+        "the logarithm of the rows; the smallest size where it starts above. Calls: pro rata of "
+        "the run's. Share of rows: of those that the target's method needs. A best of noisy scores "
+        "is too high by a little, so the target is a hard one.",
+    )
+
+
+def _round(value: float | None) -> int | None:
+    return None if value is None else round(value)
+
+
+def _curves(groups: Sequence[Group], score: str) -> Table:
+    rows = [
+        (group.name, size, _round(group.calls_for(size)), mean, group.spread(size),
+         min(c[size] for c in group.curves), max(c[size] for c in group.curves))
+        for group in groups
+        for size, mean in group.mean.items()
+    ]  # fmt: skip
+    return Table(
+        f"Test {score} by training rows",
+        ("method", "rows", "calls", score, "± sd", "lowest", "highest"),
+        tuple(rows),
+        "Each row is the mean over runs and orders. Nothing is chosen by these scores.",
+    )
+
+
+def _spec(groups: Sequence[Group], score: str, across: str) -> dict[str, object]:
+    return line_chart(
+        list(_points(groups, score, across)),
+        x=across,
+        y=score,
+        series="method",
+        band=("low", "high"),
+        x_is_log=True,
+    )
+
+
+def _points(groups: Sequence[Group], score: str, across: str) -> Iterator[dict[str, object]]:
+    for group in groups:
+        for size, mean in group.mean.items():
+            x = size if across == "rows" else group.calls_for(size)
+            half = group.spread(size)
+            low, high = mean - half, mean + half
+            yield {across: x, score: mean, "method": group.name, "low": low, "high": high}

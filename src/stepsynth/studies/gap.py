@@ -1,0 +1,209 @@
+"""The distribution gap: Figure 1 of S3, by round.
+
+Wang, Zhou, Sachan (Findings of EMNLP 2023), Figure 1: on ZeroGen's data the student's accuracy on
+what it is trained on nears 100 %, while its accuracy on gold stays low: it has learnt the synthetic
+distribution, and that is another one. Rounds of error extrapolation are to close the gap. Beside
+them stands a student of the same kind that is trained on the gold rows of `mine`: its gap is what
+learning from so many rows costs without any difference of distributions.
+
+Each round's model is the run's own, where the run folder has it; else it is trained again on the
+round's rows, with the run's student and seed, and the table says so. Test is read from what the
+run wrote down when it ended; only the gold-trained student is scored on it here. Nothing is chosen
+by any of these numbers.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from stepsynth.errors import RunFolderError
+from stepsynth.experiment.rundir import RunFolder
+from stepsynth.metrics import AnyPredictions
+from stepsynth.records import Dataset, union
+from stepsynth.studies._charts import line_chart
+from stepsynth.studies._study import Cell, Chart, Findings, Study, Table
+from stepsynth.studies._subject import RoundRows, Subject
+from stepsynth.studies._training import make_factory, score_name, score_rows
+
+GOLD_TRAINED = "trained on mine"
+SPLITS = ("training rows", "mine", "select", "test")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model and what it was trained on.
+
+    Attributes:
+        rows: Its training rows.
+        predict: What it says of rows.
+        origin: Where the model is from: "kept", "of the run", "trained again".
+    """
+
+    rows: Dataset
+    predict: Callable[[Dataset], AnyPredictions]
+    origin: str
+
+
+class Gap(Study):
+    """Figure 1: accuracy on its own training rows against accuracy on gold, by round."""
+
+    name: ClassVar[str] = "gap"
+
+    gold: bool = Field(
+        default=True, description="Train a student of the same kind on `mine` beside them."
+    )
+
+    def run(self, subjects: Sequence[Subject]) -> Findings:
+        """Return the table of all runs and a chart of each.
+
+        Raises:
+            RunFolderError: A subject is no run.
+        """
+        rows: list[tuple[Cell, ...]] = []
+        charts: list[Chart] = []
+        warnings: list[str] = []
+        for subject in subjects:
+            if subject.folder is None or not subject.rounds:
+                raise RunFolderError(
+                    f"{subject.name}: the gap is that of the rounds of a run, and this is a file",
+                    hint="give a run folder",
+                )
+            found = list(self._rounds(subject, warnings))
+            if self.gold:
+                self._on_progress(f"{subject.name}: gold-trained", 0, 1)
+                found.append(_of_gold(subject))
+            rows += [(subject.name, *row) for row in found]
+            charts.append(_chart(subject, found))
+            if subject.select == subject.mine:
+                warnings.append(
+                    f"{subject.name}: its select rows are its mine rows (paper_splits), so the "
+                    "gold-trained student is scored on rows that it was trained on"
+                )
+        name = score_name(subjects[0]).replace("_", " ")
+        table = Table(
+            f"Distribution gap: {name} on the rows trained on, and on gold",
+            ("run", "round", "trained on", "model", *SPLITS, "gap"),
+            tuple(rows),
+            "Gap: training rows less test. Model: the run's own, or trained again here from "
+            "rounds/*/examples.jsonl with its student and seed. Test of the rounds is what the run "
+            "wrote down; it has chosen nothing.",
+        )
+        return Findings(self.name, (table,), tuple(charts), tuple(warnings))
+
+    def _rounds(self, subject: Subject, warnings: list[str]) -> Iterator[tuple[Cell, ...]]:
+        name = score_name(subject)
+        for i, done in enumerate(subject.rounds):
+            self._on_progress(f"{subject.name}: rounds", i, len(subject.rounds))
+            model = find_model(subject, done, warnings)
+            own, mine = (
+                score_rows(subject, rows, model.predict) for rows in (model.rows, subject.mine)
+            )
+            select = done.numbers["select"][name]
+            test = done.numbers["test"][name] if "test" in done.numbers else None
+            gap = None if test is None else own - test
+            yield f"{done.index}", len(model.rows), model.origin, own, mine, select, test, gap
+        self._on_progress(f"{subject.name}: rounds", len(subject.rounds), len(subject.rounds))
+
+
+def find_model(subject: Subject, done: RoundRows, warnings: list[str]) -> Trained:
+    """Return the model of a round: the run's own where it is on disk, else trained again.
+
+    Args:
+        subject: A run.
+        done: The round.
+        warnings: Is told where the model is not the one that the run had.
+    """
+    assert subject.folder is not None
+    folder = RunFolder(subject.folder)
+    if subject.summary.get("kept_round") == done.index:
+        return Trained(_kept_rows(subject), subject.load_model().predict_examples, "kept")
+    rows = _find_rows(subject, done)
+    if rows is None:
+        rows = subject.train_after(done.index)
+        warnings.append(
+            f"{subject.name}: the rows that round {done.index} was trained on are not those that "
+            "the rounds so far added (they were weighed, dropped or joined with gold rows); it is "
+            "trained on the added rows here, and its model is another than the run's"
+        )
+    factory = make_factory(subject, folder.fitted)
+    is_there = (folder.fitted / factory.digest(rows, None)).is_dir()
+    model = factory.new()
+    model.fit(rows)
+    # With train_on: both, errors were mined with another model than the one that was scored.
+    if not is_there and subject.config.method.train_on == "synthetic":
+        said = model.predict(subject.mine).labels
+        missed = {
+            row.id
+            for row, label in zip(subject.mine, said, strict=True)
+            if not subject.task.is_correct(row, label)
+        }
+        known = {row.id for row in done.misclassified}
+        if missed != known:
+            warnings.append(
+                f"{subject.name}: round {done.index}, trained again, errs on {len(missed ^ known)} "
+                "rows of mine where the run's own model did not, or the other way round"
+            )
+    return Trained(rows, model.predict, "of the run" if is_there else "trained again")
+
+
+def _kept_rows(subject: Subject) -> Dataset:
+    """Return all rows that the kept model was trained on, gold rows among them."""
+    if subject.config.method.train_on == "both":
+        return union(subject.rows, subject.mine)
+    return subject.rows
+
+
+def _find_rows(subject: Subject, done: RoundRows) -> Dataset | None:
+    """Return the rows that a round was trained on, known by the digest that the run wrote down."""
+    assert subject.folder is not None
+    manifest = RunFolder(subject.folder).manifest
+    known: dict[str, Any] = {}
+    if manifest.exists():
+        known = json.loads(manifest.read_text(encoding="utf-8")).get("rows", {})
+    wanted = known.get(str(done.index))
+    so_far = subject.train_after(done.index)
+    if wanted is None:  # a run that was stopped
+        return so_far
+    candidates = (so_far, done.added, union(so_far, subject.mine), union(done.added, subject.mine))
+    return next((rows for rows in candidates if rows.digest() == wanted), None)
+
+
+def _of_gold(subject: Subject) -> tuple[Cell, ...]:
+    """Return the line of a student that is trained on `mine`."""
+    assert subject.folder is not None
+    model = make_factory(subject, RunFolder(subject.folder).fitted).new()
+    model.fit(subject.mine)
+    own, select, test = (
+        score_rows(subject, rows, model.predict)
+        for rows in (subject.mine, subject.select, subject.test)
+    )
+    return GOLD_TRAINED, len(subject.mine), "trained here", own, own, select, test, own - test
+
+
+def _chart(subject: Subject, found: Sequence[tuple[Cell, ...]]) -> Chart:
+    """Return a line of each split by round, and dashed the gold-trained student on test."""
+    name = score_name(subject).replace("_", " ")
+    points = [
+        {"round": row[0], name: score, "rows": split}
+        for row in found
+        if row[0] != GOLD_TRAINED
+        for split, score in zip(SPLITS, row[3:7], strict=True)
+        if score is not None
+    ]
+    spec = line_chart(points, x="round", y=name, series="rows", x_is_ordinal=True)
+    level = [row[6] for row in found if row[0] == GOLD_TRAINED]
+    if level:
+        spec["layer"].append(
+            {
+                "data": {"values": [{name: level[0], "rows": f"test, {GOLD_TRAINED}"}]},
+                "mark": {"type": "rule", "strokeDash": [5, 3]},
+                "encoding": {
+                    "y": {"field": name, "type": "quantitative"},
+                    "color": {"field": "rows", "type": "nominal"},
+                },
+            }
+        )
+    return Chart(f"{subject.name}: {name} by round", spec)

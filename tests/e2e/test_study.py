@@ -1,0 +1,161 @@
+"""`stepsynth study` as a user meets it: tables, files, the report, and what is wrong where."""
+
+import json
+import shutil
+
+import pytest
+
+import stepsynth as library
+from stepsynth.errors import RunFolderError
+from stepsynth.report import charts
+from stepsynth.studies import Chart, Findings, Table, studies
+from tests.e2e.cli import stepsynth, summary_of, write_task
+
+EVIL = "<script>alert(1)</script>"
+# What the LLM writes is about the other fruit, so that the student has errors to extrapolate.
+RULES = """{backend: scripted, rules: [
+  {pattern: 'similar|like', answers: [apple number 3 is red, pear number 4 is soft]},
+  {pattern: apple, answers: [a soft long thing, 'a long one <script>alert(1)</script>']},
+  {pattern: pear, answers: [a red crisp thing, a crisp one]}]}"""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder of two runs, as `compare` lays them out, with gold in a file."""
+    folder = tmp_path_factory.mktemp("studies")
+    for method in ("s3", "zerogen"):
+        task = write_task(folder / "task", llm=RULES, method=f"{{name: {method}, seed_size: 24}}")
+        library.run(task, out=folder / "runs" / method / "0")
+    return folder / "runs"
+
+
+@pytest.fixture
+def run(made, tmp_path):
+    shutil.copytree(made / "s3" / "0", tmp_path / "run")
+    return tmp_path / "run"
+
+
+def test_the_help_lists_every_study_with_a_line():
+    done = stepsynth("study", "--help", COLUMNS="200")
+    assert done.returncode == 0
+    for name in studies().names():
+        assert f"{name}: " in done.stdout
+
+
+def test_a_study_prints_writes_and_joins_the_report(run):
+    assert "<h2>Studies</h2>" not in (run / "report.html").read_text()
+    done = stepsynth("study", "gap", run)
+    assert done.returncode == 0, done.stderr
+    assert "Distribution gap" in done.stdout
+    assert f"written: {run / 'studies/gap.json'}" in done.stderr
+    findings = Findings.from_dict(json.loads((run / "studies/gap.json").read_text()))
+    assert findings.study == "gap"
+    html = (run / "report.html").read_text()
+    section = html[html.index("<h2>Studies</h2>") :]
+    assert "trained on mine" in section
+    assert "<svg" in section.split("</section>")[0]
+    again = stepsynth("study", "quality", run, "--json")
+    said = summary_of(again)
+    assert said["study"] == "quality"
+    assert said["files"] == [str(run / "studies/quality.json"), str(run / "report.html")]
+    html = (run / "report.html").read_text()
+    assert "Distribution gap" in html
+    assert "Nearness of extrapolations" in html
+
+
+def test_what_a_study_says_is_escaped_in_the_report(run):
+    evil = Findings(
+        study=EVIL,
+        tables=(Table(EVIL, (EVIL, "n"), ((EVIL, 1.5), (EVIL, None)), EVIL),),
+        charts=(Chart(EVIL, {"data": {"values": [{"x": EVIL}]}, "mark": "text",
+                             "encoding": {"text": {"field": "x"}}}),),
+        warnings=(EVIL,),
+    )  # fmt: skip
+    (run / "studies").mkdir()
+    (run / "studies/evil.json").write_text(json.dumps(evil.to_dict()))
+    done = stepsynth("report", run)
+    assert done.returncode == 0, done.stderr
+    html = (run / "report.html").read_text()
+    assert "<script" not in html
+    assert html.count("&lt;script&gt;alert(1)") >= 8
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"layer": [{"data": {"url": "http://x/y.csv"}, "mark": "point"}]},
+        {"data": {"values": []}, "mark": {"type": "point", "href": "http://x"}},
+        {"layer": 3},
+    ],
+)
+def test_a_chart_that_is_none_or_would_load_something_is_refused(spec):
+    with pytest.raises(RunFolderError, match="a chart in studies/ is damaged"):
+        charts.from_spec(spec)
+
+
+def test_a_damaged_study_is_said_to_be(run):
+    (run / "studies").mkdir()
+    (run / "studies/gap.json").write_text('{"study": "gap"}')
+    done = stepsynth("report", run)
+    assert done.returncode == 2
+    assert "damaged" in done.stderr
+
+
+def test_a_folder_of_compare_is_taken_as_its_runs(made, tmp_path):
+    out = tmp_path / "found.md"
+    done = stepsynth("study", "efficiency", made, "--set", "orders=1", "--out", out)
+    assert done.returncode == 0, done.stderr
+    text = out.read_text()
+    assert "| s3 | 1 |" in text
+    assert "| zerogen | 1 |" in text
+    assert not (made / "studies").exists()
+
+
+def test_theory_needs_no_run(tmp_path):
+    done = stepsynth("study", "theory", "--set", "pairs=20", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert summary_of(done)["files"] == []
+    assert list(tmp_path.iterdir()) == []
+    again = stepsynth("study", "theory", "--set", "pairs=20", "--json", cwd=tmp_path)
+    assert again.stdout == done.stdout
+
+
+def test_a_run_that_was_stopped_is_studied_as_far_as_it_is(run):
+    (run / "manifest.json").unlink()
+    shutil.rmtree(run / "model")
+    done = stepsynth("study", "gap", run)
+    assert done.returncode == 0, done.stderr
+    assert "the run is not done" in done.stderr
+
+
+def test_a_study_changes_nothing_of_the_run(run):
+    names = ("config.yaml", "dataset.jsonl", "manifest.json", "identity.json")
+    before = [(run / name).read_bytes() for name in names]
+    for name in ("cartography", "gap"):
+        assert stepsynth("study", name, run).returncode == 0
+    assert [(run / name).read_bytes() for name in names] == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "hint"),
+    [
+        (["teory"], "no study is named 'teory'", "did you mean 'theory'?"),
+        (["gap"], "there is nothing to study", "stepsynth study gap runs/"),
+        (["gap", "nowhere"], "nowhere: there is no such folder", "give a run folder"),
+        (["gap", "."], "there is nothing to study here", "give the folder of a run"),
+        (["quality", "ZEROGEN"], "no extrapolation is here", "`s3` and `goldgen`"),
+        (["gap", "RUN", "--set", "golt=false"], "golt: unknown key", "did you mean 'gold'?"),
+        (["gap", "RUN", "--set", "gold"], "expected KEY=VALUE", "--set random_seed=1"),
+        (["cartography", "RUN", "--set", "epochs=many"], "epochs: ", ""),
+        (["gap", "RUN", "--out", "x.html"], "ends in .json or .md", ""),
+        (["gap", "RUN", "--set", "data.gold=no.jsonl"], "no.jsonl", ""),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_line(made, tmp_path, arguments, message, hint):
+    places = {"RUN": str(made / "s3/0"), "ZEROGEN": str(made / "zerogen/0")}
+    done = stepsynth("study", *(places.get(a, a) for a in arguments), cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert message in done.stderr
+    assert hint in done.stderr
+    assert done.stdout == ""

@@ -1,0 +1,123 @@
+"""What is studied, and the contract of all studies."""
+
+import json
+import random
+
+import pytest
+
+import stepsynth
+from stepsynth.errors import ConfigError, DataError, RunFolderError
+from stepsynth.records import Dataset, Example
+from stepsynth.studies import Chart, Findings, Table, open_subject, studies
+from stepsynth.studies._sampling import draw_alike, halve
+from tests.subjects import TOPICS, texts_about
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    out = tmp_path_factory.mktemp("run") / "demo"
+    task = stepsynth.__path__[0] + "/demo/support.yaml"
+    return task, stepsynth.run(task, overrides=["method.rounds=1"], out=out)
+
+
+def test_a_run_is_opened_with_the_rows_and_splits_that_it_had(demo):
+    _, result = demo
+    told = []
+    subject = open_subject(result.folder, warn=told.append)
+    assert subject.name == "demo"
+    assert subject.rows == result.dataset
+    identity = json.loads((result.folder / "identity.json").read_text())["data"]
+    for split in ("mine", "select", "test"):
+        assert getattr(subject, split).digest() == identity[split]
+    assert [r.index for r in subject.rounds] == [0, 1]
+    assert subject.train_after(1) == result.rounds[1].train
+    assert subject.rounds[0].misclassified == result.rounds[0].misclassified
+    assert subject.rounds[0].predicted == result.rounds[0].predicted
+    assert set(subject.unseen) == {*subject.select, *subject.test}
+    assert subject.load_model().predict(["hello"])
+    assert told == []
+
+
+def test_changed_gold_is_told(demo, tmp_path):
+    _, result = demo
+    changed = tmp_path / "mine.jsonl"
+    source = stepsynth.__path__[0] + "/demo/mine.jsonl"
+    with open(source, encoding="utf-8") as file:
+        changed.write_text("".join(file.readlines()[:-5]), encoding="utf-8")
+    told = []
+    open_subject(result.folder, overrides=[f"data.gold={changed}"], warn=told.append)
+    assert any("gold rows of mine are not those" in message for message in told)
+
+
+def test_a_file_is_opened_with_its_task_file(demo):
+    task, _ = demo
+    subject = open_subject(stepsynth.__path__[0] + "/demo/test.jsonl", task=task)
+    assert subject.name == "test"
+    assert subject.rows == subject.test
+    with pytest.raises(RunFolderError, match="no trained student"):
+        subject.load_model()
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda p: p / "none", DataError, "no such folder or file"),
+        (lambda p: p, RunFolderError, "nothing to study"),
+        (lambda p: _file(p), ConfigError, "next to its task file"),
+    ],
+    ids=["nothing", "an empty folder", "a file alone"],
+)
+def test_what_cannot_be_studied_is_an_error(make, error, message, tmp_path):
+    with pytest.raises(error, match=message):
+        open_subject(make(tmp_path))
+
+
+def _file(folder):
+    (folder / "rows.jsonl").write_text('{"text": "a", "label": "b"}\n')
+    return folder / "rows.jsonl"
+
+
+def test_findings_survive_json_and_numbers_that_are_none_do_not():
+    table = Table("t", ("set", "score"), (("a|b\nc <b>", 0.5), ("d", float("nan"))), "how")
+    chart = Chart("c", {"mark": "bar"})
+    findings = Findings("made", (table,), (chart,), ("careful",))
+    read = Findings.from_dict(json.loads(json.dumps(findings.to_dict(), allow_nan=False)))
+    assert read.charts == (chart,)
+    assert read.tables[0].rows == (("a|b\nc <b>", 0.5), ("d", None))
+    lines = read.to_markdown().splitlines()
+    assert lines[2:6] == [
+        "| set | score |",
+        "| --- | ---: |",
+        "| a\\|b c \\<b> | 0.500 |",
+        "| d | – |",
+    ]
+    assert lines[-1] == "> careful"
+
+
+def test_a_row_of_another_width_is_refused():
+    with pytest.raises(ValueError, match="2 columns"):
+        Table("t", ("a", "b"), (("only",),))
+
+
+def test_every_study_is_known_by_its_file(demo):
+    for name in studies().names():
+        assert studies().get(name).name == name
+    assert {"coverage", "diversity", "labels"} <= set(studies().names())
+
+
+def test_rows_that_are_drawn_alike_have_one_label_mix():
+    many = Dataset(Example(f"{i}", "ab"[i % 10 > 0]) for i in range(500))
+    few = Dataset(Example(f"f{i}", "ab"[i % 2]) for i in range(60))
+    ours, theirs = draw_alike([many, few], 1000, 0)
+    assert ours.label_counts() == theirs.label_counts() == {"a": 30, "b": 30}
+    ours, theirs = draw_alike([many, few], 20, 0)
+    assert ours.label_counts() == theirs.label_counts() == {"a": 10, "b": 10}
+    assert len(set(ours)) == 20
+    other = Dataset(Example(f"o{i}", "ab"[i % 2]) for i in range(300))
+    assert draw_alike([other, few], 20, 0)[1] == theirs
+
+
+def test_halves_are_disjoint_and_have_one_label_mix():
+    first, second = halve(texts_about(TOPICS, 101, seed=5), random.Random(0))
+    assert not set(first) & set(second)
+    assert first.label_counts() == second.label_counts()

@@ -1,0 +1,188 @@
+"""What a model is trained on besides rows as they were written; curation on the way in."""
+
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+
+import stepsynth
+from stepsynth.curation import Curation, Curator
+from stepsynth.errors import ConfigError
+from stepsynth.methods._training import Preparation, density_ratios, run_method
+from stepsynth.methods.s3 import S3
+from stepsynth.methods.zerogen import ZeroGen
+from stepsynth.records import Dataset, Example
+from stepsynth.students import StudentFactory
+from stepsynth.students.linear import Linear
+from tests.fakes import FakeBackend, WrongOn, answer_anything, make_setup, rows
+
+GOLD = rows(
+    *((f"a red apple, no {i}", "a") for i in range(10)),
+    *((f"a soft pear, no {i}", "p") for i in range(10)),
+)
+RULES = {
+    "backend": "scripted",
+    "rules": [
+        {"pattern": f'label is "{f}"', "answers": [f"{f} {w}" for w in "bcdefghij"]}
+        for f in ("apple", "pear")
+    ],
+}
+
+
+def curated(task, settings, answer=answer_anything, size=12, select=GOLD):
+    backend = FakeBackend(answer)
+    setup, warnings = make_setup(task, backend, WrongOn(), GOLD, select=select)
+    curator = Curator(Curation(**settings), hidden={"test": frozenset()})
+    object.__setattr__(setup, "curator", curator)
+    rounds = list(run_method(ZeroGen(seed_size=size), setup))
+    setup.llm.close()
+    return backend, rounds[0], warnings
+
+
+def test_both_adds_gold_rows_with_their_weight_and_mines_without_them(task):
+    setup, _ = make_setup(task, FakeBackend(answer_anything), WrongOn(words=("red",)), GOLD)
+    method = S3(rationales=False, seed_size=8, rounds=1, train_on="both", gold_weight=3.0)
+    rounds = list(run_method(method, setup))
+    setup.llm.close()
+    assert len(rounds[1].added) == 10  # the errors of the model of synthetic rows
+    assert [row.provenance.kind for row in rounds[1].train][-20:] == ["gold"] * 20
+    assert rounds[1].weights == (1.0,) * 18 + (3.0,) * 20
+    assert len(rounds[0].train) == 8 + 20
+
+
+def test_a_weight_counts():
+    mixed = rows(*(("a plum", "a"),) * 3, *(("a plum", "p"),) * 3, ("a nut", "a"), ("a fig", "p"))
+    said = []
+    for weight in (0.1, 10.0):
+        student = Linear().start(("a", "p"), 0)
+        student.fit(mixed, weights=[weight] * 3 + [1.0] * 5)
+        said.append(student.predict_probabilities(["a plum"]).probabilities[0, 0])
+    assert said[0] < 0.5 < said[1]
+
+
+def test_rows_like_gold_weigh_more():
+    gold = rows(*((f"short apple note {i}", "a") for i in range(30)))
+    synthetic = rows(
+        *((f"short apple note {i} too", "a") for i in range(10)),
+        *((f"as a poem of autumn and of longing {i}", "a") for i in range(30)),
+    )
+    ratios = density_ratios(synthetic, gold, 0)
+    assert np.mean(ratios) == pytest.approx(1.0)
+    assert min(ratios[:10]) > max(ratios[10:])
+    assert density_ratios(synthetic, gold, 0) == ratios
+
+
+@pytest.mark.parametrize("check", ["student", "confident"])
+@pytest.mark.parametrize("on_wrong", ["drop", "relabel"])
+def test_students_find_a_wrong_label(check, on_wrong):
+    wrong = Example("a red apple, no 3 again", "p")
+    warnings = []
+    factory = StudentFactory(Linear(), ("a", "p"), 0)
+    factory.prepare = Preparation(
+        ZeroGen(), Curation(check=check, on_wrong=on_wrong), factory, GOLD, 0, warnings.append
+    )
+    model = factory.new()
+    model.fit(Dataset([*GOLD, wrong]))
+    texts = dict(zip(model.rows.texts, model.rows.labels, strict=True))
+    assert texts.get(wrong.text) == (None if on_wrong == "drop" else "a")
+    assert len(model.rows) == (20 if on_wrong == "drop" else 21)
+    assert warnings[0].startswith("label check: 1 of 21 rows")
+
+
+def test_the_llm_as_judge_drops_or_relabels_and_its_calls_count(task):
+    def answer(request):
+        if request.tags["kind"] != "judge":
+            return answer_anything(request)
+        is_odd = int(request.tags["source"].split()[-1]) % 2
+        return '{"label": "apple"}' if is_odd else json.dumps({"label": request.tags["label"]})
+
+    backend, dropped, _ = curated(task, {"check": "llm"}, answer)
+    _, relabelled, _ = curated(task, {"check": "llm", "on_wrong": "relabel"}, answer)
+    wrong = [u for u in dropped.unused if u.rejected.reason == "wrong_label"]
+    assert wrong
+    assert {u.label for u in wrong} == {"p"}
+    assert len(dropped.train) == len(relabelled.train) == 12  # the dropped ones are replaced
+    assert len(backend.of_kind("judge")) == len(backend.of_kind("seed")) == 12 + len(wrong)
+    changed = {line["text"]: line["now"] for line in relabelled.notes["judged"]}
+    labels = dict(zip(relabelled.train.texts, relabelled.train.labels, strict=True))
+    assert changed
+    assert {labels[text] for text in changed} == set(changed.values()) == {"a"}
+
+
+def test_copies_of_hidden_rows_are_rejected_counted_and_replaced(tmp_path):
+    gold = [
+        {"text": f"{fruit} {w}", "label": fruit}
+        for fruit in ("apple", "pear")
+        for w in (*"bcdefghij", *(f"note {i}" for i in range(11)))
+    ]
+    common = {
+        "task": {"labels": ["apple", "pear"]},
+        "gold": gold,
+        "llm": RULES,
+        "method": {"name": "zerogen", "seed_size": 20},
+    }
+    result = stepsynth.synthesize(**common)
+    hidden = {row["text"] for row in gold} & {
+        f"{f} {w}" for f in ("apple", "pear") for w in "bcdefghij"
+    }
+    reasons = result.summary["llm"]["rejected"]
+    kept = stepsynth.synthesize(**common, curation={"copies": False})
+    seen = json.loads((kept.folder / "rounds/0/metrics.json").read_text())["copies_seen"]
+    assert set(reasons) <= {"copy_of_test", "copy_of_select"}
+    assert reasons
+    assert seen.keys() == reasons.keys()
+    # Nearly all that this LLM can write is in gold: after 30 draws for 20 rows it ends.
+    assert len(kept.dataset) == 20
+    assert len(result.dataset) + sum(reasons.values()) == 30
+    assert set(kept.dataset.texts) & hidden - set(result.dataset.texts)
+
+
+def test_off_takes_completions_as_they_are(task):
+    answer = lambda r: f'"{answer_anything(r)}" (Apple)'  # noqa: E731
+    _, as_is, _ = curated(task, {"clean": False, "copies": False}, answer)
+    _, cleaned, _ = curated(task, {}, answer)
+    assert all(text.endswith("(Apple)") for text in as_is.train.texts)
+    assert not any('"' in text for text in cleaned.train.texts)
+
+
+def test_balance_asks_for_the_label_that_lacks_rows(task):
+    def answer(request):
+        refused = request.tags["label"] == "p" and request.draw % 2
+        return "I'm sorry, but I can't help with that." if refused else answer_anything(request)
+
+    _, plain, _ = curated(task, {}, answer, size=40)
+    _, balanced, _ = curated(task, {"balance": True}, answer, size=40)
+    assert Counter(balanced.train.labels) == {"a": 20, "p": 20}
+    assert Counter(plain.train.labels)["p"] < 20
+
+
+def test_balance_ends_where_a_label_is_never_written(task):
+    answer = lambda r: "" if r.tags["label"] == "p" else answer_anything(r)  # noqa: E731
+    with pytest.raises(stepsynth.StepsynthError, match="no row has the label 'p'"):
+        curated(task, {"balance": True}, answer)
+
+
+def test_gold_is_needed_only_by_those_that_use_it(tmp_path):
+    for name in ("select", "test"):
+        lines = [
+            json.dumps({"text": f"{f} {name} {i}", "label": f})
+            for f in ("apple", "pear")
+            for i in range(4)
+        ]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
+    (tmp_path / "t.yaml").write_text(
+        "task: {labels: [apple, pear]}\n"
+        "data: {select: select.jsonl, test: test.jsonl}\n"
+        f"llm: {json.dumps(RULES)}\n"
+        "method: {name: zerogen, seed_size: 20}\n"
+    )
+    result = stepsynth.run(tmp_path / "t.yaml", out=tmp_path / "run")
+    assert result.summary["test"]["accuracy"] == 1.0
+    for name in ("s3", "goldgen", "random", "gold", "fewgen"):
+        with pytest.raises(ConfigError, match="there are no gold rows"):
+            stepsynth.run(tmp_path / "t.yaml", overrides=[f"method={name}"])
+    with pytest.raises(ConfigError, match="there are no gold rows"):
+        stepsynth.run(tmp_path / "t.yaml", overrides=["method.train_on=both"])
+    with pytest.raises(ConfigError, match="both `select` and `test`"):
+        stepsynth.run(tmp_path / "t.yaml", overrides=["data={test: test.jsonl}"])
