@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install test check fix bench results reproduce constraints clean
+.PHONY: help demo install test check fix bench bench-full results reproduce constraints clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,10 +39,22 @@ fix: install  ## Apply the formatter and the safe lint fixes
 bench: install  ## Print speeds as ratios, measured in this run
 	$(BIN)/python -m benchmarks.speed
 	$(BIN)/python -m benchmarks.students
+	$(BIN)/python -m benchmarks.retrieval
+	$(BIN)/python -m benchmarks.curation
+	$(BIN)/python -m benchmarks.studies 10000
+
+bench-full: bench  ## The same with a million passages and rows (an hour)
+	$(BIN)/python -m benchmarks.retrieval --full
+	$(BIN)/python -m benchmarks.curation --full
+	$(BIN)/python -m benchmarks.studies 100000
 
 results: install  ## Measure docs/results.md again (needs STEPSYNTH_REPLAYS and STEPSYNTH_DATA; hours)
 	$(BIN)/python -m benchmarks.replays
 	$(BIN)/python -m benchmarks.families
+	$(BIN)/python -m benchmarks.comparisons
+	$(BIN)/python -m benchmarks.table5
+	$(BIN)/python -m benchmarks.published
+	$(BIN)/python -m benchmarks.regen
 
 reproduce: .venv/core.stamp  ## Print what a rerun of the paper's tables costs, and spend nothing
 	$(BIN)/python -m benchmarks.reproduce

@@ -26,8 +26,8 @@ def listed(*items: str) -> list[str]:
 
 RULES: list[dict[str, Any]] = [
     {"pattern": r"List \d+ different reasons", "answers": listed("its skin", "its shape", "taste")},
-    {"pattern": r"List \d+ different domains", "answers": listed("markets", "orchards")},
-    {"pattern": r"Write \d+ different sentences", "answers": listed(*PLACES[:20])},
+    {"pattern": r"(?s)List \d+ .*domains", "answers": listed("markets", "orchards")},
+    {"pattern": r"Write \d+ different", "answers": listed(*PLACES[:20])},
     {"pattern": r"List \d+ different examples", "answers": listed(*PLACES[20:40])},
     {"pattern": "In which dimensions", "answers": listed("style: shared", "subtopic: by label")},
     {"pattern": r"List \d+ diverse values", "answers": listed("plain", "lively", "short")},

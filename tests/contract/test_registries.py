@@ -10,12 +10,13 @@ from pydantic import ValidationError
 from stepsynth.errors import UnknownNameError
 from stepsynth.llm import llm_backends
 from stepsynth.methods import methods
-from stepsynth.retrieval import Passage
+from stepsynth.retrieval import Passage, retrievers
 from stepsynth.students import StudentFactory, load_student, students
+from stepsynth.studies import studies
 from stepsynth.tasks import task_kinds
 from tests.fakes import FakeBackend, WordIndex, WrongOn, answer_anything, make_setup, rows
 
-REGISTRIES = [methods(), students(), llm_backends(), task_kinds()]
+REGISTRIES = [methods(), students(), llm_backends(), task_kinds(), retrievers(), studies()]
 GOLD = rows(
     *((f"a red apple {i}", "a") for i in range(6)), *((f"a green pear {i}", "p") for i in range(6))
 )

@@ -86,7 +86,9 @@ def check(folder, names):
             assert summary["llm"]["usd"] > 0, name
         if name in ("gold", "regen", "llm"):
             continue
-        assert 0.7 * ROWS <= len(rows) <= ROWS, name
+        # A student without errors leaves S3 nothing to extrapolate.
+        least = 0.6 if not summary["rounds"][0]["misclassified"] else 0.9
+        assert least * ROWS <= len(rows) <= ROWS, name
 
 
 def compare(task, names, *options):
@@ -124,3 +126,36 @@ def test_a_budget_of_calls_is_kept(server, tmp_path, name):
     done = compare(task, [name], "--equal", "calls")
     assert done.returncode == 0, done.stderr
     assert 0.7 * ROWS <= len(server.bodies) <= ROWS
+
+
+def test_all_methods_of_questions(server, tmp_path, one_thread):
+    passage = "{0} lives in Rome and works in Oslo, near the old mill of number {1}."
+    gold = [
+        {
+            "id": f"{i}-{place}",
+            "context": (text := passage.format(name, i)),
+            "question": f"Where does {name} {verb}?",
+            "answers": {"text": [place], "answer_start": [text.index(place)]},
+        }
+        for i, name in enumerate(("Ann", "Bob", "Cid", "Dan", "Eve", "Fay") * 3)
+        for verb, place in (("live", "Rome"), ("work", "Oslo"))
+    ]
+    lines(tmp_path / "gold.jsonl", gold)
+    task = tmp_path / "qa.yaml"
+    task.write_text(
+        f"""\
+task: {{kind: extractive_qa, instruction: Answer from the passage.}}
+data: {{gold: gold.jsonl, split: {{mine: 12, select: 8, test: 10}}}}
+llm: {{backend: openai_compatible, base_url: "{server.url}", model: m}}
+student: {{name: transformer, model: "{get_model_path()}", epochs: 1, max_length: 64}}
+"""
+    )
+    names = of_kind("extractive_qa")
+    assert {"s3", "zerogen", "fewgen", "goldgen", "random", "gold", "llm"} <= set(names)
+    done = compare(task, names)
+    assert done.returncode == 0, done.stderr
+    for name in names:
+        manifest = json.loads((tmp_path / "out" / name / "0" / "manifest.json").read_text())
+        assert 0 <= manifest["summary"]["test"]["f1"] <= 1
+    shown = summary_of(done)["methods"]
+    assert next(row for row in shown if row["name"] == "llm")

@@ -138,13 +138,20 @@ class Config:
             "data": self.data.model_dump(mode="json") if self.data else None,
             "llm": self.llm.model_dump(mode="json") if self.llm else None,
             "student": {"name": self.student.name, **self.student.model_dump(mode="json")},
-            "method": {"name": self.method.name, **self.method.model_dump(mode="json")},
+            "method": {"name": self.method.name, **_own_first(self.method)},
             "curation": self.curation.model_dump(mode="json"),
             "retrieval": self.retriever
             and {"name": self.retriever.name, **self.retriever.model_dump(mode="json")},
             "limits": self.limits.model_dump(mode="json"),
             "random_seed": self.random_seed,
         }
+
+
+def _own_first(method: Method) -> dict[str, Any]:
+    """Return a method's fields, those that every method has at the end."""
+    fields = method.model_dump(mode="json")
+    shared = {key: fields.pop(key) for key in Method.model_fields}
+    return fields | shared
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:

@@ -42,6 +42,7 @@ from stepsynth.metrics import SCORE_NAMES, AnyPredictions, Predictions
 from stepsynth.metrics.scoring import fit_offsets, tuned_accuracy
 from stepsynth.records import Dataset, label_to_json
 from stepsynth.retrieval._passages import digest_corpus
+from stepsynth.students.ensemble import Ensemble
 from stepsynth.tasks import Task
 
 # For methods that ask no LLM: it matches no prompt, so that one that asks all the same fails.
@@ -230,13 +231,16 @@ class Runner:
         for done, numbers in zip(self.rounds, self.numbers, strict=True):
             selected, predictions = (done.model.predict(s) for s in (gold.select, gold.test))
             numbers["test"] = self._score(gold.test, predictions)
+            if isinstance(done.model.student, Ensemble):
+                numbers["test"]["spread"] = float(done.model.student.spread(gold.test).mean())
             if isinstance(selected, Predictions) and isinstance(predictions, Predictions):
                 offsets = fit_offsets(gold.select.labels, selected)
                 tuned = tuned_accuracy(gold.test.labels, predictions, offsets)
                 numbers["test"]["tuned_accuracy"] = tuned
             self._open.write_metrics(done.index, numbers)
             labels = [label_to_json(row.label) for row in gold.test]
-            predicted = {"gold": labels, "predicted": predictions.labels}
+            ids = [row.id for row in gold.test]
+            predicted = {"ids": ids, "gold": labels, "predicted": predictions.labels}
             write_json(self.folder.round(done.index) / "test_predictions.json", predicted)
 
     def _score(self, rows: Dataset, predictions: AnyPredictions) -> dict[str, Any]:
@@ -332,7 +336,7 @@ def _round_summary(numbers: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _scores(scores: Mapping[str, Any], *, with_n: bool = False) -> dict[str, Any]:
-    keys = (*SCORE_NAMES, "auc", "tuned_accuracy", *(("n",) if with_n else ()))
+    keys = (*SCORE_NAMES, "auc", "tuned_accuracy", "spread", *(("n",) if with_n else ()))
     return {key: scores[key] for key in keys if key in scores}
 
 

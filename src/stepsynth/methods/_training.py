@@ -126,7 +126,8 @@ def run_method(method: Method, setup: Setup) -> Iterator[Round]:
     gold rows makes few errors on them.
     """
     for done in method.synthesize(setup):
-        is_alone = method.train_on == "synthetic" or not done.train
+        # Without synthetic rows there is nothing to add gold rows to.
+        is_alone = method.train_on == "synthetic" or not done.train or method.name == "gold"
         yield done if is_alone else train_on_both(done, method, setup)
 
 

@@ -192,7 +192,7 @@ def _split(config: Config, warn: Warn) -> Gold:
         # What was dropped from gold was told when the run was made.
         return split(config, read_gold(config, warn), lambda _: None)
     except DataError as error:
-        if config.data is not None and Path(config.data.gold).name == "(given)":
+        if config.data is not None and Path(config.data.gold or "").name == "(given)":
             raise DataError(
                 "this run was given its gold rows in Python, so the folder does not say where "
                 "they are",
