@@ -45,15 +45,16 @@ def test_rows_are_shared_out_as_in_the_paper():
 
 def test_a_size_that_was_set_by_hand_stays_and_is_named():
     budget, method = Budget("rows", 600), S3(seed_size=50, rationales=False)
-    assert budget.apply(method).seed_size == 50
-    assert budget.apply(method).added_size == 100
-    assert budget.kept_sizes(method) == ("seed_size",)
-    assert budget.kept_sizes(S3(seed_size=400)) == ()
+    assert budget.apply(method, ["seed_size"]).seed_size == 50
+    assert budget.apply(method, ["seed_size"]).added_size == 100
+    assert budget.kept_sizes(method, ["seed_size", "rounds"]) == ("seed_size",)
+    assert budget.kept_sizes(S3(seed_size=400), ["seed_size"]) == ()
+    assert budget.apply(method).seed_size == 400  # a recipe's size, say
 
 
 def test_sizes_that_do_not_go_together_are_an_error():
     with pytest.raises(ConfigError, match="must be above seed_size"):
-        Budget("rows", 600).apply(GoldGen(seed_size=700))
+        Budget("rows", 600).apply(GoldGen(seed_size=700), ["seed_size"])
 
 
 def test_what_has_no_size_takes_no_budget():
@@ -73,6 +74,28 @@ def test_the_purse_of_calls_and_of_usd():
     Fake.usage.usd = None
     with pytest.raises(ConfigError, match="tokens"):
         Budget("usd", 0.5).purse(Fake()).affordable(1)
+
+
+def test_the_sizes_of_a_recipe_give_way_to_the_budget(tmp_path):
+    gold = [{"text": f"film {i}", "label": ("negative", "positive")[i % 2]} for i in range(40)]
+    (tmp_path / "gold.jsonl").write_text("".join(json.dumps(row) + "\n" for row in gold))
+    file = tmp_path / "imdb.yaml"
+    file.write_text(
+        "task: {recipe: imdb}\ndata: {gold: gold.jsonl}\n"
+        "llm: {backend: scripted, rules: [{pattern: x, answers: [y]}]}\n"
+    )
+    for overrides, amount, seed_size in (((), None, 15_000), (("method.seed_size=40",), 60, 40)):
+        plan = make_plan(file, ["s3", "zerogen"], seeds=1, overrides=overrides, out=tmp_path / "o")
+        sized = {n: plan.budget.apply(c.method, c.own_keys) for n, c in plan.configs.items()}
+        assert plan.budget.amount == (amount or 22_500)
+        assert (sized["s3"].seed_size, sized["zerogen"].seed_size) == (
+            seed_size,
+            plan.budget.amount,
+        )
+        assert plan.warnings == []
+    given = make_plan(file, ["s3"], seeds=1, budget=90, out=tmp_path / "o")
+    s3 = given.budget.apply(given.configs["s3"].method, given.configs["s3"].own_keys)
+    assert (s3.seed_size, s3.added_size, given.warnings) == (60, 15, [])
 
 
 # Methods and their variants --------------------------------------------------------------------
@@ -128,7 +151,7 @@ def test_the_budget_is_made_of_the_task_files_seed_size(task):
     plan = make_plan(task, ["s3", "s3:rounds=0", "goldgen", "zerogen"], seeds=2)
     assert plan.budget == Budget("rows", 60)  # 1.5 x 40
     assert plan.warnings == []
-    sized = {name: plan.budget.apply(c.method) for name, c in plan.configs.items()}
+    sized = {name: plan.budget.apply(c.method, c.own_keys) for name, c in plan.configs.items()}
     assert (sized["s3"].seed_size, sized["s3:rounds=0"].seed_size) == (40, 60)
     assert sized["zerogen"].seed_size == 60
     # Options of seed data are shared by those who have them, and by nobody else.
@@ -137,7 +160,7 @@ def test_the_budget_is_made_of_the_task_files_seed_size(task):
 
 def test_with_a_budget_of_its_own_the_set_size_stays_and_is_warned_of(task):
     plan = make_plan(task, ["s3", "zerogen"], seeds=2, budget=300)
-    assert plan.budget.apply(plan.configs["s3"].method).seed_size == 40
+    assert plan.budget.apply(plan.configs["s3"].method, plan.configs["s3"].own_keys).seed_size == 40
     assert [w for w in plan.warnings if w.startswith("s3: seed_size = 40")]
     assert len(plan.warnings) == 1
 

@@ -1,5 +1,6 @@
 """What a method may use up, so that methods are compared at equal cost."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,16 +29,18 @@ class Budget:
     kind: Kind
     amount: float
 
-    def apply(self, method: Method) -> Method:
+    def apply(self, method: Method, by_hand: Collection[str] = ()) -> Method:
         """Return the method with sizes that use up the budget.
 
-        A size that was set by hand stays: see `kept_sizes`.
+        Args:
+            method: Any.
+            by_hand: Keys that were set by hand: these stay as they are.
 
         Raises:
             ConfigError: A size that was set by hand does not go with the others.
         """
         sized = self._sized(method)
-        kept = {name: getattr(method, name) for name in self.kept_sizes(method)}
+        kept = {name: getattr(method, name) for name in self.kept_sizes(method, by_hand)}
         try:
             return type(method).model_validate(sized.model_dump() | kept)
         except ValidationError as error:
@@ -47,11 +50,10 @@ class Budget:
                 hint="leave the size out, or give a larger --budget",
             ) from error
 
-    def kept_sizes(self, method: Method) -> tuple[str, ...]:
+    def kept_sizes(self, method: Method, by_hand: Collection[str]) -> tuple[str, ...]:
         """Return the keys that the budget would set otherwise, but that were set by hand."""
         sized = self._sized(method)
-        changed = [n for n in sorted(method.model_fields_set) if _differs(sized, method, n)]
-        return tuple(changed)
+        return tuple(key for key in sorted(by_hand) if getattr(sized, key) != getattr(method, key))
 
     def fits(self, method: Method) -> bool:
         """Say whether a budget means anything to this method: `gold` and `llm` have no size."""
@@ -80,7 +82,3 @@ def _spent(llm: LLM) -> float:
             hint="--equal calls, or set llm.price",
         )
     return llm.usage.usd
-
-
-def _differs(one: Method, other: Method, name: str) -> bool:
-    return getattr(one, name) != getattr(other, name)

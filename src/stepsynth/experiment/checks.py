@@ -1,8 +1,9 @@
 """Do the parts of a task file fit together? Said before anything is read or paid for."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from stepsynth.curation import Curation
 from stepsynth.errors import ConfigError, suggest
 from stepsynth.experiment.locate import Located
 from stepsynth.methods import Method
@@ -51,6 +52,28 @@ def check_method(method: Method, task: Task, where: str) -> None:
         raise ConfigError(
             f"{where}: the method {method.name!r} is not defined for {_kind(task)}, only for "
             f"{', '.join(method.kinds)}"
+        )
+
+
+def check_curation(
+    curation: Curation, method: Method, task: Task, warn: Callable[[str], None]
+) -> None:
+    """Make sure that rows of this kind can be curated so; warn of what has no effect.
+
+    Raises:
+        ConfigError: A filter is about labels, and the rows have answers.
+    """
+    asked = {"check": curation.check != "none", "balance": curation.balance}
+    if not task.label_names and any(asked.values()):
+        keys = " and ".join(f"curation.{key}" for key, is_set in asked.items() if is_set)
+        raise ConfigError(
+            f"{keys}: these filters are about labels, and {_kind(task)} rows have answers",
+            hint="leave it out; curation.duplicates, min_words and max_words work for every row",
+        )
+    if curation.check == "llm" and not method.needs_llm and method.name != "gold":
+        warn(
+            f"curation.check: the method {method.name!r} asks no LLM, so labels are not checked; "
+            "student or confident would check them"
         )
 
 

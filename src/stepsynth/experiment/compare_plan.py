@@ -202,11 +202,14 @@ def make_plan(
     against = _choose_reference(entries, against)
     if seeds < 1:
         raise ConfigError(f"--seeds: expected 1 or more, got {seeds}")
-    own = {key: getattr(base.method, key) for key in base.method.model_fields_set}
+    own = {key: getattr(base.method, key) for key in base.own_keys}
     amount = budget
     if amount is None:
         # What the file says of the seed data is what the budget is made of: the shares follow.
-        amount = SEED_TO_BUDGET * own.pop("seed_size", DEFAULT_ROWS / SEED_TO_BUDGET)
+        is_said = "seed_size" in base.method.model_fields_set
+        seed_size = getattr(base.method, "seed_size", 0) if is_said else 0
+        amount = SEED_TO_BUDGET * seed_size or DEFAULT_ROWS
+        own.pop("seed_size", None)
     _check_budget(equal, amount, is_given=budget is not None)
     _check_price(base, Budget(equal, amount))
     plan = Plan(
@@ -262,9 +265,9 @@ def _add_runs(plan: Plan, entry: Entry, task: Path, given: tuple[str, ...]) -> N
     config, budget = plan.configs[entry.name], plan.budget
     is_sized = budget.fits(config.method)
     if is_sized:
-        budget.apply(config.method)
+        budget.apply(config.method, config.own_keys)
         _check_price(config, budget)
-        if kept := budget.kept_sizes(config.method):
+        if kept := budget.kept_sizes(config.method, config.own_keys):
             listed = ", ".join(f"{key} = {getattr(config.method, key)}" for key in kept)
             plan.warnings.append(
                 f"{entry.name}: {listed} is set by hand and stays: the budget of {budget} may not "

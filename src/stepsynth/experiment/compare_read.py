@@ -81,9 +81,7 @@ def read_run(run: PlannedRun, ended: Ended) -> RunRow:
     folder = RunFolder(run.folder)
     summary: dict[str, Any] = _read(folder.manifest)["summary"]
     llm: Mapping[str, Any] = summary["llm"]
-    # Attempts are counted, retries too; recorded answers that are used up are requests as well.
-    calls = llm["requests"] - llm["retries"] + llm["from_store"] + llm["replayed"]
-    calls += llm["failed"] if llm["replayed"] else 0
+    calls = count_calls(llm)
     gold_rows, tokens = _count_rows(folder)
     kept = summary["rounds"][summary["kept_round"]]
     answered = read_answers(folder)
@@ -106,6 +104,17 @@ def read_run(run: PlannedRun, ended: Ended) -> RunRow:
         by_label=score_labels(answered.gold, answered.predicted),
         warnings=summary["warnings"],
     )
+
+
+def count_calls(llm: Mapping[str, Any]) -> int:
+    """Return the requests that a run asked, whoever answered; a retry is no request of its own.
+
+    Args:
+        llm: The part `llm` of its summary.
+    """
+    # Attempts are counted, retries too; recorded answers that are used up are requests as well.
+    calls = llm["requests"] - llm["retries"] + llm["from_store"] + llm["replayed"]
+    return int(calls + (llm["failed"] if llm["replayed"] else 0))
 
 
 def _count_rows(folder: RunFolder) -> tuple[int, int]:

@@ -118,6 +118,7 @@ class Config:
         name: The task's name: the task file's.
         llm: None where the method asks no LLM.
         retriever: None where the method retrieves nothing.
+        own_keys: Keys of the method that the file itself states, and not its recipe.
     """
 
     name: str
@@ -130,6 +131,7 @@ class Config:
     random_seed: int
     curation: Curation = field(default_factory=Curation)
     retriever: Retriever | None = None
+    own_keys: frozenset[str] = frozenset()
 
     def to_dict(self) -> dict[str, Any]:
         """Return every value with every default filled in, as `config.yaml` shows it."""
@@ -193,6 +195,8 @@ def build_config(
     """
     # `student:` with nothing after it is as good as not written.
     located.values = {k: v for k, v in located.values.items() if v is not None}
+    stated = located.values.get("method")
+    own_keys = frozenset(stated) - {"name"} if isinstance(stated, dict) else frozenset[str]()
     _add_recipe(located)
     _resolve_paths(located, folder)
     # The flexible sections are validated below, by the class that their name selects.
@@ -237,6 +241,7 @@ def build_config(
         random_seed=top.random_seed,
         curation=top.curation,
         retriever=retriever,
+        own_keys=own_keys,
     )
 
 

@@ -1,7 +1,7 @@
 """What a run is given, read and divided as its configuration says: gold, select, test, contexts."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stepsynth.errors import ConfigError, DataError
@@ -11,7 +11,7 @@ from stepsynth.experiment.corpus import read_corpus
 from stepsynth.experiment.data import read_contexts, read_file
 from stepsynth.experiment.rundir import RunFolder
 from stepsynth.experiment.split import Gold, choose_contexts, split_gold
-from stepsynth.records import Context, Dataset, union
+from stepsynth.records import Context, Dataset, Provenance, union
 from stepsynth.retrieval import Passage
 
 
@@ -93,6 +93,9 @@ def read_given(config: Config, warn: Callable[[str], None]) -> dict[str, Dataset
     for key, rows in given.items():
         if not rows:
             raise DataError(f"method.{key}: {getattr(config.method, key)} has no rows for it")
+        # They were read as gold is; trained on, they count as what they are.
+        origin = Provenance(config.method.name, int(key != "seed_from"), "given")
+        given[key] = Dataset(replace(row, provenance=origin) for row in rows)
     return given
 
 

@@ -71,7 +71,9 @@ class Runner:
 
     def __post_init__(self) -> None:
         if self.budget is not None:
-            self.config = replace(self.config, method=self.budget.apply(self.config.method))
+            self.config = replace(
+                self.config, method=self.budget.apply(self.config.method, self.config.own_keys)
+            )
         c = self.config
         self.out = self.out or Path("runs") / f"{c.name}-{c.method.name}-{c.random_seed}"
         self.rounds: list[Round] = []
@@ -308,7 +310,8 @@ def filled_prompts(task: Task, done: Round) -> dict[str, str]:
     filled: dict[str, str] = {}
     for row in done.added[:1]:
         if row.provenance.request in done.exchanges:
-            filled["seed"] = done.exchanges[row.provenance.request][0]
+            # The kind of a row is the name of the prompt that it was written from.
+            filled[row.provenance.kind] = done.exchanges[row.provenance.request][0]
     label = task.label_names[0] if task.label_names else ""
     rationales = done.rationales.get(label, ())
     if rationales:

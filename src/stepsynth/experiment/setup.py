@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from stepsynth.curation import Curator, row_digest
 from stepsynth.experiment.budget import Budget
+from stepsynth.experiment.checks import check_curation
 from stepsynth.experiment.config import Config
 from stepsynth.experiment.observer import Observer
 from stepsynth.experiment.rundir import RunFolder
@@ -81,6 +82,7 @@ def make_setup(
     progress: Progress,
 ) -> Setup:
     """Return the set-up of a run's method."""
+    check_curation(config.curation, config.method, config.task, warn)
     hidden = {
         name: frozenset(map(row_digest, rows))
         for name, rows in (("test", gold.test), ("select", gold.select))
@@ -94,7 +96,9 @@ def make_setup(
         folder.fitted,
         _coach(config.task, gold.select, progress, warn),
     )
-    if config.curation.check in ("student", "confident") or config.method.reweight != "none":
+    is_checked = config.curation.check in ("student", "confident")
+    # Gold rows are the reference: only what is synthesised is checked and weighed.
+    if config.method.name != "gold" and (is_checked or config.method.reweight != "none"):
         student.prepare = Preparation(
             config.method, config.curation, student, gold.mine, config.random_seed, warn
         )
