@@ -20,6 +20,8 @@ PARAMETERS = {"": 66e6, MINILM: 33e6}
 """Student -> parameters. The paper names no MiniLM checkpoint; this one is our choice."""
 
 TOKENS_PER_WORD = 4 / 3
+MARKS = 2
+"""[CLS] and [SEP], which the paper counts."""
 RATIONALE_WORDS = 10
 CONTEXT_WORDS = {"imdb": 0.0, "qnli": 27.6, "rte": 43.6, "adqa": 114.8}
 """Means of QNLI's and AdQA's validation sets and of RTE's training set."""
@@ -234,11 +236,13 @@ def config_of(data_set: str) -> Config:
 def tokens_of(data_set: str, prompt: str) -> tuple[float, float]:
     """Return the mean tokens of a prompt and of its answer, from the recipe's own template.
 
-    Texts are as long as the paper's Table 6 says; a word is 4/3 tokens.
+    Texts are as long as the paper's Table 6 says, in tokens less its two marks; a word is 4/3.
     """
     task = config_of(data_set).task
-    written = paper.TABLE_6["length of the extrapolation"][data_set]
-    missed = paper.TABLE_6["length of the error"][data_set]
+    written, missed = (
+        (paper.TABLE_6[f"length of the {text}"][data_set] - MARKS) / TOKENS_PER_WORD
+        for text in ("extrapolation", "error")
+    )
     answer = Answers((_fill(ANSWER_WORDS),), (0,))
     label = task.label_names[0] if task.label_names else answer
     context = _fill(CONTEXT_WORDS[data_set]) if task.has_context else None

@@ -275,7 +275,7 @@ def labels_table(chosen: Sequence[Family]) -> Table:
             rows = [row for row in agreement.rows if row[0] == name]
             dropped = sum(int(row[3] or 0) for row in filtered.rows if row[0] == name)
             worst = min((r for r in rows[1:] if r[3] is not None), key=lambda r: float(r[3] or 0))
-            weak = any(name in warning for warning in findings.warnings)
+            weak = any(warning.startswith(f"{name}:") for warning in findings.warnings)
             lines.append((family.name, name, *rows[0][2:], f"{worst[1]} {worst[3]:.3f}", dropped))
             if weak:
                 lines[-1] = (*lines[-1][:1], f"{name} (weak judge)", *lines[-1][2:])

@@ -22,8 +22,8 @@ from benchmarks.plan import RECIPES, TABLES, Cost, Planned, Planner, cost_of, wi
 from stepsynth.errors import StepsynthError
 
 OUT = Path(".bench/reproduce")
-STUDY_OPTIONS = {"quality": (), "coverage": ("--set", "paper=true")}
-"""Table 8 was measured in a plane by t-SNE."""
+STUDY_OPTIONS = {"quality": ("--set", "unit=tokens"), "coverage": ("--set", "paper=true")}
+"""Table 6 counts the encoder's tokens; Table 8 was measured in a plane by t-SNE."""
 
 
 def cost_table(
@@ -62,12 +62,13 @@ def _cells(cost: Cost, price: Sequence[float] | None) -> str:
 ASSUMPTIONS = """
 Every line of a table is costed by itself, with the runs that it builds on; `all, shared` is what
 all cost with one store. It is an upper bound: extrapolations of one gold row by several methods are
-shared too. Tokens: the recipes' own prompts, with texts as long as Table 6's means (errors and
-extrapolations; seed and ZeroGen rows as long as extrapolations), contexts as long as the gold
-sets' means, rationales of 10 words, 4/3 tokens a word; LLMs count otherwise. Added rows are the
-paper's: a student that errs more costs more. Retries and rejected answers are not counted. FLOPs as
-in Appendix B: 6 x parameters x 512 tokens x rows x epochs, over every fit; 33 M parameters for
-MiniLM. Tables 6 and 8 are studies of runs of Table 2. GoldGen's seed size is ours."""
+shared too. Tokens: the recipes' own prompts, with texts as long as Table 6's means, which are in
+tokens (errors and extrapolations; seed and ZeroGen rows as long as extrapolations), contexts as
+long as the gold sets' means, rationales of 10 words, 4/3 tokens a word; LLMs count otherwise. Added
+rows are the paper's: a student that errs more costs more. Retries and rejected answers are not
+counted. FLOPs as in Appendix B: 6 x parameters x 512 tokens x rows x epochs, over every fit; 33 M
+parameters for MiniLM. Tables 6 and 8 are studies of runs of Table 2. GoldGen's seed size is
+ours."""
 
 
 def overrides_of(line: Planned, runs: Path, options: argparse.Namespace) -> list[str]:

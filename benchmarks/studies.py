@@ -8,6 +8,7 @@ import argparse
 import resource
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,13 +20,15 @@ from stepsynth.metrics.coverage import nearest_distances
 from stepsynth.metrics.diversity import count_ngrams, self_bleu, tokenise
 from stepsynth.metrics.mauve import mauve
 from stepsynth.metrics.two_sample import tell_apart
-from stepsynth.records import Dataset, Example
+from stepsynth.records import Dataset, Example, Provenance
 from stepsynth.students.linear import Linear
-from stepsynth.studies import Subject
+from stepsynth.studies import RoundRows, Subject
 from stepsynth.studies._features import embed, word_features
+from stepsynth.studies.cartography import Cartography
 from stepsynth.studies.coverage import Coverage
 from stepsynth.studies.diversity import Diversity
 from stepsynth.studies.labels import Labels
+from stepsynth.studies.quality import EXTRAPOLATE, Quality
 from stepsynth.tasks.classification import Classification
 
 LENGTH = 40
@@ -53,7 +56,14 @@ def made_subject(n: int) -> Subject:
     gold = made_rows(GOLD, seed=1)
     third = GOLD // 3
     parts = gold[:third], gold[third : 2 * third], gold[2 * third :]
-    return Subject("made", made_rows(n, seed=2), *parts, config)
+    subject = Subject("made", made_rows(n, seed=2), *parts, config)
+    mine = subject.mine
+    # Each row as if it were written from a gold row, for the study of extrapolations.
+    added = Dataset(
+        replace(row, provenance=Provenance("s3", 1, EXTRAPOLATE, (mine[i % len(mine)].id,)))
+        for i, row in enumerate(subject.rows)
+    )
+    return replace(subject, rounds=(RoundRows(1, added, mine, (), {}),))
 
 
 def timed(action: Callable[[], Any]) -> tuple[float, Any]:
@@ -105,7 +115,8 @@ def measure(n: int) -> None:
     took, _ = timed(lambda: tell_apart(terms[:n], terms[n:], random_seed=0))
     tell("two-sample test, words", took)
     tell("coverage: nearest row of each gold row", timed(lambda: nearest_distances(gold, ours))[0])
-    for study in (Diversity(), Diversity(rows="all"), Coverage(), Labels()):
+    studies = (Diversity(), Diversity(rows="all"), Coverage(), Labels(), Quality(), Cartography())
+    for study in studies:
         rows = " of all rows" if getattr(study, "rows", "") == "all" else ""
         tell(f"study {study.name}{rows}", timed(lambda study=study: study.run([subject]))[0])
 

@@ -22,7 +22,8 @@ class Provenance:
     Attributes:
         method: Registered name of the method that made the row, or "gold".
         round: The round that added it; 0 for seed data.
-        kind: "seed", "extrapolate" or "gold".
+        kind: What it was asked with: "seed", "extrapolate", "refine", ...; "retrieve" for a passage
+            as it is, "given" for a row of another run, "gold".
         parents: Ids of the gold rows that it was written from; empty for seed data.
         draw: Which draw of its request's stream the row is.
         request: Id of the LLM request, as in the store and in `rejected.jsonl`; "" for gold.

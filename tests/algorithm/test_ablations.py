@@ -2,9 +2,11 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
+from stepsynth.curation import Curation, Curator
 from stepsynth.errors import TooFewRowsError
 from stepsynth.methods._purse import Purse
 from stepsynth.methods.goldgen import GoldGen
@@ -12,8 +14,9 @@ from stepsynth.methods.llm import LLMItself
 from stepsynth.methods.random import RandomRows
 from stepsynth.methods.s3 import S3
 from stepsynth.methods.zerogen import ZeroGen
-from stepsynth.records import Answers, Dataset, Example
+from stepsynth.records import Answers, Context, Dataset, Example
 from stepsynth.tasks.extractive_qa import ExtractiveQA
+from stepsynth.tasks.sentence_pair import SentencePair
 from tests.fakes import FakeBackend, WrongOn, WrongSpansOn, answer_anything, make_setup, rows
 
 GOLD = rows(("red apple", "a"), ("green apple", "a"), ("green pear", "p"), ("ripe pear", "p"))
@@ -79,6 +82,50 @@ def test_a_budget_of_calls_counts_rationales_and_rejected_rows_too(task, calls):
     assert len(rounds) == 3
 
 
+@pytest.mark.parametrize("method", [ZeroGen(), S3(rationales=False)])
+def test_a_budget_of_calls_pays_a_judge_for_every_row(task, method):
+    backend = FakeBackend(answer_anything)
+    setup, warnings = make_setup(task, backend, WrongOn(words=("green",)), GOLD)
+    object.__setattr__(setup, "curator", Curator(Curation(check="llm"), hidden={}))
+    object.__setattr__(setup, "purse", Purse(requests=48))
+    (*_, done) = method.sized(48).synthesize(setup)
+    setup.llm.close()
+    assert len(backend.of_kind("judge")) == len(done.train) == len(backend.requests) / 2
+    assert 44 <= len(backend.requests) <= 48
+    assert warnings == []
+
+
+def test_a_budget_of_calls_leaves_enough_for_rows_beside_their_contexts():
+    pairs = SentencePair(instruction="Decide.", labels={"a": "right", "p": "wrong"})
+    gold = Dataset(replace(row, context=f"premise {i}") for i, row in enumerate(GOLD))
+    for purse in (Purse(requests=30), Purse(usd=2.0)):
+        backend = FakeBackend(answer_anything)
+        setup, _ = make_setup(pairs, backend, WrongOn(), gold)
+        purse.spent_usd = lambda purse=purse: 0.01 * purse.spent
+        object.__setattr__(setup, "purse", purse)
+        (done,) = ZeroGen().sized(10**4).synthesize(setup)
+        setup.llm.close()
+        asked = len(backend.of_kind("context"))
+        assert len(done.train) == len(backend.of_kind("seed"))
+        assert asked * 2 - 2 <= len(done.train) <= asked * 2 + 2  # each for each label
+
+
+def test_a_budget_of_calls_leaves_half_for_questions_beside_their_answers():
+    passages = [f"Ann {i} lives in Rome." for i in range(50)]
+    gold = Dataset(
+        Example(f"Where does Ann {i} live?", Answers(("Rome",), (p.index("Rome"),)), p)
+        for i, p in enumerate(passages[:4])
+    )
+    listed = lambda r: "1. Rome" if r.tags["kind"] == "answers" else f"Where is {r.draw}?"  # noqa: E731
+    backend = FakeBackend(listed)
+    contexts = [Context(passage) for passage in passages]
+    setup, _ = make_setup(ExtractiveQA(), backend, WrongSpansOn(), gold, contexts=contexts)
+    object.__setattr__(setup, "purse", Purse(requests=30))
+    (done,) = ZeroGen().sized(30).synthesize(setup)
+    setup.llm.close()
+    assert (len(backend.of_kind("answers")), len(done.train)) == (15, 15)
+
+
 def test_a_budget_that_is_too_small_for_seed_data_ends_so(task):
     with pytest.raises(TooFewRowsError, match="no row has the label"):
         run(task, S3(num_rationales=3).sized(3), requests=3)
@@ -126,6 +173,14 @@ def test_the_llm_itself_is_asked_once_a_row_and_scored(task):
     assert len(backend.requests) == len(GOLD) == done.model.asked
     assert done.model.student is None
     assert warnings == []
+
+
+def test_the_llm_itself_is_asked_once_of_rows_that_are_there_twice(task):
+    backend = FakeBackend(lambda _: '{"label": "apple"}')
+    setup, _ = make_setup(task, backend, WrongOn(), Dataset([*GOLD, *GOLD]))
+    (done,) = LLMItself().synthesize(setup)
+    setup.llm.close()
+    assert len(backend.requests) == done.model.asked == len(GOLD)
 
 
 def test_an_answer_that_names_no_label_is_chance_and_said(task):

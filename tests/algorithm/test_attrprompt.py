@@ -133,6 +133,21 @@ def test_an_llm_that_names_no_dimension_leaves_lengths_and_a_warning(task):
     assert any("named no dimension" in warning for warning in warnings)
 
 
+def test_a_filter_that_drops_every_value_is_said(task):
+    yes = lambda r: "yes" if r.tags["kind"] == "suits" else answer(r)  # noqa: E731
+    _, done, warnings = run(task, AttrPrompt(seed_size=6, max_rejected=10), yes)
+    assert [w for w in warnings if "every Subtopic of the label" in w] == warnings
+    assert len(warnings) == 2
+    assert all(set(line["attributes"]) == {"Style"} for line in done.notes["drawn"])
+
+
+def test_requests_that_are_not_sent_are_said_and_no_failures(task):
+    _, done, warnings = run(task, AttrPrompt(seed_size=100), purse=Purse(requests=20))
+    assert "suits: 14 of 20 requests were not sent: the budget is out" in warnings
+    assert "" not in done.exchanges
+    assert not done.unused
+
+
 def test_bad_dimensions_are_refused(task):
     with pytest.raises(ValidationError, match="has no values"):
         AttrPrompt(dimensions={"style": []})

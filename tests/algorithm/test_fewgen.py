@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from stepsynth.curation import Curation, Curator
 from stepsynth.errors import TooFewRowsError
 from stepsynth.methods.fewgen import FewGen
 from stepsynth.records import Answers, Context, Dataset, Example
@@ -66,6 +67,24 @@ def test_a_label_with_few_gold_rows_shows_all_and_one_without_any_is_an_error(ta
     ]
     with pytest.raises(TooFewRowsError, match="no row of `mine` of the label 'p'"):
         run(task, FewGen(seed_size=4), mine=GOLD[:10])
+
+
+@pytest.mark.parametrize("duplicates", ["keep", "exact", "near"])
+def test_copies_of_shots_are_rejected_where_duplicates_are(task, duplicates):
+    def copy_first(request):
+        shot = shots_in(request.prompt)[0]
+        return f"{shot}!" if request.draw % 3 == 0 else f"{request.draw} things of another kind"
+
+    backend = FakeBackend(copy_first)
+    setup, _ = make_setup(task, backend, WrongOn(words=("zzz",)), GOLD)
+    curator = Curator(Curation(duplicates=duplicates), hidden={})
+    object.__setattr__(setup, "curator", curator)
+    (done,) = FewGen(seed_size=12, shots=4).synthesize(setup)
+    setup.llm.close()
+    copies = [text for text in done.train.texts if shots_in(text)]
+    reasons = [item.rejected.reason for item in done.unused]
+    assert len(copies) == (4 if duplicates == "keep" else 0)
+    assert reasons.count("copy_of_shot") == (0 if duplicates == "keep" else 6)
 
 
 def test_pairs_are_written_for_contexts_and_shots_have_other_ones():

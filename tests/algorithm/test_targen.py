@@ -98,6 +98,14 @@ def test_the_judge_is_paid_from_the_budget(task):
     assert len(done.train) == 12
 
 
+def test_a_budget_in_usd_asks_for_as_many_instance_seeds_as_any(task):
+    purse = Purse(usd=1.0, spent_usd=lambda: 0.005 * purse.spent)
+    method = METHOD.sized(10**6)
+    backend, done, _ = run(task, method, answering(), purse=purse)
+    assert len({line["instance_seed"] for line in done.notes["instance_seeds"]}) == 4 * 5
+    assert 160 <= len(backend.requests) <= 200 + 32
+
+
 def test_the_instance_seed_of_a_pair_is_its_context():
     task = SentencePair.model_validate(
         {"instruction": "Is it backed?", "text_name": "claim", "labels": {"a": "yes", "p": "no"}}

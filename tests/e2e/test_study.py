@@ -111,6 +111,18 @@ def test_a_folder_of_compare_is_taken_as_its_runs(made, tmp_path):
     assert not (made / "studies").exists()
 
 
+def test_the_charts_of_several_runs_have_a_page(made, tmp_path):
+    shutil.copytree(made, tmp_path / "<b>runs")
+    folder = tmp_path / "<b>runs"
+    done = stepsynth("study", "efficiency", folder, "--set", "orders=1", "--json")
+    assert done.returncode == 0, done.stderr
+    assert summary_of(done)["files"][-1] == str(folder / "studies.html")
+    html = (folder / "studies.html").read_text()
+    assert html.count("<svg") == 2  # against rows, against calls
+    assert "Rows and calls to reach the best of zerogen" in html
+    assert "<b>runs" not in html
+
+
 def test_theory_needs_no_run(tmp_path):
     done = stepsynth("study", "theory", "--set", "pairs=20", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -9,11 +9,13 @@ import pytest
 from sklearn.metrics import f1_score, recall_score
 
 from stepsynth.errors import ConfigError, UnknownNameError
+from stepsynth.experiment import compare_plan
 from stepsynth.experiment.budget import Budget
-from stepsynth.experiment.compare_plan import make_plan, read_entries
+from stepsynth.experiment.compare_plan import make_plan, read_entries, split_names
 from stepsynth.experiment.compare_read import Answered, score_labels
 from stepsynth.experiment.compare_run import Ended
 from stepsynth.experiment.compare_table import compare_answers, make_table
+from stepsynth.experiment.config import load_config
 from stepsynth.methods.gold import Gold
 from stepsynth.methods.goldgen import GoldGen
 from stepsynth.methods.llm import LLMItself
@@ -131,6 +133,19 @@ def test_what_is_misspelt_is_an_error_before_anything_runs(names, said, task, tm
     assert not (tmp_path / "out").exists()
 
 
+def test_commas_in_brackets_are_part_of_a_value():
+    names = split_names("s3,attrprompt:lengths=[30,100];per_class=2,gold")
+    assert names == ["s3", "attrprompt:lengths=[30,100];per_class=2", "gold"]
+    assert split_names("s3") == ["s3"]
+    assert read_entries(["attrprompt:lengths=[30,100]"])[0].values == {"lengths": [30, 100]}
+
+
+def test_a_label_that_looks_like_a_path_is_not_read(task, monkeypatch):
+    monkeypatch.setattr(compare_plan, "_digest_of", lambda place: pytest.fail(place))
+    config = load_config(task, ["task.labels={apple: /, pear: soft}", "data={gold: hf:x}"])
+    compare_plan._describe(config, None)
+
+
 def test_an_unknown_name_lists_the_known_ones():
     with pytest.raises(UnknownNameError, match="goldgen"):
         read_entries(["nothing"])
@@ -158,11 +173,20 @@ def test_the_budget_is_made_of_the_task_files_seed_size(task):
     assert sized["goldgen"].rationales is False
 
 
-def test_with_a_budget_of_its_own_the_set_size_stays_and_is_warned_of(task):
+def test_with_a_budget_of_its_own_only_what_the_command_sets_stays(task):
+    def s3_of(plan, name="s3"):
+        config = plan.configs[name]
+        return plan.budget.apply(config.method, config.own_keys)
+
     plan = make_plan(task, ["s3", "zerogen"], seeds=2, budget=300)
-    assert plan.budget.apply(plan.configs["s3"].method, plan.configs["s3"].own_keys).seed_size == 40
-    assert [w for w in plan.warnings if w.startswith("s3: seed_size = 40")]
-    assert len(plan.warnings) == 1
+    assert (s3_of(plan).seed_size, s3_of(plan).added_size) == (200, 50)
+    assert plan.warnings == []
+    set_ = make_plan(task, ["s3"], seeds=2, budget=300, overrides=["method.seed_size=40"])
+    assert s3_of(set_).seed_size == 40
+    assert "seed_size = 40 is set by hand" in set_.warnings[0]
+    variant = make_plan(task, ["s3:seed_size=40"], seeds=2, budget=300)
+    assert s3_of(variant, "s3:seed_size=40").seed_size == 40
+    assert "seed_size = 40 is set by hand" in variant.warnings[0]
 
 
 def test_runs_share_a_store_and_differ_in_their_seed(task, tmp_path):

@@ -53,6 +53,7 @@ def test_each_draw_has_every_label():
 
 
 def test_bad_members_are_refused():
-    for of in ("ensemble", {"name": "linear", "no_such_key": 1}):
+    searched = {"name": "linear", "search": {"trials": 3}}
+    for of in ("ensemble", {"name": "linear", "no_such_key": 1}, searched):
         with pytest.raises(ValidationError):
             Ensemble(of=of)

@@ -44,11 +44,23 @@ def test_usd_is_estimated_from_what_requests_have_cost():
     purse = Purse(usd=1.0, spent_usd=lambda: spent)
     assert purse.take(1000) == FIRST
     spent = FIRST * 0.01
-    assert purse.affordable(1000) == int((1.0 - spent) / 0.01)
+    assert purse.affordable(1000) == FIRST
+    spent = FIRST * 0.025
+    assert purse.affordable(1000) == int((1.0 - spent) / 0.025)
     with purse.part(0.5):
-        assert purse.affordable(1000) == int((1.0 - spent) / 2 / 0.01)
+        assert purse.affordable(1000) == int((1.0 - spent) / 2 / 0.025)
     spent = 1.2
     assert purse.affordable(1) == 0
+
+
+def test_usd_are_overdrawn_by_few_requests_where_later_ones_cost_more():
+    spent = 0.0
+    purse = Purse(usd=20.0, spent_usd=lambda: spent)
+    for _ in range(10):
+        spent += 0.001 * purse.take(32)
+    while taken := purse.take(10**6):
+        spent += 0.1 * taken  # a hundred times as much
+    assert 20 <= spent <= 20 + 0.1 * FIRST
 
 
 def test_the_rest_of_a_part_comes_back_after_an_error():

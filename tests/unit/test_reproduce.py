@@ -86,11 +86,11 @@ def test_one_row_costs_what_it_costs_by_hand():
     # "Based on the above description, write one sentence that is definitely correct. Answer with
     # the sentence alone." is 17 words, the premise 44.
     assert prompt == pytest.approx((44 + 17) * 4 / 3)
-    assert answer == pytest.approx(24.61 * 4 / 3)
+    assert answer == pytest.approx(24.61 - 2)  # Table 6 is in tokens, with two marks
     cost = cost_of([line])
     assert cost.calls == 33_600
     assert cost.prompt_tokens == pytest.approx(33_600 * 61 * 4 / 3)
-    assert cost.usd((0.5, 1.5)) == pytest.approx(33_600 * 4 / 3 * (61 * 0.5 + 24.61 * 1.5) / 1e6)
+    assert cost.usd((0.5, 1.5)) == pytest.approx(33_600 * (61 * 4 / 3 * 0.5 + 22.61 * 1.5) / 1e6)
     assert cost.row_epochs == 33_600 * 20
     assert cost.flops == pytest.approx(33_600 * 20 * 6 * 66e6 * 512)
 

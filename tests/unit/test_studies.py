@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import stepsynth
 from stepsynth._util.files import read_jsonl
-from stepsynth.errors import DataError, RunFolderError, TooFewRowsError
+from stepsynth.errors import ConfigError, DataError, RunFolderError, TooFewRowsError
 from stepsynth.experiment.rundir import RunFolder
 from stepsynth.records import Dataset, Example, Provenance
 from stepsynth.studies import Findings, RoundRows, open_subject
@@ -130,6 +130,33 @@ def test_a_lonely_error_has_no_random_pair_and_a_lost_one_is_said():
     assert math.isnan(column(found.tables[0], "random")[0])
     assert found.to_dict()["tables"][0]["rows"][0][5] is None
     assert "1 rows are left out" in found.warnings[0]
+
+
+def test_tokens_are_counted_as_in_the_papers_table_6():
+    encoder = str(get_model_path())
+    subject = make_subject("short", Dataset())
+    gold = Dataset([replace(subject.mine[0], text="ship " * 600), subject.mine[1]])
+    subject = replace(subject, rounds=(extrapolated(gold, ["A ship.", "A ship!"]),))
+    wording = Quality(encoder=encoder, unit="tokens").run([subject]).tables[1]
+    assert column(wording, "tokens written")[-1] == 5  # with [CLS] and [SEP]
+    longest = 2 * column(wording, "tokens of error")[-1] - 10
+    assert longest == 512  # eight words of one token each, and both marks
+    assert column(Quality().run([subject]).tables[1], "words written")[-1] == 2
+    with pytest.raises(ConfigError, match="no encoder") as caught:
+        Quality(unit="tokens").run([subject])
+    assert "encoder=NAME" in caught.value.hint
+
+
+@pytest.mark.parametrize(("method", "kind"), [("synthesizrr", "refine"), ("fewgen", "few_shot")])
+def test_a_row_that_a_gold_row_was_but_an_example_for_is_no_extrapolation(method, kind):
+    subject = make_subject("shown", Dataset())
+    done = extrapolated(subject.mine[:5], ["a"] * 5)
+    rows = Dataset(
+        replace(row, provenance=replace(row.provenance, method=method, kind=kind))
+        for row in done.added
+    )
+    with pytest.raises(DataError, match="no extrapolation is here"):
+        Quality().run([replace(subject, rounds=(replace(done, added=rows),))])
 
 
 def test_without_an_extrapolation_it_says_which_methods_have_some(demo):
@@ -303,7 +330,8 @@ def test_every_prefix_has_the_mix_of_labels_and_the_order_is_random():
 
 
 def with_calls(subject, calls):
-    return replace(subject, summary={"llm": {"requests": calls, "from_store": 0, "replayed": 0}})
+    llm = {"requests": calls + 7, "retries": 7, "from_store": 0, "replayed": 0, "failed": 3}
+    return replace(subject, summary={"llm": llm})
 
 
 def test_what_a_method_needs_to_reach_zerogen_is_found():
@@ -333,6 +361,14 @@ def test_all_rows_are_scored_as_the_run_scored_them(demo):
     assert size == len(demo.dataset)
     assert score == pytest.approx(demo.summary["test"]["accuracy"])
     assert needs.rows[0][0] == "s3"
+
+
+def test_a_run_whose_model_had_more_than_its_rows_is_said(demo):
+    subject = open_subject(demo.folder)
+    assert Efficiency(sizes=2, orders=1).run([subject]).warnings == ()
+    weighted = {**subject.summary, "test": {**subject.summary["test"], "accuracy": 0.123}}
+    found = Efficiency(sizes=2, orders=1).run([replace(subject, summary=weighted)])
+    assert "in the run 0.123" in found.warnings[0]
 
 
 def test_without_a_run_of_the_target_the_weakest_best_is_the_target():

@@ -90,6 +90,24 @@ def test_students_find_a_wrong_label(check, on_wrong):
     assert warnings[0].startswith("label check: 1 of 21 rows")
 
 
+def test_rows_whose_labels_students_find_wrong_are_noted_with_their_round(task):
+    def answer(request):
+        swapped = {"a": "p", "p": "a"}[request.tags["label"]]
+        label = swapped if request.draw == 7 else request.tags["label"]
+        return f"{'red apple' if label == 'a' else 'soft pear'} number {request.draw}"
+
+    setup, _ = make_setup(task, FakeBackend(answer), Linear(), GOLD)
+    settings = Curation(check="student")
+    method = ZeroGen(seed_size=40)
+    setup.student.prepare = Preparation(method, settings, setup.student, GOLD, 0, setup.warn)
+    (done,) = run_method(method, setup)
+    setup.llm.close()
+    (line,) = done.notes["label_check"]
+    assert line["text"].endswith("number 7")
+    assert {line["was"], line["now"]} == {"a", "p"}
+    assert line["row"] in {row.id for row in done.added} - {row.id for row in done.train}
+
+
 def test_the_llm_as_judge_drops_or_relabels_and_its_calls_count(task):
     def answer(request):
         if request.tags["kind"] != "judge":
@@ -155,6 +173,19 @@ def test_balance_asks_for_the_label_that_lacks_rows(task):
     _, balanced, _ = curated(task, {"balance": True}, answer, size=40)
     assert Counter(balanced.train.labels) == {"a": 20, "p": 20}
     assert Counter(plain.train.labels)["p"] < 20
+
+
+def test_balance_counts_labels_as_the_judge_sets_them(task):
+    def answer(request):
+        if request.tags["kind"] != "judge":
+            return answer_anything(request)
+        is_early = int(request.tags["source"].split()[-1]) < 8
+        return json.dumps({"label": "apple" if is_early else request.tags["label"]})
+
+    settings = {"check": "llm", "on_wrong": "relabel", "balance": True}
+    _, done, _ = curated(task, settings, answer, size=12)
+    assert Counter(done.train.labels) == {"a": 6, "p": 6}
+    assert Counter(item.rejected.reason for item in done.unused).keys() == {"surplus"}
 
 
 def test_balance_ends_where_a_label_is_never_written(task):

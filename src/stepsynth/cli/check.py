@@ -21,6 +21,7 @@ def check(
     as_json: bool = JSON,
 ) -> None:
     """Check a task file: keys, files, columns, labels, balance, overlap between splits."""
+    from stepsynth.experiment.checks import check_curation
     from stepsynth.experiment.config import load_config
     from stepsynth.experiment.inputs import (
         find_contexts,
@@ -39,6 +40,7 @@ def check(
     config.student.check()
     if config.retriever is not None:
         config.retriever.check()
+    check_curation(config.curation, config.method, config.task, warnings.append)
     passages = read_passages(config, warnings.append)
     given = read_given(config, warnings.append)
     if config.llm is not None:

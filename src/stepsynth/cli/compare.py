@@ -69,11 +69,11 @@ def compare(
     The same command again goes on where a stopped one ended. Limits are of the whole comparison.
     """
     from stepsynth.api import run_comparison
-    from stepsynth.experiment.compare_plan import make_plan
+    from stepsynth.experiment.compare_plan import make_plan, split_names
 
     plan = make_plan(
         task,
-        methods.split(","),
+        split_names(methods),
         seeds=seeds,
         equal=equal.value,
         budget=budget,

@@ -61,9 +61,12 @@ def study(
     ),
     as_json: bool = JSON,
 ) -> None:
-    """Study runs: print tables, and add them with their charts to the report of each run."""
+    """Study runs: print tables, and add them with their charts to the report of each run.
+
+    For a folder of `compare` they make a page of their own, studies.html.
+    """
     from stepsynth.experiment.rundir import RunFolder
-    from stepsynth.report import write_report
+    from stepsynth.report import write_report, write_studies
 
     chosen, of_task = _build_study(name, overrides)
     if out is not None and out.suffix not in (".json", ".md"):
@@ -83,6 +86,8 @@ def study(
     for run in runs or []:
         if RunFolder(run).identity.exists():
             written.append(write_report(RunFolder(run)))
+        elif run.is_dir() and out is None:
+            written.append(write_studies(run))
     if as_json:
         print_json({**findings.to_dict(), "files": [str(path) for path in written]})
         return

@@ -1,7 +1,7 @@
 """Decide of one row after the other whether it is kept, and why not."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from stepsynth._util.hashing import digest
 from stepsynth._util.text import clean, normalise
@@ -42,21 +42,32 @@ class Curator:
         is_near = settings.duplicates == "near"
         self._near = NearDuplicates(settings.similarity) if is_near else None
 
-    def reject(self, row: Example, *, parent: Example | None, completion: str) -> Rejected | None:
+    def reject(
+        self,
+        row: Example,
+        *,
+        parent: Example | None,
+        completion: str,
+        shots: Sequence[Example] = (),
+    ) -> Rejected | None:
         """Return why a row is not kept, or None; a row that is kept is remembered.
 
         Args:
             row: What the task's parser made of a completion.
             parent: The gold row that it was written from, if any.
             completion: What the LLM wrote, verbatim, for the record of what was rejected.
+            shots: Gold rows that its prompt showed as examples.
 
         Returns:
             The first reason of "copy_of_test", "copy_of_select" (of any split in `hidden`),
-            "too_short", "too_long", "copy_of_parent", "duplicate", "near_duplicate".
+            "too_short", "too_long", "copy_of_parent", "copy_of_shot", "duplicate",
+            "near_duplicate".
         """
         key = _key(row)
         reason = (
-            self._find_copy(key) or self._check_length(key) or self._find_repetition(key, parent)
+            self._find_copy(key)
+            or self._check_length(key)
+            or self._find_repetition(key, parent, shots)
         )
         return Rejected(reason, completion) if reason else None
 
@@ -78,13 +89,17 @@ class Curator:
             return "too_short"
         return "too_long" if most is not None and length > most else None
 
-    def _find_repetition(self, key: Key, parent: Example | None) -> str | None:
+    def _find_repetition(
+        self, key: Key, parent: Example | None, shots: Sequence[Example]
+    ) -> str | None:
         if self.settings.duplicates == "keep":
             return None
         context, text = key
         found = shingles(text, context) if self._near is not None else frozenset[str]()
         if parent is not None and self._is_copy(key, found, _key(parent)):
             return "copy_of_parent"
+        if any(self._is_copy(key, found, _key(shot)) for shot in shots):
+            return "copy_of_shot"
         own = digest(key)
         if own in self._kept:
             return "duplicate"

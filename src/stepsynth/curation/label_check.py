@@ -68,7 +68,7 @@ def out_of_fold(
             is asked about it would know nothing of the label.
     """
     if not rows:
-        raise TooFewRowsError("curation.check: there is no row to check")
+        raise TooFewRowsError("there is no row to check")
     fold_of = np.array(_divide(rows, folds, rng), dtype=np.int64)
     names: tuple[str, ...] = ()
     probabilities: Floats = np.zeros((0, 0))
@@ -89,7 +89,7 @@ def _divide(rows: Dataset, folds: int, rng: Random) -> list[int]:
     for i, row in enumerate(rows):
         if not isinstance(row.label, str):
             raise ConfigError(
-                "curation.check: rows whose labels are answers cannot be checked by students",
+                "rows whose labels are answers cannot be told apart by students",
                 hint="set curation.check to llm or none",
             )
         groups[row_digest(row)].append(i)
@@ -112,7 +112,7 @@ def _check_texts(texts: Counter[str]) -> None:
     scarce = sorted(label for label, count in texts.items() if count < 2)
     if scarce:
         raise TooFewRowsError(
-            f"curation.check: the label {', '.join(map(repr, scarce))} has one text only; a "
+            f"label check: the label {', '.join(map(repr, scarce))} has one text only; a "
             "student that has not seen it would know nothing of the label",
             hint="ask for more rows, or set curation.check to llm or none",
         )
@@ -207,7 +207,7 @@ def _judge(rows: Dataset, predictions: Predictions, wrong: Iterable[bool]) -> Ve
     right = {label for label, is_wrong in zip(rows.labels, flags, strict=True) if not is_wrong}
     if rows and not right:
         raise TooFewRowsError(
-            f"curation.check: the label of every one of {len(rows)} rows is found wrong",
+            f"label check: the label of every one of {len(rows)} rows is found wrong",
             hint="the student has learnt nothing from them, or the prompts ask for other labels "
             "than the task has; look at the rows, or set curation.check to none",
         )

@@ -13,7 +13,7 @@ class Curation(BaseModel):
     clean: bool = Field(
         default=True,
         description="Strip wrapping quotes and markers, reject refusals and talk about being a "
-        "language model; off: a completion is taken as it is.",
+        "language model; off: a text is taken as it is (JSON and answers to questions are read).",
     )
     copies: bool = Field(
         default=True, description="Reject copies of test and select rows; off: only count them."
@@ -30,8 +30,8 @@ class Curation(BaseModel):
     )
     duplicates: Literal["keep", "exact", "near"] = Field(
         default="keep",
-        description="Reject rows that repeat one that was kept, or the gold row that they were "
-        "written from: as normalised text (exact), or up to `similarity` (near).",
+        description="Reject rows that repeat one that was kept, or a gold row that they were "
+        "written from or after: as normalised text (exact), or up to `similarity` (near).",
     )
     similarity: float = Field(
         default=0.7,
@@ -49,7 +49,9 @@ class Curation(BaseModel):
         default="drop", description="What is done with a row whose label the check finds wrong."
     )
     balance: bool = Field(
-        default=False, description="Keep as many rows of each label, counted after the filters."
+        default=False,
+        description="Keep as many rows of each label, counted after the filters and the LLM's "
+        "label check; what students find wrong later is not replaced.",
     )
 
     @model_validator(mode="after")
@@ -58,6 +60,8 @@ class Curation(BaseModel):
             raise ValueError(
                 f"min_words ({self.min_words}) must not be above max_words ({self.max_words})"
             )
+        if self.on_wrong == "relabel" and self.check == "none":
+            raise ValueError("on_wrong: relabel does nothing without a check: llm, ...")
         return self
 
     @classmethod

@@ -17,6 +17,7 @@ from stepsynth.experiment.budget import Budget, Kind
 from stepsynth.experiment.config import Config, load_config
 from stepsynth.experiment.locate import Located, build, parse_value
 from stepsynth.experiment.rundir import RunFolder
+from stepsynth.llm import LLMSettings
 from stepsynth.methods import Method, methods
 
 DEFAULT_ROWS = 1500
@@ -135,6 +136,22 @@ class Plan:
         return list(self.runs)
 
 
+def split_names(text: str) -> list[str]:
+    """Return the methods of a list with commas, which may stand in brackets too.
+
+    >>> split_names("s3,attrprompt:lengths=[30,100],gold")
+    ['s3', 'attrprompt:lengths=[30,100]', 'gold']
+    """
+    names, depth = [""], 0
+    for sign in text:
+        depth += (sign in "[{") - (sign in "]}")
+        if sign == "," and depth == 0:
+            names.append("")
+        else:
+            names[-1] += sign
+    return names
+
+
 def read_entries(texts: Sequence[str]) -> tuple[Entry, ...]:
     """Return the methods that were asked for.
 
@@ -189,7 +206,8 @@ def make_plan(
         names: See `read_entries`.
         seeds: How many random seeds; they count up from the task file's.
         equal: What is the same for all: final rows, calls, or USD.
-        budget: How many; default: 1.5 times the task file's seed size, else 1500.
+        budget: How many; default: 1.5 times the task file's seed size, else 1500. Sizes that the
+            task file states give way to it; those of variants and overrides do not.
         against: The name that the others are compared with; default: zerogen, else the first.
         overrides: `a.b=value` each, for all methods.
         out: The folder; default `runs/<task>-compare`.
@@ -210,6 +228,11 @@ def make_plan(
         seed_size = getattr(base.method, "seed_size", 0) if is_said else 0
         amount = SEED_TO_BUDGET * seed_size or DEFAULT_ROWS
         own.pop("seed_size", None)
+    else:
+        # A file is written for single runs; for this one, sizes are what the command says.
+        said = {text.partition("=")[0].strip() for text in overrides}
+        for key in _sizes(base.method) - {key.removeprefix("method.") for key in said}:
+            own.pop(key, None)
     _check_budget(equal, amount, is_given=budget is not None)
     _check_price(base, Budget(equal, amount))
     plan = Plan(
@@ -230,6 +253,12 @@ def make_plan(
         except StepsynthError as error:
             plan.failures[entry.name] = Failure(error.message, error.hint, error.exit_code)
     return plan
+
+
+def _sizes(method: Method) -> set[str]:
+    """Return the keys that a budget sets."""
+    one, other = method.sized(1000).model_dump(), method.sized(2000).model_dump()
+    return {key for key in one if one[key] != other[key]}
 
 
 def _choose_reference(entries: Sequence[Entry], against: str | None) -> str:
@@ -292,10 +321,14 @@ def _add_runs(plan: Plan, entry: Entry, task: Path, given: tuple[str, ...]) -> N
         )
 
 
+def _is_free(llm: LLMSettings) -> bool:
+    return llm.price is None or not (llm.price.prompt or llm.price.completion)
+
+
 def _check_price(config: Config, budget: Budget) -> None:
-    if budget.kind == "usd" and config.llm is not None and config.llm.price is None:
+    if budget.kind == "usd" and config.llm is not None and _is_free(config.llm):
         raise ConfigError(
-            "--equal usd: the price of the LLM is not known",
+            "--equal usd: the LLM has no price, so no amount of USD would ever be spent",
             hint="set llm.price: {prompt: ..., completion: ...} in USD for a million tokens",
         )
 
@@ -306,7 +339,9 @@ def _describe(config: Config, budget: Budget | None) -> dict[str, Any]:
     decides["llm"] = config.llm.identity() if config.llm else None
     if decides.get("retrieval"):
         decides["retrieval"] = {k: v for k, v in decides["retrieval"].items() if k != "folder"}
-    files = {text: _digest_of(text) for text in _strings(decides) if _is_place(text)}
+    # A label may look like a path ("/"), and a task names no files.
+    places = _strings({k: v for k, v in decides.items() if k != "task"})
+    files = {text: _digest_of(text) for text in places if _is_place(text)}
     return {**decides, "budget": str(budget), "files": files}
 
 

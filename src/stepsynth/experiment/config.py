@@ -222,9 +222,8 @@ def build_config(
     check_student(student, task, located.where(("student",)))
     check_method(method, task, located.where(("method",)))
     check_data(method, top.data, located.where(("data",)))
-    retriever: Retriever | None = None
-    if method.needs_corpus:
-        retriever = build_named(retrievers().get, located, "retrieval", default="dense")
+    # Its keys are checked also where the method has no use for it.
+    retriever = build_named(retrievers().get, located, "retrieval", default="dense")
     if top.limits.usd is not None and llm is not None and llm.stores_completions and not llm.price:
         raise ConfigError(
             f"{located.where(('limits', 'usd'))}: the price of the LLM is not known",
@@ -240,7 +239,7 @@ def build_config(
         limits=top.limits,
         random_seed=top.random_seed,
         curation=top.curation,
-        retriever=retriever,
+        retriever=retriever if method.needs_corpus else None,
         own_keys=own_keys,
     )
 

@@ -11,6 +11,8 @@ from stepsynth.experiment.sources import HUB, rows_of_file
 from stepsynth.retrieval import Passage
 
 _FIELDS = ("text", "id")
+_KEYS = {"text": "passage", "id": "passage_id"}
+"""Field of a passage -> its key in `data.columns`, where `text` is that of a labelled row."""
 
 
 def read_corpus(
@@ -114,7 +116,8 @@ def _read_passage(row: Any, columns: Mapping[str, str], where: str) -> Passage |
             present = list(map(str, row))
             raise DataError(
                 f"{where}: there is no column {column!r}. Columns: {', '.join(present) or 'none'}.",
-                hint=suggest(column, present) or f"name the column of `{field}` in `columns`",
+                hint=suggest(column, present)
+                or f"data: {{columns: {{{_KEYS[field]}: ...}}}} names the column",
             )
     text, given = row[text_column], row.get(id_column)
     if text is None or (isinstance(text, str) and not text.strip()):
@@ -122,7 +125,7 @@ def _read_passage(row: Any, columns: Mapping[str, str], where: str) -> Passage |
     if not isinstance(text, str):
         raise DataError(
             f"{where}: {text_column} is {shorten(repr(text), 40)}, not a text",
-            hint="correct the row, or name another column in `columns`",
+            hint="correct the row, or name another column: data: {columns: {passage: ...}}",
         )
     return Passage.of(clean(text), "" if given is None else clean(str(given)))
 

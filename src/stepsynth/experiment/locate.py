@@ -119,6 +119,16 @@ def _scalar(value: Any) -> Any:
     return value
 
 
+def _innermost(model: type[BaseModel], path: KeyPath) -> type[BaseModel]:
+    """Return the model of a section within a model, as far as sections are models."""
+    for key in path:
+        inner = model.model_fields[key].annotation if key in model.model_fields else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return model
+        model = inner
+    return model
+
+
 def build(model: type[M], values: Mapping[str, Any], located: Located, path: KeyPath) -> M:
     """Return a validated section.
 
@@ -134,7 +144,7 @@ def build(model: type[M], values: Mapping[str, Any], located: Located, path: Key
         key = tuple(str(part) for part in first["loc"] if "[" not in str(part))
         where = located.where((*path, *key))
         if first["type"] == "extra_forbidden":
-            known = list(model.model_fields)
+            known = list(_innermost(model, key[:-1]).model_fields)
             raise ConfigError(
                 f"{where}: unknown key. Known keys here: {', '.join(known) or 'none'}.",
                 hint=suggest(key[-1], known),

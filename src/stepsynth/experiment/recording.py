@@ -40,7 +40,7 @@ def _completions(folder: RunFolder) -> Iterator[dict[str, Any]]:
             yield from read_jsonl(place / "asked.jsonl")
         for name in ("examples.jsonl", "rejected.jsonl"):
             for row in read_jsonl(place / name):
-                if row["provenance"]["kind"] != "gold":
+                if row["provenance"]["request"]:  # else no LLM wrote it
                     yield _recording(row)
 
 

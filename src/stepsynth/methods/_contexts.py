@@ -18,6 +18,9 @@ T = TypeVar("T")
 ANSWERS_PER_ROW = 1.5
 """Answers to propose for a wanted row: as many as draws may be needed for it."""
 
+ANSWERS_SHARE = 0.5
+"""Most of a budget that answers may use up: a question for each has to be paid for too."""
+
 
 def gather_contexts(setup: Setup, size: int, written: Written, *, method: str) -> list[Context]:
     """Return the contexts that `size` rows are written for.
@@ -69,14 +72,19 @@ def in_passes(items: Iterable[T], rng: Random) -> Iterator[T]:
 
 
 def _write_contexts(setup: Setup, size: int, written: Written, method: str) -> list[Context]:
-    """Have the LLM write contexts: enough to use each once for each label."""
-    count = ceil(size / max(1, len(setup.task.label_names)))
+    """Have the LLM write contexts: enough to use each once for each label.
+
+    Of a limited budget they take what is theirs in that: one request beside one for each label.
+    """
+    labels = max(1, len(setup.task.label_names))
+    count = ceil(size / labels)
     request = Request(setup.task.context_prompt(), stream="context", tags={"kind": "context"})
 
     def parse(answer: Completion, _: Request) -> str | Rejected:
         return setup.task.parse_context(answer.text, truncated=answer.truncated)
 
-    found = ask([request] * count, parse, setup, written, method=method)
+    with setup.purse.part(1 / (1 + labels)):
+        found = ask([request] * count, parse, setup, written, method=method)
     return _some([Context(text) for text in found if text], written, "contexts")
 
 
@@ -102,7 +110,8 @@ def _ask_answers(
         passage = request.tags["context"]
         return task.parse_answers(answer.text, passage, truncated=answer.truncated)
 
-    listed = ask(requests, parse, setup, written, method=method)
+    with setup.purse.part(ANSWERS_SHARE):
+        listed = ask(requests, parse, setup, written, method=method)
     proposed = [label for labels in listed for label in labels or ()]
     if missing := proposed.count(None):
         setup.warn(f"answers: {missing} of {len(proposed)} were left out: not in their passage")
@@ -115,7 +124,7 @@ def _ask_answers(
 
 def _some(contexts: list[Context], written: Written, what: str) -> list[Context]:
     if not contexts:
-        last = written.unused[-1].rejected
+        last = written.unused[-1].rejected if written.unused else Rejected("nothing sent", "")
         raise TooFewRowsError(
             f"no seed data can be written: the LLM wrote no {what} that can be used; the last: "
             f"{last.reason}, {shorten(last.completion)!r}",

@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 
 FIRST = 32
-"""Requests that are sent before the price of one is known."""
+"""Requests that are sent at once at most where USD are counted: the price of one is a guess."""
 
 
 @dataclass
@@ -30,7 +30,9 @@ class Purse:
     def affordable(self, wanted: int) -> int:
         """Return how many of the wanted requests can be paid for now.
 
-        In USD that is an estimate from what a request has cost so far, so callers ask again.
+        In USD that is an estimate from what a request has cost so far, and the next ones may be of
+        another kind and cost many times as much: so they are few, and callers ask again. What is
+        spent beyond the USD is the price of `FIRST` requests at most.
         """
         most = wanted
         if self.requests is not None:
@@ -41,7 +43,7 @@ class Purse:
             left = self.usd - used
             if left <= 0:
                 return 0
-            most = min(most, int(left / each) if each else FIRST)
+            most = min(most, FIRST, int(left / each) if each else FIRST)
         return max(0, most)
 
     def take(self, wanted: int) -> int:

@@ -11,7 +11,7 @@ from stepsynth.llm import Completion, Failed, Request
 from stepsynth.methods._judge import judge_labels
 from stepsynth.methods._method import Model, Round, Setup, Unused
 from stepsynth.methods._written import BUDGET, Wish, Written, send
-from stepsynth.records import Dataset, Example, Provenance, Rejected
+from stepsynth.records import Answers, Dataset, Example, Provenance, Rejected
 from stepsynth.students._student import FreshStudent
 
 T = TypeVar("T")
@@ -67,24 +67,31 @@ def write_until(
     while len(written.rows) < size and drawn < most:
         wanted = min(size - len(written.rows), most - drawn)
         due = _of_short_labels(wishes, written.rows, size, setup) if balance else wishes
-        batch = list(islice(due, setup.purse.affordable(wanted)))
+        batch = list(islice(due, _affordable_rows(wanted, setup)))
         drawn += len(batch)
         if not batch:
             break
         name = phase if drawn == len(batch) else f"{phase}, in place of rejected"
         written.extend(write(batch, setup, phase=name, seen=seen))
-    if len(written.rows) < size and setup.purse.affordable(1):
+        if balance:
+            _drop_surplus(written, size, setup)
+    if len(written.rows) < size and _affordable_rows(1, setup):
         setup.warn(f"{phase}: {len(written.rows)} of {size} rows were kept after {drawn} draws")
     return written
+
+
+def _affordable_rows(wanted: int, setup: Setup) -> int:
+    """Return how many of the wanted rows can be paid for: with a judge each is two requests."""
+    if setup.curator is None or setup.curator.settings.check != "llm":
+        return setup.purse.affordable(wanted)
+    return setup.purse.affordable(2 * wanted) // 2
 
 
 def _of_short_labels(
     wishes: Iterator[Wish], kept: Sequence[Example], size: int, setup: Setup
 ) -> Iterator[Wish]:
     """Yield the wishes for labels that lack rows of their equal share."""
-    names = setup.task.label_names or ("",)
-    each, rest = divmod(size, len(names))
-    lacking = Counter({name: each + (i < rest) for i, name in enumerate(names)})
+    lacking = _equal_shares(size, setup)
     lacking.subtract(str(row.label) for row in kept)
     passed_over = 0
     for wish in wishes:
@@ -99,6 +106,25 @@ def _of_short_labels(
             passed_over += 1
 
 
+def _equal_shares(size: int, setup: Setup) -> Counter[str]:
+    names = setup.task.label_names
+    each, rest = divmod(size, len(names))
+    return Counter({name: each + (i < rest) for i, name in enumerate(names)})
+
+
+def _drop_surplus(written: Written, size: int, setup: Setup) -> None:
+    """Drop rows of a label beyond its equal share: a judge may have relabelled rows to it."""
+    left, kept = _equal_shares(size, setup), list[Example]()
+    for row in written.rows:
+        left[str(row.label)] -= 1
+        if left[str(row.label)] >= 0:
+            kept.append(row)
+            continue
+        surplus = Rejected("surplus", row.text)
+        written.unused.append(Unused(surplus, str(row.label), row.provenance, context=row.context))
+    written.rows = kept
+
+
 def _read(
     wish: Wish, answer: Completion | Failed, setup: Setup, seen: set[str] | None
 ) -> Example | Unused:
@@ -106,15 +132,15 @@ def _read(
     label, context = str(wish.like.label), wish.like.context
     if isinstance(answer, Failed):
         return Unused(Rejected(answer.reason, ""), label, provenance, True, context)
-    if setup.curator is not None and not setup.curator.settings.clean and answer.text.strip():
-        row = replace(wish.like, text=answer.text)
-    else:
-        row = setup.task.parse_example(answer.text, wish.like, truncated=answer.truncated)
+    row = setup.task.parse_example(answer.text, wish.like, truncated=answer.truncated)
+    if setup.curator is not None and not setup.curator.settings.clean:
+        row = _as_it_is(answer.text, wish.like, row)
     if wish.check is not None and not isinstance(row, Rejected):
         row = wish.check(row)
     if setup.curator is not None and not isinstance(row, Rejected):
         parent = wish.like if wish.like.text else None
-        row = setup.curator.reject(row, parent=parent, completion=answer.text) or row
+        said, shots = answer.text, wish.shots
+        row = setup.curator.reject(row, parent=parent, completion=said, shots=shots) or row
     if isinstance(row, Rejected):
         return Unused(row, label, provenance, context=context)
     if seen is not None:
@@ -123,6 +149,15 @@ def _read(
             return Unused(Rejected("duplicate", answer.text), label, provenance, context=context)
         seen.add(key)
     return replace(row, provenance=provenance)
+
+
+def _as_it_is(said: str, like: Example, read: Example | Rejected) -> Example | Rejected:
+    """Return the row of a completion that is not cleaned.
+
+    What was asked for as JSON, or with an answer of its own, has to be read all the same.
+    """
+    is_structured = isinstance(like.label, Answers) or said.lstrip().startswith(("{", "```"))
+    return read if is_structured or not said.strip() else replace(like, text=said)
 
 
 def extrapolation(parent: Example, setup: Setup, *, method: str, index: int) -> Wish:
@@ -214,7 +249,9 @@ def ask(
     kind = requests[0].tags["kind"]
     results: list[T | None] = []
     unused: list[Unused] = []
-    for request, answer in zip(requests, send(requests, setup, phase=kind), strict=True):
+    answers = send(requests, setup, phase=kind)
+    unsent = sum(isinstance(answer, Failed) and answer.reason == BUDGET for answer in answers)
+    for request, answer in zip(requests, answers[: len(answers) - unsent], strict=False):
         if isinstance(answer, Failed):
             found, said, is_cut = Rejected(answer.reason, ""), "", False
         else:
@@ -237,7 +274,9 @@ def ask(
             written.asked.append({**tags, "draw": answer.draw, **cut, "completion": said})
     written.unused += unused
     warn_of_failed(unused, setup, phase=kind, asked=len(requests))
-    return results
+    if unsent:
+        setup.warn(f"{kind}: {unsent} of {len(requests)} requests were not sent: the budget is out")
+    return results + [None] * unsent
 
 
 def ask_rationales(

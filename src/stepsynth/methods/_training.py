@@ -5,8 +5,9 @@ filters synthetic rows by the density ratio of a discriminator between them and 
 (`reweight: density_ratio`) the ratio is a weight: no row is paid for and thrown away.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +36,7 @@ class Preparation:
         mine: Gold rows that synthetic ones are likened to.
         random_seed: Decides the folds.
         warn: Told a sentence that the user should read.
-        flagged: Id of a row -> whether its label was found wrong, over all rounds.
+        wrong: What the check said of the rows of the last fit whose labels it found wrong.
     """
 
     method: Method
@@ -44,7 +45,7 @@ class Preparation:
     mine: Dataset
     random_seed: int
     warn: Callable[[str], None]
-    flagged: dict[str, str] = field(default_factory=dict)
+    wrong: tuple[Mapping[str, Any], ...] = ()
 
     def __call__(
         self, dataset: Dataset, weights: Sequence[float] | None
@@ -79,11 +80,14 @@ class Preparation:
         kept: list[Example] = []
         places: list[int] = []
         for i, (row, is_wrong) in enumerate(zip(dataset, verdict.wrong, strict=True)):
-            if is_wrong:
-                self.flagged[row.id] = verdict.predicted[i]
             if not is_wrong or self.curation.on_wrong == "relabel":
                 kept.append(replace(row, label=verdict.predicted[i]) if is_wrong else row)
                 places.append(i)
+        self.wrong = tuple(
+            {"row": row.id, "text": row.text, "was": row.label, "now": now}
+            for row, now, is_wrong in zip(dataset, verdict.predicted, verdict.wrong, strict=True)
+            if is_wrong
+        )
         self.warn(
             f"label check: {sum(verdict.wrong)} of {len(dataset)} rows have a label that "
             f"{self.curation.check} finds wrong: "
@@ -125,7 +129,10 @@ def run_method(method: Method, setup: Setup) -> Iterator[Round]:
     The method itself mines errors with a model of synthetic rows alone: one that has learnt the
     gold rows makes few errors on them.
     """
+    prepare = setup.student.prepare
     for done in method.synthesize(setup):
+        if isinstance(prepare, Preparation) and prepare.wrong:
+            done = replace(done, notes={**done.notes, "label_check": prepare.wrong})
         # Without synthetic rows there is nothing to add gold rows to.
         is_alone = method.train_on == "synthetic" or not done.train or method.name == "gold"
         yield done if is_alone else train_on_both(done, method, setup)

@@ -23,12 +23,14 @@ class Wish:
         provenance: Where the row will have come from.
         check: What a method makes of the row that was read: the row, shorter or as it is, or why
             it is none; None: it takes every row.
+        shots: Gold rows that the prompt shows as examples: curation rejects copies of them.
     """
 
     prompt: str
     like: Example
     provenance: Provenance
     check: Callable[[Example], Example | Rejected] | None = None
+    shots: Sequence[Example] = ()
 
     def request(self) -> Request:
         """Return the request of this wish.

@@ -258,6 +258,11 @@ class AttrPrompt(Method):
             for label, values in dimension.values.items():
                 out = dropped.get((dimension.name, label), [])
                 dimension.values[label] = [value for value in values if value not in out]
+                if out and not dimension.values[label]:
+                    setup.warn(
+                        f"attrprompt: every {dimension.name} of the label {label!r} suits another "
+                        "label too and was dropped; prompts go without"
+                    )
                 others = list(similar[label]) if out else []
                 if dimension.is_by_label or label == setup.task.label_names[0]:
                     written.note(

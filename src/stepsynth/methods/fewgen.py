@@ -59,7 +59,8 @@ class FewGen(Method):
                 parents=tuple(shot.id for shot in shots),
                 model=setup.llm.settings.model,
             )
-            return Wish(setup.task.prompt("few_shot", like, shots=shots), like, provenance)
+            prompt = setup.task.prompt("few_shot", like, shots=shots)
+            return Wish(prompt, like, provenance, shots=shots)
 
         rows = write_until(
             self.seed_size,

@@ -53,7 +53,8 @@ class AskedModel:
 
     def predict(self, dataset: Dataset) -> AnyPredictions:
         """Return what the LLM says of examples; where it says nothing that can be read, chance."""
-        self._ask([row for row in dataset if (row.text, row.context) not in self._said])
+        rows = {(row.text, row.context): row for row in dataset}
+        self._ask([row for key, row in rows.items() if key not in self._said])
         said = [self._said[row.text, row.context] for row in dataset]
         names = self._setup.task.label_names
         if not names:

@@ -81,8 +81,9 @@ class ProGen(Method):
     )
 
     def sized(self, rows: int) -> Self:
-        """Return ProGen with so many rows in the end."""
-        return self.model_copy(update={"size": rows})
+        """Return ProGen with so many rows in the end, and feedback before a quarter of them."""
+        initial = min(self.initial, max(1, rows // 4))
+        return self.model_copy(update={"size": rows, "initial": initial})
 
     def synthesize(self, setup: Setup) -> Iterator[Round]:
         """Yield a round for each retraining; the last one has all rows."""

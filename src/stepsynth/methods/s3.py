@@ -114,7 +114,7 @@ class S3(SeedData):
         default=None,
         gt=0,
         description="Rows that a round adds: errors are drawn, and drawn again, until so many are "
-        "kept. Without it: one row for each error.",
+        "kept, whatever `extrapolations_per_error` says. Without it: one row for each error.",
     )
     added_from: str | None = Field(
         default=None,
@@ -145,7 +145,8 @@ class S3(SeedData):
     def synthesize(self, setup: Setup) -> Iterator[Round]:
         """Yield round 0 (seed data) to round R, each with the model trained after it."""
         seen: set[str] | None = set() if self.drop_duplicates else None
-        with setup.purse.part(SEED_SHARE if self.rounds else 1.0):
+        is_extrapolating = self.rounds > 0 and self.added_from is None
+        with setup.purse.part(SEED_SHARE if is_extrapolating else 1.0):
             seed_data = self.write_seed_data(setup, seen)
         if self.added_from is not None:
             yield from merge_added(seed_data, setup)
@@ -171,6 +172,8 @@ class S3(SeedData):
             best = max(best, done.select_score)
             rng = setup.rng("errors", q)
             errors, size = self.choose_errors(missed, rng), self.added_size
+            if size is not None and self.max_added is not None:
+                size = min(size, self.max_added)
             with setup.purse.part(1 / (self.rounds - q)):  # lines 7-10
                 added = extrapolate(errors, setup, index=q + 1, seen=seen, size=size)
             additional.append(added)

@@ -228,7 +228,7 @@ class SynthesizRR(Method):
             like = Example("", label)
             prompt = setup.task.prompt("refine", like, passage=content.text, shots=shots)
             used[prompt, origin.parents] = content, shots
-            return Wish(prompt, like, origin)
+            return Wish(prompt, like, origin, shots=[Example(s["text"], label) for s in shots])
 
         written = write_until(
             self.seed_size, map(draw, repeat(None)), setup, phase="refined passages"

@@ -78,7 +78,9 @@ class TarGEN(Method):
         written = Written()
         # A row costs one request to write and one to judge.
         with setup.purse.part(1 / 2 if self.self_correction else 1.0):
-            size = setup.purse.affordable(self.seed_size)
+            # For USD nobody knows yet how many rows they buy.
+            is_counted = setup.purse.usd is None
+            size = setup.purse.affordable(self.seed_size) if is_counted else self.seed_size
             with setup.purse.part(DISCOVERY_SHARE):
                 instance_seeds = self.write_instance_seeds(size, setup, written)
             self.write_rows(instance_seeds, setup, written)

@@ -28,14 +28,15 @@ def parse_choice(
         by_name.setdefault(normalise(word), label)
     for label in labels:
         by_name[normalise(label)] = label
-    fields = parse_object(completion, ("label",), truncated=truncated)
-    if not isinstance(fields, Rejected):
-        found = _mentioned(fields["label"], by_name)
-        if len(found) == 1:
-            return found.pop()
     # A judge explains first and decides last.
     lines = [line for line in text.splitlines() if line.strip()]
-    for part in (*lines[-1:], text):
+    parts = (*lines[-1:], text)
+    for part in parts:
+        fields = parse_object(part, ("label",), truncated=truncated)
+        found = set() if isinstance(fields, Rejected) else _mentioned(fields["label"], by_name)
+        if len(found) == 1:
+            return found.pop()
+    for part in parts:
         found = _mentioned(part, by_name)
         if len(found) == 1:
             return found.pop()

@@ -1,5 +1,5 @@
 """The report: a run folder as one self-contained HTML file."""
 
-from stepsynth.report.render import write_report
+from stepsynth.report.render import write_report, write_studies
 
-__all__ = ["write_report"]
+__all__ = ["write_report", "write_studies"]

@@ -84,13 +84,25 @@ def collect(folder: RunFolder) -> RunView:
             config=folder.config.read_text(encoding="utf-8"),
             manifest=_read_json(folder.manifest),
             prompts=_read_json(folder.prompts),
-            studies=[
-                Findings.from_dict(_read_json(path))
-                for path in sorted(folder.path.glob("studies/*.json"))
-            ],
+            studies=read_studies(folder.path),
         )
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise RunFolderError(f"{folder.path}: a file of the run is damaged: {error}") from error
+
+
+def read_studies(folder: Path) -> list[Findings]:
+    """Return what studies have written into a folder.
+
+    Raises:
+        RunFolderError: A file of them is damaged.
+    """
+    found: list[Findings] = []
+    for path in sorted(folder.glob("studies/*.json")):
+        try:
+            found.append(Findings.from_dict(_read_json(path)))
+        except (ValueError, KeyError, TypeError, OSError) as error:
+            raise RunFolderError(f"{path}: this file is damaged: {error}") from error
+    return found
 
 
 def _read_round(place: Path, added: dict[int, Rows]) -> RoundView:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from stepsynth._util.files import write_json, write_text
@@ -16,7 +15,7 @@ from stepsynth.experiment.rundir import RunFolder
 from stepsynth.metrics import SCORE_NAMES
 from stepsynth.metrics.bootstrap import Interval
 from stepsynth.report import compare_charts
-from stepsynth.report.render import TEMPLATES
+from stepsynth.report.render import make_environment, read_style
 
 DASH = "–"
 NOTES = (
@@ -211,23 +210,20 @@ def to_html(comparison: Comparison, folder: Path) -> str:
         comparison: What is shown.
         folder: Where the page will lie: the reports of the runs are linked from there.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("compare.html.j2").render(
-        comparison=comparison,
-        about=about(comparison),
-        problems=problems(comparison),
-        tables=tables(comparison),
-        notes=NOTES,
-        style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
-        charts=_draw(comparison),
-        most_labels=compare_charts.MOST_LABELS,
-        runs=[_run_line(run, comparison.score, folder) for run in comparison.runs],
+    return (
+        make_environment()
+        .get_template("compare.html.j2")
+        .render(
+            comparison=comparison,
+            about=about(comparison),
+            problems=problems(comparison),
+            tables=tables(comparison),
+            notes=NOTES,
+            style=read_style(),
+            charts=_draw(comparison),
+            most_labels=compare_charts.MOST_LABELS,
+            runs=[_run_line(run, comparison.score, folder) for run in comparison.runs],
+        )
     )
 
 

@@ -1,6 +1,5 @@
 """Turn a run into HTML. Everything that data or an LLM wrote is escaped by the template."""
 
-import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,9 @@ from markupsafe import Markup
 from stepsynth._util.files import write_text
 from stepsynth.experiment.rundir import RunFolder
 from stepsynth.metrics import SCORE_NAMES
+from stepsynth.metrics.two_sample import wilson_interval
 from stepsynth.report import charts
-from stepsynth.report.collect import RoundView, RunView, collect
+from stepsynth.report.collect import RoundView, RunView, collect, read_studies
 from stepsynth.studies import Findings, format_cell
 
 MOST_PAIRS = 100
@@ -35,15 +35,25 @@ def write_report(folder: RunFolder, path: Path | None = None) -> Path:
     return path
 
 
+def write_studies(folder: Path) -> Path:
+    """Write `studies.html`: what studies found of several runs, which no run's report can hold.
+
+    Args:
+        folder: A folder of `compare`; its `studies/*.json` are shown.
+
+    Raises:
+        RunFolderError: One of them is damaged.
+    """
+    page = make_environment().get_template("studies.html.j2")
+    path = folder / "studies.html"
+    shown = [_study(findings) for findings in read_studies(folder)]
+    write_text(path, page.render(name=folder.resolve().name, style=read_style(), studies=shown))
+    return path
+
+
 def render(view: RunView) -> str:
     """Return the report as one HTML document, with no script and nothing to load."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = make_environment()
     environment.filters["percent"] = lambda value: f"{100 * value:.1f}"
     environment.filters["label"] = _label
     numbers = [r.numbers for r in view.rounds]
@@ -52,10 +62,10 @@ def render(view: RunView) -> str:
     return environment.get_template("report.html.j2").render(
         view=view,
         summary=view.summary,
-        style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
+        style=read_style(),
         shown=shown,
         has_labels="accuracy" in numbers[0]["select"],
-        interval=_wilson(view.summary["test"], shown[0][0]) if view.summary else None,
+        interval=_interval(view.summary["test"], shown[0][0]) if view.summary else None,
         has_test=all("test" in n for n in numbers),
         numbers=numbers,
         rejected=rejected,
@@ -66,6 +76,22 @@ def render(view: RunView) -> str:
         most_pairs=MOST_PAIRS,
         most_samples=MOST_SAMPLES,
     )
+
+
+def make_environment() -> jinja2.Environment:
+    """Return what renders the pages: what is filled in is escaped, a missing name is an error."""
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def read_style() -> Markup:
+    """Return the style sheet of all pages."""
+    return Markup((TEMPLATES / "report.css").read_text(encoding="utf-8"))
 
 
 def _shown(numbers: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
@@ -79,12 +105,9 @@ def _label(value: Any) -> str:
     return value["text"][0] if isinstance(value, dict) else str(value)
 
 
-def _wilson(test: dict[str, Any], score: str) -> tuple[float, float]:
-    """Return the 95 % Wilson interval of a share of rows: what so many test rows can tell."""
-    share, n, z = test[score], test["n"], 1.96
-    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return max(0.0, middle - half), min(1.0, middle + half)
+def _interval(test: dict[str, Any], score: str) -> tuple[float, float]:
+    """Return the 95 % interval of a share of rows: what so many test rows can tell."""
+    return wilson_interval(round(test[score] * test["n"]), test["n"])
 
 
 def _draw(numbers: list[dict[str, Any]], rejected: Counter[str], score: str) -> dict[str, Any]:

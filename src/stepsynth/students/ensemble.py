@@ -45,8 +45,7 @@ class Ensemble(Student):
 
     @model_validator(mode="after")
     def _check_member(self) -> "Ensemble":
-        self._member()
-        if self.search is not None:
+        if self.search is not None or self._member().search is not None:
             raise ValueError("search hyper-parameters of the student by itself, then set them here")
         return self
 

@@ -20,6 +20,7 @@ from pydantic import Field
 
 from stepsynth._util.rng import make_rng
 from stepsynth.errors import DataError, TooFewRowsError
+from stepsynth.experiment.compare_read import count_calls
 from stepsynth.records import Dataset, Example
 from stepsynth.studies._charts import line_chart
 from stepsynth.studies._study import Cell, Chart, Findings, Study, Table
@@ -37,7 +38,7 @@ class Group:
     Attributes:
         curves: A curve for each run and order.
         rows: Rows of a run's data set, mean over the runs.
-        calls: Requests that were answered for them, mean over the runs; None: not known.
+        calls: Requests for them, mean over the runs; None: not known.
     """
 
     name: str
@@ -117,7 +118,7 @@ class Efficiency(Study):
             DataError: The runs are not scored on the same test rows, or have too few rows.
         """
         warnings = _check(subjects)
-        groups = [self._measure(name, of) for name, of in self._group(subjects).items()]
+        groups = [self._measure(name, of, warnings) for name, of in self._group(subjects).items()]
         by_name = {group.name: group for group in groups}
         aim = by_name.get(self.target)
         if aim is None:
@@ -146,7 +147,7 @@ class Efficiency(Study):
             groups.setdefault(name, []).append(subject)
         return groups
 
-    def _measure(self, name: str, runs: Sequence[Subject]) -> Group:
+    def _measure(self, name: str, runs: Sequence[Subject], warnings: list[str]) -> Group:
         ordered = [
             (subject, [self._order(subject, i) for i in range(self.orders)]) for subject in runs
         ]
@@ -158,6 +159,7 @@ class Efficiency(Study):
                 curves.append({size: train(rows[:size]) for size in sizes})
                 done = len(curves)
                 self._on_progress(f"{name}: curves", done, len(runs) * self.orders)
+            warnings += train.differences()
         calls = [_calls(subject) for subject in runs]
         known = [c for c in calls if c is not None]
         return Group(
@@ -210,6 +212,17 @@ class _Trainer:
             self._of_all = score
         return score
 
+    def differences(self) -> list[str]:
+        """Return what must be said where the run's own model was trained in another way."""
+        own = (self._subject.summary.get("test") or {}).get(score_name(self._subject))
+        if own is None or self._of_all is None or abs(own - self._of_all) < 1e-6:
+            return []
+        return [
+            f"{self._subject.name}: trained here on all its rows it scores {self._of_all:.3f}, in "
+            f"the run {own:.3f}: that had weights of rows, or gold rows beside them, and the curve "
+            "is of the rows alone"
+        ]
+
 
 def _check(subjects: Sequence[Subject]) -> list[str]:
     """Make sure that the runs can be compared; return what the reader must know."""
@@ -228,10 +241,9 @@ def _check(subjects: Sequence[Subject]) -> list[str]:
 
 
 def _calls(subject: Subject) -> int | None:
-    """Return the requests that were answered for a run, by the LLM, a store or a recording."""
-    said = subject.summary.get("llm", {})
-    counted = sum(said.get(key) or 0 for key in ("requests", "from_store", "replayed"))
-    return counted or None
+    """Return the requests of a run, as `compare` counts them; None: it asked no LLM."""
+    said = subject.summary.get("llm")
+    return (count_calls(said) or None) if said else None
 
 
 def _needs(groups: Sequence[Group], aim: Group, score: str, orders: int) -> Table:

@@ -5,23 +5,27 @@ error close to it in meaning (mean cosine) and yet another text (mean edit dista
 
 A cosine alone says little: in the space of a mean-pooled encoder any two texts of one kind are
 close (the paper's are 0.94 to 0.95). So each extrapolation is compared with two other errors as
-well, drawn at random: one of the same label, and one of any. Edit distance is in words, as only
-that fits the paper's lengths. Pairs and questions are compared by their text alone: the context is
-the error's own, verbatim.
+well, drawn at random: one of the same label, and one of any. Pairs and questions are compared by
+their text alone: the context is the error's own, verbatim.
+
+Edit distance is in words, which need no encoder. The paper's is in DistilBERT's tokens, with both
+marks, cut at 512: so counted, the published extrapolations of IMDb and RTE are exactly as long as
+its table says (218.72 and 24.61). `unit: tokens` counts like that.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from stepsynth._util.pretrained import load_sentence_encoder
 from stepsynth._util.rng import make_rng
 from stepsynth._util.text import normalise
-from stepsynth.errors import DataError
+from stepsynth.errors import ConfigError, DataError
 from stepsynth.records import Example
 from stepsynth.studies._charts import histogram
 from stepsynth.studies._study import Chart, Findings, Study, Table
@@ -30,14 +34,14 @@ from stepsynth.studies._vectors import TFIDF, Vectors, find_encoder, make_vector
 
 Floats = npt.NDArray[np.float64]
 NEARNESS = ("pairs", "cosine", "random, same label", "random", "nearer than random")
-WORDING = (
-    "edit distance",
-    "random, same label",
-    "random",
-    "words of error",
-    "words written",
-    "copies",
-)
+WORDING = ("edit distance", "random, same label", "random")
+MOST_TOKENS = 512
+"""Where the paper cuts texts before it counts their tokens."""
+
+Split = Callable[[str], Sequence[Any]]
+"""Text -> its words or tokens."""
+
+EXTRAPOLATE = "extrapolate"
 _NEEDS = "`s3` and `goldgen` write each row from one gold row; other methods do not"
 
 
@@ -56,12 +60,14 @@ class Measured:
 
     Attributes:
         cosine: With its own error, a random one of the label, a random one of any label.
-        edits: The same, as edit distance in words.
+        edits: The same, as edit distance in words or tokens.
+        lengths: Of the error and of the extrapolation, in the same unit.
     """
 
     pairs: tuple[Pair, ...]
     cosine: tuple[Floats, Floats, Floats]
     edits: tuple[Floats, Floats, Floats]
+    lengths: tuple[Floats, Floats]
 
 
 class Quality(Study):
@@ -74,12 +80,18 @@ class Quality(Study):
         description="A sentence encoder (a name or a folder) whose space cosines are taken in; "
         "default: the encoder of the run's student, else TF-IDF.",
     )
+    unit: Literal["words", "tokens"] = Field(
+        default="words",
+        description="What lengths and edit distances are counted in; `tokens` are the encoder's, "
+        "as in the paper.",
+    )
 
     def run(self, subjects: Sequence[Subject]) -> Findings:
         """Return the table of each run, by round and label, and histograms of its pairs.
 
         Raises:
             DataError: No run holds a row that was written from a gold row.
+            ConfigError: Tokens are wanted, and there is no encoder whose they are.
         """
         tables: list[Table] = []
         charts: list[Chart] = []
@@ -95,8 +107,8 @@ class Quality(Study):
                 warnings.append(f"{subject.name}: no row was written from a gold row; {_NEEDS}")
                 continue
             measured, space = self._measure(pairs, subject)
-            tables += _tables(subject, measured, space)
-            charts += _charts(subject, measured, space)
+            tables += _tables(subject, measured, space, self.unit)
+            charts += _charts(subject, measured, space, self.unit)
         if not tables:
             listed = ", ".join(f"{s.name} ({s.config.method.name})" for s in subjects)
             raise DataError(
@@ -113,13 +125,31 @@ class Quality(Study):
         )
         encoder = self.encoder or find_encoder(subject)
         texts = [*(p.added.text for p in pairs), *(e.text for e in errors)]
+        split = self._split_by(encoder)
         vectors = make_vectors(texts, encoder)
         self._on_progress("measure pairs", 0, len(pairs))
         compared = (errors, *others)
         cosine = tuple(_cosines(pairs, with_, vectors) for with_ in compared)
-        edits = tuple(_edits(pairs, with_) for with_ in compared)
+        edits = tuple(_edits(pairs, with_, split) for with_ in compared)
+        lengths = tuple(
+            np.array([len(split(row.text)) for row in rows], dtype=np.float64)
+            for rows in (errors, [pair.added for pair in pairs])
+        )
         self._on_progress("measure pairs", len(pairs), len(pairs))
-        return Measured(tuple(pairs), cosine, edits), vectors.space  # type: ignore[arg-type]
+        return Measured(tuple(pairs), cosine, edits, lengths), vectors.space  # type: ignore[arg-type]
+
+    def _split_by(self, encoder: str) -> Split:
+        """Return what splits a text into words or tokens."""
+        if self.unit == "words":
+            return str.split
+        if not encoder:
+            raise ConfigError(
+                "unit=tokens: there is no encoder whose tokens could be counted",
+                hint="--set encoder=NAME (the paper's is distilbert-base-uncased)",
+            )
+        loaded = load_sentence_encoder(encoder, where="encoder", extra="transformers")
+        tokenizer: Any = loaded.tokenizer
+        return lambda text: tokenizer(text, truncation=True, max_length=MOST_TOKENS)["input_ids"]
 
     def _draw_others(self, pairs: Sequence[Pair], *, same_label: bool) -> list[Example | None]:
         """Return for each pair another error, drawn at random; None where there is no other."""
@@ -154,7 +184,8 @@ def find_pairs(subject: Subject) -> tuple[list[Pair], int]:
     for done in subject.rounds:
         for row in done.added:
             origin = row.provenance
-            if origin.kind == "gold" or len(origin.parents) != 1:
+            # Other methods name a gold row too, one that they show or search with: it is no error.
+            if origin.kind != EXTRAPOLATE:
                 continue
             if (error := gold.get(origin.parents[0])) is None:
                 lost += 1
@@ -163,11 +194,11 @@ def find_pairs(subject: Subject) -> tuple[list[Pair], int]:
     return pairs, lost
 
 
-def count_edits(ours: str, theirs: str) -> int:
+def count_edits(ours: str, theirs: str, split: Split = str.split) -> int:
     """Return the Levenshtein distance of two texts in words: insert, delete, replace cost 1."""
     from rapidfuzz.distance import Levenshtein
 
-    return Levenshtein.distance(ours.split(), theirs.split())
+    return Levenshtein.distance(split(ours), split(theirs))
 
 
 def _label(row: Example) -> str:
@@ -184,10 +215,10 @@ def _cosines(pairs: Sequence[Pair], others: Sequence[Example | None], vectors: V
     return found
 
 
-def _edits(pairs: Sequence[Pair], others: Sequence[Example | None]) -> Floats:
+def _edits(pairs: Sequence[Pair], others: Sequence[Example | None], split: Split) -> Floats:
     return np.array(
         [
-            np.nan if other is None else count_edits(pair.added.text, other.text)
+            np.nan if other is None else count_edits(pair.added.text, other.text, split)
             for pair, other in zip(pairs, others, strict=True)
         ]
     )
@@ -210,7 +241,7 @@ def _groups(measured: Measured) -> Iterator[tuple[str, str, list[int]]]:
         yield "all", "all", list(every)
 
 
-def _tables(subject: Subject, measured: Measured, space: str) -> tuple[Table, Table]:
+def _tables(subject: Subject, measured: Measured, space: str, unit: str) -> tuple[Table, Table]:
     groups = list(_groups(measured))
     why = " (the student has no encoder; --set encoder=NAME takes one)" if space == TFIDF else ""
     drawn = "Random: another error of the run, drawn for each extrapolation, of its label or any."
@@ -224,10 +255,10 @@ def _tables(subject: Subject, measured: Measured, space: str) -> tuple[Table, Ta
         ),
         Table(
             f"Wording of extrapolations beside their errors: {subject.name}",
-            ("round", "label", *WORDING),
+            ("round", "label", *WORDING, f"{unit} of error", f"{unit} written", "copies"),
             tuple((r, label, *_wording(measured, places)) for r, label, places in groups),
-            f"Edit distance and lengths in words, means. {drawn} Copies: extrapolations that equal "
-            "their error but for case, punctuation and spaces.",
+            f"Edit distance and lengths in {unit}, means. {drawn} Copies: extrapolations that "
+            "equal their error but for case, punctuation and spaces.",
         ),
     )
 
@@ -245,8 +276,7 @@ def _wording(measured: Measured, places: Sequence[int]) -> tuple[int | float, ..
     chosen = np.array(places)
     return (
         *(_mean(values[chosen]) for values in measured.edits),
-        _mean(np.array([len(p.error.text.split()) for p in pairs])),
-        _mean(np.array([len(p.added.text.split()) for p in pairs])),
+        *(_mean(values[chosen]) for values in measured.lengths),
         sum(normalise(p.added.text) == normalise(p.error.text) for p in pairs),
     )
 
@@ -257,10 +287,10 @@ def _mean(values: npt.NDArray[np.generic]) -> float:
     return float(found.mean()) if len(found) else float("nan")
 
 
-def _charts(subject: Subject, measured: Measured, space: str) -> list[Chart]:
+def _charts(subject: Subject, measured: Measured, space: str, unit: str) -> list[Chart]:
     parts: Mapping[str, tuple[Floats, Floats, Floats]] = {
         f"cosine ({space})": measured.cosine,
-        "edit distance in words": measured.edits,
+        f"edit distance in {unit}": measured.edits,
     }
     charts: list[Chart] = []
     for title, (own, same, _) in parts.items():

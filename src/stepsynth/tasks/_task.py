@@ -171,9 +171,7 @@ class Task(BaseModel):
         """
 
     @abstractmethod
-    def parse_decision(
-        self, completion: str, row: Example, *, truncated: bool
-    ) -> Label | Rejected:
+    def parse_decision(self, completion: str, row: Example, *, truncated: bool) -> Label | Rejected:
         """Return the label (or answer) of a row that the LLM says is right, or why it says none."""
 
     def read_context(self, row: Mapping[str, Any]) -> Context:

@@ -99,9 +99,7 @@ class Classification(Task):
         )
         return text if isinstance(text, Rejected) else replace(like, text=text)
 
-    def parse_decision(
-        self, completion: str, row: Example, *, truncated: bool
-    ) -> str | Rejected:
+    def parse_decision(self, completion: str, row: Example, *, truncated: bool) -> str | Rejected:
         """Return the label that an output names, as JSON or in words."""
         return parse_choice(completion, self.labels, truncated=truncated)
 
