@@ -171,3 +171,26 @@ def test_what_is_wrong_is_said_in_a_line(made, tmp_path, arguments, message, hin
     assert message in done.stderr
     assert hint in done.stderr
     assert done.stdout == ""
+
+
+def test_a_comparison_with_the_llm_itself_can_be_studied(tmp_path):
+    rules = [
+        {"pattern": "JSON", "answers": ['{"label": "apple"}']},
+        *(
+            {"pattern": f'label is "{f}"', "answers": [f"{f} no {i} is {w}" for i in range(30)]}
+            for f, w in (("apple", "crisp"), ("pear", "soft"))
+        ),
+    ]
+    llm = json.dumps({"backend": "scripted", "rules": rules})
+    method = "{name: zerogen, seed_size: 20}"
+    task = write_task(tmp_path, llm=llm, method=method)
+    out = tmp_path / "out"
+    done = stepsynth("compare", task, "--methods", "zerogen,llm", "--seeds", "1", "--out", out)
+    assert done.returncode == 0, done.stderr
+    for place in (out, out / "zerogen"):
+        studied = stepsynth("study", "labels", place)
+        assert studied.returncode == 0, studied.stderr
+        assert "zerogen/0" in studied.stdout
+    alone = stepsynth("study", "labels", out / "llm" / "0")
+    assert alone.returncode == 2
+    assert "this run has no rows, its method makes none" in alone.stderr

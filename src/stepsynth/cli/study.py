@@ -135,13 +135,22 @@ def _open(
 
 
 def _expand(path: Path) -> list[Path]:
-    """Return the runs of a folder of `compare` (METHOD/RANDOM_SEED), or the path itself."""
+    """Return the runs of a folder of `compare`, or of one of its methods, or the path itself.
+
+    Runs that are not done, or made no rows (those of the method `llm`), are left out.
+    """
     if not path.exists():
         raise DataError(f"{path}: there is no such folder or file", hint="give a run folder")
     if path.is_dir() and not (path / "identity.json").exists():
-        found = sorted(p.parent for p in path.glob("*/*/identity.json"))
-        return [p for p in found if (p / "manifest.json").exists()] or [path]
+        places = (*path.glob("*/*/identity.json"), *path.glob("*/identity.json"))
+        found = sorted(place.parent for place in places)
+        return [p for p in found if (p / "manifest.json").exists() and _has_rows(p)] or [path]
     return [path]
+
+
+def _has_rows(run: Path) -> bool:
+    file = run / "dataset.jsonl"
+    return file.exists() and file.stat().st_size > 0
 
 
 def _write(findings: "Findings", runs: Sequence[Path], out: Path | None) -> list[Path]:

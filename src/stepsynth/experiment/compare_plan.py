@@ -342,7 +342,8 @@ def _describe(config: Config, budget: Budget | None) -> dict[str, Any]:
     # A label may look like a path ("/"), and a task names no files.
     places = _strings({k: v for k, v in decides.items() if k != "task"})
     files = {text: _digest_of(text) for text in places if _is_place(text)}
-    return {**decides, "budget": str(budget), "files": files}
+    prompts = digest(config.task.template_sources())
+    return {**decides, "budget": str(budget), "files": files, "prompts": prompts}
 
 
 def _strings(value: Any) -> Iterator[str]:

@@ -13,6 +13,7 @@ from stepsynth.experiment.compare_plan import PlannedRun
 from stepsynth.experiment.compare_run import Ended
 from stepsynth.experiment.locate import read_yaml
 from stepsynth.experiment.rundir import RunFolder
+from stepsynth.students import students
 
 
 @dataclass(frozen=True)
@@ -131,8 +132,16 @@ def _count_rows(folder: RunFolder) -> tuple[int, int]:
 def _epochs(folder: RunFolder) -> int:
     """Return how often the student went over its rows; 1 where it has no epochs."""
     student: Mapping[str, Any] = read_yaml(folder.config).values["student"]
+    members = 1
+    if student["name"] == "ensemble":
+        # Disjoint draws are the rows once, all members together.
+        members = student["members"] if student["draws"] == "bootstrap" else 1
+        of = student["of"] if isinstance(student["of"], dict) else {"name": student["of"]}
+        fields = students().get(of.get("name", "linear")).model_fields
+        default = fields["epochs"].default if "epochs" in fields else 1
+        student = {"epochs": default} | of
     epochs = student.get("epochs")
-    return int(epochs) if isinstance(epochs, (int, float)) else 1
+    return members * (int(epochs) if isinstance(epochs, (int, float)) else 1)
 
 
 def _read_rounds(

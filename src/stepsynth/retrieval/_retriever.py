@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from stepsynth.errors import ConfigError, DataError
 from stepsynth.registry import Registry
-from stepsynth.retrieval._folder import major_versions, make_sure
+from stepsynth.retrieval._folder import digest_folder, major_versions, make_sure
 from stepsynth.retrieval._passages import Passage, digest_corpus
 
 Floats = npt.NDArray[np.float32]
@@ -199,6 +199,7 @@ class Retriever(BaseModel, ABC):
             **self.model_dump(mode="json", exclude=set(self.not_indexed)),
             "passages": len(passages),
             "corpus": digest_corpus(passages),
+            "encoder_files": digest_folder(getattr(self, "encoder", None)),
             "libraries": major_versions(self.libraries),
         }
 

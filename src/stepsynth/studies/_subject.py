@@ -166,8 +166,9 @@ def _open_run(
         raise RunFolderError(f"{folder.path}: a file of the run is damaged: {error}") from error
     if not kept:
         raise RunFolderError(
-            f"{folder.path}: no round of this run is done yet, so there is nothing to study",
-            hint="the command that started it goes on with it",
+            f"{folder.path}: this run has no rows"
+            + (", its method makes none" if summary else " yet: no round of it is done"),
+            hint="" if summary else "the command that started it goes on with it",
         )
     if not summary:
         warn(f"{folder.path}: the run is not done; the rows of its rounds so far are studied")
