@@ -381,8 +381,23 @@ def test_without_a_run_of_the_target_the_weakest_best_is_the_target():
 
 def test_runs_that_cannot_be_compared_are_refused():
     one = make_subject("s3/0", texts_about(TOPICS, 64, seed=3))
-    other = replace(one, name="s3/1", test=texts_about(TOPICS, 9, seed=8))
+    other = replace(one, name="zerogen/0", test=texts_about(TOPICS, 9, seed=8))
     with pytest.raises(DataError, match="not scored on the same test rows"):
         Efficiency().run([one, other])
+    with pytest.raises(DataError, match="zerogen/1 is scored on others"):
+        Efficiency().run([one, replace(one, name="zerogen/0"), replace(other, name="zerogen/1")])
     with pytest.raises(TooFewRowsError, match="too few for a curve"):
         Efficiency().run([make_subject("s3/0", texts_about(TOPICS, 2, seed=3))])
+
+
+def test_each_random_seed_may_have_test_rows_of_its_own():
+    runs = [
+        replace(
+            make_subject(f"{method}/{seed}", texts_about(TOPICS, 64, seed=3 + seed)),
+            test=texts_about(TOPICS, 20, seed=8 + seed),
+        )
+        for method in ("zerogen", "s3")
+        for seed in (0, 1)
+    ]
+    found = Efficiency(sizes=2, orders=1).run(runs)
+    assert {row[0] for row in found.tables[0].rows} == {"zerogen", "s3"}

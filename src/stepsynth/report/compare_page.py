@@ -28,7 +28,8 @@ NOTES = (
     "Rows: synthetic rows that the final model was trained on. Calls: all requests that were asked "
     "for, those for rationales, rejected ones and those of a judge too, whoever answered (the LLM, "
     "the shared store, a recording). Tokens and USD: of all answers that the run used. Seconds: "
-    "of the run as it was last gone on with; what another method had paid for took none.",
+    "of the run as it was last gone on with; what another method had paid for took none, "
+    "and the first run of a process carries its start-up.",
     "Training tokens: white-space tokens of the final training rows, times the student's epochs.",
 )
 

@@ -117,8 +117,9 @@ class Efficiency(Study):
         Raises:
             DataError: The runs are not scored on the same test rows, or have too few rows.
         """
-        warnings = _check(subjects)
-        groups = [self._measure(name, of, warnings) for name, of in self._group(subjects).items()]
+        grouped = self._group(subjects)
+        warnings = _check(subjects, grouped)
+        groups = [self._measure(name, of, warnings) for name, of in grouped.items()]
         by_name = {group.name: group for group in groups}
         aim = by_name.get(self.target)
         if aim is None:
@@ -224,15 +225,19 @@ class _Trainer:
         ]
 
 
-def _check(subjects: Sequence[Subject]) -> list[str]:
+def _check(subjects: Sequence[Subject], groups: Mapping[str, Sequence[Subject]]) -> list[str]:
     """Make sure that the runs can be compared; return what the reader must know."""
-    first = subjects[0]
-    for subject in subjects[1:]:
-        if subject.test.digest() != first.test.digest():
+    # Where test rows are split from gold, each random seed has its own: all methods need all.
+    tests = {method: {s.test.digest(): s for s in of} for method, of in groups.items()}
+    first, *others = tests
+    for other in others:
+        for digest in tests[first].keys() ^ tests[other].keys():
+            subject = tests[first].get(digest) or tests[other][digest]
             raise DataError(
-                f"{subject.name} and {first.name} are not scored on the same test rows",
-                hint="give runs of one task file whose test rows are a file of their own "
-                "(data.test), or whose random seed is the same",
+                f"{first} and {other} are not scored on the same test rows: {subject.name} is "
+                "scored on others",
+                hint="give runs of one task file with the same random seeds for every method, or "
+                "with test rows in a file of their own (data.test)",
             )
     students = {s.config.student.model_dump_json() + s.config.student.name for s in subjects}
     if len(students) > 1:
