@@ -240,10 +240,12 @@ def test_progress_is_told_from_start_to_end(open_llm):
 
 
 def test_no_thread_is_left_behind(open_llm):
+    before = set(threading.enumerate())
     llm = open_llm(FakeBackend(lambda _: "x"))
     llm.generate(ask(3), phase="test")
+    assert "llm" in [thread.name for thread in set(threading.enumerate()) - before]
     llm.close()
-    assert "llm" not in [thread.name for thread in threading.enumerate()]
+    assert "llm" not in [thread.name for thread in set(threading.enumerate()) - before]
 
 
 def test_the_store_refuses_what_it_cannot_read(tmp_path):
