@@ -19,6 +19,7 @@ SPAM = {"1": "spam", "0": "not spam"}
         ('Not negative at all, it praises.\n{"label": "positive"}', "pos"),
         ('Somebody says {"label": "negative"}, which is wrong.\n{"label": "positive"}', "pos"),
         ("Both positive and negative words are here.\nSo: negative", "neg"),
+        ("It is not positive but negative.", "neg"),
         ('{"label": "positive"}\n\nI hope this helps!', "pos"),
         ('<think>{"label": "negative"}</think>{"label": "positive"}', "pos"),
     ],
@@ -38,6 +39,7 @@ def test_of_labels_within_labels_the_longer_one_is_meant():
     [
         ("", "no_label"),
         ("neither", "no_label"),
+        ("It is not positive.", "no_label"),
         ("positive or negative", "no_label"),
         ("positively", "no_label"),
         ("I'm sorry, but I can't help with that request.", "refusal"),

@@ -52,4 +52,4 @@ def _mentioned(text: str, by_name: Mapping[str, str]) -> set[str]:
     if not longest_first:
         return set()
     names = "|".join(map(re.escape, longest_first))
-    return {by_name[name] for name in re.findall(rf"(?<!\w)(?:{names})(?!\w)", said)}
+    return {by_name[name] for name in re.findall(rf"(?<!\w)(?<!not )(?:{names})(?!\w)", said)}
