@@ -66,8 +66,8 @@ def test_the_judge_is_trained_on_mine_alone(monkeypatch):
 
 def test_the_judge_can_be_the_tasks_own_student():
     subject = make_subject("made", with_flipped(0.2), student=Linear(C=0.001))
-    weak = Labels(judge="student").run([subject]).tables[1]
-    strong = Labels().run([subject]).tables[1]
+    weak = Labels(judge="student").run([subject]).tables[2]
+    strong = Labels().run([subject]).tables[2]
     assert column(weak, "confidence") != column(strong, "confidence")
 
 

@@ -126,7 +126,7 @@ class Cartography(Study):
                     hint="it is for tasks with labels: classification and sentence_pair",
                 )
             rows, sources = self._gather(subject)
-            found = self._map(subject, rows, sources)
+            found = self.map_rows(subject, rows, sources)
             tables += _tables(subject, rows, sources, found)
             charts.append(_chart(subject, rows, sources, found, self.random_seed))
             if subject.folder is not None:
@@ -141,7 +141,17 @@ class Cartography(Study):
         rows = union(synthetic, gold) if synthetic else subject.rows
         return rows, [_source(row) for row in rows]
 
-    def _map(self, subject: Subject, rows: Dataset, sources: Sequence[str]) -> DataMap:
+    def map_rows(self, subject: Subject, rows: Dataset, sources: Sequence[str]) -> DataMap:
+        """Return the map of rows.
+
+        Args:
+            subject: Says which student's features are taken.
+            rows: n rows, those of `sources` other than gold first.
+            sources: Where each of the n rows comes from.
+
+        Raises:
+            DataError: The rows that are trained on do not have two labels, or not all.
+        """
         known, columns = np.unique(rows.labels, return_inverse=True)
         is_gold = np.array([source == GOLD_SOURCE for source in sources])
         is_map_of_gold = bool(is_gold.all())
