@@ -263,6 +263,26 @@ def test_the_store_refuses_what_it_cannot_read(tmp_path):
         Store(tmp_path / "newer.sqlite")
 
 
+def test_a_new_store_may_be_opened_by_many_at_once(tmp_path):
+    failed: list[Exception] = []
+
+    def open_it(path, barrier):
+        barrier.wait()
+        try:
+            Store(path).close()
+        except Exception as error:
+            failed.append(error)
+
+    for n in range(20):
+        given = tmp_path / f"{n}.sqlite", threading.Barrier(8)
+        opening = [threading.Thread(target=open_it, args=given) for _ in range(8)]
+        for thread in opening:
+            thread.start()
+        for thread in opening:
+            thread.join()
+    assert failed == []
+
+
 def test_a_cap_on_minutes_stops_the_run(open_llm, monkeypatch):
     import time
 

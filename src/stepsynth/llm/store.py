@@ -8,6 +8,7 @@ processes may share a store.
 import asyncio
 import json
 import sqlite3
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,18 +17,21 @@ from typing import Any
 from stepsynth.errors import RunFolderError
 
 SCHEMA_VERSION = 1
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS completions (
-    id TEXT PRIMARY KEY,
-    request TEXT NOT NULL,
-    completion TEXT NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS spent (
-    run TEXT PRIMARY KEY,
-    requests INTEGER NOT NULL,
-    usd REAL NOT NULL
-) WITHOUT ROWID;
-"""
+_TABLES = (
+    """CREATE TABLE IF NOT EXISTS completions (
+        id TEXT PRIMARY KEY,
+        request TEXT NOT NULL,
+        completion TEXT NOT NULL
+    ) WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS spent (
+        run TEXT PRIMARY KEY,
+        requests INTEGER NOT NULL,
+        usd REAL NOT NULL
+    ) WITHOUT ROWID""",
+)
+
+SWITCH_ATTEMPTS, SWITCH_WAIT_S = 200, 0.05
+"""How often, and how long apart, a store that another process has just made is tried."""
 
 
 Entry = tuple[str, Mapping[str, Any], Mapping[str, Any]]
@@ -57,7 +61,7 @@ class Store:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(path, timeout=60, check_same_thread=False)
-            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._use_wal()
             self._connection.execute("PRAGMA synchronous=FULL")
             self._check_version()
         except OSError as error:
@@ -70,8 +74,33 @@ class Store:
         self._queue: list[tuple[tuple[str, str, str] | None, str, Spent, asyncio.Future[None]]] = []
         self._writer: asyncio.Task[None] | None = None
 
+    def _use_wal(self) -> None:
+        """Switch to WAL, which SQLite refuses at once while another process is doing the same."""
+        for attempt in range(SWITCH_ATTEMPTS):
+            try:
+                self._connection.execute("PRAGMA journal_mode=WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or attempt == SWITCH_ATTEMPTS - 1:
+                    raise
+                time.sleep(SWITCH_WAIT_S)
+
     def _check_version(self) -> None:
+        """Make sure that the file is a store, and make it one if it is new.
+
+        In one transaction: another process that opens it meanwhile sees all of it or nothing.
+        """
+        if self._version() == SCHEMA_VERSION:
+            return
+        self._connection.execute("BEGIN IMMEDIATE")
+        with self._connection:
+            self._make_tables(self._version())
+
+    def _version(self) -> int:
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        return version
+
+    def _make_tables(self, version: int) -> None:
         tables = "SELECT count(*) FROM sqlite_master"
         if version == 0 and self._connection.execute(tables).fetchone()[0]:
             raise RunFolderError(
@@ -84,9 +113,9 @@ class Store:
                 f"this one reads {SCHEMA_VERSION})",
                 hint="upgrade stepsynth",
             )
-        with self._connection:
-            self._connection.executescript(_SCHEMA)
-            self._connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        for table in _TABLES:
+            self._connection.execute(table)
+        self._connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
 
     def get_many(self, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
         """Return the stored completions among the ids, as JSON values."""
