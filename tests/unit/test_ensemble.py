@@ -57,3 +57,10 @@ def test_bad_members_are_refused():
     for of in ("ensemble", {"name": "linear", "no_such_key": 1}, searched):
         with pytest.raises(ValidationError):
             Ensemble(of=of)
+
+
+def test_its_passes_are_those_of_its_members():
+    of = {"name": "transformer", "epochs": 3}
+    assert Ensemble(of=of, members=4).passes == 12
+    assert Ensemble(of=of, members=4, draws="disjoint").passes == 3
+    assert Ensemble(members=4).passes == 4

@@ -70,7 +70,7 @@ def check_curation(
             f"{keys}: these filters are about labels, and {_kind(task)} rows have answers",
             hint="leave it out; curation.duplicates, min_words and max_words work for every row",
         )
-    if curation.check == "llm" and not method.needs_llm and method.name != "gold":
+    if curation.check == "llm" and not method.needs_llm and not method.is_reference:
         warn(
             f"curation.check: the method {method.name!r} asks no LLM, so labels are not checked; "
             "student or confident would check them"

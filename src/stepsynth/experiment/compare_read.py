@@ -130,18 +130,9 @@ def _count_rows(folder: RunFolder) -> tuple[int, int]:
 
 
 def _epochs(folder: RunFolder) -> int:
-    """Return how often the student went over its rows; 1 where it has no epochs."""
-    student: Mapping[str, Any] = read_yaml(folder.config).values["student"]
-    members = 1
-    if student["name"] == "ensemble":
-        # Disjoint draws are the rows once, all members together.
-        members = student["members"] if student["draws"] == "bootstrap" else 1
-        of = student["of"] if isinstance(student["of"], dict) else {"name": student["of"]}
-        fields = students().get(of.get("name", "linear")).model_fields
-        default = fields["epochs"].default if "epochs" in fields else 1
-        student = {"epochs": default} | of
-    epochs = student.get("epochs")
-    return members * (int(epochs) if isinstance(epochs, (int, float)) else 1)
+    """Return how often the student went over its rows."""
+    section: dict[str, Any] = dict(read_yaml(folder.config).values["student"])
+    return students().get(section.pop("name")).model_validate(section).passes
 
 
 def _read_rounds(

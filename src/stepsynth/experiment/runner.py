@@ -42,7 +42,6 @@ from stepsynth.metrics import SCORE_NAMES, AnyPredictions, Predictions
 from stepsynth.metrics.scoring import fit_offsets, tuned_accuracy
 from stepsynth.records import Dataset, label_to_json
 from stepsynth.retrieval._passages import digest_corpus
-from stepsynth.students.ensemble import Ensemble
 from stepsynth.tasks import Task
 
 # For methods that ask no LLM: it matches no prompt, so that one that asks all the same fails.
@@ -233,8 +232,9 @@ class Runner:
         for done, numbers in zip(self.rounds, self.numbers, strict=True):
             selected, predictions = (done.model.predict(s) for s in (gold.select, gold.test))
             numbers["test"] = self._score(gold.test, predictions)
-            if isinstance(done.model.student, Ensemble):
-                numbers["test"]["spread"] = float(done.model.student.spread(gold.test).mean())
+            spread = done.model.student and done.model.student.spread(gold.test)
+            if spread is not None:
+                numbers["test"]["spread"] = float(spread.mean())
             if isinstance(selected, Predictions) and isinstance(predictions, Predictions):
                 offsets = fit_offsets(gold.select.labels, selected)
                 tuned = tuned_accuracy(gold.test.labels, predictions, offsets)

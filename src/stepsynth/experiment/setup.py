@@ -98,7 +98,7 @@ def make_setup(
     )
     is_checked = config.curation.check in ("student", "confident")
     # Gold rows are the reference: only what is synthesised is checked and weighed.
-    if config.method.name != "gold" and (is_checked or config.method.reweight != "none"):
+    if not config.method.is_reference and (is_checked or config.method.reweight != "none"):
         student.prepare = Preparation(
             config.method, config.curation, student, gold.mine, config.random_seed, warn
         )

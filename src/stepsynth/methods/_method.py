@@ -144,6 +144,10 @@ class Method(BaseModel, ABC):
     name: ClassVar[str]
     needs_llm: ClassVar[bool] = True
 
+    is_reference: ClassVar[bool] = False
+    """It trains on gold rows as they are: nothing is synthesised that could be checked, weighed
+    or joined to them."""
+
     kinds: ClassVar[tuple[str, ...]] = ("classification", "sentence_pair", "extractive_qa")
     """Kinds of task that its paper defines it for."""
 

@@ -11,6 +11,7 @@ from stepsynth.llm import Completion, Failed, Request
 from stepsynth.methods._judge import judge_labels
 from stepsynth.methods._method import Model, Round, Setup, Unused
 from stepsynth.methods._written import BUDGET, Wish, Written, send
+from stepsynth.prompts.parsing import parse_list
 from stepsynth.records import Answers, Dataset, Example, Provenance, Rejected
 from stepsynth.students._student import FreshStudent
 
@@ -277,6 +278,11 @@ def ask(
     if unsent:
         setup.warn(f"{kind}: {unsent} of {len(requests)} requests were not sent: the budget is out")
     return results + [None] * unsent
+
+
+def read_list(answer: Completion, _: Request) -> tuple[str, ...] | Rejected:
+    """Return the items of an answer that is a list, for `ask`."""
+    return parse_list(answer.text, truncated=answer.truncated)
 
 
 def ask_rationales(

@@ -62,14 +62,8 @@ class Preparation:
     def _check_labels(
         self, dataset: Dataset, weights: Sequence[float] | None
     ) -> tuple[Dataset, Sequence[float] | None]:
-        def fit_predict(train: Dataset, held_out: Dataset) -> Predictions:
-            model = self.factory.new(as_given=True)
-            model.fit(train)
-            said = model.predict(held_out)
-            assert isinstance(said, Predictions)
-            return said
-
-        said = out_of_fold(dataset, fit_predict, rng=make_rng(self.random_seed, "label check"))
+        rng = make_rng(self.random_seed, "label check")
+        said = out_of_fold(dataset, fit_and_ask(self.factory), rng=rng)
         check = disagree if self.curation.check == "student" else flag_confident
         verdict = check(dataset, said)
         if verdict.spared:
@@ -94,6 +88,19 @@ class Preparation:
             + ("relabelled" if self.curation.on_wrong == "relabel" else "not trained on")
         )
         return Dataset(kept), weights and [weights[i] for i in places]
+
+
+def fit_and_ask(factory: StudentFactory) -> Callable[[Dataset, Dataset], Predictions]:
+    """Return what fits a student on rows as they are, and asks it about others."""
+
+    def fit_predict(train: Dataset, held_out: Dataset) -> Predictions:
+        model = factory.new(as_given=True)
+        model.fit(train)
+        said = model.predict(held_out)
+        assert isinstance(said, Predictions)
+        return said
+
+    return fit_predict
 
 
 def density_ratios(rows: Dataset, gold: Dataset, random_seed: int) -> list[float]:
@@ -134,7 +141,7 @@ def run_method(method: Method, setup: Setup) -> Iterator[Round]:
         if isinstance(prepare, Preparation) and prepare.wrong:
             done = replace(done, notes={**done.notes, "label_check": prepare.wrong})
         # Without synthetic rows there is nothing to add gold rows to.
-        is_alone = method.train_on == "synthetic" or not done.train or method.name == "gold"
+        is_alone = method.train_on == "synthetic" or not done.train or method.is_reference
         yield done if is_alone else train_on_both(done, method, setup)
 
 

@@ -29,9 +29,8 @@ from stepsynth._util.text import normalise
 from stepsynth.errors import ConfigError
 from stepsynth.llm import Completion, Request
 from stepsynth.methods._method import Method, Round, Setup
-from stepsynth.methods._steps import Wish, Written, ask, train_round, write_until
+from stepsynth.methods._steps import Wish, Written, ask, read_list, train_round, write_until
 from stepsynth.prompts.choices import parse_choice
-from stepsynth.prompts.parsing import parse_list
 from stepsynth.records import Dataset, Example, Provenance, Rejected
 
 DISCOVERY_SHARE = 0.5
@@ -138,7 +137,7 @@ class AttrPrompt(Method):
     def _ask_dimensions(self, setup: Setup, written: Written) -> list[Dimension]:
         prompt = setup.task.prompt("dimensions", Example("", ""), number=self.num_dimensions)
         request = Request(prompt, stream="dimensions", tags={"kind": "dimensions"})
-        listed = ask([request], _parse_list, setup, written, method=self.name)[0] or ()
+        listed = ask([request], read_list, setup, written, method=self.name)[0] or ()
         found: dict[str, Dimension] = {}
         for item in listed:
             # "style: shared". What does not say so depends on the label: that only costs more.
@@ -172,7 +171,7 @@ class AttrPrompt(Method):
             for label in labels
         ]
         words = {normalise(_word(label, setup)): label for label in labels}
-        listed = ask(requests, _parse_list, setup, written, method=self.name)
+        listed = ask(requests, read_list, setup, written, method=self.name)
         for label, items in zip(labels, listed, strict=True):
             named = [words.get(normalise(item)) for item in items or ()]
             nearest = [other for other in named if other is not None and other != label]
@@ -202,7 +201,7 @@ class AttrPrompt(Method):
             )
             for dimension, label in wanted
         ]
-        listed = ask(requests, _parse_list, setup, written, method=self.name)
+        listed = ask(requests, read_list, setup, written, method=self.name)
         for (dimension, label), items in zip(wanted, listed, strict=True):
             found = list(items or ())[: self.num_values]
             dimension.values |= dict.fromkeys([label] if label else labels, found)
@@ -329,10 +328,6 @@ def _word(label: str, setup: Setup) -> str:
     """Return the word for a label in prompts."""
     words: Mapping[str, str] = getattr(setup.task, "labels", {})
     return words.get(label, label)
-
-
-def _parse_list(answer: Completion, _: Request) -> tuple[str, ...] | Rejected:
-    return parse_list(answer.text, truncated=answer.truncated)
 
 
 def _parse_yes_no(answer: Completion, _: Request) -> bool | Rejected:

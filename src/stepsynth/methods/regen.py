@@ -27,7 +27,7 @@ Departures:
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -39,7 +39,7 @@ from stepsynth.errors import ConfigError, TooFewRowsError
 from stepsynth.methods._corpus import need_index
 from stepsynth.methods._method import Method, Model, Round, Setup, Unused
 from stepsynth.methods._steps import Written, train_round
-from stepsynth.metrics import Predictions
+from stepsynth.methods._training import fit_and_ask
 from stepsynth.records import Dataset, Example, Provenance, Rejected
 from stepsynth.retrieval import Hit, Index
 
@@ -216,7 +216,7 @@ class ReGen(Method):
         left = [one for one in found if one.outcome == "kept"]
         rows = Dataset(one.to_row(r) for one in left)
         if classifier is None:
-            said = out_of_fold(rows, _fit_predict(setup), rng=setup.rng("folds")).labels
+            said = out_of_fold(rows, fit_and_ask(setup.student), rng=setup.rng("folds")).labels
         else:
             said = classifier.predict(rows).labels
         agreed = {
@@ -308,19 +308,6 @@ def note(found: Sequence[Found], setup: Setup, written: Written) -> None:
 def _join(word: str, hit: Hit) -> str:
     """Return the query of a round after the first: verbaliser, [SEP], a passage kept before."""
     return f"{word} [SEP] {' '.join(hit.passage.text.split()[:QUERY_WORDS])}"
-
-
-def _fit_predict(setup: Setup) -> Callable[[Dataset, Dataset], Predictions]:
-    """Return what fits a student on rows as they are, and asks it about others."""
-
-    def fit_predict(train: Dataset, held_out: Dataset) -> Predictions:
-        student = setup.student.new(as_given=True)
-        student.fit(train)
-        said = student.predict(held_out)
-        assert isinstance(said, Predictions)
-        return said
-
-    return fit_predict
 
 
 def _labels_without(found: Sequence[Found], setup: Setup, *, at_least: int = 1) -> list[str]:

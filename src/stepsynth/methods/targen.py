@@ -25,12 +25,11 @@ from pydantic import Field
 
 from stepsynth._util.text import shorten
 from stepsynth.errors import TooFewRowsError
-from stepsynth.llm import Completion, Request
+from stepsynth.llm import Request
 from stepsynth.methods._contexts import in_passes
 from stepsynth.methods._judge import judge_labels
 from stepsynth.methods._method import Method, Round, Setup
-from stepsynth.methods._steps import Wish, Written, ask, train_round, write_until
-from stepsynth.prompts.parsing import parse_list
+from stepsynth.methods._steps import Wish, Written, ask, read_list, train_round, write_until
 from stepsynth.records import Dataset, Example, Provenance, Rejected
 
 DISCOVERY_SHARE = 0.2
@@ -96,7 +95,7 @@ class TarGEN(Method):
         """
         prompt = setup.task.prompt("domains", Example("", ""), number=self.num_domains)
         request = Request(prompt, stream="domains", tags={"kind": "domains"})
-        listed = ask([request], _parse_list, setup, written, method=self.name)[0] or ()
+        listed = ask([request], read_list, setup, written, method=self.name)[0] or ()
         domains = list(listed)[: self.num_domains]
         each = min(self.num_instance_seeds, ceil(size / max(1, len(domains))))
         requests = [
@@ -107,7 +106,7 @@ class TarGEN(Method):
             )
             for domain in domains[: ceil(size / max(1, each))]
         ]
-        answers = ask(requests, _parse_list, setup, written, method=self.name)
+        answers = ask(requests, read_list, setup, written, method=self.name)
         found = [
             InstanceSeed(text, request.tags["domain"])
             for request, texts in zip(requests, answers, strict=True)
@@ -147,7 +146,3 @@ class TarGEN(Method):
                 "instance_seeds", request=request, domain=seed.domain, instance_seed=seed.text
             )
         written.extend(rows)
-
-
-def _parse_list(answer: Completion, _: Request) -> tuple[str, ...] | Rejected:
-    return parse_list(answer.text, truncated=answer.truncated)

@@ -107,6 +107,11 @@ class Student(BaseModel, ABC):
         """Field of an example -> the user's column, where a run saved the student."""
         return self._columns
 
+    @property
+    def passes(self) -> int:
+        """How often a fit goes over its rows."""
+        return int(getattr(self, "epochs", 1))
+
     def check(self) -> None:
         """Make sure that it can be trained here, before anything is paid for.
 
@@ -131,6 +136,10 @@ class Student(BaseModel, ABC):
     @abstractmethod
     def predict_examples(self, examples: Sequence[Example]) -> AnyPredictions:
         """Return what it says of examples, in their order; their labels are not looked at."""
+
+    def spread(self, examples: Sequence[Example]) -> Any:
+        """Return how far those that decide are apart: (n_examples,); None where one decides."""
+        return None
 
     @abstractmethod
     def save_arrays(self, folder: Path) -> None:

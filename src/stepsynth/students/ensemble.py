@@ -56,6 +56,11 @@ class Ensemble(Student):
             raise ValueError("an ensemble cannot be a member of an ensemble")
         return students().get(name).model_validate(keys)
 
+    @property
+    def passes(self) -> int:
+        """Those of all members; disjoint draws are the rows once, all together."""
+        return self._member().passes * (self.members if self.draws == "bootstrap" else 1)
+
     def check(self) -> None:
         """Make sure that its members can be trained here."""
         self._member().check()
