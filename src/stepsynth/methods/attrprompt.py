@@ -170,7 +170,7 @@ class AttrPrompt(Method):
             )
             for label in labels
         ]
-        words = {normalise(_word(label, setup)): label for label in labels}
+        words = {normalise(setup.task.label_word(label)): label for label in labels}
         listed = ask(requests, read_list, setup, written, method=self.name)
         for label, items in zip(labels, listed, strict=True):
             named = [words.get(normalise(item)) for item in items or ()]
@@ -237,7 +237,7 @@ class AttrPrompt(Method):
                     Example("", label),
                     dimension=dimension.name,
                     value=value,
-                    others=[_word(other, setup) for other in similar[label]],
+                    others=[setup.task.label_word(other) for other in similar[label]],
                 ),
                 stream="suits",
                 tags={
@@ -296,7 +296,9 @@ class AttrPrompt(Method):
                 attributes=chosen,
                 shortest=length,
                 longest=length + BAND if length else 0,
-                others=[_word(other, setup) for other in similar[label]] if is_many else [],
+                others=[setup.task.label_word(other) for other in similar[label]]
+                if is_many
+                else [],
             )
             drawn[prompt] = {"label": label, "attributes": chosen, "length": length or None}
             return Wish(prompt, like, provenance)
@@ -322,12 +324,6 @@ def _read_given(name: str, given: Given, setup: Setup) -> Dimension:
             hint="give values for every label, or one list for all of them",
         )
     return Dimension(name, {label: list(given[label]) for label in labels}, True, is_given=True)
-
-
-def _word(label: str, setup: Setup) -> str:
-    """Return the word for a label in prompts."""
-    words: Mapping[str, str] = getattr(setup.task, "labels", {})
-    return words.get(label, label)
 
 
 def _parse_yes_no(answer: Completion, _: Request) -> bool | Rejected:

@@ -27,7 +27,7 @@ Departures:
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -164,8 +164,7 @@ class ReGen(Method):
                     hint="give a query for every label",
                 )
             return {name: self.queries[name] for name in names}
-        words: Mapping[str, str] = getattr(setup.task, "labels", {})
-        return {name: words.get(name, name) for name in names}
+        return {name: setup.task.label_word(name) for name in names}
 
     def retrieve(self, queries: Sequence[Query], index: Index) -> list[Found]:
         """Return every passage that a query finds, once for each label, the nearest query's."""

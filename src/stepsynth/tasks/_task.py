@@ -125,6 +125,10 @@ class Task(BaseModel):
         None where the label is an answer that stands in the context.
         """
 
+    def label_word(self, label: str) -> str:
+        """Return the word for a label in prompts."""
+        return label
+
     @abstractmethod
     def rationale_prompt(self, label: str, number: int) -> str:
         """Return T_ration(y): list reasons why a label could apply (S3, Algorithm 1)."""

@@ -66,6 +66,10 @@ class Classification(Task):
         """The labels, in the order of the task file."""
         return tuple(self.labels)
 
+    def label_word(self, label: str) -> str:
+        """Return the word that the task file gives for a label."""
+        return self.labels[label]
+
     def rationale_prompt(self, label: str, number: int) -> str:
         """Return T_ration: list `number` reasons why the label could apply."""
         return self._render("rationale", label, number=number)
