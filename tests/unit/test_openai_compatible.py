@@ -89,7 +89,7 @@ def test_an_answer_that_was_cut_off_says_so(server):
         (failure(429, **{"Retry-After": "0"}), "rate_limit"),
         (failure(408), "server_error"),
         ((200, {}, b"{oops"), "malformed"),
-        ((200, {}, b""), "malformed"),
+        ((200, {}, b""), "empty_body"),
         ((200, {}, b"[]"), "malformed"),
         ((200, {}, b'{"choices": []}'), "malformed"),
     ],

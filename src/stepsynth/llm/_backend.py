@@ -1,25 +1,18 @@
 """What a backend is: one file that sends one request and returns one completion."""
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Generic, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
 
 from stepsynth.llm._types import Completion, Request
+from stepsynth.llm.prices import Price, find_price
 from stepsynth.registry import Registry
 
-
-class Price(BaseModel):
-    """What the LLM costs, in USD for a million tokens. Not known unless it is given."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    prompt: float = Field(ge=0, description="USD for a million prompt tokens.")
-    completion: float = Field(ge=0, description="USD for a million completion tokens.")
-
-    def usd(self, prompt_tokens: int, completion_tokens: int) -> float:
-        """Return the cost of so many tokens in USD."""
-        return (self.prompt * prompt_tokens + self.completion * completion_tokens) / 1e6
+if TYPE_CHECKING:
+    from stepsynth.llm._rate_headers import RateLimits
+    from stepsynth.llm.batch import BatchApi
 
 
 class LLMSettings(BaseModel):
@@ -41,7 +34,20 @@ class LLMSettings(BaseModel):
         default=None, description="A store to share; default: in the run folder."
     )
     price: Price | None = Field(
-        default=None, description="USD for a million tokens; else cost is null."
+        default=None,
+        description="USD for a million tokens; default: of the dated table, if it knows the model.",
+    )
+    rpm: float | None = Field(default=None, gt=0, description="Most requests sent in a minute.")
+    input_tpm: float | None = Field(
+        default=None, gt=0, description="Most prompt tokens sent in a minute."
+    )
+    output_tpm: float | None = Field(
+        default=None, gt=0, description="Most completion tokens in a minute."
+    )
+    phases: Mapping[str, tuple[SerializeAsAny["LLMSettings"], ...]] = Field(
+        default_factory=dict,
+        description="Kind of prompt (seed, extrapolate, judge, ...) -> keys that differ for it; a "
+        "list: several LLMs in turn.",
     )
 
     sampling_keys: ClassVar[tuple[str, ...]] = ("temperature", "top_p", "max_tokens")
@@ -53,11 +59,34 @@ class LLMSettings(BaseModel):
 
     def identity(self) -> dict[str, Any]:
         """Return the settings that are part of a run's identity."""
-        return {key: getattr(self, key) for key in self.identity_keys}
+        own = {key: getattr(self, key) for key in self.identity_keys}
+        phases = {kind: [t.identity() for t in self.phases[kind]] for kind in self.phases}
+        return own | ({"phases": phases} if phases else {})
+
+    def known_price(self) -> Price | None:
+        """Return the price that is set, else that of the dated table; None: not known."""
+        return self.price or find_price(self.model, self.price_list())
+
+    def price_list(self) -> str:
+        """Return the name of the provider in the table of prices; "": none is known."""
+        return ""
+
+    def teachers(self) -> list[Self]:
+        """Return these settings and those of every phase."""
+        return [self, *(each for phase in self.phases.values() for each in phase)]  # type: ignore[list-item]
 
     def sampling(self) -> dict[str, Any]:
         """Return the sampling parameters as they are sent."""
         return {key: getattr(self, key) for key in self.sampling_keys}
+
+    def request_identity(self, *, has_schema: bool = False) -> dict[str, Any]:
+        """Return all that is sent beside the prompt and decides the answer."""
+        return {
+            "backend": self.backend,
+            "base_url": getattr(self, "base_url", None),
+            "model": self.model,
+            "sampling": self.sampling(),
+        }
 
 
 S = TypeVar("S", bound=LLMSettings)
@@ -79,6 +108,7 @@ class Backend(ABC, Generic[S]):
     def __init__(self, settings: S, random_seed: int) -> None:
         self.settings = settings
         self.random_seed = random_seed
+        self.on_rate_limits: Callable[[RateLimits], None] = lambda _limits: None
 
     @abstractmethod
     async def complete(self, request: Request) -> Completion:
@@ -91,6 +121,26 @@ class Backend(ABC, Generic[S]):
             GiveUpError: This request never will.
             ProviderError: No request will; the run stops.
         """
+
+    @property
+    def group_size(self) -> int:
+        """How many draws of one prompt `complete_group` asks for at once."""
+        return 1
+
+    async def complete_group(self, requests: Sequence[Request]) -> list[Completion]:
+        """Return completions of requests that differ in their draw alone, asked for at once.
+
+        Their tokens add up to what the provider counted. Fewer than asked for may come back.
+        """
+        return [await self.complete(request) for request in requests]
+
+    def batch_api(self) -> "BatchApi | None":
+        """Return the provider's batch API, if completions are to come from it."""
+        return None
+
+    async def ping(self) -> None:
+        """Ask for one token, to see that key, URL and model are right; raises as `complete`."""
+        return
 
     async def close(self) -> None:
         """Release connections."""

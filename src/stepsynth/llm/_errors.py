@@ -11,6 +11,7 @@ class RetryLaterError(StepsynthError):
         message: What the provider said.
         retry_after_s: Seconds that the provider asked us to wait, if it did.
         is_unreachable: No connection was made at all.
+        raw: What was sent, where it could not be used.
     """
 
     def __init__(
@@ -20,16 +21,19 @@ class RetryLaterError(StepsynthError):
         *,
         retry_after_s: float | None = None,
         is_unreachable: bool = False,
+        raw: str = "",
     ) -> None:
         super().__init__(message)
         self.reason = reason
         self.retry_after_s = retry_after_s
         self.is_unreachable = is_unreachable
+        self.raw = raw
 
 
 class GiveUpError(StepsynthError):
     """This request will never succeed; others may."""
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: str, message: str, *, raw: str = "") -> None:
         super().__init__(message)
         self.reason = reason
+        self.raw = raw

@@ -1,7 +1,13 @@
-"""The one place that speaks HTTP: post JSON, get JSON, and say what went wrong in our terms."""
+"""The one place that speaks HTTP: post JSON, get JSON, and say what went wrong in our terms.
+
+aiohttp, since it was the faster of the two that were measured (`python -m benchmarks.http`).
+"""
 
 import json
 import ssl
+import urllib.request
+from collections.abc import AsyncIterator, Callable, Mapping
+from importlib.metadata import version
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -9,32 +15,40 @@ import aiohttp
 
 from stepsynth.errors import ProviderError
 from stepsynth.llm._errors import GiveUpError, RetryLaterError
+from stepsynth.llm._rate_headers import RateLimits, read_rate_limits, retry_after_s
 
-CONNECT_S = 10.0
+CONNECT_S = 4.0
 """Seconds for a connection with its TLS handshake."""
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+_QUOTA = ("insufficient_quota", "billing_hard_limit", "credit balance is too low")
+"""What providers say, with a status that else means "later", when nothing will come any more."""
+RAW_CHARACTERS = 4000
+"""So much of an answer that could not be read is kept."""
 
 
 class JsonClient:
     """Posts JSON to one endpoint over connections that are kept open.
 
     Args:
-        url: The endpoint.
+        base_url: What every path is appended to.
         headers: Sent with each request; they may hold a key and never appear in an error.
-        timeout_s: Longest time for one answer; waiting for a free connection is not part of it.
+        timeout_s: Longest time for one answer; our own queue is no part of it.
         key_hint: What to do about a refused key.
     """
 
     def __init__(
-        self, url: str, *, headers: dict[str, str], timeout_s: float, key_hint: str
+        self, base_url: str, *, headers: Mapping[str, str], timeout_s: float, key_hint: str
     ) -> None:
-        self.url = url
-        self._headers = headers
+        self.base_url = base_url
+        self.on_rate_limits: Callable[[RateLimits], None] = lambda _limits: None
+        self._headers = {"User-Agent": f"stepsynth/{version('stepsynth')}", **headers}
+        self._secrets = [value.removeprefix("Bearer ") for value in headers.values() if value]
         self._timeout = aiohttp.ClientTimeout(total=timeout_s, connect=min(CONNECT_S, timeout_s))
         self._key_hint = key_hint
+        self._proxy = _find_proxy(base_url)
         self._session: aiohttp.ClientSession | None = None
 
-    async def post(self, body: dict[str, Any]) -> dict[str, Any]:
+    async def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Return the JSON object of a 200 answer.
 
         Raises:
@@ -42,69 +56,122 @@ class JsonClient:
             GiveUpError: Another 4xx: this request is refused, whatever the next one is.
             ProviderError: The key, the URL or the model is refused, or TLS fails.
         """
-        if self._session is None:
-            proxies = urlsplit(self.url).hostname not in _LOOPBACK
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0),
-                headers=self._headers,
-                timeout=self._timeout,
-                trust_env=proxies,
-            )
-        try:
-            # Read inside the block: a body may hang or break off after its 200.
-            async with self._session.post(self.url, json=body) as response:
-                status, headers, raw = response.status, response.headers, await response.read()
-        except (aiohttp.ClientSSLError, ssl.SSLError) as error:
-            raise ProviderError(
-                f"{self.url}: no secure connection: {error}", hint="check llm.base_url (http?)"
-            ) from error
-        except aiohttp.InvalidURL as error:
-            raise ProviderError(f"{self.url!r} is no URL", hint="check llm.base_url") from error
-        except aiohttp.ClientConnectorError as error:
-            raise RetryLaterError(
-                "unreachable", f"{self.url} cannot be reached: {error}", is_unreachable=True
-            ) from error
-        except aiohttp.ConnectionTimeoutError as error:
-            raise RetryLaterError(
-                "unreachable", f"{self.url}: no connection in {CONNECT_S:g} s", is_unreachable=True
-            ) from error
-        except TimeoutError as error:
-            raise RetryLaterError("timeout", f"{self.url}: no answer in time") from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise RetryLaterError("connection", f"{self.url}: {error}") from error
-        if status == 200:
-            return self._read(raw)
-        raise self._error(status, headers.get("Retry-After"), raw)
+        sent = json.dumps(body, ensure_ascii=False).encode("utf-8", "backslashreplace")
+        raw, kind = await self._send("POST", path, data=sent, headers=_JSON)
+        return self._read(path, raw, kind)
+
+    async def get(self, path: str) -> dict[str, Any]:
+        """Return the JSON object of a 200 answer to a GET; raises as `post` does."""
+        raw, kind = await self._send("GET", path)
+        return self._read(path, raw, kind)
+
+    async def upload(self, path: str, fields: Mapping[str, str], file: bytes) -> dict[str, Any]:
+        """Send a form with a file `batch.jsonl` and return the JSON object; raises as `post`."""
+        form = aiohttp.FormData(dict(fields))
+        form.add_field("file", file, filename="batch.jsonl", content_type="application/jsonl")
+        raw, kind = await self._send("POST", path, data=form)
+        return self._read(path, raw, kind)
+
+    async def lines(self, path: str) -> AsyncIterator[dict[str, Any]]:
+        """Yield the JSON objects of an answer that has one on each line; raises as `post`."""
+        raw, kind = await self._send("GET", path)
+        for line in raw.splitlines():
+            if line.strip():
+                yield self._read(path, line, kind)
 
     async def close(self) -> None:
         """Close the connections."""
         if self._session is not None:
             await self._session.close()
 
-    def _read(self, raw: bytes) -> dict[str, Any]:
+    async def _send(self, verb: str, path: str, **options: Any) -> tuple[bytes, str]:
+        """Return the body of a 200 answer and its content type."""
+        url = path if path.startswith(("http://", "https://")) else self.base_url + path
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers=self._headers,
+                timeout=self._timeout,
+            )
+        try:
+            # Read inside the block: a body may hang or break off after its 200.
+            async with self._session.request(verb, url, proxy=self._proxy, **options) as response:
+                status, headers, raw = response.status, response.headers, await response.read()
+        except (aiohttp.ClientSSLError, ssl.SSLError) as error:
+            raise ProviderError(
+                f"{url}: no secure connection: {error}", hint="check llm.base_url (http?)"
+            ) from error
+        except aiohttp.InvalidURL as error:
+            raise ProviderError(f"{url!r} is no URL", hint="check llm.base_url") from error
+        except aiohttp.ClientConnectorError as error:
+            raise RetryLaterError(
+                "unreachable", f"{url} cannot be reached: {error}", is_unreachable=True
+            ) from error
+        except aiohttp.ConnectionTimeoutError as error:
+            raise RetryLaterError(
+                "unreachable", f"{url}: no connection in {CONNECT_S:g} s", is_unreachable=True
+            ) from error
+        except TimeoutError as error:
+            raise RetryLaterError("timeout", f"{url}: no answer in time") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise RetryLaterError("connection", f"{url}: {error}") from error
+        if limits := read_rate_limits(headers):
+            self.on_rate_limits(limits)
+        if status == 200:
+            return raw, headers.get("Content-Type", "")
+        raise self._error(url, status, headers, raw)
+
+    def _read(self, path: str, raw: bytes, kind: str) -> dict[str, Any]:
+        url = self.base_url + path
         try:
             value = json.loads(raw)
         except (ValueError, RecursionError) as error:
-            raise RetryLaterError("malformed", f"{self.url}: the answer is no JSON") from error
+            said = "a web page" if "html" in kind else "no JSON" if raw else "empty"
+            raise RetryLaterError(
+                "malformed" if raw else "empty_body",
+                f"{url}: the answer is {said}",
+                raw=self._mask(raw[:RAW_CHARACTERS].decode("utf-8", "replace")),
+            ) from error
         if not isinstance(value, dict):
-            raise RetryLaterError("malformed", f"{self.url}: the answer is no JSON object")
+            raw_text = self._mask(raw[:RAW_CHARACTERS].decode("utf-8", "replace"))
+            raise RetryLaterError("malformed", f"{url}: the answer is no JSON object", raw=raw_text)
         return value
 
-    def _error(self, status: int, retry_after: str | None, raw: bytes) -> Exception:
-        # Providers repeat a refused key in their messages.
-        said = _message(raw)
-        for secret in self._headers.values():
-            said = said.replace(secret.removeprefix("Bearer "), "***")
-        message = f"{self.url} answered {status}: {said}"
+    def _error(self, url: str, status: int, headers: Mapping[str, str], raw: bytes) -> Exception:
+        text = self._mask(raw[:RAW_CHARACTERS].decode("utf-8", "replace"))
+        message = f"{url} answered {status}: {self._mask(_message(raw))}"
         if status in (401, 403):
             return ProviderError(message, hint=self._key_hint)
-        if status == 404:
+        if status in (404, 405):
             return ProviderError(message, hint="check llm.base_url (usually .../v1) and llm.model")
+        if status == 402 or any(said in text for said in _QUOTA):
+            return ProviderError(message, hint="the provider wants to be paid: see your account")
         if status == 429:
-            return RetryLaterError("rate_limit", message, retry_after_s=_seconds(retry_after))
+            wait = retry_after_s(headers)
+            return RetryLaterError("rate_limit", message, retry_after_s=wait, raw=text)
         if status >= 500 or status in (408, 409, 425):
-            return RetryLaterError("server_error", message, retry_after_s=_seconds(retry_after))
-        return GiveUpError("refused_request", message)
+            wait = retry_after_s(headers)
+            return RetryLaterError("server_error", message, retry_after_s=wait, raw=text)
+        return GiveUpError("refused_request", message, raw=text)
+
+    def _mask(self, text: str) -> str:
+        """Return a provider's words without our key, which some repeat when they refuse it."""
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return text
+
+
+_JSON = {"Content-Type": "application/json"}
+
+
+def _find_proxy(url: str) -> str | None:
+    """Return the proxy that the environment names for a URL. Looked up once, not per request."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if host in _LOOPBACK or urllib.request.proxy_bypass(host):
+        return None
+    return urllib.request.getproxies().get(parts.scheme)
 
 
 def _message(raw: bytes) -> str:
@@ -117,11 +184,3 @@ def _message(raw: bytes) -> str:
     except (ValueError, AttributeError):
         pass
     return " ".join(text.split())[:300] or "(no message)"
-
-
-def _seconds(retry_after: str | None) -> float | None:
-    """Return Retry-After in seconds; its date form is rare and treated as not given."""
-    try:
-        return max(0.0, float(retry_after)) if retry_after else None
-    except ValueError:
-        return None

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 NO_TAGS: Mapping[str, str] = MappingProxyType({})
 
@@ -19,12 +20,16 @@ class Request:
         tags: Opaque to the engine; `replay` looks recordings up by them (kind, label, context,
             source).
         draw: Position in the stream; set by the engine.
+        turns: What was said after the prompt, by the LLM and the user in turn: a correction.
+        schema: JSON Schema of the answer, for backends that can hold an LLM to one.
     """
 
     prompt: str
     stream: str
     tags: Mapping[str, str] = field(default_factory=lambda: NO_TAGS, compare=False)
     draw: int = 0
+    turns: tuple[str, ...] = ()
+    schema: Mapping[str, Any] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,9 @@ class Completion:
         truncated: The LLM stopped because it reached its length limit.
         prompt_tokens: As the provider counted them, or None.
         completion_tokens: As the provider counted them, or None.
+        cached_tokens: Those of `prompt_tokens` that the provider had in its cache.
+        reasoning_tokens: Those of `completion_tokens` that are no part of the text.
+        model: Name of the LLM that answered, as in the task file.
     """
 
     text: str
@@ -46,13 +54,20 @@ class Completion:
     truncated: bool = False
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A request that was given up, and why ("exhausted", "timeout", "server_error", ...)."""
+    """A request that was given up, and why ("exhausted", "timeout", "server_error", ...).
+
+    `raw` is what the provider sent last, where that could not be read.
+    """
 
     reason: str
     message: str
     request_id: str = ""
     draw: int = 0
+    raw: str = ""

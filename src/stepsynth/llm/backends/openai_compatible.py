@@ -77,7 +77,7 @@ class OpenAICompatibleBackend(Backend[OpenAICompatible]):
         if not key.isprintable() or not key.isascii():
             raise ConfigError(f"the key in the environment variable {name} has odd characters")
         self._client = JsonClient(
-            f"{settings.base_url}/chat/completions",
+            settings.base_url,
             headers={"Authorization": f"Bearer {key}"} if key else {},
             timeout_s=settings.timeout_s,
             key_hint=f"the key in the environment variable {name} is not accepted"
@@ -94,7 +94,7 @@ class OpenAICompatibleBackend(Backend[OpenAICompatible]):
         }
         if self.settings.send_seed:
             body["seed"] = derive_seed(self.random_seed, request.stream, request.draw)
-        answer = await self._client.post(body)
+        answer = await self._client.post("/chat/completions", body)
         return self._read(answer)
 
     def _read(self, answer: dict[str, Any]) -> Completion:
@@ -110,7 +110,7 @@ class OpenAICompatibleBackend(Backend[OpenAICompatible]):
         except (KeyError, IndexError, TypeError, AttributeError) as error:
             said = f": {answer['error']}" if "error" in answer else ""
             raise RetryLaterError(
-                "malformed", f"{self._client.url}: the answer holds no message{said}"
+                "malformed", f"{self._client.base_url}: the answer holds no message{said}"
             ) from error
         usage = answer.get("usage")
         return Completion(
