@@ -17,7 +17,7 @@ class LoopThread:
     """Runs coroutines on a background event loop."""
 
     def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
+        self.loop = new_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, name="llm", daemon=True)
         self._thread.start()
 
@@ -31,6 +31,15 @@ class LoopThread:
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()
         self.loop.close()
+
+
+def new_loop() -> asyncio.AbstractEventLoop:
+    """Return uvloop's event loop where that is installed, else Python's own."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
 
 
 async def cancel_others() -> None:

@@ -1,49 +1,91 @@
 """The durable store: every completion that was paid for, by the digest of what was asked.
 
-One SQLite file in WAL mode, JSON values, no pickle. Writes are grouped: whatever waits is written
-in one transaction, and a completion is only counted after that transaction is on disk. Two
-processes may share a store.
+One SQLite file in WAL mode, JSON values, no pickle. One thread writes: whatever waits, up to
+`GROUP` entries, goes to disk in one transaction, and a completion is only counted after that.
+Processes may share a store; each claims what it is about to send.
 """
 
 import asyncio
 import json
 import sqlite3
+import threading
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from queue import SimpleQueue
+from typing import Any, TypeVar
 
 from stepsynth.errors import RunFolderError
+from stepsynth.llm import _claims, _schema
+from stepsynth.llm._batch_ledger import SQLiteLedger
 
-SCHEMA_VERSION = 1
-_TABLES = (
-    """CREATE TABLE IF NOT EXISTS completions (
-        id TEXT PRIMARY KEY,
-        request TEXT NOT NULL,
-        completion TEXT NOT NULL
-    ) WITHOUT ROWID""",
-    """CREATE TABLE IF NOT EXISTS spent (
-        run TEXT PRIMARY KEY,
-        requests INTEGER NOT NULL,
-        usd REAL NOT NULL
-    ) WITHOUT ROWID""",
-)
-
-SWITCH_ATTEMPTS, SWITCH_WAIT_S = 200, 0.05
-"""How often, and how long apart, a store that another process has just made is tried."""
-
-
-Entry = tuple[str, Mapping[str, Any], Mapping[str, Any]]
-"""Id of a request, the request, its completion."""
+GROUP = 64
+"""Answers that are not on disk yet are at most so many, beside those that are being waited for."""
+BEAT_S = 20.0
+PER_QUERY = 500
+T = TypeVar("T")
+Then = Callable[[Exception | None], None]
 
 
 @dataclass(frozen=True)
 class Spent:
-    """What a run has sent so far, over all its invocations."""
+    """What a run has sent and used up so far, over all its invocations."""
 
     requests: int = 0
     usd: float = 0.0
+    tokens: int = 0
+
+    def __add__(self, other: "Spent") -> "Spent":
+        return Spent(
+            self.requests + other.requests, self.usd + other.usd, self.tokens + other.tokens
+        )
+
+    def __sub__(self, other: "Spent") -> "Spent":
+        return Spent(
+            self.requests - other.requests, self.usd - other.usd, self.tokens - other.tokens
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One answered request.
+
+    Attributes:
+        id: Digest of the request as sent and its draw.
+        request: What was asked: prompt, stream, draw, tags.
+        completion: What was answered.
+        settings: Digest of the LLM's settings, as given to `remember_settings`.
+    """
+
+    id: str
+    request: Mapping[str, Any]
+    completion: Mapping[str, Any]
+    settings: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A request that was given up, why, and what the provider sent last."""
+
+    id: str
+    request: Mapping[str, Any]
+    reason: str
+    message: str
+    raw: str
+
+
+@dataclass
+class _Group:
+    """What goes to disk in one transaction, and what happens then."""
+
+    entries: list[Entry] = field(default_factory=list)
+    lost: list[Lost] = field(default_factory=list)
+    spent: dict[str, Spent] = field(default_factory=dict)
+    calls: list[Callable[[sqlite3.Connection], None]] = field(default_factory=list)
+    then: list[Then] = field(default_factory=list)
+    loop: asyncio.AbstractEventLoop | None = None
 
 
 class Store:
@@ -60,141 +102,293 @@ class Store:
         self.path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(path, timeout=60, check_same_thread=False)
-            self._use_wal()
-            self._connection.execute("PRAGMA synchronous=FULL")
-            self._check_version()
+            with self._explained():
+                self._writer = _schema.connect(path)
+                _schema.prepare(self._writer, path)
+                self._reader = _schema.connect(path)
         except OSError as error:
             raise RunFolderError(f"{path}: cannot be written: {error.strerror}") from error
-        except sqlite3.DatabaseError as error:
-            raise RunFolderError(
-                f"{path}: this is no store of completions, or it is damaged: {error}",
-                hint="move the file away, or give another `llm.store` or `--out`",
-            ) from error
-        self._queue: list[tuple[tuple[str, str, str] | None, str, Spent, asyncio.Future[None]]] = []
-        self._writer: asyncio.Task[None] | None = None
-
-    def _use_wal(self) -> None:
-        """Switch to WAL, which SQLite refuses at once while another process is doing the same."""
-        for attempt in range(SWITCH_ATTEMPTS):
-            try:
-                self._connection.execute("PRAGMA journal_mode=WAL")
-                return
-            except sqlite3.OperationalError as error:
-                if "locked" not in str(error) or attempt == SWITCH_ATTEMPTS - 1:
-                    raise
-                time.sleep(SWITCH_WAIT_S)
-
-    def _check_version(self) -> None:
-        """Make sure that the file is a store, and make it one if it is new.
-
-        In one transaction: another process that opens it meanwhile sees all of it or nothing.
-        """
-        if self._version() == SCHEMA_VERSION:
-            return
-        self._connection.execute("BEGIN IMMEDIATE")
-        with self._connection:
-            self._make_tables(self._version())
-
-    def _version(self) -> int:
-        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-        return version
-
-    def _make_tables(self, version: int) -> None:
-        tables = "SELECT count(*) FROM sqlite_master"
-        if version == 0 and self._connection.execute(tables).fetchone()[0]:
-            raise RunFolderError(
-                f"{self.path}: this database belongs to something else",
-                hint="give another `llm.store`",
-            )
-        if version > SCHEMA_VERSION:
-            raise RunFolderError(
-                f"{self.path}: written by a newer stepsynth (store version {version}, "
-                f"this one reads {SCHEMA_VERSION})",
-                hint="upgrade stepsynth",
-            )
-        for table in _TABLES:
-            self._connection.execute(table)
-        self._connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        self.damaged: set[str] = set()
+        self._owner: int | None = None
+        self._own: dict[str, Spent] = {}
+        self._elsewhere: dict[str, Spent] = {}
+        self._settings: set[str] = set()
+        self._group = _Group()
+        self._unwritten = 0
+        self._room: list[asyncio.Future[None]] = []
+        self._last_beat = time.monotonic()
+        self._queue: SimpleQueue[_Group | None] = SimpleQueue()
+        self._is_writing = False
+        self._thread: threading.Thread | None = None
 
     def get_many(self, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
-        """Return the stored completions among the ids, as JSON values."""
+        """Return the stored completions among the ids, as JSON values.
+
+        One that cannot be read counts as not there: it is asked for again, and written anew.
+        """
         wanted = list(dict.fromkeys(ids))
         found: dict[str, dict[str, Any]] = {}
-        for start in range(0, len(wanted), 500):
-            part = wanted[start : start + 500]
-            marks = ",".join("?" * len(part))
-            query = f"SELECT id, completion FROM completions WHERE id IN ({marks})"
-            found.update(
-                (i, json.loads(value)) for i, value in self._connection.execute(query, part)
-            )
+        with self._explained():
+            for start in range(0, len(wanted), PER_QUERY):
+                found |= _read(self._reader, wanted[start : start + PER_QUERY], self.damaged)
         return found
 
-    def spent(self, run: str) -> Spent:
-        """Return what a run has sent before."""
-        row = self._connection.execute(
-            "SELECT requests, usd FROM spent WHERE run = ?", (run,)
-        ).fetchone()
-        return Spent(*row) if row else Spent()
+    async def take(self, ids: Sequence[str]) -> tuple[dict[str, dict[str, Any]], set[str]]:
+        """Claim requests for this process, before it sends them.
 
-    async def put(self, run: str, spent: Spent, entry: Entry | None) -> None:
-        """Write a completion and add to what its run has spent; return when it is on disk.
+        Returns:
+            The completions that are there by now, and the ids that another process has claimed;
+            the rest is this process's, until it is answered, given up or released.
+        """
+
+        def claim(connection: sqlite3.Connection) -> tuple[dict[str, dict[str, Any]], set[str]]:
+            if self._owner is None:
+                self._owner = _claims.enrol(connection)
+            found: dict[str, dict[str, Any]] = {}
+            for start in range(0, len(ids), PER_QUERY):
+                found |= _read(connection, ids[start : start + PER_QUERY], self.damaged)
+            others: set[str] = set()
+            left = [each for each in ids if each not in found]
+            for start in range(0, len(left), PER_QUERY):
+                part = left[start : start + PER_QUERY]
+                others |= _claims.claim(connection, part, self._owner)
+            return found, others
+
+        return await self._call(claim)
+
+    async def release(self) -> None:
+        """Give up what this process has claimed and not had answered."""
+
+        def leave(connection: sqlite3.Connection) -> None:
+            if self._owner is not None:
+                _claims.leave(connection, self._owner)
+                self._owner = None
+
+        await self._call(leave)
+
+    def put(self, entries: Sequence[Entry], run: str, spent: Spent, then: Then) -> None:
+        """Write what an attempt has brought and what it has cost; returns at once.
 
         Args:
+            entries: The answers, if there are any.
             run: Digest of the run's identity.
-            spent: What to add.
-            entry: What to keep; None where an attempt brought nothing.
+            spent: What to add to what the run has spent.
+            then: Called in the event loop, with None when all is on disk, or with the error.
         """
-        row = None
-        if entry is not None:
-            request, completion = (json.dumps(part, ensure_ascii=False) for part in entry[1:])
-            row = (entry[0], request, completion)
-        done = asyncio.get_running_loop().create_future()
-        self._queue.append((row, run, spent, done))
-        if self._writer is None or self._writer.done():
-            self._writer = asyncio.create_task(self._write_queue())
-        await done
+        self._group.entries += entries
+        self._unwritten += len(entries)
+        self._group.spent[run] = self._group.spent.get(run, Spent()) + spent
+        self._group.then.append(then)
+        self._flush()
 
-    async def _write_queue(self) -> None:
-        while self._queue:
-            group, self._queue = self._queue, []
-            try:
-                await asyncio.to_thread(self._write, group)
-            except Exception as error:
-                for *_, done in group:
-                    if not done.done():
-                        done.set_exception(self._explain(error))
-                continue
-            for *_, done in group:
-                if not done.done():
-                    done.set_result(None)
+    def put_lost(self, lost: Lost, then: Then) -> None:
+        """Keep a request that was given up, and let go of it."""
+        self._group.lost.append(lost)
+        self._group.then.append(then)
+        self._flush()
 
-    def _explain(self, error: Exception) -> Exception:
-        if isinstance(error, sqlite3.Error):
-            return RunFolderError(
-                f"{self.path}: completions cannot be written: {error}",
-                hint="is the disk full or the folder read-only? the same command resumes",
-            )
-        return error
+    def remember_settings(self, settings: str, value: Mapping[str, Any]) -> None:
+        """Keep what the settings of completions were, by their digest."""
+        if settings in self._settings:
+            return
+        self._settings.add(settings)
+        row = (settings, json.dumps(value, sort_keys=True, ensure_ascii=False))
+        self._group.calls.append(
+            lambda c: _nothing(c.execute("INSERT OR IGNORE INTO settings VALUES (?, ?)", row))
+        )
 
-    def _write(self, group: Iterable[tuple[Any, str, Spent, Any]]) -> None:
-        with self._connection:
-            for row, run, spent, _ in group:
-                if row is not None:
-                    self._connection.execute(
-                        "INSERT OR IGNORE INTO completions VALUES (?, ?, ?)", row
-                    )
-                if spent != Spent():
-                    self._connection.execute(
-                        "INSERT INTO spent VALUES (?, ?, ?) ON CONFLICT (run) DO UPDATE SET "
-                        "requests = requests + excluded.requests, usd = usd + excluded.usd",
-                        (run, spent.requests, spent.usd),
-                    )
+    async def room(self) -> None:
+        """Wait until no more than `GROUP` answers are not on disk yet."""
+        while self._unwritten >= GROUP:
+            self._room.append(asyncio.get_running_loop().create_future())
+            await self._room[-1]
+
+    @property
+    def has_room(self) -> bool:
+        """Whether `room` would return at once."""
+        return self._unwritten < GROUP
+
+    def beat(self) -> None:
+        """Say now and then that this process is still there, while it waits for answers."""
+        if self._owner is not None and time.monotonic() - self._last_beat > BEAT_S:
+            owner, self._last_beat = self._owner, time.monotonic()
+            self._group.calls.append(lambda connection: _claims.beat(connection, owner))
+            self._flush()
+
+    async def drain(self) -> None:
+        """Wait until everything that was put is on disk."""
+        await self._call(lambda _: None)
+
+    def spent(self, run: str) -> Spent:
+        """Return what a run has sent and used up, in all invocations and processes."""
+        with self._explained():
+            return _read_spent(self._reader, run)
+
+    def spent_elsewhere(self, run: str) -> Spent:
+        """Return what a run has spent outside this process, as of the last write."""
+        if run not in self._elsewhere:
+            self._elsewhere[run] = self.spent(run)
+        return self._elsewhere[run]
+
+    def batch_ledger(self) -> SQLiteLedger:
+        """Return the record of batches that are at a provider."""
+        return SQLiteLedger(self._reader)
 
     def is_empty(self) -> bool:
         """Say whether nothing has been paid for yet."""
-        return self._connection.execute("SELECT 1 FROM completions LIMIT 1").fetchone() is None
+        with self._explained():
+            query = "SELECT 1 FROM completions UNION ALL SELECT 1 FROM batches LIMIT 1"
+            return self._reader.execute(query).fetchone() is None
 
     def close(self) -> None:
-        """Close the file."""
-        self._connection.close()
+        """Close the file, and let go of what was claimed."""
+        if self._thread is not None:
+            self._queue.put(None)
+            self._thread.join()
+            self._thread = None
+        if self._owner is not None:
+            with self._explained():
+                _claims.leave(self._writer, self._owner)
+            self._owner = None
+        self._writer.close()
+        self._reader.close()
+
+    async def _call(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        """Have the writing thread call a function within its next transaction."""
+        result: list[T] = []
+        done = asyncio.get_running_loop().create_future()
+
+        def then(error: Exception | None) -> None:
+            if not done.done():
+                done.set_exception(error) if error else done.set_result(None)
+
+        self._group.calls.append(lambda connection: result.append(function(connection)))
+        self._group.then.append(then)
+        self._flush()
+        await done
+        return result[0]
+
+    def _flush(self) -> None:
+        """Hand what waits to the writing thread, unless that is busy: then more will wait."""
+        if self._is_writing:
+            return
+        group, self._group = self._group, _Group()
+        group.loop = asyncio.get_running_loop()
+        self._is_writing = True
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._write_groups, name="store", daemon=True)
+            self._thread.start()
+        self._queue.put(group)
+
+    def _write_groups(self) -> None:
+        while (group := self._queue.get()) is not None:
+            error: Exception | None = None
+            try:
+                with self._explained():
+                    self._write(group)
+            except Exception as caught:
+                error = caught
+            assert group.loop is not None
+            group.loop.call_soon_threadsafe(self._written, group, error)
+
+    def _written(self, group: _Group, error: Exception | None) -> None:
+        self._is_writing = False
+        self._unwritten -= len(group.entries)
+        for then in group.then:
+            then(error)
+        room, self._room = self._room, []
+        for waiting in room:
+            if not waiting.done():
+                waiting.set_result(None)
+        following = self._group
+        if following.entries or following.lost or following.calls or following.then:
+            self._flush()
+
+    def _write(self, group: _Group) -> None:
+        connection = self._writer
+        connection.execute("BEGIN IMMEDIATE")
+        with connection:
+            now = int(time.time())
+            if group.entries:
+                _insert(connection, group.entries, now)
+            for lost in group.lost:
+                row = (lost.id, _dump(lost.request), lost.reason, lost.message, lost.raw, now)
+                connection.execute("INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?, ?, ?)", row)
+            if self._owner is not None and (group.entries or group.lost):
+                ended = [item.id for item in (*group.entries, *group.lost)]
+                _claims.unclaim(connection, ended)
+            for run, spent in group.spent.items():
+                self._add_spent(connection, run, spent)
+            for call in group.calls:
+                call(connection)
+
+    def _add_spent(self, connection: sqlite3.Connection, run: str, spent: Spent) -> None:
+        connection.execute(
+            "INSERT INTO spent VALUES (?, ?, ?, ?) ON CONFLICT (run) DO UPDATE SET "
+            "requests = requests + excluded.requests, usd = usd + excluded.usd, "
+            "tokens = tokens + excluded.tokens",
+            (run, spent.requests, spent.usd, spent.tokens),
+        )
+        self._own[run] = self._own.get(run, Spent()) + spent
+        self._elsewhere[run] = _read_spent(connection, run) - self._own[run]
+
+    @contextmanager
+    def _explained(self) -> Generator[None]:
+        """Say what SQLite's errors mean for a run."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise RunFolderError(
+                f"{self.path}: completions cannot be written or read: {error}",
+                hint="is the disk full, the folder read-only? the same command goes on from here",
+            ) from error
+        except sqlite3.DatabaseError as error:
+            raise RunFolderError(
+                f"{self.path}: this is no store of completions, or it is damaged: {error}",
+                hint="`stepsynth store export` saves what can still be read; then move the file "
+                "away, or give another `llm.store` or `--out`",
+            ) from error
+
+
+def _insert(connection: sqlite3.Connection, entries: Sequence[Entry], now: int) -> None:
+    """Write entries by one statement: each would wait for Python's lock again."""
+    values: list[Any] = []
+    for entry in entries:
+        values += (entry.id, _dump(entry.request), _dump(entry.completion), entry.settings, now)
+    rows = ",".join(["(?,?,?,?,?)"] * len(entries))
+    # Replace: a damaged one gives way.
+    connection.execute(f"INSERT OR REPLACE INTO completions VALUES {rows}", values)
+
+
+def _read(
+    connection: sqlite3.Connection, ids: Sequence[str], damaged: set[str]
+) -> dict[str, dict[str, Any]]:
+    marks = ",".join("?" * len(ids))
+    query = f"SELECT id, completion FROM completions WHERE id IN ({marks})"
+    found: dict[str, dict[str, Any]] = {}
+    for request_id, text in connection.execute(query, ids):
+        try:
+            value = json.loads(text)
+            if not isinstance(value["text"], str):
+                raise TypeError(value["text"])
+        except (ValueError, TypeError, KeyError):
+            damaged.add(request_id)
+        else:
+            found[request_id] = value
+    return found
+
+
+def _read_spent(connection: sqlite3.Connection, run: str) -> Spent:
+    query = "SELECT requests, usd, tokens FROM spent WHERE run = ?"
+    row = connection.execute(query, (run,)).fetchone()
+    return Spent(*row) if row else Spent()
+
+
+def _dump(value: Mapping[str, Any]) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    # SQLite takes no half of a surrogate pair, as a prompt from odd data may hold.
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def _nothing(_: object) -> None:
+    return

@@ -1,0 +1,70 @@
+"""Who is asking what: so that processes that share a store never send a request twice.
+
+A process claims requests before it sends them. Claims end with their answer, with the process
+that holds them, or when it has not been heard of for a while.
+"""
+
+import os
+import socket
+import sqlite3
+import time
+from collections.abc import Sequence
+
+SILENT_S = 120
+"""A process on another machine that was not heard of for so long has lost its claims."""
+
+
+def enrol(connection: sqlite3.Connection) -> int:
+    """Return a number for this process, under which it claims requests."""
+    row = (socket.gethostname(), os.getpid(), int(time.time()))
+    cursor = connection.execute("INSERT INTO owners (host, pid, beat) VALUES (?, ?, ?)", row)
+    assert cursor.lastrowid is not None
+    return cursor.lastrowid
+
+
+def beat(connection: sqlite3.Connection, owner: int) -> None:
+    """Say that a process is still there."""
+    connection.execute("UPDATE owners SET beat = ? WHERE owner = ?", (int(time.time()), owner))
+
+
+def leave(connection: sqlite3.Connection, owner: int) -> None:
+    """Give up all claims of a process, and its number."""
+    connection.execute("DELETE FROM claims WHERE owner = ?", (owner,))
+    connection.execute("DELETE FROM owners WHERE owner = ?", (owner,))
+
+
+def claim(connection: sqlite3.Connection, ids: Sequence[str], owner: int) -> set[str]:
+    """Claim requests, and return those of them that are claimed by others who are there."""
+    _drop_claims_of_the_dead(connection, owner)
+    rows = ",".join(["(?,?)"] * len(ids))
+    values = [value for each in ids for value in (each, owner)]
+    connection.execute(f"INSERT OR IGNORE INTO claims VALUES {rows}", values)
+    marks = ",".join("?" * len(ids))
+    query = f"SELECT id FROM claims WHERE id IN ({marks}) AND owner != ?"
+    return {request_id for (request_id,) in connection.execute(query, (*ids, owner))}
+
+
+def unclaim(connection: sqlite3.Connection, ids: Sequence[str]) -> None:
+    """End claims: their requests were answered or given up."""
+    marks = ",".join("?" * len(ids))
+    connection.execute(f"DELETE FROM claims WHERE id IN ({marks})", ids)
+
+
+def _drop_claims_of_the_dead(connection: sqlite3.Connection, owner: int) -> None:
+    query = "SELECT owner, host, pid, beat FROM owners WHERE owner != ?"
+    for other, host, pid, last in connection.execute(query, (owner,)).fetchall():
+        is_here = host == socket.gethostname()
+        if (is_here and not _is_running(pid)) or time.time() - last > SILENT_S:
+            leave(connection, other)
+
+
+def _is_running(pid: int) -> bool:
+    if os.name != "posix":
+        return True  # there is no harmless signal to try; silence will tell
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

@@ -1,0 +1,121 @@
+"""From the caller's requests to what has to be sent: numbered, looked up, claimed, grouped."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+from stepsynth.llm._flow import Flow, Item, Job
+from stepsynth.llm._teacher import Teachers
+from stepsynth.llm._types import Completion, Request
+from stepsynth.llm.store import Store
+
+BLOCK = 256
+"""Requests that are looked up and claimed at once."""
+POLL_S = 0.2
+"""How often it is looked whether another process has had a request answered."""
+PREFIX = 512
+"""Prompts that begin with the same so many characters are sent together."""
+
+
+class Supply:
+    """Hands requests to a flow, as it needs them.
+
+    Args:
+        teachers: Say who answers a request.
+        store: Has the completions of before, and the claims of other processes; None: neither.
+    """
+
+    def __init__(self, teachers: Teachers, store: Store | None) -> None:
+        self._teachers = teachers
+        self._store = store
+        self._draws: Counter[str] = Counter()
+
+    async def feed(
+        self, flow: Flow, requests: Iterator[Request], found: Callable[[Item, Completion], None]
+    ) -> None:
+        """Take requests as long as there are any, and hand over what has to be sent.
+
+        Args:
+            flow: The phase.
+            requests: As the caller gives them.
+            found: Is given what the store has.
+        """
+        low = sum(teacher.settings.concurrency for teacher in self._teachers.all)
+        claimed: dict[str, Item] = {}
+        is_used_up, polled = False, 0.0
+        while not flow.is_stopped:
+            if not is_used_up and flow.wants_more(low, BLOCK):
+                block = [self._item(flow, request) for request in islice(requests, BLOCK)]
+                is_used_up = len(block) < BLOCK
+                claimed |= await self._look_up(flow, block, found)
+            elif claimed and time.monotonic() - polled >= POLL_S:
+                # Another process asks for these: its answers are waited for, or its end.
+                claimed = await self._look_up(flow, list(claimed.values()), found)
+                polled = time.monotonic()
+            elif is_used_up and not claimed:
+                return
+            else:
+                await flow.wait_until_hungry(POLL_S if claimed else None)
+
+    def _item(self, flow: Flow, r: Request) -> Item:
+        draw = self._draws[r.stream]
+        self._draws[r.stream] = draw + 1
+        request = Request(r.prompt, r.stream, r.tags, draw, r.turns, r.schema)
+        teacher = self._teachers.next(request)
+        flow.taken += 1
+        return Item(flow.taken - 1, teacher.request_id(request), request, teacher)
+
+    async def _look_up(
+        self, flow: Flow, items: list[Item], found: Callable[[Item, Completion], None]
+    ) -> dict[str, Item]:
+        """Hand over what is this process's to send, and return what another one has claimed."""
+        others: set[str] = set()
+        if self._store is not None:
+            items = self._drop_found(items, self._store.get_many(i.id for i in items), found)
+            if items:
+                values, others = await self._store.take([item.id for item in items])
+                items = self._drop_found(items, values, found)
+        flow.begin_rate()
+        flow.add(_jobs(item for item in items if item.id not in others))
+        return {item.id: item for item in items if item.id in others}
+
+    @staticmethod
+    def _drop_found(
+        items: list[Item],
+        values: dict[str, dict[str, Any]],
+        found: Callable[[Item, Completion], None],
+    ) -> list[Item]:
+        if not values:
+            return items
+        for item in items:
+            if (value := values.get(item.id)) is not None:
+                model = item.teacher.settings.model
+                known: dict[str, Any] = {"draw": item.request.draw, "model": model}
+                found(item, Completion(request_id=item.id, **known, **value))
+        return [item for item in items if item.id not in values]
+
+
+def _jobs(items: Iterable[Item]) -> Iterable[Job]:
+    """Yield what is sent at once, prompts with the same beginning one after another.
+
+    Providers and vLLM keep the beginnings of prompts in a cache. Draws of one prompt are one job
+    where the endpoint can answer several at once; which ones does not depend on what was done
+    before, so that a run that was killed asks for the same groups again.
+    """
+    jobs: dict[Any, Job] = {}
+    first_seen: dict[str, int] = {}
+    for item in items:
+        request, size = item.request, item.teacher.backend.group_size
+        key: Any = item.place
+        if size > 1 and not request.turns:
+            key = (id(item.teacher), request.stream, request.prompt, request.draw // size)
+        jobs.setdefault(key, []).append(item)
+        if item.teacher.settings.stores_completions:
+            first_seen.setdefault(request.prompt[:PREFIX], item.place)
+    # Recordings are handed out in the order of the requests: those have no place of their own.
+    return sorted(
+        jobs.values(),
+        key=lambda job: first_seen.get(job[0].request.prompt[:PREFIX], job[0].place),
+    )
