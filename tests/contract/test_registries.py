@@ -191,6 +191,8 @@ def test_a_backend_has_settings_that_name_it_and_an_identity(name):
         "scripted": {"rules": [{"pattern": "x", "answers": ["y"]}]},
         "replay": {"recordings": [__file__]},
         "openai_compatible": {"model": "m"},
+        "anthropic": {"model": "m"},
+        "transformers": {"model": "m"},
     }
     settings = backend.settings_class.model_validate(examples.get(name, {}))
     assert settings.backend == name

@@ -4,6 +4,9 @@ import hashlib
 import json
 from typing import Any
 
+# Made once: `json.dumps` makes an encoder for every call that sets an option.
+_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
 
 def digest(value: Any, *, length: int = 32) -> str:
     """Return `length` hexadecimal characters of the value's SHA-256.
@@ -12,7 +15,7 @@ def digest(value: Any, *, length: int = 32) -> str:
         value: Anything that `json.dumps` takes; the order of keys does not matter.
         length: Hexadecimal characters to keep (32 = 128 bits).
     """
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    text = _CANONICAL.encode(value)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:length]
 
 

@@ -8,9 +8,13 @@ import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from stepsynth.errors import ConfigError
+
+HUB_S = 5.0
+"""Seconds to wait for a sign of life of the Hugging Face hub."""
 
 
 class UnusableModelError(ConfigError, ValueError):
@@ -55,6 +59,26 @@ def loading(name: str, where: str = "student.model") -> Generator[None]:
             hint="give a name on the Hugging Face hub (is the network there? HF_TOKEN set for a "
             "private one?) or a folder with config.json, the tokenizer and safetensors",
         ) from error
+
+
+def is_on_hub(name: str) -> bool:
+    """Return whether the hub is there to be asked for a model; a folder needs no hub.
+
+    Where it is not, transformers asks again and again for half a minute, even for a model that is
+    in its cache: whoever knows better passes `local_files_only`.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    if Path(name).is_dir():
+        return False
+    try:
+        HfApi().model_info(name, timeout=HUB_S)
+    except HfHubHTTPError:
+        return True  # it answered: transformers says best what is wrong
+    except Exception:  # each version has its own errors of the network
+        return False
+    return True
 
 
 @contextmanager

@@ -35,6 +35,8 @@ def clean(text: str) -> str:
 
     LLMs and files hold half characters where an escaped text was cut; no database takes them.
     """
+    if text.isascii():
+        return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 

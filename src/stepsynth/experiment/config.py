@@ -18,8 +18,9 @@ from stepsynth.experiment.checks import (
     check_method,
     check_student,
 )
+from stepsynth.experiment.llm_section import build_llm, check_llm
 from stepsynth.experiment.locate import KeyPath, Located, build, parse_value, read_yaml
-from stepsynth.llm import LLMSettings, llm_backends
+from stepsynth.llm import LLMSettings
 from stepsynth.llm.limits import Limits
 from stepsynth.methods import Method, methods
 from stepsynth.retrieval import Retriever, retrievers
@@ -210,7 +211,7 @@ def build_config(
     if not method.needs_llm:
         llm = None
     elif llm is None and top.llm is not None:
-        llm = _build_llm(top.llm, located)
+        llm = build_llm(top.llm, located)
     elif llm is None:
         raise ConfigError(
             f"{located.name}: there is no `llm` section, but the method {method.name!r} asks one",
@@ -224,11 +225,7 @@ def build_config(
     check_data(method, top.data, located.where(("data",)))
     # Its keys are checked also where the method has no use for it.
     retriever = build_named(retrievers().get, located, "retrieval", default="dense")
-    if top.limits.usd is not None and llm is not None and llm.stores_completions and not llm.price:
-        raise ConfigError(
-            f"{located.where(('limits', 'usd'))}: the price of the LLM is not known",
-            hint="set llm.price: {prompt: ..., completion: ...} in USD for a million tokens",
-        )
+    check_llm(llm, task, top.limits, located)
     return Config(
         name=name,
         task=task,
@@ -260,16 +257,6 @@ def build_named(get: Callable[..., type[T]], located: Located, section: str, *, 
     name = str(values.get("name", default))
     found = get(name, where=located.where((section, "name")))
     return build(found, _without(values, "name"), located, (section,))
-
-
-def _build_llm(values: Mapping[str, Any], located: Located) -> LLMSettings:
-    if "backend" not in values:
-        raise ConfigError(
-            f"{located.where(('llm',))}: `backend` is required. "
-            f"Known: {', '.join(llm_backends().names())}."
-        )
-    backend = llm_backends().get(str(values["backend"]), where=located.where(("llm", "backend")))
-    return build(backend.settings_class, values, located, ("llm",))
 
 
 def recipe_names() -> list[str]:

@@ -7,6 +7,7 @@ from pydantic.json_schema import models_json_schema
 
 from stepsynth.experiment.config import TaskFile, recipe_names
 from stepsynth.llm import llm_backends
+from stepsynth.llm.presets import preset_names
 from stepsynth.methods import methods
 from stepsynth.retrieval import retrievers
 from stepsynth.students import students
@@ -45,7 +46,7 @@ def task_file_schema() -> dict[str, Any]:
             },
         ]
     }
-    properties["llm"] = {"anyOf": _choices(llms, refs, "backend")}
+    properties["llm"] = {"anyOf": [*_choices(llms, refs, "backend"), _preset(refs, llms)]}
     properties["student"] = _named(trained, refs, default="linear")
     properties["method"] = _named(used, refs, default="s3")
     properties["retrieval"] = _named(searched, refs, default="dense")
@@ -59,6 +60,18 @@ def task_file_schema() -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **schema,
         "$defs": definitions["$defs"],
+    }
+
+
+def _preset(refs: dict[Any, Any], llms: dict[str, Any]) -> dict[str, Any]:
+    """Return an `llm` section with a preset in the place of a backend."""
+    names = {"preset": {"enum": preset_names()}}
+    keys = {key: True for llm in llms.values() for key in llm.model_fields}
+    return {
+        "type": "object",
+        "properties": {**keys, **names},
+        "required": ["preset"],
+        "additionalProperties": False,
     }
 
 

@@ -30,6 +30,9 @@ class LLMSettings(BaseModel):
         default=6, gt=0, description="Attempts at one request before it is failed."
     )
     timeout_s: float = Field(default=120, gt=0, description="Seconds to wait for one answer.")
+    patience_s: float = Field(
+        default=120, gt=0, description="Seconds that a provider may be down before the run stops."
+    )
     store: str | None = Field(
         default=None, description="A store to share; default: in the run folder."
     )
@@ -48,6 +51,12 @@ class LLMSettings(BaseModel):
         default_factory=dict,
         description="Kind of prompt (seed, extrapolate, judge, ...) -> keys that differ for it; a "
         "list: several LLMs in turn.",
+        # In a file these are the keys that differ, of one LLM or of several.
+        json_schema_extra={
+            "additionalProperties": {
+                "anyOf": [{"type": "object"}, {"type": "array", "items": {"type": "object"}}]
+            }
+        },
     )
 
     sampling_keys: ClassVar[tuple[str, ...]] = ("temperature", "top_p", "max_tokens")
@@ -65,7 +74,8 @@ class LLMSettings(BaseModel):
 
     def known_price(self) -> Price | None:
         """Return the price that is set, else that of the dated table; None: not known."""
-        return self.price or find_price(self.model, self.price_list())
+        is_batch = getattr(self, "batch", False)
+        return self.price or find_price(self.model, self.price_list(), batch=is_batch)
 
     def price_list(self) -> str:
         """Return the name of the provider in the table of prices; "": none is known."""
@@ -109,6 +119,7 @@ class Backend(ABC, Generic[S]):
         self.settings = settings
         self.random_seed = random_seed
         self.on_rate_limits: Callable[[RateLimits], None] = lambda _limits: None
+        self.on_notice: Callable[[str], None] = lambda _message: None
 
     @abstractmethod
     async def complete(self, request: Request) -> Completion:

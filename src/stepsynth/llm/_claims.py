@@ -44,12 +44,6 @@ def claim(connection: sqlite3.Connection, ids: Sequence[str], owner: int) -> set
     return {request_id for (request_id,) in connection.execute(query, (*ids, owner))}
 
 
-def unclaim(connection: sqlite3.Connection, ids: Sequence[str]) -> None:
-    """End claims: their requests were answered or given up."""
-    marks = ",".join("?" * len(ids))
-    connection.execute(f"DELETE FROM claims WHERE id IN ({marks})", ids)
-
-
 def _drop_claims_of_the_dead(connection: sqlite3.Connection, owner: int) -> None:
     query = "SELECT owner, host, pid, beat FROM owners WHERE owner != ?"
     for other, host, pid, last in connection.execute(query, (owner,)).fetchall():

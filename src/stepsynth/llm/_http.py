@@ -6,9 +6,10 @@ aiohttp, since it was the faster of the two that were measured (`python -m bench
 import json
 import ssl
 import urllib.request
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager
 from importlib.metadata import version
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -19,11 +20,19 @@ from stepsynth.llm._rate_headers import RateLimits, read_rate_limits, retry_afte
 
 CONNECT_S = 4.0
 """Seconds for a connection with its TLS handshake."""
+FILE_S = 300.0
+"""Seconds to wait for the next part of a file, and for the answer to one."""
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _QUOTA = ("insufficient_quota", "billing_hard_limit", "credit balance is too low")
 """What providers say, with a status that else means "later", when nothing will come any more."""
+SHORTEST_SECRET = 8
+"""A shorter value of a header is no key, and a message without it would be garbled."""
 RAW_CHARACTERS = 4000
 """So much of an answer that could not be read is kept."""
+
+
+class NotFoundError(ProviderError):
+    """There is nothing at that URL, or no such model."""
 
 
 class JsonClient:
@@ -42,8 +51,13 @@ class JsonClient:
         self.base_url = base_url
         self.on_rate_limits: Callable[[RateLimits], None] = lambda _limits: None
         self._headers = {"User-Agent": f"stepsynth/{version('stepsynth')}", **headers}
-        self._secrets = [value.removeprefix("Bearer ") for value in headers.values() if value]
+        values = (value.rsplit(" ", 1)[-1] for value in headers.values())
+        self._secrets = [value for value in values if len(value) >= SHORTEST_SECRET]
         self._timeout = aiohttp.ClientTimeout(total=timeout_s, connect=min(CONNECT_S, timeout_s))
+        # Files of batches are large: a time-out between two parts of one, none for the whole.
+        self._long_timeout = aiohttp.ClientTimeout(
+            connect=min(CONNECT_S, timeout_s), sock_read=max(FILE_S, timeout_s)
+        )
         self._key_hint = key_hint
         self._proxy = _find_proxy(base_url)
         self._session: aiohttp.ClientSession | None = None
@@ -56,7 +70,7 @@ class JsonClient:
             GiveUpError: Another 4xx: this request is refused, whatever the next one is.
             ProviderError: The key, the URL or the model is refused, or TLS fails.
         """
-        sent = json.dumps(body, ensure_ascii=False).encode("utf-8", "backslashreplace")
+        sent = json.dumps(body).encode("ascii")
         raw, kind = await self._send("POST", path, data=sent, headers=_JSON)
         return self._read(path, raw, kind)
 
@@ -65,19 +79,33 @@ class JsonClient:
         raw, kind = await self._send("GET", path)
         return self._read(path, raw, kind)
 
-    async def upload(self, path: str, fields: Mapping[str, str], file: bytes) -> dict[str, Any]:
+    async def upload(self, path: str, fields: Mapping[str, str], file: BinaryIO) -> dict[str, Any]:
         """Send a form with a file `batch.jsonl` and return the JSON object; raises as `post`."""
         form = aiohttp.FormData(dict(fields))
         form.add_field("file", file, filename="batch.jsonl", content_type="application/jsonl")
-        raw, kind = await self._send("POST", path, data=form)
+        raw, kind = await self._send("POST", path, data=form, timeout=self._long_timeout)
         return self._read(path, raw, kind)
 
-    async def lines(self, path: str) -> AsyncIterator[dict[str, Any]]:
-        """Yield the JSON objects of an answer that has one on each line; raises as `post`."""
-        raw, kind = await self._send("GET", path)
-        for line in raw.splitlines():
-            if line.strip():
-                yield self._read(path, line, kind)
+    async def post_file(self, path: str, file: BinaryIO) -> dict[str, Any]:
+        """Post JSON from a file of any size, read as it is sent; raises as `post` does."""
+        raw, kind = await self._send(
+            "POST", path, data=file, headers=_JSON, timeout=self._long_timeout
+        )
+        return self._read(path, raw, kind)
+
+    async def lines(self, path: str) -> AsyncGenerator[bytes]:
+        """Yield the lines of an answer of any size as they come; raises as `post` does."""
+        url, rest = self._url(path), b""
+        with _explain(url):
+            async with self._open("GET", url, timeout=self._long_timeout) as response:
+                if response.status != 200:
+                    raw = await response.read()
+                    raise self._error(url, response.status, response.headers, raw)
+                async for part in response.content.iter_any():
+                    *lines, rest = (rest + part).split(b"\n")
+                    for line in lines:
+                        yield line
+        yield rest
 
     async def close(self) -> None:
         """Close the connections."""
@@ -86,7 +114,23 @@ class JsonClient:
 
     async def _send(self, verb: str, path: str, **options: Any) -> tuple[bytes, str]:
         """Return the body of a 200 answer and its content type."""
-        url = path if path.startswith(("http://", "https://")) else self.base_url + path
+        url = self._url(path)
+        with _explain(url):
+            # Read inside the block: a body may hang or break off after its 200.
+            async with self._open(verb, url, **options) as response:
+                status, headers, raw = response.status, response.headers, await response.read()
+        if limits := read_rate_limits(headers):
+            self.on_rate_limits(limits)
+        if status in (200, 201):  # 201: a file was made
+            return raw, headers.get("Content-Type", "")
+        raise self._error(url, status, headers, raw)
+
+    def _url(self, path: str) -> str:
+        return path if path.startswith(("http://", "https://")) else self.base_url + path
+
+    def _open(
+        self, verb: str, url: str, **options: Any
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0),
@@ -94,33 +138,7 @@ class JsonClient:
                 headers=self._headers,
                 timeout=self._timeout,
             )
-        try:
-            # Read inside the block: a body may hang or break off after its 200.
-            async with self._session.request(verb, url, proxy=self._proxy, **options) as response:
-                status, headers, raw = response.status, response.headers, await response.read()
-        except (aiohttp.ClientSSLError, ssl.SSLError) as error:
-            raise ProviderError(
-                f"{url}: no secure connection: {error}", hint="check llm.base_url (http?)"
-            ) from error
-        except aiohttp.InvalidURL as error:
-            raise ProviderError(f"{url!r} is no URL", hint="check llm.base_url") from error
-        except aiohttp.ClientConnectorError as error:
-            raise RetryLaterError(
-                "unreachable", f"{url} cannot be reached: {error}", is_unreachable=True
-            ) from error
-        except aiohttp.ConnectionTimeoutError as error:
-            raise RetryLaterError(
-                "unreachable", f"{url}: no connection in {CONNECT_S:g} s", is_unreachable=True
-            ) from error
-        except TimeoutError as error:
-            raise RetryLaterError("timeout", f"{url}: no answer in time") from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise RetryLaterError("connection", f"{url}: {error}") from error
-        if limits := read_rate_limits(headers):
-            self.on_rate_limits(limits)
-        if status == 200:
-            return raw, headers.get("Content-Type", "")
-        raise self._error(url, status, headers, raw)
+        return self._session.request(verb, url, proxy=self._proxy, **options)
 
     def _read(self, path: str, raw: bytes, kind: str) -> dict[str, Any]:
         url = self.base_url + path
@@ -131,20 +149,20 @@ class JsonClient:
             raise RetryLaterError(
                 "malformed" if raw else "empty_body",
                 f"{url}: the answer is {said}",
-                raw=self._mask(raw[:RAW_CHARACTERS].decode("utf-8", "replace")),
+                raw=self.mask(raw[:RAW_CHARACTERS].decode("utf-8", "replace")),
             ) from error
         if not isinstance(value, dict):
-            raw_text = self._mask(raw[:RAW_CHARACTERS].decode("utf-8", "replace"))
+            raw_text = self.mask(raw[:RAW_CHARACTERS].decode("utf-8", "replace"))
             raise RetryLaterError("malformed", f"{url}: the answer is no JSON object", raw=raw_text)
         return value
 
     def _error(self, url: str, status: int, headers: Mapping[str, str], raw: bytes) -> Exception:
-        text = self._mask(raw[:RAW_CHARACTERS].decode("utf-8", "replace"))
-        message = f"{url} answered {status}: {self._mask(_message(raw))}"
+        text = self.mask(raw[:RAW_CHARACTERS].decode("utf-8", "replace"))
+        message = f"{url} answered {status}: {self.mask(_message(raw))}"
         if status in (401, 403):
             return ProviderError(message, hint=self._key_hint)
         if status in (404, 405):
-            return ProviderError(message, hint="check llm.base_url (usually .../v1) and llm.model")
+            return NotFoundError(message, hint="check llm.base_url (usually .../v1) and llm.model")
         if status == 402 or any(said in text for said in _QUOTA):
             return ProviderError(message, hint="the provider wants to be paid: see your account")
         if status == 429:
@@ -155,7 +173,7 @@ class JsonClient:
             return RetryLaterError("server_error", message, retry_after_s=wait, raw=text)
         return GiveUpError("refused_request", message, raw=text)
 
-    def _mask(self, text: str) -> str:
+    def mask(self, text: str) -> str:
         """Return a provider's words without our key, which some repeat when they refuse it."""
         for secret in self._secrets:
             text = text.replace(secret, "***")
@@ -163,6 +181,31 @@ class JsonClient:
 
 
 _JSON = {"Content-Type": "application/json"}
+
+
+@contextmanager
+def _explain(url: str) -> Generator[None]:
+    """Say what went wrong with a connection in our terms."""
+    try:
+        yield
+    except (aiohttp.ClientSSLError, ssl.SSLError) as error:
+        raise ProviderError(
+            f"{url}: no secure connection: {error}", hint="check llm.base_url (http?)"
+        ) from error
+    except aiohttp.InvalidURL as error:
+        raise ProviderError(f"{url!r} is no URL", hint="check llm.base_url") from error
+    except aiohttp.ClientConnectorError as error:
+        raise RetryLaterError(
+            "unreachable", f"{url} cannot be reached: {error}", is_unreachable=True
+        ) from error
+    except aiohttp.ConnectionTimeoutError as error:
+        raise RetryLaterError(
+            "unreachable", f"{url}: no connection in {CONNECT_S:g} s", is_unreachable=True
+        ) from error
+    except TimeoutError as error:
+        raise RetryLaterError("timeout", f"{url}: no answer in time") from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise RetryLaterError("connection", f"{url}: {error}") from error
 
 
 def _find_proxy(url: str) -> str | None:

@@ -5,6 +5,8 @@ the same for `tokens`. Anthropic: `anthropic-ratelimit-requests-remaining`, `-re
 same for `tokens`, `input-tokens` and `output-tokens`. All: `Retry-After` in seconds or as a date.
 """
 
+import contextlib
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -75,17 +77,23 @@ def _least(found: Iterable[tuple[int | None, float]]) -> tuple[int | None, float
 def _seconds(text: str) -> float | None:
     """Return a duration (`12`, `0.5`, `6m0s`, `20ms`) or the time until a date, in seconds."""
     text = text.strip()
-    try:
-        return max(0.0, float(text))
-    except ValueError:
-        pass
+    with contextlib.suppress(ValueError):
+        seconds = float(text)
+        return max(0.0, seconds) if math.isfinite(seconds) else None
     parts = _DURATION.findall(text)
     if parts and "".join(number + unit for number, unit in parts) == text:
         return sum(float(number) * _UNITS[unit] for number, unit in parts)
-    try:
-        date = datetime.fromisoformat(text) if "T" in text else parsedate_to_datetime(text)
-    except ValueError:
+    date = _date(text)
+    if date is None:
         return None
     if date.tzinfo is None:
         date = date.replace(tzinfo=UTC)
     return max(0.0, (date - datetime.now(UTC)).total_seconds())
+
+
+def _date(text: str) -> datetime | None:
+    """Return a date as ISO 8601 or as HTTP has it, or None."""
+    for read in (datetime.fromisoformat, parsedate_to_datetime):
+        with contextlib.suppress(ValueError):
+            return read(text)
+    return None

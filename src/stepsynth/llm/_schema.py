@@ -48,6 +48,11 @@ _OTHERS = (
         beat INTEGER NOT NULL
     )""",
     BATCHES_TABLE,
+    # A claim ends with the answer, in the same statement.
+    """CREATE TRIGGER answered AFTER INSERT ON completions
+    BEGIN DELETE FROM claims WHERE id = NEW.id; END""",
+    """CREATE TRIGGER given_up AFTER INSERT ON failures
+    BEGIN DELETE FROM claims WHERE id = NEW.id; END""",
 )
 
 SWITCH_ATTEMPTS, SWITCH_WAIT_S = 200, 0.05

@@ -104,7 +104,6 @@ class Sender:
         if not self._store.has_room:
             await self._store.room()
         entries = [_entry(*pair) for pair in zip(landed, answers, strict=True)]
-        self._store.remember_settings(teacher.settings_id, teacher.settings.request_identity())
         self._store.put(
             entries, self._run, spent, lambda error: self._landed(flow, landed, answers, error)
         )

@@ -70,7 +70,8 @@ class LLM:
             self._teacher(backend),
             {kind: [self._teacher(b) for b in several] for kind, several in (phases or {}).items()},
         )
-        self._store = store if self.settings.stores_completions else None
+        is_paid = any(t.settings.stores_completions for t in self._teachers.all)
+        self._store = store if is_paid else None
         is_priced = all(t.price or not t.settings.stores_completions for t in self._teachers.all)
         check_price(limits or Limits(), is_known=is_priced)
         self.usage = Usage(usd=0.0 if self._teachers.main.price else None)
@@ -176,6 +177,9 @@ class LLM:
         flow.on_stop = self._wake_all
         for teacher in self._teachers.all:
             teacher.pace.begin_phase()
+            if self._store is not None:
+                identity = teacher.settings.request_identity()
+                self._store.remember_settings(teacher.settings_id, identity)
         places = sum(teacher.settings.concurrency for teacher in self._teachers.all)
         workers = places if flow.total is None else min(places, flow.total)
         jobs = [self._feed(flow, requests), *(self._work(flow) for _ in range(workers))]

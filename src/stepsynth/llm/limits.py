@@ -55,7 +55,7 @@ class Budget:
     elsewhere: Callable[[], Spent] = Spent
 
     def __post_init__(self) -> None:
-        self.own = Spent()
+        self._requests, self._usd, self._tokens = 0, 0.0, 0
         self._usd_held = 0.0
         self._tokens_held = 0
         self._in_flight = 0
@@ -70,7 +70,7 @@ class Budget:
         """
         if not self._is_capped or not self._in_flight:
             return False
-        spent = self.own + self.elsewhere()
+        spent = self._spent()
         usd, tokens = self.limits.usd, self.limits.tokens
         waits = [
             cap is not None and used + held + more > cap >= used + more
@@ -92,13 +92,13 @@ class Budget:
             raise reached("minutes", f"{limits.minutes:g} minutes have passed")
         if limits.requests is not None or self._is_capped:
             self._check_spent(most)
-        self.own += Spent(requests=1)
+        self._requests += 1
         self._in_flight += 1
         self._usd_held += most.usd
         self._tokens_held += most.tokens
 
     def _check_spent(self, most: Most) -> None:
-        limits, spent = self.limits, self.own + self.elsewhere()
+        limits, spent = self.limits, self._spent()
         if limits.requests is not None and spent.requests >= limits.requests:
             raise reached("requests", f"{limits.requests} requests were sent")
         if limits.usd is not None and spent.usd + self._usd_held + most.usd > limits.usd:
@@ -119,7 +119,12 @@ class Budget:
         self._in_flight -= 1
         self._usd_held = self._usd_held - most.usd if self._in_flight else 0.0
         self._tokens_held -= most.tokens
-        self.own += Spent(0, spent.usd, spent.tokens)
+        self._usd += spent.usd
+        self._tokens += spent.tokens
+
+    def _spent(self) -> Spent:
+        """Return what the run has used up, here and elsewhere."""
+        return Spent.sum((Spent(self._requests, self._usd, self._tokens), self.elsewhere()))
 
 
 def check_price(limits: Limits, *, is_known: bool) -> None:

@@ -3,7 +3,16 @@
 A price that is not known is None, never a guess.
 """
 
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict, Field
+
+TABLE = Path(__file__).with_name("prices.yaml")
+_VERSION = re.compile(r"-(?:latest|\d{8}|\d{4}-\d{2}-\d{2})$")
+"""How a provider marks a dated version of a model; any other ending is another model."""
 
 
 class Price(BaseModel):
@@ -27,6 +36,33 @@ class Price(BaseModel):
         return (prompt + self.completion * completion_tokens) / 1e6
 
 
-def find_price(model: str, provider: str) -> Price | None:
-    """Return the price of a provider's model in the table, or None."""
-    return None
+@cache
+def find_price(model: str, provider: str, *, batch: bool = False) -> Price | None:
+    """Return the price of a provider's model in the table, or None where it is not known.
+
+    Args:
+        model: Its name, with or without the date of a version.
+        provider: A name in the table.
+        batch: Whether it is asked through the provider's batch API.
+    """
+    listed = _read_table().get(provider, {})
+    models = listed.get("models", {})
+    numbers = models.get(model) or models.get(_VERSION.sub("", model))
+    if numbers is None or (batch and "batch" not in listed):
+        return None
+    prompt, completion, *cached = numbers
+    if not batch:
+        return Price(prompt=prompt, completion=completion, cached=cached[0] if cached else None)
+    share, cached_share = listed["batch"], listed.get("batch_cached")
+    return Price(
+        prompt=prompt * share,
+        completion=completion * share,
+        cached=cached[0] * cached_share if cached and cached_share else None,
+    )
+
+
+@cache
+def _read_table() -> dict[str, dict[str, Any]]:
+    from ruamel.yaml import YAML
+
+    return YAML(typ="safe", pure=True).load(TABLE)

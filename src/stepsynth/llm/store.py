@@ -10,6 +10,7 @@ import json
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ GROUP = 64
 """Answers that are not on disk yet are at most so many, beside those that are being waited for."""
 BEAT_S = 20.0
 PER_QUERY = 500
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
 T = TypeVar("T")
 Then = Callable[[Exception | None], None]
 
@@ -37,15 +39,12 @@ class Spent:
     usd: float = 0.0
     tokens: int = 0
 
-    def __add__(self, other: "Spent") -> "Spent":
-        return Spent(
-            self.requests + other.requests, self.usd + other.usd, self.tokens + other.tokens
-        )
-
-    def __sub__(self, other: "Spent") -> "Spent":
-        return Spent(
-            self.requests - other.requests, self.usd - other.usd, self.tokens - other.tokens
-        )
+    @classmethod
+    def sum(cls, several: "Iterable[Spent]") -> "Spent":
+        """Return all of them together."""
+        listed = list(several)
+        requests = sum(each.requests for each in listed)
+        return cls(requests, sum(e.usd for e in listed), sum(e.tokens for e in listed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +81,7 @@ class _Group:
 
     entries: list[Entry] = field(default_factory=list)
     lost: list[Lost] = field(default_factory=list)
-    spent: dict[str, Spent] = field(default_factory=dict)
+    spent: dict[str, list[Spent]] = field(default_factory=dict)
     calls: list[Callable[[sqlite3.Connection], None]] = field(default_factory=list)
     then: list[Then] = field(default_factory=list)
     loop: asyncio.AbstractEventLoop | None = None
@@ -112,10 +111,9 @@ class Store:
         self._owner: int | None = None
         self._own: dict[str, Spent] = {}
         self._elsewhere: dict[str, Spent] = {}
-        self._settings: set[str] = set()
         self._group = _Group()
         self._unwritten = 0
-        self._room: list[asyncio.Future[None]] = []
+        self._room: deque[asyncio.Future[None]] = deque()
         self._last_beat = time.monotonic()
         self._queue: SimpleQueue[_Group | None] = SimpleQueue()
         self._is_writing = False
@@ -177,7 +175,7 @@ class Store:
         """
         self._group.entries += entries
         self._unwritten += len(entries)
-        self._group.spent[run] = self._group.spent.get(run, Spent()) + spent
+        self._group.spent.setdefault(run, []).append(spent)
         self._group.then.append(then)
         self._flush()
 
@@ -188,25 +186,22 @@ class Store:
         self._flush()
 
     def remember_settings(self, settings: str, value: Mapping[str, Any]) -> None:
-        """Keep what the settings of completions were, by their digest."""
-        if settings in self._settings:
-            return
-        self._settings.add(settings)
+        """Keep what the settings of completions are, by their digest; once is enough."""
         row = (settings, json.dumps(value, sort_keys=True, ensure_ascii=False))
         self._group.calls.append(
             lambda c: _nothing(c.execute("INSERT OR IGNORE INTO settings VALUES (?, ?)", row))
         )
 
+    @property
+    def has_room(self) -> bool:
+        """Whether fewer than `GROUP` answers are not on disk yet."""
+        return self._unwritten < GROUP
+
     async def room(self) -> None:
-        """Wait until no more than `GROUP` answers are not on disk yet."""
+        """Wait until `has_room`; those who wait go on in turn, as room is made for them."""
         while self._unwritten >= GROUP:
             self._room.append(asyncio.get_running_loop().create_future())
             await self._room[-1]
-
-    @property
-    def has_room(self) -> bool:
-        """Whether `room` would return at once."""
-        return self._unwritten < GROUP
 
     def beat(self) -> None:
         """Say now and then that this process is still there, while it waits for answers."""
@@ -296,8 +291,8 @@ class Store:
         self._unwritten -= len(group.entries)
         for then in group.then:
             then(error)
-        room, self._room = self._room, []
-        for waiting in room:
+        for _ in range(min(GROUP - self._unwritten, len(self._room))):
+            waiting = self._room.popleft()
             if not waiting.done():
                 waiting.set_result(None)
         following = self._group
@@ -314,23 +309,22 @@ class Store:
             for lost in group.lost:
                 row = (lost.id, _dump(lost.request), lost.reason, lost.message, lost.raw, now)
                 connection.execute("INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?, ?, ?)", row)
-            if self._owner is not None and (group.entries or group.lost):
-                ended = [item.id for item in (*group.entries, *group.lost)]
-                _claims.unclaim(connection, ended)
             for run, spent in group.spent.items():
-                self._add_spent(connection, run, spent)
+                self._add_spent(connection, run, Spent.sum(spent))
             for call in group.calls:
                 call(connection)
 
     def _add_spent(self, connection: sqlite3.Connection, run: str, spent: Spent) -> None:
-        connection.execute(
+        (requests, usd, tokens), *_ = connection.execute(
             "INSERT INTO spent VALUES (?, ?, ?, ?) ON CONFLICT (run) DO UPDATE SET "
             "requests = requests + excluded.requests, usd = usd + excluded.usd, "
-            "tokens = tokens + excluded.tokens",
+            "tokens = tokens + excluded.tokens RETURNING requests, usd, tokens",
             (run, spent.requests, spent.usd, spent.tokens),
         )
-        self._own[run] = self._own.get(run, Spent()) + spent
-        self._elsewhere[run] = _read_spent(connection, run) - self._own[run]
+        own = self._own[run] = Spent.sum((self._own.get(run, Spent()), spent))
+        self._elsewhere[run] = Spent(
+            requests - own.requests, max(0.0, usd - own.usd), tokens - own.tokens
+        )
 
     @contextmanager
     def _explained(self) -> Generator[None]:
@@ -385,7 +379,7 @@ def _read_spent(connection: sqlite3.Connection, run: str) -> Spent:
 
 
 def _dump(value: Mapping[str, Any]) -> str:
-    text = json.dumps(value, ensure_ascii=False)
+    text = _ENCODER.encode(value)
     # SQLite takes no half of a surrogate pair, as a prompt from odd data may hold.
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 

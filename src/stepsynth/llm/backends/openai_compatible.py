@@ -1,28 +1,25 @@
 """Any chat-completions endpoint: hosted APIs, vLLM, llama.cpp, Ollama, LM Studio, ..."""
 
-import os
-from typing import Any, ClassVar
-from urllib.parse import urlsplit
+from collections.abc import Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from stepsynth._util.hashing import derive_seed
-from stepsynth._util.text import clean
-from stepsynth.errors import ConfigError
-from stepsynth.llm._backend import Backend, LLMSettings
+from stepsynth.llm._chat import ChatBackend, ChatSettings, count, make_messages, merge
 from stepsynth.llm._errors import RetryLaterError
-from stepsynth.llm._http import JsonClient
 from stepsynth.llm._types import Completion, Request
 
-PLACEHOLDER = "YOUR_MODEL"
-"""What `stepsynth init` writes for a person to replace."""
+if TYPE_CHECKING:
+    from stepsynth.llm.batch import BatchApi
 
 
-class OpenAICompatible(LLMSettings):
+class OpenAICompatible(ChatSettings):
     """Settings of an endpoint that answers `POST {base_url}/chat/completions`."""
 
     backend: str = "openai_compatible"
-    model: str = Field(min_length=1, description="The LLM's name, as the endpoint knows it.")
     base_url: str = Field(
         default="https://api.openai.com/v1", description="The endpoint, up to and with its /v1."
     )
@@ -30,102 +27,162 @@ class OpenAICompatible(LLMSettings):
         default="OPENAI_API_KEY",
         description="Environment variable that holds the key; a local server may need none.",
     )
+    auth_header: str = Field(
+        default="Authorization",
+        description="Header that carries the key; another than this carries it without `Bearer`.",
+    )
     send_seed: bool = Field(default=True, description="Send a `seed`, another for each draw.")
-
-    identity_keys: ClassVar[tuple[str, ...]] = (*LLMSettings.identity_keys, "base_url")
-
-    @field_validator("base_url")
-    @classmethod
-    def _check_url(cls, url: str) -> str:
-        if not url.startswith(("http://", "https://")):
-            raise ValueError(f"a URL that starts with http:// or https:// is needed, got {url!r}")
-        parts = urlsplit(url)
-        if parts.username or parts.password or parts.query:
-            # The message must not repeat the URL: it may hold a key.
-            raise ValueError("no name, password or query may stand in it; see api_key_env")
-        return url.rstrip("/")
-
-    @field_validator("model")
-    @classmethod
-    def _check_model(cls, model: str) -> str:
-        if model == PLACEHOLDER:
-            raise ValueError(f"write the name of your LLM in place of {PLACEHOLDER}")
-        return model
-
-    @field_validator("api_key_env")
-    @classmethod
-    def _check_name(cls, name: str) -> str:
-        # The message must not repeat the value: it may be the key itself.
-        if not name.replace("_", "").isalnum() or not name.isupper():
-            raise ValueError(
-                "this must be the NAME of an environment variable (capitals, digits, _); "
-                "a key must never stand in a file"
-            )
-        return name
+    n: int = Field(
+        default=1,
+        gt=0,
+        le=128,
+        description="Completions asked for in one request, where prompts repeat.",
+    )
 
 
-class OpenAICompatibleBackend(Backend[OpenAICompatible]):
-    """Sends one chat completion."""
+class OpenAICompatibleBackend(ChatBackend[OpenAICompatible]):
+    """Sends chat completions."""
 
     name = "openai_compatible"
     settings_class = OpenAICompatible
-
-    def __init__(self, settings: OpenAICompatible, random_seed: int) -> None:
-        super().__init__(settings, random_seed)
-        name = settings.api_key_env
-        key = os.environ.get(name, "").strip()
-        if not key.isprintable() or not key.isascii():
-            raise ConfigError(f"the key in the environment variable {name} has odd characters")
-        self._client = JsonClient(
-            settings.base_url,
-            headers={"Authorization": f"Bearer {key}"} if key else {},
-            timeout_s=settings.timeout_s,
-            key_hint=f"the key in the environment variable {name} is not accepted"
-            if key
-            else f"put the key into the environment variable {name} (llm.api_key_env names it)",
-        )
-
-    async def complete(self, request: Request) -> Completion:
-        """Send one request; see `Backend.complete`."""
-        body: dict[str, Any] = {
-            "model": self.settings.model,
-            "messages": [{"role": "user", "content": request.prompt}],
-            **self.settings.sampling(),
+    path = "/chat/completions"
+    droppable: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {
+            "temperature": "the model samples with its own",
+            "top_p": "the model samples with its own",
+            "seed": "the same run may get other texts from it",
+            "n": "one completion is asked for at a time",
+            "response_format": "the prompt alone says what JSON is wanted",
         }
-        if self.settings.send_seed:
-            body["seed"] = derive_seed(self.random_seed, request.stream, request.draw)
-        answer = await self._client.post("/chat/completions", body)
-        return self._read(answer)
+    )
+    # Never left out: what a run may cost counts on it.
+    renameable: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {"max_tokens": "max_completion_tokens"}
+    )
 
-    def _read(self, answer: dict[str, Any]) -> Completion:
+    @property
+    def group_size(self) -> int:
+        """How many draws of one prompt are asked for at once."""
+        settings = self.settings
+        return settings.n if self.quirks.takes("n") and not settings.batch else 1
+
+    def body(
+        self, request: Request, *, max_tokens: int | None = None, n: int = 1
+    ) -> dict[str, Any]:
+        """Return what is posted for a request, without what the endpoint has refused.
+
+        Args:
+            request: What is asked.
+            max_tokens: In place of the settings'.
+            n: Completions to ask for.
+        """
+        settings = self.settings
+        body: dict[str, Any] = {
+            "model": settings.model,
+            "messages": make_messages(request),
+            **settings.sampling(),
+        }
+        if max_tokens is not None:
+            body["max_tokens"] = max_tokens
+        if settings.send_seed:
+            body["seed"] = derive_seed(self.random_seed, request.stream, request.draw)
+        if n > 1:
+            body["n"] = n
+        if settings.structured and request.schema is not None:
+            schema = {"name": "answer", "schema": dict(request.schema), "strict": True}
+            body["response_format"] = {"type": "json_schema", "json_schema": schema}
+        return merge(self.quirks.apply(body), settings.extra_body)
+
+    async def complete_group(self, requests: Sequence[Request]) -> list[Completion]:
+        """Ask for as many completions of one prompt as there are requests; see `Backend`."""
+        build = partial(self.body, requests[0], n=len(requests))
+        return self._read_choices(await self.post(build), len(requests))
+
+    def read(self, answer: dict[str, Any]) -> Completion:
+        """Return the completion that an answer holds; see `ChatBackend.read`."""
+        return self._read_choices(answer, 1)[0]
+
+    def batch_api(self) -> "BatchApi | None":
+        """Return OpenAI's batch API, if completions are to come from it."""
+        if not self.settings.batch:
+            return None
+        from stepsynth.llm._openai_batches import OpenAIBatches
+
+        return OpenAIBatches(self)
+
+    def _read_choices(self, answer: dict[str, Any], most: int) -> list[Completion]:
+        """Return the completions of an answer that can be used, `most` of them at most."""
+        choices = answer.get("choices")
+        if not isinstance(choices, list) or not choices:
+            raise self.refuse("malformed", "the answer holds no message", answer)
+        texts: list[tuple[str, bool]] = []
+        error: RetryLaterError | None = None
+        for choice in choices[:most]:
+            try:
+                texts.append(self._read_choice(choice, answer))
+            except RetryLaterError as caught:
+                error = caught
+        if error is not None and not texts:
+            raise error
+        return [
+            Completion(text, truncated=is_cut, model=self.settings.model, **tokens)
+            for (text, is_cut), tokens in zip(
+                texts, _share_tokens(answer.get("usage"), len(texts)), strict=True
+            )
+        ]
+
+    def _read_choice(self, choice: Any, answer: dict[str, Any]) -> tuple[str, bool]:
+        """Return one choice's text, and whether it was cut off."""
         try:
-            choice = answer["choices"][0]
             content = choice["message"]["content"]
             refusal = choice["message"].get("refusal")
-            text = (
-                "".join(part["text"] for part in content) if isinstance(content, list) else content
-            )
-            if not isinstance(text, (str, type(None))):
-                raise TypeError(type(text).__name__)
-        except (KeyError, IndexError, TypeError, AttributeError) as error:
-            said = f": {answer['error']}" if "error" in answer else ""
-            raise RetryLaterError(
-                "malformed", f"{self._client.base_url}: the answer holds no message{said}"
-            ) from error
-        usage = answer.get("usage")
-        return Completion(
-            # A content filter answers with no text: an answer, to be stored and then rejected.
-            text=clean(text if text is not None else str(refusal or "")),
-            truncated=choice.get("finish_reason") == "length",
-            prompt_tokens=_count(usage, "prompt_tokens"),
-            completion_tokens=_count(usage, "completion_tokens"),
+            if isinstance(content, list):
+                content = "".join(part["text"] for part in content if part["type"] == "text")
+            if not isinstance(content, (str, type(None))):
+                raise TypeError(type(content).__name__)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise self.refuse("malformed", "the answer holds no message", answer) from error
+        reason = choice.get("finish_reason")
+        # A content filter answers with no text: an answer, to be stored and then rejected.
+        text, is_cut = self.finish(
+            content or str(refusal or ""), answer, has_stopped=reason == "stop"
         )
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._client.close()
+        return text, is_cut or reason == "length"
 
 
-def _count(usage: Any, key: str) -> int | None:
-    value = usage.get(key) if isinstance(usage, dict) else None
-    return value if isinstance(value, int) else None
+def _share_tokens(usage: Any, parts: int) -> list[dict[str, Any]]:
+    """Return what each completion of an answer counts for; together it is the whole.
+
+    The prompt was sent once: its tokens are the first completion's.
+    """
+    prompt = count(usage, "prompt_tokens")
+    completion = count(usage, "completion_tokens")
+    total = count(usage, "total_tokens")
+    if prompt is not None and total is not None:
+        # Some count the thoughts of a reasoning model in the total alone.
+        completion = max(completion or 0, total - prompt)
+    cached = min(count(usage, "prompt_tokens_details", "cached_tokens") or 0, prompt or 0)
+    reasoning = count(usage, "completion_tokens_details", "reasoning_tokens") or 0
+    reasoning = min(reasoning, completion or 0)
+    whole = {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "cached_tokens": cached,
+        "reasoning_tokens": reasoning,
+    }
+    if parts == 1:
+        return [whole]
+    return [
+        {
+            "prompt_tokens": prompt if i == 0 or prompt is None else 0,
+            "completion_tokens": None if completion is None else _share(completion, parts, i),
+            "cached_tokens": cached if i == 0 else 0,
+            "reasoning_tokens": _share(reasoning, parts, i),
+        }
+        for i in range(parts)
+    ]
+
+
+def _share(whole: int, parts: int, i: int) -> int:
+    """Return the i-th of `parts` whole numbers that add up to `whole`, as even as they can be."""
+    return whole // parts + (i < whole % parts)

@@ -1,0 +1,97 @@
+"""Anthropic's Messages API (`POST /v1/messages`), version 2023-06-01."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
+
+from stepsynth.llm._chat import ChatBackend, ChatSettings, count, make_messages, merge
+from stepsynth.llm._types import Completion, Request
+
+if TYPE_CHECKING:
+    from stepsynth.llm.batch import BatchApi
+
+_HAS_STOPPED = ("end_turn", "stop_sequence")
+_IS_CUT = ("max_tokens", "model_context_window_exceeded")
+
+
+class Anthropic(ChatSettings):
+    """Settings of an endpoint that answers `POST {base_url}/messages`."""
+
+    backend: str = "anthropic"
+    temperature: float = Field(default=0.9, ge=0, le=1, description="The paper's 0.9.")
+    base_url: str = Field(
+        default="https://api.anthropic.com/v1", description="The endpoint, up to and with its /v1."
+    )
+    api_key_env: str = Field(
+        default="ANTHROPIC_API_KEY", description="Environment variable that holds the key."
+    )
+    auth_header: str = Field(
+        default="x-api-key",
+        description="Header that carries the key; Authorization carries it after `Bearer`.",
+    )
+
+
+class AnthropicBackend(ChatBackend[Anthropic]):
+    """Sends messages. The API has no seed: the same request may get another text."""
+
+    name = "anthropic"
+    settings_class = Anthropic
+    path = "/messages"
+    droppable: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {
+            "temperature": "the model samples with its own",
+            "top_p": "the model samples with its own",
+            "output_config": "the prompt alone says what JSON is wanted",
+        }
+    )
+
+    def own_headers(self) -> dict[str, str]:
+        """Return the header that names the version of the API."""
+        return {"anthropic-version": "2023-06-01"}
+
+    def body(self, request: Request, *, max_tokens: int | None = None) -> dict[str, Any]:
+        """Return what is posted for a request, without what the endpoint has refused."""
+        settings = self.settings
+        body: dict[str, Any] = {
+            "model": settings.model,
+            "messages": make_messages(request),
+            **settings.sampling(),
+        }
+        if max_tokens is not None:
+            body["max_tokens"] = max_tokens
+        if settings.structured and request.schema is not None:
+            form = {"type": "json_schema", "schema": dict(request.schema)}
+            body["output_config"] = {"format": form}
+        return merge(self.quirks.apply(body), settings.extra_body)
+
+    def read(self, answer: dict[str, Any]) -> Completion:
+        """Return the completion that an answer holds; see `ChatBackend.read`."""
+        try:
+            # Thoughts stand in blocks of their own.
+            text = "".join(b["text"] for b in answer["content"] if b["type"] == "text")
+        except (KeyError, TypeError) as error:
+            raise self.refuse("malformed", "the answer holds no message", answer) from error
+        reason = answer.get("stop_reason")
+        text, is_cut = self.finish(text, answer, has_stopped=reason in _HAS_STOPPED)
+        usage = answer.get("usage")
+        new = count(usage, "input_tokens")
+        cached = count(usage, "cache_read_input_tokens") or 0
+        written = count(usage, "cache_creation_input_tokens") or 0
+        return Completion(
+            text,
+            truncated=is_cut or reason in _IS_CUT,
+            prompt_tokens=None if new is None else new + cached + written,
+            completion_tokens=count(usage, "output_tokens"),
+            cached_tokens=0 if new is None else cached,
+            model=self.settings.model,
+        )
+
+    def batch_api(self) -> "BatchApi | None":
+        """Return Anthropic's batch API, if completions are to come from it."""
+        if not self.settings.batch:
+            return None
+        from stepsynth.llm._anthropic_batches import AnthropicBatches
+
+        return AnthropicBatches(self)
