@@ -37,6 +37,8 @@ fix: install  ## Apply the formatter and the safe lint fixes
 	$(BIN)/ruff check --fix .
 
 bench: install  ## Print speeds as ratios, measured in this run
+	$(BIN)/python -m benchmarks.engine
+	$(BIN)/python -m benchmarks.frugal
 	$(BIN)/python -m benchmarks.speed
 	$(BIN)/python -m benchmarks.students
 	$(BIN)/python -m benchmarks.retrieval
@@ -44,6 +46,7 @@ bench: install  ## Print speeds as ratios, measured in this run
 	$(BIN)/python -m benchmarks.studies 10000
 
 bench-full: bench  ## The same with a million passages and rows (an hour)
+	$(BIN)/python -m benchmarks.kill
 	$(BIN)/python -m benchmarks.retrieval --full
 	$(BIN)/python -m benchmarks.curation --full
 	$(BIN)/python -m benchmarks.studies 100000

@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from stepsynth.curation import Curation
-from stepsynth.errors import ConfigError, LimitReachedError, ProviderError, StepsynthError
+from stepsynth.errors import (
+    ConfigError,
+    LimitReachedError,
+    ProviderError,
+    RunFolderError,
+    StepsynthError,
+)
 from stepsynth.experiment.budget import Kind
 from stepsynth.experiment.compare_plan import Plan, make_plan
 from stepsynth.experiment.compare_run import Ended, Silence, Watcher, run_plan
@@ -201,8 +207,10 @@ def compare(
     )
     comparison, ended = run_comparison(plan, jobs=jobs, watcher=watcher)
     if ended.error is not None:
-        error = LimitReachedError if ended.error.exit_code == 3 else ProviderError
-        raise error(ended.error.message, hint=ended.error.hint)
+        errors = {2: RunFolderError, 3: LimitReachedError}
+        raise errors.get(ended.error.exit_code, ProviderError)(
+            ended.error.message, hint=ended.error.hint
+        )
     if ended.stopped is not None:
         raise KeyboardInterrupt
     return comparison

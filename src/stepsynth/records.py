@@ -27,7 +27,8 @@ class Provenance:
         parents: Ids of the gold rows that it was written from; empty for seed data.
         draw: Which draw of its request's stream the row is.
         request: Id of the LLM request, as in the store and in `rejected.jsonl`; "" for gold.
-        model: The LLM's name as configured; "" where no LLM wrote it.
+        model: The name of the LLM that answered, as configured; "" where no LLM wrote it.
+        part: Which of several texts of one answer the row is, from 1; 0: it has an answer alone.
     """
 
     method: str
@@ -37,9 +38,10 @@ class Provenance:
     draw: int = 0
     request: str = ""
     model: str = ""
+    part: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form, the same keys in every row."""
+        """Return the JSON form, the same keys in every row; `part` only where there is one."""
         return {
             "method": self.method,
             "round": self.round,
@@ -48,6 +50,7 @@ class Provenance:
             "draw": self.draw,
             "request": self.request,
             "model": self.model,
+            **({"part": self.part} if self.part else {}),
         }
 
 
@@ -244,10 +247,12 @@ class Dataset(Sequence[Example]):
 
     def _to_flat_dicts(self) -> list[dict[str, Any]]:
         has_context = any(row.context is not None for row in self._rows)
+        has_parts = any(row.provenance.part for row in self._rows)
         return [
             {"text": row.text, "label": label_to_json(row.label)}
             | ({"context": row.context} if has_context else {})
             | row.provenance.to_dict()
+            | ({"part": row.provenance.part} if has_parts else {})
             for row in self._rows
         ]
 
@@ -264,6 +269,7 @@ class Dataset(Sequence[Example]):
             "label": answers if any(isinstance(r.label, Answers) for r in self._rows) else None,
             "round": pa.int64(),
             "draw": pa.int64(),
+            "part": pa.int64(),
             "parents": pa.list_(pa.string()),
         }
         # Inferred types would differ between rows with parents and without, and want a row.

@@ -9,7 +9,10 @@ import pytest
 import stepsynth as package
 from tests.e2e.cli import stepsynth, summary_of, write_task
 
-COMMANDS = ("demo", "init", "check", "run", "predict", "report", "export", "schema")
+COMMANDS = (
+    *("demo", "init", "check", "plan", "preview", "run"),
+    *("predict", "report", "export", "schema"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +198,7 @@ def test_init_writes_a_task_that_check_accepts(tmp_path):
     assert '"yes": "yes"' in text
     assert text.count("#") > 10
     model = ["--set", "llm.model=small"]
-    checked = stepsynth("check", "task.yaml", "--json", *model, cwd=tmp_path)
+    checked = stepsynth("check", "task.yaml", "--no-ping", "--json", *model, cwd=tmp_path)
     assert checked.returncode == 0, checked.stderr
     found = summary_of(checked)
     assert {n: s["rows"] for n, s in found["splits"].items()} == {
@@ -255,7 +258,7 @@ def test_check_prints_a_table_and_says_what_overlaps(tmp_path):
     task = write_task(tmp_path, url="http://127.0.0.1:9/v1")
     with (tmp_path / "gold.jsonl").open("a") as file:
         file.write('{"text": "APPLE number 0 is red!", "label": "a"}\n')
-    done = stepsynth("check", task)
+    done = stepsynth("check", task, "--no-ping")
     assert done.returncode == 0, done.stderr
     assert "1 gold rows were dropped: a duplicate of another gold row" in done.stdout.replace(
         "\n", " "

@@ -67,7 +67,7 @@ def test_it_answers_the_readers_questions_in_order(report):
         "What was misclassified, and what was written for it",
         "Label balance",
         "Outputs that were not used",
-        "Requests and time",
+        "What it cost",
         "Prompts in full",
         "Configuration",
     ]

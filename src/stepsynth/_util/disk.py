@@ -1,10 +1,10 @@
 """A full disk, told apart from other errors: it is the user's to mend, and no bug."""
 
 import errno
-import sqlite3
 
 from stepsynth.errors import RunFolderError
 
+_SQLITE_FULL = 13  # importing sqlite3 for this would slow down every command
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
@@ -27,7 +27,7 @@ def as_disk_full(error: BaseException) -> RunFolderError | None:
 def _is_disk_full(error: BaseException) -> bool:
     if isinstance(error, OSError) and error.errno in _FULL:
         return True
-    if isinstance(error, sqlite3.Error):
-        return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+    if getattr(error, "sqlite_errorcode", None) == _SQLITE_FULL:
+        return True
     # Libraries that write models in Rust or C++ have errors of their own, with the system's words.
     return "No space left on device" in str(error)

@@ -1,66 +1,93 @@
-"""What the commands share: errors without a traceback, progress, the table of rounds."""
+"""What the commands share: errors without a traceback, the table of rounds, totals."""
 
 import functools
+import inspect
 import json
 import os
+import re
 import shlex
 import shutil
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import typer
 
+from stepsynth._util.disk import as_disk_full
 from stepsynth.errors import StepsynthError
-from stepsynth.experiment.observer import Observer
-
-if TYPE_CHECKING:
-    from rich.progress import TaskID
+from stepsynth.experiment.totals import by_cause, retried_by_cause
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 JSON = typer.Option(False, "--json", help="Print one line of JSON on stdout as the last line.")
 
 
 def handle_errors(command: F) -> F:
-    """Make a command print our errors as a message with a hint, and exit with their code."""
+    """Make a command print our errors as a message with a hint, and exit with their code.
+
+    One that takes --json prints its line all the same, with the error in it.
+    """
+    taken = inspect.signature(command).parameters.get("as_json")
+    can_json = taken is not None and taken.default is JSON
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         try:
             return command(*args, **kwargs)
-        except StepsynthError as error:
-            print_error(error)
-            raise SystemExit(error.exit_code) from None
-        except KeyboardInterrupt:
-            say("stopped by Ctrl-C")
-            raise SystemExit(130) from None
         except BrokenPipeError:
             # The reader (`| head`) has gone; what is still buffered has nowhere to go.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise SystemExit(0) from None
-        except Exception as error:
-            if os.environ.get("STEPSYNTH_DEBUG"):
+        except (Exception, KeyboardInterrupt) as caught:
+            error = as_ours(caught)
+            if error.exit_code == 1 and os.environ.get("STEPSYNTH_DEBUG"):
                 raise
-            say(f"error: this is a bug of stepsynth: {type(error).__name__}: {error}")
-            say("hint: STEPSYNTH_DEBUG=1 shows where; please report it with the command")
-            raise SystemExit(1) from None
+            print_error(error)
+            if can_json and kwargs.get("as_json"):
+                print_json(error_line(error))
+            raise SystemExit(error.exit_code) from None
 
     return wrapped  # type: ignore[return-value]
 
 
+class _StoppedError(StepsynthError):
+    exit_code = 130
+
+
+def as_ours(error: BaseException) -> StepsynthError:
+    """Return an error as the user is told of it; what nobody has foreseen is a bug of ours."""
+    if isinstance(error, StepsynthError):
+        return error
+    if isinstance(error, KeyboardInterrupt):
+        return _StoppedError("stopped by Ctrl-C")
+    return as_disk_full(error) or StepsynthError(
+        f"this is a bug of stepsynth: {type(error).__name__}: {error}",
+        hint="STEPSYNTH_DEBUG=1 shows where; please report it with the command",
+    )
+
+
+def error_line(error: StepsynthError) -> dict[str, Any]:
+    """Return what the line of --json says of an error."""
+    return {"error": error.message, "hint": error.hint, "exit_code": error.exit_code}
+
+
 def print_error(error: StepsynthError) -> None:
     """Print an error to stderr, its hint on a line of its own."""
-    say(f"error: {error.message}")
+    say(error.message if error.exit_code == 130 else f"error: {error.message}")
     if error.hint:
         say(f"hint: {error.hint}")
 
 
 def say(message: str) -> None:
     """Print a line to stderr."""
-    print(message, file=sys.stderr, flush=True)
+    print(printable(message), file=sys.stderr, flush=True)
+
+
+def printable(text: str) -> str:
+    """Return the text without what would command the terminal: a provider may have written it."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def command_line(*args: str) -> str:
@@ -74,98 +101,6 @@ def command_line(*args: str) -> str:
 def print_json(value: Mapping[str, Any]) -> None:
     """Print a value as one line on stdout."""
     print(json.dumps(value, ensure_ascii=False), flush=True)
-
-
-class Display(Observer):
-    """Shows a run's progress on stderr: a live line on a terminal, plain lines elsewhere."""
-
-    PLAIN_EVERY_S = 2.0
-
-    def __init__(self) -> None:
-        from rich.console import Console
-
-        self.console: Console = Console(stderr=True, highlight=False)
-        self._is_live = self.console.is_terminal
-        self._tasks: dict[str, TaskID] = {}
-        self._started: dict[str, tuple[float, int]] = {}
-        self._printed: dict[str, float] = {}
-
-    def __enter__(self) -> Self:
-        if self._is_live:
-            from rich.progress import (
-                BarColumn,
-                MofNCompleteColumn,
-                Progress,
-                TextColumn,
-                TimeElapsedColumn,
-                TimeRemainingColumn,
-            )
-
-            self._progress = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[rate]}"),
-                TimeElapsedColumn(),
-                TextColumn("ETA"),
-                TimeRemainingColumn(),
-                console=self.console,
-            )
-            self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._is_live:
-            self._progress.stop()
-
-    def progress(self, phase: str, done: int, total: int) -> None:
-        """Show how far a phase is; called from the engine's thread."""
-        now = time.monotonic()
-        if phase not in self._started:
-            # What is done at the start came from the store, and says nothing of the speed.
-            self._started[phase] = (now, done)
-        since, before = self._started[phase]
-        rate = (done - before) / (now - since) if now - since > 0.5 else 0.0
-        shown = (f"{rate:.0f}/s" if rate >= 1 else f"{1 / rate:.1f} s each") if rate else ""
-        if self._is_live:
-            if phase not in self._tasks:
-                self._tasks[phase] = self._progress.add_task(phase, total=total, rate="")
-            self._progress.update(self._tasks[phase], completed=done, total=total, rate=shown)
-        elif self._is_due(phase, done, total, now):
-            left = f", {(total - done) / rate:.0f} s left" if done < total and rate else ""
-            say(f"{phase}: {done}/{total}" + (f" ({shown}{left})" if rate else ""))
-
-    def _is_due(self, phase: str, done: int, total: int, now: float) -> bool:
-        if (
-            done < total
-            and now - self._printed.get(phase, self._started[phase][0]) < self.PLAIN_EVERY_S
-        ):
-            return False
-        self._printed[phase] = now
-        return True
-
-    def round_done(self, numbers: dict[str, Any]) -> None:
-        """Say what a round brought."""
-        self._print(
-            f"round {numbers['round']}: {numbers['added']} rows added, trained on "
-            f"{numbers['train_size']}, {numbers['misclassified']} of mine misclassified, "
-            + ", ".join(f"select {n} {numbers['select'][k]:.3f}" for k, n in shown(numbers))
-        )
-
-    def warn(self, message: str) -> None:
-        """Show a warning."""
-        self._print(f"warning: {message}")
-
-    def _print(self, message: str) -> None:
-        if self._is_live:
-            self._progress.console.print(message, markup=False)
-        else:
-            say(message)
 
 
 def shown(numbers: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -209,17 +144,45 @@ def print_summary(summary: Mapping[str, Any], extra: Sequence[str] = ()) -> None
 
     console = Console(highlight=False)
     console.print(round_table(summary))
-    llm = summary["llm"]
-    rejected = f"{llm['failed']} failed, {sum(llm['rejected'].values())} rejected"
-    if llm["replayed"]:
-        said = f"LLM: none was called, {llm['replayed']} recorded answers; {rejected}."
-    else:
-        usd = "cost not known" if llm["usd"] is None else f"{llm['usd']:.4f} USD"
-        tokens = f"{llm['prompt_tokens']} prompt + {llm['completion_tokens']} completion tokens"
-        said = (
-            f"LLM: {llm['requests']} requests sent now, {llm['from_store']} from the store, "
-            f"{rejected}. The whole run: {tokens}, {usd}."
-        )
-    console.print(f"{said} {summary['seconds']:.1f} s.", markup=False)
+    for line in llm_in_words(summary["llm"], summary["seconds"]):
+        console.print(line, markup=False, soft_wrap=True)
     for line in extra:
         console.print(line, markup=False, soft_wrap=True)
+
+
+def llm_in_words(llm: Mapping[str, Any], seconds: float) -> Iterator[str]:
+    """Yield what the LLM was asked for now, what came of it, and what the whole run cost."""
+    time = f"{seconds:.1f} s" if seconds < 100 else f"{seconds / 60:.1f} minutes"
+    counted = (
+        by_cause(retried_by_cause(llm["setbacks"], llm["failures"]), "retried"),
+        by_cause(llm["failures"], "failed") or "0 failed",
+        by_cause(llm["rejected"], "rejected") or "0 rejected",
+    )
+    troubles = "; ".join(part for part in counted if part)
+    if llm["replayed"]:
+        yield f"LLM: none was called, {llm['replayed']} recorded answers; {troubles}. {time}."
+        return
+    sent = f"{llm['requests']} requests sent now, {llm['from_store']} from the store"
+    yield f"LLM: {sent}; {troubles}. {time}."
+    prompt, completion = f"{llm['prompt_tokens']} prompt", f"{llm['completion_tokens']} completion"
+    cached = f" ({llm['cached_tokens']} of them cached)" if llm["cached_tokens"] else ""
+    thought = f" ({llm['reasoning_tokens']} of them reasoning)" if llm["reasoning_tokens"] else ""
+    each = llm["tokens_per_kept_row"]
+    a_row = f", {each:.0f} tokens a kept row" if each else ""
+    cost = cost_in_words(llm["usd"])
+    yield f"The whole run: {prompt}{cached} + {completion}{thought} tokens, {cost}{a_row}."
+
+
+def cost_in_words(usd: float | None) -> str:
+    """Return an amount, or that it is not known."""
+    if usd is None:
+        return "cost not known"
+    return f"{usd:.4f} USD" if usd < 1 else f"{usd:.2f} USD"
+
+
+def short_number(n: int) -> str:
+    """Return a count in few characters ("950", "12k", "1.2M")."""
+    for size, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if n >= size:
+            return f"{n / size:.1f}{unit}" if n < 10 * size else f"{n / size:.0f}{unit}"
+    return str(n)

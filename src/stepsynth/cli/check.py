@@ -1,15 +1,29 @@
-"""`stepsynth check`: is this task file ready to run? Asks no LLM and spends nothing."""
+"""`stepsynth check`: is this task file ready to run? Asks the LLM for one token."""
 
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from stepsynth.cli._shared import JSON, handle_errors, print_json
+from stepsynth.cli._shared import (
+    JSON,
+    error_line,
+    handle_errors,
+    print_error,
+    print_json,
+    printable,
+)
+from stepsynth.errors import ProviderError, StepsynthError
 
 if TYPE_CHECKING:
     from stepsynth.experiment.config import Config
     from stepsynth.experiment.split import Gold
+    from stepsynth.llm import LLMSettings
+
+_STAND_IN = 'llm={backend: scripted, rules: [{pattern: "", answers: [""]}]}'
+"""Takes the place of an `llm` section that is not right yet, so that the data is checked too."""
 
 
 @handle_errors
@@ -18,35 +32,67 @@ def check(
     overrides: list[str] = typer.Option(
         [], "--set", metavar="KEY=VALUE", help="Override a key, e.g. data.gold=other.csv."
     ),
+    with_ping: bool = typer.Option(
+        True, "--ping/--no-ping", help="Ask each LLM for one token: are URL, key and model right?"
+    ),
     as_json: bool = JSON,
 ) -> None:
-    """Check a task file: keys, files, columns, labels, balance, overlap between splits."""
-    from stepsynth.experiment.checks import check_curation
-    from stepsynth.experiment.config import load_config
-    from stepsynth.experiment.inputs import (
-        find_contexts,
-        read_given,
-        read_gold,
-        read_passages,
-        split,
-    )
-    from stepsynth.llm import llm_backends
+    """Check a task file: keys, files, columns, labels, balance, overlap, and that the LLM answers.
 
-    config = load_config(task, overrides)
+    An LLM that cannot be used is told last, after what the data shows.
+    """
+    config, llm_error = _load(task, overrides)
+    try:
+        gold, found = _look_at_data(config)
+    except StepsynthError as error:
+        if llm_error is not None:
+            print_error(llm_error)
+        raise error
+    if llm_error is not None:
+        found["llm"] = None
+    elif config.llm is not None:
+        llm_error = _look_at_llm(config, found, with_ping=with_ping)
+    found["ok"] = llm_error is None
+    if not as_json:
+        _print(config, gold, found)
+    if llm_error is not None:
+        print_error(llm_error)
+    if as_json:
+        print_json(found | (error_line(llm_error) if llm_error else {}))
+    if llm_error is not None:
+        raise SystemExit(llm_error.exit_code)
+
+
+def _load(task: Path, overrides: Sequence[str]) -> "tuple[Config, StepsynthError | None]":
+    """Return the configuration, and what is wrong with its `llm` section, if that is all."""
+    from stepsynth.experiment.config import load_config
+
+    try:
+        return load_config(task, overrides), None
+    except StepsynthError as error:
+        try:
+            # A cap in USD cannot be judged without a price.
+            return load_config(task, [*overrides, _STAND_IN, "limits.usd=null"]), error
+        except StepsynthError:
+            raise error from None
+
+
+def _look_at_data(config: "Config") -> "tuple[Gold, dict[str, Any]]":
+    """Return the rows, divided, and what there is to say of them.
+
+    Raises:
+        StepsynthError: Data, student, retriever or curation cannot be used.
+    """
+    from stepsynth.experiment.checks import check_curation
+    from stepsynth.experiment.plan import read_inputs
+
     warnings: list[str] = []
-    data = read_gold(config, warnings.append)
-    gold = split(config, data, warnings.append)
-    contexts = find_contexts(config, data, gold, warnings.append)
+    gold, inputs = read_inputs(config, warnings.append)
     config.student.check()
     if config.retriever is not None:
         config.retriever.check()
     check_curation(config.curation, config.method, config.task, warnings.append)
-    passages = read_passages(config, warnings.append)
-    given = read_given(config, warnings.append)
-    if config.llm is not None:
-        # Reads recordings and the key's place; nothing is sent.
-        llm_backends().get(config.llm.backend)(config.llm, config.random_seed)
-    found = {
+    return gold, {
         "task": config.name,
         "method": config.method.name,
         "student": config.student.name,
@@ -55,17 +101,61 @@ def check(
             name: {"rows": len(rows), "labels": dict(sorted(rows.label_counts().items()))}
             for name, rows in (("mine", gold.mine), ("select", gold.select), ("test", gold.test))
         },
-        **({"contexts": len(contexts)} if config.task.has_context else {}),
-        **({"passages": len(passages)} if passages else {}),
-        **{key: len(rows) for key, rows in given.items()},
+        **({"contexts": len(inputs.contexts)} if config.task.has_context else {}),
+        **({"passages": len(inputs.passages)} if inputs.passages else {}),
+        **{key: len(rows) for key, rows in inputs.given.items()},
         "dropped": dict(gold.dropped),
         "warnings": warnings,
-        "ok": True,
     }
-    if as_json:
-        print_json(found)
-    else:
-        _print(config, gold, found)
+
+
+def _look_at_llm(
+    config: "Config", found: dict[str, Any], *, with_ping: bool
+) -> StepsynthError | None:
+    """Open each LLM and ask it for one token; return the first error, if there is one."""
+    from stepsynth.experiment.plan import is_free
+    from stepsynth.llm import LLM, llm_backends
+
+    assert config.llm is not None
+    errors: list[StepsynthError] = []
+    pings: dict[str, dict[str, Any]] = {}
+    for settings in _different(config.llm.teachers()):
+        try:
+            # Reads recordings and the key's place; nothing is sent.
+            alone = settings.model_copy(update={"phases": {}})
+            llm = LLM(llm_backends().get(settings.backend)(alone, config.random_seed))
+        except StepsynthError as error:
+            errors.append(error)
+            continue
+        try:
+            if with_ping and not is_free(settings):
+                pings[_name(settings, pings)] = _ping(llm, errors)
+        finally:
+            llm.close()
+    if pings:
+        found["ping"] = pings
+    return errors[0] if errors else None
+
+
+def _ping(llm: Any, errors: list[StepsynthError]) -> dict[str, Any]:
+    began = time.monotonic()
+    try:
+        llm.ping()
+    except ProviderError as error:
+        errors.append(error)
+        return {"ok": False, "error": error.message}
+    return {"ok": True, "seconds": round(time.monotonic() - began, 3)}
+
+
+def _different(teachers: "Sequence[LLMSettings]") -> "list[LLMSettings]":
+    """Return one of those that are the same endpoint and model."""
+    places = {(t.backend, getattr(t, "base_url", ""), t.model): t for t in teachers}
+    return list(places.values())
+
+
+def _name(settings: "LLMSettings", taken: dict[str, Any]) -> str:
+    model = settings.model or settings.backend
+    return model if model not in taken else f"{model} ({getattr(settings, 'base_url', '')})"
 
 
 def _print(config: "Config", gold: "Gold", found: dict[str, Any]) -> None:
@@ -93,4 +183,10 @@ def _print(config: "Config", gold: "Gold", found: dict[str, Any]) -> None:
         console.print(f"{found['passages']} passages can be retrieved from.")
     for message in found["warnings"]:
         console.print(f"warning: {message}", markup=False)
-    console.print("The task file is in order. No LLM was asked.")
+    pings = found.get("ping", {})
+    for model, ping in pings.items():
+        if ping["ok"]:
+            said = f"{model} answered in {ping['seconds']:.1f} s."
+            console.print(printable(said), markup=False)
+    order = "The task file is in order." if found["ok"] else "All but the LLM is in order."
+    console.print(order if pings else f"{order} No LLM was asked.")

@@ -2,18 +2,22 @@
 
 import os
 import sys
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from stepsynth.cli._shared import JSON, Display, handle_errors, print_json, say
+from stepsynth.cli._display import Display
+from stepsynth.cli._shared import JSON, handle_errors, print_json, say
+from stepsynth.experiment.observer import Observer
 
 if TYPE_CHECKING:
-    from stepsynth.experiment.compare_plan import Plan
+    from stepsynth.experiment.compare_plan import Plan, PlannedRun
     from stepsynth.experiment.compare_run import Ended, Outcome
     from stepsynth.experiment.compare_table import Comparison
+    from stepsynth.llm.usage import Status
 
 
 _WIDTH_OF_A_FILE = 160
@@ -81,7 +85,7 @@ def compare(
         overrides=overrides,
         out=out,
     )
-    with Display() as display:
+    with Display(says_ends=False) as display:
         comparison, ended = run_comparison(
             plan, jobs=jobs or os.cpu_count() or 1, watcher=_Lines(display)
         )
@@ -95,10 +99,14 @@ class _Lines:
     def __init__(self, display: Display) -> None:
         self.display = display
 
+    def observer_of(self, run: "PlannedRun") -> Observer:
+        """Return who shows the progress inside a run."""
+        return _OfRun(self.display, f"{run.entry.name}, seed {run.random_seed}")
+
     def planned(self, plan: "Plan", done: int, total: int) -> None:
         """Say what is to be run."""
         known = f", {done} of them done before" if done else ""
-        self.display._print(f"{total} runs{known}; the budget of each is {plan.budget}")
+        self.display.tell(f"{total} runs{known}; the budget of each is {plan.budget}")
         for name, failure in plan.failures.items():
             self.warn(f"{name} cannot run: {failure.message}")
         for message in plan.warnings:
@@ -110,7 +118,8 @@ class _Lines:
         run, failure = outcome.run, outcome.failure
         how = f"failed: {failure.message}" if failure else f"done in {outcome.seconds:.1f} s"
         name = f"{run.entry.name}, random seed {run.random_seed}"
-        self.display._print(f"[{done}/{total}] {name}: {how}")
+        self.display.forget()
+        self.display.tell(f"[{done}/{total}] {name}: {how}")
         self._show(done, total)
 
     def warn(self, message: str) -> None:
@@ -118,8 +127,26 @@ class _Lines:
         self.display.warn(message)
 
     def _show(self, done: int, total: int) -> None:
-        if self.display._is_live:
+        if self.display.console.is_terminal:
             self.display.progress("runs", done, total)
+
+
+class _OfRun(Observer):
+    """Shows how far one run of several is, under its name."""
+
+    def __init__(self, display: Display, name: str) -> None:
+        self.display, self.name = display, name
+
+    def asking(self, status: "Status") -> None:
+        """Show how far a phase of requests is."""
+        self.display.asking(replace(status, phase=f"{self.name}: {status.phase}"))
+
+    def progress(self, phase: str, done: int, total: int) -> None:
+        """Show how far training or indexing is."""
+        self.display.progress(f"{self.name}: {phase}", done, total)
+
+    def round_done(self, numbers: dict[str, Any]) -> None:
+        """Leave nothing of a round: the page shows it."""
 
 
 def _show(comparison: "Comparison", *, as_json: bool) -> None:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import typer
 
-from stepsynth.cli._shared import JSON, Display, command_line, handle_errors
+from stepsynth.cli._display import Display
+from stepsynth.cli._shared import JSON, command_line, handle_errors
 from stepsynth.cli.run import run_to_end, show
 
 TASK = Path(__file__).parent.parent / "demo" / "support.yaml"
@@ -25,9 +26,9 @@ def demo(
     from stepsynth.experiment.config import load_config
     from stepsynth.experiment.runner import Runner
 
-    with Display() as display:
-        runner = Runner(load_config(TASK, overrides), out=out, observer=display)
-        result = run_to_end(runner, as_json=as_json)
+    display = Display()
+    runner = Runner(load_config(TASK, overrides), out=out, observer=display)
+    result = run_to_end(runner, display, as_json=as_json)
     show(result.summary, as_json=as_json, more=_explain)
 
 

@@ -7,10 +7,13 @@ from stepsynth.cli.compare import compare
 from stepsynth.cli.demo import demo
 from stepsynth.cli.export import export
 from stepsynth.cli.init import init
+from stepsynth.cli.plan import plan
 from stepsynth.cli.predict import predict
+from stepsynth.cli.preview import preview
 from stepsynth.cli.report import report
 from stepsynth.cli.run import run
 from stepsynth.cli.schema import schema
+from stepsynth.cli.store import store_app
 from stepsynth.cli.study import StudyCommand, study
 
 app = typer.Typer(
@@ -24,9 +27,10 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, init, check, run, compare, predict, report, export, schema):
+for command in (demo, init, check, plan, preview, run, compare, predict, report, export, schema):
     app.command()(command)
 app.command(cls=StudyCommand)(study)
+app.add_typer(store_app)
 
 
 def _print_version(wanted: bool) -> None:

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from stepsynth.cli._display import Display
 from stepsynth.cli._shared import (
     JSON,
-    Display,
+    as_ours,
     command_line,
+    error_line,
     handle_errors,
     print_error,
     print_json,
     print_summary,
-    say,
 )
-from stepsynth.errors import LimitReachedError
 
 if TYPE_CHECKING:
     from stepsynth.api import RunResult
@@ -40,31 +40,32 @@ def run(
     The same command again goes on where a stopped run ended: nothing is asked or paid for twice.
     """
     from stepsynth.experiment.config import load_config
+    from stepsynth.experiment.runner import Runner
 
-    config = load_config(task, overrides)
-    with Display() as display:
-        from stepsynth.experiment.runner import Runner
-
-        result = run_to_end(Runner(config, out=out, observer=display), as_json=as_json)
+    display = Display()
+    runner = Runner(load_config(task, overrides), out=out, observer=display)
+    result = run_to_end(runner, display, as_json=as_json)
     show(result.summary, as_json=as_json)
 
 
-def run_to_end(runner: "Runner", *, as_json: bool) -> "RunResult":
-    """Run; when it is stopped by a limit or Ctrl-C, print what there is and exit with its code."""
+def run_to_end(runner: "Runner", display: Display, *, as_json: bool) -> "RunResult":
+    """Run; when it is stopped, print why and what there is, and exit with the code of that."""
     from stepsynth.api import finish
     from stepsynth.experiment.runner import stop_reason
 
     try:
-        return finish(runner)
-    except (LimitReachedError, KeyboardInterrupt) as error:
-        if isinstance(error, LimitReachedError):
-            print_error(error)
-        else:
-            say(f"stopped by Ctrl-C; the same command goes on in {runner.folder.path}")
+        with display:
+            return finish(runner)
+    except (Exception, KeyboardInterrupt) as caught:
+        error = as_ours(caught)
+        if error.exit_code == 1:
+            raise
+        if isinstance(caught, KeyboardInterrupt):
+            error.message += f"; the same command goes on in {runner.folder.path}"
+        print_error(error)
         if as_json:
-            print_json(runner.summary(stopped=stop_reason(error)))
-        code = error.exit_code if isinstance(error, LimitReachedError) else 130
-        raise SystemExit(code) from None
+            print_json({**runner.summary(stopped=stop_reason(caught)), **error_line(error)})
+        raise SystemExit(error.exit_code) from None
 
 
 def _context(folder: str) -> list[str]:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 from typer.core import TyperCommand
 
-from stepsynth.cli._shared import JSON, Display, handle_errors, print_json, say
+from stepsynth.cli._display import Display
+from stepsynth.cli._shared import JSON, handle_errors, print_json, say
 from stepsynth.errors import ConfigError, DataError
 
 if TYPE_CHECKING:

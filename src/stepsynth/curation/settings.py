@@ -54,6 +54,11 @@ class Curation(BaseModel):
         "label check; what students find wrong later is not replaced.",
     )
 
+    correct: bool = Field(
+        default=False,
+        description="Ask once more, in the same conversation, where an answer cannot be read.",
+    )
+
     @model_validator(mode="after")
     def _check_band(self) -> "Curation":
         if self.min_words and self.max_words and self.min_words > self.max_words:

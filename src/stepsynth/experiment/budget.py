@@ -68,7 +68,8 @@ class Budget:
         return Purse()
 
     def _sized(self, method: Method) -> Method:
-        return method.sized(_OPEN_END if self.kind == "usd" else int(self.amount))
+        each = method.texts_per_prompt if self.kind == "calls" else 1
+        return method.sized(_OPEN_END if self.kind == "usd" else int(self.amount) * each)
 
     def __str__(self) -> str:
         return f"{self.amount:.10g} {'USD' if self.kind == 'usd' else self.kind}"

@@ -47,11 +47,18 @@ def check_student(student: Student, task: Task, where: str) -> None:
 
 
 def check_method(method: Method, task: Task, where: str) -> None:
-    """Make sure that a method is defined for this kind of task."""
+    """Make sure that a method is defined for this kind of task, and its keys mean something."""
     if _kind(task) not in method.kinds:
         raise ConfigError(
             f"{where}: the method {method.name!r} is not defined for {_kind(task)}, only for "
             f"{', '.join(method.kinds)}"
+        )
+    has_size = method.sized(1000) != method.sized(500)
+    if method.texts_per_prompt > 1 and not (method.needs_llm and has_size):
+        raise ConfigError(
+            f"{where}: texts_per_prompt is {method.texts_per_prompt}, and the method "
+            f"{method.name!r} has no texts written",
+            hint="leave texts_per_prompt out",
         )
 
 

@@ -19,10 +19,12 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from stepsynth._util.disk import as_disk_full
 from stepsynth._util.hashing import digest
 from stepsynth.errors import LimitReachedError, ProviderError, RunFolderError, StepsynthError
 from stepsynth.experiment.compare_plan import STORE, Failure, Plan, PlannedRun
 from stepsynth.experiment.config import load_config
+from stepsynth.experiment.observer import Observer
 from stepsynth.experiment.rundir import RunFolder
 from stepsynth.experiment.runner import Runner, stop_reason
 from stepsynth.llm.store import Store
@@ -51,6 +53,10 @@ class Outcome:
 
 class Watcher(Protocol):
     """Receives the progress of a comparison."""
+
+    def observer_of(self, run: PlannedRun) -> Observer:
+        """Return who is told of the progress inside a run; asked where runs share the process."""
+        return Observer()
 
     def planned(self, plan: Plan, done: int, total: int) -> None:
         """What is to be run is known; `done` runs of `total` were done before."""
@@ -153,7 +159,9 @@ class _Schedule:
         except LimitReachedError as error:
             self._take(Outcome(run, "stopped", 0.0, _failure(error), stop_reason(error)))
             return False
-        self.pending[pool.submit(_work, run, limits, self.finish)] = run
+        # Another process cannot reach the watcher of this one.
+        observer = self.watcher.observer_of(run) if isinstance(pool, _Here) else Observer()
+        self.pending[pool.submit(_work, run, limits, self.finish, observer)] = run
         return True
 
     def _take(self, outcome: Outcome) -> None:
@@ -172,7 +180,7 @@ class _Schedule:
             self._take(future.result())
 
 
-def _work(run: PlannedRun, limits: tuple[str, ...], finish: Finish) -> Outcome:
+def _work(run: PlannedRun, limits: tuple[str, ...], finish: Finish, observer: Observer) -> Outcome:
     """Do one run; what goes wrong is an outcome, so that others can go on."""
     began = time.monotonic()
 
@@ -182,7 +190,7 @@ def _work(run: PlannedRun, limits: tuple[str, ...], finish: Finish) -> Outcome:
     try:
         with _busy():
             config = load_config(run.task, (*run.overrides, *limits))
-            finish(Runner(config, out=run.folder, budget=run.budget))
+            finish(Runner(config, out=run.folder, observer=observer, budget=run.budget))
             run.mark_done()
         return end("done")
     except KeyboardInterrupt:
@@ -198,6 +206,8 @@ def _work(run: PlannedRun, limits: tuple[str, ...], finish: Finish) -> Outcome:
     except StepsynthError as error:
         return end("failed", _failure(error))
     except Exception as error:  # a bug in one method is no reason to lose the others' results
+        if (full := as_disk_full(error)) is not None:  # but no other run could write either
+            return end("stopped", _failure(full), stop_reason(full))
         if os.environ.get("STEPSYNTH_DEBUG"):
             raise
         message = f"this is a bug of stepsynth: {type(error).__name__}: {error}"

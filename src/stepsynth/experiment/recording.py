@@ -38,10 +38,13 @@ def _completions(folder: RunFolder) -> Iterator[dict[str, Any]]:
     for place in folder.round_folders():
         if (place / "asked.jsonl").exists():
             yield from read_jsonl(place / "asked.jsonl")
+        # Several rows may be of one answer, which is recorded once.
+        found: dict[str, dict[str, Any]] = {}
         for name in ("examples.jsonl", "rejected.jsonl"):
             for row in read_jsonl(place / name):
-                if row["provenance"]["request"]:  # else no LLM wrote it
-                    yield _recording(row)
+                if request := row["provenance"]["request"]:  # else no LLM wrote it
+                    found[request] = found.get(request, {}) | _recording(row)
+        yield from found.values()
 
 
 def _recording(row: dict[str, Any]) -> dict[str, Any]:

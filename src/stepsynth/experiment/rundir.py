@@ -5,16 +5,16 @@ import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 
-from stepsynth._util.files import to_line, write_json, write_jsonl, write_text
+from stepsynth._util.files import write_json, write_jsonl, write_text
 from stepsynth.errors import RunFolderError
 from stepsynth.experiment.config import Config
+from stepsynth.experiment.events import EventLog
 from stepsynth.llm.store import Store
 from stepsynth.methods import Model, Round
 from stepsynth.methods._steps import count_by_reason
@@ -83,6 +83,11 @@ class RunFolder:
         return self.path / "report.html"
 
     @property
+    def plan(self) -> Path:
+        """What the run was planned to ask of its LLM (`planned`), and what it used (`used`)."""
+        return self.path / "plan.json"
+
+    @property
     def lock(self) -> Path:
         """Held while a process writes into the folder."""
         return self.path / "lock.sqlite"
@@ -105,15 +110,22 @@ class OpenRun:
         identity: What decides the run's results.
         config: Written to `config.yaml`.
 
+    Attributes:
+        identity: As it was first written: the store knows by its digest what the run has spent.
+
     Raises:
         RunFolderError: The folder is in use, holds something else, or belongs to another run.
     """
 
     def __init__(self, path: Path, identity: Mapping[str, Any], config: Config) -> None:
         self.folder = RunFolder(path)
+        self.events = EventLog(self.folder.events)
+        self._planned: Mapping[str, Any] | None = None
         if path.exists() and not path.is_dir():
             raise RunFolderError(f"{path}: this is a file, not a folder", hint="give another --out")
-        others = [p for p in path.glob("*") if not p.name.startswith((".", "lock.sqlite"))]
+        # `preview` leaves its completions (and an index) for the run that follows.
+        ours = (".", "lock.sqlite", self.folder.store.name, self.folder.index.name)
+        others = [p for p in path.glob("*") if not p.name.startswith(ours)]
         if others and not self.folder.identity.exists():
             raise RunFolderError(
                 f"{path}: this folder is not empty and is no run folder", hint="give another --out"
@@ -124,12 +136,13 @@ class OpenRun:
             raise RunFolderError(f"{path}: cannot be written: {error.strerror}") from error
         self._lock = _acquire(self.folder.lock)
         try:
+            self.identity = identity
             if self.folder.identity.exists() and not self._is_unpaid():
-                self._check_identity(identity)
+                self.identity = self._check_identity(identity, config)
             # What this run does is written anew; an earlier one may have had more rounds.
             shutil.rmtree(path / "rounds", ignore_errors=True)
             self.folder.manifest.unlink(missing_ok=True)
-            write_json(self.folder.identity, identity)
+            write_json(self.folder.identity, self.identity)
             write_text(self.folder.config, dump_yaml(config.to_dict()))
         except BaseException:
             self.close()
@@ -150,30 +163,30 @@ class OpenRun:
         finally:
             store.close()
 
-    def _check_identity(self, identity: Mapping[str, Any]) -> None:
+    def _check_identity(self, identity: Mapping[str, Any], config: Config) -> Mapping[str, Any]:
+        """Return the identity of the run that is here, which must be this one.
+
+        A key that it does not have was not there yet: its default is what was always done.
+        """
         try:
             known = json.loads(self.folder.identity.read_text(encoding="utf-8"))
         except ValueError as error:
             raise RunFolderError(f"{self.folder.identity}: damaged: {error}") from error
         before, now = dict(_flatten(known)), dict(_flatten(json.loads(json.dumps(identity))))
         for key in [*now, *before]:
-            if before.get(key) != now.get(key):
+            is_new = key not in before and _is_default(key, config)
+            if before.get(key) != now.get(key) and not is_new:
                 raise RunFolderError(
                     f"{self.folder.path} belongs to another run: its {key} is "
                     f"{before.get(key)!r}, now it is {now.get(key)!r}",
                     hint="give another --out; with "
                     f"--set llm.store={self.folder.store.absolute()} nothing is paid for twice",
                 )
+        return known
 
     def event(self, name: str, **values: Any) -> None:
-        """Append a line to `events.jsonl`."""
-        row = {
-            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-            "event": name,
-            **values,
-        }
-        with self.folder.events.open("a", encoding="utf-8") as file:
-            file.write(to_line(row) + "\n")
+        """Append a line to `events.jsonl`; from any thread."""
+        self.events.write(name, **values)
 
     def write_round(
         self, done: Round, metrics: Mapping[str, Any], sources: Mapping[str, str]
@@ -215,6 +228,17 @@ class OpenRun:
         """Write the configuration again, with what a search of hyper-parameters found."""
         write_text(self.folder.config, dump_yaml(config.to_dict()))
 
+    def write_plan(self, plan: Mapping[str, Any] | None) -> None:
+        """Write what the run will ask of its LLM; None: nobody knows, and nothing is written."""
+        self._planned = plan
+        self.folder.plan.unlink(missing_ok=True)
+        self.write_used(None)
+
+    def write_used(self, used: Mapping[str, Any] | None) -> None:
+        """Write what the run used, beside its plan, if it has one."""
+        if self._planned is not None:
+            write_json(self.folder.plan, {"planned": self._planned, "used": used})
+
     def write_result(self, dataset: Dataset, model: Model, columns: Mapping[str, str]) -> None:
         """Write the data set and the student of the kept round, if it has one."""
         dataset.to_jsonl(self.folder.dataset)
@@ -224,6 +248,7 @@ class OpenRun:
 
     def close(self) -> None:
         """Let others write into the folder."""
+        self.events.close()
         self._lock.close()
 
 
@@ -272,6 +297,21 @@ def _acquire(path: Path) -> sqlite3.Connection:
             hint="wait for it, stop it, or give another --out",
         ) from error
     return connection
+
+
+def _is_default(key: str, config: Config) -> bool:
+    """Say whether a key of an identity, such as `curation.clean`, has its default."""
+    section, name = (*key.split("."), "")[:2]
+    model = {
+        "method": config.method,
+        "student": config.student,
+        "task": config.task,
+        "curation": config.curation,
+    }.get(section)
+    field = type(model).model_fields.get(name) if model is not None else None
+    return field is not None and getattr(model, name) == field.get_default(
+        call_default_factory=True
+    )
 
 
 def _flatten(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

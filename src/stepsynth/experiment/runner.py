@@ -4,6 +4,7 @@ The runner alone holds the test split. It gives a method everything but that, ke
 model, and scores all of them on test when the method has ended and the kept round is chosen.
 """
 
+import contextlib
 import platform
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from stepsynth._util.hashing import digest
 from stepsynth.errors import LimitReachedError, StepsynthError
 from stepsynth.experiment.budget import Budget
 from stepsynth.experiment.config import Config
+from stepsynth.experiment.events import UsageLog
 from stepsynth.experiment.inputs import (
     GoldData,
     find_contexts,
@@ -32,10 +34,11 @@ from stepsynth.experiment.inputs import (
 from stepsynth.experiment.observer import Observer
 from stepsynth.experiment.rundir import OpenRun, RunFolder, round_numbers
 from stepsynth.experiment.setup import Inputs, Progress, Warnings, make_setup
+from stepsynth.experiment.spending import CountedLLM, plan_run
 from stepsynth.experiment.split import Gold
-from stepsynth.llm import LLM, Usage, llm_backends
-from stepsynth.llm.backends.scripted import Rule, Scripted
-from stepsynth.llm.store import Store
+from stepsynth.experiment.teacher import open_llm
+from stepsynth.experiment.totals import llm_totals
+from stepsynth.llm import Usage
 from stepsynth.methods import Round
 from stepsynth.methods._training import run_method
 from stepsynth.metrics import SCORE_NAMES, AnyPredictions, Predictions
@@ -44,8 +47,6 @@ from stepsynth.records import Dataset, label_to_json
 from stepsynth.retrieval._passages import digest_corpus
 from stepsynth.tasks import Task
 
-# For methods that ask no LLM: it matches no prompt, so that one that asks all the same fails.
-_NO_LLM = Scripted(rules=(Rule(pattern=r"(?!)", answers=("",)),))
 VERSIONED = ("stepsynth", "numpy", "scikit-learn", "pydantic", "aiohttp")
 EXTRAS = ("torch", "transformers", "accelerate", "sentence-transformers", "optuna")
 
@@ -80,8 +81,9 @@ class Runner:
         self.warnings = Warnings(self.observer)
         self.search: dict[str, Any] | None = None
         self.kept: int | None = None
-        self._llm: LLM | None = None
+        self._llm: CountedLLM | None = None
         self._open: OpenRun | None = None
+        self._usage: UsageLog | None = None
         self._started = time.monotonic()
 
     @property
@@ -107,12 +109,14 @@ class Runner:
             read_passages(self.config, warn),
             read_given(self.config, warn),
         )
-        identity = self._identity(gold, inputs)
+        identity = self.identity(gold, inputs)
         self._open = OpenRun(self.folder.path, identity, self.config)
         began = datetime.now(UTC)
         try:
             self._open.event("start", version=_version("stepsynth"))
-            self._llm = self._open_llm(digest(identity))
+            plan = plan_run(self.config, gold, inputs, self.budget, self.warnings.warn)
+            self._open.write_plan(plan and plan.to_dict())
+            self._llm = self._open_llm(digest(self._open.identity))
             self._synthesize(gold, inputs)
             self.kept = self.config.method.choose_round(self.rounds)
             self._score_test(gold)
@@ -127,10 +131,16 @@ class Runner:
             write_json(self.folder.manifest, self._manifest(identity, summary, began))
             return summary
         except BaseException as error:
-            self._open.event("stop", reason=type(error).__name__, message=str(error))
+            # The disk may be full; the error that stopped the run is the one to tell.
+            with contextlib.suppress(OSError):
+                if self._usage is not None:
+                    self._usage.flush()
+                self._open.event("stop", reason=type(error).__name__, message=str(error))
             raise
         finally:
             if self._llm is not None:
+                with contextlib.suppress(OSError):
+                    self._open.write_used(self._llm.used())
                 self._llm.close()
             self._open.close()
 
@@ -140,18 +150,17 @@ class Runner:
         Args:
             stopped: Why the run ended early, if it did.
         """
-        usage = self._llm.usage.to_dict() if self._llm else Usage(usd=None).to_dict()
+        usage = self._llm.usage if self._llm else Usage(usd=None)
         rejected: Counter[str] = Counter()
         for numbers in self.numbers:
             rejected.update(numbers["rejected"])
         # Rounds in progress are not in `rounds`; their rejects are counted when they are done.
-        llm = {
-            **{key: usage[key] for key in ("requests", "from_store", "failed")},
-            "rejected": dict(sorted(rejected.items())),
-            **{key: usage[key] for key in ("prompt_tokens", "completion_tokens", "usd")},
-            **{key: usage[key] for key in ("retries", "failures", "replayed")},
-            "backend": self.config.llm.backend if self.config.llm else None,
-        }
+        llm = llm_totals(
+            usage,
+            rejected,
+            backend=self.config.llm.backend if self.config.llm else None,
+            kept_rows=None if self.kept is None else len(self.rounds[self.kept].train),
+        )
         result: dict[str, Any] = {
             "run": str(self.folder.path),
             "task": self.config.name,
@@ -167,8 +176,8 @@ class Runner:
             "seconds": round(time.monotonic() - self._started, 2),
         }
         asked = getattr(self.rounds[-1].model, "asked", 0) if self.rounds else 0
-        if asked and usage["usd"] is not None:
-            result["usd_per_1000_predictions"] = 1000 * usage["usd"] / asked
+        if asked and usage.usd is not None:
+            result["usd_per_1000_predictions"] = 1000 * usage.usd / asked
         if self.kept is not None and "test" in self.numbers[self.kept]:
             result["test"] = _scores(self.numbers[self.kept]["test"], with_n=True)
         return result if stopped is None else {**result, "stopped": stopped}
@@ -176,6 +185,7 @@ class Runner:
     def _synthesize(self, gold: Gold, inputs: Inputs) -> None:
         assert self._open is not None
         assert self._llm is not None
+        assert self._usage is not None
         config = self.config
         progress = Progress(self.observer)
         setup = make_setup(
@@ -198,6 +208,7 @@ class Runner:
             self._open.write_round(done, numbers, sources)
             if done.index == 0:
                 self._open.write_prompts(self._prompts(), filled_prompts(config.task, done))
+            self._usage.flush()
             self._open.event("round", **_round_summary(numbers))
             self.rounds.append(done)
             self.numbers.append(numbers)
@@ -248,23 +259,16 @@ class Runner:
     def _score(self, rows: Dataset, predictions: AnyPredictions) -> dict[str, Any]:
         return self.config.task.score(rows, predictions)
 
-    def _open_llm(self, run: str) -> LLM:
-        settings = self.config.llm or _NO_LLM
-        store = None
-        if settings.stores_completions and settings is not _NO_LLM:
-            store = Store(Path(settings.store) if settings.store else self.folder.store)
-        llm = LLM(
-            llm_backends().get(settings.backend)(settings, self.config.random_seed),
-            random_seed=self.config.random_seed,
-            store=store,
-            run=run,
-            limits=self.config.limits if settings is not _NO_LLM else None,
-        )
-        llm.on_progress = self.observer.progress
-        llm.on_notice = self.observer.warn
+    def _open_llm(self, run: str) -> CountedLLM:
+        llm = open_llm(self.config, self.folder, run)
+        assert self._open is not None
+        self._usage = UsageLog(self._open.events, self.observer)
+        llm.on_progress = self._usage.asking
+        llm.on_notice = self._usage.notice
         return llm
 
-    def _identity(self, gold: Gold, inputs: Inputs) -> dict[str, Any]:
+    def identity(self, gold: Gold, inputs: Inputs) -> dict[str, Any]:
+        """Return what decides the run's results; the store counts by its digest what is spent."""
         resolved = self.config.to_dict()
         contexts = [[c.text, c.label and label_to_json(c.label)] for c in inputs.contexts]
         retriever = self.config.retriever

@@ -3,8 +3,7 @@
 It can be stopped, killed and started again at any moment, days later too: what is out at the
 provider stands in a ledger. Nothing is sent twice but in one case: a run is killed, or the
 connection breaks, after the provider has taken a batch and before its id is written down. Then the
-next look asks the provider for that batch; only where it cannot be found is it sent again, and
-that is said.
+next look asks the provider for that batch; if it is not found it is sent again, and that is said.
 """
 
 import asyncio
@@ -163,8 +162,8 @@ class _Driver:
             if self._is_held:
                 self._is_held = bool(self._out)
                 return
-            provider, waiting = self._api.provider, list(self._waiting)
-            batch = self._ledger.take(provider, waiting, self._max_requests)
+            waiting = list(self._waiting)
+            batch = self._ledger.take(self._api.provider, waiting, self._max_requests)
             if batch is None:
                 return  # other processes have them
             try:
@@ -370,17 +369,20 @@ class _Driver:
     # Small parts.
 
     async def _deliver(self, group: Sequence[tuple[str, Outcome]], out: _Out | None = None) -> None:
-        done = await asyncio.gather(
-            *(self._hooks.deliver(*each) for each in group), return_exceptions=True
+        """Hand over what came of requests, but for those that another process has stored."""
+        stored = set(self._hooks.find_stored([each for each, _ in group]))
+        self._hooks.on_returned([self._requests[each] for each in stored])
+        left = [each for each in group if each[0] not in stored]
+        errors = await asyncio.gather(
+            *(self._hooks.deliver(*each) for each in left), return_exceptions=True
         )
-        for (request_id, _), error in zip(group, done, strict=True):
-            if error is None:
-                self._forget(request_id)
-                if out is not None:
-                    out.left.discard(request_id)
-        for error in done:
-            if error is not None:
-                raise error
+        kept = {each for (each, _), error in zip(left, errors, strict=True) if error is None}
+        for each in stored | kept:
+            self._forget(each)
+            if out is not None:
+                out.left.discard(each)
+        if failed := [error for error in errors if error is not None]:
+            raise failed[0]
 
     def _forget(self, request_id: str) -> None:
         self._requests.pop(request_id, None)

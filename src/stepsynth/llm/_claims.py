@@ -47,9 +47,14 @@ def claim(connection: sqlite3.Connection, ids: Sequence[str], owner: int) -> set
 def _drop_claims_of_the_dead(connection: sqlite3.Connection, owner: int) -> None:
     query = "SELECT owner, host, pid, beat FROM owners WHERE owner != ?"
     for other, host, pid, last in connection.execute(query, (owner,)).fetchall():
-        is_here = host == socket.gethostname()
-        if (is_here and not _is_running(pid)) or time.time() - last > SILENT_S:
+        if not is_there(host, pid, last):
             leave(connection, other)
+
+
+def is_there(host: str, pid: int, last: float) -> bool:
+    """Say whether a process may still be there that was last heard of at a time."""
+    is_here = host == socket.gethostname()
+    return not (is_here and not _is_running(pid)) and time.time() - last <= SILENT_S
 
 
 def _is_running(pid: int) -> bool:

@@ -49,11 +49,15 @@ class Flow:
         self.stopped = asyncio.Event()
         self.reason: BaseException | None = None
         self.on_stop: Callable[[], None] = lambda: None
+        self.batched: list[Item] = []
+        self.note = ""
         self._window = window
         self._now = now
+        self.attempts: dict[int, float] = {}
         self._ready: deque[Job] = deque()
+        self._later = 0
         self._is_fed = False
-        self._fed: list[asyncio.Future[None]] = []
+        self._fed: deque[asyncio.Future[None]] = deque()
         self._hungry = asyncio.Event()
         self._answers: dict[int, Answer] = {}
         self._out: list[Answer] = []
@@ -85,6 +89,11 @@ class Flow:
         self._ready.extend(jobs)
         self._wake_workers()
 
+    def retry(self, job: Job, wait_s: float) -> None:
+        """Have a job sent again after so many seconds; it keeps nobody waiting meanwhile."""
+        self._later += 1
+        asyncio.get_running_loop().call_later(wait_s, self._add_again, job)
+
     def end_feed(self) -> None:
         """Say that no more jobs will come."""
         self._is_fed = True
@@ -93,10 +102,11 @@ class Flow:
     async def next_job(self) -> Job | None:
         """Return what is to be sent next; None: there is nothing more."""
         while not self._ready:
-            if self._is_fed:
+            if self.is_stopped or (self._is_fed and not self._later):
                 return None
-            self._fed.append(asyncio.get_running_loop().create_future())
-            await self._fed[-1]
+            waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._fed.append(waiting)
+            await waiting
         job = self._ready.popleft()
         self._hungry.set()
         return job
@@ -165,8 +175,15 @@ class Flow:
         rate = (self.done - before) / (now - since) if now - since > 0.5 else 0.0
         return Status(self.phase, self.done, self.total, in_flight, allowed, rate, usage, note=note)
 
+    def _add_again(self, job: Job) -> None:
+        self._later -= 1
+        self._ready.appendleft(job)
+        self._wake_workers()
+
     def _wake_workers(self) -> None:
-        fed, self._fed = self._fed, []
-        for waiting in fed:
+        """Wake as many as there are jobs for; at the end all of them."""
+        is_end = self._is_fed and not self._later
+        for _ in range(len(self._fed) if is_end else min(len(self._fed), len(self._ready))):
+            waiting = self._fed.popleft()
             if not waiting.done():
                 waiting.set_result(None)

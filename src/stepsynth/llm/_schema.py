@@ -1,8 +1,15 @@
-"""The tables of a store, their version, and how an older store becomes a newer one."""
+"""The tables of a store, their version, and how an older store becomes a newer one.
 
+And what SQLite's errors mean for a run.
+"""
+
+import json
 import sqlite3
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from stepsynth.errors import RunFolderError
 from stepsynth.llm._batch_ledger import BATCHES_TABLE
@@ -55,16 +62,81 @@ _OTHERS = (
     BEGIN DELETE FROM claims WHERE id = NEW.id; END""",
 )
 
+_ANSWER_KEYS = {
+    "text",
+    "truncated",
+    "prompt_tokens",
+    "completion_tokens",
+    "cached_tokens",
+    "reasoning_tokens",
+}
+_ANSWER_TYPES = {str, int, bool, type(None)}
 SWITCH_ATTEMPTS, SWITCH_WAIT_S = 200, 0.05
 """How often, and how long apart, a store that another process has just made is tried."""
+
+
+_GOES_ON = "the same command goes on from here"
+_HINTS = {
+    sqlite3.SQLITE_FULL: f"the disk is full: free some space; {_GOES_ON}",
+    sqlite3.SQLITE_IOERR: f"is the disk full, or broken, or the network down? {_GOES_ON}",
+    sqlite3.SQLITE_READONLY: "the file or its folder may not be written to",
+    sqlite3.SQLITE_CANTOPEN: "may the file and its folder be read and written to?",
+    sqlite3.SQLITE_BUSY: f"another process has locked it for a minute; {_GOES_ON}",
+    sqlite3.SQLITE_TOOBIG: "one prompt or answer is larger than SQLite takes (1 GB)",
+}
+
+
+@contextmanager
+def explained(path: Path) -> Generator[None]:
+    """Say what SQLite's errors mean for a run.
+
+    Raises:
+        RunFolderError: In place of an error of SQLite.
+    """
+    try:
+        yield
+    except sqlite3.Error as error:
+        # The lower byte is the kind of error, the others say more of it.
+        hint = _HINTS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
+        if hint:
+            message = f"completions cannot be written or read: {error}"
+        else:
+            message = f"this is no store of completions, or it is damaged: {error}"
+            hint = (
+                f"`stepsynth store export {path} --out FILE.jsonl` saves what can still be read; "
+                "then move the file away, or give another `llm.store` or `--out`"
+            )
+        raise RunFolderError(f"{path}: {message}", hint=hint) from error
+
+
+def check_place(path: Path) -> None:
+    """Make sure that opening a file as a store cannot lose what is there.
+
+    Raises:
+        RunFolderError: It is a folder, or the newer half of a store whose older half is gone.
+    """
+    if path.is_dir():
+        raise RunFolderError(f"{path}: this is a folder, no store", hint="give the name of a file")
+    # In this order: of a store that another process makes meanwhile, the file is there first.
+    newest = path.with_name(f"{path.name}-wal")
+    if newest.exists() and newest.stat().st_size and not (path.exists() and path.stat().st_size):
+        raise RunFolderError(
+            f"{path}: this file is empty or gone, and {newest.name} beside it holds its newest "
+            "completions, which SQLite would delete",
+            hint=f"put {path.name} back; if it is lost, delete {newest.name} to begin anew",
+        )
 
 
 def connect(path: Path) -> sqlite3.Connection:
     """Open a SQLite file for several threads and processes; every transaction is begun by hand."""
     connection = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
-    _use_wal(connection)
-    # An answer that was paid for outlives a power cut, too.
-    connection.execute("PRAGMA synchronous=FULL")
+    try:
+        _use_wal(connection)
+        # An answer that was paid for outlives a power cut, too.
+        connection.execute("PRAGMA synchronous=FULL")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -76,11 +148,12 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
     Raises:
         RunFolderError: It belongs to something else, or was written by a newer version.
     """
-    if version_of(connection) == SCHEMA_VERSION:
-        return
-    connection.execute("BEGIN IMMEDIATE")
-    with connection:
-        _migrate(connection, version_of(connection), path)
+    if version_of(connection) != SCHEMA_VERSION:
+        connection.execute("BEGIN IMMEDIATE")
+        with connection:
+            _migrate(connection, version_of(connection), path)
+    # Reads the list of tables: a file without them would only fail at the first answer.
+    connection.execute("SELECT 1 FROM completions, spent, failures, claims, batches LIMIT 0")
 
 
 def version_of(connection: sqlite3.Connection) -> int:
@@ -128,3 +201,21 @@ def _use_wal(connection: sqlite3.Connection) -> None:
             if "locked" not in str(error) or attempt == SWITCH_ATTEMPTS - 1:
                 raise
             time.sleep(SWITCH_WAIT_S)
+
+
+def parse_completion(text: bytes) -> dict[str, Any] | None:
+    """Return a stored completion, or None if it is damaged: it is no longer what was written."""
+    try:
+        value = json.loads(text)
+    except (ValueError, TypeError, RecursionError):
+        return None
+    if not isinstance(value, dict):
+        return None
+    types = [*map(type, value.values())]
+    is_whole = (
+        value.keys() <= _ANSWER_KEYS
+        and isinstance(value.get("text"), str)
+        and types.count(str) == 1
+        and _ANSWER_TYPES.issuperset(types)
+    )
+    return value if is_whole else None

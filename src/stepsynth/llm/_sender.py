@@ -1,7 +1,5 @@
 """One job on its way: its endpoint's pace, the budget, attempts, and what comes of them."""
 
-import asyncio
-import contextlib
 import random
 from collections.abc import Sequence
 from time import monotonic
@@ -19,6 +17,8 @@ BACK_OFF_S = 0.5
 LONGEST_BACK_OFF_S, LONGEST_RETRY_AFTER_S = 60.0, 300.0
 REFUSED_IN_A_ROW = 20
 """So many refused requests with no answer between them: no other one will be taken either."""
+REFUSED = 0.25
+"""How much of an attempt it counts to be refused as one too many: that says little of a request."""
 _ANSWERED = ("malformed", "empty_body", "empty")
 """Attempts that brought a 200 and no text: these may have been charged in full."""
 
@@ -38,41 +38,49 @@ class Sender:
         self._usage = usage
         self._store = store
         self._run = run
-        self._settled = asyncio.Event()
         self._has_answered = False
         self._refused_in_a_row = 0
 
     def wake(self) -> None:
-        """Let those look again who wait for the budget."""
-        self._settled.set()
+        """Send away those who wait for the budget."""
+        self._budget.stop()
 
     async def answer(self, flow: Flow, job: Job) -> None:
-        """Have a job answered: as many attempts as are allowed.
+        """Send a job once; what has to be sent again goes back to the flow.
 
         Raises:
             LimitReachedError: A cap would have been crossed.
             ProviderError: The LLM cannot be used.
         """
-        teacher, attempts = job[0].teacher, 0
-        while job and not flow.is_stopped:
-            try:
-                job = await self._attempt(flow, teacher, job)
-                continue
-            except RetryLaterError as caught:
-                error = caught
-            except GiveUpError as refused:
-                self._give_up(flow, job, refused)
-                self._check_refused(teacher, refused)
-                return
+        teacher = job[0].teacher
+        try:
+            left = await self._attempt(flow, teacher, job)
+        except RetryLaterError as error:
             self._usage.setbacks[error.reason] += 1
             self._check_provider(teacher, error)
-            # While the provider is down, none of its failures is the request's own.
-            attempts += not teacher.pace.is_down
-            if attempts >= teacher.settings.max_attempts:
-                self._give_up(flow, job, error)
-                return
-            self._usage.retries += 1
-            await self._back_off(flow, attempts, error.retry_after_s)
+            self._try_again(flow, teacher, job, error)
+        except GiveUpError as refused:
+            self.give_up(flow, job, refused)
+            self._check_refused(teacher, refused)
+        else:
+            if left:
+                flow.retry(left, 0.0)
+
+    def _try_again(self, flow: Flow, teacher: Teacher, job: Job, error: RetryLaterError) -> None:
+        """Have a job sent again after a while, unless that was tried often enough."""
+        place = job[0].place
+        before = flow.attempts.pop(place, 0.0)
+        # While the provider is down, none of its failures is the request's own.
+        is_refused = error.reason == "rate_limit"
+        own = 0.0 if teacher.pace.is_down else REFUSED if is_refused else 1.0
+        if before + own >= teacher.settings.max_attempts:
+            self.give_up(flow, job, error)
+            return
+        flow.attempts[place] = before + own
+        self._usage.retries += 1
+        # A place is free when an answer has been given; other failures need longer to pass.
+        first_s = min(BACK_OFF_S, teacher.pace.usual_s) if is_refused else BACK_OFF_S
+        flow.retry(job, _back_off_s(first_s, before, error.retry_after_s))
 
     async def _attempt(self, flow: Flow, teacher: Teacher, job: Job) -> Job:
         """Send a job once, and return what of it has still to be answered."""
@@ -83,42 +91,42 @@ class Sender:
             self._landed(flow, job, [_as_answer(job[0], completion)], None)
             return []
         most = teacher.most(requests)
-        if not await teacher.pace.enter(len(requests[0].prompt) // 4):
+        if not await teacher.pace.enter(len(requests[0].prompt)):
             return job
+        is_reserved = False
         try:
-            is_reserved = await self._reserve(flow, most)
-        except BaseException:
-            teacher.pace.refused()
-            raise
+            is_reserved = not flow.is_stopped and await self._budget.enter(most)
+        finally:
+            if not is_reserved:
+                teacher.pace.refused()
         if not is_reserved:
-            teacher.pace.refused()
             return job
+        self._usage.requests += 1
         completions = await self._send(teacher, requests, most)
-        landed, left = job[: len(completions)], job[len(completions) :]
-        spent = teacher.spent(most, completions)
-        self._settle(most, spent)
-        answers = [_as_answer(*pair) for pair in zip(landed, completions, strict=True)]
+        if flow.attempts:
+            flow.attempts.pop(job[0].place, None)
+        await self.keep(flow, job[: len(completions)], completions, most)
+        return job[len(completions) :]
+
+    async def keep(
+        self, flow: Flow, items: Sequence[Item], completions: Sequence[Completion], most: Most
+    ) -> None:
+        """Put what an attempt has brought into the store; when it is on disk it is handed over.
+
+        Returns as soon as the store has taken it, which may be before it is on disk.
+        """
+        spent = items[0].teacher.spent(most, completions)
+        self._budget.settle(most, spent)
+        answers = [_as_answer(*pair) for pair in zip(items, completions, strict=True)]
         if self._store is None:
-            self._landed(flow, landed, answers, None)
-            return left
+            self._landed(flow, items, answers, None)
+            return
         if not self._store.has_room:
             await self._store.room()
-        entries = [_entry(*pair) for pair in zip(landed, answers, strict=True)]
+        entries = [_entry(*pair) for pair in zip(items, answers, strict=True)]
         self._store.put(
-            entries, self._run, spent, lambda error: self._landed(flow, landed, answers, error)
+            entries, self._run, spent, lambda error: self._landed(flow, items, answers, error)
         )
-        return left
-
-    async def _reserve(self, flow: Flow, most: Most) -> bool:
-        """Hold back what an attempt may cost; False: the run was stopped meanwhile."""
-        while self._budget.must_wait(most) and not flow.is_stopped:
-            self._settled.clear()
-            await self._settled.wait()
-        if flow.is_stopped:
-            return False
-        self._budget.reserve(most)
-        self._usage.requests += 1
-        return True
 
     async def _send(
         self, teacher: Teacher, requests: Sequence[Request], most: Most
@@ -130,6 +138,8 @@ class Sender:
                 completions = [await teacher.backend.complete(requests[0])]
             else:
                 completions = await teacher.backend.complete_group(requests)
+            if not completions:
+                raise RetryLaterError("malformed", f"{teacher.settings.model} sent no completion")
         except RetryLaterError as error:
             teacher.pace.failed(error.reason, error.retry_after_s)
             is_charged = error.reason in _ANSWERED
@@ -139,20 +149,23 @@ class Sender:
             teacher.pace.refused()
             self._fail(most, Spent(1))
             raise
+        read = [c.prompt_tokens for c in completions if c.prompt_tokens is not None]
         written = [c.completion_tokens for c in completions if c.completion_tokens is not None]
-        teacher.pace.answered(monotonic() - sent, sum(written) if written else None)
+        teacher.pace.answered(
+            monotonic() - sent,
+            len(requests[0].prompt),
+            sum(read) if read else None,
+            sum(written) if written else None,
+        )
         self._has_answered = True
         self._refused_in_a_row = 0
         return completions
 
     def _fail(self, most: Most, spent: Spent) -> None:
-        self._settle(most, spent)
+        """Count an attempt that brought nothing."""
+        self._budget.settle(most, spent)
         if self._store is not None:
             self._store.put((), self._run, spent, lambda _error: None)
-
-    def _settle(self, most: Most, spent: Spent) -> None:
-        self._budget.settle(most, spent)
-        self._settled.set()
 
     def _landed(
         self,
@@ -166,10 +179,14 @@ class Sender:
             flow.stop(error)
             return
         for item, answer in zip(items, answers, strict=True):
-            self._usage.count(answer, item.teacher.price)
-            flow.deliver(item.place, answer)
+            self.hand_over(flow, item, answer)
 
-    def _give_up(self, flow: Flow, job: Job, error: RetryLaterError | GiveUpError) -> None:
+    def hand_over(self, flow: Flow, item: Item, answer: Completion) -> None:
+        """Count an answer, and give it its place."""
+        self._usage.count(answer, item.teacher.price)
+        flow.deliver(item.place, answer)
+
+    def give_up(self, flow: Flow, job: Job, error: RetryLaterError | GiveUpError) -> None:
         """Hand over why a job failed, and keep what the provider sent."""
         for item in job:
             self._usage.failures[error.reason] += 1
@@ -210,16 +227,13 @@ class Sender:
                 hint="the same command goes on where this stopped",
             )
 
-    @staticmethod
-    async def _back_off(flow: Flow, attempts: int, retry_after_s: float | None) -> None:
-        """Wait before an attempt: as long as the provider asks for, else longer each time."""
-        longest = min(BACK_OFF_S * 2 ** max(attempts - 1, 0), LONGEST_BACK_OFF_S)
-        # Jitter keeps clients that failed together from coming back together.
-        wait_s = longest * random.uniform(0.5, 1.0)
-        if retry_after_s:
-            wait_s = min(retry_after_s, LONGEST_RETRY_AFTER_S) + BACK_OFF_S * random.random()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(flow.stopped.wait(), timeout=wait_s)
+
+def _back_off_s(first_s: float, attempts: float, retry_after_s: float | None) -> float:
+    """Return how long to wait: as long as the provider asks for, else longer each time."""
+    # Jitter keeps clients that failed together from coming back together.
+    if retry_after_s:
+        return min(retry_after_s, LONGEST_RETRY_AFTER_S) + BACK_OFF_S * random.random()
+    return min(first_s * 2**attempts, LONGEST_BACK_OFF_S) * random.uniform(0.5, 1.0)
 
 
 def _as_answer(item: Item, c: Completion) -> Completion:

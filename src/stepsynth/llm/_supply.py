@@ -15,8 +15,9 @@ BLOCK = 256
 """Requests that are looked up and claimed at once."""
 POLL_S = 0.2
 """How often it is looked whether another process has had a request answered."""
-PREFIX = 512
-"""Prompts that begin with the same so many characters are sent together."""
+PREFIX = 1024
+"""Prompts that begin with the same so many characters are sent together; a cache of fewer is of
+little use."""
 
 
 class Supply:
@@ -74,6 +75,9 @@ class Supply:
         others: set[str] = set()
         if self._store is not None:
             items = self._drop_found(items, self._store.get_many(i.id for i in items), found)
+            # What goes into a batch is claimed there: a batch outlives this process.
+            flow.batched += [item for item in items if item.teacher.is_batched]
+            items = [item for item in items if not item.teacher.is_batched]
             if items:
                 values, others = await self._store.take([item.id for item in items])
                 items = self._drop_found(items, values, found)
@@ -98,24 +102,29 @@ class Supply:
 
 
 def _jobs(items: Iterable[Item]) -> Iterable[Job]:
-    """Yield what is sent at once, prompts with the same beginning one after another.
+    """Return what is sent at once, long prompts with the same beginning one after another.
 
     Providers and vLLM keep the beginnings of prompts in a cache. Draws of one prompt are one job
     where the endpoint can answer several at once; which ones does not depend on what was done
     before, so that a run that was killed asks for the same groups again.
     """
     jobs: dict[Any, Job] = {}
-    first_seen: dict[str, int] = {}
+    places: dict[Any, int] = {}
     for item in items:
         request, size = item.request, item.teacher.backend.group_size
         key: Any = item.place
         if size > 1 and not request.turns:
             key = (id(item.teacher), request.stream, request.prompt, request.draw // size)
         jobs.setdefault(key, []).append(item)
-        if item.teacher.settings.stores_completions:
-            first_seen.setdefault(request.prompt[:PREFIX], item.place)
-    # Recordings are handed out in the order of the requests: those have no place of their own.
-    return sorted(
-        jobs.values(),
-        key=lambda job: first_seen.get(job[0].request.prompt[:PREFIX], job[0].place),
-    )
+        places.setdefault(_beginning(item), item.place)
+    return sorted(jobs.values(), key=lambda job: places[_beginning(job[0])])
+
+
+def _beginning(item: Item) -> str | int:
+    """Return what prompts that are sent together have in common; else the request's own place.
+
+    Recordings keep their places: they are handed out in the order of the requests.
+    """
+    prompt = item.request.prompt
+    is_short = len(prompt) < PREFIX or not item.teacher.settings.stores_completions
+    return item.place if is_short else prompt[:PREFIX]

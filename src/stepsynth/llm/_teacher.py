@@ -41,6 +41,7 @@ class Teacher:
         self.settings = backend.settings
         self.price = self.settings.known_price()
         self.pace = Pace(self.settings, now, on_notice)
+        self.is_batched = backend.batch_api() is not None
         self.settings_id = digest(self.settings.request_identity(), length=12)
         backend.on_rate_limits = self.pace.told
         backend.on_notice = on_notice

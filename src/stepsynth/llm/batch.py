@@ -142,15 +142,16 @@ class BatchHooks:
 
     Attributes:
         deliver: Keeps what came of a request, durable when it returns; up to 256 at a time. Also
-            called for requests that an earlier run or another process sent and paid for.
+            called for requests that an earlier run or another process sent. Two processes that
+            fetch the same batch at the same moment may both deliver a result.
         is_stopped: Whether to return at once.
         on_state: Is told, at each look, what is out; for the live line.
         on_notice: Is told what a person should know once.
         before_submit: Reserves what requests may cost, and returns how many of the first ones may
             be sent. Fewer, or its error, is final only once nothing else is out: what ended has
             freed what it did not use up.
-        on_returned: Is told which requests were not answered and will be submitted anew: what was
-            reserved for them is free.
+        on_returned: Is told which requests were not answered and will be submitted anew, or were
+            answered by another process: what was reserved for them is free.
         find_stored: Which of these ids have a completion in the store by now. Those are not sent
             and not delivered: another process has had them answered.
         on_resumed: Is told which requests are out already; before_submit never saw them.

@@ -16,6 +16,7 @@ from typing import Any
 
 from stepsynth.errors import ProviderError, StepsynthError
 from stepsynth.llm._backend import Backend
+from stepsynth.llm._batching import Batching
 from stepsynth.llm._errors import GiveUpError, RetryLaterError
 from stepsynth.llm._flow import Answer, Flow, Item
 from stepsynth.llm._loop import LoopThread, cancel_others
@@ -79,6 +80,9 @@ class LLM:
         budget = Budget(limits or Limits(), _now, elsewhere)
         self._supply = Supply(self._teachers, self._store)
         self._sender = Sender(budget, self.usage, self._store, run)
+        self._batching = Batching(
+            budget, self._sender, self._store, lambda text: self.on_notice(text)
+        )
         self._thread: LoopThread | None = None
 
     def generate(self, requests: Sequence[Request], *, phase: str) -> list[Answer]:
@@ -115,7 +119,8 @@ class LLM:
         Raises:
             StepsynthError: As `generate`.
         """
-        flow = Flow(phase, total, WINDOW, _now)
+        is_batched = any(teacher.is_batched for teacher in self._teachers.all)
+        flow = Flow(phase, total, None if is_batched else WINDOW, _now)
         thread = self._loop_thread()
         ended = thread.submit(self._run(flow, iter(requests)))
         try:
@@ -200,6 +205,7 @@ class LLM:
             await self._supply.feed(flow, requests, partial(self._found, flow))
         finally:
             flow.end_feed()
+        await self._batching.collect(flow)
 
     async def _work(self, flow: Flow) -> None:
         while not flow.is_stopped and (job := await flow.next_job()) is not None:
@@ -208,8 +214,7 @@ class LLM:
     def _found(self, flow: Flow, item: Item, completion: Completion) -> None:
         """Count and hand over a completion of before."""
         self.usage.from_store += 1
-        self.usage.count(completion, item.teacher.price)
-        flow.deliver(item.place, completion)
+        self._sender.hand_over(flow, item, completion)
 
     def _wake_all(self) -> None:
         """Let everything that waits see that the run is to stop."""
@@ -228,7 +233,7 @@ class LLM:
     def _tell(self, flow: Flow) -> None:
         paces = [teacher.pace for teacher in self._teachers.all]
         in_flight, allowed = sum(p.in_flight for p in paces), sum(int(p.allowed) for p in paces)
-        note = next((pace.note for pace in paces if pace.note), "")
+        note = next((pace.note for pace in paces if pace.note), flow.note)
         self.on_progress(flow.status(in_flight, allowed, self.usage, note))
 
     async def _ping(self) -> dict[str, float]:
@@ -260,14 +265,14 @@ async def _run_until_stopped(flow: Flow, jobs: Sequence[Coroutine[Any, Any, None
     After Ctrl-C they get `GRACE_S` seconds; after a limit or an error, as long as they take,
     which the time-out of a request bounds.
     """
-    running = {asyncio.ensure_future(job) for job in jobs}
+    running = [asyncio.ensure_future(job) for job in jobs]
     stop = asyncio.ensure_future(flow.stopped.wait())
-    while running and not stop.done():
-        finished, _ = await asyncio.wait({*running, stop}, return_when=asyncio.FIRST_COMPLETED)
-        running -= finished
-        _stop_on_error(flow, finished - {stop})
+    ended = asyncio.gather(*running)  # at the first error it ends, and the jobs go on
+    await asyncio.wait({ended, stop}, return_when=asyncio.FIRST_COMPLETED)
+    if ended.done():
+        _stop_on_error(flow, [ended])
     grace = GRACE_S if flow.reason is None else None
-    finished, late = await asyncio.wait(running, timeout=grace) if running else (set(), set())
+    finished, late = await asyncio.wait(running, timeout=grace)
     _stop_on_error(flow, finished)
     left: list[asyncio.Future[Any]] = [*late, stop]
     for task in left:

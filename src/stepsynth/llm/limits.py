@@ -1,5 +1,7 @@
 """Hard caps: checked before the request that would cross them."""
 
+import asyncio
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -40,7 +42,6 @@ class Most:
     tokens: int = 0
 
 
-@dataclass
 class Budget:
     """What may still be spent.
 
@@ -50,70 +51,72 @@ class Budget:
         elsewhere: What the run has spent in other invocations and processes.
     """
 
-    limits: Limits
-    now: Callable[[], float]
-    elsewhere: Callable[[], Spent] = Spent
-
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        now: Callable[[], float],
+        elsewhere: Callable[[], Spent] = Spent,
+    ) -> None:
+        self.limits = limits
+        self._now = now
+        self._elsewhere = elsewhere
         self._requests, self._usd, self._tokens = 0, 0.0, 0
         self._usd_held = 0.0
         self._tokens_held = 0
         self._in_flight = 0
-        self._started = self.now()
-        self._is_capped = self.limits.usd is not None or self.limits.tokens is not None
+        self._started = now()
+        self._is_capped = limits.usd is not None or limits.tokens is not None
+        self._waiting: deque[tuple[asyncio.Future[bool], Most]] = deque()
 
-    def must_wait(self, most: Most) -> bool:
-        """Say whether a request has to wait until some in flight have shown what they cost.
+    async def enter(self, most: Most) -> bool:
+        """Hold back the most that a request can cost, and count it as sent, until `settle`.
 
-        What is held back for them is the most that they can cost, so a cap seems nearer than it
-        is: a request that fits into what is really spent waits, and does not stop the run.
+        What is held back is more than what is spent in the end, so a cap seems nearer than it is:
+        a request that fits into what is really spent waits, and does not stop the run.
+
+        Returns:
+            False: the run was stopped meanwhile, and the request must not be sent.
+
+        Raises:
+            LimitReachedError: It could cross a cap.
         """
-        if not self._is_capped or not self._in_flight:
-            return False
-        spent = self._spent()
-        usd, tokens = self.limits.usd, self.limits.tokens
-        waits = [
-            cap is not None and used + held + more > cap >= used + more
-            for cap, used, held, more in (
-                (usd, spent.usd, self._usd_held, most.usd),
-                (tokens, spent.tokens, self._tokens_held, most.tokens),
-            )
-        ]
-        return any(waits)
+        if not self._waiting and not self._must_wait(most):
+            self.reserve(most)
+            return True
+        waiting: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting.append((waiting, most))
+        try:
+            return await waiting
+        except asyncio.CancelledError:
+            if waiting.done() and not waiting.cancelled() and waiting.exception() is None:
+                self.settle(most, Spent())
+            raise
 
     def reserve(self, most: Most) -> None:
-        """Make sure that sending a request crosses no cap, and count it as sent.
+        """Make sure that sending a request crosses no cap, and hold back the most it can cost.
 
         Raises:
             LimitReachedError: It could cross a cap.
         """
         limits = self.limits
-        if limits.minutes is not None and self.now() - self._started >= 60 * limits.minutes:
+        if limits.minutes is not None and self._now() - self._started >= 60 * limits.minutes:
             raise reached("minutes", f"{limits.minutes:g} minutes have passed")
         if limits.requests is not None or self._is_capped:
             self._check_spent(most)
+        self.hold(most)
+
+    def hold(self, most: Most) -> None:
+        """Count a request that is sent, and hold back the most that it can cost."""
         self._requests += 1
         self._in_flight += 1
         self._usd_held += most.usd
         self._tokens_held += most.tokens
 
-    def _check_spent(self, most: Most) -> None:
-        limits, spent = self.limits, self._spent()
-        if limits.requests is not None and spent.requests >= limits.requests:
-            raise reached("requests", f"{limits.requests} requests were sent")
-        if limits.usd is not None and spent.usd + self._usd_held + most.usd > limits.usd:
-            said = f"{spent.usd:.4g} of {limits.usd:g} USD are spent"
-            raise reached("usd", f"{said}, and the next request may cost {most.usd:.2g}")
-        tokens = spent.tokens + self._tokens_held + most.tokens
-        if limits.tokens is not None and tokens > limits.tokens:
-            said = f"{spent.tokens} of {limits.tokens} tokens are used"
-            raise reached("tokens", f"{said}, and the next request may take {most.tokens}")
-
     def settle(self, most: Most, spent: Spent) -> None:
         """Replace what was held back for an attempt by what it did cost.
 
         Args:
-            most: As given to `reserve`.
+            most: As given to `enter`.
             spent: USD and tokens; the request itself is counted already.
         """
         self._in_flight -= 1
@@ -121,10 +124,51 @@ class Budget:
         self._tokens_held -= most.tokens
         self._usd += spent.usd
         self._tokens += spent.tokens
+        while self._waiting:
+            waiting, asked = self._waiting[0]
+            if not waiting.done():
+                if self._must_wait(asked):
+                    return
+                try:
+                    self.reserve(asked)
+                    waiting.set_result(True)
+                except LimitReachedError as error:
+                    waiting.set_exception(error)
+            self._waiting.popleft()
 
-    def _spent(self) -> Spent:
-        """Return what the run has used up, here and elsewhere."""
-        return Spent.sum((Spent(self._requests, self._usd, self._tokens), self.elsewhere()))
+    def stop(self) -> None:
+        """Send away all who wait."""
+        while self._waiting:
+            waiting, _ = self._waiting.popleft()
+            if not waiting.done():
+                waiting.set_result(False)
+
+    def _must_wait(self, most: Most) -> bool:
+        """Say whether a request has to wait until some in flight have shown what they cost."""
+        if not self._is_capped or not self._in_flight:
+            return False
+        elsewhere, limits = self._elsewhere(), self.limits
+        if limits.usd is not None:
+            fits = self._usd + elsewhere.usd + most.usd
+            if fits + self._usd_held > limits.usd >= fits:
+                return True
+        if limits.tokens is None:
+            return False
+        fits = self._tokens + elsewhere.tokens + most.tokens
+        return fits + self._tokens_held > limits.tokens >= fits
+
+    def _check_spent(self, most: Most) -> None:
+        limits, elsewhere = self.limits, self._elsewhere()
+        if limits.requests is not None and self._requests + elsewhere.requests >= limits.requests:
+            raise reached("requests", f"{limits.requests} requests were sent")
+        usd = self._usd + elsewhere.usd
+        if limits.usd is not None and usd + self._usd_held + most.usd > limits.usd:
+            said = f"{usd:.4g} of {limits.usd:g} USD are spent"
+            raise reached("usd", f"{said}, and the next request may cost {most.usd:.2g}")
+        tokens = self._tokens + elsewhere.tokens
+        if limits.tokens is not None and tokens + self._tokens_held + most.tokens > limits.tokens:
+            said = f"{tokens} of {limits.tokens} tokens are used"
+            raise reached("tokens", f"{said}, and the next request may take {most.tokens}")
 
 
 def check_price(limits: Limits, *, is_known: bool) -> None:

@@ -1,76 +1,33 @@
-"""How many requests may be in flight at one endpoint, and how fast they may be sent.
+"""When the next request may be sent to an endpoint.
 
-`llm.concurrency` is where it starts and the most there is. It shrinks on evidence: when more than
-a tenth of the attempts are refused as too many, or time out, or when answers take much longer than
-before, fewer are allowed: as many as were really served at the same time (Little's law). If that
-did not help, the refusals are no overload, and it goes back. Then it grows again, a little at a
-time. A provider that answers nothing at all is left alone but for a probe now and then.
+`llm.concurrency` is where it starts and the most there is; `_places` finds out how many places
+there really are. A refused attempt keeps its place for as long as an answer usually takes: so
+the share that is refused says how many are too many, and refusals that come at once do not
+multiply. A provider that answers nothing at all is left alone but for a probe now and then.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from statistics import median
+from math import inf
 
 from stepsynth.llm._backend import LLMSettings
+from stepsynth.llm._places import Places
+from stepsynth.llm._rate import Rate
 from stepsynth.llm._rate_headers import RateLimits
 
-OVERLOAD = 0.1
-"""Share of attempts that are refused or time out, above which fewer are sent."""
-SLOWER = 3.0
-"""So many times the usual time for an answer is evidence of overload."""
-HELPED = 0.7
-"""A cut has helped when what it was made for fell to so much of what it was."""
-SHORTEST_WINDOW = 64
 IN_A_ROW = 20
 """So many failures with no answer between them: the provider is down."""
 FIRST_PROBE_S, LONGEST_PROBE_S, LONGEST_PAUSE_S = 1.0, 30.0, 300.0
-CATCH_UP_S = 0.05
-"""A sender that was late by so much may catch up, and no more."""
-
-
-@dataclass
-class _Window:
-    """What came of some attempts, one after another."""
-
-    started: float
-    latencies: list[float] = field(default_factory=list)
-    attempts: int = 0
-    hurt: int = 0
-
-
-@dataclass(frozen=True)
-class _Cut:
-    """Fewer requests were allowed, and why."""
-
-    allowed: float
-    share: float
-    latency: float
-
-
-class _Rate:
-    """At most so many units a minute, evenly spaced."""
-
-    def __init__(self, per_minute: float | None) -> None:
-        self._seconds_each = 60 / per_minute if per_minute else 0.0
-        self.at = 0.0
-
-    def take(self, units: float, now: float) -> None:
-        """Count units that are sent now; those that come next wait for their time."""
-        if self._seconds_each:
-            self.at = max(self.at, now - CATCH_UP_S) + units * self._seconds_each
-
-    def correct(self, units: float) -> None:
-        """Add units that were not foreseen, or take back those that were not used."""
-        self.at += units * self._seconds_each
+FIRST_USUAL_S = 0.5
+"""How long an answer is taken to need before there was one."""
 
 
 class Pace:
     """Says when the next request may be sent.
 
     Args:
-        settings: concurrency, rpm, input_tpm, output_tpm, patience_s.
+        settings: concurrency, rpm, input_tpm, output_tpm, patience_s, timeout_s.
         now: Seconds, of a clock that only goes forward.
         on_notice: Told in a sentence what is waited for.
     """
@@ -81,83 +38,123 @@ class Pace:
         now: Callable[[], float],
         on_notice: Callable[[str], None] = lambda _message: None,
     ) -> None:
-        self.most = settings.concurrency
-        self.allowed = float(settings.concurrency)
         self.in_flight = 0
         self.note = ""
+        self.usual_s = FIRST_USUAL_S
+        self._has_answered = False
         self._now = now
         self._on_notice = on_notice
-        self._patience_s = settings.patience_s
-        self._requests, self._input, self._output = (
-            _Rate(each) for each in (settings.rpm, settings.input_tpm, settings.output_tpm)
-        )
+        self._patience_s, self._timeout_s = settings.patience_s, settings.timeout_s
+        self._places = Places(settings.concurrency, now)
+        rates = [Rate(each) for each in (settings.rpm, settings.input_tpm, settings.output_tpm)]
+        self._requests, self._input, self._output = rates
+        self._has_rates = any(rate.is_set for rate in rates)
+        self._tokens_per_character = 0.25
         self._usual_output = float(settings.max_tokens) / 4
         self._waiting: deque[tuple[asyncio.Future[bool], int]] = deque()
         self._timer: asyncio.TimerHandle | None = None
-        self._window = _Window(now())
-        self._cut: _Cut | None = None
-        self._is_settling = False
-        self._tolerated = OVERLOAD
-        self._usual_latency = 0.0
+        self._resting: deque[tuple[float, bool]] = deque()
         self._failed_in_a_row = 0
         self._down_since: float | None = None
-        self._probe_s = FIRST_PROBE_S
+        self._probes, self._probe_at = 0, 0.0
         self._not_before = 0.0
         self._asked_s = 0.0
+
+    @property
+    def allowed(self) -> float:
+        """How many requests may be in flight."""
+        return self._places.allowed
 
     @property
     def is_down(self) -> bool:
         """Whether the provider has answered nothing for a while."""
         return self._down_since is not None
 
-    async def enter(self, input_tokens: int) -> bool:
-        """Wait until a request may be sent; it then counts as in flight until `leave`.
+    @property
+    def out_of_patience(self) -> bool:
+        """Whether the provider is down for `llm.patience_s` longer than it asked us to wait."""
+        if self._down_since is None:
+            return False
+        down_s = self._now() - self._down_since
+        # Those that are still out may be answered, until they time out.
+        is_awaited = self.in_flight > 0 and down_s <= self._timeout_s
+        return down_s > self._patience_s + self._asked_s and not is_awaited
+
+    async def enter(self, characters: int) -> bool:
+        """Wait until a request may be sent; it is in flight until its outcome is told.
 
         Args:
-            input_tokens: About how many tokens its prompt has.
+            characters: How long its prompt is.
 
         Returns:
             False: the run was stopped meanwhile, and the request must not be sent.
         """
-        if self._waiting or self._wait_s() > 0:
-            waiting: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-            self._waiting.append((waiting, input_tokens))
-            self._release()
+        if not self._waiting and self._wait_s() <= 0:
+            self._admit(characters)
+            return True
+        waiting: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting.append((waiting, characters))
+        self._release()
+        try:
             return await waiting
-        self._admit(input_tokens)
-        return True
+        except asyncio.CancelledError:
+            if waiting.done() and not waiting.cancelled() and waiting.result():
+                self.refused()
+            raise
 
-    def answered(self, latency_s: float, output_tokens: int | None) -> None:
-        """Count an attempt that was answered; it is no longer in flight."""
+    def answered(
+        self,
+        latency_s: float,
+        characters: int = 0,
+        input_tokens: int | None = None,
+        output_tokens: int | None = None,
+    ) -> None:
+        """Count an attempt that was answered; it is no longer in flight.
+
+        Args:
+            latency_s: How long it took.
+            characters: As given to `enter`.
+            input_tokens: As the provider counted them; None: it did not.
+            output_tokens: As the provider counted them; None: it did not.
+        """
         self._failed_in_a_row = 0
         if self._down_since is not None:
-            self._down_since, self._probe_s, self.note = None, FIRST_PROBE_S, ""
-            self._asked_s = 0.0
-            self._on_notice("the provider answers again")
-        if output_tokens is not None:
-            self._output.correct(output_tokens - self._usual_output)
-            self._usual_output += (output_tokens - self._usual_output) / 20
-        self._window.latencies.append(latency_s)
-        self._leave(hurt=False)
+            self._end_outage()
+        self.usual_s += (latency_s - self.usual_s) / (20 if self._has_answered else 1)
+        self._has_answered = True
+        if self._has_rates:
+            self._correct(characters, input_tokens, output_tokens)
+        self.in_flight -= 1
+        self._places.count(self._taken(), latency_s=latency_s)
+        if self._waiting:
+            self._release()
 
     def failed(self, reason: str, retry_after_s: float | None) -> None:
         """Count an attempt that brought no answer; it is no longer in flight."""
-        self._output.correct(-self._usual_output)
+        now = self._now()
+        self._output.correct(0.0, self.in_flight)
+        self.in_flight -= 1
+        self._resting.append((now, reason in ("rate_limit", "timeout")))
         self._failed_in_a_row += 1
+        if self._down_since is None and self._failed_in_a_row >= IN_A_ROW:
+            self._down_since, self._probe_at = now, now + FIRST_PROBE_S
         if self._down_since is not None:
-            if self.in_flight == 1:  # a probe, and not one of those that were out before
-                self._probe_s = min(2 * self._probe_s, LONGEST_PROBE_S)
-                self._wait_for_provider(retry_after_s)
-        elif self._failed_in_a_row >= IN_A_ROW:
-            self._down_since = self._now()
-            self._wait_for_provider(retry_after_s)
-        self._leave(hurt=reason in ("rate_limit", "timeout"))
+            asked_s = min(retry_after_s or 0.0, LONGEST_PAUSE_S)
+            self._asked_s = max(self._asked_s, asked_s)
+            self._probe_at = max(self._probe_at, now + asked_s)
+            if not self.in_flight:
+                self._say_down(self._probe_at - now)
+        if self._waiting:
+            self._release()
 
     def refused(self) -> None:
         """Count an attempt whose request was refused: the provider is well."""
-        self._output.correct(-self._usual_output)
+        self._output.correct(0.0, self.in_flight)
         self._failed_in_a_row = 0
-        self._leave(hurt=False)
+        self.in_flight -= 1
+        self._places.count(self._taken())
+        if self._waiting:
+            self._release()
 
     def told(self, limits: RateLimits) -> None:
         """Take what the provider's headers say is left: where that is nothing, wait."""
@@ -171,16 +168,9 @@ class Pace:
                     self._not_before = until
                     self.note = f"the provider's rate limit is used up for {reset_s:.0f} s"
 
-    @property
-    def out_of_patience(self) -> bool:
-        """Whether the provider is down for `llm.patience_s` longer than it asked us to wait."""
-        since = self._down_since
-        return since is not None and self._now() - since > self._patience_s + self._asked_s
-
     def begin_phase(self) -> None:
         """Forget how long answers took: another kind of prompt takes another time."""
-        self._usual_latency = 0.0
-        self._window = _Window(self._now())
+        self._places.begin_phase()
 
     def stop(self) -> None:
         """Send away all who wait."""
@@ -192,25 +182,53 @@ class Pace:
             if not waiting.done():
                 waiting.set_result(False)
 
-    def _admit(self, input_tokens: int) -> None:
-        now = self._now()
+    def _admit(self, characters: int) -> None:
         self.in_flight += 1
-        self._requests.take(1, now)
-        self._input.take(input_tokens, now)
-        self._output.take(self._usual_output, now)
+        if self._down_since is not None:
+            wait_s = min(FIRST_PROBE_S * 2**self._probes, LONGEST_PROBE_S)
+            self._probe_at = self._now() + wait_s
+            self._probes = min(self._probes + 1, 16)
+        if self._has_rates:
+            now = self._now()
+            self._requests.take(1, now)
+            self._input.take(characters * self._tokens_per_character, now)
+            self._output.take(self._usual_output, now)
+
+    def _correct(self, characters: int, read: int | None, written: int | None) -> None:
+        """Replace what was foreseen of an attempt, and foresee better from now on."""
+        if read is not None and characters:
+            self._input.correct(read, self.in_flight)
+            self._tokens_per_character += (read / characters - self._tokens_per_character) / 20
+        if written is not None:
+            self._output.correct(written, self.in_flight)
+            self._usual_output += (written - self._usual_output) / 20
+
+    def _taken(self) -> int:
+        return self.in_flight + len(self._resting)
 
     def _wait_s(self) -> float:
         """Return the seconds until the next request may be sent; inf: until one comes back."""
-        if self._down_since is not None and self.in_flight:
-            return float("inf")
-        if self.in_flight >= max(1, int(self.allowed)):
-            return float("inf")
-        at = max(self._not_before, self._requests.at, self._input.at, self._output.at)
-        return at - self._now()
+        now = self._now()
+        if self._resting:
+            self._end_rests(now)
+        if self.in_flight + len(self._resting) >= max(1, int(self._places.allowed)):
+            return self._resting[0][0] + self.usual_s - now if self._resting else inf
+        at = self._not_before
+        if self._down_since is not None:
+            at = max(at, self._probe_at)
+        if self._has_rates:
+            at = max(at, self._requests.at, self._input.at, self._output.at)
+        return at - now
+
+    def _end_rests(self, now: float) -> None:
+        while self._resting and self._resting[0][0] + self.usual_s <= now:
+            _, is_hurt = self._resting.popleft()
+            if not self._probes:
+                self._places.count(self._taken(), is_hurt=is_hurt)
 
     def _release(self) -> None:
         while self._waiting:
-            waiting, input_tokens = self._waiting[0]
+            waiting, characters = self._waiting[0]
             if waiting.done():
                 self._waiting.popleft()
                 continue
@@ -222,65 +240,33 @@ class Pace:
             if self._down_since is None:
                 self.note = ""
             self._waiting.popleft()
-            self._admit(input_tokens)
+            self._admit(characters)
             waiting.set_result(True)
 
     def _wake_after(self, wait_s: float) -> None:
+        if wait_s == inf:
+            return
+        loop = asyncio.get_running_loop()
         if self._timer is not None:
+            if self._timer.when() <= loop.time() + wait_s:
+                return
             self._timer.cancel()
-            self._timer = None
-        if wait_s != float("inf"):
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(wait_s, self._release)
+        self._timer = loop.call_later(wait_s, self._wake)
 
-    def _leave(self, *, hurt: bool) -> None:
-        self.in_flight -= 1
-        window = self._window
-        window.attempts += 1
-        window.hurt += hurt
-        if self._is_settling:
-            # What was out when fewer were allowed says nothing of whether that has helped.
-            self._is_settling = self.in_flight > self.allowed
-            self._window = _Window(self._now())
-        elif window.attempts >= max(SHORTEST_WINDOW, 2 * self.allowed):
-            self._adapt(window)
-            self._window = _Window(self._now())
-        if self._waiting:
-            self._release()
+    def _wake(self) -> None:
+        self._timer = None
+        self._release()
 
-    def _wait_for_provider(self, retry_after_s: float | None) -> None:
-        wait_s = min(max(self._probe_s, retry_after_s or 0.0), LONGEST_PAUSE_S)
-        self._not_before = self._now() + wait_s
-        self._asked_s = min(max(self._asked_s, retry_after_s or 0.0), LONGEST_PAUSE_S)
+    def _say_down(self, wait_s: float) -> None:
+        is_news = not self.note
         self.note = f"the provider does not answer; next try in {wait_s:.0f} s"
-        if self._failed_in_a_row == IN_A_ROW:
+        if is_news:
             self._on_notice(self.note)
 
-    def _adapt(self, window: _Window) -> None:
-        """Allow fewer requests or more, by what came of the last ones."""
-        share = window.hurt / window.attempts
-        latency = median(window.latencies) if window.latencies else 0.0
-        is_slow = self._usual_latency > 0 and latency > SLOWER * self._usual_latency
-        if self._cut is not None and not self._has_helped(self._cut, share, latency):
-            # As many are refused as before: they are not refused because there are too many.
-            self.allowed = self._cut.allowed
-            self._tolerated = max(self._tolerated, 1.5 * self._cut.share)
-            self._usual_latency = latency
-            self._cut = None
-        elif share > self._tolerated or is_slow:
-            served = sum(window.latencies) / max(self._now() - window.started, 1e-9)
-            cut = self.allowed / SLOWER if is_slow else min(served, self.allowed * (1 - OVERLOAD))
-            self._cut = _Cut(self.allowed, share, latency if is_slow else 0.0)
-            self.allowed = max(1.0, cut)
-            self._is_settling = self.in_flight > self.allowed
-        else:
-            self._cut = None
-            self.allowed = min(self.most, self.allowed + max(1.0, self.allowed / 16))
-            usual = self._usual_latency or latency
-            self._usual_latency = min(usual * 1.01, latency) if latency else usual
-
-    @staticmethod
-    def _has_helped(cut: _Cut, share: float, latency: float) -> bool:
-        if cut.latency:
-            return latency < HELPED * cut.latency
-        return share < HELPED * cut.share
+    def _end_outage(self) -> None:
+        """Go on as before: what happened while it was down says nothing of the places."""
+        if self.note:
+            self._on_notice("the provider answers again")
+        if self._probes:
+            self._places.forget()
+        self._down_since, self._asked_s, self.note, self._probes = None, 0.0, "", 0

@@ -11,8 +11,8 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
@@ -101,10 +101,15 @@ class Store:
         self.path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            _schema.check_place(path)
             with self._explained():
-                self._writer = _schema.connect(path)
-                _schema.prepare(self._writer, path)
                 self._reader = _schema.connect(path)
+                try:
+                    _schema.prepare(self._reader, path)
+                    self._writer = _schema.connect(path)
+                except BaseException:
+                    self._reader.close()
+                    raise
         except OSError as error:
             raise RunFolderError(f"{path}: cannot be written: {error.strerror}") from error
         self.damaged: set[str] = set()
@@ -187,7 +192,7 @@ class Store:
 
     def remember_settings(self, settings: str, value: Mapping[str, Any]) -> None:
         """Keep what the settings of completions are, by their digest; once is enough."""
-        row = (settings, json.dumps(value, sort_keys=True, ensure_ascii=False))
+        row = (settings, _dump(dict(sorted(value.items()))))
         self._group.calls.append(
             lambda c: _nothing(c.execute("INSERT OR IGNORE INTO settings VALUES (?, ?)", row))
         )
@@ -242,7 +247,8 @@ class Store:
             self._thread.join()
             self._thread = None
         if self._owner is not None:
-            with self._explained():
+            # Where this fails (a full disk), claims end with this process.
+            with suppress(sqlite3.Error):
                 _claims.leave(self._writer, self._owner)
             self._owner = None
         self._writer.close()
@@ -307,7 +313,8 @@ class Store:
             if group.entries:
                 _insert(connection, group.entries, now)
             for lost in group.lost:
-                row = (lost.id, _dump(lost.request), lost.reason, lost.message, lost.raw, now)
+                said = (_sound(lost.message), _sound(lost.raw))
+                row = (lost.id, _dump(lost.request), lost.reason, *said, now)
                 connection.execute("INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?, ?, ?)", row)
             for run, spent in group.spent.items():
                 self._add_spent(connection, run, Spent.sum(spent))
@@ -326,46 +333,32 @@ class Store:
             requests - own.requests, max(0.0, usd - own.usd), tokens - own.tokens
         )
 
-    @contextmanager
-    def _explained(self) -> Generator[None]:
-        """Say what SQLite's errors mean for a run."""
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            raise RunFolderError(
-                f"{self.path}: completions cannot be written or read: {error}",
-                hint="is the disk full, the folder read-only? the same command goes on from here",
-            ) from error
-        except sqlite3.DatabaseError as error:
-            raise RunFolderError(
-                f"{self.path}: this is no store of completions, or it is damaged: {error}",
-                hint="`stepsynth store export` saves what can still be read; then move the file "
-                "away, or give another `llm.store` or `--out`",
-            ) from error
+    def _explained(self) -> AbstractContextManager[None]:
+        return _schema.explained(self.path)
 
 
 def _insert(connection: sqlite3.Connection, entries: Sequence[Entry], now: int) -> None:
-    """Write entries by one statement: each would wait for Python's lock again."""
-    values: list[Any] = []
-    for entry in entries:
-        values += (entry.id, _dump(entry.request), _dump(entry.completion), entry.settings, now)
-    rows = ",".join(["(?,?,?,?,?)"] * len(entries))
-    # Replace: a damaged one gives way.
-    connection.execute(f"INSERT OR REPLACE INTO completions VALUES {rows}", values)
+    """Write entries by few statements: each would wait for Python's lock again."""
+    for start in range(0, len(entries), PER_QUERY):
+        values: list[Any] = []
+        part = entries[start : start + PER_QUERY]
+        for entry in part:
+            values += (entry.id, _dump(entry.request), _dump(entry.completion), entry.settings, now)
+        rows = ",".join(["(?,?,?,?,?)"] * len(part))
+        # Replace: a damaged one gives way.
+        connection.execute(f"INSERT OR REPLACE INTO completions VALUES {rows}", values)
 
 
 def _read(
     connection: sqlite3.Connection, ids: Sequence[str], damaged: set[str]
 ) -> dict[str, dict[str, Any]]:
     marks = ",".join("?" * len(ids))
-    query = f"SELECT id, completion FROM completions WHERE id IN ({marks})"
+    # As bytes: of those that are no text, only the row is damaged.
+    query = f"SELECT id, CAST(completion AS BLOB) FROM completions WHERE id IN ({marks})"
     found: dict[str, dict[str, Any]] = {}
     for request_id, text in connection.execute(query, ids):
-        try:
-            value = json.loads(text)
-            if not isinstance(value["text"], str):
-                raise TypeError(value["text"])
-        except (ValueError, TypeError, KeyError):
+        value = _schema.parse_completion(text)
+        if value is None:
             damaged.add(request_id)
         else:
             found[request_id] = value
@@ -379,8 +372,11 @@ def _read_spent(connection: sqlite3.Connection, run: str) -> Spent:
 
 
 def _dump(value: Mapping[str, Any]) -> str:
-    text = _ENCODER.encode(value)
-    # SQLite takes no half of a surrogate pair, as a prompt from odd data may hold.
+    return _sound(_ENCODER.encode(value))
+
+
+def _sound(text: str) -> str:
+    """Return a text without halves of surrogate pairs, as odd data may hold: SQLite takes none."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 

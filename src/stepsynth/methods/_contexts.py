@@ -26,7 +26,7 @@ def gather_contexts(setup: Setup, size: int, written: Written, *, method: str) -
     """Return the contexts that `size` rows are written for.
 
     Those of the set-up; without any, the LLM writes them. Passages that come without an answer get
-    answers, from the LLM or by the task's rules.
+    answers, from the LLM or by the task's rules. Texts of one prompt share a context.
 
     Args:
         setup: Gives contexts, task and LLM.
@@ -37,6 +37,7 @@ def gather_contexts(setup: Setup, size: int, written: Written, *, method: str) -
     Raises:
         TooFewRowsError: There is none.
     """
+    size = ceil(size / setup.texts_per_prompt)
     contexts = list(setup.contexts) or _write_contexts(setup, size, written, method)
     if not isinstance(setup.task, ExtractiveQA):
         return contexts

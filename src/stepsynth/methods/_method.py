@@ -51,6 +51,7 @@ class Setup:
         given: Name of a key of the method -> the rows of the file or run that it names.
         curator: Says which rows are not kept; None: all that can be read are.
         purse: What may be spent.
+        texts_per_prompt: Texts asked for in one prompt, where prompts repeat.
         random_seed: Decides every draw of the method.
         warn: Called with a sentence that the user should read.
     """
@@ -67,6 +68,7 @@ class Setup:
     given: Mapping[str, Dataset] = field(default_factory=dict)
     curator: "Curator | None" = None
     purse: Purse = field(default_factory=Purse)
+    texts_per_prompt: int = 1
 
     def rng(self, *names: object) -> Random:
         """Return a stream of randomness of that name."""
@@ -180,6 +182,13 @@ class Method(BaseModel, ABC):
         "`mine` (Synt++).",
     )
 
+    texts_per_prompt: int = Field(
+        default=1,
+        gt=0,
+        le=100,
+        description="Texts asked for in one prompt, where prompts repeat; the paper asks for one.",
+    )
+
     @abstractmethod
     def synthesize(self, setup: Setup) -> Iterator[Round]:
         """Yield the rounds, each with its fitted model."""
@@ -188,7 +197,8 @@ class Method(BaseModel, ABC):
         """Return the method with sizes that bring about so many training rows.
 
         Args:
-            rows: Synthetic rows of the last round; with a limited purse, requests.
+            rows: Synthetic rows of the last round; with a limited purse, as many as its requests
+                can bring.
         """
         if "seed_size" not in type(self).model_fields:
             return self

@@ -3,15 +3,19 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice, repeat
+from math import ceil
 from typing import TypeVar
 
 from stepsynth._util.text import normalise
 from stepsynth.llm import Completion, Failed, Request
+from stepsynth.methods._corrections import correct
 from stepsynth.methods._judge import judge_labels
 from stepsynth.methods._method import Model, Round, Setup, Unused
+from stepsynth.methods._several import Order, Share, divide, group_wishes
 from stepsynth.methods._written import BUDGET, Wish, Written, send
 from stepsynth.prompts.parsing import parse_list
+from stepsynth.prompts.several import split_texts
 from stepsynth.records import Answers, Dataset, Example, Provenance, Rejected
 from stepsynth.students._student import FreshStudent
 
@@ -31,24 +35,38 @@ def write(
     """Ask for each wish once and read the answers: the paper's x ~ P_LLM( · | T).
 
     Args:
-        wishes: One request each.
+        wishes: One request each; with several texts in one prompt, one for those that are equal.
         setup: Gives the LLM and the task's parser.
         phase: For the progress display.
         seen: Rows, as normalised text, that a row must not repeat; kept up to date. None: they may.
     """
-    answers = send([wish.request() for wish in wishes], setup, phase=phase)
     written = Written()
-    for wish, answer in zip(wishes, answers, strict=True):
+    orders = group_wishes(wishes, setup)
+    requests = [order.request for order in orders]
+    answers = send(requests, setup, phase=phase)
+
+    def find_fault(place: int, answer: Completion) -> str | None:
+        return _find_fault(orders[place], answer, setup)
+
+    answers = correct(requests, answers, find_fault, setup, written, phase=phase)
+    extra = 0
+    for order, answer in zip(orders, answers, strict=True):
         if isinstance(answer, Failed) and answer.reason == BUDGET:
             break
         said = answer.text if isinstance(answer, Completion) else ""
-        written.exchanges[answer.request_id] = (wish.prompt, said)
-        row = _read(wish, answer, setup, seen)
-        if isinstance(row, Unused):
-            written.unused.append(row)
-            continue
-        written.rows.append(row)
-    warn_of_failed(written.unused, setup, phase=phase, asked=len(wishes))
+        written.exchanges[answer.request_id] = (order.request.prompt, said)
+        written.wished[answer.request_id] = order.wishes[0].prompt
+        shares, beyond = divide(order, answer)
+        extra += beyond
+        for share in shares:
+            row = _read(share, setup, seen)
+            if isinstance(row, Unused):
+                written.unused.append(row)
+                continue
+            written.rows.append(row)
+    if extra:
+        setup.warn(f"{phase}: {extra} texts more than were asked for were left out")
+    warn_of_failed(written.unused, setup, phase=phase, asked=len(orders))
     if setup.curator is not None and setup.curator.settings.check == "llm":
         judge_labels(
             written, setup, on_wrong=setup.curator.settings.on_wrong, phase=f"{phase}: label check"
@@ -62,12 +80,15 @@ def write_until(
     """Ask for wishes in turn until `size` rows are kept, or 1.5 x `size` draws are used up.
 
     Where curation balances labels, a wish for a label that has its share of rows is passed over.
+    With several texts in one prompt, each wish is for as many rows.
     """
     written, drawn, most = Written(), 0, int(DRAWS_PER_ROW * size)
     balance = setup.curator is not None and setup.curator.settings.balance
     while len(written.rows) < size and drawn < most:
         wanted = min(size - len(written.rows), most - drawn)
-        due = _of_short_labels(wishes, written.rows, size, setup) if balance else wishes
+        due = chain.from_iterable(repeat(wish, setup.texts_per_prompt) for wish in wishes)
+        if balance:
+            due = _of_short_labels(due, written.rows, size, setup)
         batch = list(islice(due, _affordable_rows(wanted, setup)))
         drawn += len(batch)
         if not batch:
@@ -82,10 +103,12 @@ def write_until(
 
 
 def _affordable_rows(wanted: int, setup: Setup) -> int:
-    """Return how many of the wanted rows can be paid for: with a judge each is two requests."""
-    if setup.curator is None or setup.curator.settings.check != "llm":
-        return setup.purse.affordable(wanted)
-    return setup.purse.affordable(2 * wanted) // 2
+    """Return how many of the wanted rows can be paid for: a judge costs a request for each."""
+    each = setup.texts_per_prompt
+    is_judged = setup.curator is not None and setup.curator.settings.check == "llm"
+    asked = ceil(wanted / each) + wanted * is_judged
+    paid = setup.purse.affordable(asked)
+    return wanted if paid >= asked else paid * each // (1 + each * is_judged)
 
 
 def _of_short_labels(
@@ -126,16 +149,33 @@ def _drop_surplus(written: Written, size: int, setup: Setup) -> None:
     written.rows = kept
 
 
-def _read(
-    wish: Wish, answer: Completion | Failed, setup: Setup, seen: set[str] | None
-) -> Example | Unused:
-    provenance = replace(wish.provenance, request=answer.request_id, draw=answer.draw)
+def _find_fault(order: Order, answer: Completion, setup: Setup) -> str | None:
+    """Return why an answer cannot be read; of several texts, why they cannot be told apart."""
+    found = (
+        _parse(order.wishes[0], answer, setup)
+        if len(order.wishes) == 1
+        else split_texts(answer.text, truncated=answer.truncated)
+    )
+    return found.reason if isinstance(found, Rejected) else None
+
+
+def _parse(wish: Wish, answer: Completion, setup: Setup) -> Example | Rejected:
+    row = setup.task.parse_example(answer.text, wish.like, truncated=answer.truncated)
+    if setup.curator is not None and not setup.curator.settings.clean:
+        return _as_it_is(answer.text, wish.like, row)
+    return row
+
+
+def _read(share: Share, setup: Setup, seen: set[str] | None) -> Example | Unused:
+    wish, answer = share.wish, share.answer
+    provenance = replace(
+        wish.provenance, request=answer.request_id, draw=answer.draw, part=share.part
+    )
     label, context = str(wish.like.label), wish.like.context
     if isinstance(answer, Failed):
         return Unused(Rejected(answer.reason, ""), label, provenance, True, context)
-    row = setup.task.parse_example(answer.text, wish.like, truncated=answer.truncated)
-    if setup.curator is not None and not setup.curator.settings.clean:
-        row = _as_it_is(answer.text, wish.like, row)
+    provenance = replace(provenance, model=answer.model or provenance.model)
+    row = share.rejected or _parse(wish, answer, setup)
     if wish.check is not None and not isinstance(row, Rejected):
         row = wish.check(row)
     if setup.curator is not None and not isinstance(row, Rejected):
@@ -166,6 +206,7 @@ def extrapolation(parent: Example, setup: Setup, *, method: str, index: int) -> 
     return Wish(
         prompt=setup.task.extrapolation_prompt(parent),
         like=parent,
+        schema=setup.task.answer_schema("extrapolate"),
         provenance=Provenance(
             method, index, "extrapolate", (parent.id,), model=setup.llm.settings.model
         ),
@@ -251,12 +292,20 @@ def ask(
     results: list[T | None] = []
     unused: list[Unused] = []
     answers = send(requests, setup, phase=kind)
+
+    def find_fault(place: int, answer: Completion) -> str | None:
+        found = parse(answer, requests[place])
+        return found.reason if isinstance(found, Rejected) else None
+
+    answers = correct(requests, answers, find_fault, setup, written, phase=kind)
     unsent = sum(isinstance(answer, Failed) and answer.reason == BUDGET for answer in answers)
     for request, answer in zip(requests, answers[: len(answers) - unsent], strict=False):
+        model = setup.llm.settings.model
         if isinstance(answer, Failed):
             found, said, is_cut = Rejected(answer.reason, ""), "", False
         else:
             found, said, is_cut = parse(answer, request), answer.text, answer.truncated
+            model = answer.model or model
         tags = request.tags
         written.exchanges[answer.request_id] = (request.prompt, said)
         results.append(None if isinstance(found, Rejected) else found)
@@ -266,7 +315,7 @@ def ask(
                 kind=kind,
                 draw=answer.draw,
                 request=answer.request_id,
-                model=setup.llm.settings.model,
+                model=model,
             )
             is_failed, context = isinstance(answer, Failed), tags.get("context")
             unused.append(Unused(found, tags.get("label", ""), origin, is_failed, context))

@@ -136,6 +136,7 @@ def run_method(method: Method, setup: Setup) -> Iterator[Round]:
     The method itself mines errors with a model of synthetic rows alone: one that has learnt the
     gold rows makes few errors on them.
     """
+    setup = replace(setup, texts_per_prompt=method.texts_per_prompt)
     prepare = setup.student.prepare
     for done in method.synthesize(setup):
         if isinstance(prepare, Preparation) and prepare.wrong:

@@ -24,6 +24,7 @@ class Wish:
         check: What a method makes of the row that was read: the row, shorter or as it is, or why
             it is none; None: it takes every row.
         shots: Gold rows that the prompt shows as examples: curation rejects copies of them.
+        schema: JSON Schema of the answer; None: it is no JSON.
     """
 
     prompt: str
@@ -31,6 +32,7 @@ class Wish:
     provenance: Provenance
     check: Callable[[Example], Example | Rejected] | None = None
     shots: Sequence[Example] = ()
+    schema: Mapping[str, Any] | None = None
 
     def request(self) -> Request:
         """Return the request of this wish.
@@ -42,18 +44,31 @@ class Wish:
         if self.like.context is not None:
             tags["context"] = self.like.context
         if not self.like.text:
-            return Request(self.prompt, stream=self.provenance.kind, tags=tags)
-        tags["source"] = self.like.text
-        return Request(self.prompt, stream=f"extrapolate/{self.like.id}", tags=tags)
+            stream = self.provenance.kind
+        else:
+            tags["source"] = self.like.text
+            stream = f"extrapolate/{self.like.id}"
+        return Request(self.prompt, stream=stream, tags=tags, schema=self.schema)
 
 
 @dataclass
 class Written:
-    """What the LLM wrote for some wishes."""
+    """What the LLM wrote for some wishes.
+
+    Attributes:
+        rows: Those that are kept.
+        unused: Answers that became no row, and requests without an answer.
+        exchanges: Id of a request -> its prompt and what the LLM wrote, verbatim.
+        wished: Id of a request -> the prompt of its wish: what was sent may ask for several texts.
+        rationales: Label -> what its rows were written from.
+        asked: What was asked for before rows, as recordings.
+        notes: Name of a file -> its lines.
+    """
 
     rows: list[Example] = field(default_factory=list)
     unused: list[Unused] = field(default_factory=list)
     exchanges: dict[str, tuple[str, str]] = field(default_factory=dict)
+    wished: dict[str, str] = field(default_factory=dict)
     rationales: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     asked: list[Mapping[str, Any]] = field(default_factory=list)
     notes: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
@@ -67,6 +82,7 @@ class Written:
         self.rows += other.rows
         self.unused += other.unused
         self.exchanges |= other.exchanges
+        self.wished |= other.wished
         self.asked += other.asked
         for name, lines in other.notes.items():
             self.notes.setdefault(name, []).extend(lines)

@@ -306,7 +306,7 @@ class AttrPrompt(Method):
         rows = write_until(self.seed_size, map(draw, repeat(None)), setup, phase="attributed rows")
         for row in rows.rows:
             request = row.provenance.request
-            written.note("drawn", request=request, **drawn[rows.exchanges[request][0]])
+            written.note("drawn", request=request, **drawn[rows.wished[request]])
         written.extend(rows)
 
 

@@ -71,8 +71,9 @@ class AskedModel:
 
     def _ask(self, rows: list[Example]) -> None:
         task, missing = self._setup.task, 0
+        schema, tags = task.answer_schema("decide"), {"kind": "decide"}
         requests = [
-            Request(task.prompt("decide", row), stream="decide", tags={"kind": "decide"})
+            Request(task.prompt("decide", row), stream="decide", tags=tags, schema=schema)
             for row in rows
         ]
         answers = self._setup.llm.generate(requests, phase="decide") if rows else []

@@ -165,7 +165,7 @@ class ProGen(Method):
 
 def note_shots(written: Written, batch: Written, shown: Mapping[str, list[str]]) -> None:
     """Note for each request of a batch which rows its prompt showed."""
-    for request, (prompt, _) in batch.exchanges.items():
+    for request, prompt in batch.wished.items():
         if prompt in shown:
             written.note("shots", request=request, shots=shown[prompt])
 

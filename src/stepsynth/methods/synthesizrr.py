@@ -234,7 +234,7 @@ class SynthesizRR(Method):
             self.seed_size, map(draw, repeat(None)), setup, phase="refined passages"
         )
         for row in written.rows:
-            prompt = written.exchanges[row.provenance.request][0]
+            prompt = written.wished[row.provenance.request]
             content, shots = used[prompt, row.provenance.parents]
             written.note(
                 "passages",

@@ -75,11 +75,12 @@ class TarGEN(Method):
     def synthesize(self, setup: Setup) -> Iterator[Round]:
         """Yield the only round: corrected rows, and the model trained on them."""
         written = Written()
-        # A row costs one request to write and one to judge.
-        with setup.purse.part(1 / 2 if self.self_correction else 1.0):
+        # A row costs its share of one request to write, and one to judge.
+        with setup.purse.part(1 / (1 + setup.texts_per_prompt) if self.self_correction else 1.0):
+            size = ceil(self.seed_size / setup.texts_per_prompt)
             # For USD nobody knows yet how many rows they buy.
-            is_counted = setup.purse.usd is None
-            size = setup.purse.affordable(self.seed_size) if is_counted else self.seed_size
+            if setup.purse.usd is None:
+                size = setup.purse.affordable(size)
             with setup.purse.part(DISCOVERY_SHARE):
                 instance_seeds = self.write_instance_seeds(size, setup, written)
             self.write_rows(instance_seeds, setup, written)
@@ -88,7 +89,7 @@ class TarGEN(Method):
         yield train_round(0, Dataset(written.rows), setup, added=written)
 
     def write_instance_seeds(self, size: int, setup: Setup, written: Written) -> list[InstanceSeed]:
-        """Steps 1 and 2: return instance seeds, at most one for each of `size` rows.
+        """Steps 1 and 2: return instance seeds, at most one for each of `size` prompts.
 
         Raises:
             TooFewRowsError: There is none.
@@ -135,13 +136,14 @@ class TarGEN(Method):
             fields: Mapping[str, str] = {"instance_seed": instance_seed.text}
             prompt = setup.task.prompt("from_instance_seed", like, **fields)
             used[prompt] = instance_seed
-            return Wish(prompt, like, provenance)
+            schema = setup.task.answer_schema("from_instance_seed")
+            return Wish(prompt, like, provenance, schema=schema)
 
         wishes = map(draw, in_passes(instance_seeds, rng))
         rows = write_until(self.seed_size, wishes, setup, phase="rows from instance seeds")
         for row in rows.rows:
             request = row.provenance.request
-            seed = used[rows.exchanges[request][0]]
+            seed = used[rows.wished[request]]
             written.note(
                 "instance_seeds", request=request, domain=seed.domain, instance_seed=seed.text
             )

@@ -141,9 +141,14 @@ def parse_object(
     return Rejected("truncated" if truncated else "no_object", completion)
 
 
+def without_reasoning(completion: str) -> str:
+    """Return an output without the reasoning that some models put before it."""
+    return _THINKING.sub("", completion)
+
+
 def without_thinking(completion: str) -> str:
     """Return an output without the reasoning that some models put before it, and its fence."""
-    return _unfence(_THINKING.sub("", completion))
+    return _unfence(without_reasoning(completion))
 
 
 def _json_fields(text: str) -> dict[str, str]:

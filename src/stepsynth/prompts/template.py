@@ -64,6 +64,7 @@ class Template:
             raise PromptError(f"{self.where}: this template cannot be rendered: {error}") from error
 
 
+@lru_cache
 def has_built_in(name: str) -> bool:
     """Say whether a template ships in the package."""
     return (BUILT_IN / f"{name}.j2").exists()

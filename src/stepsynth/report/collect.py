@@ -7,6 +7,7 @@ from typing import Any
 
 from stepsynth._util.files import read_jsonl
 from stepsynth.errors import RunFolderError
+from stepsynth.experiment.events import read_events
 from stepsynth.experiment.rundir import RunFolder
 from stepsynth.studies import Findings
 
@@ -38,6 +39,8 @@ class RunView:
 
     Attributes:
         studies: What `stepsynth study` found, by name.
+        events: What happened when.
+        plan: `plan.json`, or an empty one.
     """
 
     folder: RunFolder
@@ -46,6 +49,8 @@ class RunView:
     manifest: dict[str, Any]
     prompts: dict[str, dict[str, str | None]]
     studies: list[Findings]
+    events: Rows
+    plan: dict[str, Any]
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -85,6 +90,8 @@ def collect(folder: RunFolder) -> RunView:
             manifest=_read_json(folder.manifest),
             prompts=_read_json(folder.prompts),
             studies=read_studies(folder.path),
+            events=list(read_events(folder.events)),
+            plan=_read_json(folder.plan),
         )
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise RunFolderError(f"{folder.path}: a file of the run is damaged: {error}") from error

@@ -13,6 +13,8 @@ from stepsynth.metrics import SCORE_NAMES
 from stepsynth.metrics.two_sample import wilson_interval
 from stepsynth.report import charts
 from stepsynth.report.collect import RoundView, RunView, collect, read_studies
+from stepsynth.report.cost import cost_section
+from stepsynth.report.planned import planned_section
 from stepsynth.studies import Findings, format_cell
 
 MOST_PAIRS = 100
@@ -73,6 +75,8 @@ def render(view: RunView) -> str:
         charts=_draw(numbers, rejected, shown[0][0]),
         unused=[_sample(r) for r in view.rounds],
         studies=[_study(findings) for findings in view.studies],
+        cost=cost_section(view.summary, view.events) if view.summary else None,
+        planned=planned_section(view.plan) if view.summary else None,
         most_pairs=MOST_PAIRS,
         most_samples=MOST_SAMPLES,
     )

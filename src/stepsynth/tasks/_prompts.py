@@ -28,3 +28,11 @@ METHOD_PROMPTS: Mapping[str, tuple[str, ...]] = {
 }
 """Prompt -> its fields, beside those of the row (`text`, `label_word`, `label_words`, `context`,
 `answer`) and of the task. A kind of task has those whose template lies in its folder."""
+
+GENERAL_PROMPTS: Mapping[str, tuple[str, ...]] = {
+    # Put after a prompt that asks for one text: several of them, between <text> and </text>.
+    "several": ("number",),
+    # The second turn after an answer that cannot be read, and the reason of that.
+    "correct": ("reason",),
+}
+"""Prompts that go with any other, for every kind of task -> their fields, beside the task's."""

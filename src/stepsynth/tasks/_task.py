@@ -16,7 +16,7 @@ from stepsynth.prompts.template import (
 )
 from stepsynth.records import Context, Example, Label, Rejected
 from stepsynth.registry import Registry
-from stepsynth.tasks._prompts import METHOD_PROMPTS
+from stepsynth.tasks._prompts import GENERAL_PROMPTS, METHOD_PROMPTS
 
 
 class Task(BaseModel):
@@ -69,12 +69,15 @@ class Task(BaseModel):
 
     def prompt_fields(self) -> Mapping[str, Sequence[str]]:
         """Return the prompts of this kind of task, and the fields that each may use."""
-        shared = ("instruction", "text_name", "language", *self._row_fields(Example("", "")))
-        return self.own_prompts() | {
-            name: (*shared, *fields)
+        shared = ("instruction", "text_name", "language")
+        of_row = (*shared, *self._row_fields(Example("", "")))
+        of_methods = {
+            name: (*of_row, *fields)
             for name, fields in METHOD_PROMPTS.items()
             if has_built_in(f"{self.templates}/{name}")
         }
+        general = {name: (*shared, *fields) for name, fields in GENERAL_PROMPTS.items()}
+        return self.own_prompts() | of_methods | general
 
     @abstractmethod
     def own_prompts(self) -> dict[str, Sequence[str]]:
@@ -96,7 +99,8 @@ class Task(BaseModel):
 
     def _template(self, name: str) -> Template:
         own = self.prompts.get(name)
-        source = read_built_in(f"{self.templates}/{name}") if own is None else own
+        place = name if name in GENERAL_PROMPTS else f"{self.templates}/{name}"
+        source = read_built_in(place) if own is None else own
         where = f"built-in prompt {name!r}" if own is None else f"prompt {name!r} of the task"
         return compile_template(source, tuple(self.prompt_fields()[name]), where)
 
@@ -112,6 +116,25 @@ class Task(BaseModel):
             "language": self.language,
         }
         return self._template(prompt).render(**shared, **fields)
+
+    def answer_schema(self, name: str) -> dict[str, Any] | None:
+        """Return the JSON Schema of the answer to a prompt; None: it is no JSON.
+
+        A prompt of the user's own may ask for anything, so it has none.
+        """
+        fields = {} if name in self.prompts else self._answer_fields(name)
+        if not fields:
+            return None
+        return {
+            "type": "object",
+            "properties": dict(fields),
+            "required": list(fields),
+            "additionalProperties": False,
+        }
+
+    def _answer_fields(self, name: str) -> Mapping[str, Any]:
+        """Return the fields of the JSON that a built-in prompt asks for, with their schemas."""
+        return {}
 
     def parse_rationales(self, completion: str, *, truncated: bool) -> tuple[str, ...] | Rejected:
         """Return the rationales of an output, or why it holds none."""

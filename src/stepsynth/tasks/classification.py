@@ -14,6 +14,9 @@ from stepsynth.prompts.parsing import parse_text
 from stepsynth.records import Example, Label, Rejected
 from stepsynth.tasks._task import Task
 
+MOST_CHOICES = 100
+"""Label words that a JSON Schema lists: providers refuse long lists."""
+
 
 class Classification(Task):
     """Decide which of the labels a text has.
@@ -88,6 +91,13 @@ class Classification(Task):
             "label_word": self.labels.get(str(row.label), ""),
             "label_words": list(self.labels.values()),
         }
+
+    def _answer_fields(self, name: str) -> Mapping[str, Any]:
+        if name == "from_instance_seed":
+            return {"text": {"type": "string"}}
+        words = list(dict.fromkeys(self.labels.values()))
+        choices = {"enum": words} if len(words) <= MOST_CHOICES else {}
+        return {"label": {"type": "string", **choices}} if name == "decide" else {}
 
     def _render(self, prompt: str, label: Label, **fields: Any) -> str:
         words = list(self.labels.values())

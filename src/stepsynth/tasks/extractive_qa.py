@@ -86,13 +86,25 @@ class ExtractiveQA(Task):
 
     def extrapolation_prompt(self, example: Example) -> str:
         """Return T_mis(2): write a question similar to one that was missed."""
-        is_new = self.extrapolate == "new_answer"
         return self.render(
-            "extrapolate_new_answer" if is_new else "extrapolate",
+            self._extrapolation,
             context=example.context,
             answer=str(example.label),
             text=example.text,
         )
+
+    @property
+    def _extrapolation(self) -> str:
+        """The name of the prompt that extrapolates."""
+        return "extrapolate_new_answer" if self.extrapolate == "new_answer" else "extrapolate"
+
+    def answer_schema(self, name: str) -> dict[str, Any] | None:
+        """Return the JSON Schema of the answer to a prompt; None: it is no JSON."""
+        return super().answer_schema(self._extrapolation if name == "extrapolate" else name)
+
+    def _answer_fields(self, name: str) -> Mapping[str, Any]:
+        asked = {"decide": ("answer",), "extrapolate_new_answer": ("question", "answer")}
+        return {field: {"type": "string"} for field in asked.get(name, ())}
 
     def parse_example(
         self, completion: str, like: Example, *, truncated: bool

@@ -1,0 +1,288 @@
+"""The progress of a run on stderr: a live line on a terminal, now and then a plain line elsewhere.
+
+The engine's thread only leaves words here; a thread of its own draws them, so that a slow terminal
+holds up nobody.
+"""
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from stepsynth._util.text import shorten
+from stepsynth.cli._shared import cost_in_words, printable, say, short_number, shown
+from stepsynth.experiment.events import Cadence
+from stepsynth.experiment.observer import Observer
+from stepsynth.experiment.totals import by_cause, retried_by_cause
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.live import Live
+
+    from stepsynth.llm.usage import Status
+
+PLAIN_EVERY_S = 10.0
+LONGEST_BAR = 30
+SHORTEST_BAR = 5
+LONGEST_NAME = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What is shown of a phase: words only, so that it can be drawn from any thread.
+
+    Attributes:
+        use: Requests in flight, tokens, cost.
+        trouble: Retries and failures by cause, and what is waited for.
+    """
+
+    phase: str
+    done: int
+    total: int | None
+    rate: str = ""
+    left: str = ""
+    use: tuple[str, ...] = ()
+    trouble: tuple[str, ...] = ()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the phase is over, as far as its total is known."""
+        return self.total is not None and self.done >= self.total
+
+    @property
+    def count(self) -> str:
+        """What is done, of what."""
+        return f"{self.done}" if self.total is None else f"{self.done}/{self.total}"
+
+    @property
+    def speed(self) -> str:
+        """How fast it goes and how long it will take, as far as that is known."""
+        return ", ".join(part for part in (self.rate, self.left and f"{self.left} left") if part)
+
+    def to_text(self) -> str:
+        """Return the plain line."""
+        speed = f" ({self.speed})" if self.speed else ""
+        said = ", ".join([f"{self.phase}: {self.count}{speed}", *self.use])
+        return "; ".join([said, *self.trouble])
+
+
+class Display(Observer):
+    """Shows a run's progress on stderr.
+
+    Args:
+        says_ends: Whether a phase that has ended leaves a line.
+    """
+
+    def __init__(self, *, says_ends: bool = True) -> None:
+        from rich.console import Console
+
+        self.console: Console = Console(stderr=True, highlight=False)
+        self._is_live = self.console.is_terminal
+        self._says_ends = says_ends
+        self._live: Live | None = None
+        self._lock = threading.Lock()
+        self._lines: dict[str, Line] = {}
+        self._seen: dict[str, tuple[float, int, int]] = {}
+        self._most_allowed = 0
+        self._plain = Cadence[Line](_say, PLAIN_EVERY_S)
+
+    def __enter__(self) -> Self:
+        if self._is_live:
+            from rich.live import Live
+
+            self._live = Live(
+                get_renderable=self._draw,
+                console=self.console,
+                refresh_per_second=5,
+                transient=True,
+            )
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+        self._leave_lines()
+
+    def asking(self, status: "Status") -> None:
+        """Show how far a phase of requests is; called from the engine's thread."""
+        self._most_allowed = max(self._most_allowed, status.allowed)
+        average, is_done = self._average(status.phase, status.done), status.done == status.total
+        self._show(
+            Line(
+                phase=status.phase,
+                done=status.done,
+                total=status.total,
+                rate=_rate(average if is_done else status.per_second),
+                left="" if is_done else _duration(status.left_s),
+                use=tuple(_use(status, self._most_allowed)),
+                trouble=tuple(_trouble(status)),
+            )
+        )
+
+    def progress(self, phase: str, done: int, total: int) -> None:
+        """Show how far training or indexing is."""
+        rate = self._average(phase, done)
+        left = _duration((total - done) / rate) if rate and done < total else ""
+        self._show(Line(phase, done, total, _rate(rate), left))
+
+    def _average(self, phase: str, done: int) -> float:
+        """Return the steps a second since a phase began; 0: not known yet."""
+        now = time.monotonic()
+        since, before, last = self._seen.get(phase, (now, done, done))
+        if done < last:  # it begins anew
+            since, before = now, done
+        # What is done at the start was done before, and says nothing of the speed.
+        self._seen[phase] = (since, before, done)
+        return (done - before) / (now - since) if now - since > 0.5 else 0.0
+
+    def forget(self) -> None:
+        """Drop the phases that are shown: what they were of is over."""
+        with self._lock:
+            self._lines.clear()
+        self._plain.drop()
+
+    def round_done(self, numbers: dict[str, Any]) -> None:
+        """Say what a round brought."""
+        self._leave_lines()
+        self.tell(
+            f"round {numbers['round']}: {numbers['added']} rows added, trained on "
+            f"{numbers['train_size']}, {numbers['misclassified']} of mine misclassified, "
+            + ", ".join(f"select {n} {numbers['select'][k]:.3f}" for k, n in shown(numbers))
+        )
+
+    def warn(self, message: str) -> None:
+        """Show a warning."""
+        self.tell(f"warning: {message}")
+
+    def tell(self, message: str) -> None:
+        """Print a line that stays."""
+        if self._live is not None:
+            self.console.print(printable(message), markup=False)
+        else:
+            say(message)
+
+    def _show(self, line: Line) -> None:
+        if self._is_live:
+            with self._lock:
+                self._lines[line.phase] = line
+        else:
+            self._plain.tell(line.phase, line, is_end=line.is_done and self._says_ends)
+
+    def _leave_lines(self) -> None:
+        """Make plain lines of what was drawn: the phases are over, or will be drawn anew."""
+        if not self._says_ends:
+            self.forget()
+        self._plain.flush()
+        with self._lock:
+            lines, self._lines = list(self._lines.values()), {}
+        for line in lines:
+            # What was used is shown while it goes on, and in the totals at the end.
+            self.tell(replace(line, use=(), trouble=()).to_text())
+
+    def _draw(self) -> "RenderableType":
+        from rich.console import Group
+
+        with self._lock:
+            lines = list(self._lines.values())
+        return Group(*map(_Drawn, lines))
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """A phase on a terminal, as wide as that is: what is least missed goes first."""
+
+    line: Line
+
+    def __rich_console__(
+        self, console: "Console", options: "ConsoleOptions"
+    ) -> "Iterator[RenderableType]":
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        line, width = self.line, options.max_width
+        left = f"ETA {line.left}" if line.left else ""
+        end = "  ".join(part for part in (line.count, line.rate, left) if part)
+        name = shorten(line.phase, max(8, min(LONGEST_NAME, width - len(end) - 1)))
+        room = min(LONGEST_BAR, width - len(name) - len(end) - 2)
+        if line.total is None or room < SHORTEST_BAR:
+            yield _text(f"{name} {end}")
+        else:
+            row = Table.grid(padding=(0, 1, 0, 0))
+            bar = ProgressBar(total=max(1, line.total), completed=line.done, width=room)
+            row.add_row(Text(name, no_wrap=True), bar, Text(end, no_wrap=True))
+            yield row
+        if not line.is_done:
+            for details, style in self._details(width - 2):
+                yield _text(f"  {details}", style)
+
+    def _details(self, width: int) -> Iterator[tuple[str, str]]:
+        """Yield text and style: one line where all fits, else the use and the trouble apart."""
+        use, trouble = list(self.line.use), list(self.line.trouble)
+        while len(", ".join(use)) > width and len(use) > 1:
+            use.pop()
+        together = "; ".join([", ".join(use), *trouble]) if use else "; ".join(trouble)
+        if trouble and len(together) > width:
+            yield ", ".join(use), "dim"
+            while len("; ".join(trouble)) > width and len(trouble) > 1:
+                trouble.pop()
+            yield "; ".join(trouble), "yellow"
+        elif together:
+            yield together, "yellow" if trouble else "dim"
+
+
+def _text(text: str, style: str = "") -> "RenderableType":
+    """Return one line of text, cut where the terminal ends; nothing in it is markup."""
+    from rich.text import Text
+
+    return Text(text, style=style, no_wrap=True, overflow="ellipsis")
+
+
+def _say(line: Line) -> None:
+    """Print a plain line; that nobody reads stderr any more is no reason to stop the engine."""
+    with contextlib.suppress(OSError):
+        say(line.to_text())
+
+
+def _use(status: "Status", most_allowed: int) -> Iterator[str]:
+    """Yield what requests use, the most wanted first."""
+    usage = status.usage
+    if status.in_flight:
+        is_less = status.allowed < most_allowed
+        yield f"{status.in_flight} in flight" + (f" of {status.allowed} allowed" if is_less else "")
+    if usage.requests or usage.from_store:
+        yield cost_in_words(usage.usd)
+        if tokens := usage.prompt_tokens + usage.completion_tokens:
+            yield f"{short_number(tokens)} tokens"
+
+
+def _trouble(status: "Status") -> Iterator[str]:
+    """Yield what goes wrong, the most urgent first."""
+    usage = status.usage
+    retried = retried_by_cause(usage.setbacks, usage.failures)
+    said = (status.note, by_cause(usage.failures, "failed"), by_cause(retried, "retried"))
+    yield from (printable(shorten(part, 200)) for part in said if part)
+
+
+def _rate(per_second: float) -> str:
+    if not per_second:
+        return ""
+    return f"{per_second:.0f}/s" if per_second >= 1 else f"{1 / per_second:.1f} s each"
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,87 @@
+"""`stepsynth plan`: what a run will ask of its LLM, and what that costs. Sends nothing."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from stepsynth.cli._shared import JSON, handle_errors, print_json, printable, short_number
+
+if TYPE_CHECKING:
+    from stepsynth.experiment.plan import Phase, Plan, Range
+
+
+@handle_errors
+def plan(
+    task: Path = typer.Argument(help="The task file (YAML).", show_default=False),
+    overrides: list[str] = typer.Option(
+        [], "--set", metavar="KEY=VALUE", help="Override a key, e.g. method.seed_size=5000."
+    ),
+    as_json: bool = JSON,
+) -> None:
+    """Say what a run would ask of its LLM: requests, tokens, USD and minutes by phase.
+
+    Needs no key and sends nothing: the method is rehearsed with made-up answers.
+    """
+    from stepsynth.experiment.config import load_config
+    from stepsynth.experiment.plan import make_plan, read_inputs
+
+    config = load_config(task, overrides)
+    warnings: list[str] = []
+    gold, inputs = read_inputs(config, warnings.append)
+    made = make_plan(config, gold, inputs)
+    if as_json:
+        print_json({**made.to_dict(), "warnings": warnings})
+    else:
+        _print(made, warnings)
+
+
+def _print(made: "Plan", warnings: list[str]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    if made.phases:
+        table = Table(title=escape(printable(f"{made.task}: {made.method}, before it is run")))
+        table.add_column("phase", no_wrap=True)
+        for name in ("requests", "prompt\ntokens", "completion\ntokens", "USD", "minutes"):
+            table.add_column(name, justify="right", overflow="fold")
+        several = len(made.total.models) > 1
+        for phase in made.phases:
+            table.add_row(*map(escape, _cells(phase, ", ".join(phase.models) if several else "")))
+        table.add_section()
+        table.add_row(*map(escape, _cells(made.total, "")))
+        table.caption = "expected, and below it the least - the most"
+        console.print(table)
+    for line in made.limits:
+        console.print(printable(line), markup=False, style="bold")
+    for line in made.assumptions:
+        console.print(f"- {printable(line)}", markup=False)
+    for line in warnings:
+        console.print(f"warning: {printable(line)}", markup=False)
+    console.print("Nothing was sent.")
+
+
+def _cells(phase: "Phase", models: str) -> list[str]:
+    return [
+        printable(f"{phase.kind}\n{models}"),
+        _shown(phase.requests, _count),
+        _shown(phase.prompt_tokens, _count),
+        _shown(phase.completion_tokens, _count),
+        "price\nnot known" if phase.usd is None else _shown(phase.usd, _small),
+        "not known" if phase.minutes is None else _shown(phase.minutes, _small),
+    ]
+
+
+def _shown(given: "Range", write: Any) -> str:
+    low, expected, high = write(given.low), write(given.expected), write(given.high)
+    return expected if low == high else f"{expected}\n{low} - {high}"
+
+
+def _count(value: float) -> str:
+    return f"{value:,.0f}" if value < 10_000 else short_number(round(value))
+
+
+def _small(value: float) -> str:
+    return f"{value:.2g}" if value < 0.1 else f"{value:,.2f}"

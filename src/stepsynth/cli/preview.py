@@ -1,0 +1,125 @@
+"""`stepsynth preview`: a few real requests of each kind, what came back, and what became of it."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from stepsynth.cli._shared import (
+    JSON,
+    as_ours,
+    cost_in_words,
+    error_line,
+    handle_errors,
+    print_error,
+    print_json,
+    printable,
+    say,
+)
+from stepsynth.experiment.observer import Observer
+
+if TYPE_CHECKING:
+    from stepsynth.experiment.preview import Preview, Shown
+
+MOST = 100
+
+
+@handle_errors
+def preview(
+    task: Path = typer.Argument(help="The task file (YAML).", show_default=False),
+    number: int = typer.Option(5, "-n", min=1, max=MOST, help="Rows of each kind of prompt."),
+    overrides: list[str] = typer.Option(
+        [], "--set", metavar="KEY=VALUE", help="Override a key, e.g. llm.temperature=0.7."
+    ),
+    out: Path | None = typer.Option(
+        None,
+        help="The run folder that keeps the answers (default: as for `run`).",
+        show_default=False,
+    ),
+    as_json: bool = JSON,
+) -> None:
+    """Send a few real requests of each kind, and show prompts, answers, rows and rejects.
+
+    No student is trained. The answers are kept in the run folder: a run that sends the same
+    requests does not pay for them again.
+    """
+    from stepsynth.errors import ProviderError
+    from stepsynth.experiment.config import load_config
+    from stepsynth.experiment.preview import Previewer
+
+    previewer = Previewer(load_config(task, overrides), number, out, _Warnings())
+    planned = previewer.count()
+    if not planned:
+        say("This method asks no LLM.")
+    else:
+        listed = ", ".join(f"{n} {kind}" for kind, n in planned.items())
+        say(f"This asks for about {sum(planned.values())} answers: {listed}.")
+    found = previewer.run()
+    error = as_ours(found.error) if found.error is not None else None
+    if error is None and found.is_all_failed:
+        error = ProviderError("no request was answered", hint="see above for the causes")
+    if not as_json:
+        _print(found)
+    if error is not None:
+        print_error(error)
+    if as_json:
+        print_json(found.to_dict() | (error_line(error) if error else {}))
+    if error is not None:
+        raise SystemExit(error.exit_code)
+
+
+class _Warnings(Observer):
+    def warn(self, message: str) -> None:
+        say(f"warning: {message}")
+
+
+def _print(found: "Preview") -> None:
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = Console(highlight=False)
+    for kind, several in found.kinds.items():
+        console.rule(f"[bold]{escape(printable(kind))}[/bold]", align="left")
+        for number, shown in enumerate(several, start=1):
+            _print_one(console, f"{kind} {number} of {len(several)}", shown)
+    for kind in found.unshown if found.error is None else ():
+        console.print(
+            f"{printable(kind)}: not shown: every prompt of that kind needs more answers than were "
+            "asked for here; a larger -n shows some.",
+            markup=False,
+        )
+    usage = found.usage
+    if not usage:
+        return
+    if usage["replayed"]:
+        console.print(f"{usage['replayed']} recorded answers; no LLM was called.")
+        return
+    tokens = f"{usage['prompt_tokens']} prompt + {usage['completion_tokens']} completion tokens"
+    console.print(
+        f"{usage['requests']} requests sent, {usage['from_store']} answers from the store, "
+        f"{usage['failed']} failed; {tokens}, {cost_in_words(usage['usd'])}.",
+        markup=False,
+    )
+    if found.store is not None:
+        console.print(f"Kept in {found.store}", markup=False, soft_wrap=True)
+
+
+def _print_one(console: Any, title: str, shown: "Shown") -> None:
+    _print_part(console, f"{title}: prompt", shown.prompt)
+    for turn, said in zip(("first answer", "correction"), shown.turns, strict=False):
+        _print_part(console, turn, said)
+    if shown.failed:
+        _print_part(console, "failed", shown.failed)
+        return
+    _print_part(console, "answer", shown.answer)
+    if shown.row is not None:
+        _print_part(console, "read as", json.dumps(shown.row, ensure_ascii=False))
+    if shown.rejected:
+        _print_part(console, "not used", shown.rejected)
+
+
+def _print_part(console: Any, name: str, text: str) -> None:
+    """Print what the LLM or the data wrote: never as markup, never as commands to the terminal."""
+    console.print(f"{printable(name)}:", markup=False, style="bold")
+    console.print(printable(text.strip()) + "\n", markup=False, soft_wrap=True)

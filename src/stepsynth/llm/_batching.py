@@ -1,0 +1,133 @@
+"""Batches within the engine: what the driver of batch APIs asks of the store and the budget."""
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+
+from stepsynth.errors import ConfigError, LimitReachedError
+from stepsynth.llm._batch_driver import collect
+from stepsynth.llm._errors import GiveUpError, RetryLaterError
+from stepsynth.llm._flow import Flow, Item
+from stepsynth.llm._sender import Sender
+from stepsynth.llm._types import Completion, Request
+from stepsynth.llm.batch import BatchHooks, Outcome
+from stepsynth.llm.limits import Budget, Most
+from stepsynth.llm.store import Spent, Store
+
+
+@dataclass
+class Batching:
+    """Has the requests of a phase answered by batches, where their LLM is set to it.
+
+    Attributes:
+        budget: What may still be spent: the most that a batch can cost is held back for it.
+        sender: Keeps and hands over what comes back.
+        store: Remembers what is out.
+        on_notice: Told in a sentence what the user should know.
+    """
+
+    budget: Budget
+    sender: Sender
+    store: Store | None
+    on_notice: Callable[[str], None]
+
+    async def collect(self, flow: Flow) -> None:
+        """Send what waits for a batch, and return when all of it is answered, or on Ctrl-C.
+
+        Raises:
+            StepsynthError: See `_batch_driver.collect`.
+        """
+        by_teacher: dict[int, list[Item]] = defaultdict(list)
+        for item in flow.batched:
+            by_teacher[id(item.teacher)].append(item)
+        for items in by_teacher.values():
+            await self._collect(flow, items)
+
+    async def _collect(self, flow: Flow, items: Sequence[Item]) -> None:
+        teacher = items[0].teacher
+        api = teacher.backend.batch_api()
+        if api is None or self.store is None:
+            raise ConfigError("llm.batch needs a store: batches are collected long after")
+        out = _Shipment(self, self.store, flow, {item.id: item for item in items})
+        hooks = BatchHooks(
+            deliver=out.deliver,
+            is_stopped=lambda: flow.is_stopped,
+            on_state=out.note,
+            on_notice=self.on_notice,
+            before_submit=out.reserve,
+            on_returned=out.free,
+            find_stored=out.find_stored,
+            on_resumed=out.hold,
+        )
+        jobs = [(item.id, item.request) for item in items]
+        attempts = teacher.settings.max_attempts
+        await collect(api, jobs, self.store.batch_ledger(), hooks, max_attempts=attempts)
+        flow.note = ""
+
+
+@dataclass
+class _Shipment:
+    """The requests of one phase that go to one LLM in batches; `held` is what they may cost."""
+
+    engine: Batching
+    store: Store
+    flow: Flow
+    items: dict[str, Item]
+    held: dict[tuple[str, int], Most] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._teacher = next(iter(self.items.values())).teacher
+
+    def note(self, text: str) -> None:
+        """Say what is waited for."""
+        self.flow.note = text
+
+    def reserve(self, requests: Sequence[Request]) -> int:
+        """Hold back what requests may cost, and return how many of them the caps allow."""
+        for number, request in enumerate(requests):
+            most = self._teacher.most([request])
+            try:
+                self.engine.budget.reserve(most)
+            except LimitReachedError:
+                if number:
+                    return number
+                raise
+            self.held[request.stream, request.draw] = most
+        return len(requests)
+
+    def hold(self, requests: Sequence[Request]) -> None:
+        """Hold back what requests may cost that were sent by an earlier run."""
+        for request in requests:
+            most = self._teacher.most([request])
+            self.engine.budget.hold(most)
+            self.held[request.stream, request.draw] = most
+
+    def free(self, requests: Sequence[Request]) -> None:
+        """Let go of what was held back for requests that were not answered."""
+        for request in requests:
+            if (most := self.held.pop((request.stream, request.draw), None)) is not None:
+                self.engine.budget.settle(most, Spent(1))
+
+    def find_stored(self, ids: Sequence[str]) -> Collection[str]:
+        """Return which requests were answered by another process meanwhile, and count them."""
+        found = self.store.get_many(ids)
+        for request_id, value in found.items():
+            if (item := self.items.pop(request_id, None)) is not None:
+                draw, model = item.request.draw, item.teacher.settings.model
+                answer = Completion(request_id=request_id, draw=draw, model=model, **value)
+                self.engine.sender.hand_over(self.flow, item, answer)
+        return found
+
+    async def deliver(self, request_id: str, outcome: Outcome) -> None:
+        """Keep what came of a request; it is on disk when this returns."""
+        item = self.items[request_id]
+        most = self.held.pop((item.request.stream, item.request.draw), None)
+        if most is None:  # it was given up before it was sent
+            most = Most()
+            self.engine.budget.hold(most)
+        if isinstance(outcome, (RetryLaterError, GiveUpError)):
+            self.engine.budget.settle(most, Spent(1))
+            self.engine.sender.give_up(self.flow, [item], outcome)
+        else:
+            await self.engine.sender.keep(self.flow, [item], [outcome], most)
+        await self.store.drain()

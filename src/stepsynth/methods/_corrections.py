@@ -1,0 +1,79 @@
+"""One correction turn: an answer that cannot be read is asked for once more, and never again."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from stepsynth.llm import Completion, Failed, Request
+from stepsynth.methods._method import Setup
+from stepsynth.methods._written import BUDGET, Written, send
+
+MENDABLE = ("empty", "no_object", "no_label", "no_texts", "answer_not_in_passage")
+"""Reasons that are about the form of an answer: to be told so helps.
+
+Not so a refusal, or an answer that is too long for its limit; and what curation rejects is replaced
+by a further draw.
+"""
+
+
+def correct(
+    requests: Sequence[Request],
+    answers: Sequence[Completion | Failed],
+    find_fault: Callable[[int, Completion], str | None],
+    setup: Setup,
+    written: Written,
+    *,
+    phase: str,
+) -> list[Completion | Failed]:
+    """Return the answers, those that could not be read as they are after a correction.
+
+    A corrected answer keeps the draw of the request that it answers, so that a recording of the run
+    holds it as the answer to that. Where the correction cannot be read either, the first answer
+    stays. All turns are noted. Recordings are never corrected: they hold what there is.
+
+    Args:
+        requests: What was asked.
+        answers: The answer to each.
+        find_fault: Place and answer -> why the answer cannot be read, or None.
+        setup: Says whether there are corrections; gives LLM, purse and the prompt.
+        written: Corrections are noted here.
+        phase: For the progress display.
+    """
+    kept = list(answers)
+    if setup.curator is None or not setup.curator.settings.correct:
+        return kept
+    if not setup.llm.settings.stores_completions:
+        return kept
+    faults: dict[int, tuple[Completion, str]] = {}
+    for place, answer in enumerate(answers):
+        if isinstance(answer, Completion) and answer.text.strip():
+            reason = find_fault(place, answer)
+            if reason in MENDABLE:
+                faults[place] = answer, reason
+    turns = [
+        replace(
+            requests[place],
+            stream=f"correct/{first.request_id}",
+            tags={**requests[place].tags, "kind": "correct"},
+            turns=(first.text, setup.task.render("correct", reason=reason)),
+        )
+        for place, (first, reason) in faults.items()
+    ]
+    second = send(turns, setup, phase=f"{phase}: corrections")
+    for (place, (first, reason)), turn, answer in zip(faults.items(), turns, second, strict=True):
+        if isinstance(answer, Failed) and answer.reason == BUDGET:
+            break
+        said = answer.text if isinstance(answer, Completion) else None
+        is_mended = isinstance(answer, Completion) and find_fault(place, answer) is None
+        written.note(
+            "corrected",
+            request=first.request_id,
+            reason=reason,
+            completion=first.text,
+            correction=turn.turns[-1],
+            answered=answer.request_id,
+            answer=said,
+            is_mended=is_mended,
+        )
+        if is_mended:
+            kept[place] = replace(answer, draw=first.draw)
+    return kept

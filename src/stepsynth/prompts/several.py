@@ -1,0 +1,108 @@
+"""Read an answer that holds several texts, each between tags. Never raises on any text.
+
+LLMs forget tags, number the texts instead, or write tags within a text. What is not clearly one
+whole text is marked, so that half a text never becomes a row.
+"""
+
+import json
+import re
+from dataclasses import dataclass, replace
+
+from stepsynth._util.text import clean
+from stepsynth.prompts.parsing import without_reasoning, without_thinking
+from stepsynth.prompts.refusals import is_refusal
+from stepsynth.records import Rejected
+
+_TAG = re.compile(r"<(/?)text(?:[ \t][^<>\n]{0,40}|\d{1,3})?[ \t]*>", re.I)
+_NUMBER = re.compile(r"^[ \t]*[*#]{0,4}[ \t]*(\d{1,3})[.):][*]{0,2}[ \t]+(?=\S)", re.M)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One of the texts of an answer.
+
+    Attributes:
+        text: As it stands between its tags.
+        is_open: It was not closed: it is cut where the answer was.
+        is_broken: Tags stand in it that do not go together: nobody knows where it ends.
+    """
+
+    text: str
+    is_open: bool = False
+    is_broken: bool = False
+
+
+def split_texts(completion: str, *, truncated: bool = False) -> list[Part] | Rejected:
+    """Return the texts of an answer, in their order.
+
+    Args:
+        completion: What the LLM wrote: texts between <text> and </text>, or a numbered or a JSON
+            list of two or more.
+        truncated: The LLM was cut off: the text that it was at is open.
+
+    Returns:
+        One part or more, or `Rejected`: "refusal", "truncated", or "no_texts" where it cannot be
+        seen where one text ends and the next begins.
+    """
+    text = without_reasoning(completion)
+    parts = _tagged(text) or _numbered(text) or _json_list(without_thinking(completion))
+    if parts:
+        return parts
+    if is_refusal(text):
+        return Rejected("refusal", completion)
+    return Rejected("truncated" if truncated else "no_texts", completion)
+
+
+def _tagged(text: str) -> list[Part]:
+    """Return what stands between tags; tags that open and close within a line belong to a text."""
+    parts: list[Part] = []
+    depth, start, unclosed = 0, 0, -1
+    for tag in _TAG.finditer(text):
+        if tag[1] and depth == 0 and unclosed >= 0:
+            # One closing tag too many: what looked like a tag forgotten was a tag within a text.
+            parts[unclosed:] = [replace(part, is_broken=True) for part in parts[unclosed:]]
+            unclosed = -1
+        elif tag[1]:
+            if depth == 1:
+                parts.append(Part(text[start : tag.start()].strip()))
+            depth = max(0, depth - 1)
+        elif depth and not _begins_line(text, tag.start()):
+            depth += 1
+        else:
+            if depth:
+                unclosed = len(parts)
+                parts.append(Part(text[start : tag.start()].strip(), is_broken=depth > 1))
+            start, depth = tag.end(), 1
+    if depth:
+        parts.append(Part(text[start:].strip(), is_open=True, is_broken=depth > 1))
+    return parts
+
+
+def _begins_line(text: str, place: int) -> bool:
+    return not text[text.rfind("\n", 0, place) + 1 : place].strip()
+
+
+def _numbered(text: str) -> list[Part]:
+    """Return what stands after 1., 2., 3. and so on; other numbers belong to the texts."""
+    numbers: list[re.Match[str]] = []
+    for found in _NUMBER.finditer(text):
+        if int(found[1]) == len(numbers) + 1:
+            numbers.append(found)
+    if len(numbers) < 2:
+        return []
+    ends = [*(found.start() for found in numbers[1:]), len(text)]
+    texts = [text[found.end() : end].strip() for found, end in zip(numbers, ends, strict=True)]
+    return [*map(Part, texts[:-1]), Part(texts[-1], is_open=True)]
+
+
+def _json_list(text: str) -> list[Part]:
+    try:
+        value = json.loads(text) if text.strip().startswith("[") else None
+    except (ValueError, RecursionError):
+        return []
+    if not isinstance(value, list) or len(value) < 2:
+        return []
+    if not all(isinstance(item, (str, dict)) for item in value):
+        return []
+    listed = (item if isinstance(item, str) else json.dumps(item) for item in value)
+    return [Part(clean(item)) for item in listed]

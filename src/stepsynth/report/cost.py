@@ -1,0 +1,132 @@
+"""What a run cost: its totals, what went wrong on the way, and how fast it was answered."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from markupsafe import Markup
+
+from stepsynth.experiment.totals import by_cause, retried_by_cause
+from stepsynth.report.charts import SELECT, TEST, _svg
+
+FEWEST_POINTS = 5
+"""Fewer reports of progress than this make no curve."""
+
+
+def cost_section(summary: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what the template shows of a run that is done.
+
+    Args:
+        summary: The run's summary.
+        events: The lines of `events.jsonl`.
+
+    Returns:
+        `rows`: what was counted, and how much; `charts`: SVG, none where there is too little.
+    """
+    try:
+        points = _points(events)
+    except (KeyError, TypeError, ValueError):  # not ours, or of another version: no curve
+        points = []
+    charts = [Markup(_rate_chart(points)), Markup(_in_flight_chart(points))] if points else []
+    return {"rows": list(_rows(summary["llm"], summary["seconds"])), "charts": charts}
+
+
+def _rows(llm: Mapping[str, Any], seconds: float) -> Iterator[tuple[str, str]]:
+    # A run of an earlier version counted less.
+    failures, setbacks = llm.get("failures", {}), llm.get("setbacks", {})
+    retried = retried_by_cause(setbacks, failures)
+    yield "requests sent in the last invocation", _number(llm["requests"])
+    yield (
+        "sent again in the last invocation",
+        by_cause(retried, "retried") or _number(llm["retries"]),
+    )
+    yield "answered from the store", _number(llm["from_store"])
+    if llm.get("replayed"):
+        yield "recorded answers", _number(llm["replayed"])
+    yield "failed", by_cause(failures, "failed") or "0"
+    yield "rejected", by_cause(llm["rejected"], "rejected") or "0"
+    yield "prompt tokens", _part(llm["prompt_tokens"], llm.get("cached_tokens"), "cached")
+    yield (
+        "completion tokens",
+        _part(llm["completion_tokens"], llm.get("reasoning_tokens"), "reasoning"),
+    )
+    yield "cost", _usd(llm["usd"])
+    if llm.get("tokens_per_kept_row"):
+        yield "tokens a row of the data set", f"{llm['tokens_per_kept_row']:,.0f}"
+    if llm.get("usd_per_kept_row"):
+        yield "USD for 1,000 rows of the data set", f"{1000 * llm['usd_per_kept_row']:.4f}"
+    yield "time of the last invocation", _time(seconds)
+
+
+def _number(n: int) -> str:
+    return f"{n:,}"
+
+
+def _part(n: int, part: int | None, name: str) -> str:
+    return f"{n:,}, {part:,} of them {name}" if part else f"{n:,}"
+
+
+def _usd(usd: float | None) -> str:
+    return "not known: the price of the LLM is not" if usd is None else f"{usd:.6f} USD"
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds < 100 else f"{seconds / 60:.1f} minutes"
+
+
+def _points(events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the reports of the last invocation that has enough of them, or none."""
+    invocations: list[list[Mapping[str, Any]]] = [[]]
+    for event in events:
+        if event["event"] == "start":
+            invocations.append([event])
+        elif event["event"] == "usage":
+            invocations[-1].append(event)
+    for lines in reversed(invocations):
+        began = datetime.fromisoformat(lines[0]["time"]) if lines else None
+        reports = [line for line in lines if line["event"] == "usage"]
+        if began is not None and len(reports) >= FEWEST_POINTS:
+            return [
+                {
+                    "minutes": (datetime.fromisoformat(r["time"]) - began).total_seconds() / 60,
+                    "phase": r["phase"],
+                    "rate": r["per_second"],
+                    "in_flight": r["in_flight"],
+                    "allowed": r["allowed"],
+                }
+                for r in reports
+            ]
+    return []
+
+
+def _rate_chart(points: Sequence[Mapping[str, Any]]) -> str:
+    """Return the answers a second over time; a line a phase."""
+    import altair as alt
+
+    base = alt.Chart(alt.Data(values=list(points))).encode(
+        x=alt.X("minutes:Q", title="minutes"),
+        y=alt.Y("rate:Q", title="answers a second"),
+        color=alt.Color("phase:N", title=None, sort=None),
+    )
+    return _svg(base.mark_line(point=alt.OverlayMarkDef(size=25)), width=400, height=170)
+
+
+def _in_flight_chart(points: Sequence[Mapping[str, Any]]) -> str:
+    """Return the requests in flight over time, and how many were allowed to be."""
+    import altair as alt
+
+    names = {"in_flight": "in flight", "allowed": "allowed"}
+    rows = [
+        {"minutes": p["minutes"], "requests": p[key], "which": name}
+        for p in points
+        for key, name in names.items()
+    ]
+    order = alt.Scale(domain=list(names.values()), range=[TEST, SELECT])
+    dashes = alt.Scale(domain=list(names.values()), range=[[1, 0], [5, 3]])
+    base = alt.Chart(alt.Data(values=rows)).encode(
+        x=alt.X("minutes:Q", title="minutes"),
+        y=alt.Y("requests:Q", title="requests in flight"),
+        color=alt.Color("which:N", title=None, scale=order),
+        strokeDash=alt.StrokeDash("which:N", title=None, scale=dashes),
+    )
+    return _svg(base.mark_line(), width=400, height=170)

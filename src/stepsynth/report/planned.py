@@ -1,0 +1,64 @@
+"""What the run was planned to use, beside what it used."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from stepsynth.experiment.spending import compare_with_plan
+
+Shown = list[tuple[str, list[str]]]
+
+
+def planned_section(plan: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what the template shows of `plan.json`; None where there is no plan.
+
+    Returns:
+        `rows`: a phase, and a list of cells: planned, used and error, for requests, tokens, USD
+        and minutes; `from_store`: completions that were there already; `assumptions`, `limits`.
+    """
+    planned, used = plan.get("planned"), plan.get("used")
+    if not planned or not used:
+        return None
+    rows: Shown = []
+    for row in compare_with_plan(planned, used):
+        cells: list[str] = []
+        for key, write in _COLUMNS.items():
+            cells += _cells(row[key], write)
+        rows.append((row["phase"], cells))
+    return {
+        "rows": rows,
+        "from_store": used["from_store"],
+        "assumptions": planned["assumptions"],
+        "limits": planned["limits"],
+    }
+
+
+def _cells(cell: Mapping[str, Any], write: Callable[[float], str]) -> list[str]:
+    planned, used, error = cell["planned"], cell["used"], cell["error"]
+    low_high = "–" if planned is None else _range(planned, write)
+    return [
+        low_high,
+        "–" if used is None else write(used),
+        "–" if error is None else f"{100 * error:+.0f} %",
+    ]
+
+
+def _range(planned: Mapping[str, float], write: Callable[[float], str]) -> str:
+    low, expected, high = (write(planned[name]) for name in ("low", "expected", "high"))
+    return expected if low == high else f"{expected} ({low} – {high})"
+
+
+def _whole(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+def _small(value: float) -> str:
+    return f"{value:.4f}" if value < 1 else f"{value:,.2f}"
+
+
+_COLUMNS: Mapping[str, Callable[[float], str]] = {
+    "requests": _whole,
+    "prompt_tokens": _whole,
+    "completion_tokens": _whole,
+    "usd": _small,
+    "minutes": _small,
+}

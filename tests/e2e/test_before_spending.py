@@ -1,0 +1,274 @@
+"""`plan`, `preview` and the ping of `check`, and the plan beside what the run used."""
+
+import json
+import re
+
+import pytest
+from typer.testing import CliRunner
+
+from stepsynth.cli.main import app
+from stepsynth.experiment.config import load_config, recipe_names
+from tests.e2e.cli import stepsynth, summary_of
+from tests.rehearsed import method_kinds, write_kind, write_recipe
+from tests.scripted import serve_rules
+from tests.stub_server import StubServer, completion, failure
+
+SECRET = "sk-never-to-be-seen-0123456789"
+
+
+def command(*args: object):
+    """Run a command in this process."""
+    return CliRunner().invoke(app, [*map(str, args)], env={"COLUMNS": "200"})
+
+
+def line_of(done):
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def answer(_number, body):
+    """Answer any prompt of any recipe."""
+    prompt, seed = body["messages"][0]["content"], body.get("seed", 0)
+    if "numbered list" in prompt:
+        return completion("\n".join(f"{i}. reason {i} of {seed}" for i in range(1, 21)))
+    return completion(f"text for seed {seed}, a ripe one?")
+
+
+def fruit_answer(number, body):
+    """Answer by the rules of fruit, and whatever they do not know with a question."""
+    status, headers, content = serve_rules(number, body)
+    return (status, headers, content) if status == 200 else completion("What is said of it?")
+
+
+@pytest.fixture
+def any_server():
+    with StubServer(answer) as running:
+        yield running
+
+
+@pytest.fixture
+def fruit_server():
+    with StubServer(fruit_answer) as running:
+        yield running
+
+
+def test_plan_needs_no_key_no_network_and_no_llm(tmp_path):
+    task = write_kind(tmp_path, "classification")  # its URL leads nowhere
+    done = stepsynth("plan", task, "--set", "llm.price={prompt: 1, completion: 2}", "--json")
+    assert done.returncode == 0, done.stderr
+    found = summary_of(done)
+    assert {p["phase"] for p in found["phases"]} == {"rationale", "seed", "extrapolate"}
+    assert found["total"]["usd"]["low"] < found["total"]["usd"]["high"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "corpus.jsonl",
+        "fruit.yaml",
+        "gold.jsonl",
+    ]
+    shown = stepsynth("plan", task, "--set", "limits.requests=10")
+    assert "Nothing was sent." in shown.stdout
+    assert "limits.requests 10 would stop it in phase seed" in shown.stdout
+    assert "not known" in shown.stdout  # no price is set
+
+
+@pytest.mark.parametrize("recipe", recipe_names())
+def test_a_preview_of_every_recipe_shows_prompts_answers_and_rows(recipe, any_server, tmp_path):
+    task = write_recipe(tmp_path, recipe, any_server.url)
+    done = command("preview", task, "-n", 2, "--out", tmp_path / "run", "--json")
+    assert done.exit_code == 0, done.output
+    found = line_of(done)
+    config = load_config(task)
+    kinds = ["seed", "extrapolate"]
+    assert list(found["kinds"]) == (kinds if config.task.has_context else ["rationale", *kinds])
+    for kind in kinds:
+        assert len(found["kinds"][kind]) == 2
+        for shown in found["kinds"][kind]:
+            assert shown["row"]["text"] == shown["answer"]
+            assert shown["prompt"] in [b["messages"][0]["content"] for b in any_server.bodies]
+    assert found["llm"]["requests"] == len(any_server.bodies)
+
+
+@pytest.mark.parametrize(("kind", "name"), method_kinds())
+def test_a_preview_of_every_method_sends_real_prompts_alone(kind, name, fruit_server, tmp_path):
+    task = write_kind(tmp_path, kind, fruit_server.url)
+    done = command("preview", task, "-n", 3, "--set", f"method={name}", "--out", tmp_path, "--json")
+    assert done.exit_code == 0, done.output
+    found = line_of(done)
+    assert found["unshown"] == []
+    rows = [shown for several in found["kinds"].values() for shown in several]
+    assert rows
+    for shown in rows:
+        assert shown["row"] or shown["rejected"], shown
+        assert shown["failed"] is None
+    sent = [body["messages"][0]["content"] for body in fruit_server.bodies]
+    assert not [prompt for prompt in sent if re.search("qzx|zqk", prompt)]
+    assert len(sent) == len(rows) <= 60
+
+
+def test_a_run_uses_what_its_preview_has_paid_for(fruit_server, tmp_path):
+    task = write_kind(tmp_path, "classification", fruit_server.url)
+    options = ("--set", "method={name: s3, seed_size: 30}", "--out", tmp_path / "run")
+    first = command("preview", task, "-n", 5, *options, "--json")
+    assert first.exit_code == 0, first.output
+    kinds = line_of(first)["kinds"]
+    again = command("preview", task, "-n", 5, *options, "--json")
+    assert line_of(again)["llm"]["requests"] == 0
+    paid = len(fruit_server.bodies)
+    done = command("run", task, *options, "--json")
+    assert done.exit_code == 0, done.output
+    from_store = line_of(done)["llm"]["from_store"]
+    # Which errors there are, the real student says.
+    assert len(kinds["rationale"]) + len(kinds["seed"]) <= from_store <= paid
+    asked = [(b["messages"][0]["content"], b["seed"]) for b in fruit_server.bodies]
+    assert len(asked) == len(set(asked))
+
+
+def test_rejects_and_failures_are_shown_with_their_causes(tmp_path):
+    def serve(number, _body):
+        if number % 3 == 0:
+            return completion("I'm sorry, but I cannot help with that.")
+        return (
+            failure(400, "[red]no[/red] \x1b[2J") if number % 3 == 1 else completion("[b]ripe[/b]")
+        )
+
+    with StubServer(serve) as server:
+        task = write_kind(tmp_path, "classification", server.url)
+        options = ("--set", "method=zerogen", "--set", "llm.concurrency=1", "--out", tmp_path / "r")
+        done = command("preview", task, "-n", 6, *options)
+        assert done.exit_code == 0, done.output
+    assert "refusal" in done.stdout
+    assert "[red]no[/red]" in done.stdout
+    assert "[b]ripe[/b]" in done.stdout
+    assert "\x1b" not in done.stdout
+    assert "4 requests sent" not in done.stdout
+
+
+def test_a_preview_that_gets_no_answer_ends_as_the_provider_does(tmp_path):
+    with StubServer(lambda *_: failure(400, "no such thing")) as server:
+        task = write_kind(tmp_path, "classification", server.url)
+        done = command("preview", task, "-n", 2, "--set", "method=zerogen", "--out", tmp_path / "r")
+    assert done.exit_code == 4
+    assert "no such thing" in done.output
+
+
+def test_a_preview_keeps_the_limits(fruit_server, tmp_path):
+    task = write_kind(tmp_path, "classification", fruit_server.url)
+    options = ("--set", "method=zerogen", "--set", "limits.requests=2", "--json")
+    done = command("preview", task, "-n", 5, "--out", tmp_path / "run", *options)
+    assert done.exit_code == 3, done.output
+    assert len(fruit_server.bodies) == 2
+    assert line_of(done)["exit_code"] == 3
+
+
+def test_the_plan_of_zerogen_is_exact_and_the_report_says_so(fruit_server, tmp_path):
+    task = write_kind(tmp_path, "classification", fruit_server.url)
+    price = "llm.price={prompt: 1, completion: 2}"
+    options = ("--set", "method={name: zerogen, seed_size: 40}", "--set", price)
+    planned = line_of(command("plan", task, *options, "--json"))
+    folder = tmp_path / "run"
+    assert command("run", task, *options, "--out", folder).exit_code == 0
+    assert len(fruit_server.bodies) == 40
+    assert planned["phases"][0]["requests"]["expected"] == 40
+    written = json.loads((folder / "plan.json").read_text())
+    assert written["planned"]["total"]["requests"]["expected"] == 40
+    assert written["used"]["phases"][0]["requests"] == 40
+    assert written["used"]["total"]["usd"] == pytest.approx(40 * (10 + 2 * 5) / 1e6)
+    page = (folder / "report.html").read_text()
+    section = page[page.index("What was planned") :].split("</section>")[0]
+    cells = [re.sub("<[^>]+>", "", cell) for cell in re.findall(r"<td.*?</td>", section)]
+    assert cells[:3] == ["40 (40 – 59)", "40", "+0 %"]
+    # The server says 10 prompt tokens each, whatever is asked.
+    tokens = written["planned"]["total"]["prompt_tokens"]["expected"]
+    assert cells[5] == f"{100 * (tokens - 400) / 400:+.0f} %"
+
+
+def test_a_run_that_goes_on_is_compared_with_all_that_it_used(fruit_server, tmp_path):
+    task = write_kind(tmp_path, "classification", fruit_server.url)
+    options = ("--set", "method={name: s3, seed_size: 30}", "--out", tmp_path / "run")
+    stopped = command("run", task, *options, "--set", "limits.requests=20")
+    assert stopped.exit_code == 3
+    part = json.loads((tmp_path / "run/plan.json").read_text())
+    assert part["planned"]["limits"] == ["limits.requests 20 would stop it in phase seed"]
+    assert command("run", task, *options).exit_code == 0
+    whole = json.loads((tmp_path / "run/plan.json").read_text())
+    used, planned = whole["used"], whole["planned"]
+    assert used["from_store"] == 20
+    assert used["total"]["requests"] == len(fruit_server.bodies)
+    found = {phase["phase"]: phase["requests"] for phase in used["phases"]}
+    for phase in planned["phases"]:
+        if phase["phase"] == "rationale":
+            assert phase["requests"]["expected"] == 2  # the server lists three, so asks go on
+            continue
+        low, high = phase["requests"]["low"], phase["requests"]["high"]
+        assert low <= found[phase["phase"]] <= high
+    assert "20 completions that the store had already" in (tmp_path / "run/report.html").read_text()
+
+
+def test_a_ping_says_that_the_llm_answers_and_each_phase_has_its_own(any_server, tmp_path):
+    task = write_kind(tmp_path, "classification", any_server.url)
+    phases = "llm.phases={extrapolate: {model: strong}, seed: [{model: m}, {model: other}]}"
+    done = command("check", task, "--set", phases, "--json")
+    assert done.exit_code == 0, done.output
+    found = line_of(done)
+    assert found["ok"] is True
+    assert {model: ping["ok"] for model, ping in found["ping"].items()} == {
+        "m": True,
+        "strong": True,
+        "other": True,
+    }
+    assert [body["model"] for body in any_server.bodies] == ["m", "strong", "other"]
+    assert {body["max_tokens"] for body in any_server.bodies} == {1}
+    assert command("check", task, "--no-ping").exit_code == 0
+    assert len(any_server.bodies) == 3
+
+
+def wants_key_and_model(_number, body):
+    if body["model"] != "m":
+        return failure(404, f"the model {body['model']} does not exist")
+    return failure(401, "invalid api key")
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["llm.model=m"], "STEPSYNTH_TEST_KEY"),
+        (["llm.model=nope"], "does not exist"),
+        (["llm.base_url=http://127.0.0.1:9/v1"], "cannot be reached"),
+    ],
+)
+def test_a_wrong_key_model_or_url_is_told_by_check(settings, said, tmp_path):
+    with StubServer(wants_key_and_model) as server:
+        task = write_kind(tmp_path, "classification", server.url)
+        sets = [
+            part for s in ["llm.api_key_env=STEPSYNTH_TEST_KEY", *settings] for part in ("--set", s)
+        ]
+        done = stepsynth("check", task, *sets, "--json", STEPSYNTH_TEST_KEY=SECRET)
+        assert len(server.bodies) <= 1
+    assert done.returncode == 4, done.stderr
+    assert said in done.stderr
+    assert SECRET not in done.stdout + done.stderr
+    found = summary_of(done)
+    assert found["ok"] is False
+    assert found["splits"]["mine"]["rows"] == 48  # what the data shows is there all the same
+    assert found["exit_code"] == 4
+
+
+def test_a_ping_does_not_wait_for_a_server_that_hangs(tmp_path, monkeypatch):
+    monkeypatch.setattr("stepsynth.llm.engine.PING_S", 0.2)
+    with StubServer(answer, delay_s=3) as server:
+        task = write_kind(tmp_path, "classification", server.url)
+        done = command("check", task, "--json")
+    assert done.exit_code == 4
+    assert "no answer in 0.2 s" in line_of(done)["error"]
+
+
+def test_check_tells_of_the_data_before_it_tells_of_the_llm(tmp_path):
+    task = write_kind(tmp_path, "classification")
+    unset = ("--set", "llm.model=YOUR_MODEL")
+    done = stepsynth("check", task, *unset)
+    assert done.returncode == 2
+    assert "rows" in done.stdout  # the table
+    assert "YOUR_MODEL" in done.stderr
+    (tmp_path / "gold.jsonl").write_text('{"text": "x", "label": "zebra"}\n')
+    done = stepsynth("check", task, *unset)
+    assert done.returncode == 2
+    assert "zebra" in done.stderr
+    assert "YOUR_MODEL" in done.stderr

@@ -1,0 +1,338 @@
+"""Whatever a provider does: every row is there or is listed as failed, none twice, none empty.
+
+And what no retry can mend is one error that says what is wrong and what to do, not a long wait.
+"""
+
+import http.server
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from contextlib import contextmanager
+
+import pytest
+
+from benchmarks.clients import read_client, start_client
+from stepsynth.errors import ProviderError
+from stepsynth.llm import LLM, Completion, Failed, Request
+from stepsynth.llm.backends.openai_compatible import OpenAICompatible, OpenAICompatibleBackend
+from stepsynth.llm.store import Store
+from tests.e2e.cli import stepsynth, write_task
+from tests.stub_server import completion, failure
+
+ROWS, WORDS = 300, 64
+CAUSES = {
+    "429": "rate_limit",
+    "500": "server_error",
+    "503": "server_error",
+    "hang": "timeout",
+    "reset": "connection",
+    "malformed": "malformed",
+    "empty": "empty_body",
+    "empty-content": "empty",
+    "length": "",  # an answer, though a cut one
+}
+
+
+@pytest.fixture
+def faulty(mock_llm, tmp_path):
+    """Start the mock LLM with options; what is yielded returns its URL and its counters."""
+
+    @contextmanager
+    def serve(*options):
+        port = tmp_path / f"port-{time.monotonic_ns()}"
+        command = [sys.executable, str(mock_llm), "--port-file", str(port), *options]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        try:
+            while not port.exists():
+                assert process.poll() is None, "the mock LLM did not start"
+                time.sleep(0.01)
+            base = f"http://127.0.0.1:{port.read_text()}"
+
+            def stats():
+                with urllib.request.urlopen(f"{base}/stats", timeout=10) as answer:
+                    return json.load(answer)
+
+            yield f"{base}/v1", stats
+        finally:
+            process.terminate()
+            process.wait(10)
+
+    return serve
+
+
+def send(url, store=None, *, rows=ROWS, told=None, **settings):
+    """Return what came for each row, and what was used; `told` gets how it went."""
+    settings = {"model": "mock", "concurrency": 64, "timeout_s": 30, **settings}
+    backend = OpenAICompatibleBackend(OpenAICompatible(base_url=url, **settings), 0)
+    llm = LLM(backend, store=None if store is None else Store(store))
+    llm.on_progress = (lambda _: None) if told is None else told.append
+    requests = (Request(f"Write text number {i}.", "faults") for i in range(rows))
+    try:
+        return list(llm.stream(requests, phase="faults", total=rows)), llm.usage
+    finally:
+        llm.close()
+
+
+def check_rows(answers, usage):
+    """Every row is there or is failed with its cause; none twice, none empty, cut ones marked."""
+    assert len(answers) == ROWS
+    assert len({answer.request_id for answer in answers}) == ROWS
+    good = [answer for answer in answers if isinstance(answer, Completion)]
+    failed = [answer for answer in answers if isinstance(answer, Failed)]
+    assert len(good) + len(failed) == ROWS
+    assert all(answer.text.strip() for answer in good)
+    assert len({answer.text for answer in good}) == len(good)
+    for answer in good:
+        assert answer.truncated == (len(answer.text.split()) < WORDS), answer
+    assert all(answer.reason and answer.message for answer in failed)
+    assert usage.failures.total() == len(failed)
+    return good, failed
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.3])
+@pytest.mark.parametrize("kind", [*CAUSES, "all"])
+def test_every_row_is_there_or_is_failed_with_its_cause(faulty, tmp_path, kind, rate):
+    kinds = list(CAUSES) if kind == "all" else [kind]
+    faults = ",".join(f"{each}:{rate / len(kinds)}" for each in kinds)
+    with faulty("--faults", faults, "--retry-after", "0.02", "--latency-ms", "5") as (url, stats):
+        answers, usage = send(url, tmp_path / "store.sqlite", timeout_s=0.4)
+        counted = stats()
+    _, failed = check_rows(answers, usage)
+    assert len(failed) <= ROWS // 50
+    caused = {CAUSES[each] for each in kinds if CAUSES[each]}
+    assert {answer.reason for answer in failed} <= caused | {"exhausted"}
+    # What the server did is what the engine says that it did.
+    assert counted["faults"].keys() <= set(kinds)
+    assert counted["faults"]
+    assert usage.requests == counted["requests"]
+    assert counted["repeat_after_ok"] == 0
+    assert set(usage.setbacks) <= caused | {"truncated"}
+    assert sum(usage.setbacks[cause] for cause in caused) == sum(
+        times for each, times in counted["faults"].items() if CAUSES[each]
+    )
+
+
+def test_what_came_is_stored_and_only_the_failed_rows_are_asked_again(faulty, tmp_path):
+    store = tmp_path / "store.sqlite"
+    with faulty("--faults", "500:0.5", "--latency-ms", "2") as (url, stats):
+        answers, usage = send(url, store, max_attempts=2)
+        good, failed = check_rows(answers, usage)
+        assert failed, "half of all attempts fail"
+        before = stats()["requests"]
+        again, usage = send(url, store, max_attempts=30)
+        assert usage.from_store == len(good)
+        assert stats()["repeat_after_ok"] == 0
+        assert stats()["requests"] - before == usage.requests < 10 * len(failed)
+    assert check_rows(again, usage)[1] == []
+    assert [a for a in again if a in good] == good
+
+
+@pytest.mark.parametrize("kind", ["429", "500", "hang"])
+def test_faults_at_random_are_no_overload(faulty, kind):
+    told = []
+    with faulty("--faults", f"{kind}:0.05", "--retry-after", "0.02") as (url, stats):
+        send(url, told=told, timeout_s=0.4)
+        assert stats()["faults"][kind] > 5
+    assert min(status.allowed for status in told) == 64
+
+
+def test_a_rate_limit_without_retry_after_is_waited_out(server):
+    server.answer = lambda n, body: (
+        failure(429) if n % 3 == 0 else completion(f"{'word ' * WORDS}{body['seed']}")
+    )
+    answers, usage = send(server.url)
+    assert check_rows(answers, usage)[1] == []
+    assert usage.requests == len(server.bodies) == ROWS + usage.setbacks["rate_limit"]
+
+
+@pytest.mark.parametrize("over_limit", ["429", "queue"])
+def test_a_full_server_is_served_without_loss(faulty, tmp_path, over_limit):
+    # In a process of its own, where waits are as long as they are for users.
+    options = ["--max-concurrent", "16", "--over-limit", over_limit, "--latency-ms", "40"]
+    with faulty(*options, "--retry-after", "0.1") as (url, stats):
+        asked = {"url": url, "rows": ROWS, "in_flight": 64, "store": tmp_path / "store.sqlite"}
+        done = read_client(start_client("ours", asked))
+        assert stats()["repeat_after_ok"] == 0
+    assert (done.rows, done.lost) == (ROWS, 0)
+
+
+def unused_url():
+    """A URL where nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{probe.getsockname()[1]}/v1"
+
+
+@contextmanager
+def silent_url():
+    """A URL whose host does not even accept connections, as one behind a firewall."""
+    waiting = []
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):  # the queue is full after one or two
+            one = socket.socket()
+            one.setblocking(False)
+            one.connect_ex(listener.getsockname())
+            waiting.append(one)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+    for one in waiting:
+        one.close()
+
+
+@contextmanager
+def web_page_url():
+    """A URL that answers everything with a web page, and the requests it got."""
+    got = []
+
+    class Page(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self):
+            got.append(self.rfile.read(int(self.headers["Content-Length"])))
+            page = b"<!doctype html><title>Welcome</title>"
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.send_header("Content-Length", str(len(page)))
+            self.end_headers()
+            self.wfile.write(page)
+
+        def log_message(self, *_):
+            pass
+
+    class Server(http.server.ThreadingHTTPServer):
+        daemon_threads = True
+        request_queue_size = 128
+
+    with Server(("127.0.0.1", 0), Page) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_port}/v1", got
+        running.shutdown()
+
+
+def fails(url, **settings):
+    """Return the one error that a run ends with."""
+    with pytest.raises(ProviderError) as caught:
+        send(url, **settings)
+    assert caught.value.hint, "the next step is to be named"
+    return caught.value
+
+
+# 5 seconds are what a user waits at most; the rest is for a busy machine.
+quick = pytest.mark.timeout(12)
+in_flight = pytest.mark.parametrize("concurrency", [1, 64])
+
+
+@quick
+@in_flight
+def test_a_wrong_key_is_said_at_once(faulty, monkeypatch, concurrency):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-wrong-4711")
+    with faulty("--key", "right") as (url, stats):
+        error = fails(url, concurrency=concurrency)
+        assert stats()["statuses"]["401"] <= max(2, concurrency)
+    assert "401" in error.message
+    assert "wrong API key" in error.message
+    assert "OPENAI_API_KEY" in error.hint
+    assert "sk-wrong-4711" not in str(error)
+
+
+@quick
+@in_flight
+def test_a_wrong_model_is_said_at_once(faulty, concurrency):
+    with faulty("--model", "small") as (url, stats):
+        error = fails(url, model="large", concurrency=concurrency)
+        assert stats()["requests"] <= max(2, concurrency)
+    assert "no such model: large" in error.message
+    assert "llm.model" in error.hint
+
+
+@quick
+@in_flight
+def test_a_web_page_in_place_of_an_endpoint_is_said_at_once(concurrency):
+    with web_page_url() as (url, got):
+        error = fails(url, concurrency=concurrency)
+        assert len(got) <= max(2, concurrency)
+    assert "web page" in error.message
+    assert "llm.base_url" in error.hint
+
+
+@quick
+@in_flight
+def test_a_wrong_path_is_said_at_once(server, concurrency):
+    error = fails(server.url.removesuffix("/v1"), concurrency=concurrency)
+    assert "404" in error.message
+    assert "llm.base_url" in error.hint
+
+
+@quick
+@in_flight
+def test_a_port_where_nothing_listens_is_said_at_once(concurrency):
+    url = unused_url()
+    error = fails(url, concurrency=concurrency)
+    assert url in error.message
+    assert "llm.base_url" in error.hint
+
+
+@quick
+def test_a_host_that_does_not_exist_is_said_at_once():
+    error = fails("http://no-such-host.invalid/v1")
+    assert "no-such-host.invalid" in error.message
+    assert "llm.base_url" in error.hint
+
+
+@quick
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a full queue refuses at once")
+@in_flight
+def test_a_host_that_takes_no_connection_is_said_at_once(concurrency):
+    with silent_url() as url:
+        error = fails(url, concurrency=concurrency)
+    assert url in error.message
+    assert "llm.base_url" in error.hint
+
+
+@quick
+@in_flight
+def test_https_to_a_plain_port_is_said_at_once(server, concurrency):
+    error = fails(server.url.replace("http:", "https:"), concurrency=concurrency)
+    assert "no secure connection" in error.message
+    assert "llm.base_url" in error.hint
+
+
+def bytes_under(folder):
+    for place, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(place, name)
+            with open(path, "rb") as file:
+                yield path, file.read()
+
+
+SECRET = "sk-secret-99-never-written"
+
+
+@pytest.mark.parametrize(("status", "code"), [(400, 4), (401, 4), (500, 0), (200, 0)])
+def test_a_key_that_the_provider_repeats_is_written_nowhere(tmp_path, server, status, code):
+    method = "{name: zerogen, seed_size: 16}"
+    task = write_task(tmp_path, url=server.url, method=method)
+
+    def answer(number, body):
+        if number % 4 and code == 0:
+            return completion(f"a text for {body['seed']}")
+        said = f"no use for {server.headers[number - 1]['Authorization']}"
+        echoed = {"WWW-Authenticate": said, "X-Request-Id": SECRET}
+        if status == 200:  # no JSON: the raw body is kept
+            return 200, echoed, said.encode()
+        return failure(status, said, **echoed)
+
+    server.answer = answer
+    done = stepsynth("run", task, "--out", tmp_path / "run", "--json", OPENAI_API_KEY=SECRET)
+    assert done.returncode == code, done.stderr
+    assert server.headers[0]["Authorization"] == f"Bearer {SECRET}"
+    assert SECRET not in done.stdout + done.stderr
+    files = dict(bytes_under(tmp_path / "run"))
+    assert any(name.endswith(".sqlite") for name in files)
+    assert [name for name, content in files.items() if SECRET.encode() in content] == []

@@ -1,0 +1,253 @@
+"""`stepsynth store` as a user calls it, on stores that real runs have written."""
+
+import json
+import shutil
+import signal
+import sqlite3
+import subprocess
+import time
+
+import pytest
+
+from tests.e2e.cli import COMMAND, stepsynth, summary_of, write_task
+from tests.stub_server import StubServer, completion, failure
+
+SEEDS = 40
+HOSTILE = "\x1b]0;mine\x07[bold red]a ripe one[/] <script>"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A task file and the folder of its run; some requests were given up."""
+    folder = tmp_path_factory.mktemp("made")
+
+    def answer(number, body):
+        if number % 10 == 0:
+            return failure(400, "not this one")
+        return completion(f"note {body['seed']} {HOSTILE}", tokens=(100, 20))
+
+    with StubServer(answer=answer) as server:
+        task = write_task(folder, url=server.url)
+        done = stepsynth("run", task, "--out", folder / "run", "--json", OPENAI_API_KEY="k-12345")
+        assert done.returncode == 0, done.stderr
+        return task, folder / "run", summary_of(done)
+
+
+@pytest.fixture
+def copied(made, tmp_path):
+    task, run, _ = made
+    shutil.copytree(run, tmp_path / "run")
+    return task, tmp_path / "run"
+
+
+def ok(*args):
+    done = stepsynth("store", *args)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout
+
+
+def in_json(*args):
+    return json.loads(ok(*args, "--json").splitlines()[-1])
+
+
+def test_ls_says_what_is_there(made):
+    _, run, summary = made
+    found = in_json("ls", run)
+    llm = summary["llm"]
+    rows = {row["kind"]: row for row in found["completions"]}
+    answered = sum(row["completions"] for row in rows.values())
+    assert set(rows) == {"seed", "extrapolate"} or set(rows) == {"seed"}
+    assert answered + llm["failed"] == llm["requests"]
+    assert found["failures"] == {"refused_request": llm["failed"]}
+    assert sum(row["prompt_tokens"] for row in rows.values()) == 100 * answered
+    assert rows["seed"]["model"] == "m"
+    assert rows["seed"]["sampling"]["temperature"] == 0.9
+    assert rows["seed"]["usd"] is None
+    assert abs(rows["seed"]["last"] - time.time()) < 600
+    assert [each["requests"] for each in found["runs"]] == [llm["requests"]]
+    assert (found["version"], found["damaged"], found["unreadable"]) == (2, 0, 0)
+    assert found["processes"] == found["batches"] == []
+    assert found["bytes"] > 10_000
+    shown = ok("ls", run / "requests.sqlite")
+    assert "not known" in shown
+    assert rows["seed"]["settings"] in shown
+    assert "k-12345" not in shown + json.dumps(found)
+
+
+def test_ls_knows_the_price_of_models_in_the_table(made, tmp_path):
+    shutil.copy(made[1] / "requests.sqlite", tmp_path / "priced.sqlite")
+    connection = sqlite3.connect(tmp_path / "priced.sqlite")
+    value = json.loads(connection.execute("SELECT value FROM settings").fetchone()[0])
+    value |= {"base_url": "https://api.openai.com/v1", "model": "gpt-4o-mini"}
+    connection.execute("UPDATE settings SET value = ?", (json.dumps(value),))
+    connection.commit()
+    connection.close()
+    for row in in_json("ls", tmp_path / "priced.sqlite")["completions"]:
+        usd = (0.15 * row["prompt_tokens"] + 0.60 * row["completion_tokens"]) / 1e6
+        assert row["usd"] == pytest.approx(usd, abs=1e-6)
+
+
+def test_explain_shows_a_request_and_commands_no_terminal(made):
+    _, run, _ = made
+    row = json.loads((run / "dataset.jsonl").read_text().splitlines()[0])
+    request = row["provenance"]["request"]
+    found = in_json("explain", run, request[:20])
+    assert (found["id"], found["state"]) == (request, "answered")
+    assert found["completion"]["text"].startswith("note ")
+    assert found["request"]["tags"]["kind"] == "seed"
+    shown = ok("explain", run, request)
+    assert found["request"]["prompt"] in shown
+    assert "[bold red]a ripe one[/] <script>" in shown
+    assert "\x1b" not in shown
+    failed = json.loads((run / "rounds/0/failed.jsonl").read_text().splitlines()[0])
+    lost = in_json("explain", run, failed["provenance"]["request"])
+    assert (lost["state"], lost["reason"]) == ("given up", "refused_request")
+    assert "not this one" in lost["raw"] + lost["message"]
+    several = stepsynth("store", "explain", run, "")
+    assert (several.returncode, "requests have ids that begin" in several.stderr) == (2, True)
+    none = stepsynth("store", "explain", run, "zz")
+    assert (none.returncode, "no request has an id" in none.stderr) == (2, True)
+
+
+def test_explain_finds_all_requests_of_the_task_itself(made):
+    task, run, _ = made
+    found = in_json("explain", run, task)
+    (seed, *_) = found["kinds"]
+    assert seed["kind"] == "seed"
+    lost = [each for each in found["requests"] if each["similar"] is None or each["differences"]]
+    assert seed["found"] + len(lost) == seed["asked"] > 3
+    assert seed["found"] >= 3
+    assert [row["differences"] for row in found["settings"]] == [[]]
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "store", "task"),
+    [
+        ("llm.temperature=0.7", "sampling.temperature", 0.9, 0.7),
+        ("llm.model=other", "model", "m", "other"),
+        ("llm.extra_body={top_k: 5}", "extra_body.top_k", None, 5),
+        ("random_seed=7", "random_seed", 0, 7),
+        ("task.text_name=fruit letter", "prompt", "note", "letter"),
+    ],
+)
+def test_explain_says_why_a_run_would_not_find_its_requests(made, override, key, store, task):
+    file, run, _ = made
+    found = in_json("explain", run, file, "--set", override)
+    assert found["kinds"][0]["found"] == 0
+    difference = next(d for d in found["requests"][0]["differences"] if d["key"] == key)
+    if key == "prompt":
+        assert store in difference["store"]
+        assert task in difference["task"]
+        assert difference["at"] > 0
+    else:
+        assert (difference["store"], difference["task"]) == (store, task)
+        assert [d["key"] for d in found["requests"][0]["differences"]] == [key]
+    by_settings = [d["key"] for d in found["settings"][0]["differences"]]
+    assert by_settings == ([] if key in ("random_seed", "prompt") else [key])
+    shown = ok("explain", run, file, "--set", override)
+    assert key in shown
+
+
+def test_an_export_replays_the_run(made, tmp_path):
+    task, run, _ = made
+    out = tmp_path / "saved.jsonl"
+    found = in_json("export", run, "--out", out)
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert found["written"] == len(rows)
+    assert (found["damaged"], found["unreadable"], found["others"]) == (0, 0, 0)
+    assert all("fruit note" in row["prompt"] for row in rows)
+    recorded = f"llm={{backend: replay, recordings: ['{out}']}}"
+    again = stepsynth("run", task, "--set", recorded, "--out", tmp_path / "again", "--json")
+    assert again.returncode == 0, again.stderr
+
+    def texts(folder):
+        lines = (folder / "dataset.jsonl").read_text().splitlines()
+        return [(row["text"], row["label"]) for row in map(json.loads, lines)]
+
+    assert texts(tmp_path / "again") == texts(run)
+    only = in_json("export", run, "--out", out, "--kind", "seed", "--model", "m")
+    assert only["written"] == sum(row["kind"] == "seed" for row in rows)
+    none = stepsynth("store", "export", run, "--out", out, "--model", "n")
+    assert (none.returncode, "did you mean" in none.stderr) == (2, False)
+
+
+def test_gc_deletes_what_was_chosen_and_only_when_told(copied):
+    _, run = copied
+    before = in_json("ls", run)
+    total = sum(row["completions"] for row in before["completions"])
+    nothing = stepsynth("store", "gc", run)
+    assert (nothing.returncode, "nothing to delete" in nothing.stderr) == (2, True)
+    young = in_json("gc", run, "--older-than", "1", "--yes")
+    assert (young["deleted"], young["left"]) == (0, total)
+    failed = sum(before["failures"].values())
+    assert in_json("gc", run, "--failures", "--yes")["deleted"] == failed
+    dry = in_json("gc", run, "--model", "m")
+    assert (dry["deleted"], dry["left"], dry["dry_run"]) == (total, 0, True)
+    assert sum(row["completions"] for row in in_json("ls", run)["completions"]) == total
+    done = in_json("gc", run, "--settings", before["completions"][0]["settings"][:5], "--yes")
+    assert (done["deleted"], done["left"]) == (total, 0)
+    assert done["freed"] > before["bytes"] / 3
+    after = in_json("ls", run)
+    assert (after["completions"], after["failures"]) == ([], {})
+    # What was spent stays spent.
+    assert after["runs"] == before["runs"]
+
+
+def test_gc_keeps_away_from_a_store_that_is_in_use_and_ls_does_not(tmp_path, server):
+    server.delay_s = 0.4
+    task, run = write_task(tmp_path, url=server.url), tmp_path / "run"
+    command = [*COMMAND, "run", str(task), "--out", str(run)]
+    running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        ends = time.monotonic() + 60
+        while len(server.bodies) < 12:
+            assert time.monotonic() < ends
+            time.sleep(0.01)
+        found = in_json("ls", run)
+        (process,) = found["processes"]
+        assert process["pid"] == running.pid
+        assert 0 < process["claims"] <= SEEDS
+        refused = stepsynth("store", "gc", run, "--older-than", "0", "--yes")
+        assert refused.returncode == 2
+        assert f"process {running.pid} on" in refused.stderr
+        running.wait(60)
+        assert running.returncode == 0
+    finally:
+        if running.poll() is None:
+            running.send_signal(signal.SIGKILL)
+            running.wait()
+    assert in_json("ls", run)["processes"] == []
+    assert in_json("gc", run, "--model", "m", "--yes")["deleted"] >= SEEDS
+
+
+def test_a_run_on_a_damaged_store_says_so_and_its_completions_are_saved(copied, tmp_path):
+    task, run = copied
+    store = run / "requests.sqlite"
+    content = store.read_bytes()
+    store.write_bytes(content[: len(content) * 2 // 3])
+    done = stepsynth("run", task, "--out", run)
+    assert done.returncode == 2, done.stderr
+    assert "damaged" in done.stderr
+    assert "stepsynth store export" in done.stderr
+    assert "Traceback" not in done.stderr
+    saved = stepsynth("store", "export", run, "--out", tmp_path / "saved.jsonl")
+    assert saved.returncode == 0, saved.stderr
+    assert "damaged" in saved.stderr
+    rows = [json.loads(line) for line in (tmp_path / "saved.jsonl").read_text().splitlines()]
+    assert rows
+    assert all(row["completion"].startswith("note ") for row in rows)
+
+
+@pytest.mark.parametrize("content", ["notes of mine\n" * 500, None])
+def test_a_run_on_what_is_no_store_says_so(copied, content):
+    task, run = copied
+    store = run / "requests.sqlite"
+    store.unlink()
+    store.mkdir() if content is None else store.write_text(content)
+    for command in (("run", task, "--out", run), ("store", "ls", store)):
+        done = stepsynth(*command)
+        assert done.returncode == 2, done.stderr
+        assert "error: " in done.stderr
+        assert "hint: " in done.stderr
+        assert "Traceback" not in done.stderr
