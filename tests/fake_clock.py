@@ -7,7 +7,6 @@ every one of them is the same each time.
 import asyncio
 import random
 import selectors
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -177,16 +176,32 @@ def ask(n: int, prompt: str = "p", stream: str = "s") -> list[Request]:
 
 
 class Run:
-    """What came of requests to a server."""
+    """What came of requests to a server.
 
-    def __init__(self, server: Server, n: int, *, phases: int = 1, **options: Any) -> None:
+    Attributes:
+        took_s: Simulated seconds.
+        attempts: Requests sent for each that was asked for.
+        lost: Requests that were given up.
+        allowed: How many might be in flight, ten times a second.
+        error: What the run ended with, if it did not end well.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        n: int,
+        *,
+        prompt: str = "p",
+        phases: int = 1,
+        between: Callable[[], None] = lambda: None,
+    ) -> None:
         self.server = server
         clock = server.clock
-        llm = LLM(server, **options)
+        llm = LLM(server)
         self.allowed: list[int] = []
         self.notes: list[str] = []
         self.notices: list[str] = []
-        began, real = clock.now, time.perf_counter()
+        began = clock.now
         self.took_s = 0.0
 
         def note(status: Status) -> None:
@@ -200,11 +215,11 @@ class Run:
         self.answers: list[Any] = []
         try:
             for i in range(phases):
-                asked = ask(n // phases, prompt=f"p{i}", stream=f"s{i}")
-                self.answers += llm.generate(asked, phase=f"{i}")
+                if i:
+                    between()
+                self.answers += llm.generate(ask(n // phases, prompt, f"s{i}"), phase=f"{i}")
         except Exception as error:
             self.error = error
-        self.real_s = time.perf_counter() - real
         self.usage = llm.usage
         self.attempts = len(server.sent) / n
         self.lost = sum(not isinstance(each, Completion) for each in self.answers)

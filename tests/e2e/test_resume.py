@@ -120,6 +120,7 @@ def test_a_reached_cap_is_exit_code_3_and_a_higher_one_goes_on(tmp_path, task, s
 
 
 def test_two_processes_do_not_write_into_one_folder(tmp_path, task, server):
+    server.delay_s = 1.0
     first = start(task, tmp_path / "run")
     wait_until(lambda: len(server.bodies) >= 3)
     second = stepsynth("run", task, "--out", tmp_path / "run")

@@ -145,13 +145,19 @@ def test_explain_says_why_a_run_would_not_find_its_requests(made, override, key,
         assert [d["key"] for d in found["requests"][0]["differences"]] == [key]
     by_settings = [d["key"] for d in found["settings"][0]["differences"]]
     assert by_settings == ([] if key in ("random_seed", "prompt") else [key])
-    shown = ok("explain", run, file, "--set", override)
-    assert key in shown
+    if key == "prompt":
+        shown = ok("explain", run, file, "--set", override)
+        assert f"prompt differs from character {difference['at']}" in shown
 
 
-def test_an_export_replays_the_run(made, tmp_path):
-    task, run, _ = made
-    out = tmp_path / "saved.jsonl"
+def test_an_export_replays_the_run(tmp_path, server):
+    server.answer = lambda _, body: completion(f"note {body['seed']} {HOSTILE}\u2028\U0001f34f")
+    task, run, out = (
+        write_task(tmp_path, url=server.url),
+        tmp_path / "run",
+        tmp_path / "saved.jsonl",
+    )
+    assert stepsynth("run", task, "--out", run).returncode == 0
     found = in_json("export", run, "--out", out)
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert found["written"] == len(rows)

@@ -7,7 +7,9 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections import Counter
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from stepsynth.errors import RunFolderError
 from stepsynth.llm import LLM, Request, _schema
 from stepsynth.llm._errors import GiveUpError
 from stepsynth.llm._store_read import StoreReader
+from stepsynth.llm._store_tools import export, summarize
 from stepsynth.llm.backends.openai_compatible import OpenAICompatible, OpenAICompatibleBackend
 from stepsynth.llm.store import Store
 from tests.fakes import FakeBackend
@@ -227,6 +230,26 @@ def test_overwritten_pages_end_in_an_error_or_are_asked_again(tmp_path, good, ki
     assert outcomes > {"said"} if kind != "few bytes" else outcomes
 
 
+def test_whatever_is_overwritten_is_said_or_read_past(tmp_path, good):
+    rng, outcomes, path = random.Random(0), Counter(), tmp_path / "store.sqlite"
+    for _ in range(120):
+        for file in tmp_path.glob("*"):
+            file.unlink()
+        content = bytearray(good)
+        for _ in range(rng.choice((1, 3, 20))):
+            size = rng.choice((1, 8, 60, 4096))
+            start = rng.randrange(rng.choice((200, 4096, 60_000, len(good) - size)))
+            content[start : start + size] = rng.randbytes(size)
+        path.write_bytes(content[: len(good)])
+        for use in (summarize, partial(export, out=tmp_path / "saved.jsonl"), run):
+            try:
+                use(path)
+                outcomes["done"] += 1
+            except RunFolderError:
+                outcomes["said"] += 1
+    assert min(outcomes["done"], outcomes["said"]) > 50
+
+
 @pytest.mark.parametrize("share", [0, 0.2, 0.7, 0.999])
 def test_a_newest_half_that_was_cut_short_leaves_what_was_before(tmp_path, live, share):
     main, newest = live
@@ -239,6 +262,48 @@ def test_a_newest_half_that_was_cut_short_leaves_what_was_before(tmp_path, live,
     assert usage.from_store + usage.requests == ROWS
     assert usage.from_store <= share * ROWS + 1
     assert usage.from_store > 0 or share < 0.5
+
+
+def test_a_damaged_newest_half_is_said_and_one_that_a_kill_left_is_not(tmp_path, live):
+    main, newest = live
+    frame = 24 + 4096
+    middle = 32 + (len(newest) - 32) // frame // 2 * frame + 100
+    cases = {
+        "whole": (newest, False),
+        "killed": (newest[: -frame // 2], False),
+        "killed twice": (newest + newest[-frame:-10], False),
+        "noise": (newest[:middle] + b"noise" + newest[middle + 5 :], True),
+        "header": (b"noise" + newest[5:], True),
+        "salt": (newest[:16] + b"noise" + newest[21:], True),
+        "header alone": (newest[:20], True),
+    }
+    for name, (content, is_damaged) in cases.items():
+        path = tmp_path / f"{name}.sqlite"
+        path.write_bytes(main)
+        path.with_name(f"{name}.sqlite-wal").write_bytes(content)
+        store = Store(path)
+        assert ["is damaged" in notice for notice in store.notices] == [True] * is_damaged, name
+        store.close()
+        store = Store(path)
+        assert store.notices == []
+        store.close()
+
+
+def test_a_live_newest_half_is_not_said_to_be_damaged(tmp_path):
+    path, notices = tmp_path / "store.sqlite", []
+
+    def answer(request):
+        if request.draw % 10 == 0:
+            other = Store(path)
+            notices.extend(other.notices)
+            other.close()
+        return "x" * 3000
+
+    llm = LLM(FakeBackend(answer), store=Store(path), run="r")
+    # More than SQLite keeps in the newest half before it begins anew.
+    llm.generate(ask(2000), phase="test")
+    llm.close()
+    assert notices == []
 
 
 def test_a_newest_half_without_its_store_is_not_thrown_away(tmp_path, live):

@@ -32,6 +32,9 @@ _COUNTS = {
     "reasoned": "reasoning_tokens",
 }
 """Columns of `ls`: tokens but for the first."""
+_LAST_DATE = 253_402_300_800
+"""Later ones are no dates; a damaged store may hold any number."""
+_UNASKED = "not looked for, since answers or the student decide what is asked"
 _SHOWN = 5
 """Requests that are not there, of which `explain` says how they differ."""
 
@@ -232,10 +235,10 @@ def _request_in_words(found: Mapping[str, Any]) -> Iterator[str]:
     request = found.get("request")
     if request:
         named = f"stream {request.get('stream')}, draw {request.get('draw')}"
-        tags = ", ".join(f"{key}: {value}" for key, value in request.get("tags", {}).items())
+        tags = ", ".join(f"{key}: {value}" for key, value in _tags(request).items())
         yield f"{named}{'; ' if tags else ''}{tags}"
         yield f"--- prompt\n{request.get('prompt', '')}"
-        for turn in request.get("turns", ()):
+        for turn in request.get("turns") or ():
             yield f"--- turn\n{turn}"
     if found["state"] == "answered":
         answer = found["completion"]
@@ -259,8 +262,9 @@ def _task_in_words(found: Mapping[str, Any]) -> Iterator[str]:
     if asked:
         yield f"Of the first {asked} requests of {found['task']}, {there} are in {found['store']}:"
     for row in found["kinds"]:
-        of = f"{row['found']} of {row['asked']} found" if row["asked"] else "not looked for"
-        yield f"  {row['kind']}: {of}; the store has {row['stored']} of this kind"
+        of = f"{row['found']} of {row['asked']} found" if row["asked"] else _UNASKED
+        kind = row["kind"] or "(no kind)"
+        yield f"  {kind}: {of}; the store has {row['stored']} of this kind"
     if found["note"]:
         yield f"Note: {found['note']}."
     if not found["settings"]:
@@ -321,8 +325,13 @@ def _when(found: Mapping[str, Any]) -> str:
     return f" on {_date(found['created'])}" if found.get("created") else ""
 
 
+def _tags(request: Mapping[str, Any]) -> Mapping[str, Any]:
+    tags = request.get("tags")
+    return tags if isinstance(tags, Mapping) else {}
+
+
 def _date(seconds: int | None) -> str:
-    if not seconds:
+    if not isinstance(seconds, int) or not 0 < seconds < _LAST_DATE:
         return "?"
     return datetime.fromtimestamp(seconds, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
 

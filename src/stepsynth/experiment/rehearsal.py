@@ -27,7 +27,7 @@ from stepsynth.experiment.pretend import (
 from stepsynth.experiment.setup import Inputs
 from stepsynth.experiment.split import Gold
 from stepsynth.llm import LLM, Backend, Completion, Failed, LLMSettings, Request
-from stepsynth.methods import Method, Setup
+from stepsynth.methods import Method, Model, Setup
 from stepsynth.methods._cleaning import MIN_WORDS
 from stepsynth.methods._training import run_method
 from stepsynth.records import Dataset
@@ -146,6 +146,16 @@ class RehearsedLLM(LLM):
         return Completion(said, f"rehearsed/{request.stream}/{draw}", draw)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Unscored(Setup):
+    """A set-up in which models are asked about `select` and not scored: that takes libraries."""
+
+    def score(self, model: Model) -> float:
+        """Return 0.0."""
+        model.predict(self.select)
+        return 0.0
+
+
 @dataclass(frozen=True)
 class Scale:
     """How a run is made small: a number `full` becomes `small` at 0, and is itself at 1.
@@ -242,7 +252,7 @@ def _rehearse_at(
     )
     llm = RehearsedLLM(config.llm, voice, rejected=scenario.rejected)
     student = PretendStudent(wrong=scenario.wrong)
-    setup = Setup(
+    setup = _Unscored(
         task=config.task,
         llm=llm,
         student=PretendFactory(student, config.task.label_names, config.random_seed),

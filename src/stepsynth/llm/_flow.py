@@ -12,16 +12,22 @@ from stepsynth.llm.usage import Status, Usage
 Answer = Completion | Failed
 CHUNK = 256
 """Answers that are handed to the caller at once: each time another thread has to wake up."""
+LOW = 128
+"""When fewer jobs wait, more are asked for."""
 RATE_OVER_S = 5.0
 
 
 class Item(NamedTuple):
-    """A request of the phase: its place among them, its id, and who answers it."""
+    """A request of the phase: its place among them, its id, and who answers it.
+
+    `repeat` counts how often its prompt was asked before, where an LLM answers several at once.
+    """
 
     place: int
     id: str
     request: Request
     teacher: Teacher
+    repeat: int = 0
 
 
 Job = list[Item]
@@ -82,6 +88,7 @@ class Flow:
             self.reason = reason
         self.stopped.set()
         self._hungry.set()
+        self._wake_workers()
         self.on_stop()
 
     def add(self, jobs: Iterable[Job]) -> None:
@@ -108,13 +115,14 @@ class Flow:
             self._fed.append(waiting)
             await waiting
         job = self._ready.popleft()
-        self._hungry.set()
+        if len(self._ready) < LOW:
+            self._hungry.set()
         return job
 
-    def wants_more(self, low: int, block: int) -> bool:
+    def wants_more(self, block: int) -> bool:
         """Say whether to take more requests from the caller: few wait, and there is room."""
         held = self.taken - self._handed_over
-        return len(self._ready) < low and (self._window is None or held + block <= self._window)
+        return len(self._ready) < LOW and (self._window is None or held + block <= self._window)
 
     async def wait_until_hungry(self, seconds: float | None) -> None:
         """Wait until `wants_more` may have changed, or so many seconds."""
@@ -182,7 +190,7 @@ class Flow:
 
     def _wake_workers(self) -> None:
         """Wake as many as there are jobs for; at the end all of them."""
-        is_end = self._is_fed and not self._later
+        is_end = self.is_stopped or (self._is_fed and not self._later)
         for _ in range(len(self._fed) if is_end else min(len(self._fed), len(self._ready))):
             waiting = self._fed.popleft()
             if not waiting.done():

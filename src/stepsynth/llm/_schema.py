@@ -95,7 +95,7 @@ def explained(path: Path) -> Generator[None]:
     """
     try:
         yield
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter: in a damaged list of tables
         # The lower byte is the kind of error, the others say more of it.
         hint = _HINTS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
         if hint:
@@ -134,6 +134,8 @@ def connect(path: Path) -> sqlite3.Connection:
         _use_wal(connection)
         # An answer that was paid for outlives a power cut, too.
         connection.execute("PRAGMA synchronous=FULL")
+        # Pages that change again and again are copied into the file less often.
+        connection.execute("PRAGMA wal_autocheckpoint=4000")
     except BaseException:
         connection.close()
         raise

@@ -118,33 +118,49 @@ class StoreReader:
     def settings(self) -> dict[str, dict[str, Any]]:
         """Return the settings of completions, by their digest."""
         found: dict[str, dict[str, Any]] = {}
-        for name, text in self.table("SELECT id, value FROM settings"):
+        for name, text in self.table("SELECT id, value FROM settings", "tt"):
             with suppress(ValueError):
-                found[_text(name)] = json.loads(text)
+                if isinstance(value := json.loads(text), dict):
+                    found[name] = value
         return found
 
     def failures(self, where: str = "", values: tuple[str, ...] = ()) -> list[dict[str, Any]]:
         """Return the requests that were given up."""
         query = f"SELECT id, request, reason, message, raw, created FROM failures {where}"
         found: list[dict[str, Any]] = []
-        for name, request, *texts, created in self.table(query, values):
+        for name, request, reason, message, raw, created in self.table(query, "tttttn", values):
             try:
                 asked = json.loads(request)
             except ValueError:
-                asked = {}
-            reason, message, raw = map(_text, texts)
+                asked = None
             said = {"reason": reason, "message": message, "raw": raw, "created": created}
-            found.append({"id": _text(name), "request": asked, **said})
+            found.append({"id": name, "request": asked if isinstance(asked, dict) else {}, **said})
         return found
 
-    def table(self, query: str, values: tuple[str, ...] = ()) -> list[tuple[Any, ...]]:
-        """Return the rows of one of the small tables, texts as bytes; none where it is damaged."""
+    def table(self, query: str, types: str, values: tuple[str, ...] = ()) -> list[tuple[Any, ...]]:
+        """Return the rows of one of the small tables that can be read.
+
+        Args:
+            query: Selects them.
+            types: A letter a column: t is a text, n a number. Others are damage.
+            values: Of the query.
+        """
         try:
-            return self.connection.execute(query, values).fetchall()
+            rows = self.connection.execute(query, values).fetchall()
         except sqlite3.DatabaseError:
             if self.version >= 2:  # else it has no such table
                 self.unread += 1
             return []
+        whole = [
+            row
+            for row in rows
+            if all(
+                isinstance(value, bytes if letter == "t" else int | float)
+                for value, letter in zip(row, types, strict=True)
+            )
+        ]
+        self.unread += len(rows) - len(whole)
+        return [tuple(_text(v) if isinstance(v, bytes) else v for v in row) for row in whole]
 
     def count(self) -> int | None:
         """Return how many completions there are by the index; None: it is damaged."""

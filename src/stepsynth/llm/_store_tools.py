@@ -182,33 +182,35 @@ def _told(name: str, known: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 def _runs(reader: StoreReader) -> list[dict[str, Any]]:
     columns = "run, requests, usd, " + ("tokens" if reader.version >= 2 else "0")
-    rows = reader.table(f"SELECT {columns} FROM spent ORDER BY requests DESC")
+    rows = reader.table(f"SELECT {columns} FROM spent ORDER BY requests DESC", "tnnn")
     names = ("run", "requests", "usd", "tokens")
-    return [dict(zip(names, [row[0].decode(), *row[1:]], strict=True)) for row in rows]
+    return [dict(zip(names, row, strict=True)) for row in rows]
 
 
 def processes(reader: StoreReader) -> list[dict[str, Any]]:
     """Return the processes that hold claims and may still be there."""
     rows = reader.table(
         "SELECT host, pid, beat, (SELECT count(*) FROM claims WHERE claims.owner = owners.owner) "
-        "FROM owners ORDER BY owner"
+        "FROM owners ORDER BY owner",
+        "tnnn",
     )
     return [
-        {"host": host.decode(), "pid": pid, "claims": claims, "heard_of": beat}
+        {"host": host, "pid": pid, "claims": claims, "heard_of": beat}
         for host, pid, beat, claims in rows
-        if claims and _claims.is_there(host.decode(), pid, beat)
+        if claims and _claims.is_there(host, pid, beat)
     ]
 
 
 def _batches(reader: StoreReader) -> list[dict[str, Any]]:
     rows = reader.table(
         "SELECT provider, provider_id, state, created, requests FROM batches "
-        "WHERE state != 'closed' ORDER BY id"
+        "WHERE state != 'closed' ORDER BY id",
+        "tttnt",
     )
     return [
         {
-            **{"provider": provider.decode(), "id": provider_id.decode(), "state": state.decode()},
-            **{"created": created, "requests": len(json.loads(requests))},
+            **{"provider": provider, "id": provider_id, "state": state},
+            **{"created": created, "requests": len(_ids_in(requests))},
         }
         for provider, provider_id, state, created, requests in rows
     ]
@@ -216,10 +218,17 @@ def _batches(reader: StoreReader) -> list[dict[str, Any]]:
 
 def _waited_for(reader: StoreReader) -> Iterator[str]:
     """Yield the ids of requests that are claimed, or in a batch."""
-    for (name,) in reader.table("SELECT id FROM claims"):
-        yield name.decode()
-    for (requests,) in reader.table("SELECT requests FROM batches WHERE state != 'closed'"):
-        yield from json.loads(requests)
+    for (name,) in reader.table("SELECT id FROM claims", "t"):
+        yield name
+    for (requests,) in reader.table("SELECT requests FROM batches WHERE state != 'closed'", "t"):
+        yield from _ids_in(requests)
+
+
+def _ids_in(text: str) -> list[str]:
+    try:
+        return [str(each) for each in json.loads(text)]
+    except (ValueError, TypeError):
+        return []
 
 
 def _unread(reader: StoreReader, read: int) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any
 
 from stepsynth.llm._flow import Flow, Item, Job
-from stepsynth.llm._teacher import Teachers
+from stepsynth.llm._teacher import Teacher, Teachers
 from stepsynth.llm._types import Completion, Request
 from stepsynth.llm.store import Store
 
@@ -32,6 +32,7 @@ class Supply:
         self._teachers = teachers
         self._store = store
         self._draws: Counter[str] = Counter()
+        self._repeats: Counter[tuple[Teacher, str, str]] = Counter()
 
     async def feed(
         self, flow: Flow, requests: Iterator[Request], found: Callable[[Item, Completion], None]
@@ -43,11 +44,10 @@ class Supply:
             requests: As the caller gives them.
             found: Is given what the store has.
         """
-        low = sum(teacher.settings.concurrency for teacher in self._teachers.all)
         claimed: dict[str, Item] = {}
         is_used_up, polled = False, 0.0
         while not flow.is_stopped:
-            if not is_used_up and flow.wants_more(low, BLOCK):
+            if not is_used_up and flow.wants_more(BLOCK):
                 block = [self._item(flow, request) for request in islice(requests, BLOCK)]
                 is_used_up = len(block) < BLOCK
                 claimed |= await self._look_up(flow, block, found)
@@ -66,7 +66,11 @@ class Supply:
         request = Request(r.prompt, r.stream, r.tags, draw, r.turns, r.schema)
         teacher = self._teachers.next(request)
         flow.taken += 1
-        return Item(flow.taken - 1, teacher.request_id(request), request, teacher)
+        repeat = 0
+        if teacher.backend.group_size > 1:
+            repeat = self._repeats[teacher, r.stream, r.prompt]
+            self._repeats[teacher, r.stream, r.prompt] += 1
+        return Item(flow.taken - 1, teacher.request_id(request), request, teacher, repeat)
 
     async def _look_up(
         self, flow: Flow, items: list[Item], found: Callable[[Item, Completion], None]
@@ -114,7 +118,7 @@ def _jobs(items: Iterable[Item]) -> Iterable[Job]:
         request, size = item.request, item.teacher.backend.group_size
         key: Any = item.place
         if size > 1 and not request.turns:
-            key = (id(item.teacher), request.stream, request.prompt, request.draw // size)
+            key = (id(item.teacher), request.stream, request.prompt, item.repeat // size)
         jobs.setdefault(key, []).append(item)
         places.setdefault(_beginning(item), item.place)
     return sorted(jobs.values(), key=lambda job: places[_beginning(job[0])])

@@ -77,7 +77,7 @@ class LLM:
         check_price(limits or Limits(), is_known=is_priced)
         self.usage = Usage(usd=0.0 if self._teachers.main.price else None)
         elsewhere = partial(self._store.spent_elsewhere, run) if self._store else Spent
-        budget = Budget(limits or Limits(), _now, elsewhere)
+        budget = Budget(limits or Limits(), _now, elsewhere, self._count_processes)
         self._supply = Supply(self._teachers, self._store)
         self._sender = Sender(budget, self.usage, self._store, run)
         self._batching = Batching(
@@ -153,6 +153,9 @@ class LLM:
 
     def _teacher(self, backend: Backend[Any]) -> Teacher:
         return Teacher(backend, self.random_seed, _now, lambda text: self.on_notice(text))
+
+    def _count_processes(self) -> int:
+        return 1 if self._store is None else self._store.processes
 
     def _loop_thread(self) -> LoopThread:
         if self._thread is None:
@@ -265,25 +268,28 @@ async def _run_until_stopped(flow: Flow, jobs: Sequence[Coroutine[Any, Any, None
     After Ctrl-C they get `GRACE_S` seconds; after a limit or an error, as long as they take,
     which the time-out of a request bounds.
     """
-    running = [asyncio.ensure_future(job) for job in jobs]
-    stop = asyncio.ensure_future(flow.stopped.wait())
-    ended = asyncio.gather(*running)  # at the first error it ends, and the jobs go on
-    await asyncio.wait({ended, stop}, return_when=asyncio.FIRST_COMPLETED)
-    if ended.done():
-        _stop_on_error(flow, [ended])
-    grace = GRACE_S if flow.reason is None else None
-    finished, late = await asyncio.wait(running, timeout=grace)
-    _stop_on_error(flow, finished)
-    left: list[asyncio.Future[Any]] = [*late, stop]
+    running = {asyncio.ensure_future(job) for job in jobs}
+    all_ended = asyncio.Event()
+
+    def end(task: asyncio.Task[None]) -> None:
+        running.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            flow.stop(error)
+        if not running:
+            all_ended.set()
+
+    for task in list(running):
+        task.add_done_callback(end)
+    waiting: list[asyncio.Task[Any]] = [
+        asyncio.ensure_future(event.wait()) for event in (all_ended, flow.stopped)
+    ]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    waiting[1].cancel()
+    await asyncio.wait(waiting, timeout=GRACE_S if flow.reason is None else None)
+    left: list[asyncio.Task[Any]] = [*running, *waiting]
     for task in left:
         task.cancel()
     await asyncio.gather(*left, return_exceptions=True)
-
-
-def _stop_on_error(flow: Flow, tasks: Iterable[asyncio.Future[Any]]) -> None:
-    for task in tasks:
-        if (error := task.exception()) is not None:
-            flow.stop(error)
 
 
 def _now() -> float:

@@ -49,6 +49,8 @@ class Budget:
         limits: The caps.
         now: Seconds, of a clock that only goes forward.
         elsewhere: What the run has spent in other invocations and processes.
+        processes: How many are sending requests now, this one included. Each holds back no more
+            than its part of what is left, since it cannot see what the others hold back.
     """
 
     def __init__(
@@ -56,10 +58,12 @@ class Budget:
         limits: Limits,
         now: Callable[[], float],
         elsewhere: Callable[[], Spent] = Spent,
+        processes: Callable[[], int] = lambda: 1,
     ) -> None:
         self.limits = limits
         self._now = now
         self._elsewhere = elsewhere
+        self._processes = processes
         self._requests, self._usd, self._tokens = 0, 0.0, 0
         self._usd_held = 0.0
         self._tokens_held = 0
@@ -147,26 +151,28 @@ class Budget:
         """Say whether a request has to wait until some in flight have shown what they cost."""
         if not self._is_capped or not self._in_flight:
             return False
-        elsewhere, limits = self._elsewhere(), self.limits
+        elsewhere, limits, parts = self._elsewhere(), self.limits, self._processes()
         if limits.usd is not None:
-            fits = self._usd + elsewhere.usd + most.usd
-            if fits + self._usd_held > limits.usd >= fits:
+            alone = self._usd + elsewhere.usd + parts * most.usd
+            if alone + parts * self._usd_held > limits.usd >= alone:
                 return True
         if limits.tokens is None:
             return False
-        fits = self._tokens + elsewhere.tokens + most.tokens
-        return fits + self._tokens_held > limits.tokens >= fits
+        alone = self._tokens + elsewhere.tokens + parts * most.tokens
+        return alone + parts * self._tokens_held > limits.tokens >= alone
 
     def _check_spent(self, most: Most) -> None:
-        limits, elsewhere = self.limits, self._elsewhere()
+        limits, elsewhere, parts = self.limits, self._elsewhere(), self._processes()
         if limits.requests is not None and self._requests + elsewhere.requests >= limits.requests:
             raise reached("requests", f"{limits.requests} requests were sent")
         usd = self._usd + elsewhere.usd
-        if limits.usd is not None and usd + self._usd_held + most.usd > limits.usd:
+        usd_then = usd + parts * (self._usd_held + most.usd)
+        if limits.usd is not None and usd_then > limits.usd:
             said = f"{usd:.4g} of {limits.usd:g} USD are spent"
             raise reached("usd", f"{said}, and the next request may cost {most.usd:.2g}")
         tokens = self._tokens + elsewhere.tokens
-        if limits.tokens is not None and tokens + self._tokens_held + most.tokens > limits.tokens:
+        tokens_then = tokens + parts * (self._tokens_held + most.tokens)
+        if limits.tokens is not None and tokens_then > limits.tokens:
             said = f"{tokens} of {limits.tokens} tokens are used"
             raise reached("tokens", f"{said}, and the next request may take {most.tokens}")
 

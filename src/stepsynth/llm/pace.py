@@ -53,6 +53,7 @@ class Pace:
         self._usual_output = float(settings.max_tokens) / 4
         self._waiting: deque[tuple[asyncio.Future[bool], int]] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self._wakes_at = 0.0
         self._resting: deque[tuple[float, bool]] = deque()
         self._failed_in_a_row = 0
         self._down_since: float | None = None
@@ -244,14 +245,16 @@ class Pace:
             waiting.set_result(True)
 
     def _wake_after(self, wait_s: float) -> None:
+        """Look again after so many seconds, unless that is done before anyway."""
         if wait_s == inf:
             return
-        loop = asyncio.get_running_loop()
+        wakes_at = self._now() + wait_s
         if self._timer is not None:
-            if self._timer.when() <= loop.time() + wait_s:
+            if self._wakes_at <= wakes_at:
                 return
             self._timer.cancel()
-        self._timer = loop.call_later(wait_s, self._wake)
+        self._wakes_at = wakes_at
+        self._timer = asyncio.get_running_loop().call_later(wait_s, self._wake)
 
     def _wake(self) -> None:
         self._timer = None

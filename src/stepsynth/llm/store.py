@@ -21,9 +21,12 @@ from typing import Any, TypeVar
 from stepsynth.errors import RunFolderError
 from stepsynth.llm import _claims, _schema
 from stepsynth.llm._batch_ledger import SQLiteLedger
+from stepsynth.llm._wal import has_dropped_frames
 
 GROUP = 64
 """Answers that are not on disk yet are at most so many, beside those that are being waited for."""
+LINGER_S = 0.02
+"""So long a few answers wait for more, since each transaction costs as much as some answers."""
 BEAT_S = 20.0
 PER_QUERY = 500
 _ENCODER = json.JSONEncoder(ensure_ascii=False)
@@ -93,18 +96,26 @@ class Store:
     Args:
         path: The SQLite file; made if it is not there.
 
+    Attributes:
+        damaged: Ids of completions that were met and cannot be read; they are asked for again.
+        notices: What the user should know of the file.
+
     Raises:
         RunFolderError: The file is no store, is damaged, or was written by a newer version.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.notices: list[str] = []
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             _schema.check_place(path)
             with self._explained():
                 self._reader = _schema.connect(path)
                 try:
+                    if has_dropped_frames(path):
+                        lost = "the newest completions in it are lost and are asked for again"
+                        self.notices.append(f"{path}-wal is damaged: {lost}")
                     _schema.prepare(self._reader, path)
                     self._writer = _schema.connect(path)
                 except BaseException:
@@ -113,6 +124,8 @@ class Store:
         except OSError as error:
             raise RunFolderError(f"{path}: cannot be written: {error.strerror}") from error
         self.damaged: set[str] = set()
+        self.processes = 1
+        """How many processes are sending requests now, as of the last write."""
         self._owner: int | None = None
         self._own: dict[str, Spent] = {}
         self._elsewhere: dict[str, Spent] = {}
@@ -122,6 +135,7 @@ class Store:
         self._last_beat = time.monotonic()
         self._queue: SimpleQueue[_Group | None] = SimpleQueue()
         self._is_writing = False
+        self._timer: asyncio.TimerHandle | None = None
         self._thread: threading.Thread | None = None
 
     def get_many(self, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -182,13 +196,13 @@ class Store:
         self._unwritten += len(entries)
         self._group.spent.setdefault(run, []).append(spent)
         self._group.then.append(then)
-        self._flush()
+        self._flush_soon()
 
     def put_lost(self, lost: Lost, then: Then) -> None:
         """Keep a request that was given up, and let go of it."""
         self._group.lost.append(lost)
         self._group.then.append(then)
-        self._flush()
+        self._flush_soon()
 
     def remember_settings(self, settings: str, value: Mapping[str, Any]) -> None:
         """Keep what the settings of completions are, by their digest; once is enough."""
@@ -269,8 +283,20 @@ class Store:
         await done
         return result[0]
 
+    def _flush_soon(self) -> None:
+        """Hand over what waits when it is worth a transaction: half a group, or a moment later."""
+        if self._is_writing:
+            return
+        if len(self._group.entries) >= GROUP // 2:
+            self._flush()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(LINGER_S, self._flush)
+
     def _flush(self) -> None:
         """Hand what waits to the writing thread, unless that is busy: then more will wait."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if self._is_writing:
             return
         group, self._group = self._group, _Group()
@@ -301,9 +327,10 @@ class Store:
             waiting = self._room.popleft()
             if not waiting.done():
                 waiting.set_result(None)
-        following = self._group
-        if following.entries or following.lost or following.calls or following.then:
+        if self._group.calls:
             self._flush()
+        elif self._group.then:
+            self._flush_soon()
 
     def _write(self, group: _Group) -> None:
         connection = self._writer
@@ -320,6 +347,8 @@ class Store:
                 self._add_spent(connection, run, Spent.sum(spent))
             for call in group.calls:
                 call(connection)
+            (owners,) = connection.execute("SELECT count(*) FROM owners").fetchone()
+            self.processes = max(1, owners)
 
     def _add_spent(self, connection: sqlite3.Connection, run: str, spent: Spent) -> None:
         (requests, usd, tokens), *_ = connection.execute(

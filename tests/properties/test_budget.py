@@ -1,0 +1,181 @@
+"""No cap is ever crossed, whatever the requests cost, however long they take, whatever fails.
+
+What was spent is what the simulated provider has charged, not what the engine has counted.
+"""
+
+import asyncio
+import random
+
+import pytest
+
+from stepsynth.errors import LimitReachedError
+from stepsynth.llm import LLM, Completion, Request
+from stepsynth.llm._errors import RetryLaterError
+from stepsynth.llm.limits import Limits
+from stepsynth.llm.store import Store
+from tests.fake_clock import Clock, Server, break_down, use_fake_clock
+
+PROMPT = "Write a text."
+LONGEST_PROMPT = len(PROMPT) + 64  # a token is a byte at least, and there are role marks
+SCHEDULES = 200
+
+
+@pytest.fixture
+def clock(monkeypatch) -> Clock:
+    return use_fake_clock(monkeypatch)
+
+
+class Bill:
+    """What the providers of a run have charged."""
+
+    def __init__(self) -> None:
+        self.usd, self.tokens, self.requests = 0.0, 0, 0
+        self.answered: list[tuple[str, int]] = []
+
+
+class Charging(Server):
+    """A provider that charges a random part of the most that it may, and fails at times."""
+
+    def __init__(self, clock: Clock, bill: Bill, rng: random.Random, **settings) -> None:
+        super().__init__(clock, **settings)
+        self.rng, self.bill = rng, bill
+        self.failing = rng.choice((0.0, 0.1, 0.3))
+        self.dearest = rng.random()  # how often an answer is as long as is allowed
+        self.size = rng.choice((1, 1, 4))
+
+    @property
+    def group_size(self) -> int:
+        return self.size
+
+    @property
+    def most_usd(self) -> float:
+        assert self.settings.price is not None
+        return self.settings.price.usd(LONGEST_PROMPT, self.size * self.settings.max_tokens)
+
+    @property
+    def most_tokens(self) -> int:
+        return LONGEST_PROMPT + self.size * self.settings.max_tokens
+
+    async def complete(self, request: Request) -> Completion:
+        return (await self.complete_group([request]))[0]
+
+    async def complete_group(self, requests) -> list[Completion]:
+        rng, most = self.rng, self.settings.max_tokens
+        self.bill.requests += 1
+        await asyncio.sleep(rng.expovariate(1.0) + 0.001)
+        if rng.random() < self.failing:
+            if rng.random() < 0.5:
+                raise break_down()
+            self.charge(LONGEST_PROMPT, len(requests) * most)
+            raise RetryLaterError("malformed", "no JSON")
+        read = rng.randint(1, LONGEST_PROMPT)
+        answers: list[Completion] = []
+        for number, request in enumerate(requests[: rng.randint(1, len(requests))]):
+            written = most if rng.random() < self.dearest else rng.randint(1, most)
+            self.charge(0 if number else read, written)
+            self.bill.answered.append((request.stream, request.draw))
+            tokens = {"prompt_tokens": 0 if number else read, "completion_tokens": written}
+            answers.append(Completion(f"answer {request.draw}", **tokens))
+        return answers
+
+    def charge(self, read: int, written: int) -> None:
+        assert self.settings.price is not None
+        self.bill.usd += self.settings.price.usd(read, written)
+        self.bill.tokens += read + written
+
+
+def draw_servers(clock: Clock, rng: random.Random, concurrency: int = 512) -> list[Charging]:
+    """Return the providers of a schedule: one to three, with a bill in common."""
+    bill = Bill()
+    servers: list[Charging] = []
+    for number in range(rng.choice((1, 1, 2, 3))):
+        price = {"prompt": rng.uniform(5, 100), "completion": rng.uniform(25, 300)}
+        tokens = rng.choice((20, 50, 100))
+        servers.append(
+            Charging(
+                clock,
+                bill,
+                rng,
+                model=f"m{number}",
+                price=price,
+                max_tokens=tokens,
+                concurrency=concurrency,
+                max_attempts=1000,
+            )
+        )
+    return servers
+
+
+def open_llm(servers: list[Charging], limits: Limits, store: Store | None = None) -> LLM:
+    phases = {"seed": servers} if len(servers) > 1 else {}
+    return LLM(servers[0], limits=limits, phases=phases, store=store, run="r")
+
+
+def ask(n: int) -> list[Request]:
+    return [Request(PROMPT, "s", {"kind": "seed"}) for _ in range(n)]
+
+
+@pytest.mark.parametrize("block", range(10))
+def test_a_cap_of_one_usd_is_never_crossed_and_nearly_used_up(clock, block):
+    for schedule in range(block, SCHEDULES, 10):
+        servers = draw_servers(clock, random.Random(schedule))
+        llm = open_llm(servers, Limits(usd=1.0))
+        with pytest.raises(LimitReachedError, match=r"limits\.usd"):
+            llm.generate(ask(3000), phase="seed")
+        llm.close()
+        left = 1.0 - servers[0].bill.usd
+        assert -1e-9 <= left <= max(each.most_usd for each in servers), schedule
+
+
+@pytest.mark.parametrize("schedule", range(20))
+def test_a_cap_on_tokens_is_never_crossed_and_nearly_used_up(clock, schedule):
+    servers = draw_servers(clock, random.Random(schedule))
+    llm = open_llm(servers, Limits(tokens=20_000))
+    with pytest.raises(LimitReachedError, match=r"limits\.tokens"):
+        llm.generate(ask(3000), phase="seed")
+    llm.close()
+    left = 20_000 - servers[0].bill.tokens
+    assert 0 <= left <= max(each.most_tokens for each in servers)
+
+
+@pytest.mark.parametrize("schedule", range(20))
+def test_a_cap_on_requests_is_used_up_to_the_last_and_not_crossed(clock, schedule):
+    servers = draw_servers(clock, random.Random(schedule), concurrency=64)
+    llm = open_llm(servers, Limits(requests=333))
+    with pytest.raises(LimitReachedError, match=r"limits\.requests"):
+        llm.generate(ask(3000), phase="seed")
+    llm.close()
+    assert servers[0].bill.requests == 333
+
+
+def test_nothing_is_sent_after_the_minutes_are_over(clock):
+    server = Server(clock, latency=7.0, concurrency=16)
+    llm = LLM(server, limits=Limits(minutes=2))
+    began = clock.now
+    with pytest.raises(LimitReachedError, match=r"limits\.minutes"):
+        llm.generate(ask(3000), phase="seed")
+    llm.close()
+    assert 120 - 7 <= max(server.sent) - began < 120
+
+
+@pytest.mark.parametrize("schedule", range(12))
+def test_invocations_share_a_cap_and_a_higher_one_goes_on(clock, tmp_path, schedule):
+    """The same command again and again: what was answered is not asked for again."""
+    servers = draw_servers(clock, random.Random(schedule), concurrency=128)
+    bill, n = servers[0].bill, 600
+    for usd in (0.3, 0.3, 1.0, 1000.0):
+        store = Store(tmp_path / "requests.sqlite")
+        clock.is_busy = lambda store=store: store._is_writing
+        for each in servers:
+            each.bill = bill
+        llm = open_llm(servers, Limits(usd=usd), store)
+        try:
+            answers = llm.generate(ask(n), phase="seed")
+            assert all(isinstance(each, Completion) for each in answers)
+        except LimitReachedError:
+            assert usd - bill.usd <= max(each.most_usd for each in servers)
+            assert usd < 1000
+        finally:
+            llm.close()
+        assert bill.usd <= usd + 1e-9
+    assert sorted(bill.answered) == [("s", draw) for draw in range(n)]

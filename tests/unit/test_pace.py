@@ -1,0 +1,314 @@
+"""How fast requests are sent: against simulated servers that are full, slow, limited or down."""
+
+import asyncio
+import math
+import random
+from collections import Counter
+from itertools import pairwise
+
+import pytest
+
+from stepsynth.errors import ProviderError
+from stepsynth.llm import Completion, Request
+from stepsynth.llm._errors import RetryLaterError
+from stepsynth.llm._rate_headers import RateLimits
+from stepsynth.llm.pace import IN_A_ROW, Pace
+from tests.fake_clock import Run, Server, Sharing, break_down, refuse, use_fake_clock
+
+AT_ONCE = 256
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    # As in use, and the same each time.
+    monkeypatch.setattr("stepsynth.llm._sender.BACK_OFF_S", 0.5)
+    monkeypatch.setattr("stepsynth.llm._sender.random", random.Random(0))
+    return use_fake_clock(monkeypatch)
+
+
+def at_random(share, error=refuse):
+    return lambda rng, _now: error() if rng.random() < share else None
+
+
+def between(start, end, error):
+    """Return a fault for the seconds between start and end of a run."""
+    began: list[float] = []
+
+    def fault(_rng, now):
+        began.append(now)
+        return error() if start <= now - began[0] < end else None
+
+    return fault
+
+
+def lognormal(rng, _request):
+    return math.exp(rng.gauss(0, 0.5))
+
+
+def most_in_a_minute(times, weights=None):
+    """Return the most that was sent in any 60 s, of things with a weight, and when it began."""
+    weights = weights or [1] * len(times)
+    most, total, first = 0, 0, 0
+    for time, weight in zip(times, weights, strict=True):
+        total += weight
+        while time - times[first] >= 60:
+            total -= weights[first]
+            first += 1
+        most = max(most, total)
+    return most
+
+
+@pytest.mark.parametrize("retry_after_s", [None, 1.0])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_full_server_is_served_without_loss_or_stalling(clock, seed, retry_after_s):
+    server = Server(clock, places=64, retry_after_s=retry_after_s, seed=seed, concurrency=AT_ONCE)
+    run = Run(server, 2000)
+    ideal_s = 2000 / 64 * 0.2
+    assert run.lost == 0
+    assert run.took_s < 1.3 * ideal_s
+    assert run.attempts < 1.5
+
+
+@pytest.mark.parametrize("at_once", [8, 1000])
+def test_it_finds_out_how_many_places_there_are(clock, at_once):
+    places = at_once // 2
+    run = Run(Server(clock, lognormal, places=places, concurrency=at_once), 20 * at_once)
+    settled = run.allowed[len(run.allowed) // 2 :]
+    assert run.lost == 0
+    assert 0.8 * places < sum(settled) / len(settled) < 1.4 * places
+
+
+def test_a_server_with_a_queue_gets_all_that_is_allowed(clock):
+    run = Run(Server(clock, places=64, queues=True, concurrency=AT_ONCE), 2000)
+    assert (min(run.allowed), run.attempts, run.lost) == (AT_ONCE, 1.0, 0)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_refusals_are_no_overload(clock, seed):
+    run = Run(Server(clock, fault=at_random(0.05), seed=seed, concurrency=AT_ONCE), 20_000)
+    ideal_s = 20_000 / AT_ONCE * 0.2
+    assert (min(run.allowed), run.lost) == (AT_ONCE, 0)
+    assert run.took_s < 1.1 * ideal_s
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3])
+@pytest.mark.parametrize("at_once", [8, AT_ONCE])
+def test_many_random_refusals_are_put_up_with(clock, share, at_once):
+    run = Run(Server(clock, fault=at_random(share), concurrency=at_once), 40 * at_once)
+    assert run.lost == 0
+    assert sum(run.allowed) / len(run.allowed) > 0.8 * at_once
+    # An attempt that is refused takes the place of an answer: so much longer, and the last ones.
+    assert run.took_s < 40 * 0.2 / (1 - share) + 5
+
+
+def test_retry_after_is_obeyed_by_one_request_and_stalls_no_other(clock):
+    class Remembering(Server):
+        async def complete(self, request: Request) -> Completion:
+            asked.setdefault(request.draw, []).append(clock.now)
+            return await super().complete(request)
+
+    asked: dict[int, list[float]] = {}
+    server = Remembering(
+        clock, fault=at_random(0.02, lambda: refuse(20.0)), concurrency=4, max_attempts=50
+    )
+    run = Run(server, 2000)
+    assert run.lost == 0
+    waits = [b - a for times in asked.values() for a, b in pairwise(times)]
+    assert waits
+    assert 20.0 <= min(waits) <= max(waits) < 21.0
+    assert run.took_s < 2000 / 4 * 0.2 * 1.1 + 3 * 20
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("at_once", [8, AT_ONCE])
+def test_answers_that_take_now_long_now_short_are_no_overload(clock, seed, at_once):
+    run = Run(Server(clock, lognormal, seed=seed, concurrency=at_once), 40 * at_once)
+    assert (min(run.allowed), run.attempts) == (at_once, 1.0)
+
+
+def test_another_kind_of_prompt_that_takes_longer_is_no_overload(clock):
+    slow = Server(clock, lambda _, r: 0.2 if r.draw < 4000 else 1.0, concurrency=AT_ONCE)
+    run = Run(slow, 8000)
+    assert run.allowed[-1] == AT_ONCE
+    assert run.took_s < 1.15 * (4000 / AT_ONCE * 0.2 + 4000 / AT_ONCE * 1.0)
+    phases = Run(
+        Server(clock, lambda _, r: 0.2 + 0.8 * (r.stream == "s1"), concurrency=64), 2000, phases=2
+    )
+    assert min(phases.allowed) == 64
+
+
+def test_fewer_are_sent_to_a_server_that_slows_down_under_them(clock):
+    class Slowing(Sharing):
+        full_speed = AT_ONCE
+
+        async def work(self, request: Request) -> Completion:
+            self.full_speed = AT_ONCE if request.draw < 4000 else AT_ONCE // 5
+            return await super().work(request)
+
+    run = Run(Slowing(clock, concurrency=AT_ONCE), 10_000)
+    assert min(run.allowed) <= AT_ONCE // 2
+    assert run.took_s < 1.1 * (4000 / AT_ONCE * 0.2 + 6000 / (AT_ONCE // 5) * 0.2)
+
+
+def test_a_limit_a_minute_that_nobody_told_is_found(clock):
+    left, filled = 10.0, clock.now
+
+    def fault(_rng, now):
+        nonlocal left, filled
+        left, filled = min(10.0, left + (now - filled) * 10), now
+        if left < 1:
+            return refuse()
+        left -= 1
+        return None
+
+    run = Run(Server(clock, fault=fault, concurrency=AT_ONCE), 3000)
+    assert run.lost == 0
+    assert run.took_s < 1.2 * 300
+    assert run.attempts < 2
+
+
+@pytest.mark.parametrize("error", [break_down, refuse])
+def test_an_outage_of_a_minute_is_waited_out(clock, error):
+    run = Run(Server(clock, fault=between(5, 65, error), concurrency=AT_ONCE), 20_000)
+    assert run.lost == 0
+    assert run.took_s < 20_000 / AT_ONCE * 0.2 + 60 + 5
+    in_outage = len(run.server.sent) - 20_000
+    assert in_outage <= IN_A_ROW + AT_ONCE + 7  # probes after 1, 2, 4, 8, 16, 30 s
+    assert run.notices == [
+        "the provider does not answer; next try in 1 s",
+        "the provider answers again",
+    ]
+    assert any("does not answer" in note for note in run.notes)
+
+
+def test_an_outage_uses_up_no_attempts(clock):
+    fault = between(1, 65, break_down)
+    run = Run(Server(clock, fault=fault, concurrency=64, max_attempts=2), 2000)
+    # Those that failed before it was clear that the provider is down may fail once more.
+    assert run.lost == 0
+
+
+def test_a_provider_that_stays_down_stops_the_run(clock):
+    server = Server(clock, fault=between(3, 1e9, break_down), concurrency=64, patience_s=60)
+    run = Run(server, 20_000)
+    assert isinstance(run.error, ProviderError)
+    assert "down for 60 s" in str(run.error)
+    assert 60 < run.took_s - 3 < 60 + 31
+
+
+def test_an_endpoint_that_was_never_reached_stops_the_run_at_once(clock):
+    gone = RetryLaterError("unreachable", "no route", is_unreachable=True)
+    run = Run(Server(clock, fault=lambda *_: gone, concurrency=64), 2000)
+    assert isinstance(run.error, ProviderError)
+    assert (run.took_s < 1, len(run.server.sent) <= 64) == (True, True)
+
+
+def test_all_that_are_told_to_wait_wait_as_long(clock):
+    server = Server(clock, fault=between(0, 50, lambda: refuse(20.0)), concurrency=64)
+    run = Run(server, 1000)
+    assert run.lost == 0
+    assert 60 <= run.took_s < 65 + 1000 / 64 * 0.2
+    assert len(server.sent) <= 1000 + 64 + 2  # one probe each 20 s
+
+
+def test_a_server_with_long_answers_that_is_full_is_not_down(clock):
+    server = Server(clock, latency=100.0, places=8, concurrency=64, patience_s=10, timeout_s=200)
+    run = Run(server, 64)
+    assert (run.error, run.lost) == (None, 0)
+    assert run.took_s < 1.5 * 64 / 8 * 100
+
+
+@pytest.mark.parametrize("rpm", [60, 6000])
+def test_requests_a_minute(clock, rpm):
+    run = Run(Server(clock, lognormal, rpm=rpm, concurrency=AT_ONCE), 4 * rpm)
+    assert run.attempts == 1.0
+    assert most_in_a_minute(run.server.sent) <= rpm + 1
+    assert run.took_s < 4 * 60 * 1.05 + 10
+
+
+def test_requests_a_minute_after_a_pause_make_up_for_nothing(clock):
+    server = Server(clock, rpm=600, concurrency=AT_ONCE)
+
+    run = Run(server, 2000, phases=2, between=lambda: setattr(clock, "now", clock.now + 100))
+    assert run.attempts == 1.0
+    assert most_in_a_minute(server.sent) <= 601
+
+
+@pytest.mark.parametrize("longer", [0.05, 1, 3.9])
+def test_completion_tokens_a_minute_though_answers_are_longer_or_shorter_than_foreseen(
+    clock, longer
+):
+    class Wordy(Server):
+        async def work(self, request: Request) -> Completion:
+            await super().work(request)
+            written = round(256 * longer * self.rng.uniform(0.9, 1.0))
+            weights.append(written)
+            return Completion("x", prompt_tokens=10, completion_tokens=written)
+
+    weights: list[int] = []
+    server = Wordy(clock, 0.5, output_tpm=60_000, concurrency=64, max_tokens=1024)
+    n = round(4 * 60_000 / (256 * longer))
+    run = Run(server, n)
+    off = 64 * 256 * max(0, longer - 1)  # what those were off that were in flight at first
+    assert most_in_a_minute(server.answered, weights) <= 60_000 * 1.02 + off
+    assert run.took_s < 240 * 1.05 + 5
+
+
+def test_prompt_tokens_a_minute_though_a_character_is_a_token(clock):
+    class Dense(Server):
+        async def work(self, request: Request) -> Completion:
+            await super().work(request)
+            return Completion("x", prompt_tokens=100, completion_tokens=1)
+
+    server = Dense(clock, 1.0, input_tpm=60_000, concurrency=64)
+    run = Run(server, 2400, prompt="p" * 100)
+    assert most_in_a_minute(server.sent) * 100 <= 60_000 * 1.01 + 64 * 75
+    assert run.took_s < 240 * 1.05 + 5
+
+
+def test_rate_limit_headers_are_waited_for(clock):
+    class Telling(Server):
+        """200 requests a minute, said by headers."""
+
+        async def complete(self, request: Request) -> Completion:
+            minute = clock.now // 60
+            used[minute] += 1
+            if used[minute] > 200:
+                raise refuse()
+            left, reset_s = 200 - used[minute], 60 * (minute + 1) - clock.now
+            answer = await super().complete(request)
+            self.on_rate_limits(RateLimits(left, reset_s))
+            return answer
+
+    used: Counter[float] = Counter()
+    run = Run(Telling(clock, concurrency=32), 1000)
+    assert run.lost == 0
+    assert run.attempts < 1.2
+    assert run.took_s < 5 * 60
+    assert any("rate limit is used up" in note for note in run.notes)
+
+
+def test_one_answer_wakes_one_of_those_who_wait(clock):
+    woken = 0
+
+    async def wait(pace: Pace) -> None:
+        nonlocal woken
+        await pace.enter(1)
+        woken += 1
+
+    async def go() -> list[int]:
+        pace = Pace(Server(clock, concurrency=16).settings, clock.time)
+        tasks = [asyncio.ensure_future(wait(pace)) for _ in range(4096)]
+        await asyncio.sleep(0.1)
+        seen = [woken]
+        for _ in range(100):
+            pace.answered(0.1)
+            await asyncio.sleep(0.1)
+            seen.append(woken)
+        pace.stop()
+        await asyncio.gather(*tasks)
+        return seen
+
+    loop = clock.new_loop()
+    assert loop.run_until_complete(go()) == [16 + n for n in range(101)]
+    loop.close()
