@@ -131,7 +131,11 @@ def test_commands_name_what_there_is(text, tmp_path):
         if not words or words[0] == "--help":
             continue
         assert words[0] in known, words
-        options = {name for option in known[words[0]].params for name in option.opts} | {"--help"}
+        command = known[words[0]]
+        if hasattr(command, "commands"):  # `store ls` and its kin
+            assert words[1] in command.commands, words
+            command = command.commands[words[1]]
+        options = {name for option in command.params for name in option.opts} | {"--help"}
         assert {word for word in words if re.match(r"--\w", word)} <= options, words
         for names in after(words, "--methods"):
             if "..." not in names:

@@ -333,3 +333,74 @@ def test_a_database_of_something_else_is_left_alone(tmp_path):
     other.close()
     with pytest.raises(RunFolderError, match="belongs to something else"):
         Store(tmp_path / "mine.sqlite")
+
+
+def test_a_damaged_answer_is_asked_for_again_and_that_is_said(open_llm, tmp_path):
+    import sqlite3
+
+    open_llm(FakeBackend(lambda r: f"first {r.draw}")).generate(ask(3), phase="test")
+    connection = sqlite3.connect(tmp_path / "requests.sqlite")
+    connection.execute(
+        "UPDATE completions SET completion = '{oops' WHERE completion LIKE '%first 1%'"
+    )
+    connection.commit()
+    connection.close()
+    llm, said = open_llm(FakeBackend(lambda r: f"second {r.draw}")), []
+    llm.on_notice = said.append
+    answers = llm.generate(ask(3), phase="test")
+    assert [answer.text for answer in answers] == ["first 0", "second 1", "first 2"]
+    assert "1 damaged answers were asked for again" in said[0]
+    assert open_llm(FakeBackend(lambda _: "third")).generate(ask(3), phase="test") == answers
+
+
+def test_a_stream_hands_over_in_order_and_starts_before_its_requests_are_used_up(open_llm):
+    taken: list[int] = []
+
+    def requests():
+        for i in range(5000):
+            taken.append(i)
+            yield Request("p", "s")
+
+    answers = open_llm(Slow(lambda r: str(r.draw), concurrency=64)).stream(
+        requests(), phase="test", total=5000
+    )
+    first = next(answers)
+    assert len(taken) < 5000
+    assert [first.text, *(answer.text for answer in answers)] == [str(i) for i in range(5000)]
+
+
+def test_a_stream_that_is_left_early_stops_and_keeps_what_it_paid_for(open_llm):
+    backend = Slow(lambda r: str(r.draw), concurrency=8)
+    stream = open_llm(backend).stream((Request("p", "s") for _ in range(10**6)), phase="test")
+    next(stream)
+    stream.close()
+    again = open_llm(FakeBackend(lambda _: "new"))
+    again.generate(ask(len(backend.requests)), phase="test")
+    assert again.usage.from_store == len(backend.requests) < 10**6
+
+
+def test_requests_of_a_phase_go_to_its_llms_in_turn(open_llm):
+    main, one, two = (FakeBackend(lambda _, n=n: n, model=n) for n in ("main", "one", "two"))
+    llm = open_llm(main, phases={"seed": [one, two]})
+    asked = [Request("p", "s", {"kind": kind}) for kind in ("seed", "seed", "judge", "seed")]
+    answers = llm.generate(asked, phase="test")
+    assert [answer.text for answer in answers] == ["one", "two", "main", "one"]
+    assert [answer.model for answer in answers] == ["one", "two", "main", "one"]
+
+
+def test_draws_of_one_prompt_are_one_request_where_the_endpoint_can(open_llm):
+    class Grouping(FakeBackend):
+        group_size = 4
+
+        async def complete_group(self, requests):
+            sizes.append(len(requests))
+            return [await self.complete(r) for r in requests[:3]]  # one fewer than asked for
+
+    sizes: list[int] = []
+    llm = open_llm(Grouping(lambda r: f"{r.prompt}{r.draw}"))
+    asked = [Request("ab"[i % 2], "s") for i in range(16)]
+    assert [a.text for a in llm.generate(asked, phase="test")] == [
+        f"{'ab'[i % 2]}{i}" for i in range(16)
+    ]
+    assert sizes == [4, 4, 4, 4]
+    assert llm.usage.requests == 8

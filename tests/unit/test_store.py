@@ -20,7 +20,7 @@ from stepsynth.llm._errors import GiveUpError
 from stepsynth.llm._store_read import StoreReader
 from stepsynth.llm._store_tools import export, summarize
 from stepsynth.llm.backends.openai_compatible import OpenAICompatible, OpenAICompatibleBackend
-from stepsynth.llm.store import Store
+from stepsynth.llm.store import GROUP, Store
 from tests.fakes import FakeBackend
 
 ROWS = 400
@@ -130,7 +130,7 @@ def test_a_store_of_version_1_is_read_as_it_is_by_what_only_reads(tmp_path):
 MIGRATE = """
 import sys, time
 from pathlib import Path
-from stepsynth.llm.store import Store
+from stepsynth.llm.store import GROUP, Store
 while time.time() < float(sys.argv[2]):
     pass
 Store(Path(sys.argv[1])).close()
@@ -153,7 +153,7 @@ KILLED = """
 import os, sys
 from pathlib import Path
 from stepsynth.llm import _schema
-from stepsynth.llm.store import Store
+from stepsynth.llm.store import GROUP, Store
 connect, left = _schema.connect, [int(sys.argv[2])]
 def count(statement):
     left[0] -= 1
@@ -408,7 +408,7 @@ def test_a_full_disk_stops_the_run_and_the_same_run_goes_on_where_there_is_room(
     counted = llm.usage.prompt_tokens, sum(1 for _ in read(path)[0])
     assert 0 < counted[1] < ROWS
     # At most a group was answered and could not be kept.
-    assert len(backend.requests) - counted[1] <= 64 + backend.settings.concurrency
+    assert len(backend.requests) - counted[1] <= GROUP + backend.settings.concurrency
     monkeypatch.setattr(_schema, "connect", connect)
     answers, usage, _ = run(path)
     assert (usage.from_store, usage.requests) == (counted[1], ROWS - counted[1])

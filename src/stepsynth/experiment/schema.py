@@ -46,7 +46,7 @@ def task_file_schema() -> dict[str, Any]:
             },
         ]
     }
-    properties["llm"] = {"anyOf": [*_choices(llms, refs, "backend"), _preset(refs, llms)]}
+    properties["llm"] = {"anyOf": [*_choices(llms, refs, "backend"), _preset(llms)]}
     properties["student"] = _named(trained, refs, default="linear")
     properties["method"] = _named(used, refs, default="s3")
     properties["retrieval"] = _named(searched, refs, default="dense")
@@ -63,7 +63,7 @@ def task_file_schema() -> dict[str, Any]:
     }
 
 
-def _preset(refs: dict[Any, Any], llms: dict[str, Any]) -> dict[str, Any]:
+def _preset(llms: dict[str, Any]) -> dict[str, Any]:
     """Return an `llm` section with a preset in the place of a backend."""
     names = {"preset": {"enum": preset_names()}}
     keys = {key: True for llm in llms.values() for key in llm.model_fields}

@@ -29,6 +29,7 @@ class _Window:
     latencies: list[float] = field(default_factory=list)
     attempts: int = 0
     hurt: int = 0
+    crowded: int = 0
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,7 @@ class Places:
         window = self._window
         window.attempts += 1
         window.hurt += is_hurt
+        window.crowded += taken + 1 >= int(self.allowed)
         if latency_s is not None:
             window.latencies.append(latency_s)
         if self._settling:
@@ -102,7 +104,9 @@ class Places:
         latency = median(window.latencies) if window.latencies else 0.0
         per_s = len(window.latencies) / max(self._now() - window.started, 1e-9)
         cut, self._cut = self._cut, None
-        if cut is not None and cut.was_in_vain(self.allowed, share, per_s):
+        # Where places were left over, those that were taken away were not missed.
+        is_proof = 2 * window.crowded >= window.attempts
+        if cut is not None and cut.was_in_vain(self.allowed, share, per_s if is_proof else 0.0):
             self.allowed = cut.allowed
             self._tolerated = min(max(OVERLOAD, 1.5 * cut.share), MOST_TOLERATED)
             self._usual_latency = latency

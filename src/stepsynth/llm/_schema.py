@@ -6,13 +6,14 @@ And what SQLite's errors mean for a run.
 import json
 import sqlite3
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Generator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from stepsynth.errors import RunFolderError
 from stepsynth.llm._batch_ledger import BATCHES_TABLE
+from stepsynth.llm._wal import has_dropped_frames
 
 SCHEMA_VERSION = 2
 _COMPLETIONS = """CREATE TABLE completions (
@@ -71,6 +72,7 @@ _ANSWER_KEYS = {
     "reasoning_tokens",
 }
 _ANSWER_TYPES = {str, int, bool, type(None)}
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
 SWITCH_ATTEMPTS, SWITCH_WAIT_S = 200, 0.05
 """How often, and how long apart, a store that another process has just made is tried."""
 
@@ -140,6 +142,32 @@ def connect(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def open_store(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection, list[str]]:
+    """Open a file as a store of this version; make it one if it is new or older.
+
+    Returns:
+        Two connections, and what the user should know of the file.
+
+    Raises:
+        RunFolderError: It is no store, is damaged, or was written by a newer version.
+    """
+    notices: list[str] = []
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        check_place(path)
+        with explained(path), ExitStack() as opened:
+            first = opened.enter_context(closing(connect(path)))
+            if has_dropped_frames(path):
+                lost = "the newest completions in it are lost and are asked for again"
+                notices.append(f"{path}-wal is damaged: {lost}")
+            prepare(first, path)
+            second = connect(path)
+            opened.pop_all()  # they stay open
+            return first, second, notices
+    except OSError as error:
+        raise RunFolderError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def prepare(connection: sqlite3.Connection, path: Path) -> None:
@@ -221,3 +249,13 @@ def parse_completion(text: bytes) -> dict[str, Any] | None:
         and _ANSWER_TYPES.issuperset(types)
     )
     return value if is_whole else None
+
+
+def dump(value: Mapping[str, Any]) -> str:
+    """Return a JSON text that SQLite takes."""
+    return sound(_ENCODER.encode(value))
+
+
+def sound(text: str) -> str:
+    """Return a text without halves of surrogate pairs, as odd data may hold: SQLite takes none."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()

@@ -196,6 +196,7 @@ class LLM:
             await _run_until_stopped(flow, jobs)
             if self._store is not None:
                 await self._store.release()
+                self._tell_of_store(self._store)
         finally:
             ticking.cancel()
             flow.end()
@@ -218,6 +219,14 @@ class LLM:
         """Count and hand over a completion of before."""
         self.usage.from_store += 1
         self._sender.hand_over(flow, item, completion)
+
+    def _tell_of_store(self, store: Store) -> None:
+        """Tell what of the store could not be read."""
+        if damaged := len(store.damaged):
+            store.notices.append(f"{store.path}: {damaged} damaged answers were asked for again")
+            store.damaged.clear()
+        while store.notices:
+            self.on_notice(store.notices.pop(0))
 
     def _wake_all(self) -> None:
         """Let everything that waits see that the run is to stop."""

@@ -6,7 +6,6 @@ Processes may share a store; each claims what it is about to send.
 """
 
 import asyncio
-import json
 import sqlite3
 import threading
 import time
@@ -18,10 +17,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from stepsynth.errors import RunFolderError
 from stepsynth.llm import _claims, _schema
 from stepsynth.llm._batch_ledger import SQLiteLedger
-from stepsynth.llm._wal import has_dropped_frames
 
 GROUP = 64
 """Answers that are not on disk yet are at most so many, beside those that are being waited for."""
@@ -29,7 +26,6 @@ LINGER_S = 0.02
 """So long a few answers wait for more, since each transaction costs as much as some answers."""
 BEAT_S = 20.0
 PER_QUERY = 500
-_ENCODER = json.JSONEncoder(ensure_ascii=False)
 T = TypeVar("T")
 Then = Callable[[Exception | None], None]
 
@@ -106,23 +102,7 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.notices: list[str] = []
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _schema.check_place(path)
-            with self._explained():
-                self._reader = _schema.connect(path)
-                try:
-                    if has_dropped_frames(path):
-                        lost = "the newest completions in it are lost and are asked for again"
-                        self.notices.append(f"{path}-wal is damaged: {lost}")
-                    _schema.prepare(self._reader, path)
-                    self._writer = _schema.connect(path)
-                except BaseException:
-                    self._reader.close()
-                    raise
-        except OSError as error:
-            raise RunFolderError(f"{path}: cannot be written: {error.strerror}") from error
+        self._reader, self._writer, self.notices = _schema.open_store(path)
         self.damaged: set[str] = set()
         self.processes = 1
         """How many processes are sending requests now, as of the last write."""
@@ -206,7 +186,7 @@ class Store:
 
     def remember_settings(self, settings: str, value: Mapping[str, Any]) -> None:
         """Keep what the settings of completions are, by their digest; once is enough."""
-        row = (settings, _dump(dict(sorted(value.items()))))
+        row = (settings, _schema.dump(dict(sorted(value.items()))))
         self._group.calls.append(
             lambda c: _nothing(c.execute("INSERT OR IGNORE INTO settings VALUES (?, ?)", row))
         )
@@ -340,8 +320,8 @@ class Store:
             if group.entries:
                 _insert(connection, group.entries, now)
             for lost in group.lost:
-                said = (_sound(lost.message), _sound(lost.raw))
-                row = (lost.id, _dump(lost.request), lost.reason, *said, now)
+                said = (_schema.sound(lost.message), _schema.sound(lost.raw))
+                row = (lost.id, _schema.dump(lost.request), lost.reason, *said, now)
                 connection.execute("INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?, ?, ?)", row)
             for run, spent in group.spent.items():
                 self._add_spent(connection, run, Spent.sum(spent))
@@ -372,7 +352,13 @@ def _insert(connection: sqlite3.Connection, entries: Sequence[Entry], now: int) 
         values: list[Any] = []
         part = entries[start : start + PER_QUERY]
         for entry in part:
-            values += (entry.id, _dump(entry.request), _dump(entry.completion), entry.settings, now)
+            values += (
+                entry.id,
+                _schema.dump(entry.request),
+                _schema.dump(entry.completion),
+                entry.settings,
+                now,
+            )
         rows = ",".join(["(?,?,?,?,?)"] * len(part))
         # Replace: a damaged one gives way.
         connection.execute(f"INSERT OR REPLACE INTO completions VALUES {rows}", values)
@@ -398,15 +384,6 @@ def _read_spent(connection: sqlite3.Connection, run: str) -> Spent:
     query = "SELECT requests, usd, tokens FROM spent WHERE run = ?"
     row = connection.execute(query, (run,)).fetchone()
     return Spent(*row) if row else Spent()
-
-
-def _dump(value: Mapping[str, Any]) -> str:
-    return _sound(_ENCODER.encode(value))
-
-
-def _sound(text: str) -> str:
-    """Return a text without halves of surrogate pairs, as odd data may hold: SQLite takes none."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _nothing(_: object) -> None:
