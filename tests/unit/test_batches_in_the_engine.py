@@ -59,7 +59,7 @@ def test_answers_of_a_batch_are_stored_counted_and_in_order(server, tmp_path, ki
 
 
 def test_what_a_batch_refuses_is_failed_with_its_cause(server, tmp_path):
-    server.answer = lambda i, body, _n: Result(status=400, message="bad words")
+    server.answer = lambda *_: Result(status=400, message="bad words")
     llm = open_llm(server, tmp_path)
     (answer,) = llm.generate(ask(1), phase="test")
     assert isinstance(answer, Failed)

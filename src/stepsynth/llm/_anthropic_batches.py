@@ -51,7 +51,7 @@ class AnthropicBatches:
 
     max_requests = 100_000
     max_bytes = 256_000_000
-    frame = (b'{"requests":[', b",", b"]}")
+    frame: tuple[bytes, bytes, bytes] = (b'{"requests":[', b",", b"]}")
 
     def __init__(self, backend: ChatBackend[Any]) -> None:
         self._backend, self._client = backend, backend.client

@@ -40,7 +40,7 @@ class OpenAIBatches:
 
     max_requests = 50_000
     max_bytes = 200_000_000
-    frame = (b"", b"\n", b"\n")
+    frame: tuple[bytes, bytes, bytes] = (b"", b"\n", b"\n")
 
     def __init__(self, backend: ChatBackend[Any]) -> None:
         self._backend, self._client = backend, backend.client

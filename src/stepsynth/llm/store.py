@@ -22,7 +22,7 @@ from stepsynth.llm._batch_ledger import SQLiteLedger
 
 GROUP = 64
 """Answers that are not on disk yet are at most so many, beside those that are being waited for."""
-LINGER_S = 0.02
+LINGER_S = 0.005
 """So long a few answers wait for more, since each transaction costs as much as some answers."""
 BEAT_S = 20.0
 PER_QUERY = 500
