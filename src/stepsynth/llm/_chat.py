@@ -307,6 +307,8 @@ class ChatBackend(Backend[C]):
 
 def make_messages(request: Request) -> list[dict[str, str]]:
     """Return the prompt and its turns as messages of the user and the LLM, one after another."""
+    if not request.turns:
+        return [{"role": "user", "content": request.prompt}]
     said = (request.prompt, *request.turns)
     return [
         {"role": ("user", "assistant")[i % 2], "content": content} for i, content in enumerate(said)
@@ -315,6 +317,8 @@ def make_messages(request: Request) -> list[dict[str, str]]:
 
 def merge(body: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
     """Return both; where both hold an object under one key, the two in one."""
+    if not extra:
+        return body
     merged = dict(body)
     for key, value in extra.items():
         below = merged.get(key)

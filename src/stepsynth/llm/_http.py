@@ -3,6 +3,7 @@
 aiohttp, since it was the faster of the two that were measured (`python -m benchmarks.http`).
 """
 
+import asyncio
 import json
 import ssl
 import urllib.request
@@ -53,7 +54,8 @@ class JsonClient:
         self._headers = {"User-Agent": f"stepsynth/{version('stepsynth')}", **headers}
         values = (value.rsplit(" ", 1)[-1] for value in headers.values())
         self._secrets = [value for value in values if len(value) >= SHORTEST_SECRET]
-        self._timeout = aiohttp.ClientTimeout(total=timeout_s, connect=min(CONNECT_S, timeout_s))
+        self._timeout_s = timeout_s
+        self._timeout = aiohttp.ClientTimeout(total=None, connect=min(CONNECT_S, timeout_s))
         # Files of batches are large: a time-out between two parts of one, none for the whole.
         self._long_timeout = aiohttp.ClientTimeout(
             connect=min(CONNECT_S, timeout_s), sock_read=max(FILE_S, timeout_s)
@@ -117,7 +119,9 @@ class JsonClient:
         url = self._url(path)
         with _explain(url):
             # Read inside the block: a body may hang or break off after its 200.
-            async with self._open(verb, url, **options) as response:
+            # A time-out around it all costs half of what one of aiohttp's own does.
+            timeout = asyncio.timeout(None if "timeout" in options else self._timeout_s)
+            async with timeout, self._open(verb, url, **options) as response:
                 status, headers, raw = response.status, response.headers, await response.read()
         if limits := read_rate_limits(headers):
             self.on_rate_limits(limits)

@@ -56,9 +56,7 @@ _OTHERS = (
         beat INTEGER NOT NULL
     )""",
     BATCHES_TABLE,
-    # A claim ends with the answer, in the same statement.
-    """CREATE TRIGGER answered AFTER INSERT ON completions
-    BEGIN DELETE FROM claims WHERE id = NEW.id; END""",
+    # Claims end with their process's phase, but for those that another one may try now.
     """CREATE TRIGGER given_up AFTER INSERT ON failures
     BEGIN DELETE FROM claims WHERE id = NEW.id; END""",
 )

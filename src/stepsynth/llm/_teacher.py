@@ -97,14 +97,14 @@ class Teacher:
 
     def spent(self, most: Most, completions: Sequence[Completion]) -> Spent:
         """Return what an answered attempt did cost; where that was not said, the most it can."""
-        counts = [(c.prompt_tokens, c.completion_tokens) for c in completions]
-        known = [a + b for a, b in counts if a is not None and b is not None]
-        if len(known) < len(counts) or not counts:
-            return Spent(1, most.usd, most.tokens)
-        usd = 0.0
-        if self.price is not None:
-            usd = sum(cost(self.price, each) or 0.0 for each in completions)
-        return Spent(1, usd, sum(known))
+        usd, tokens = 0.0, 0
+        for each in completions:
+            if each.prompt_tokens is None or each.completion_tokens is None:
+                return Spent(1, most.usd, most.tokens)
+            tokens += each.prompt_tokens + each.completion_tokens
+            if self.price is not None:
+                usd += cost(self.price, each) or 0.0
+        return Spent(1, usd, tokens)
 
 
 class Teachers:

@@ -84,6 +84,7 @@ class LLM:
             budget, self._sender, self._store, lambda text: self.on_notice(text)
         )
         self._thread: LoopThread | None = None
+        self._damaged = 0
 
     def generate(self, requests: Sequence[Request], *, phase: str) -> list[Answer]:
         """Return the answer to each request, in their order.
@@ -222,9 +223,9 @@ class LLM:
 
     def _tell_of_store(self, store: Store) -> None:
         """Tell what of the store could not be read."""
-        if damaged := len(store.damaged):
+        if (damaged := len(store.damaged)) > self._damaged:
             store.notices.append(f"{store.path}: {damaged} damaged answers were asked for again")
-            store.damaged.clear()
+            self._damaged = damaged
         while store.notices:
             self.on_notice(store.notices.pop(0))
 

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from stepsynth.llm.batch import BatchApi
 
 
+PLAIN_COUNTS = 3
+"""Numbers of a usage that has no details: of the prompt, of the completion, of both."""
+
+
 class OpenAICompatible(ChatSettings):
     """Settings of an endpoint that answers `POST {base_url}/chat/completions`."""
 
@@ -157,13 +161,14 @@ def _share_tokens(usage: Any, parts: int) -> list[dict[str, Any]]:
     """
     prompt = count(usage, "prompt_tokens")
     completion = count(usage, "completion_tokens")
-    total = count(usage, "total_tokens")
-    if prompt is not None and total is not None:
+    if prompt is not None and (total := count(usage, "total_tokens")) is not None:
         # Some count the thoughts of a reasoning model in the total alone.
         completion = max(completion or 0, total - prompt)
-    cached = min(count(usage, "prompt_tokens_details", "cached_tokens") or 0, prompt or 0)
-    reasoning = count(usage, "completion_tokens_details", "reasoning_tokens") or 0
-    reasoning = min(reasoning, completion or 0)
+    cached, reasoning = 0, 0
+    if isinstance(usage, dict) and len(usage) > PLAIN_COUNTS:
+        cached = count(usage, "prompt_tokens_details", "cached_tokens") or 0
+        reasoning = count(usage, "completion_tokens_details", "reasoning_tokens") or 0
+    cached, reasoning = min(cached, prompt or 0), min(reasoning, completion or 0)
     whole = {
         "prompt_tokens": prompt,
         "completion_tokens": completion,
