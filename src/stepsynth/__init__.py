@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from stepsynth.api import RunResult, compare, run, synthesize
     from stepsynth.errors import StepsynthError
     from stepsynth.experiment.config import Split
+    from stepsynth.llm.backends.anthropic import Anthropic
     from stepsynth.llm.backends.openai_compatible import OpenAICompatible
     from stepsynth.llm.backends.replay import Replay
     from stepsynth.llm.backends.scripted import Scripted
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Anthropic": "stepsynth.llm.backends.anthropic",
     "Answers": "stepsynth.records",
     "Classification": "stepsynth.tasks.classification",
     "Context": "stepsynth.records",
@@ -67,6 +69,7 @@ _HOMES = {
 __all__ = [
     "S3",
     "Answers",
+    "Anthropic",
     "Classification",
     "Context",
     "Dataset",

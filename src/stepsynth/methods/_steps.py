@@ -173,7 +173,7 @@ def _read(share: Share, setup: Setup, seen: set[str] | None) -> Example | Unused
     )
     label, context = str(wish.like.label), wish.like.context
     if isinstance(answer, Failed):
-        return Unused(Rejected(answer.reason, ""), label, provenance, True, context)
+        return Unused(Rejected(answer.reason, answer.raw), label, provenance, True, context)
     provenance = replace(provenance, model=answer.model or provenance.model)
     row = share.rejected or _parse(wish, answer, setup)
     if wish.check is not None and not isinstance(row, Rejected):
@@ -302,7 +302,7 @@ def ask(
     for request, answer in zip(requests, answers[: len(answers) - unsent], strict=False):
         model = setup.llm.settings.model
         if isinstance(answer, Failed):
-            found, said, is_cut = Rejected(answer.reason, ""), "", False
+            found, said, is_cut = Rejected(answer.reason, answer.raw), "", False
         else:
             found, said, is_cut = parse(answer, request), answer.text, answer.truncated
             model = answer.model or model
