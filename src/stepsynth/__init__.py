@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Anthropic": "stepsynth.llm.backends.anthropic",
     "Answers": "stepsynth.records",
+    "Anthropic": "stepsynth.llm.backends.anthropic",
     "Classification": "stepsynth.tasks.classification",
     "Context": "stepsynth.records",
     "Dataset": "stepsynth.records",

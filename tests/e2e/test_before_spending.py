@@ -252,7 +252,7 @@ def test_a_wrong_key_model_or_url_is_told_by_check(settings, said, tmp_path):
 
 
 def test_a_ping_does_not_wait_for_a_server_that_hangs(tmp_path, monkeypatch):
-    monkeypatch.setattr("stepsynth.llm.engine.PING_S", 0.2)
+    monkeypatch.setattr("stepsynth.llm._backend.Backend.ping_s", 0.2)
     with StubServer(answer, delay_s=3) as server:
         task = write_kind(tmp_path, "classification", server.url)
         done = command("check", task, "--json")

@@ -56,8 +56,11 @@ def test_any_share_up_to_the_distance_itself_reduces_it(pair, part):
 def test_it_starts_to_fall_by_the_mass_that_the_llm_has_where_it_has_too_much(pair):
     d, q = pair
     too_much = q > d
-    p = (1 - d[too_much] / q[too_much]).min() / 2  # before the first point is used up
-    fallen = total_variation(d, q) - total_variation(d, mix(p, added_distribution(d, q), q))
+    a = added_distribution(d, q)
+    used_up = 1 - d[too_much] / q[too_much]  # where a point has no more than it should have
+    filled = ((d - q) / (a - q))[a > q]  # where a point has all that it should have
+    p = min(*used_up, *filled, 1) / 2
+    fallen = total_variation(d, q) - total_variation(d, mix(p, a, q))
     assert fallen == pytest.approx(p * q[too_much].sum(), abs=1e-9)
 
 

@@ -51,6 +51,7 @@ def test_answers_of_a_batch_are_stored_counted_and_in_order(server, tmp_path, ki
     assert len(server.batches) == 1
     assert llm.usage.prompt_tokens > 0
     assert llm.usage.usd > 0
+    assert llm.usage.requests == 7
     llm.close()
     again = open_llm(server, tmp_path, kind=kind)
     assert again.generate(ask(7), phase="test") == answers

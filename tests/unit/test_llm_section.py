@@ -74,6 +74,10 @@ def test_several_teachers_take_turns_and_may_be_of_another_backend(load):
 def test_a_phase_that_is_no_kind_of_prompt_is_an_error(load):
     with pytest.raises(StepsynthError, match=r"llm\.phases\.sed: no kind of prompt is named 'sed'"):
         load("{preset: openai, model: a, phases: {sed: {model: b}}}")
+    # No request is of that kind: its text is added to other prompts.
+    with pytest.raises(StepsynthError, match="no kind of prompt is named 'several'"):
+        load("{preset: openai, model: a, phases: {several: {model: b}}}")
+    assert load("{preset: openai, model: a, phases: {correct: {model: b}}}").phases["correct"]
     with pytest.raises(ConfigError, match="expected the keys that differ"):
         load("{preset: openai, model: a, phases: {seed: b}}")
     with pytest.raises(ConfigError, match="unknown key"):

@@ -5,6 +5,8 @@ import socket
 
 import pytest
 
+from stepsynth.cli.plan import _print
+from stepsynth.errors import ConfigError
 from stepsynth.experiment import spending
 from stepsynth.experiment.budget import Budget
 from stepsynth.experiment.config import load_config, recipe_names
@@ -78,6 +80,36 @@ def test_a_cap_that_the_run_would_cross_is_said_with_its_phase(tmp_path):
     assert said("limits.usd=0.000001") == ("limits.usd 1e-06 would stop it in phase seed",)
     assert said("limits.tokens=100")[0].startswith("limits.tokens 100 would stop it")
     assert said("limits.minutes=0.001")[0].startswith("limits.minutes 0.001 would stop it")
+
+
+def test_a_cap_is_near_when_the_most_that_a_request_can_cost_is_above_it(tmp_path):
+    held = "would stop it in phase seed: the most that a request can cost is held back"
+    cheap = ("llm.max_tokens=100000", "llm.price={prompt: 1, completion: 10}")
+    for cap, number in (("limits.usd=0.9", "usd 0.9"), ("limits.tokens=90000", "tokens 90000")):
+        config = configured(tmp_path, "classification", ZEROGEN, *cheap, cap)
+        made = plan_of(config)
+        assert made.total.usd.high < 0.1
+        assert made.total.prompt_tokens.high + made.total.completion_tokens.high < 50_000
+        assert made.limits == (f"limits.{number} {held}",)
+    config = configured(tmp_path, "classification", ZEROGEN, *cheap, "limits.usd=2")
+    assert plan_of(config).limits == ()
+
+
+def test_long_names_of_models_leave_room_for_the_numbers(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    long = "llm.phases={extrapolate: {model: meta-llama/Llama-3.3-70B-Instruct-Turbo}}"
+    config = configured(tmp_path, "classification", S3, PRICE, long)
+    _print(plan_of(config), [])
+    shown = capsys.readouterr().out
+    assert "│ extrapolate │" in shown
+    assert "completion" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_curation_that_cannot_be_is_said_before_it_is_rehearsed(tmp_path):
+    config = configured(tmp_path, "extractive_qa", "curation.check=llm")
+    with pytest.raises(ConfigError, match=r"curation\.check: these filters are about labels"):
+        read_inputs(config, lambda _: None)
 
 
 def test_minutes_follow_from_what_may_be_in_flight_and_sent(tmp_path):

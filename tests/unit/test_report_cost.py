@@ -69,6 +69,12 @@ def test_curves_are_of_the_last_invocation_that_has_enough():
     assert "&lt;script" in rate
 
 
+def test_ends_of_phases_make_no_curve():
+    """A short run has no other lines: they say 0 in flight, and 0 a second."""
+    ends = [START, *(usage(i, in_flight=0, per_second=0.0) for i in range(9))]
+    assert cost_section({"llm": LLM, "seconds": 1.0}, ends)["charts"] == []
+
+
 def test_lines_that_are_not_ours_make_no_curve():
     odd = [START, *(usage(i) for i in range(9)), {"event": "usage"}, {"event": "start"}]
     assert cost_section({"llm": LLM, "seconds": 1.0}, odd)["charts"] == []

@@ -20,7 +20,7 @@ from stepsynth.llm._errors import GiveUpError
 from stepsynth.llm._store_read import StoreReader
 from stepsynth.llm._store_tools import export, summarize
 from stepsynth.llm.backends.openai_compatible import OpenAICompatible, OpenAICompatibleBackend
-from stepsynth.llm.store import GROUP, Store
+from stepsynth.llm.store import GROUP, Spent, Store
 from tests.fakes import FakeBackend
 
 ROWS = 400
@@ -105,7 +105,11 @@ def version(path):
 
 def test_a_store_of_version_1_is_brought_up_and_what_it_has_is_found(tmp_path):
     path = tmp_path / "old.sqlite"
-    make_old(path)
+    make_old(path, rows=["f" * 32])
+    broken = sqlite3.connect(path)
+    with broken:
+        broken.execute("INSERT INTO completions VALUES ('0', '{}', 'no JSON')")
+    broken.close()
     settings = OpenAICompatible(model="m", base_url="http://127.0.0.1:1/v1")
     llm = LLM(OpenAICompatibleBackend(settings, 3), random_seed=3, store=Store(path), run="r")
     asked = [Request(OLD_PROMPT, "seed/a", {})]
@@ -114,10 +118,11 @@ def test_a_store_of_version_1_is_brought_up_and_what_it_has_is_found(tmp_path):
     (answer,) = llm.generate(asked, phase="test")
     assert (answer.text, answer.request_id) == ("old", OLD_ID)
     assert llm.usage.requests == 0
-    assert (llm._store.spent("r").requests, llm._store.spent("r").usd) == (5, 0.5)
+    # It did not count tokens: those of all completions may be this run's, which keeps to a cap.
+    assert llm._store.spent("r") == Spent(5, 0.5, 6)
     llm.close()
     assert version(path) == 2
-    assert read(path)[0] == {OLD_ID: "old"}
+    assert read(path)[0] == {OLD_ID: "old", "f" * 32: "old"}
 
 
 def test_a_store_of_version_1_is_read_as_it_is_by_what_only_reads(tmp_path):

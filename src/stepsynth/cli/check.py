@@ -83,7 +83,6 @@ def _look_at_data(config: "Config") -> "tuple[Gold, dict[str, Any]]":
     Raises:
         StepsynthError: Data, student, retriever or curation cannot be used.
     """
-    from stepsynth.experiment.checks import check_curation
     from stepsynth.experiment.plan import read_inputs
 
     warnings: list[str] = []
@@ -91,7 +90,6 @@ def _look_at_data(config: "Config") -> "tuple[Gold, dict[str, Any]]":
     config.student.check()
     if config.retriever is not None:
         config.retriever.check()
-    check_curation(config.curation, config.method, config.task, warnings.append)
     return gold, {
         "task": config.name,
         "method": config.method.name,

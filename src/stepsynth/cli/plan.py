@@ -44,7 +44,9 @@ def _print(made: "Plan", warnings: list[str]) -> None:
     console = Console(highlight=False)
     if made.phases:
         table = Table(title=escape(printable(f"{made.task}: {made.method}, before it is run")))
-        table.add_column("phase", no_wrap=True)
+        # Names of models may be long: they are broken into lines, numbers are not.
+        longest = max(len(phase.kind) for phase in (*made.phases, made.total))
+        table.add_column("phase", overflow="fold", min_width=longest, max_width=max(longest, 16))
         for name in ("requests", "prompt\ntokens", "completion\ntokens", "USD", "minutes"):
             table.add_column(name, justify="right", overflow="fold")
         several = len(made.total.models) > 1

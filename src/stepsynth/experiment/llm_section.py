@@ -48,7 +48,7 @@ def check_llm(llm: LLMSettings | None, task: Task, limits: Limits, located: Loca
     """
     if llm is None:
         return
-    kinds = {*task.template_sources(), "correct"}
+    kinds = task.template_sources().keys() - {"several"}  # which is added to prompts of any kind
     for kind in llm.phases:
         if kind not in kinds:
             raise UnknownNameError(

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from stepsynth.experiment.checks import check_curation
 from stepsynth.experiment.config import Config
 from stepsynth.experiment.inputs import find_contexts, read_given, read_gold, read_passages, split
+from stepsynth.experiment.pretend import BYTES_OF_A_TOKEN
 from stepsynth.experiment.rehearsal import (
     EXPECTED,
     HIGH,
@@ -136,7 +138,12 @@ def total_of(phases: Sequence[Phase]) -> Phase:
 
 
 def read_inputs(config: Config, warn: Warn) -> tuple[Gold, Inputs]:
-    """Read and divide the data of a configuration, as a run does."""
+    """Read and divide the data of a configuration, as a run does.
+
+    Raises:
+        StepsynthError: Data or curation cannot be used.
+    """
+    check_curation(config.curation, config.method, config.task, warn)
     data = read_gold(config, warn)
     gold = split(config, data, warn)
     contexts = find_contexts(config, data, gold, warn)
@@ -247,7 +254,11 @@ def _minutes(
 
 
 def _limits(config: Config, phases: Sequence[Phase]) -> Iterator[str]:
-    """Yield which caps would stop the run, and in which phase."""
+    """Yield which caps would stop the run, and in which phase.
+
+    A run stops before the request that could cross a cap, so where it still seems to fit.
+    """
+    assert config.llm is not None
     for key, cap in config.limits.model_dump().items():
         if cap is None:
             continue
@@ -257,10 +268,31 @@ def _limits(config: Config, phases: Sequence[Phase]) -> Iterator[str]:
             if not at or at[-1] is None:
                 yield f"limits.{key} {cap:g}: whether that is enough is not known"
                 break
-            crossed = [p.kind for p, a in zip(phases, at, strict=True) if a is not None and a > cap]
+            crossed = [
+                phase.kind
+                for phase, amount in zip(phases, at, strict=True)
+                if amount is not None and amount + _held_back(config.llm, phase, key, name) > cap
+            ]
             if crossed:
-                yield f"limits.{key} {cap:g} {said} stop it in phase {crossed[0]}"
+                why = "" if at[-1] > cap else ": the most that a request can cost is held back"
+                yield f"limits.{key} {cap:g} {said} stop it in phase {crossed[0]}{why}"
                 break
+
+
+def _held_back(settings: LLMSettings, phase: Phase, key: str, name: str) -> float:
+    """Return by how much the most that a request of a phase can cost is above what it costs."""
+    requests, prompt, completion = (getattr(getattr(phase, each), name) for each in COUNTED)
+    if key not in ("usd", "tokens") or not requests:
+        return 0.0
+    most = 0.0
+    for each in teachers_of(settings, phase.kind):
+        price = each.known_price()
+        rates = (1.0, 1.0) if key == "tokens" or price is None else (price.prompt, price.completion)
+        # Until the provider has counted them, each byte of a prompt may be a token.
+        more = (BYTES_OF_A_TOKEN - 1) * prompt / requests, each.max_tokens - completion / requests
+        held = rates[0] * more[0] + rates[1] * more[1]
+        most = max(most, held if key == "tokens" else held / 1e6)
+    return most
 
 
 def _amount(total: Phase, key: str, name: str) -> float | None:

@@ -35,13 +35,14 @@ LIST_KINDS = frozenset({*LISTED, "instance_seeds", "answers", "similar"})
 CONTEXT_BYTES, TEXT_BYTES = 400, 120
 """Lengths of a context and of a text where gold has none."""
 
+BYTES_OF_A_TOKEN = 4
 _BYTES_OF_A_WORD = 6
 _LETTERS = "bdfghjklmnprstvwxyz"
 
 
 def count_tokens(text: str) -> int:
     """Return about how many tokens a text has: a quarter of its UTF-8 bytes."""
-    return -(-len(text.encode("utf-8", "surrogatepass")) // 4)
+    return -(-_bytes(text) // BYTES_OF_A_TOKEN)
 
 
 class Voice:

@@ -176,11 +176,13 @@ class OpenRun:
         for key in [*now, *before]:
             is_new = key not in before and _is_default(key, config)
             if before.get(key) != now.get(key) and not is_new:
+                # What is asked of another LLM, or asked otherwise, is asked anew.
+                is_shared = not key.startswith(("llm.", "random_seed"))
+                store = f"; with --set llm.store={self.folder.store.absolute()} the runs share what"
                 raise RunFolderError(
                     f"{self.folder.path} belongs to another run: its {key} is "
                     f"{before.get(key)!r}, now it is {now.get(key)!r}",
-                    hint="give another --out; with "
-                    f"--set llm.store={self.folder.store.absolute()} nothing is paid for twice",
+                    hint=f"give another --out{f'{store} was paid for' if is_shared else ''}",
                 )
         return known
 

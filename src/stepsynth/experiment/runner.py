@@ -21,6 +21,7 @@ from stepsynth._util.files import write_json
 from stepsynth._util.hashing import digest
 from stepsynth.errors import LimitReachedError, StepsynthError
 from stepsynth.experiment.budget import Budget
+from stepsynth.experiment.checks import check_curation
 from stepsynth.experiment.config import Config
 from stepsynth.experiment.events import UsageLog
 from stepsynth.experiment.inputs import (
@@ -101,6 +102,7 @@ class Runner:
         warn = self.warnings.warn
         data = self.data or read_gold(self.config, warn)
         gold = split(self.config, data, warn)
+        check_curation(self.config.curation, self.config.method, self.config.task, warn)
         self.config.student.check()
         if self.config.retriever is not None:
             self.config.retriever.check()

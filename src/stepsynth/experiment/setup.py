@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from stepsynth.curation import Curator, row_digest
 from stepsynth.experiment.budget import Budget
-from stepsynth.experiment.checks import check_curation
 from stepsynth.experiment.config import Config
 from stepsynth.experiment.observer import Observer
 from stepsynth.experiment.rundir import RunFolder
@@ -82,7 +81,6 @@ def make_setup(
     progress: Progress,
 ) -> Setup:
     """Return the set-up of a run's method."""
-    check_curation(config.curation, config.method, config.task, warn)
     hidden = {
         name: frozenset(map(row_digest, rows))
         for name, rows in (("test", gold.test), ("select", gold.select))

@@ -114,6 +114,8 @@ class Backend(ABC, Generic[S]):
 
     name: ClassVar[str]
     settings_class: ClassVar[type[LLMSettings]]
+    ping_s: ClassVar[float | None] = 5.0
+    """Longest time for a ping; None: as long as it takes."""
 
     def __init__(self, settings: S, random_seed: int) -> None:
         self.settings = settings

@@ -1,5 +1,6 @@
 """Batches within the engine: what the driver of batch APIs asks of the store and the budget."""
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from stepsynth.llm._types import Completion, Request
 from stepsynth.llm.batch import BatchHooks, Outcome
 from stepsynth.llm.limits import Budget, Most
 from stepsynth.llm.store import Spent, Store
+from stepsynth.llm.usage import Usage
 
 
 @dataclass
@@ -22,12 +24,14 @@ class Batching:
     Attributes:
         budget: What may still be spent: the most that a batch can cost is held back for it.
         sender: Keeps and hands over what comes back.
+        usage: Counts what is sent, and what another process has had answered.
         store: Remembers what is out.
         on_notice: Told in a sentence what the user should know.
     """
 
     budget: Budget
     sender: Sender
+    usage: Usage
     store: Store | None
     on_notice: Callable[[str], None]
 
@@ -40,8 +44,13 @@ class Batching:
         by_teacher: dict[int, list[Item]] = defaultdict(list)
         for item in flow.batched:
             by_teacher[id(item.teacher)].append(item)
-        for items in by_teacher.values():
-            await self._collect(flow, items)
+        # Batches of several providers are out at the same time: each may take a day.
+        ends = await asyncio.gather(
+            *(self._collect(flow, items) for items in by_teacher.values()), return_exceptions=True
+        )
+        for error in ends:
+            if error is not None:
+                raise error
 
     async def _collect(self, flow: Flow, items: Sequence[Item]) -> None:
         teacher = items[0].teacher
@@ -92,6 +101,7 @@ class _Shipment:
                 if number:
                     return number
                 raise
+            self.engine.usage.requests += 1
             self.held[request.stream, request.draw] = most
         return len(requests)
 
@@ -115,6 +125,7 @@ class _Shipment:
             if (item := self.items.pop(request_id, None)) is not None:
                 draw, model = item.request.draw, item.teacher.settings.model
                 answer = Completion(request_id=request_id, draw=draw, model=model, **value)
+                self.engine.usage.from_store += 1
                 self.engine.sender.hand_over(self.flow, item, answer)
         return found
 

@@ -34,6 +34,7 @@ _CREDENTIAL = re.compile(
     re.IGNORECASE,
 )
 _LOOKS_LIKE_KEY = re.compile(r"(bearer|basic|token)\s+\S{12}|sk-|gsk_|AIza|hf_|eyJ", re.IGNORECASE)
+_ENDS_AS_KEY = re.compile(r"[-_](api|access|auth)[-_]?(key|token)$", re.IGNORECASE)
 _SCHEMES = ("", "bearer", "basic", "token", "key")
 _TOO_FEW_TOKENS = re.compile(r"max_(completion_|output_)?tokens|output limit", re.IGNORECASE)
 _RESERVED = {
@@ -157,7 +158,7 @@ class ChatSettings(LLMSettings):
         for key in extra:
             if key in _RESERVED:
                 raise ValueError(f"{key!r} may not stand in it; set {_RESERVED[key]}")
-        if any(_CREDENTIAL.fullmatch(key) for key in extra):
+        if _holds_key(extra):
             raise ValueError("a key must never stand in a file; see api_key_env and headers")
         return extra
 
@@ -175,6 +176,17 @@ def _check_header(name: object, value: object) -> None:
                 f"{name!r} carries a key, and a key must never stand in a file: "
                 "put it into an environment variable and write $NAME"
             )
+
+
+def _holds_key(value: object, name: str = "") -> bool:
+    """Say whether a key stands in a value, at any depth, by its name or its form."""
+    if isinstance(value, dict):
+        inner = cast("dict[str, object]", value)
+        return any(_holds_key(inner[each], each) for each in inner)
+    if isinstance(value, list):
+        return any(_holds_key(each, name) for each in cast("list[object]", value))
+    is_secret = _CREDENTIAL.fullmatch(name) or _ENDS_AS_KEY.search(name)
+    return isinstance(value, str) and bool(is_secret or _LOOKS_LIKE_KEY.match(value))
 
 
 C = TypeVar("C", bound=ChatSettings)
@@ -297,12 +309,10 @@ class ChatBackend(Backend[C]):
 
     def refuse(self, reason: str, message: str, answer: dict[str, Any]) -> RetryLaterError:
         """Return the error for an answer that cannot be used; it keeps the answer."""
-        raw = json.dumps(answer, ensure_ascii=False)[:RAW_CHARACTERS]
-        said = f": {shorten(str(answer['error']), 300)}" if "error" in answer else ""
         mask = self.client.mask
-        return RetryLaterError(
-            reason, mask(f"{self.client.base_url}: {message}{said}"), raw=mask(raw)
-        )
+        raw = mask(json.dumps(answer, ensure_ascii=False))[:RAW_CHARACTERS]
+        said = f": {shorten(mask(str(answer['error'])), 300)}" if "error" in answer else ""
+        return RetryLaterError(reason, f"{self.client.base_url}: {message}{said}", raw=raw)
 
 
 def make_messages(request: Request) -> list[dict[str, str]]:

@@ -107,13 +107,15 @@ class Flow:
         self._wake_workers()
 
     async def next_job(self) -> Job | None:
-        """Return what is to be sent next; None: there is nothing more."""
-        while not self._ready:
-            if self.is_stopped or (self._is_fed and not self._later):
+        """Return what is to be sent next; None: there is nothing more, or it is to stop."""
+        while not self._ready and not self.is_stopped:
+            if self._is_fed and not self._later:
                 return None
             waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._fed.append(waiting)
             await waiting
+        if self.is_stopped:
+            return None
         job = self._ready.popleft()
         if len(self._ready) < LOW:
             self._hungry.set()

@@ -142,32 +142,40 @@ class JsonClient:
                 headers=self._headers,
                 timeout=self._timeout,
             )
-        return self._session.request(verb, url, proxy=self._proxy, **options)
+        # Not to another place: aiohttp would take the headers along, and our key with them.
+        return self._session.request(verb, url, proxy=self._proxy, allow_redirects=False, **options)
 
     def _read(self, path: str, raw: bytes, kind: str) -> dict[str, Any]:
-        url = self.base_url + path
+        url = self._url(path)
         try:
             value = json.loads(raw)
         except (ValueError, RecursionError) as error:
-            said = "a web page" if "html" in kind else "no JSON" if raw else "empty"
+            is_page = "html" in kind or raw.lstrip().startswith(b"<")
+            said = "a web page" if is_page else "no JSON" if raw else "empty"
             raise RetryLaterError(
                 "malformed" if raw else "empty_body",
                 f"{url}: the answer is {said}",
-                raw=self.mask(raw[:RAW_CHARACTERS].decode("utf-8", "replace")),
+                raw=self.mask(raw.decode("utf-8", "replace"))[:RAW_CHARACTERS],
             ) from error
         if not isinstance(value, dict):
-            raw_text = self.mask(raw[:RAW_CHARACTERS].decode("utf-8", "replace"))
+            raw_text = self.mask(raw.decode("utf-8", "replace"))[:RAW_CHARACTERS]
             raise RetryLaterError("malformed", f"{url}: the answer is no JSON object", raw=raw_text)
         return value
 
     def _error(self, url: str, status: int, headers: Mapping[str, str], raw: bytes) -> Exception:
-        text = self.mask(raw[:RAW_CHARACTERS].decode("utf-8", "replace"))
-        message = f"{url} answered {status}: {self.mask(_message(raw))}"
+        # Masked before it is cut: half a key would not be found.
+        said = self.mask(raw.decode("utf-8", "replace"))
+        text, message = said[:RAW_CHARACTERS], f"{url} answered {status}: {_message(said)}"
+        if 300 <= status < 400:
+            place = self.mask(headers.get("Location", "another place").split("?")[0])
+            return ProviderError(
+                f"{url} answered {status}: it is at {place}", hint="correct llm.base_url"
+            )
         if status in (401, 403):
             return ProviderError(message, hint=self._key_hint)
         if status in (404, 405):
             return NotFoundError(message, hint="check llm.base_url (usually .../v1) and llm.model")
-        if status == 402 or any(said in text for said in _QUOTA):
+        if status == 402 or any(words in text for words in _QUOTA):
             return ProviderError(message, hint="the provider wants to be paid: see your account")
         if status == 429:
             wait = retry_after_s(headers)
@@ -196,6 +204,11 @@ def _explain(url: str) -> Generator[None]:
         raise ProviderError(
             f"{url}: no secure connection: {error}", hint="check llm.base_url (http?)"
         ) from error
+    except aiohttp.ClientHttpProxyError as error:
+        # Its own words hold the proxy's URL, and that may hold a password.
+        raise ProviderError(
+            f"{url}: the proxy answered {error.status}", hint="check HTTPS_PROXY and its password"
+        ) from None
     except aiohttp.InvalidURL as error:
         raise ProviderError(f"{url!r} is no URL", hint="check llm.base_url") from error
     except aiohttp.ClientConnectorError as error:
@@ -221,13 +234,12 @@ def _find_proxy(url: str) -> str | None:
     return urllib.request.getproxies().get(parts.scheme)
 
 
-def _message(raw: bytes) -> str:
+def _message(text: str) -> str:
     """Return what a provider says of an error, on one line."""
-    text = raw[:2000].decode("utf-8", "replace")
     try:
-        value = json.loads(raw)
+        value = json.loads(text)
         error = value.get("error", value)
         text = str(error.get("message", error) if isinstance(error, dict) else error)
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         pass
-    return " ".join(text.split())[:300] or "(no message)"
+    return " ".join(text[:2000].split())[:300] or "(no message)"

@@ -18,11 +18,21 @@ class LoopThread:
 
     def __init__(self) -> None:
         self.loop = new_loop()
-        self._thread = threading.Thread(target=self.loop.run_forever, name="llm", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name="llm", daemon=True)
         self._thread.start()
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
-        """Start a coroutine and return its future at once."""
+        """Start a coroutine and return its future at once.
+
+        Raises:
+            RuntimeError: The loop's own thread asks, and would wait for itself for ever.
+        """
+        if threading.current_thread() is self._thread:
+            coroutine.close()
+            raise RuntimeError(
+                "an LLM was asked while it took its next request: take the answers it needs first, "
+                "as in list(llm.stream(...))"
+            )
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
 
     def close(self) -> None:
@@ -31,6 +41,15 @@ class LoopThread:
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()
         self.loop.close()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                self.loop.run_forever()
+                return
+            except (KeyboardInterrupt, SystemExit):
+                # Raised in a task, whose result it is: who waits for that is told.
+                continue
 
 
 def new_loop() -> asyncio.AbstractEventLoop:

@@ -32,6 +32,12 @@ _SPENT = """CREATE TABLE spent (
     tokens INTEGER NOT NULL
 ) WITHOUT ROWID"""
 
+_TOKENS = """SELECT CAST(total(
+    coalesce(json_extract(completion, '$.prompt_tokens'), 0)
+    + coalesce(json_extract(completion, '$.completion_tokens'), 0)
+) AS INTEGER) FROM old_completions WHERE json_valid(completion)"""
+"""Tokens of all completions of a store of version 1."""
+
 _OTHERS = (
     """CREATE TABLE settings (
         id TEXT PRIMARY KEY,
@@ -213,7 +219,10 @@ def _migrate(connection: sqlite3.Connection, version: int, path: Path) -> None:
         connection.execute(
             "INSERT INTO completions SELECT id, request, completion, '', 0 FROM old_completions"
         )
-        connection.execute("INSERT INTO spent SELECT run, requests, usd, 0 FROM old_spent")
+        # Nor which run's a completion was: a cap on tokens holds where each may have had all.
+        connection.execute(
+            f"INSERT INTO spent SELECT run, requests, usd, ({_TOKENS}) FROM old_spent"
+        )
     for table in old:
         connection.execute(f"DROP TABLE old_{table}")
     connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")

@@ -38,8 +38,6 @@ class Sender:
         self._usage = usage
         self._store = store
         self._run = run
-        self._has_answered = False
-        self._refused_in_a_row = 0
 
     def wake(self) -> None:
         """Send away those who wait for the budget."""
@@ -85,7 +83,7 @@ class Sender:
     async def _attempt(self, flow: Flow, teacher: Teacher, job: Job) -> Job:
         """Send a job once, and return what of it has still to be answered."""
         requests = [item.request for item in job]
-        if not teacher.settings.stores_completions:
+        if not teacher.is_stored:
             completion = await teacher.backend.complete(requests[0])
             self._usage.replayed += 1
             self._landed(flow, job, [_as_answer(job[0], completion)], None)
@@ -102,7 +100,7 @@ class Sender:
         if not is_reserved:
             return job
         self._usage.requests += 1
-        completions = await self._send(teacher, requests, most)
+        completions = await self._send(flow, teacher, requests, most)
         if flow.attempts:
             flow.attempts.pop(job[0].place, None)
         await self.keep(flow, job[: len(completions)], completions, most)
@@ -121,15 +119,17 @@ class Sender:
         if self._store is None:
             self._landed(flow, items, answers, None)
             return
-        if not self._store.has_room:
-            await self._store.room()
-        entries = [_entry(*pair) for pair in zip(items, answers, strict=True)]
-        self._store.put(
-            entries, self._run, spent, lambda error: self._landed(flow, items, answers, error)
-        )
+        try:
+            if not self._store.has_room:
+                await self._store.room()
+        finally:  # who is cancelled has paid
+            entries = [_entry(*pair) for pair in zip(items, answers, strict=True)]
+            self._store.put(
+                entries, self._run, spent, lambda error: self._landed(flow, items, answers, error)
+            )
 
     async def _send(
-        self, teacher: Teacher, requests: Sequence[Request], most: Most
+        self, flow: Flow, teacher: Teacher, requests: Sequence[Request], most: Most
     ) -> list[Completion]:
         """Return what the backend answers, and tell the pace and the budget what came of it."""
         sent = monotonic()
@@ -143,11 +143,11 @@ class Sender:
         except RetryLaterError as error:
             teacher.pace.failed(error.reason, error.retry_after_s)
             is_charged = error.reason in _ANSWERED
-            self._fail(most, Spent(1, most.usd, most.tokens) if is_charged else Spent(1))
+            self._fail(flow, most, Spent(1, most.usd, most.tokens) if is_charged else Spent(1))
             raise
         except BaseException:
             teacher.pace.refused()
-            self._fail(most, Spent(1))
+            self._fail(flow, most, Spent(1))
             raise
         read = [c.prompt_tokens for c in completions if c.prompt_tokens is not None]
         written = [c.completion_tokens for c in completions if c.completion_tokens is not None]
@@ -157,15 +157,15 @@ class Sender:
             sum(read) if read else None,
             sum(written) if written else None,
         )
-        self._has_answered = True
-        self._refused_in_a_row = 0
+        teacher.has_answered = True
+        teacher.refused_in_a_row = 0
         return completions
 
-    def _fail(self, most: Most, spent: Spent) -> None:
+    def _fail(self, flow: Flow, most: Most, spent: Spent) -> None:
         """Count an attempt that brought nothing."""
         self._budget.settle(most, spent)
         if self._store is not None:
-            self._store.put((), self._run, spent, lambda _error: None)
+            self._store.put((), self._run, spent, lambda error: error and flow.stop(error))
 
     def _landed(
         self,
@@ -204,11 +204,11 @@ class Sender:
             ProviderError: The endpoint was never reached, or is down for too long.
         """
         hint = "the same command goes on where this stopped"
-        if error.is_unreachable and not self._has_answered:
+        if error.is_unreachable and not teacher.has_answered:
             raise ProviderError(
                 error.message, hint=f"is the server running, and is llm.base_url right? {hint}"
             )
-        if "a web page" in error.message and not self._has_answered:
+        if "a web page" in error.message and not teacher.has_answered:
             raise ProviderError(error.message, hint="check llm.base_url (usually .../v1)")
         if teacher.pace.out_of_patience:
             waited = f"the provider was down for {teacher.settings.patience_s:g} s"
@@ -217,14 +217,14 @@ class Sender:
             )
 
     def _check_refused(self, teacher: Teacher, error: GiveUpError) -> None:
-        if not teacher.settings.stores_completions:
+        if not teacher.is_stored:
             return
-        self._refused_in_a_row += 1
-        if self._refused_in_a_row >= REFUSED_IN_A_ROW:
+        teacher.refused_in_a_row += 1
+        if teacher.refused_in_a_row >= REFUSED_IN_A_ROW:
             raise ProviderError(
-                f"the LLM refused {self._refused_in_a_row} requests in a row; "
+                f"{teacher.settings.model} refused {teacher.refused_in_a_row} requests in a row; "
                 f"the last: {error.message}",
-                hint="the same command goes on where this stopped",
+                hint="is llm.model right? the same command goes on where this stopped",
             )
 
 

@@ -190,7 +190,8 @@ def _runs(reader: StoreReader) -> list[dict[str, Any]]:
 def processes(reader: StoreReader) -> list[dict[str, Any]]:
     """Return the processes that hold claims and may still be there."""
     rows = reader.table(
-        "SELECT host, pid, beat, (SELECT count(*) FROM claims WHERE claims.owner = owners.owner) "
+        "SELECT host, pid, beat, (SELECT count(*) FROM claims WHERE claims.owner = owners.owner "
+        "AND NOT EXISTS (SELECT 1 FROM completions WHERE completions.id = claims.id)) "
         "FROM owners ORDER BY owner",
         "tnnn",
     )

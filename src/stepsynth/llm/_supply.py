@@ -77,7 +77,11 @@ class Supply:
     ) -> dict[str, Item]:
         """Hand over what is this process's to send, and return what another one has claimed."""
         others: set[str] = set()
+        free: list[Item] = []
         if self._store is not None:
+            # Claims of what is never stored would end with the phase alone.
+            free = [item for item in items if not item.teacher.is_stored]
+            items = [item for item in items if item.teacher.is_stored] if free else items
             items = self._drop_found(items, self._store.get_many(i.id for i in items), found)
             # What goes into a batch is claimed there: a batch outlives this process.
             flow.batched += [item for item in items if item.teacher.is_batched]
@@ -86,7 +90,7 @@ class Supply:
                 values, others = await self._store.take([item.id for item in items])
                 items = self._drop_found(items, values, found)
         flow.begin_rate()
-        flow.add(_jobs(item for item in items if item.id not in others))
+        flow.add(_jobs([*free, *(item for item in items if item.id not in others)]))
         return {item.id: item for item in items if item.id in others}
 
     @staticmethod
@@ -130,5 +134,5 @@ def _beginning(item: Item) -> str | int:
     Recordings keep their places: they are handed out in the order of the requests.
     """
     prompt = item.request.prompt
-    is_short = len(prompt) < PREFIX or not item.teacher.settings.stores_completions
+    is_short = len(prompt) < PREFIX or not item.teacher.is_stored
     return item.place if is_short else prompt[:PREFIX]

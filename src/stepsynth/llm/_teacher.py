@@ -41,12 +41,15 @@ class Teacher:
         self.settings = backend.settings
         self.price = self.settings.known_price()
         self.pace = Pace(self.settings, now, on_notice)
+        self.has_answered = False
+        self.refused_in_a_row = 0
+        self.is_stored = self.settings.stores_completions
         self.is_batched = backend.batch_api() is not None
         self.settings_id = digest(self.settings.request_identity(), length=12)
         backend.on_rate_limits = self.pace.told
         backend.on_notice = on_notice
         self._random_seed = random_seed
-        self._moulds = {has_schema: self._mould(has_schema) for has_schema in (False, True)}
+        self._moulds: dict[str, Sequence[str]] = {}
 
     def request_id(self, request: Request) -> str:
         """Return the digest of a request as it is sent, and of its draw.
@@ -56,24 +59,31 @@ class Teacher:
         """
         if request.turns:
             return digest(self._identity(request) | {"turns": list(request.turns)})
-        before, between, later, after = self._moulds[request.schema is not None]
+        schema = "" if request.schema is None else json.dumps(request.schema)
+        if schema not in self._moulds:
+            self._moulds[schema] = self._mould(request)
+        before, between, later, after = self._moulds[schema]
         prompt, stream = encode_basestring(request.prompt), encode_basestring(request.stream)
         text = f"{before}{request.draw}{between}{prompt}{later}{stream}{after}"
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
     def _identity(self, request: Request) -> dict[str, Any]:
+        has_schema = request.schema is not None
+        sent = self.settings.request_identity(has_schema=has_schema)
+        if has_schema and sent != self.settings.request_identity():
+            sent["schema"] = digest(request.schema)
         return {
-            **self.settings.request_identity(has_schema=request.schema is not None),
+            **sent,
             "prompt": request.prompt,
             "random_seed": self._random_seed,
             "stream": request.stream,
             "draw": request.draw,
         }
 
-    def _mould(self, has_schema: bool) -> Sequence[str]:
+    def _mould(self, request: Request) -> Sequence[str]:
         """Return the identity's canonical JSON, cut where draw, prompt and stream stand."""
-        schema = {} if has_schema else None
-        identity = self._identity(Request(_PROMPT, _STREAM, schema=schema)) | {"draw": _DRAW}
+        like = Request(_PROMPT, _STREAM, schema=request.schema)
+        identity = self._identity(like) | {"draw": _DRAW}
         text = json.dumps(identity, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
         before, text = text.split(f'"{_DRAW}"')
         between, text = text.split(f'"{_PROMPT}"')

@@ -30,7 +30,6 @@ from stepsynth.llm.usage import Status, Usage
 
 GRACE_S = 10.0
 """How long a run that stops waits for answers that are on their way: they are paid for."""
-PING_S = 5.0
 WINDOW = 32_768
 """Requests that `stream` has under way at most, so that its memory does not grow with their
 number. Far more than are in flight: one that is tried again for minutes must not stop the rest."""
@@ -71,9 +70,9 @@ class LLM:
             self._teacher(backend),
             {kind: [self._teacher(b) for b in several] for kind, several in (phases or {}).items()},
         )
-        is_paid = any(t.settings.stores_completions for t in self._teachers.all)
+        is_paid = any(t.is_stored for t in self._teachers.all)
         self._store = store if is_paid else None
-        is_priced = all(t.price or not t.settings.stores_completions for t in self._teachers.all)
+        is_priced = all(t.price or not t.is_stored for t in self._teachers.all)
         check_price(limits or Limits(), is_known=is_priced)
         self.usage = Usage(usd=0.0 if self._teachers.main.price else None)
         elsewhere = partial(self._store.spent_elsewhere, run) if self._store else Spent
@@ -81,7 +80,7 @@ class LLM:
         self._supply = Supply(self._teachers, self._store)
         self._sender = Sender(budget, self.usage, self._store, run)
         self._batching = Batching(
-            budget, self._sender, self._store, lambda text: self.on_notice(text)
+            budget, self._sender, self.usage, self._store, lambda text: self.on_notice(text)
         )
         self._thread: LoopThread | None = None
         self._damaged = 0
@@ -135,7 +134,7 @@ class LLM:
         """Ask every LLM of the run for one token, and return model -> seconds that it took.
 
         Raises:
-            ProviderError: One of them cannot be used; said within `PING_S` seconds.
+            ProviderError: One of them cannot be used; said within its `ping_s` seconds.
         """
         return self._loop_thread().submit(self._ping()).result()
 
@@ -190,7 +189,7 @@ class LLM:
                 identity = teacher.settings.request_identity()
                 self._store.remember_settings(teacher.settings_id, identity)
         places = sum(teacher.settings.concurrency for teacher in self._teachers.all)
-        workers = places if flow.total is None else min(places, flow.total)
+        workers = min(places, flow.total or places)
         jobs = [self._feed(flow, requests), *(self._work(flow) for _ in range(workers))]
         ticking = asyncio.ensure_future(self._tick(flow))
         try:
@@ -213,7 +212,7 @@ class LLM:
         await self._batching.collect(flow)
 
     async def _work(self, flow: Flow) -> None:
-        while not flow.is_stopped and (job := await flow.next_job()) is not None:
+        while (job := await flow.next_job()) is not None:
             await self._sender.answer(flow, job)
 
     def _found(self, flow: Flow, item: Item, completion: Completion) -> None:
@@ -254,15 +253,20 @@ class LLM:
         for teacher in self._teachers.all:
             began = _now()
             try:
-                async with asyncio.timeout(PING_S):
+                async with asyncio.timeout(teacher.backend.ping_s):
                     await teacher.backend.ping()
             except TimeoutError as error:
                 raise ProviderError(
-                    f"{teacher.settings.model} gave no answer in {PING_S:g} s",
+                    f"{teacher.settings.model} gave no answer in {teacher.backend.ping_s:g} s",
                     hint="is it the right URL? a local server may still be loading the model",
                 ) from error
             except (RetryLaterError, GiveUpError) as error:
-                raise ProviderError(error.message, hint="check the `llm` section") from error
+                hint = (
+                    "is the server running, and is llm.base_url right (http or https, port, /v1)?"
+                )
+                is_there = not getattr(error, "is_unreachable", False)
+                hint = "check llm.model and the rest of the `llm` section" if is_there else hint
+                raise ProviderError(error.message, hint=hint) from error
             took[teacher.settings.model] = _now() - began
         return took
 

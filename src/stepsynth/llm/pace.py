@@ -170,8 +170,10 @@ class Pace:
                     self.note = f"the provider's rate limit is used up for {reset_s:.0f} s"
 
     def begin_phase(self) -> None:
-        """Forget how long answers took: another kind of prompt takes another time."""
+        """Forget how long answers took, and an outage: patience begins anew."""
         self._places.begin_phase()
+        self.note, self._failed_in_a_row = "", 0
+        self._end_outage()
 
     def stop(self) -> None:
         """Send away all who wait."""

@@ -187,9 +187,11 @@ class Store:
     def remember_settings(self, settings: str, value: Mapping[str, Any]) -> None:
         """Keep what the settings of completions are, by their digest; once is enough."""
         row = (settings, _schema.dump(dict(sorted(value.items()))))
-        self._group.calls.append(
-            lambda c: _nothing(c.execute("INSERT OR IGNORE INTO settings VALUES (?, ?)", row))
-        )
+
+        def insert(connection: sqlite3.Connection) -> None:
+            connection.execute("INSERT OR IGNORE INTO settings VALUES (?, ?)", row)
+
+        self._group.calls.append(insert)
 
     @property
     def has_room(self) -> bool:
@@ -240,6 +242,16 @@ class Store:
             self._queue.put(None)
             self._thread.join()
             self._thread = None
+        try:
+            if self._group.then:
+                # Nobody waits for these after a second Ctrl-C, but they are paid for.
+                with self._explained():
+                    self._write(self._group)
+        finally:
+            self._group = _Group()
+            self._leave()
+
+    def _leave(self) -> None:
         if self._owner is not None:
             # Where this fails (a full disk), claims end with this process.
             with suppress(sqlite3.Error):
@@ -296,7 +308,8 @@ class Store:
             except Exception as caught:
                 error = caught
             assert group.loop is not None
-            group.loop.call_soon_threadsafe(self._written, group, error)
+            with suppress(RuntimeError):  # the loop has ended, and nobody waits
+                group.loop.call_soon_threadsafe(self._written, group, error)
 
     def _written(self, group: _Group, error: Exception | None) -> None:
         self._is_writing = False
@@ -384,7 +397,3 @@ def _read_spent(connection: sqlite3.Connection, run: str) -> Spent:
     query = "SELECT requests, usd, tokens FROM spent WHERE run = ?"
     row = connection.execute(query, (run,)).fetchone()
     return Spent(*row) if row else Spent()
-
-
-def _nothing(_: object) -> None:
-    return

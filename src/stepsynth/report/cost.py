@@ -84,7 +84,8 @@ def _points(events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             invocations[-1].append(event)
     for lines in reversed(invocations):
         began = datetime.fromisoformat(lines[0]["time"]) if lines else None
-        reports = [line for line in lines if line["event"] == "usage"]
+        # When a phase has ended, nothing is in flight: that says nothing of its pace.
+        reports = [line for line in lines if line["event"] == "usage" and line["in_flight"]]
         if began is not None and len(reports) >= FEWEST_POINTS:
             return [
                 {

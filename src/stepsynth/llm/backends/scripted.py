@@ -58,6 +58,11 @@ class Scripted(LLMSettings):
         """Return the settings that decide the answers."""
         return super().identity() | {"rules": [rule.model_dump() for rule in self.rules]}
 
+    def request_identity(self, *, has_schema: bool = False) -> dict[str, Any]:
+        """Return all that decides the answer beside the prompt."""
+        rules = [rule.model_dump() for rule in self.rules]
+        return super().request_identity(has_schema=has_schema) | {"rules": rules}
+
 
 class ScriptedBackend(Backend[Scripted]):
     """Answers by the first rule that matches."""

@@ -73,6 +73,7 @@ class TransformersBackend(Backend[Transformers]):
 
     name = "transformers"
     settings_class = Transformers
+    ping_s = None  # it may have to be downloaded
 
     def __init__(self, settings: Transformers, random_seed: int) -> None:
         super().__init__(settings, random_seed)
