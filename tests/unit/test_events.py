@@ -138,6 +138,16 @@ def test_a_phase_that_ends_a_thousand_times_is_bounded_by_time():
     assert written == [0, 999]
 
 
+def test_what_was_held_back_of_a_phase_comes_before_the_next_phase():
+    written: list[str] = []
+    cadence = Cadence(written.append, 10.0, Clock())
+    cadence.tell("rationale", "rationale once", is_end=True)
+    cadence.tell("rationale", "rationale again", is_end=True)
+    cadence.tell("seed data", "seed data", is_end=True)
+    cadence.flush()
+    assert written == ["rationale once", "rationale again", "seed data"]
+
+
 def test_the_last_of_a_phase_without_a_total_is_written_too(tmp_path):
     log = EventLog(tmp_path / "events.jsonl")
     usage = UsageLog(log, Observer())

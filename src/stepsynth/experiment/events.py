@@ -107,15 +107,17 @@ class Cadence(Generic[T]):
         self._lock = threading.Lock()
         self._written: dict[str, float] = {}
         self._ended: set[str] = set()
-        self._held: dict[str, T] = {}
+        self._held: dict[str, tuple[T, bool]] = {}
 
     def tell(self, phase: str, report: T, *, is_end: bool) -> None:
         """Take a report: write it if it is due, else hold it until `flush` or the next one."""
         now = self._clock()
+        if phase not in self._written:
+            self.flush(only_ended=True)  # the lines of phases before it come first
         with self._lock:
             since = now - self._written.setdefault(phase, now)
             if since < self._every_s and not (is_end and phase not in self._ended):
-                self._held[phase] = report
+                self._held[phase] = report, is_end
                 return
             self._written[phase] = now
             self._held.pop(phase, None)
@@ -123,12 +125,13 @@ class Cadence(Generic[T]):
                 self._ended.add(phase)
             self._write(report)
 
-    def flush(self) -> None:
-        """Write the last report of every phase, where it was held back."""
+    def flush(self, *, only_ended: bool = False) -> None:
+        """Write the last report of every phase (that has ended), where it was held back."""
         with self._lock:
-            held, self._held = self._held, {}
-            for report in held.values():
-                self._write(report)
+            for phase, (report, has_ended) in list(self._held.items()):
+                if has_ended or not only_ended:
+                    del self._held[phase]
+                    self._write(report)
 
     def drop(self) -> None:
         """Forget all phases and what was held back of them."""
