@@ -272,3 +272,22 @@ def test_check_tells_of_the_data_before_it_tells_of_the_llm(tmp_path):
     assert done.returncode == 2
     assert "zebra" in done.stderr
     assert "YOUR_MODEL" in done.stderr
+
+
+def test_check_says_which_key_is_missing_for_a_provider_and_wants_none_for_a_local_server(tmp_path):
+    for llm, is_missing in (
+        ("{preset: openai, model: m}", True),
+        ("{preset: vllm, model: m}", False),
+    ):
+        task = tmp_path / "task.yaml"
+        rows = "".join(
+            f'{{"text": "text {i} of a kind", "label": "{"ab"[i % 2]}"}}\n' for i in range(40)
+        )
+        (tmp_path / "gold.jsonl").write_text(rows)
+        task.write_text(
+            "task: {kind: classification, text_name: note, labels: [a, b]}\n"
+            f"data: {{gold: gold.jsonl}}\nllm: {llm}\n"
+        )
+        done = command("check", task, "--no-ping")
+        assert done.exit_code == 0
+        assert ("OPENAI_API_KEY is not set" in done.output) == is_missing

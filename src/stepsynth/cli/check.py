@@ -1,5 +1,6 @@
 """`stepsynth check`: is this task file ready to run? Asks the LLM for one token."""
 
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -113,11 +114,15 @@ def _look_at_llm(
     """Open each LLM and ask it for one token; return the first error, if there is one."""
     from stepsynth.experiment.plan import is_free
     from stepsynth.llm import LLM, llm_backends
+    from stepsynth.llm.presets import find_provider
 
     assert config.llm is not None
     errors: list[StepsynthError] = []
     pings: dict[str, dict[str, Any]] = {}
     for settings in _different(config.llm.teachers()):
+        key, url = (getattr(settings, name, "") for name in ("api_key_env", "base_url"))
+        if key and not os.environ.get(key) and find_provider(url) != "local":
+            found["warnings"].append(f"{settings.model}: the environment variable {key} is not set")
         try:
             # Reads recordings and the key's place; nothing is sent.
             alone = settings.model_copy(update={"phases": {}})
