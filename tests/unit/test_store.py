@@ -265,7 +265,8 @@ def test_a_newest_half_that_was_cut_short_leaves_what_was_before(tmp_path, live,
     answers, usage, _ = run(path)
     assert len(answers) == ROWS
     assert usage.from_store + usage.requests == ROWS
-    assert usage.from_store < ROWS
+    # The last transaction of all holds no answer: it lets go of the claims.
+    assert usage.from_store < ROWS or share > 0.99
     assert usage.from_store > 0 or share < 0.5
 
 

@@ -7,15 +7,15 @@ import asyncio
 import json
 import ssl
 import urllib.request
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
-from contextlib import AbstractAsyncContextManager, contextmanager
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from importlib.metadata import version
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 import aiohttp
 
-from stepsynth.errors import ProviderError
+from stepsynth.errors import ProviderError, StepsynthError
 from stepsynth.llm._errors import GiveUpError, RetryLaterError
 from stepsynth.llm._rate_headers import RateLimits, read_rate_limits, retry_after_s
 
@@ -98,7 +98,7 @@ class JsonClient:
     async def lines(self, path: str) -> AsyncGenerator[bytes]:
         """Yield the lines of an answer of any size as they come; raises as `post` does."""
         url, rest = self._url(path), b""
-        with _explain(url):
+        try:
             async with self._open("GET", url, timeout=self._long_timeout) as response:
                 if response.status != 200:
                     raw = await response.read()
@@ -107,6 +107,8 @@ class JsonClient:
                     *lines, rest = (rest + part).split(b"\n")
                     for line in lines:
                         yield line
+        except (aiohttp.ClientError, OSError) as error:
+            raise _explain(url, error) from None
         yield rest
 
     async def close(self) -> None:
@@ -117,12 +119,14 @@ class JsonClient:
     async def _send(self, verb: str, path: str, **options: Any) -> tuple[bytes, str]:
         """Return the body of a 200 answer and its content type."""
         url = self._url(path)
-        with _explain(url):
+        try:
             # Read inside the block: a body may hang or break off after its 200.
             # A time-out around it all costs half of what one of aiohttp's own does.
             timeout = asyncio.timeout(None if "timeout" in options else self._timeout_s)
             async with timeout, self._open(verb, url, **options) as response:
                 status, headers, raw = response.status, response.headers, await response.read()
+        except (aiohttp.ClientError, OSError) as error:
+            raise _explain(url, error) from None
         if limits := read_rate_limits(headers):
             self.on_rate_limits(limits)
         if status in (200, 201):  # 201: a file was made
@@ -195,34 +199,26 @@ class JsonClient:
 _JSON = {"Content-Type": "application/json"}
 
 
-@contextmanager
-def _explain(url: str) -> Generator[None]:
-    """Say what went wrong with a connection in our terms."""
-    try:
-        yield
-    except (aiohttp.ClientSSLError, ssl.SSLError) as error:
-        raise ProviderError(
-            f"{url}: no secure connection: {error}", hint="check llm.base_url (http?)"
-        ) from error
-    except aiohttp.ClientHttpProxyError as error:
+def _explain(url: str, error: Exception) -> StepsynthError:
+    """Return what went wrong with a connection, in our terms."""
+    if isinstance(error, (aiohttp.ClientSSLError, ssl.SSLError)):
+        hint = "check llm.base_url (http?)"
+        return ProviderError(f"{url}: no secure connection: {error}", hint=hint)
+    if isinstance(error, aiohttp.ClientHttpProxyError):
         # Its own words hold the proxy's URL, and that may hold a password.
-        raise ProviderError(
-            f"{url}: the proxy answered {error.status}", hint="check HTTPS_PROXY and its password"
-        ) from None
-    except aiohttp.InvalidURL as error:
-        raise ProviderError(f"{url!r} is no URL", hint="check llm.base_url") from error
-    except aiohttp.ClientConnectorError as error:
-        raise RetryLaterError(
-            "unreachable", f"{url} cannot be reached: {error}", is_unreachable=True
-        ) from error
-    except aiohttp.ConnectionTimeoutError as error:
-        raise RetryLaterError(
-            "unreachable", f"{url}: no connection in {CONNECT_S:g} s", is_unreachable=True
-        ) from error
-    except TimeoutError as error:
-        raise RetryLaterError("timeout", f"{url}: no answer in time") from error
-    except (aiohttp.ClientError, OSError) as error:
-        raise RetryLaterError("connection", f"{url}: {error}") from error
+        hint = "check HTTPS_PROXY and its password"
+        return ProviderError(f"{url}: the proxy answered {error.status}", hint=hint)
+    if isinstance(error, aiohttp.InvalidURL):
+        return ProviderError(f"{url!r} is no URL", hint="check llm.base_url")
+    if isinstance(error, aiohttp.ClientConnectorError):
+        said = f"{url} cannot be reached: {error}"
+        return RetryLaterError("unreachable", said, is_unreachable=True)
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        said = f"{url}: no connection in {CONNECT_S:g} s"
+        return RetryLaterError("unreachable", said, is_unreachable=True)
+    if isinstance(error, TimeoutError):
+        return RetryLaterError("timeout", f"{url}: no answer in time")
+    return RetryLaterError("connection", f"{url}: {error}")
 
 
 def _find_proxy(url: str) -> str | None:

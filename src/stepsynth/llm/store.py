@@ -22,7 +22,8 @@ from stepsynth.llm._batch_ledger import SQLiteLedger
 
 GROUP = 64
 """Answers that are not on disk yet are at most so many, beside those that are being waited for."""
-LINGER_S = 0.005
+ENOUGH = 48  # to be written at once; fewer than a group, so that others can come meanwhile
+LINGER_S = 0.01
 """So long a few answers wait for more, since each transaction costs as much as some answers."""
 BEAT_S = 20.0
 PER_QUERY = 500
@@ -276,10 +277,10 @@ class Store:
         return result[0]
 
     def _flush_soon(self) -> None:
-        """Hand over what waits when it is worth a transaction: half a group, or a moment later."""
+        """Hand over what waits when it is worth a transaction, or a moment later."""
         if self._is_writing:
             return
-        if len(self._group.entries) >= GROUP // 2:
+        if len(self._group.entries) >= ENOUGH:
             self._flush()
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(LINGER_S, self._flush)
