@@ -16,6 +16,7 @@ from stepsynth.llm._batch_lines import (
     child,
     decode_line,
     encode_line,
+    read_id,
     was_cancelled,
 )
 from stepsynth.llm._chat import ChatBackend
@@ -64,10 +65,7 @@ class AnthropicBatches:
 
     async def submit(self, file: BinaryIO, token: str) -> str:
         """Send a batch and return its id; the API has no place for our token."""
-        answer = await self._client.post_file(PATH, file)
-        if not isinstance(found := answer.get("id"), str) or not found:
-            raise RetryLaterError("malformed", "the provider answered without an id")
-        return found
+        return read_id(await self._client.post_file(PATH, file))
 
     async def find(self, lost: SentBatch, known: Collection[str]) -> str | None:
         """Return the id of a batch of the same size, sent at that time, that is not known.
@@ -115,10 +113,6 @@ class AnthropicBatches:
                 line = decode_line(raw)
                 if isinstance(request_id := line.get("custom_id"), str):
                     yield request_id, self._read(batch, child(line, "result"))
-
-    async def cancel(self, batch: str) -> None:
-        """Ask the provider to stop a batch."""
-        await self._client.post(f"{PATH}/{quote(batch, safe='')}/cancel", {})
 
     def _read(self, batch: str, result: dict[str, Any]) -> Outcome | ProviderError:
         kind = result.get("type")

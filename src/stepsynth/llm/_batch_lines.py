@@ -19,12 +19,8 @@ _FOR_ALL = {401, 402, 403, 404}
 
 
 def encode_line(value: Mapping[str, Any]) -> bytes:
-    """Return a JSON object as one line, also for readers that break lines as Unicode does."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    for sign in "\x85\u2028\u2029":
-        text = text.replace(sign, f"\\u{ord(sign):04x}")
-    # Half of a surrogate pair becomes \udxxx, which is how JSON writes it.
-    return text.encode("utf-8", "backslashreplace")
+    """Return a JSON object as one line: of ASCII, so that no reader breaks it elsewhere."""
+    return json.dumps(value, separators=(",", ":")).encode("ascii")
 
 
 def decode_line(raw: bytes) -> dict[str, Any]:
@@ -34,6 +30,14 @@ def decode_line(raw: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def read_id(answer: Any) -> str:
+    """Return the id of what a provider has made."""
+    found = answer.get("id") if isinstance(answer, dict) else None
+    if not isinstance(found, str) or not found:
+        raise RetryLaterError("malformed", "the provider answered without an id")
+    return found
 
 
 def child(value: Any, key: str) -> dict[str, Any]:

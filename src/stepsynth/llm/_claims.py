@@ -1,7 +1,8 @@
 """Who is asking what: so that processes that share a store never send a request twice.
 
-A process claims requests before it sends them. Claims end with their answer, with the process
-that holds them, or when it has not been heard of for a while.
+A process claims requests before it sends them. Claims end when their request is given up, with the
+phase or the process that holds them, or when that has not been heard of for a while; an answer is
+looked for before a claim.
 """
 
 import os

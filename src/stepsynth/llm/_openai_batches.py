@@ -15,6 +15,7 @@ from stepsynth.llm._batch_lines import (
     child,
     decode_line,
     encode_line,
+    read_id,
     was_cancelled,
 )
 from stepsynth.llm._chat import ChatBackend
@@ -60,13 +61,13 @@ class OpenAIBatches:
         answer = await self._client.post(
             "/batches",
             {
-                "input_file_id": _read_id(uploaded),
+                "input_file_id": read_id(uploaded),
                 "endpoint": ENDPOINT,
                 "completion_window": "24h",
                 "metadata": {TOKEN_KEY: token},
             },
         )
-        return _read_id(answer)
+        return read_id(answer)
 
     async def find(self, lost: SentBatch, known: Collection[str]) -> str | None:
         """Return the id of the batch that carries our token, or None."""
@@ -76,13 +77,13 @@ class OpenAIBatches:
             batches: Any = page.get("data")
             for batch in batches if isinstance(batches, list) else ():
                 if child(batch, "metadata").get(TOKEN_KEY) == lost.token:
-                    return _read_id(batch)
+                    return read_id(batch)
             if not batches or not page.get("has_more"):
                 return None
             created = batches[-1].get("created_at")
             if isinstance(created, int) and created < lost.created - SLACK_S:
                 return None
-            after = f"&after={_quote(_read_id(batches[-1]))}"
+            after = f"&after={_quote(read_id(batches[-1]))}"
         return None
 
     async def poll(self, batch: str) -> BatchState:
@@ -114,10 +115,6 @@ class OpenAIBatches:
                     if isinstance(request_id := line.get("custom_id"), str):
                         yield request_id, self._read(batch, line)
 
-    async def cancel(self, batch: str) -> None:
-        """Ask the provider to stop a batch."""
-        await self._client.post(f"/batches/{_quote(batch)}/cancel", {})
-
     def _read(self, batch: str, line: dict[str, Any]) -> Outcome | ProviderError:
         response, error = child(line, "response"), child(line, "error")
         status, body = response.get("status_code"), child(response, "body")
@@ -139,13 +136,6 @@ class OpenAIBatches:
 def _explain(error: dict[str, Any]) -> str:
     place = f"line {error['line']}: " if isinstance(error.get("line"), int) else ""
     return f"{place}{error.get('message')} ({error.get('code')})"
-
-
-def _read_id(answer: Any) -> str:
-    found = answer.get("id") if isinstance(answer, dict) else None
-    if not isinstance(found, str) or not found:
-        raise RetryLaterError("malformed", "the provider answered without an id")
-    return found
 
 
 def _quote(name: str) -> str:

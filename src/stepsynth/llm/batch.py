@@ -131,10 +131,6 @@ class BatchApi(Protocol):
         """
         ...
 
-    async def cancel(self, batch: str) -> None:
-        """Ask the provider to stop a batch."""
-        ...
-
 
 @dataclass(frozen=True)
 class BatchHooks:

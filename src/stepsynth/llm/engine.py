@@ -2,7 +2,8 @@
 
 A request is numbered, looked up in the store, claimed, sent when its endpoint's pace and the
 budget allow, tried again if that may help, and handed back in its place. A completion is on disk
-before it is counted, so a run that was killed asks again only for what was in flight.
+before it is counted; a run that was killed asks again for what was in flight, and for the few
+answers (`store.GROUP` at most) that were on their way to the disk.
 """
 
 import asyncio
@@ -261,11 +262,9 @@ class LLM:
                     hint="is it the right URL? a local server may still be loading the model",
                 ) from error
             except (RetryLaterError, GiveUpError) as error:
-                hint = (
-                    "is the server running, and is llm.base_url right (http or https, port, /v1)?"
-                )
-                is_there = not getattr(error, "is_unreachable", False)
-                hint = "check llm.model and the rest of the `llm` section" if is_there else hint
+                hint = "check llm.model and the rest of the `llm` section"
+                if isinstance(error, RetryLaterError) and error.is_unreachable:
+                    hint = "is the server running, and is llm.base_url right (http or https, port)?"
                 raise ProviderError(error.message, hint=hint) from error
             took[teacher.settings.model] = _now() - began
         return took
