@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install test check fix bench bench-full results reproduce constraints clean
+.PHONY: help demo install test explore check fix bench bench-full results reproduce constraints clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ install: .venv/dev.stamp  ## Make .venv with all that tests and benchmarks need
 
 test: install  ## Run the tests
 	$(BIN)/python -m pytest
+
+explore: install  ## Look for new examples that break a property
+	$(BIN)/python -m pytest -m hypothesis --hypothesis-profile=explore --timeout=0
 
 check: install  ## Lint, format check, types
 	$(BIN)/ruff check .

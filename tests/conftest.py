@@ -9,12 +9,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 import stepsynth.llm._sender
 from stepsynth.tasks.classification import Classification
 from tests.stub_server import StubServer
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
+
+# A change is judged by the same examples as the one before it; `make explore` looks for new ones.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.register_profile("explore", max_examples=3000, deadline=None)
+settings.load_profile("repeatable")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -11,7 +11,7 @@ import string
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stepsynth.metrics.spans import Spans, exact_match, score_spans, token_f1
@@ -90,7 +90,6 @@ def by_stepsynth(predicted: list[str], references: list[list[str]]) -> dict[str,
     return {name: 100 * scores[name] for name in ("exact_match", "f1")}
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(ANSWER, REFERENCES), min_size=1, max_size=5))
 def test_scores_equal_those_of_torchmetrics(squad, questions):
     predicted, references = map(list, zip(*questions, strict=True))
