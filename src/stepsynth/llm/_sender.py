@@ -111,7 +111,7 @@ class Sender:
     ) -> None:
         """Put what an attempt has brought into the store; when it is on disk it is handed over.
 
-        Returns as soon as the store has taken it, which may be before it is on disk.
+        Returns when another request may be sent, which may be before it is on disk.
         """
         spent = items[0].teacher.spent(most, completions)
         self._budget.settle(most, spent)
@@ -119,14 +119,11 @@ class Sender:
         if self._store is None:
             self._landed(flow, items, answers, None)
             return
-        try:
-            if not self._store.has_room:
-                await self._store.room()
-        finally:  # who is cancelled has paid
-            entries = [_entry(*pair) for pair in zip(items, answers, strict=True)]
-            self._store.put(
-                entries, self._run, spent, lambda error: self._landed(flow, items, answers, error)
-            )
+        entries = [_entry(*pair) for pair in zip(items, answers, strict=True)]
+        self._store.put(
+            entries, self._run, spent, lambda error: self._landed(flow, items, answers, error)
+        )
+        await self._store.room()
 
     async def _send(
         self, flow: Flow, teacher: Teacher, requests: Sequence[Request], most: Most

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
@@ -21,7 +22,8 @@ from stepsynth.llm import _claims, _schema
 from stepsynth.llm._batch_ledger import SQLiteLedger
 
 GROUP = 64
-"""Answers that are not on disk yet are at most so many, beside those that are being waited for."""
+"""Answers that are not on disk yet are at most so many, beside one for each request that could be
+sent and waits for them: so a kill loses what may be in flight and a group, never more."""
 ENOUGH = 48  # to be written at once; fewer than a group, so that others can come meanwhile
 LINGER_S = 0.01
 """So long a few answers wait for more, since each transaction costs as much as some answers."""
@@ -111,11 +113,12 @@ class Store:
         self._own: dict[str, Spent] = {}
         self._elsewhere: dict[str, Spent] = {}
         self._group = _Group()
-        self._unwritten = 0
+        # Each of these is counted up by one thread alone, so neither waits for the other.
+        self._put = self._on_disk = 0
+        self._groups_begun = self._groups_ended = 0
         self._room: deque[asyncio.Future[None]] = deque()
         self._last_beat = time.monotonic()
         self._queue: SimpleQueue[_Group | None] = SimpleQueue()
-        self._is_writing = False
         self._timer: asyncio.TimerHandle | None = None
         self._thread: threading.Thread | None = None
 
@@ -174,7 +177,7 @@ class Store:
             then: Called in the event loop, with None when all is on disk, or with the error.
         """
         self._group.entries += entries
-        self._unwritten += len(entries)
+        self._put += len(entries)
         self._group.spent.setdefault(run, []).append(spent)
         self._group.then.append(then)
         self._flush_soon()
@@ -194,14 +197,9 @@ class Store:
 
         self._group.calls.append(insert)
 
-    @property
-    def has_room(self) -> bool:
-        """Whether fewer than `GROUP` answers are not on disk yet."""
-        return self._unwritten < GROUP
-
     async def room(self) -> None:
-        """Wait until `has_room`; those who wait go on in turn, as room is made for them."""
-        while self._unwritten >= GROUP:
+        """Wait until so many answers are on disk that another request may be sent, in turn."""
+        if self._put - self._on_disk > GROUP + len(self._room):
             self._room.append(asyncio.get_running_loop().create_future())
             await self._room[-1]
 
@@ -218,8 +216,10 @@ class Store:
 
     def spent(self, run: str) -> Spent:
         """Return what a run has sent and used up, in all invocations and processes."""
+        query = "SELECT requests, usd, tokens FROM spent WHERE run = ?"
         with self._explained():
-            return _read_spent(self._reader, run)
+            row = self._reader.execute(query, (run,)).fetchone()
+        return Spent(*row) if row else Spent()
 
     def spent_elsewhere(self, run: str) -> Spent:
         """Return what a run has spent outside this process, as of the last write."""
@@ -276,6 +276,10 @@ class Store:
         await done
         return result[0]
 
+    @property
+    def _is_writing(self) -> bool:
+        return self._groups_begun > self._groups_ended
+
     def _flush_soon(self) -> None:
         """Hand over what waits when it is worth a transaction, or a moment later."""
         if self._is_writing:
@@ -294,7 +298,7 @@ class Store:
             return
         group, self._group = self._group, _Group()
         group.loop = asyncio.get_running_loop()
-        self._is_writing = True
+        self._groups_begun += 1
         if self._thread is None:
             self._thread = threading.Thread(target=self._write_groups, name="store", daemon=True)
             self._thread.start()
@@ -308,16 +312,16 @@ class Store:
                     self._write(group)
             except Exception as caught:
                 error = caught
+            self._on_disk += len(group.entries)
+            self._groups_ended += 1
             assert group.loop is not None
             with suppress(RuntimeError):  # the loop has ended, and nobody waits
                 group.loop.call_soon_threadsafe(self._written, group, error)
 
     def _written(self, group: _Group, error: Exception | None) -> None:
-        self._is_writing = False
-        self._unwritten -= len(group.entries)
         for then in group.then:
             then(error)
-        for _ in range(min(GROUP - self._unwritten, len(self._room))):
+        while self._room and self._put - self._on_disk < GROUP + len(self._room):
             waiting = self._room.popleft()
             if not waiting.done():
                 waiting.set_result(None)
@@ -361,21 +365,21 @@ class Store:
 
 
 def _insert(connection: sqlite3.Connection, entries: Sequence[Entry], now: int) -> None:
-    """Write entries by few statements: each would wait for Python's lock again."""
-    for start in range(0, len(entries), PER_QUERY):
-        values: list[Any] = []
-        part = entries[start : start + PER_QUERY]
-        for entry in part:
-            values += (
-                entry.id,
-                _schema.dump(entry.request),
-                _schema.dump(entry.completion),
-                entry.settings,
-                now,
-            )
-        rows = ",".join(["(?,?,?,?,?)"] * len(part))
+    """Write entries by few statements: each would wait for Python's lock again.
+
+    Of few lengths too, since SQLite keeps what it has made of each.
+    """
+    while entries:
+        size = min(GROUP, 1 << (len(entries).bit_length() - 1))
+        part, entries = entries[:size], entries[size:]
+        rows = [
+            (e.id, _schema.dump(e.request), _schema.dump(e.completion), e.settings, now)
+            for e in part
+        ]
+        marks = ",".join(["(?,?,?,?,?)"] * size)
         # Replace: a damaged one gives way.
-        connection.execute(f"INSERT OR REPLACE INTO completions VALUES {rows}", values)
+        query = f"INSERT OR REPLACE INTO completions VALUES {marks}"
+        connection.execute(query, list(chain.from_iterable(rows)))
 
 
 def _read(
@@ -392,9 +396,3 @@ def _read(
         else:
             found[request_id] = value
     return found
-
-
-def _read_spent(connection: sqlite3.Connection, run: str) -> Spent:
-    query = "SELECT requests, usd, tokens FROM spent WHERE run = ?"
-    row = connection.execute(query, (run,)).fetchone()
-    return Spent(*row) if row else Spent()
