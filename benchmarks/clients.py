@@ -2,7 +2,8 @@
 
 `ours` is `LLM.stream` with its store on disk; `bare` is a loop around aiohttp that keeps the texts
 and nothing else: no store, no retries, no limits. Both send the same prompts, drawn as they are
-needed, and print one line of JSON: what they measured.
+needed, look for garbage as rarely as the command line does, and print one line of JSON: what they
+measured.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks.mock_server import run_fast
+from stepsynth._util.garbage import collect_rarely
 
 IN_FLIGHT = 256
 ROOT = Path(__file__).resolve().parent.parent
@@ -152,6 +154,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, help="ours: a file for what came back, as JSONL")
     parser.add_argument("--in-flight", type=int, default=IN_FLIGHT)
     a = parser.parse_args()
+    collect_rarely()
     if a.kind == "bare":
         measured = run_bare(a.url, a.rows, a.in_flight)
     elif a.store is None:

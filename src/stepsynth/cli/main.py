@@ -2,6 +2,7 @@
 
 import typer
 
+from stepsynth._util.garbage import collect_rarely
 from stepsynth.cli.check import check
 from stepsynth.cli.compare import compare
 from stepsynth.cli.demo import demo
@@ -52,4 +53,5 @@ def options(
 
 def main() -> None:
     """Run the command line."""
+    collect_rarely()
     app()
