@@ -5,15 +5,20 @@ What was spent is what the simulated provider has charged, not what the engine h
 
 import asyncio
 import random
+import time
+from concurrent.futures import ThreadPoolExecutor
+from math import inf
 
 import pytest
 
 from stepsynth.errors import LimitReachedError
 from stepsynth.llm import LLM, Completion, Request
 from stepsynth.llm._errors import RetryLaterError
-from stepsynth.llm.limits import Limits
+from stepsynth.llm.limits import Budget, Limits, Most
 from stepsynth.llm.store import Store
+from stepsynth.llm.usage import Spent
 from tests.fake_clock import Clock, Server, break_down, use_fake_clock
+from tests.fakes import FakeBackend
 
 PROMPT = "Write a text."
 LONGEST_PROMPT = len(PROMPT) + 64  # a token is a byte at least, and there are role marks
@@ -179,3 +184,103 @@ def test_invocations_share_a_cap_and_a_higher_one_goes_on(clock, tmp_path, sched
             llm.close()
         assert bill.usd <= usd + 1e-9
     assert sorted(bill.answered) == [("s", draw) for draw in range(n)]
+
+
+class Together:
+    """Processes that spend of one cap: each has the store open by itself, and comes and goes."""
+
+    def __init__(self, path, schedule: int) -> None:
+        self.path, self.rng = path, random.Random(schedule)
+        self.caps = self.rng.choice(
+            ({"usd": 1.0}, {"tokens": 20_000}, {"requests": 150}, {"usd": 1.0, "tokens": 15_000})
+        )
+        self.most = [
+            Most(usd=self.rng.uniform(0.001, 0.02), tokens=self.rng.randint(50, 400))
+            for _ in range(3)
+        ]
+        self.bill = Spent()
+
+    async def run(self) -> None:
+        await asyncio.gather(*(self._process(number) for number in range(3)))
+
+    async def _process(self, number: int) -> None:
+        rng, most = self.rng, self.most[number]
+        await asyncio.sleep(rng.choice((0.0, 0.0, 0.02, 0.05)))
+        store = Store(self.path)
+        budget = Budget(Limits(**self.caps), time.monotonic, store.ask, "r")
+
+        async def work() -> None:
+            while True:
+                await budget.enter(most)
+                await asyncio.sleep(rng.expovariate(500))
+                part = rng.choice((0.0, rng.random(), 1.0))
+                spent = Spent(1, part * most.usd, int(part * most.tokens))
+                self.bill = Spent.sum((self.bill, spent))
+                budget.settle(most, spent)
+                store.put((), "r", spent, lambda _: None)
+
+        jobs = [asyncio.ensure_future(work()) for _ in range(rng.choice((1, 8, 64)))]
+        ended = await asyncio.gather(*jobs, return_exceptions=True)
+        assert {type(each) for each in ended} == {LimitReachedError}
+        await store.release()
+        store.close()
+
+
+@pytest.mark.parametrize("schedule", range(30))
+def test_processes_cross_no_cap_together_and_nearly_use_it_up(tmp_path, monkeypatch, schedule):
+    monkeypatch.setattr("stepsynth.llm.limits.POLL_S", 0.005)
+    together = Together(tmp_path / "s.sqlite", schedule)
+    asyncio.run(together.run())
+    bill, caps, most = together.bill, together.caps, together.most
+    left = {
+        "usd": (caps.get("usd", inf) - bill.usd, max(each.usd for each in most)),
+        "tokens": (caps.get("tokens", inf) - bill.tokens, max(each.tokens for each in most)),
+        "requests": (caps.get("requests", inf) - bill.requests, 0),
+    }
+    assert all(room >= -1e-9 for room, _ in left.values())
+    assert any(room <= largest for room, largest in left.values())
+
+
+class Slow(FakeBackend):
+    """An LLM that takes some milliseconds, and charges to a bill that several share."""
+
+    def __init__(self, bill: list[float], rng: random.Random, **settings) -> None:
+        price = {"prompt": 0, "completion": 1000}
+        super().__init__(str, price=price, max_tokens=10, **settings)
+        self.bill, self.rng = bill, rng
+
+    async def complete(self, request: Request) -> Completion:
+        await asyncio.sleep(self.rng.expovariate(300))
+        written = self.rng.randint(1, 10)
+        self.bill.append(written / 1000)
+        return Completion(f"answer {request.draw}", prompt_tokens=1, completion_tokens=written)
+
+
+@pytest.mark.parametrize("usd", [0.2, 0.7, 1.1, 1.15, 1.2, 9.0])  # all of it costs some 1.1
+@pytest.mark.parametrize("schedule", range(3))
+def test_two_runs_that_share_a_store_and_a_cap(tmp_path, monkeypatch, usd, schedule):
+    """They wait for each other's answers and for each other's budget, and neither for ever."""
+    monkeypatch.setattr("stepsynth.llm._supply.POLL_S", 0.01)
+    monkeypatch.setattr("stepsynth.llm.limits.POLL_S", 0.01)
+    bill: list[float] = []
+
+    def run(number: int) -> int:
+        rng = random.Random(10 * schedule + number)
+        backend = Slow(bill, rng, concurrency=rng.choice((4, 32, 100)))
+        store = Store(tmp_path / "s.sqlite")
+        llm = LLM(backend, limits=Limits(usd=usd), store=store, run="r")
+        try:
+            return len(llm.generate(ask(200), phase="seed"))
+        except LimitReachedError:
+            return 0
+        finally:
+            llm.close()
+
+    with ThreadPoolExecutor(2) as pool:
+        rows = list(pool.map(run, range(2)))
+    assert sum(bill) <= usd + 1e-9
+    if 0 in rows:
+        assert usd - sum(bill) <= 10 / 1000
+    else:
+        assert len(bill) == 200  # none of them was sent twice
+    assert (0 in rows) == (usd < 1) or 1 < usd < 2

@@ -14,7 +14,8 @@ from stepsynth.llm._http import JsonClient
 from stepsynth.llm.backends.openai_compatible import OpenAICompatible
 from stepsynth.llm.backends.scripted import Scripted
 from stepsynth.llm.pace import Pace
-from stepsynth.llm.store import Entry, Spent, Store
+from stepsynth.llm.store import Entry, Store
+from stepsynth.llm.usage import Spent
 from tests.fakes import FakeBackend, FakeSettings
 
 KEY = "a-key-of-ours-0123456789"

@@ -1,23 +1,58 @@
 """What may still be spent: who waits, who goes on, who is told that a cap is reached."""
 
 import asyncio
+import sqlite3
+from dataclasses import astuple
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from stepsynth.errors import LimitReachedError
+from stepsynth.llm import _allowance, _claims, _schema
+from stepsynth.llm._allowance import Grant, Wish
 from stepsynth.llm.limits import Budget, Limits, Most
-from stepsynth.llm.store import Spent
+from stepsynth.llm.usage import Spent
 
+NO_SPENT = Spent()
 MOST = Most(usd=1.0, tokens=100)
 
 
-def open_budget(elsewhere: Spent, **limits: Any) -> Budget:
-    return Budget(Limits(**limits), lambda: 0.0, lambda: elsewhere)
+class Desk:
+    """What a store knows of the budgets of several processes.
+
+    Attributes:
+        asked: How often it was asked for a part.
+    """
+
+    def __init__(self, elsewhere: Spent = NO_SPENT) -> None:
+        self.connection = sqlite3.connect(":memory:", isolation_level=None)
+        _schema.prepare(self.connection, Path("memory"))
+        self.connection.execute("INSERT INTO spent VALUES ('r', ?, ?, ?)", astuple(elsewhere))
+        self.asked = 0
+        self._owners: dict[Budget, int] = {}
+
+    def open(self, **limits: Any) -> Budget:
+        owner = _claims.enrol(self.connection)
+
+        async def ask(wish: Wish) -> Grant:
+            self.asked += 1
+            return _allowance.ask(self.connection, owner, wish)
+
+        budget = Budget(Limits(**limits), lambda: 0.0, ask, "r")
+        self._owners[budget] = owner
+        return budget
+
+    def settle(self, budget: Budget, spent: Spent) -> None:
+        """End a request; what it has cost is written down, as a store does."""
+        budget.settle(MOST, spent)
+        sums = "requests = requests + ?, usd = usd + ?, tokens = tokens + ?"
+        self.connection.execute(f"UPDATE spent SET {sums}", astuple(spent))
+        _allowance.record(self.connection, self._owners[budget], "r", spent)
 
 
 async def settle_down() -> None:
-    for _ in range(3):
+    for _ in range(30):
         await asyncio.sleep(0)
 
 
@@ -32,16 +67,17 @@ async def settle_down() -> None:
 )
 def test_as_many_go_as_may_cost_the_cap_and_the_next_waits(limits, elsewhere):
     async def go() -> None:
-        budget = open_budget(elsewhere, **limits)
+        desk = Desk(elsewhere)
+        budget = desk.open(**limits)
         asked = [asyncio.ensure_future(budget.enter(MOST)) for _ in range(15)]
         await settle_down()
         assert sum(each.done() for each in asked) == 10
-        budget.settle(MOST, Spent(1, usd=1.0, tokens=100))
+        desk.settle(budget, Spent(1, usd=1.0, tokens=100))
         await settle_down()
         assert sum(each.done() for each in asked) == 10
         # Two answers that took half as much as they might make room for one more.
         for _ in range(2):
-            budget.settle(MOST, Spent(1, usd=0.5, tokens=50))
+            desk.settle(budget, Spent(1, usd=0.5, tokens=50))
         await settle_down()
         assert [each.done() for each in asked] == [True] * 11 + [False] * 4
         budget.stop()
@@ -52,12 +88,13 @@ def test_as_many_go_as_may_cost_the_cap_and_the_next_waits(limits, elsewhere):
 
 def test_a_cap_is_reached_only_when_what_is_in_flight_cannot_make_room():
     async def go() -> None:
-        budget = open_budget(Spent(), usd=1.5)
+        desk = Desk()
+        budget = desk.open(usd=1.5)
         assert await budget.enter(MOST)
         second = asyncio.ensure_future(budget.enter(MOST))
         await settle_down()
         assert not second.done()
-        budget.settle(MOST, Spent(1, usd=0.6))
+        desk.settle(budget, Spent(1, usd=0.6))
         with pytest.raises(LimitReachedError, match=r"0\.6 of 1\.5 USD"):
             await second
 
@@ -66,15 +103,16 @@ def test_a_cap_is_reached_only_when_what_is_in_flight_cannot_make_room():
 
 def test_a_request_that_is_called_off_gives_back_what_was_held_for_it():
     async def go() -> None:
-        budget = open_budget(Spent(), usd=1.5)
+        desk = Desk()
+        budget = desk.open(usd=1.5)
         assert await budget.enter(MOST)
         second = asyncio.ensure_future(budget.enter(MOST))
         await settle_down()
-        budget.settle(MOST, Spent(1, usd=0.1))  # the second may go now, but
+        desk.settle(budget, Spent(1, usd=0.1))  # the second may go now, but
         second.cancel()
         await asyncio.gather(second, return_exceptions=True)
         assert await budget.enter(MOST)
-        budget.settle(MOST, Spent(1, usd=0.1))
+        desk.settle(budget, Spent(1, usd=0.1))
 
     asyncio.run(go())
 
@@ -83,24 +121,17 @@ def test_one_answer_looks_at_one_of_those_who_wait():
     """4,096 wait near a cap: each answer asks once more than it lets go."""
 
     async def go() -> None:
-        looked = 0
-
-        def elsewhere() -> Spent:
-            nonlocal looked
-            looked += 1
-            return nothing
-
-        nothing = Spent()
-        budget = Budget(Limits(usd=8.0), lambda: 0.0, elsewhere)
+        desk = Desk()
+        budget = desk.open(usd=8.0)
         asked = [asyncio.ensure_future(budget.enter(MOST)) for _ in range(4096)]
         await settle_down()
         done = sum(each.done() for each in asked)
         assert done == 8
-        looked = 0
+        desk.asked = 0
         for n in range(100):
-            budget.settle(MOST, Spent(1, usd=1e-6))
-            assert looked <= 3 * (n + 1)
-        await settle_down()
+            desk.settle(budget, Spent(1, usd=1e-6))
+            await settle_down()
+            assert desk.asked <= 2 * (n + 1)
         assert sum(each.done() for each in asked) == 107
         budget.stop()
         await asyncio.gather(*asked)
@@ -108,14 +139,46 @@ def test_one_answer_looks_at_one_of_those_who_wait():
     asyncio.run(go())
 
 
-def test_processes_that_share_a_cap_hold_back_a_part_of_what_is_left_each():
+def test_processes_that_share_a_cap_have_no_more_than_it_together():
     async def go() -> None:
-        budgets = [Budget(Limits(usd=10.0), lambda: 0.0, Spent, lambda: 2) for _ in range(2)]
+        desk = Desk()
+        budgets = [desk.open(usd=10.0) for _ in range(2)]
         asked = [asyncio.ensure_future(b.enter(MOST)) for b in budgets for _ in range(9)]
-        await settle_down()
-        assert sum(each.done() for each in asked) == 10
+        await asyncio.sleep(0.01)
+        assert 8 <= sum(each.done() for each in asked) <= 10
         for budget in budgets:
             budget.stop()
         await asyncio.gather(*asked)
+
+    asyncio.run(go())
+
+
+def test_who_waits_for_another_process_gets_what_that_gives_back(monkeypatch):
+    monkeypatch.setattr("stepsynth.llm.limits.POLL_S", 0.001)
+
+    async def go() -> None:
+        desk = Desk()
+        first, second = desk.open(usd=10.0), desk.open(usd=10.0)
+        await first.extend([MOST] * 10)
+        assert await first.enter(MOST)
+        other = asyncio.ensure_future(second.enter(MOST))
+        await asyncio.sleep(0.01)
+        assert not other.done()
+        await first.give_back()
+        assert await other
+
+    asyncio.run(go())
+
+
+def test_the_error_names_the_cap_that_is_short_and_what_all_have_spent():
+    async def go() -> None:
+        for limits, match in (
+            ({"requests": 5, "usd": 99.0}, "5 requests were sent"),
+            ({"requests": 50, "usd": 4.5}, "4 of 4.5 USD are spent"),
+            ({"usd": 99.0, "tokens": 450}, "400 of 450 tokens are used"),
+        ):
+            budget = Desk(Spent(5, 4.0, 400)).open(**limits)
+            with pytest.raises(LimitReachedError, match=match):
+                await budget.enter(MOST)
 
     asyncio.run(go())

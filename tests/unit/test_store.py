@@ -20,7 +20,8 @@ from stepsynth.llm._errors import GiveUpError
 from stepsynth.llm._store_read import StoreReader
 from stepsynth.llm._store_tools import export, summarize
 from stepsynth.llm.backends.openai_compatible import OpenAICompatible, OpenAICompatibleBackend
-from stepsynth.llm.store import GROUP, Spent, Store
+from stepsynth.llm.store import GROUP, Store
+from stepsynth.llm.usage import Spent
 from tests.fakes import FakeBackend
 
 ROWS = 400

@@ -13,8 +13,8 @@ from stepsynth.llm._sender import Sender
 from stepsynth.llm._types import Completion, Request
 from stepsynth.llm.batch import BatchHooks, Outcome
 from stepsynth.llm.limits import Budget, Most
-from stepsynth.llm.store import Spent, Store
-from stepsynth.llm.usage import Usage
+from stepsynth.llm.store import Store
+from stepsynth.llm.usage import Spent, Usage
 
 
 @dataclass
@@ -69,6 +69,7 @@ class Batching:
             on_resumed=out.hold,
         )
         jobs = [(item.id, item.request) for item in items]
+        await self.budget.extend([teacher.most([item.request]) for item in items])
         attempts = teacher.settings.max_attempts
         await collect(api, jobs, self.store.batch_ledger(), hooks, max_attempts=attempts)
         flow.note = ""

@@ -29,14 +29,14 @@ def beat(connection: sqlite3.Connection, owner: int) -> None:
 
 
 def leave(connection: sqlite3.Connection, owner: int) -> None:
-    """Give up all claims of a process, and its number."""
+    """Give up all claims of a process, what it may still spend, and its number."""
     connection.execute("DELETE FROM claims WHERE owner = ?", (owner,))
     connection.execute("DELETE FROM owners WHERE owner = ?", (owner,))
 
 
 def claim(connection: sqlite3.Connection, ids: Sequence[str], owner: int) -> set[str]:
     """Claim requests, and return those of them that are claimed by others who are there."""
-    _drop_claims_of_the_dead(connection, owner)
+    drop_claims_of_the_dead(connection, owner)
     rows = ",".join(["(?,?)"] * len(ids))
     values = [value for each in ids for value in (each, owner)]
     connection.execute(f"INSERT OR IGNORE INTO claims VALUES {rows}", values)
@@ -45,7 +45,8 @@ def claim(connection: sqlite3.Connection, ids: Sequence[str], owner: int) -> set
     return {request_id for (request_id,) in connection.execute(query, (*ids, owner))}
 
 
-def _drop_claims_of_the_dead(connection: sqlite3.Connection, owner: int) -> None:
+def drop_claims_of_the_dead(connection: sqlite3.Connection, owner: int) -> None:
+    """Free what other processes have claimed, and may still spend, that are gone."""
     query = "SELECT owner, host, pid, beat FROM owners WHERE owner != ?"
     for other, host, pid, last in connection.execute(query, (owner,)).fetchall():
         if not is_there(host, pid, last):

@@ -59,7 +59,11 @@ _OTHERS = (
         owner INTEGER PRIMARY KEY AUTOINCREMENT,
         host TEXT NOT NULL,
         pid INTEGER NOT NULL,
-        beat INTEGER NOT NULL
+        beat INTEGER NOT NULL,
+        run TEXT NOT NULL DEFAULT '',
+        requests REAL NOT NULL DEFAULT 0,
+        usd REAL NOT NULL DEFAULT 0,
+        tokens REAL NOT NULL DEFAULT 0
     )""",
     BATCHES_TABLE,
     # Claims end with their process's phase, but for those that another one may try now.

@@ -10,8 +10,8 @@ from stepsynth.llm._flow import Flow, Item, Job
 from stepsynth.llm._teacher import Teacher
 from stepsynth.llm._types import Completion, Failed, Request
 from stepsynth.llm.limits import Budget, Most
-from stepsynth.llm.store import Entry, Lost, Spent, Store
-from stepsynth.llm.usage import Usage
+from stepsynth.llm.store import Entry, Lost, Store
+from stepsynth.llm.usage import Spent, Usage
 
 BACK_OFF_S = 0.5
 LONGEST_BACK_OFF_S, LONGEST_RETRY_AFTER_S = 60.0, 300.0

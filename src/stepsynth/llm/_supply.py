@@ -9,6 +9,7 @@ from typing import Any
 from stepsynth.llm._flow import Flow, Item, Job
 from stepsynth.llm._teacher import Teacher, Teachers
 from stepsynth.llm._types import Completion, Request
+from stepsynth.llm.limits import Budget
 from stepsynth.llm.store import Store
 
 BLOCK = 256
@@ -26,11 +27,13 @@ class Supply:
     Args:
         teachers: Say who answers a request.
         store: Has the completions of before, and the claims of other processes; None: neither.
+        budget: What this process may spend, and others cannot meanwhile.
     """
 
-    def __init__(self, teachers: Teachers, store: Store | None) -> None:
+    def __init__(self, teachers: Teachers, store: Store | None, budget: Budget) -> None:
         self._teachers = teachers
         self._store = store
+        self._budget = budget
         self._draws: Counter[str] = Counter()
         self._repeats: Counter[tuple[Teacher, str, str]] = Counter()
 
@@ -52,7 +55,9 @@ class Supply:
                 is_used_up = len(block) < BLOCK
                 claimed |= await self._look_up(flow, block, found)
             elif claimed and time.monotonic() - polled >= POLL_S:
-                # Another process asks for these: its answers are waited for, or its end.
+                # Another process asks for these: its answers are waited for, or its end. For
+                # that it may need what this one does not.
+                await self._budget.give_back()
                 claimed = await self._look_up(flow, list(claimed.values()), found)
                 polled = time.monotonic()
             elif is_used_up and not claimed:

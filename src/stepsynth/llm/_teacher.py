@@ -12,8 +12,7 @@ from stepsynth.llm._backend import Backend
 from stepsynth.llm._types import Completion, Request
 from stepsynth.llm.limits import Most
 from stepsynth.llm.pace import Pace
-from stepsynth.llm.store import Spent
-from stepsynth.llm.usage import cost
+from stepsynth.llm.usage import Spent, cost
 
 _OVERHEAD_TOKENS = 64
 """Role marks and the like."""

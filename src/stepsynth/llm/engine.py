@@ -26,7 +26,7 @@ from stepsynth.llm._supply import Supply
 from stepsynth.llm._teacher import Teacher, Teachers
 from stepsynth.llm._types import Completion, Request
 from stepsynth.llm.limits import Budget, Limits, check_price
-from stepsynth.llm.store import Spent, Store
+from stepsynth.llm.store import Store
 from stepsynth.llm.usage import Status, Usage
 
 GRACE_S = 10.0
@@ -76,9 +76,9 @@ class LLM:
         is_priced = all(t.price or not t.is_stored for t in self._teachers.all)
         check_price(limits or Limits(), is_known=is_priced)
         self.usage = Usage(usd=0.0 if self._teachers.main.price else None)
-        elsewhere = partial(self._store.spent_elsewhere, run) if self._store else Spent
-        budget = Budget(limits or Limits(), _now, elsewhere, self._count_processes)
-        self._supply = Supply(self._teachers, self._store)
+        ask = self._store.ask if self._store else None
+        budget = self._budget = Budget(limits or Limits(), _now, ask, run)
+        self._supply = Supply(self._teachers, self._store, budget)
         self._sender = Sender(budget, self.usage, self._store, run)
         self._batching = Batching(
             budget, self._sender, self.usage, self._store, lambda text: self.on_notice(text)
@@ -155,9 +155,6 @@ class LLM:
     def _teacher(self, backend: Backend[Any]) -> Teacher:
         return Teacher(backend, self.random_seed, _now, lambda text: self.on_notice(text))
 
-    def _count_processes(self) -> int:
-        return 1 if self._store is None else self._store.processes
-
     def _loop_thread(self) -> LoopThread:
         if self._thread is None:
             self._thread = LoopThread()
@@ -197,6 +194,7 @@ class LLM:
             await _run_until_stopped(flow, jobs)
             if self._store is not None:
                 await self._store.release()
+                self._budget.forget()
                 self._tell_of_store(self._store)
         finally:
             ticking.cancel()

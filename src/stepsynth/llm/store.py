@@ -18,8 +18,10 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from stepsynth.llm import _claims, _schema
+from stepsynth.llm import _allowance, _claims, _schema
+from stepsynth.llm._allowance import Grant, Wish
 from stepsynth.llm._batch_ledger import SQLiteLedger
+from stepsynth.llm.usage import Spent
 
 GROUP = 64
 """Answers that are not on disk yet are at most so many, beside one for each request that could be
@@ -31,22 +33,6 @@ BEAT_S = 20.0
 PER_QUERY = 500
 T = TypeVar("T")
 Then = Callable[[Exception | None], None]
-
-
-@dataclass(frozen=True)
-class Spent:
-    """What a run has sent and used up so far, over all its invocations."""
-
-    requests: int = 0
-    usd: float = 0.0
-    tokens: int = 0
-
-    @classmethod
-    def sum(cls, several: "Iterable[Spent]") -> "Spent":
-        """Return all of them together."""
-        listed = list(several)
-        requests = sum(each.requests for each in listed)
-        return cls(requests, sum(e.usd for e in listed), sum(e.tokens for e in listed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,18 +93,14 @@ class Store:
         self.path = path
         self._reader, self._writer, self.notices = _schema.open_store(path)
         self.damaged: set[str] = set()
-        self.processes = 1
-        """How many processes are sending requests now, as of the last write."""
         self._owner: int | None = None
-        self._own: dict[str, Spent] = {}
-        self._elsewhere: dict[str, Spent] = {}
+        self._has_asked = False
         self._group = _Group()
-        # Each of these is counted up by one thread alone, so neither waits for the other.
-        self._put = self._on_disk = 0
-        self._groups_begun = self._groups_ended = 0
+        self._unwritten = 0
         self._room: deque[asyncio.Future[None]] = deque()
         self._last_beat = time.monotonic()
         self._queue: SimpleQueue[_Group | None] = SimpleQueue()
+        self._is_writing = False
         self._timer: asyncio.TimerHandle | None = None
         self._thread: threading.Thread | None = None
 
@@ -143,8 +125,7 @@ class Store:
         """
 
         def claim(connection: sqlite3.Connection) -> tuple[dict[str, dict[str, Any]], set[str]]:
-            if self._owner is None:
-                self._owner = _claims.enrol(connection)
+            owner = self._enrol(connection)
             found: dict[str, dict[str, Any]] = {}
             for start in range(0, len(ids), PER_QUERY):
                 found |= _read(connection, ids[start : start + PER_QUERY], self.damaged)
@@ -152,10 +133,15 @@ class Store:
             left = [each for each in ids if each not in found]
             for start in range(0, len(left), PER_QUERY):
                 part = left[start : start + PER_QUERY]
-                others |= _claims.claim(connection, part, self._owner)
+                others |= _claims.claim(connection, part, owner)
             return found, others
 
         return await self._call(claim)
+
+    async def ask(self, wish: Wish) -> Grant:
+        """Have a part of what is left of a run's caps, before it is spent; see `_allowance`."""
+        self._has_asked = True
+        return await self._call(lambda c: _allowance.ask(c, self._enrol(c), wish))
 
     async def release(self) -> None:
         """Give up what this process has claimed and not had answered."""
@@ -177,7 +163,7 @@ class Store:
             then: Called in the event loop, with None when all is on disk, or with the error.
         """
         self._group.entries += entries
-        self._put += len(entries)
+        self._unwritten += len(entries)
         self._group.spent.setdefault(run, []).append(spent)
         self._group.then.append(then)
         self._flush_soon()
@@ -199,7 +185,7 @@ class Store:
 
     async def room(self) -> None:
         """Wait until so many answers are on disk that another request may be sent, in turn."""
-        if self._put - self._on_disk > GROUP + len(self._room):
+        if self._unwritten > GROUP + len(self._room):
             self._room.append(asyncio.get_running_loop().create_future())
             await self._room[-1]
 
@@ -220,12 +206,6 @@ class Store:
         with self._explained():
             row = self._reader.execute(query, (run,)).fetchone()
         return Spent(*row) if row else Spent()
-
-    def spent_elsewhere(self, run: str) -> Spent:
-        """Return what a run has spent outside this process, as of the last write."""
-        if run not in self._elsewhere:
-            self._elsewhere[run] = self.spent(run)
-        return self._elsewhere[run]
 
     def batch_ledger(self) -> SQLiteLedger:
         """Return the record of batches that are at a provider."""
@@ -252,6 +232,11 @@ class Store:
             self._group = _Group()
             self._leave()
 
+    def _enrol(self, connection: sqlite3.Connection) -> int:
+        if self._owner is None:
+            self._owner = _claims.enrol(connection)
+        return self._owner
+
     def _leave(self) -> None:
         if self._owner is not None:
             # Where this fails (a full disk), claims end with this process.
@@ -276,10 +261,6 @@ class Store:
         await done
         return result[0]
 
-    @property
-    def _is_writing(self) -> bool:
-        return self._groups_begun > self._groups_ended
-
     def _flush_soon(self) -> None:
         """Hand over what waits when it is worth a transaction, or a moment later."""
         if self._is_writing:
@@ -298,7 +279,7 @@ class Store:
             return
         group, self._group = self._group, _Group()
         group.loop = asyncio.get_running_loop()
-        self._groups_begun += 1
+        self._is_writing = True
         if self._thread is None:
             self._thread = threading.Thread(target=self._write_groups, name="store", daemon=True)
             self._thread.start()
@@ -312,16 +293,16 @@ class Store:
                     self._write(group)
             except Exception as caught:
                 error = caught
-            self._on_disk += len(group.entries)
-            self._groups_ended += 1
             assert group.loop is not None
             with suppress(RuntimeError):  # the loop has ended, and nobody waits
                 group.loop.call_soon_threadsafe(self._written, group, error)
 
     def _written(self, group: _Group, error: Exception | None) -> None:
+        self._is_writing = False
+        self._unwritten -= len(group.entries)
         for then in group.then:
             then(error)
-        while self._room and self._put - self._on_disk < GROUP + len(self._room):
+        while self._room and self._unwritten < GROUP + len(self._room):
             waiting = self._room.popleft()
             if not waiting.done():
                 waiting.set_result(None)
@@ -345,20 +326,16 @@ class Store:
                 self._add_spent(connection, run, Spent.sum(spent))
             for call in group.calls:
                 call(connection)
-            (owners,) = connection.execute("SELECT count(*) FROM owners").fetchone()
-            self.processes = max(1, owners)
 
     def _add_spent(self, connection: sqlite3.Connection, run: str, spent: Spent) -> None:
-        (requests, usd, tokens), *_ = connection.execute(
+        connection.execute(
             "INSERT INTO spent VALUES (?, ?, ?, ?) ON CONFLICT (run) DO UPDATE SET "
             "requests = requests + excluded.requests, usd = usd + excluded.usd, "
-            "tokens = tokens + excluded.tokens RETURNING requests, usd, tokens",
+            "tokens = tokens + excluded.tokens",
             (run, spent.requests, spent.usd, spent.tokens),
         )
-        own = self._own[run] = Spent.sum((self._own.get(run, Spent()), spent))
-        self._elsewhere[run] = Spent(
-            requests - own.requests, max(0.0, usd - own.usd), tokens - own.tokens
-        )
+        if self._has_asked and self._owner is not None:
+            _allowance.record(connection, self._owner, run, spent)
 
     def _explained(self) -> AbstractContextManager[None]:
         return _schema.explained(self.path)

@@ -1,11 +1,28 @@
 """What the LLM was asked for and what that cost, counted while it happens."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from stepsynth.llm._types import Completion
 from stepsynth.llm.prices import Price
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a run has sent and used up so far, over all its invocations."""
+
+    requests: int = 0
+    usd: float = 0.0
+    tokens: int = 0
+
+    @classmethod
+    def sum(cls, several: "Iterable[Spent]") -> "Spent":
+        """Return all of them together."""
+        listed = list(several)
+        requests = sum(each.requests for each in listed)
+        return cls(requests, sum(e.usd for e in listed), sum(e.tokens for e in listed))
 
 
 @dataclass
