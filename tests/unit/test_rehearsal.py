@@ -69,6 +69,17 @@ def test_several_texts_in_one_prompt_are_fewer_requests(tmp_path):
     assert found.completion_tokens > 100 * 5
 
 
+def test_prompts_that_repeat_are_sent_once_for_several_answers(tmp_path):
+    method = "method={name: zerogen, seed_size: 64}"
+    one = configured(tmp_path, "classification", method)
+    four = configured(tmp_path, "classification", method, "llm.n=4")
+    whole, grouped = counts_of(one)["seed"], counts_of(four)["seed"]
+    assert whole.requests == 64
+    assert 16 <= grouped.requests <= 18  # each label may have an incomplete one
+    assert grouped.prompt_tokens == pytest.approx(whole.prompt_tokens / 4, rel=0.13)
+    assert grouped.completion_tokens == whole.completion_tokens
+
+
 @pytest.mark.parametrize("name", ["zerogen", "s3", "targen", "goldgen", "fewgen"])
 def test_it_asks_the_same_prompts_as_the_method_asks_another_llm(name, tmp_path):
     """The requests of a rehearsal, against those of the method with an LLM of the tests' own."""

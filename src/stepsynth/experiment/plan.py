@@ -176,11 +176,6 @@ def make_plan(config: Config, gold: Gold, inputs: Inputs, *, most_rows: int = MO
     )
 
 
-def teachers_of(settings: LLMSettings, kind: str) -> Sequence[LLMSettings]:
-    """Return the settings of the LLMs that answer requests of a kind."""
-    return settings.phases.get(kind) or (settings,)
-
-
 def is_free(settings: LLMSettings) -> bool:
     """Say whether nothing is paid: answers are recordings or rules."""
     return not settings.stores_completions or settings.backend == "scripted"
@@ -191,7 +186,7 @@ def _phases(
 ) -> Iterator[Phase]:
     for kind in dict.fromkeys([*expected.counts, *high.counts]):
         counts = [r.counts.get(kind, Count()) for r in (low, expected, high)]
-        teachers = teachers_of(settings, kind)
+        teachers = settings.teachers_of(kind)
         prompt = [c.prompt_tokens * share for c, share in zip(counts, PROMPT_RANGE, strict=True)]
         completion = [
             min(c.completion_tokens * share, c.requests * teachers[0].max_tokens)
@@ -232,7 +227,7 @@ def _minutes(
     teachers: Sequence[LLMSettings], requests: float, prompt: float, completion: float
 ) -> float | None:
     """Return the minutes that requests take: by their own time, or by what may be sent a minute."""
-    if any(getattr(each, "batch", False) for each in teachers):
+    if any(each.is_batched for each in teachers):
         return None
     if all(map(is_free, teachers)) or not requests:
         return 0.0
@@ -285,7 +280,7 @@ def _held_back(settings: LLMSettings, phase: Phase, key: str, name: str) -> floa
     if key not in ("usd", "tokens") or not requests:
         return 0.0
     most = 0.0
-    for each in teachers_of(settings, phase.kind):
+    for each in settings.teachers_of(phase.kind):
         price = each.known_price()
         rates = (1.0, 1.0) if key == "tokens" or price is None else (price.prompt, price.completion)
         # Until the provider has counted them, each byte of a prompt may be a token.
@@ -340,7 +335,10 @@ def _assumptions(
 
 
 def _special_cases(config: Config, phases: Sequence[Phase]) -> Iterator[str]:
-    settings, method = config.llm, config.method
+    method = config.method
+    asked = {phase.kind for phase in phases}
+    for kind in sorted(config.llm.phases.keys() - asked) if config.llm else ():
+        yield f"llm.phases.{kind} is of no use: {method.name} asks for nothing of that kind."
     if config.retriever is not None:
         yield "Nothing was retrieved: random passages of the corpus stand in prompts."
     if any(phase.kind == "few_shot" for phase in phases) and not method.needs_gold:
@@ -355,8 +353,6 @@ def _special_cases(config: Config, phases: Sequence[Phase]) -> Iterator[str]:
         or getattr(method, "drop_duplicates", False)
     ):
         yield "How many rows curation rejects is not known; see the upper number."
-    if settings is not None and getattr(settings, "n", 1) > 1:
-        yield "llm.n: where prompts repeat they are sent once for several answers, and cost less."
 
 
 def read_planned(plan: Mapping[str, Any], kind: str) -> Mapping[str, Any]:

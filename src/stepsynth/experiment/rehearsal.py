@@ -111,9 +111,11 @@ class RehearsedLLM(LLM):
     def __init__(self, settings: LLMSettings, voice: Voice, *, rejected: bool = False) -> None:
         super().__init__(_NoBackend(settings.model_copy(update={"phases": {}}), 0))
         self.counts: Counts = {}
+        self._teachers_of = settings.teachers_of
         self._voice = voice
         self._rejected = rejected
         self._asked: Counter[str] = Counter()
+        self._repeats: Counter[tuple[str, str]] = Counter()
         self._rows = 0
 
     def generate(self, requests: Sequence[Request], *, phase: str) -> list[Completion | Failed]:
@@ -134,8 +136,9 @@ class RehearsedLLM(LLM):
         said = self._voice.say(request)
         tokens = min(count_tokens(said), self.settings.max_tokens)
         found = self.counts.setdefault(kind, Count())
-        found.requests += 1
-        found.prompt_tokens += count_tokens(request.prompt)
+        if self._is_sent(request, kind):
+            found.requests += 1
+            found.prompt_tokens += count_tokens(request.prompt)
         found.completion_tokens += tokens
         draw = self._asked[request.stream]
         self._asked[request.stream] += 1
@@ -144,6 +147,17 @@ class RehearsedLLM(LLM):
             if self._rejected and self._rows % 3 == 0:
                 said = ""
         return Completion(said, f"rehearsed/{request.stream}/{draw}", draw)
+
+    def _is_sent(self, request: Request, kind: str) -> bool:
+        """Say whether a request is sent: one that repeats may be answered with the one before."""
+        if request.turns:
+            return True
+        teachers = self._teachers_of(kind)
+        repeat = self._repeats[request.stream, request.prompt]
+        self._repeats[request.stream, request.prompt] += 1
+        # Repeats go to the LLMs in turn, and each one's are grouped.
+        number = repeat % len(teachers)
+        return repeat // len(teachers) % teachers[number].group_size == 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,6 @@ from stepsynth.experiment.plan import (
     is_free,
     make_plan,
     read_planned,
-    teachers_of,
 )
 from stepsynth.experiment.setup import Inputs
 from stepsynth.experiment.split import Gold
@@ -55,12 +54,14 @@ class Tally:
         """Add a request and its answer."""
         kind = request.tags.get("kind", "")
         used = self.kinds.setdefault(kind, Used())
-        used.requests += 1
         if isinstance(answer, Failed):
+            used.requests += 1
             return
+        # Who has no prompt of its own came with the answer before it, to one request.
+        used.requests += answer.prompt_tokens != 0
         used.prompt_tokens += answer.prompt_tokens or 0
         used.completion_tokens += answer.completion_tokens or 0
-        teachers = teachers_of(self.settings, kind)
+        teachers = self.settings.teachers_of(kind)
         teacher = next((each for each in teachers if each.model == answer.model), teachers[0])
         price = teacher.known_price()
         usd = None if price is None else cost(price, answer)

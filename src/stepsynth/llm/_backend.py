@@ -74,12 +74,25 @@ class LLMSettings(BaseModel):
 
     def known_price(self) -> Price | None:
         """Return the price that is set, else that of the dated table; None: not known."""
-        is_batch = getattr(self, "batch", False)
-        return self.price or find_price(self.model, self.price_list(), batch=is_batch)
+        return self.price or find_price(self.model, self.price_list(), batch=self.is_batched)
 
     def price_list(self) -> str:
         """Return the name of the provider in the table of prices; "": none is known."""
         return ""
+
+    @property
+    def is_batched(self) -> bool:
+        """Whether completions come from a provider's batch API."""
+        return False
+
+    @property
+    def group_size(self) -> int:
+        """How many draws of one prompt are asked for in one request."""
+        return 1
+
+    def teachers_of(self, kind: str) -> Sequence["LLMSettings"]:
+        """Return the settings of the LLMs that answer requests of a kind."""
+        return self.phases.get(kind) or (self,)
 
     def teachers(self) -> list[Self]:
         """Return these settings and those of every phase."""
@@ -138,7 +151,7 @@ class Backend(ABC, Generic[S]):
     @property
     def group_size(self) -> int:
         """How many draws of one prompt `complete_group` asks for at once."""
-        return 1
+        return self.settings.group_size
 
     async def complete_group(self, requests: Sequence[Request]) -> list[Completion]:
         """Return completions of requests that differ in their draw alone, asked for at once.

@@ -102,6 +102,11 @@ class ChatSettings(LLMSettings):
             identity["structured"] = True
         return identity
 
+    @property
+    def is_batched(self) -> bool:
+        """Whether completions come from a provider's batch API."""
+        return self.batch
+
     def price_list(self) -> str:
         """Return the provider whose host the URL names; "" where the price may be another."""
         return "" if _REPRICED & set(self.extra_body) else find_provider(self.base_url)

@@ -4,6 +4,7 @@ And what SQLite's errors mean for a run.
 """
 
 import json
+import shlex
 import sqlite3
 import time
 from collections.abc import Generator, Mapping
@@ -112,8 +113,8 @@ def explained(path: Path) -> Generator[None]:
             message = f"completions cannot be written or read: {error}"
         else:
             message = f"this is no store of completions, or it is damaged: {error}"
-            hint = (
-                f"`stepsynth store export {path} --out FILE.jsonl` saves what can still be read; "
+            command = f"stepsynth store export {shlex.quote(str(path))} --out FILE.jsonl"
+            hint = f"`{command}` saves what can still be read; " + (
                 "then move the file away, or give another `llm.store` or `--out`"
             )
         raise RunFolderError(f"{path}: {message}", hint=hint) from error

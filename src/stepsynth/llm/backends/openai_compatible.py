@@ -43,6 +43,11 @@ class OpenAICompatible(ChatSettings):
         description="Completions asked for in one request, where prompts repeat.",
     )
 
+    @property
+    def group_size(self) -> int:
+        """How many draws of one prompt are asked for in one request; a batch has one in a line."""
+        return 1 if self.batch else self.n
+
 
 class OpenAICompatibleBackend(ChatBackend[OpenAICompatible]):
     """Sends chat completions."""
@@ -67,8 +72,7 @@ class OpenAICompatibleBackend(ChatBackend[OpenAICompatible]):
     @property
     def group_size(self) -> int:
         """How many draws of one prompt are asked for at once."""
-        settings = self.settings
-        return settings.n if self.quirks.takes("n") and not settings.batch else 1
+        return self.settings.group_size if self.quirks.takes("n") else 1
 
     def body(
         self, request: Request, *, max_tokens: int | None = None, n: int = 1
