@@ -1,18 +1,18 @@
 """A server for tests that has files and batches as OpenAI and Anthropic document them."""
 
-import asyncio
 import json
 import random
 import re
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Any
 
 from aiohttp import web
+
+from tests.threaded_server import ThreadedServer
 
 KEY = "sk-test-of-batches"
 
@@ -55,7 +55,7 @@ def echo(_id: str, _body: dict[str, Any], attempt: int) -> Result:
 
 
 @dataclass
-class BatchServer:
+class BatchServer(ThreadedServer):
     """Attributes:
     answer: (custom id, body, how often it was sent) -> what comes of it.
     polls: Looks before a batch has ended.
@@ -74,30 +74,8 @@ class BatchServer:
     batches: list[Batch] = field(default_factory=list)
     files: dict[str, bytes] = field(default_factory=dict)
     sent: Counter[str] = field(default_factory=Counter)
-    url: str = ""
 
-    def __enter__(self) -> Self:
-        started = threading.Event()
-        self._loop = asyncio.new_event_loop()
-
-        def serve() -> None:
-            asyncio.set_event_loop(self._loop)
-            self._loop.run_until_complete(self._start())
-            started.set()
-            self._loop.run_forever()
-
-        self._thread = threading.Thread(target=serve, daemon=True)
-        self._thread.start()
-        assert started.wait(10)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result(10)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-        self._loop.close()
-
-    async def _start(self) -> None:
+    def make_app(self) -> web.Application:
         app = web.Application(middlewares=[self._guard], client_max_size=300_000_000)
         app.router.add_post("/v1/files", self._upload)
         app.router.add_get("/v1/files/{id}/content", self._content)
@@ -108,11 +86,7 @@ class BatchServer:
         app.router.add_get("/v1/messages/batches", self._list_messages)
         app.router.add_get("/v1/messages/batches/{id}", self._poll_messages)
         app.router.add_get("/v1/messages/batches/{id}/results", self._results_messages)
-        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}/v1"
+        return app
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Any) -> web.StreamResponse:
