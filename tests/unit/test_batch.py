@@ -414,6 +414,10 @@ def test_what_fails_as_a_whole_is_a_provider_error_and_can_be_sent_again(path):
     assert [api.sent[each] for each in IDS] == [2, 2, 2, 1, 1, 1, 1]
 
 
+async def send_nothing(_requests: Any) -> int:
+    pytest.fail("sent")
+
+
 def test_stopping_leaves_batches_running_and_days_later_they_are_collected(path):
     api, desk = Provider(), Desk()
     desk.is_stopped = lambda: bool(desk.states)
@@ -431,7 +435,7 @@ def test_stopping_leaves_batches_running_and_days_later_they_are_collected(path)
         on_resumed=resumed.extend,
         on_returned=returned.extend,
         find_stored={IDS[0]}.intersection,  # another process has collected it by now
-        before_submit=lambda _: pytest.fail("sent"),
+        before_submit=send_nothing,
     )
     assert sorted(desk.outcomes()) == IDS[1:]
     assert len(resumed) == 7
@@ -455,7 +459,7 @@ def test_a_cap_holds_batches_back_and_stops_the_run_once_nothing_is_out(path):
     api, desk = Provider(), Desk()
     free = [3]
 
-    def reserve(requests: Any) -> int:
+    async def reserve(requests: Any) -> int:
         if not free[0]:
             raise LimitReachedError("the cap is reached")
         allowed = min(len(requests), free[0])
@@ -479,7 +483,7 @@ def test_what_was_reserved_is_given_back_when_a_request_goes_into_another_batch(
     api.fails_once = {IDS[2]}
     reserved: Counter[int] = Counter()
 
-    def reserve(requests: Any) -> int:
+    async def reserve(requests: Any) -> int:
         reserved.update(r.draw for r in requests)
         return len(requests)
 

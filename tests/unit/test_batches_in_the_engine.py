@@ -105,3 +105,30 @@ def test_a_cap_holds_for_batches(server, tmp_path):
     assert len(more.generate(ask(50), phase="test")) == 50
     assert sum(server.sent.values()) == 50
     more.close()
+
+
+def test_a_line_that_failed_is_sent_again_far_below_a_cap(server, tmp_path):
+    first: list[str] = []
+
+    def answer(request_id: str, _body: object, attempt: int) -> Result:
+        first.append(request_id)
+        is_hurt = request_id == first[0] and attempt == 1
+        return Result(status=500, message="oops") if is_hurt else Result("fine")
+
+    server.answer = answer
+    llm = open_llm(server, tmp_path, limits=Limits(requests=1000))
+    assert {a.text for a in llm.generate(ask(10), phase="test")} == {"fine"}
+    assert llm._store is not None
+    assert llm._store.spent("r").requests == 11
+    llm.close()
+
+
+def test_lines_that_fail_count_for_a_cap_on_requests(server, tmp_path):
+    server.answer = lambda *_: Result(status=500, message="oops")
+    llm = open_llm(server, tmp_path, max_attempts=1, limits=Limits(requests=20))
+    for _ in range(2):
+        assert all(isinstance(each, Failed) for each in llm.generate(ask(10), phase="test"))
+    with pytest.raises(LimitReachedError, match="20 requests were sent"):
+        llm.generate(ask(10), phase="test")
+    llm.close()
+    assert server.sent.total() == 20

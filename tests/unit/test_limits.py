@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+from collections.abc import Callable
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ class Desk:
 
     Attributes:
         asked: How often it was asked for a part.
+        is_slow: Its answers come when `answer` is set.
     """
 
     def __init__(self, elsewhere: Spent = NO_SPENT) -> None:
@@ -30,22 +32,28 @@ class Desk:
         _schema.prepare(self.connection, Path("memory"))
         self.connection.execute("INSERT INTO spent VALUES ('r', ?, ?, ?)", astuple(elsewhere))
         self.asked = 0
+        self.is_slow = False
+        self.answer = asyncio.Event()
         self._owners: dict[Budget, int] = {}
 
-    def open(self, **limits: Any) -> Budget:
-        owner = _claims.enrol(self.connection)
+    def open(self, now: Callable[[], float] = float, **limits: Any) -> Budget:
+        owner = _claims.make_owner()
 
         async def ask(wish: Wish) -> Grant:
             self.asked += 1
-            return _allowance.ask(self.connection, owner, wish)
+            _claims.enrol(self.connection, owner)
+            grant = _allowance.ask(self.connection, owner, wish)
+            if self.is_slow:
+                await self.answer.wait()
+            return grant
 
-        budget = Budget(Limits(**limits), lambda: 0.0, ask, "r")
+        budget = Budget(Limits(**limits), now, ask, "r")
         self._owners[budget] = owner
         return budget
 
-    def settle(self, budget: Budget, spent: Spent) -> None:
+    def settle(self, budget: Budget, spent: Spent, most: Most = MOST) -> None:
         """End a request; what it has cost is written down, as a store does."""
-        budget.settle(MOST, spent)
+        budget.settle(most, spent)
         sums = "requests = requests + ?, usd = usd + ?, tokens = tokens + ?"
         self.connection.execute(f"UPDATE spent SET {sums}", astuple(spent))
         _allowance.record(self.connection, self._owners[budget], "r", spent)
@@ -159,8 +167,9 @@ def test_who_waits_for_another_process_gets_what_that_gives_back(monkeypatch):
     async def go() -> None:
         desk = Desk()
         first, second = desk.open(usd=10.0), desk.open(usd=10.0)
-        await first.extend([MOST] * 10)
-        assert await first.enter(MOST)
+        assert await first.reserve([MOST] * 10) == 10
+        for _ in range(9):
+            desk.settle(first, NO_SPENT)
         other = asyncio.ensure_future(second.enter(MOST))
         await asyncio.sleep(0.01)
         assert not other.done()
@@ -180,5 +189,88 @@ def test_the_error_names_the_cap_that_is_short_and_what_all_have_spent():
             budget = Desk(Spent(5, 4.0, 400)).open(**limits)
             with pytest.raises(LimitReachedError, match=match):
                 await budget.enter(MOST)
+
+    asyncio.run(go())
+
+
+def test_what_is_given_up_in_an_ask_is_not_used_before_the_answer_has_come():
+    """Another process may have it by then: the store knows of the ask first."""
+
+    async def go() -> None:
+        desk = Desk()
+        first, second = desk.open(tokens=100), desk.open(tokens=100)
+        large, small, other = Most(tokens=40), Most(tokens=20), Most(tokens=42)
+        assert await first.enter(large)
+        assert await first.enter(small)
+        desk.is_slow = True
+        third = asyncio.ensure_future(first.enter(other))  # too much as long as both are out
+        await settle_down()
+        desk.settle(first, Spent(1, tokens=5), large)  # now there would be room for it
+        await settle_down()
+        desk.is_slow = False
+        assert await second.enter(large)
+        desk.answer.set()
+        await settle_down()
+        assert not third.done()
+        first.stop()
+        await third
+
+    asyncio.run(go())
+
+
+def test_minutes_pass_for_who_waits_for_another_process(monkeypatch):
+    monkeypatch.setattr("stepsynth.llm.limits.POLL_S", 0.001)
+
+    async def go() -> None:
+        desk, now = Desk(), [0.0]
+        first, second = desk.open(usd=1.0), desk.open(usd=1.0, minutes=1, now=lambda: now[0])
+        assert await first.enter(MOST)
+        waiting = asyncio.ensure_future(second.enter(MOST))
+        await asyncio.sleep(0.01)
+        assert not waiting.done()
+        now[0] = 60.0
+        with pytest.raises(LimitReachedError, match=r"limits\.minutes"):
+            await waiting
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize("error", [OSError("broken"), MemoryError()])
+def test_an_error_of_the_store_is_that_of_who_asked(error):
+    async def go() -> None:
+        async def ask(_wish: Wish) -> Grant:
+            raise error
+
+        with pytest.raises(type(error)):
+            await Budget(Limits(usd=1.0), lambda: 0.0, ask).enter(MOST)
+
+    asyncio.run(go())
+
+
+def test_who_was_sent_away_and_then_cancelled_has_held_nothing():
+    async def go() -> None:
+        budget = Desk().open(usd=2.0)
+        assert await budget.enter(MOST)
+        assert await budget.enter(MOST)
+        third = asyncio.ensure_future(budget.enter(MOST))
+        await settle_down()
+        budget.stop()
+        third.cancel()
+        await asyncio.gather(third, return_exceptions=True)
+        with pytest.raises(LimitReachedError):
+            await budget.reserve([MOST])
+
+    asyncio.run(go())
+
+
+def test_who_was_taken_for_dead_is_there_again_with_its_part():
+    async def go() -> None:
+        desk = Desk()
+        first, second = desk.open(usd=10.0), desk.open(usd=10.0)
+        assert await first.reserve([MOST] * 5) == 5
+        desk.connection.execute("DELETE FROM owners")
+        first.close_part()
+        assert await first.enter(MOST)
+        assert await second.reserve([MOST] * 9) <= 4
 
     asyncio.run(go())

@@ -9,8 +9,8 @@ from stepsynth._util.rng import make_rng
 from stepsynth.experiment.config import Config
 from stepsynth.experiment.plan import read_inputs
 from stepsynth.experiment.pretend import MARK, PretendStudent, Voice
-from stepsynth.experiment.rehearsal import EXPECTED, HIGH, LOW, rehearse
-from stepsynth.llm import Request
+from stepsynth.experiment.rehearsal import EXPECTED, HIGH, LOW, RehearsedLLM, rehearse
+from stepsynth.llm import LLM, Completion, Request
 from stepsynth.methods import methods
 from stepsynth.methods._training import run_method
 from stepsynth.records import Answers, Dataset, Example
@@ -78,6 +78,34 @@ def test_prompts_that_repeat_are_sent_once_for_several_answers(tmp_path):
     assert 16 <= grouped.requests <= 18  # each label may have an incomplete one
     assert grouped.prompt_tokens == pytest.approx(whole.prompt_tokens / 4, rel=0.13)
     assert grouped.completion_tokens == whole.completion_tokens
+
+
+@pytest.mark.parametrize(("calls", "size", "sent"), [(16, 1, 16), (8, 5, 16), (1, 40, 10)])
+def test_prompts_are_grouped_as_the_engine_groups_them(tmp_path, calls, size, sent):
+    class Grouped(FakeBackend):
+        groups = 0
+        group_size = 4
+
+        async def complete_group(self, requests):
+            self.groups += 1
+            return [Completion("x") for _ in requests]
+
+        async def complete(self, request):
+            return (await self.complete_group([request]))[0]
+
+    config = configured(tmp_path, "classification", "method=zerogen", "llm.n=4")
+    rehearsed, backend = RehearsedLLM(config.llm, Mute()), Grouped(str)
+    engine = LLM(backend)
+    for llm in (rehearsed, engine):
+        for _ in range(calls):
+            llm.generate([Request("p", "s", {"kind": "seed"})] * size, phase="test")
+        llm.close()
+    assert backend.groups == rehearsed.counts["seed"].requests == sent
+
+
+class Mute:
+    def say(self, _request: Request) -> str:
+        return "nothing"
 
 
 @pytest.mark.parametrize("name", ["zerogen", "s3", "targen", "goldgen", "fewgen"])

@@ -115,17 +115,21 @@ class RehearsedLLM(LLM):
         self._voice = voice
         self._rejected = rejected
         self._asked: Counter[str] = Counter()
-        self._repeats: Counter[tuple[str, str]] = Counter()
+        self._repeats: Counter[tuple[int, str, str]] = Counter()
+        self._turns: Counter[str] = Counter()
+        self._sent: set[object] = set()
         self._rows = 0
 
     def generate(self, requests: Sequence[Request], *, phase: str) -> list[Completion | Failed]:
         """Return an answer to each request."""
+        self._sent.clear()
         return [self._answer(request) for request in requests]
 
     def stream(
         self, requests: Iterable[Request], *, phase: str, total: int | None = None
     ) -> Iterator[Completion | Failed]:
         """Yield an answer to each request."""
+        self._sent.clear()
         yield from map(self._answer, requests)
 
     def close(self) -> None:
@@ -136,7 +140,9 @@ class RehearsedLLM(LLM):
         said = self._voice.say(request)
         tokens = min(count_tokens(said), self.settings.max_tokens)
         found = self.counts.setdefault(kind, Count())
-        if self._is_sent(request, kind):
+        group = self._group(request, kind)
+        if group not in self._sent:
+            self._sent.add(group)
             found.requests += 1
             found.prompt_tokens += count_tokens(request.prompt)
         found.completion_tokens += tokens
@@ -148,16 +154,19 @@ class RehearsedLLM(LLM):
                 said = ""
         return Completion(said, f"rehearsed/{request.stream}/{draw}", draw)
 
-    def _is_sent(self, request: Request, kind: str) -> bool:
-        """Say whether a request is sent: one that repeats may be answered with the one before."""
-        if request.turns:
-            return True
+    def _group(self, request: Request, kind: str) -> object:
+        """Return what repeats of a prompt have in common that are sent once, for one answer each.
+
+        As the engine groups them: those of one call, by the LLM whose turn it is.
+        """
         teachers = self._teachers_of(kind)
-        repeat = self._repeats[request.stream, request.prompt]
-        self._repeats[request.stream, request.prompt] += 1
-        # Repeats go to the LLMs in turn, and each one's are grouped.
-        number = repeat % len(teachers)
-        return repeat // len(teachers) % teachers[number].group_size == 0
+        turn = self._turns[kind] % len(teachers)
+        self._turns[kind] += 1
+        if request.turns:
+            return object()
+        key = (turn, request.stream, request.prompt)
+        self._repeats[key] += 1
+        return *key, (self._repeats[key] - 1) // teachers[turn].group_size
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,8 @@ from stepsynth.llm.usage import Spent
 Amounts = tuple[float, ...]
 """Requests, USD, tokens."""
 NOTHING: Amounts = (0, 0.0, 0)
-_ROUNDING = 1e-9
+ROUNDING = 1e-9
+"""Sums of the same amounts in another order differ by less."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def ask(connection: sqlite3.Connection, owner: int, wish: Wish) -> Grant:
         (wish.run, *part, owner),
     )
     capped = [away for cap, away in zip(wish.caps, others, strict=True) if cap < inf]
-    return Grant(more, spent, is_shared=max(capped) > _ROUNDING)
+    return Grant(more, spent, is_shared=max(capped) > ROUNDING)
 
 
 def record(connection: sqlite3.Connection, owner: int, run: str, spent: Spent) -> None:

@@ -212,18 +212,18 @@ class _Driver:
                 break
             ids.append(each)
             ends.append(ends[-1] + file.write(line))
-        allowed = self._reserve(ids)
+        allowed = await self._reserve(ids)
         file.truncate(ends[allowed])
         file.seek(ends[allowed])
         file.write(after)
         return ids[:allowed]
 
-    def _reserve(self, ids: Sequence[str]) -> int:
+    async def _reserve(self, ids: Sequence[str]) -> int:
         """Return how many of these requests the caps allow now."""
         if not ids:
             return 0
         try:
-            allowed = self._hooks.before_submit([self._requests[each] for each in ids])
+            allowed = await self._hooks.before_submit([self._requests[each] for each in ids])
         except StepsynthError:
             # What is out was reserved at its worst; when it has ended, more may be allowed.
             if not self._out:

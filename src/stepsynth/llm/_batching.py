@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
-from stepsynth.errors import ConfigError, LimitReachedError
+from stepsynth.errors import ConfigError
 from stepsynth.llm._batch_driver import collect
 from stepsynth.llm._errors import GiveUpError, RetryLaterError
 from stepsynth.llm._flow import Flow, Item
@@ -69,7 +69,6 @@ class Batching:
             on_resumed=out.hold,
         )
         jobs = [(item.id, item.request) for item in items]
-        await self.budget.extend([teacher.most([item.request]) for item in items])
         attempts = teacher.settings.max_attempts
         await collect(api, jobs, self.store.batch_ledger(), hooks, max_attempts=attempts)
         flow.note = ""
@@ -92,19 +91,14 @@ class _Shipment:
         """Say what is waited for."""
         self.flow.note = text
 
-    def reserve(self, requests: Sequence[Request]) -> int:
+    async def reserve(self, requests: Sequence[Request]) -> int:
         """Hold back what requests may cost, and return how many of them the caps allow."""
-        for number, request in enumerate(requests):
-            most = self._teacher.most([request])
-            try:
-                self.engine.budget.reserve(most)
-            except LimitReachedError:
-                if number:
-                    return number
-                raise
-            self.engine.usage.requests += 1
+        mosts = [self._teacher.most([request]) for request in requests]
+        allowed = await self.engine.budget.reserve(mosts)
+        self.engine.usage.requests += allowed
+        for request, most in zip(requests[:allowed], mosts, strict=False):
             self.held[request.stream, request.draw] = most
-        return len(requests)
+        return allowed
 
     def hold(self, requests: Sequence[Request]) -> None:
         """Hold back what requests may cost that were sent by an earlier run."""
@@ -117,7 +111,7 @@ class _Shipment:
         """Let go of what was held back for requests that were not answered."""
         for request in requests:
             if (most := self.held.pop((request.stream, request.draw), None)) is not None:
-                self.engine.budget.settle(most, Spent(1))
+                self.engine.sender.fail(self.flow, most, Spent(1))
 
     def find_stored(self, ids: Sequence[str]) -> Collection[str]:
         """Return which requests were answered by another process meanwhile, and count them."""
@@ -134,12 +128,13 @@ class _Shipment:
         """Keep what came of a request; it is on disk when this returns."""
         item = self.items[request_id]
         most = self.held.pop((item.request.stream, item.request.draw), None)
-        if most is None:  # it was given up before it was sent
-            most = Most()
-            self.engine.budget.hold(most)
         if isinstance(outcome, (RetryLaterError, GiveUpError)):
-            self.engine.budget.settle(most, Spent(1))
+            if most is not None:  # else it was given up before it was sent
+                self.engine.sender.fail(self.flow, most, Spent(1))
             self.engine.sender.give_up(self.flow, [item], outcome)
         else:
+            if most is None:
+                most = Most()
+                self.engine.budget.hold(most)
             await self.engine.sender.keep(self.flow, [item], [outcome], most)
         await self.store.drain()

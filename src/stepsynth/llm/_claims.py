@@ -6,6 +6,7 @@ looked for before a claim.
 """
 
 import os
+import secrets
 import socket
 import sqlite3
 import time
@@ -15,17 +16,18 @@ SILENT_S = 120
 """A process on another machine that was not heard of for so long has lost its claims."""
 
 
-def enrol(connection: sqlite3.Connection) -> int:
-    """Return a number for this process, under which it claims requests."""
-    row = (socket.gethostname(), os.getpid(), int(time.time()))
-    cursor = connection.execute("INSERT INTO owners (host, pid, beat) VALUES (?, ?, ?)", row)
-    assert cursor.lastrowid is not None
-    return cursor.lastrowid
+def make_owner() -> int:
+    """Return a number for who claims requests, that no other process has."""
+    return secrets.randbits(62)
 
 
-def beat(connection: sqlite3.Connection, owner: int) -> None:
-    """Say that a process is still there."""
-    connection.execute("UPDATE owners SET beat = ? WHERE owner = ?", (int(time.time()), owner))
+def enrol(connection: sqlite3.Connection, owner: int) -> None:
+    """Say that this process is there, also where it was taken for dead."""
+    connection.execute(
+        "INSERT INTO owners (owner, host, pid, beat) VALUES (?, ?, ?, ?) "
+        "ON CONFLICT (owner) DO UPDATE SET beat = excluded.beat",
+        (owner, socket.gethostname(), os.getpid(), int(time.time())),
+    )
 
 
 def leave(connection: sqlite3.Connection, owner: int) -> None:

@@ -57,7 +57,7 @@ _OTHERS = (
         owner INTEGER NOT NULL
     ) WITHOUT ROWID""",
     """CREATE TABLE owners (
-        owner INTEGER PRIMARY KEY AUTOINCREMENT,
+        owner INTEGER PRIMARY KEY,
         host TEXT NOT NULL,
         pid INTEGER NOT NULL,
         beat INTEGER NOT NULL,

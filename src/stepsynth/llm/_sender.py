@@ -140,11 +140,11 @@ class Sender:
         except RetryLaterError as error:
             teacher.pace.failed(error.reason, error.retry_after_s)
             is_charged = error.reason in _ANSWERED
-            self._fail(flow, most, Spent(1, most.usd, most.tokens) if is_charged else Spent(1))
+            self.fail(flow, most, Spent(1, most.usd, most.tokens) if is_charged else Spent(1))
             raise
         except BaseException:
             teacher.pace.refused()
-            self._fail(flow, most, Spent(1))
+            self.fail(flow, most, Spent(1))
             raise
         read = [c.prompt_tokens for c in completions if c.prompt_tokens is not None]
         written = [c.completion_tokens for c in completions if c.completion_tokens is not None]
@@ -158,7 +158,7 @@ class Sender:
         teacher.refused_in_a_row = 0
         return completions
 
-    def _fail(self, flow: Flow, most: Most, spent: Spent) -> None:
+    def fail(self, flow: Flow, most: Most, spent: Spent) -> None:
         """Count an attempt that brought nothing."""
         self._budget.settle(most, spent)
         if self._store is not None:

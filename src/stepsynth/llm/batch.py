@@ -132,6 +132,10 @@ class BatchApi(Protocol):
         ...
 
 
+async def _allow_all(requests: Sequence[Request]) -> int:
+    return len(requests)
+
+
 @dataclass(frozen=True)
 class BatchHooks:
     """What `collect` asks of the engine, all called in its loop.
@@ -158,7 +162,7 @@ class BatchHooks:
     is_stopped: Callable[[], bool] = lambda: False
     on_state: Callable[[str], None] = lambda _text: None
     on_notice: Callable[[str], None] = lambda _text: None
-    before_submit: Callable[[Sequence[Request]], int] = len
+    before_submit: Callable[[Sequence[Request]], Awaitable[int]] = _allow_all
     on_returned: Callable[[Sequence[Request]], None] = lambda _requests: None
     find_stored: Callable[[Sequence[str]], Collection[str]] = lambda _ids: ()
     on_resumed: Callable[[Sequence[Request]], None] = lambda _requests: None

@@ -40,6 +40,9 @@ TICK_S = 0.1
 class LLM:
     """An LLM that remembers what it was asked.
 
+    Its phases come one after another: the end of each gives back what this process has claimed and
+    may still spend. Each LLM has a `Store` of its own, over one file or several.
+
     Args:
         backend: Sends one request.
         random_seed: Part of every request's identity: another seed draws other completions.
@@ -194,7 +197,7 @@ class LLM:
             await _run_until_stopped(flow, jobs)
             if self._store is not None:
                 await self._store.release()
-                self._budget.forget()
+                self._budget.close_part()
                 self._tell_of_store(self._store)
         finally:
             ticking.cancel()

@@ -8,8 +8,8 @@ from math import inf
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from stepsynth.errors import ConfigError, LimitReachedError, StepsynthError
-from stepsynth.llm._allowance import NOTHING, Amounts, Grant, Wish
+from stepsynth.errors import ConfigError, LimitReachedError
+from stepsynth.llm._allowance import NOTHING, ROUNDING, Amounts, Grant, Wish
 from stepsynth.llm.usage import Spent
 
 AHEAD = 256
@@ -83,7 +83,8 @@ class Budget:
         self._elsewhere = NOTHING
         # What this process may spend in all; where that is not enough, more is asked for.
         self._ceiling = self._caps if ask is None else self._capped(NOTHING)
-        self._settled = 0
+        self._settled = self._stops = 0
+        self._lock = asyncio.Lock()
         self._started = now()
         self._waiting: deque[tuple[asyncio.Future[bool], Most]] = deque()
         self._asking: asyncio.Task[None] | None = None
@@ -101,8 +102,8 @@ class Budget:
             LimitReachedError: It could cross a cap.
             RunFolderError: The store cannot be asked.
         """
-        if not self._waiting and self._fits(most):
-            self.reserve(most)
+        if not self._waiting and self._fits(most.amounts):
+            self._admit(most)
             return True
         waiting: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.append((waiting, most))
@@ -110,25 +111,41 @@ class Budget:
         try:
             return await waiting
         except asyncio.CancelledError:
-            if waiting.done() and not waiting.cancelled() and waiting.exception() is None:
+            is_told = waiting.done() and not waiting.cancelled()
+            if is_told and waiting.exception() is None and waiting.result():
                 self.settle(most, Spent())
             raise
 
-    def reserve(self, most: Most) -> None:
-        """Make sure that sending a request crosses no cap, and hold back the most it can cost.
+    async def reserve(self, several: Sequence[Most]) -> int:
+        """Hold back the most that requests can cost which are sent at once, in a batch.
+
+        Returns:
+            How many of the first ones the caps allow; 0: the run was stopped meanwhile.
 
         Raises:
-            LimitReachedError: It could cross a cap.
+            LimitReachedError: Not even the first one.
+            RunFolderError: The store cannot be asked.
         """
-        minutes = self.limits.minutes
-        if minutes is not None and self._now() - self._started >= 60 * minutes:
-            raise reached("minutes", f"{minutes:g} minutes have passed")
-        if not self._fits(most):
-            raise self._reached(most)
-        self.hold(most)
+        amounts = [most.amounts for most in several]
+        wanted, stops = tuple(map(sum, zip(*amounts, strict=True))), self._stops
+        while not self._fits(wanted):
+            grant = await self._have(amounts[0], wanted, share=1)
+            if self._fits(amounts[0]) or not grant.is_shared or self._in_flight:
+                break
+            await asyncio.sleep(POLL_S)
+            if stops != self._stops:
+                return 0
+        self._check_time()
+        for number, most in enumerate(several):
+            if not self._fits(most.amounts):
+                if number:
+                    return number
+                raise self._reached(most)
+            self.hold(most)
+        return len(several)
 
     def hold(self, most: Most) -> None:
-        """Count a request that is sent, and hold back the most that it can cost."""
+        """Count a request that is sent, whatever the caps are; hold back the most it can cost."""
         self._requests += 1
         self._in_flight += 1
         self._usd_held += most.usd
@@ -150,25 +167,19 @@ class Budget:
         if self._waiting:
             self._serve()
 
-    async def extend(self, several: Sequence[Most]) -> None:
-        """Ask for what several requests can cost together, before they are given to `reserve`."""
-        if several and self._is_capped:
-            usd, tokens = sum(most.usd for most in several), sum(most.tokens for most in several)
-            await self._have(several[0].amounts, (len(several), usd, tokens), share=1)
-
     async def give_back(self) -> None:
         """Let other processes have what this one holds back for no request."""
         if not self._waiting and self._ceiling != self._capped(self._committed):
-            self.forget()
             await self._have(NOTHING, NOTHING)
 
-    def forget(self) -> None:
-        """Ask again before the next request: the store no longer knows of this process's part."""
+    def close_part(self) -> None:
+        """Allow nothing beside what is out: for more, the store is to be asked."""
         if self._ask is not None:
             self._ceiling = self._capped(self._committed)
 
     def stop(self) -> None:
         """Send away all who wait."""
+        self._stops += 1
         while self._waiting:
             waiting, _ = self._waiting.popleft()
             if not waiting.done():
@@ -184,23 +195,35 @@ class Budget:
         pairs = zip(self._caps, amounts, strict=True)
         return tuple(inf if cap == inf else amount for cap, amount in pairs)
 
-    def _fits(self, most: Most) -> bool:
+    def _fits(self, amounts: Amounts) -> bool:
         if not self._is_capped:
             return True
-        amounts = zip(self._committed, most.amounts, self._ceiling, strict=True)
-        return all(committed + needed <= ceiling for committed, needed, ceiling in amounts)
+        each = zip(self._committed, amounts, self._ceiling, strict=True)
+        return all(committed + needed <= ceiling + ROUNDING for committed, needed, ceiling in each)
+
+    def _admit(self, most: Most) -> None:
+        """Count a request as sent, unless that could cross a cap or the time is over."""
+        self._check_time()
+        if not self._fits(most.amounts):
+            raise self._reached(most)
+        self.hold(most)
+
+    def _check_time(self) -> None:
+        minutes = self.limits.minutes
+        if minutes is not None and self._now() - self._started >= 60 * minutes:
+            raise reached("minutes", f"{minutes:g} minutes have passed")
 
     def _serve(self) -> None:
         """Let those who wait go on, in turn; ask for more where there is not enough for one."""
         while self._waiting:
             waiting, most = self._waiting[0]
             if not waiting.done():
-                if not self._fits(most):
+                if not self._fits(most.amounts):
                     if self._asking is None or self._asking.done():
                         self._asking = asyncio.ensure_future(self._ask_for_more())
                     return
                 try:
-                    self.reserve(most)
+                    self._admit(most)
                     waiting.set_result(True)
                 except LimitReachedError as error:
                     waiting.set_exception(error)
@@ -212,44 +235,48 @@ class Budget:
             waiting, most = self._waiting[0]
             settled = self._settled
             try:
+                self._check_time()
                 grant = await self._have(most.amounts, tuple(AHEAD * each for each in most.amounts))
-                if not self._fits(most) and settled == self._settled:
-                    if self._in_flight:
+                if not self._fits(most.amounts) and settled == self._settled:
+                    if grant.is_shared:
+                        await asyncio.sleep(POLL_S)
+                    elif self._in_flight:
                         return  # when one has shown what it costs, it is asked again
-                    if not grant.is_shared:
+                    else:
                         raise self._reached(most)
-                    await asyncio.sleep(POLL_S)
-            except StepsynthError as error:
+            except Exception as error:  # is the waiting one's: here nobody would see it
                 if not waiting.done():
                     waiting.set_exception(error)
             self._serve()
 
     async def _have(self, least: Amounts, wanted: Amounts, share: float = 0.5) -> Grant:
         """Ask for what is wanted beside what is held back; near a cap there may be less."""
-        own = (self._requests - self._in_flight, self._usd, self._tokens)
         if self._ask is None:
-            return Grant(NOTHING, own, is_shared=False)
-        committed, held = self._committed, (self._in_flight, self._usd_held, self._tokens_held)
-        grant = await self._ask(Wish(self._run, self._caps, held, least, wanted, share))
-        self._ceiling = self._capped(tuple(map(sum, zip(committed, grant.more, strict=True))))
-        self._elsewhere = tuple(
-            max(0, spent - mine) for spent, mine in zip(grant.spent, own, strict=True)
-        )
+            return Grant(NOTHING, NOTHING, is_shared=False)
+        async with self._lock:
+            # What is given up here may be another's before the answer has come.
+            self.close_part()
+            own = (self._requests - self._in_flight, self._usd, self._tokens)
+            committed, held = self._committed, (self._in_flight, self._usd_held, self._tokens_held)
+            grant = await self._ask(Wish(self._run, self._caps, held, least, wanted, share))
+            self._ceiling = self._capped(tuple(map(sum, zip(committed, grant.more, strict=True))))
+            self._elsewhere = tuple(
+                max(0, spent - mine) for spent, mine in zip(grant.spent, own, strict=True)
+            )
         return grant
 
     def _reached(self, most: Most) -> LimitReachedError:
-        """Return the error of the first cap that a request could cross."""
-        requests, usd, tokens = self.limits.requests, self.limits.usd, self.limits.tokens
-        _, usd_elsewhere, tokens_elsewhere = self._elsewhere
+        """Return the error of the cap that a request could cross by most."""
+        limits, (_, usd, tokens) = self.limits, self._elsewhere
         then = map(sum, zip(self._committed, self._elsewhere, most.amounts, strict=True))
-        is_short = [amount > cap for amount, cap in zip(then, self._caps, strict=True)]
-        if is_short[1]:
-            said = f"{self._usd + usd_elsewhere:.4g} of {usd:g} USD are spent"
+        over = [amount / cap for amount, cap in zip(then, self._caps, strict=True)]
+        if over[1] == max(over):
+            said = f"{self._usd + usd:.4g} of {limits.usd:g} USD are spent"
             return reached("usd", f"{said}, and the next request may cost {most.usd:.2g}")
-        if is_short[2]:
-            said = f"{self._tokens + tokens_elsewhere:g} of {tokens} tokens are used"
+        if over[2] == max(over):
+            said = f"{self._tokens + int(tokens)} of {limits.tokens} tokens are used"
             return reached("tokens", f"{said}, and the next request may take {most.tokens}")
-        return reached("requests", f"{requests} requests were sent")
+        return reached("requests", f"{limits.requests} requests were sent")
 
 
 def check_price(limits: Limits, *, is_known: bool) -> None:

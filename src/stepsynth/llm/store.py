@@ -93,8 +93,8 @@ class Store:
         self.path = path
         self._reader, self._writer, self.notices = _schema.open_store(path)
         self.damaged: set[str] = set()
-        self._owner: int | None = None
-        self._has_asked = False
+        self._owner = _claims.make_owner()
+        self._is_enrolled = False
         self._group = _Group()
         self._unwritten = 0
         self._room: deque[asyncio.Future[None]] = deque()
@@ -125,7 +125,7 @@ class Store:
         """
 
         def claim(connection: sqlite3.Connection) -> tuple[dict[str, dict[str, Any]], set[str]]:
-            owner = self._enrol(connection)
+            _claims.enrol(connection, self._owner)
             found: dict[str, dict[str, Any]] = {}
             for start in range(0, len(ids), PER_QUERY):
                 found |= _read(connection, ids[start : start + PER_QUERY], self.damaged)
@@ -133,25 +133,29 @@ class Store:
             left = [each for each in ids if each not in found]
             for start in range(0, len(left), PER_QUERY):
                 part = left[start : start + PER_QUERY]
-                others |= _claims.claim(connection, part, owner)
+                others |= _claims.claim(connection, part, self._owner)
             return found, others
 
+        self._is_enrolled = True
         return await self._call(claim)
 
     async def ask(self, wish: Wish) -> Grant:
         """Have a part of what is left of a run's caps, before it is spent; see `_allowance`."""
-        self._has_asked = True
-        return await self._call(lambda c: _allowance.ask(c, self._enrol(c), wish))
+
+        def ask(connection: sqlite3.Connection) -> Grant:
+            _claims.enrol(connection, self._owner)
+            return _allowance.ask(connection, self._owner, wish)
+
+        self._is_enrolled = True
+        return await self._call(ask)
 
     async def release(self) -> None:
         """Give up what this process has claimed and not had answered."""
-
-        def leave(connection: sqlite3.Connection) -> None:
-            if self._owner is not None:
-                _claims.leave(connection, self._owner)
-                self._owner = None
-
-        await self._call(leave)
+        if self._is_enrolled:
+            await self._call(lambda connection: _claims.leave(connection, self._owner))
+            self._is_enrolled = False
+        else:
+            await self.drain()
 
     def put(self, entries: Sequence[Entry], run: str, spent: Spent, then: Then) -> None:
         """Write what an attempt has brought and what it has cost; returns at once.
@@ -191,9 +195,9 @@ class Store:
 
     def beat(self) -> None:
         """Say now and then that this process is still there, while it waits for answers."""
-        if self._owner is not None and time.monotonic() - self._last_beat > BEAT_S:
-            owner, self._last_beat = self._owner, time.monotonic()
-            self._group.calls.append(lambda connection: _claims.beat(connection, owner))
+        if self._is_enrolled and time.monotonic() - self._last_beat > BEAT_S:
+            self._last_beat = time.monotonic()
+            self._group.calls.append(lambda connection: _claims.enrol(connection, self._owner))
             self._flush()
 
     async def drain(self) -> None:
@@ -232,17 +236,12 @@ class Store:
             self._group = _Group()
             self._leave()
 
-    def _enrol(self, connection: sqlite3.Connection) -> int:
-        if self._owner is None:
-            self._owner = _claims.enrol(connection)
-        return self._owner
-
     def _leave(self) -> None:
-        if self._owner is not None:
+        if self._is_enrolled:
             # Where this fails (a full disk), claims end with this process.
             with suppress(sqlite3.Error):
                 _claims.leave(self._writer, self._owner)
-            self._owner = None
+            self._is_enrolled = False
         self._writer.close()
         self._reader.close()
 
@@ -334,7 +333,7 @@ class Store:
             "tokens = tokens + excluded.tokens",
             (run, spent.requests, spent.usd, spent.tokens),
         )
-        if self._has_asked and self._owner is not None:
+        if self._is_enrolled:
             _allowance.record(connection, self._owner, run, spent)
 
     def _explained(self) -> AbstractContextManager[None]:
