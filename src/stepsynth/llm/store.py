@@ -1,7 +1,7 @@
 """The durable store: every completion that was paid for, by the digest of what was asked.
 
-One SQLite file in WAL mode, JSON values, no pickle. One thread writes: whatever waits, up to
-`GROUP` entries, goes to disk in one transaction, and a completion is only counted after that.
+One SQLite file in WAL mode, JSON values, no pickle. One thread writes: whatever waits goes to disk
+in one transaction, and a completion is only counted after that. How much waits is bounded: `GROUP`.
 Processes may share a store; each claims what it is about to send.
 """
 
