@@ -152,7 +152,8 @@ def test_processes_that_share_a_cap_have_no_more_than_it_together():
         desk = Desk()
         budgets = [desk.open(usd=10.0) for _ in range(2)]
         asked = [asyncio.ensure_future(b.enter(MOST)) for b in budgets for _ in range(9)]
-        await asyncio.sleep(0.01)
+        for _ in range(5):
+            await settle_down()
         assert 8 <= sum(each.done() for each in asked) <= 10
         for budget in budgets:
             budget.stop()
