@@ -95,6 +95,17 @@ def test_a_cap_is_near_when_the_most_that_a_request_can_cost_is_above_it(tmp_pat
     assert plan_of(config).limits == ()
 
 
+@pytest.mark.parametrize(
+    ("settings", "useless"), [((), ["correct", "judge"]), (("curation.correct=true",), ["judge"])]
+)
+def test_llms_for_what_is_never_asked_are_said_to_be_of_no_use(tmp_path, settings, useless):
+    other = {"model": "m2"}
+    phases = f"llm.phases={json.dumps({'judge': other, 'correct': other, 'seed': other})}"
+    made = plan_of(configured(tmp_path, "classification", S3, phases, *settings))
+    said = [each.split()[0] for each in made.assumptions if "of no use" in each]
+    assert said == [f"llm.phases.{kind}" for kind in useless]
+
+
 def test_long_names_of_models_leave_room_for_the_numbers(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "80")
     long = "llm.phases={extrapolate: {model: meta-llama/Llama-3.3-70B-Instruct-Turbo}}"
@@ -192,3 +203,14 @@ def test_an_answer_without_token_counts_makes_its_cost_unknown(tmp_path):
     tally = Tally(config.llm)
     tally.count(Request("p", "s", {"kind": "seed"}), Completion("x"))
     assert tally.to_dict(from_store=0)["total"]["usd"] is None
+
+
+@pytest.mark.parametrize(("n", "requests"), [(4, 2), (1, 3)])
+def test_answers_of_one_group_are_one_request(tmp_path, n, requests):
+    """But a server that counts no token of a prompt that it has in its cache answers one each."""
+    config = configured(tmp_path, "classification", ZEROGEN, f"llm.n={n}")
+    assert config.llm is not None
+    tally = Tally(config.llm)
+    for tokens in (10, 0, 10):
+        tally.count(Request("p", "s", {"kind": "seed"}), Completion("x", prompt_tokens=tokens))
+    assert tally.kinds["seed"].requests == requests

@@ -336,7 +336,8 @@ def _assumptions(
 
 def _special_cases(config: Config, phases: Sequence[Phase]) -> Iterator[str]:
     method = config.method
-    asked = {phase.kind for phase in phases}
+    # Corrections may be asked for, though a rehearsal needs none.
+    asked = {phase.kind for phase in phases} | ({"correct"} if config.curation.correct else set())
     for kind in sorted(config.llm.phases.keys() - asked) if config.llm else ():
         yield f"llm.phases.{kind} is of no use: {method.name} asks for nothing of that kind."
     if config.retriever is not None:

@@ -57,12 +57,12 @@ class Tally:
         if isinstance(answer, Failed):
             used.requests += 1
             return
-        # Who has no prompt of its own came with the answer before it, to one request.
-        used.requests += answer.prompt_tokens != 0
-        used.prompt_tokens += answer.prompt_tokens or 0
-        used.completion_tokens += answer.completion_tokens or 0
         teachers = self.settings.teachers_of(kind)
         teacher = next((each for each in teachers if each.model == answer.model), teachers[0])
+        # One of a group that has no prompt of its own came with another, to one request.
+        used.requests += teacher.group_size == 1 or answer.prompt_tokens != 0
+        used.prompt_tokens += answer.prompt_tokens or 0
+        used.completion_tokens += answer.completion_tokens or 0
         price = teacher.known_price()
         usd = None if price is None else cost(price, answer)
         used.usd = None if used.usd is None or usd is None else used.usd + usd
