@@ -190,9 +190,9 @@ class StoreReader:
         """Yield rows; where some cannot be read, those before and after them all the same."""
         failures = 0
         for block in self._blocks():
-            todo = [block]
-            while todo:
-                low, high = todo.pop()
+            ranges = [block]
+            while ranges:
+                low, high = ranges.pop()
                 try:
                     yield from self._between(low, high)
                 except sqlite3.DatabaseError:
@@ -201,7 +201,7 @@ class StoreReader:
                     if low == middle or failures > MOST_FAILURES:
                         self.unread += high - low
                     else:
-                        todo += [(middle, high), (low, middle)]
+                        ranges += [(middle, high), (low, middle)]
 
     def _between(self, low: int, high: int) -> list[tuple[Any, ...]]:
         """Return the rows with these numbers.

@@ -43,7 +43,7 @@ class Teacher:
         self.has_answered = False
         self.refused_in_a_row = 0
         self.is_stored = self.settings.stores_completions
-        self.is_batched = backend.batch_api() is not None
+        self.is_batched = self.settings.is_batched
         self.settings_id = digest(self.settings.request_identity(), length=12)
         backend.on_rate_limits = self.pace.told
         backend.on_notice = on_notice
