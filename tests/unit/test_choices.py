@@ -22,6 +22,15 @@ SPAM = {"1": "spam", "0": "not spam"}
         ("It is not positive but negative.", "neg"),
         ('{"label": "positive"}\n\nI hope this helps!', "pos"),
         ('<think>{"label": "negative"}</think>{"label": "positive"}', "pos"),
+        ("Positive. The negative words are few.", "pos"),
+        ("Positive\nThe review says negative things.", "pos"),
+        ("Positive - no negative word", "pos"),
+        ("positive because nothing is negative", "pos"),
+        ("**Positive**\n\nReasons: negative words are absent", "pos"),
+        ("1. Positive: not negative at all", "pos"),
+        ("Label: positive. Reason: it is not negative", "pos"),
+        ("Positive words stand here, but the tone is negative.\nNegative", "neg"),
+        ("Positive words are there, and negative ones.\nAnswer: negative", "neg"),
     ],
 )
 def test_the_label_is_read_and_the_last_line_decides(completion, label):
@@ -34,10 +43,39 @@ def test_of_labels_within_labels_the_longer_one_is_meant():
     assert parse_choice("This is spam.", SPAM) == "1"
 
 
+SIGNS = {name: name for name in ("-1", "0", "1", "C", "C#", "C++", "A/B", "A-B", "A B")}
+
+
+@pytest.mark.parametrize("label", SIGNS)
+@pytest.mark.parametrize(
+    "form", ["{}", "{}.", "**{}**", "Label: {}", '{{"label": "{}"}}', "It is {}"]
+)
+def test_labels_that_differ_by_a_sign_alone_are_told_apart(label, form):
+    assert parse_choice(form.format(label), SIGNS) == label
+
+
+def test_a_number_in_json_is_a_label_and_a_part_of_a_number_is_none():
+    assert parse_choice('{"label": -1}', SIGNS) == "-1"
+    assert parse_choice("0.5", SIGNS) == Rejected("no_label", "0.5")
+
+
+def test_a_label_in_another_unicode_form_is_the_same():
+    assert parse_choice("re\u0301seau", {"réseau": "réseau", "autre": "autre"}) == "réseau"
+
+
+def test_half_a_label_is_not_another_one():
+    articles = {"art": "art", "article": "article"}
+    assert parse_choice("art", articles) == "art"
+    assert parse_choice("art", articles, truncated=True) == Rejected("no_label", "art")
+    assert parse_choice('{"label": "art"}, sin', articles, truncated=True) == "art"
+    assert parse_choice("article", articles, truncated=True) == "article"
+
+
 @pytest.mark.parametrize(
     ("completion", "reason"),
     [
         ("", "no_label"),
+        ("non-positive", "no_label"),
         ("neither", "no_label"),
         ("It is not positive.", "no_label"),
         ("positive or negative", "no_label"),

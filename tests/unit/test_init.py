@@ -25,7 +25,7 @@ def write(folder, gold, *, columns=None, text_name="text"):
 def test_labels_that_differ_by_case_are_the_files_fault(tmp_path):
     gold = tmp_path / "gold.csv"
     gold.write_text("text,label\n" + "a,Bill\nb,bill\nc,Bill\nd,bill\n" * 3)
-    with pytest.raises(DataError, match=r"gold\.csv: .*'Bill' and 'bill' differ by case"):
+    with pytest.raises(DataError, match=r"gold\.csv: .*'Bill' and 'bill' cannot be told apart"):
         write(tmp_path, gold)
 
 

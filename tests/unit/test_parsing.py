@@ -62,6 +62,30 @@ def read(text: str, **options):
         ("¡Claro! Aquí tienes un ejemplo:\n\nMuy buena.", "Muy buena."),
         ("Nice film\n\nI hope this helps!", "Nice film"),
         ("**Nice film**", "Nice film"),
+        ('{"review": "Nice film", "label": "positive"}', "Nice film"),
+        ('{"label": "positive", "text": "Nice film"}', "Nice film"),
+        ('{"sentiment": "Positive", "quote": "Nice film"}', "Nice film"),
+        ('{"output": {"review": "Nice film", "label": "positive"}}', "Nice film"),
+        ('{"review": "Nice film",}', "Nice film"),
+        ("{'review': 'Nice film'}", "Nice film"),
+        ("{'label': 'positive', 'review': \"It's nice\"}", "It's nice"),
+        ('{review: "Nice film"}', "Nice film"),
+        ('[{"review": "Nice film"}]', "Nice film"),
+        ('["Nice film"]', "Nice film"),
+        ('```json\n{"review": "Nice film", "label": "positive"}\n```', "Nice film"),
+        ('Sure, here it is:\n{"review": "Nice film", "label": "positive"}', "Nice film"),
+        ("<review>Nice film</review>", "Nice film"),
+        ("<think>plan</think><answer>Nice film</answer>", "Nice film"),
+        ("# Review\n\nNice film", "Nice film"),
+        ("**Positive Review**\nNice film", "Nice film"),
+        ("Nice film\n\nThis review is positive because it praises the film.", "Nice film"),
+        ("Nice film\n\nThe text has a clearly positive tone.", "Nice film"),
+        ("Nice film\n\nExplanation: it praises.", "Nice film"),
+        ("Nice film\n\n**Rationale:** it praises.", "Nice film"),
+        ("Nice film\n\n(Note: this is positive, as you asked.)", "Nice film"),
+        ("Nice film<|eot_id|>", "Nice film"),
+        ("Nice film</s>", "Nice film"),
+        ("Nice film<|im_end|>\n<|im_start|>user\nAnother one", "Nice film"),
     ],
 )
 def test_what_nobody_asked_for_comes_off(completion, text):
@@ -101,6 +125,18 @@ def test_what_nobody_asked_for_comes_off(completion, text):
         "很抱歉打扰，我无法完成付款",
         "作为一个AI迷，我很喜欢这部电影",
         "AIとしての主人公が良かった",
+        "[laughs] Well, that was a film.",
+        "{sarcasm} What a masterpiece.",
+        "Note: my order number is 1234.\n\nNote: I have paid.",
+        "The plot is thin.\nReason enough to leave.",
+        "This film is positive proof that sequels can work.",
+        "I cannot help it, I love this film.",
+        "Sorry, maar ik kan niet inloggen.",
+        "Niestety nie mogę się zalogować.",
+        "Maaf, saya tidak dapat masuk ke akun saya.",
+        "Xin lỗi, tôi không thể đăng nhập.",
+        "<b>Best</b> film of the year",
+        "He said <s>nothing</s> everything.",
     ],
 )
 def test_a_text_that_only_looks_like_it_is_left_alone(text):
@@ -137,6 +173,31 @@ def test_a_text_that_only_looks_like_it_is_left_alone(text):
         "很抱歉，我无法生成这样的内容。",
         "作为一个人工智能，我没有看过电影。",
         "申し訳ありませんが、そのような文章は作成できません。",
+        "I'm sorry, but I can't assist with that.",
+        "I’m unable to assist with that request.",
+        "I can't comply with that.",
+        "Unable to assist with this.",
+        "I apologize, but I cannot generate hate speech.",
+        "I won't be able to write that review.",
+        "That is not something I can help with.",
+        "Het spijt me, maar ik kan dit verzoek niet uitvoeren.",
+        "Przepraszam, ale nie mogę pomóc w tej sprawie.",
+        "Üzgünüm, ancak bu konuda yardımcı olamıyorum.",
+        "Maaf, saya tidak bisa menulis konten seperti itu.",
+        "آسف، لا يمكنني كتابة هذا المحتوى.",
+        "क्षमा करें, मैं इस अनुरोध में मदद नहीं कर सकता।",
+        "Xin lỗi, tôi không thể hỗ trợ yêu cầu này.",
+        "ขออภัย ฉันไม่สามารถช่วยเหลือในเรื่องนี้ได้",
+        "Tyvärr kan jag inte hjälpa till med det.",
+        "Beklager, men jeg kan ikke hjelpe med det.",
+        "Omlouvám se, ale s tím vám nemohu pomoci.",
+        "Вибачте, але я не можу виконати цей запит.",
+        "Λυπάμαι, αλλά δεν μπορώ να βοηθήσω με αυτό το αίτημα.",
+        "מצטער, אבל אני לא יכול לעזור בבקשה הזו.",
+        "متأسفم، نمی‌توانم در این درخواست کمک کنم.",
+        "Îmi pare rău, dar nu pot să vă ajut cu această cerere.",
+        "Sajnálom, de ebben nem tudok segíteni.",
+        "Valitettavasti en voi auttaa tässä pyynnössä.",
     ],
 )
 def test_a_refusal_is_rejected(completion):
@@ -146,6 +207,24 @@ def test_a_refusal_is_rejected(completion):
 @pytest.mark.parametrize("completion", ["", "   \n", '""', "...", "(Positive)", "```\n```"])
 def test_an_empty_answer_is_rejected(completion):
     assert read(completion) == Rejected("empty", completion)
+
+
+@pytest.mark.parametrize(
+    ("completion", "reason"),
+    [
+        ("This review is positive because it praises the film.", "meta"),
+        ("Explanation: the film is praised.", "meta"),
+        ('{"label": "positive"}', "no_text"),
+        ('{"label": "positive", "score": 1}', "no_text"),
+        ('{"a": "One film.", "b": "Another film."}', "no_text"),
+        ('["One film.", "Another film."]', "no_text"),
+        ('{"review": "A fine fi', "no_text"),
+        ('{"review": ""}', "empty"),
+        ("a" * 100_001, "too_large"),
+    ],
+)
+def test_what_is_not_the_text_is_rejected(completion, reason):
+    assert read(completion) == Rejected(reason, completion)
 
 
 @pytest.mark.parametrize(
@@ -204,7 +283,7 @@ def test_a_list_of_rationales_is_read_in_every_form(completion, items):
 def test_the_half_item_of_a_list_that_was_cut_off_is_left_out():
     assert parse_list("1. one\n2. two\n3. thr", truncated=True) == ("one", "two")
     cut = '{"rationales": ["one", "two", "thr'
-    assert parse_list(cut, truncated=True) == ("one",)
+    assert parse_list(cut, truncated=True) == ("one", "two")
     assert parse_list("1. on", truncated=True) == Rejected("truncated", "1. on")
 
 

@@ -56,8 +56,11 @@ def test_a_row_that_cannot_be_used_says_why(pairs, changes, message):
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (["yes", "YES"], "'YES' and 'yes' differ by case only|'yes' and 'YES' differ by case only"),
-        ({"no": "no", "No": "wrong"}, "differ by case only"),
+        (["yes", "YES"], "'yes' and 'YES' cannot be told apart"),
+        ({"no": "no", "No": "wrong"}, "'no' and 'No' cannot be told apart"),
+        ({"0": "bad", "1": "bad"}, "'0' and '1' cannot be told apart.* called 'bad'"),
+        ({"0": "1", "1": "one"}, "'0' and '1' cannot be told apart"),
+        (["not  spam", "not spam"], "cannot be told apart"),
         (["entailment"], "two or more different labels"),
         (["a", "a"], "two or more different labels"),
         ({"a": "x", "": "y"}, "must not be empty"),

@@ -2,6 +2,10 @@
 
 import re
 import unicodedata
+from typing import Literal
+
+MARKS = 30
+"""Combining marks in a row; no language comes near so many."""
 
 # Faces made of punctuation carry meaning that punctuation else does not: ":)" is not ":(".
 _FACE = re.compile(r"[:;=]-?([()dp/|])(?!\w)")
@@ -25,19 +29,40 @@ def normalise(text: str) -> str:
     Unicode NFKC, case-folded, punctuation and white space as single spaces. Symbols, emoji and
     combining marks stay: "great 😍" is not "great 😡", "C++" is not "C".
     """
+    if not text.isascii():
+        text = _without_piles(text, "NFKC")
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     faces = _FACE.sub(lambda found: f" face{ord(found[1])} ", folded)
     return " ".join(faces.translate(_SPACED).split()) or folded.strip()
 
 
 def clean(text: str) -> str:
-    """Return the text as valid Unicode: half a surrogate pair becomes U+FFFD.
+    """Return the text as valid Unicode in form NFC: what looks the same is the same.
 
-    LLMs and files hold half characters where an escaped text was cut; no database takes them.
+    Half a surrogate pair becomes U+FFFD: LLMs and files hold half characters where an escaped text
+    was cut, and no database takes them. "é" in two characters, as macOS writes it, becomes one.
     """
     if text.isascii():
         return text
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return unicodedata.normalize("NFC", _without_piles(whole, "NFC"))
+
+
+def _without_piles(text: str, form: Literal["NFC", "NFKC"]) -> str:
+    """Return the text with at most `MARKS` combining marks in a row.
+
+    Unicode's "stream-safe" form (UAX #15). The marks of a row have to be sorted, which takes
+    quadratic time: a hundred thousand of them, five seconds.
+    """
+    if unicodedata.is_normalized(form, text):
+        return text
+    kept: list[str] = []
+    run = 0
+    for character in text:
+        run = run + 1 if unicodedata.combining(character) else 0
+        if run <= MARKS:
+            kept.append(character)
+    return "".join(kept)
 
 
 def shorten(text: str, width: int = 80) -> str:

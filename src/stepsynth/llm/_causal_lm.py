@@ -147,10 +147,10 @@ class CausalLM:
     def decode(self, ids: Sequence[int], *, prompt_tokens: int) -> Completion:
         """Return generated token ids as a completion; without an end token it was cut off."""
         whole = self._text(ids)
-        text, has_thoughts = cut_thoughts(whole)
+        text, thoughts = cut_thoughts(whole)
         reasoning_tokens = 0
-        if has_thoughts:
-            thought = len(whole[: len(whole) - len(text)].rstrip())
+        if thoughts:
+            thought = len(whole[:thoughts].rstrip())
             reasoning_tokens = bisect_left(
                 range(len(ids)), thought, key=lambda n: len(self._text(ids[:n]))
             )

@@ -1,18 +1,93 @@
 """Read which label an LLM chose. Never raises on any text."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 
-from stepsynth._util.text import normalise
-from stepsynth.prompts.parsing import parse_object, without_thinking
+from stepsynth._util.text import clean, normalise
+from stepsynth.prompts.parsing import read_answer
 from stepsynth.prompts.refusals import is_refusal
+from stepsynth.prompts.structured import read_fields
 from stepsynth.records import Rejected
+
+LONGEST = 1000
+"""Characters of an answer that may be a label alone."""
+LOOKED_AT = 20_000
+"""Characters at the end of an answer in which labels are looked for."""
+
+_AROUND = " \t\r\n.,;:!?。，、；：！？\"'`“”‘’«»*_()[]{}<>（）「」"
+_KEYS = ("label", "answer", "sentiment", "category", "class", "topic", "verdict", "decision")
+_NAMED = re.compile(
+    rf"[\s*_#>]{{0,6}}(?:the )?(?:{'|'.join(_KEYS)})[*_]{{0,3}}\s?[:：=][*_\s]{{0,4}}", re.I
+)
+_LISTED = re.compile(r"\s*(?:[-•]\s+|\*\s+|\(?\d{1,2}[.)]\s+)")
+# What stands between a label and its reasons.
+_REASONS = re.compile(
+    r"[*_\"'`”’)\]]{0,4}"
+    r"(?:\s?[.,;:!?(\n。，：（]|\s+[-–—]\s|\s+(?:because|since|as|due to|for|with)\b|\s*\Z)",
+    re.I,
+)
+
+
+@dataclass(frozen=True)
+class _Names:
+    """What labels may be called.
+
+    Attributes:
+        exact: Word or label -> label, as they are written.
+        folded: The same without case.
+        plain: The same normalised, where that is unique and loses no sign: "-1" is not "1".
+        raw: Finds the folded names in a text; of names within names the longest.
+        loose: Finds the normalised ones in a normalised text.
+    """
+
+    exact: Mapping[str, str]
+    folded: Mapping[str, str]
+    plain: Mapping[str, str]
+    raw: re.Pattern[str]
+    loose: re.Pattern[str]
+
+    def equal_to(self, text: str) -> str | None:
+        """Return the label that a text is, and nothing else."""
+        if len(text) > LONGEST:
+            return None
+        for said in (text.strip(), text.strip(_AROUND)):
+            for names, form in ((self.exact, said), (self.folded, _fold(said))):
+                if form in names:
+                    return names[form]
+        return self.plain.get(normalise(text))
+
+    def named_in(self, text: str) -> str | None:
+        """Return the one label that is named in a text."""
+        raw = {self.folded[name] for name in self.raw.findall(_fold(text))}
+        found = raw or {self.plain[name] for name in self.loose.findall(normalise(text))}
+        return found.pop() if len(found) == 1 else None
+
+    def opening(self, text: str) -> str | None:
+        """Return the label that a text begins with, where its reasons follow."""
+        begin = text.casefold()
+        for before in (_LISTED, _NAMED):
+            found = before.match(begin)
+            begin = begin[found.end() if found else 0 :].lstrip(_AROUND)
+        found = self.raw.match(begin)
+        is_alone = found and _REASONS.match(begin, found.end())
+        return self.folded[found[0]] if found and is_alone else None
+
+    def may_go_on(self, text: str) -> bool:
+        """Say whether a text that was cut off ends with a name that begins a longer one."""
+        said = _fold(text)
+        return any(
+            said.endswith(name) and other.startswith(name) and other != name
+            for name in self.folded
+            for other in self.folded
+        )
 
 
 def parse_choice(
     completion: str, labels: Mapping[str, str], *, truncated: bool = False
 ) -> str | Rejected:
-    """Return the label that an output names: as JSON (`label`), alone, or in words.
+    """Return the label that an output names: as JSON (`label`), alone, first, or in words.
 
     Args:
         completion: What the LLM wrote.
@@ -20,36 +95,69 @@ def parse_choice(
         truncated: The LLM was cut off; a label that was named before counts.
 
     Returns:
-        The label, or `Rejected`: "refusal", or "no_label" where none or several are named.
+        The label, or `Rejected`: "too_large", "refusal", or "no_label" where none or several are
+        named.
     """
-    text = without_thinking(completion)
-    by_name: dict[str, str] = {}
-    for label, word in labels.items():
-        by_name.setdefault(normalise(word), label)
-    for label in labels:
-        by_name[normalise(label)] = label
-    # A judge explains first and decides last.
+    text = read_answer(completion)
+    if isinstance(text, Rejected):
+        return text
+    names = _names(tuple(labels.items()))
+    found = next(filter(None, _choices(text, names)), None)
+    if found is None or (truncated and names.may_go_on(text)):
+        return Rejected("refusal" if is_refusal(text) else "no_label", completion)
+    return found
+
+
+def _choices(text: str, names: _Names) -> Iterator[str | None]:
+    """Yield what the parts of an answer say, the most certain first.
+
+    A judge explains first and decides last; others decide and explain.
+    """
     lines = [line for line in text.splitlines() if line.strip()]
-    parts = (*lines[-1:], text)
+    parts = dict.fromkeys(part[-LOOKED_AT:] for part in (*lines[-1:], text))
     for part in parts:
-        fields = parse_object(part, ("label",), truncated=truncated)
-        found = set() if isinstance(fields, Rejected) else _mentioned(fields["label"], by_name)
-        if len(found) == 1:
-            return found.pop()
+        said = read_fields(part).get("label", "")
+        yield said and (names.equal_to(said) or names.named_in(said))
+    yield names.equal_to(text)
+    for last in lines[-1:]:
+        named = _NAMED.match(last)
+        yield names.equal_to(last[named.end() :] if named else last)
+    yield names.opening(text)
     for part in parts:
-        found = _mentioned(part, by_name)
-        if len(found) == 1:
-            return found.pop()
-    return Rejected("refusal" if is_refusal(text) else "no_label", completion)
+        yield names.named_in(part)
 
 
-def _mentioned(text: str, by_name: Mapping[str, str]) -> set[str]:
-    """Return the labels named in a text; of names within names ("not spam") the longest."""
-    said = normalise(text)
-    if said in by_name:
-        return {by_name[said]}
-    longest_first = sorted(filter(None, by_name), key=len, reverse=True)
-    if not longest_first:
-        return set()
-    names = "|".join(map(re.escape, longest_first))
-    return {by_name[name] for name in re.findall(rf"(?<!\w)(?<!not )(?:{names})(?!\w)", said)}
+@lru_cache(maxsize=64)
+def _names(labels: tuple[tuple[str, str], ...]) -> _Names:
+    exact: dict[str, str] = {word: label for label, word in labels}
+    exact |= {label: label for label, _ in labels}
+    folded = {_fold(name): label for name, label in exact.items()}
+    forms: dict[str, set[str]] = {}
+    for name, label in exact.items():
+        forms.setdefault(normalise(name), set()).add(label)
+    plain = {
+        normalise(name): label
+        for name, label in exact.items()
+        if len(forms[normalise(name)]) == 1 and _is_plain(name)
+    }
+    return _Names(exact, folded, plain, _pattern(folded, r"\w#+/&-"), _pattern(plain, r"\w"))
+
+
+def _is_plain(name: str) -> bool:
+    """Say whether a name is words and what only divides them: no "-1", no "C#", no "A/B"."""
+    is_number = not any(map(str.isalpha, name))
+    return not is_number and bool(re.fullmatch(r"[^\W_]+(?:[\s_'’-]+[^\W_]+)*", name))
+
+
+def _pattern(names: Mapping[str, str], within: str) -> re.Pattern[str]:
+    """Return what finds names that are no part of a longer word or sign, the longest first."""
+    longest_first = sorted(filter(None, names), key=len, reverse=True)
+    listed = "|".join(map(re.escape, longest_first)) or r"(?!)"
+    # "1." ends a sentence, "1.5" is a number.
+    return re.compile(
+        rf"(?<![{within}])(?<!\d[.,])(?<!not )(?<!non )(?:{listed})(?![{within}]|[.,]\d)"
+    )
+
+
+def _fold(text: str) -> str:
+    return " ".join(clean(text).casefold().split())

@@ -8,8 +8,9 @@ such content, a review), or words that only an LLM says of itself.
 import re
 
 _ABLE = (
-    r"(?:can['’]?t|cannot|can not|am unable to|['’]m unable to|am not able to|['’]m not able to|won['’]?t|"
-    r"will not|could not|am not comfortable|['’]m not comfortable|must (?:respectfully )?decline to)"
+    r"(?:can['’]?t|cannot|can not|am unable to|['’]m unable to|am not able to|['’]m not able to|"
+    r"won['’]?t(?: be able to)?|will not(?: be able to)?|could not|am not comfortable|"
+    r"['’]m not comfortable|must (?:respectfully )?decline to)"
 )
 _WRITE = (
     r"(?:generat(?:e|ing)|writ(?:e|ing)|creat(?:e|ing)|provid(?:e|ing)|produc(?:e|ing)|"
@@ -19,12 +20,113 @@ _WRITE = (
 _ASKED = (
     r"(?:(?:this|that|your|the) (?:request|prompt|task|instruction|query)|"
     r"(?:[\w'’-]+ ){0,5}?(?:content|texts?|reviews?|stor(?:y|ies)|messages?|examples?|responses?|"
-    r"outputs?|reasons?|lists?|sentences?|materials?|sentiments?|posts?|tweets?)\b)"
+    r"outputs?|reasons?|lists?|sentences?|materials?|sentiments?|posts?|tweets?|speech|propaganda|"
+    r"jokes?|headlines?|articles?|essays?|poems?)\b)"
 )
 _SORRY = (
     r"(?:(?:(?:i['’]?m|i am) (?:very |so |really )?sorry|sorry|apologies|i apologi[sz]e|unfortunately|"
     r"i appreciate your request|i understand(?: your request)?)[\W]*(?:but )?)"
 )
+
+_HELP = (
+    r"(?:assist(?: you)?(?: (?:with|in) (?:this|that|it|your request))?|"
+    r"comply(?: with (?:this|that|it|your request))?|help(?: you)? with (?:this|that))\W*(?:\Z|[.!;,\n])"
+)
+
+# Language -> regret, inability, and what only somebody who was asked to write speaks of. In one
+# order or the other: all three at the beginning make a refusal.
+_LANGUAGES = {
+    "ar": (
+        r"عذر|آسف|أعتذر|للأسف|نأسف",
+        r"لا (?:أستطيع|يمكنني|أقدر|نستطيع)|لن أتمكن|غير قادر",
+        r"المساعدة|مساعدتك|الطلب|طلبك|كتابة|محتوى|توليد",
+    ),
+    "cs, sk": (
+        r"omlouvám se|je mi l[íú]to|je mi ľúto|bohužel|ospravedlňujem|žiaľ",
+        r"nemohu|nemůžu|nemôžem|nejsem schop|nie som schop",
+        r"žádost|žiadosť|pomoci|pomôcť|obsah|napsat|splnit|vyhově",
+    ),
+    "da, no": (
+        r"beklager|desværre|dessverre|undskyld|unnskyld",
+        r"kan (?:jeg )?(?:desværre |dessverre )?ikke|ikke i stand til",
+        r"anmodning|forespørsel|hj[eæ]lpe|inn?d?hold|skrive|generere|opfylde|oppfylle",
+    ),
+    "el": (
+        r"λυπάμαι|συγγνώμη|δυστυχώς",
+        r"δεν (?:μπορώ|είμαι σε θέση)",
+        r"αίτημα|βοηθήσω|περιεχόμενο|γράψω|δημιουργήσω",
+    ),
+    "fa": (
+        r"مت[أا]سفم|متاسفانه|ببخشید|پوزش|معذرت",
+        r"نمی[\u200c ]?توانم|قادر نیستم|نمی[\u200c ]?تونم",
+        r"کمک|درخواست|محتوا|بنویسم|تولید",
+    ),
+    "fi": (
+        r"valitettavasti|pahoittelen|pahoillani|anteeksi",
+        r"en (?:voi|pysty|kykene)",
+        r"pyyntö|pyynnö|auttaa|sisältö|kirjoittaa|tuottaa",
+    ),
+    "he": (
+        r"מצטער|סליחה|לצערי|מתנצל",
+        r"לא (?:יכול|אוכל|מסוגל)|אין באפשרותי",
+        r"בקשה|לעזור|לסייע|תוכן|לכתוב",
+    ),
+    "hi": (
+        r"क्षमा|माफ़|माफ|खेद|दुर्भाग्य",
+        r"नहीं (?:\w+ )?सक|असमर्थ|अक्षम",
+        r"अनुरोध|मदद|सहायता|सामग्री|लिख",
+    ),
+    "hu": (
+        r"sajnálom|elnézést|sajnos|bocsánat",
+        r"nem (?:tudok|tudom|áll módomban|segíthetek|teljesíthet)",
+        r"kérés|segít|tartalm|írni|teljesíteni|szöveg",
+    ),
+    "id, ms": (
+        r"maaf|sayangnya",
+        r"tidak (?:dapat|bisa|boleh|mampu)|tak (?:dapat|boleh)",
+        r"permintaan|membantu|menulis|konten|kandungan|menghasilkan|memenuhi",
+    ),
+    "nl": (
+        r"het spijt m[ei]|sorry|helaas|excuses",
+        r"kan (?:\w+ ){0,4}?(?:niet|geen)|niet in staat",
+        r"verzoek|helpen|assisteren|inhoud|genereren|schrijven|voldoen|uitvoeren",
+    ),
+    "pl": (
+        r"przykro mi|przepraszam|niestety",
+        r"nie (?:mogę|jestem w stanie|potrafię|będę móg)",
+        r"prośb|pomóc|treści|wygenerow|napisać|spełnić",
+    ),
+    "ro": (
+        r"îmi pare rău|ne pare rău|din păcate|scuze",
+        r"nu (?:te |vă |o |îți )?(?:pot|sunt în măsură)",
+        r"cerer|solicit|ajut|conținut|scrie|genera",
+    ),
+    "sv": (
+        r"tyvärr|ledsen|förlåt|ursäkta",
+        r"kan (?:jag )?(?:tyvärr )?inte|inte i stånd",
+        r"begäran|förfrågan|hjälpa|innehåll|skriva|generera|uppfylla",
+    ),
+    "th": (
+        r"ขอโทษ|ขออภัย|เสียใจ",
+        r"ไม่สามารถ|ไม่อาจ",
+        r"คำขอ|ช่วยเหลือ|ช่วยคุณ|เนื้อหา|เขียน",
+    ),
+    "tr": (
+        r"üzgünüm|maalesef|özür dilerim|kusura bakma",
+        r"\w(?:amam|emem|amıyorum|emiyorum|amayacağım|emeyeceğim)\b|mümkün değil",
+        r"iste[kğ]|tale[pb]|içeri[kğ]|yardımcı|metin|metni",
+    ),
+    "uk": (
+        r"вибач|перепрошую|на жаль|пробач",
+        r"не (?:можу|в змозі|зможу)",
+        r"запит|допомогти|контент|написати|текст",
+    ),
+    "vi": (
+        r"xin lỗi|rất tiếc|tiếc là",
+        r"không thể|không có khả năng",
+        r"yêu cầu|giúp|hỗ trợ|nội dung|viết",
+    ),
+}
 
 _PATTERNS = [
     re.compile(pattern, re.I)
@@ -43,6 +145,10 @@ _PATTERNS = [
         rf"\A\W*{_SORRY}(?:but )?i ?{_ABLE} (?:do|write|create|generate|help with) (?:this|that|it)\b",
         rf"\A\W*{_SORRY}?i ?{_ABLE} (?:write|create|generate) (?:this|that|it)\W*\Z",
         rf"\A\W*{_SORRY}?i (?:must|have to) (?:respectfully )?decline\b",
+        rf"\A\W*{_SORRY}?(?:but )?i ?{_ABLE} {_HELP}",
+        rf"\A\W*{_SORRY}?(?:but )?unable to {_HELP}",
+        r"\A\W*(?:this|that|your) (?:request|prompt) (?:violates|goes against|is against)\b",
+        r"\A.{0,60}\bnot something (?:that )?i(?: can|['’]m able to| am able to) (?:help|assist|write|do)\b",
         # French, German, Spanish, Italian, Portuguese, Russian.
         r"\ben tant qu(?:e modèle de langage|['’](?:ia|intelligence artificielle))\b",
         r"\A\W*(?:je suis |malheureusement|désolée?).{0,50}\bje ne (?:peux|suis).{0,40}(?:écrire|générer|"
@@ -71,6 +177,11 @@ _PATTERNS = [
         r"\A\W*(?:申し訳(?:ありません|ございません)|すみません|恐れ入ります).{0,40}(?:文章|内容|リクエスト|ご要望|ご依頼|"
         r"コンテンツ|生成|お手伝い).{0,30}(?:できません|できかねます|いたしかねます)",
         r"\A\W*죄송(?:합니다|하지만).{0,60}(?:요청|내용|텍스트|글|리뷰|콘텐츠|메시지).{0,30}(?:수 없습니다|어렵습니다)",
+        *(
+            rf"\A\W*.{{0,12}}?(?:{sorry}).{{0,60}}?(?:(?:{unable}).{{0,80}}?(?:{asked})"
+            rf"|(?:{asked}).{{0,80}}?(?:{unable}))"
+            for sorry, unable, asked in _LANGUAGES.values()
+        ),
     )
 ]
 

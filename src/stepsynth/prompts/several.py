@@ -9,12 +9,15 @@ import re
 from dataclasses import dataclass, replace
 
 from stepsynth._util.text import clean
-from stepsynth.prompts.parsing import without_reasoning, without_thinking
+from stepsynth.prompts.parsing import read_answer
 from stepsynth.prompts.refusals import is_refusal
+from stepsynth.prompts.structured import looks_structured, read_value
+from stepsynth.prompts.wrapping import unfence
 from stepsynth.records import Rejected
 
-_TAG = re.compile(r"<(/?)text(?:[ \t][^<>\n]{0,40}|\d{1,3})?[ \t]*>", re.I)
-_NUMBER = re.compile(r"^[ \t]*[*#]{0,4}[ \t]*(\d{1,3})[.):][*]{0,2}[ \t]+(?=\S)", re.M)
+_TAG = re.compile(r"<(/?)text(?:[ \t][^<>\n]{0,60}|\d{1,3})?>", re.I)
+_NUMBER = re.compile(r"^[ \t]*(?:[*#]{1,4}[ \t]{0,4})?(\d{1,3})[.):][*]{0,2}[ \t]+(?=\S)", re.M)
+_LINE_START = re.compile(r"^[^\S\n]*(?=<)", re.M)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +44,13 @@ def split_texts(completion: str, *, truncated: bool = False) -> list[Part] | Rej
         truncated: The LLM was cut off: the text that it was at is open.
 
     Returns:
-        One part or more, or `Rejected`: "refusal", "truncated", or "no_texts" where it cannot be
-        seen where one text ends and the next begins.
+        One part or more, or `Rejected`: "too_large", "refusal", "truncated", or "no_texts" where
+        it cannot be seen where one text ends and the next begins.
     """
-    text = without_reasoning(completion)
-    parts = _tagged(text) or _numbered(text) or _json_list(without_thinking(completion))
+    text = read_answer(completion, fenced=False)
+    if isinstance(text, Rejected):
+        return text
+    parts = _tagged(text) or _numbered(text) or _json_list(unfence(text).strip())
     if parts:
         return parts
     if is_refusal(text):
@@ -57,6 +62,7 @@ def _tagged(text: str) -> list[Part]:
     """Return what stands between tags; tags that open and close within a line belong to a text."""
     parts: list[Part] = []
     depth, start, unclosed = 0, 0, -1
+    begins = {found.end() for found in _LINE_START.finditer(text)}
     for tag in _TAG.finditer(text):
         if tag[1] and depth == 0 and unclosed >= 0:
             # One closing tag too many: what looked like a tag forgotten was a tag within a text.
@@ -66,7 +72,7 @@ def _tagged(text: str) -> list[Part]:
             if depth == 1:
                 parts.append(Part(text[start : tag.start()].strip()))
             depth = max(0, depth - 1)
-        elif depth and not _begins_line(text, tag.start()):
+        elif depth and tag.start() not in begins:
             depth += 1
         else:
             if depth:
@@ -76,10 +82,6 @@ def _tagged(text: str) -> list[Part]:
     if depth:
         parts.append(Part(text[start:].strip(), is_open=True, is_broken=depth > 1))
     return parts
-
-
-def _begins_line(text: str, place: int) -> bool:
-    return not text[text.rfind("\n", 0, place) + 1 : place].strip()
 
 
 def _numbered(text: str) -> list[Part]:
@@ -96,10 +98,7 @@ def _numbered(text: str) -> list[Part]:
 
 
 def _json_list(text: str) -> list[Part]:
-    try:
-        value = json.loads(text) if text.strip().startswith("[") else None
-    except (ValueError, RecursionError):
-        return []
+    value = read_value(text) if looks_structured(text) else None
     if not isinstance(value, list) or len(value) < 2:
         return []
     if not all(isinstance(item, (str, dict)) for item in value):

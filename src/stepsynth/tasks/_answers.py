@@ -29,9 +29,9 @@ def find_answer(passage: str, answer: str) -> Answers | None:
     """
     wanted = clean(answer).strip()
     bare = wanted.strip(_EDGES)
-    if not bare:
+    if not bare or len(bare) > len(passage):
         return None
-    if span := _search(re.escape(wanted), passage):
+    if len(wanted) <= len(passage) and (span := _search(re.escape(wanted), passage)):
         return Answers((wanted,), (span[0],))
     span = _find_loosely(passage, bare) or _find_similar(passage, bare)
     if span is None:

@@ -49,10 +49,7 @@ class Classification(Task):
             raise ValueError(f"a task needs two or more different labels, got {list(value)}")
         if any(not label or not word for label, word in pairs.items()):
             raise ValueError("a label and its word must not be empty")
-        folded = {label.casefold(): label for label in pairs}
-        if len(folded) < len(pairs):
-            first, second = next((a, b) for a in pairs if (b := folded[a.casefold()]) != a)
-            raise ValueError(f"the labels {first!r} and {second!r} differ by case only; use one")
+        _check_distinct(pairs)
         return pairs
 
     def own_prompts(self) -> dict[str, Sequence[str]]:
@@ -145,6 +142,19 @@ class Classification(Task):
         return predicted == example.label
 
 
+def _check_distinct(labels: Mapping[str, str]) -> None:
+    """Make sure that no name is that of two labels: an LLM could not say which it means."""
+    owners: dict[str, str] = {}
+    for label, word in labels.items():
+        for name in (label, word):
+            owner = owners.setdefault(" ".join(name.casefold().split()), label)
+            if owner != label:
+                raise ValueError(
+                    f"the labels {owner!r} and {label!r} cannot be told apart: but for case and "
+                    f"spaces both are called {name!r}; use one, or other words"
+                )
+
+
 def read_text(row: Mapping[str, Any], field: str) -> str:
     """Return a field of a row that must hold a text.
 
@@ -163,4 +173,4 @@ def label_text(value: object) -> str:
         return str(value).lower()
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    return str(value).strip() if value is not None else ""
+    return clean(str(value)).strip() if value is not None else ""

@@ -1,0 +1,200 @@
+"""What LLMs put around a text that was asked for: openings, headings, quotes, tags, explanations.
+
+All of it stands at one of the ends, so it is looked for there alone, in so many characters; and no
+pattern repeats what its neighbour repeats. So reading is linear, whatever an answer holds.
+"""
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import NamedTuple
+
+HEAD, TAIL = 500, 500
+"""Characters of the beginning and the end that are looked at."""
+
+# A language tag stands before a line break only: "```Great film```" has none.
+_FENCE = re.compile(r"^[ \t]*```(?:[\w+-]*[ \t]*\n)?(.*?)(?:```|\Z)", re.S | re.M)
+_COLON = r"[:：]"
+_S, _B = r"\s{0,4}", r"[ \t]{0,4}"
+
+# An opening that speaks to the reader and not to the task: "Sure, here is a review:", "Voici :".
+_YES = (
+    r"(?:sure(?: thing)?|certainly|of course|absolutely|okay|ok|bien s[uû]r|certainement|"
+    r"d['’]accord|claro|por supuesto|selbstverständlich|nat[uü]rlich|gerne?|certo|конечно|"
+    r"当然|好的|没问题|當然|沒問題|もちろん(?:です)?|はい|承知(?:いたし)?しました|わかりました|물론(?:입니다)?)"
+)
+_HERE = (
+    r"(?:here(?:['’]s| is| are| you (?:go|are))|below is|voici|aqu[ií] (?:tienes|est[aá])|ecco|"
+    r"hier (?:ist|sind)|вот|以下|这是(?=一|为|您|你)|這是(?=一|為|您|你)|こちら)"
+)
+_NOUNS = (
+    r"(?:texts?|answers?|outputs?|examples?|messages?|reviews?|sentences?|versions?|samples?|drafts?|"
+    r"one|another|new|following|similar|文本|评论|例文|例|回答|textes?|avis|réponses?|ejemplos?|beispiele?)"
+)
+_TAGS = ("answer", "response", "output", "solution", "final", "text", "result", "content")
+_CLOSING = (
+    r"\n\s{0,8}(?:-{3,20}\s{0,8})?(?:i hope (?:this|that|it) helps|let me know if you(?:['’]d| would) "
+    r"like|let me know if you need (?:any )?(?:changes|more|another|further)|\(?word count)[^\n]{0,400}\Z"
+)
+_QUALIFIER = (
+    r"(?:very|highly|slightly|mildly|mostly|clearly|strongly|not|non|label|labelled|labeled|sentiment|"
+    r"category|class|flag|tone|team|topic|tweet|review|text)"
+)
+_IS = (
+    r"(?:is|was|are|has|have|had|can be|could be|would be|should be|conveys?|expresses|reflects|shows?|"
+    r"carries|gets|would get|contains?|belongs|falls)"
+)
+
+_QUOTES = {
+    '"': '"',
+    "'": "'",
+    "“": "”",
+    "‘": "’",
+    "«": "»",
+    "„": "“",
+    "「": "」",
+    "『": "』",
+    "`": "`",
+}
+
+
+class Wrapping(NamedTuple):
+    """What comes off the texts of one task.
+
+    Attributes:
+        heads: What may stand before a text, in order: an opening, a heading, a label.
+        tails: What may stand after it, in order: a closing, a tag of its label.
+        explanation: What begins a paragraph that explains the text.
+        meta: What a text begins with that is about the text that was asked for.
+        names: What a tag around it or a key of it may be called, in lower case.
+    """
+
+    heads: tuple[re.Pattern[str], ...]
+    tails: tuple[re.Pattern[str], ...]
+    explanation: re.Pattern[str]
+    meta: re.Pattern[str]
+    names: frozenset[str]
+
+    def take_off_heads(self, text: str) -> str:
+        """Return a text without what stands before it, unless nothing would be left."""
+        for pattern in self.heads:
+            text = text.lstrip()
+            if found := pattern.match(text[:HEAD]):
+                text = text[found.end() :].lstrip() or text
+        return text
+
+    def take_off_tails(self, text: str) -> str:
+        """Return a text without what stands after it."""
+        if found := self.explanation.search(text):
+            text = text[: found.start()]
+        for pattern in self.tails:
+            text = text.rstrip()
+            if found := pattern.search(text, max(0, len(text) - TAIL)):
+                text = text[: found.start()]
+        return text
+
+    def is_meta(self, text: str) -> bool:
+        """Say whether a text talks about the text that was asked for, in its place."""
+        return bool(self.meta.match(text[:HEAD]))
+
+    def take_off_tags(self, text: str) -> str:
+        """Return what stands between tags that are called as the text is: <review>...</review>."""
+        found = re.match(r"<([^\W\d_][\w -]{0,40})>", text)
+        if found is None or found[1].casefold().replace("_", " ") not in self.names:
+            return text
+        closing = f"</{found[1]}>"
+        return text[found.end() : -len(closing)].strip() if text.endswith(closing) else text
+
+
+@lru_cache(maxsize=64)
+def wrapping_of(text_name: str, labels: tuple[str, ...] = ()) -> Wrapping:
+    """Return what comes off a text that is called so, in a task with these labels and words."""
+    names = f"(?:{re.escape(text_name)}|{_NOUNS})" if text_name else _NOUNS
+    label = _label_pattern(labels)
+    tagged = rf"(?:{_QUALIFIER}[ \t-]{{1,4}}){{0,2}}{label}(?:[ \t]{{1,4}}{_QUALIFIER}){{0,2}}"
+    key = r"(?:label|sentiment|category|class|team|topic|标签|類別|ラベル|étiquette)"
+    opening = (
+        rf"\W{{0,20}}(?:"
+        rf"(?:{_YES}[,!.，！。、\s]{{1,8}})?{_HERE}(?=[^\n:：]{{0,200}}{names}|{_B}{_COLON}|[^\x00-\x7f])"
+        rf"[^\n:：]{{0,160}}{_COLON}{_B}\n"  # "Here is another review:" on a line of its own
+        rf"|{_YES}[,!.，！。、]{{1,8}}(?=[^\n]{{0,200}}{names})[^\n]{{0,160}}{_COLON}{_B}\n"
+        rf"|{_YES}[,!.，！。、 \t]{{0,8}}\n"
+        rf"|{_YES}[,!.，！。、 \t]{{1,8}}{_HERE}[^\n:：]{{0,120}}{_COLON}"  # and before the text
+        rf"|{_HERE} (?:an? |one |the )?(?:[\w'’-]{{1,30}} ){{0,3}}?{names}[^\n:：]{{0,30}}{_COLON})"
+    )
+    titled = (
+        rf"(?:new |another |similar )?(?:{label}\s{{1,4}}(?:\w{{1,30}}\s{{1,4}})?)?{names}"
+        rf"(?:{_S}[(\[]{label}[)\]])?"
+    )
+    heading = (
+        rf"(?:[#*_]{{0,6}}{_S}{titled}{_S}[*_]{{0,3}}{_S}{_COLON}[*_]{{0,3}}"
+        rf"|[#*_]{{1,6}}[ \t]?{titled}[*_]{{0,3}}{_B}\n|{titled}{_B}\n{_B}\n)"
+    )
+    front = (
+        rf"(?:[(\[（【]{_S}{tagged}{_S}[)\]）】]{_B}{_COLON}?"
+        rf"|[*_]{{0,3}}(?:{key}{_S}{_COLON}{_S})?{label}[*_]{{0,3}}{_S}{_COLON}[*_]{{0,3}}"
+        rf"|[*_]{{0,3}}{key}[*_]{{0,3}}{_S}{_COLON}[*_]{{0,3}}{_S}{label}[*_]{{0,3}}{_B}\n)"
+    )
+    ended = r"(?:\A|(?<=[.!?…。！？\"'”’)\s])|(?<=[^\x00-\x7f]))"
+    tag = (
+        rf"(?:{ended}{_S}[(\[（【]{_S}(?:{key}{_S}{_COLON}{_S})?{tagged}{_S}[)\]）】]"
+        rf"|{ended}{_S}[#*_(\[]{{0,6}}{key}[*_]{{0,3}}{_S}{_COLON}[*_]{{0,3}}{_S}{tagged}[)\]*_.]{{0,6}}"
+        rf"|\n\s{{0,8}}[*_#]{{0,6}}{tagged}[*_.]{{0,4}}|\s[-–—]{_S}[*_]{{0,3}}{label}[*_.]{{0,4}})"
+        rf"[\s.\"'”’]{{0,6}}\Z"
+    )
+    about = rf"(?:this|the|that|my) (?:\w{{1,20}} )?{names}s? {_IS}\b[^.!?\n]{{0,80}}?{label}"
+    explains = rf"(?:explanation|rationale|justification|reasoning)s?[*_]{{0,3}}{_B}{_COLON}"
+    # A note may well be a part of a text; one that names the label is not.
+    notes = rf"(?:note|reason|analysis|comment|why)s?[*_]{{0,3}}{_B}{_COLON}[^\n]{{0,300}}?{label}"
+    explanation = rf"\n{_B}[*_(\[>#-]{{0,4}}[ \t]?(?:{explains}|{notes}|{about})"
+    named = {text_name.casefold(), text_name.casefold().rpartition(" ")[2], *_TAGS} - {""}
+    return Wrapping(
+        heads=tuple(re.compile(pattern, re.I) for pattern in (opening, heading, front)),
+        tails=tuple(re.compile(pattern, re.I) for pattern in (_CLOSING, tag)),
+        explanation=re.compile(explanation, re.I),
+        meta=re.compile(rf"\W{{0,6}}(?:{about}|{explains})", re.I),
+        names=frozenset(named),
+    )
+
+
+def _label_pattern(labels: Iterable[str]) -> str:
+    """Return what matches a label or its inflection: "hyperbolic" for "hyperbole".
+
+    Short labels and numbers must stand there exactly: "no" is not "not", "1" is not "10".
+    """
+    forms: set[str] = set()
+    for label in labels:
+        words = re.escape(label.strip().casefold())
+        is_long = len(label) > 4 and label[-1:].isascii() and label[-1:].isalpha()
+        forms.add(rf"{words[:-1]}\w{{0,3}}" if is_long else words)
+    listed = "|".join(sorted(forms, key=len, reverse=True)) or r"(?!)"
+    return rf"(?<!\w)(?:{listed})(?![\w-])" if any(f.isascii() for f in forms) else rf"(?:{listed})"
+
+
+def unfence(text: str) -> str:
+    """Return what the first code fence holds, unless more stands around it than in it."""
+    fence = _FENCE.search(text)
+    if fence is None or not fence[1].strip():
+        return text
+    around = len(text.strip()) - len(fence[0].strip())
+    return fence[1] if around <= max(80, len(fence[1])) else text
+
+
+def unquote(text: str) -> str:
+    """Take off quotes around the whole text, and a quote that is opened and never closed."""
+    text = text.strip()
+    if text.startswith("**") and text.endswith("**") and "**" not in text[2:-2] and len(text) > 4:
+        return text[2:-2]
+    close = _QUOTES.get(text[:1])
+    if close is None or len(text) < 2:
+        return text
+    inner = text[1:-1]
+    if text.endswith(close):
+        # «a» and «b» is no quoted text: a quote closes in it before another one opens.
+        marks = re.sub(r"(?<=\w)['’](?=\w)", "", inner)
+        first = re.search(f"[{re.escape(text[0] + close)}]", marks)
+        opens = first is None or marks[: first.start()][-1:].isspace() or first.start() == 0
+        return inner if opens else text
+    if text[0] in '"“' and not any(mark in text[1:] for mark in '"”'):
+        return text[1:].lstrip()
+    return text

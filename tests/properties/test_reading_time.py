@@ -1,0 +1,80 @@
+"""No answer, however hostile, takes long to read: time is linear in its length."""
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stepsynth._util.reasoning import split_reasoning
+from stepsynth.prompts.choices import parse_choice
+from stepsynth.prompts.parsing import MOST_CHARACTERS, parse_list, parse_object, parse_text
+from stepsynth.prompts.several import split_texts
+from stepsynth.records import Answers, Example
+from stepsynth.tasks.extractive_qa import ExtractiveQA
+
+LONGEST_S = 0.5
+MILLION = 1_000_000
+SENTENCE = "My parcel is late, please help."
+PASSAGE = "The tower was built in 1889 by a team of engineers. " * 8
+QUESTION = Example("Who built it?", Answers(("a team",), (31,)), PASSAGE)
+LABELS = {"-1": "-1", "1": "one", "pos": "positive", "neg": "very negative"}
+QA, NEW_ANSWER = ExtractiveQA(), ExtractiveQA(extrapolate="new_answer")
+READERS = {
+    "text": lambda t: parse_text(t, text_name="e-mail", labels=("positive", "not hyperbole", "1")),
+    "list": parse_list,
+    "cut list": lambda t: parse_list(t, truncated=True),
+    "object": lambda t: parse_object(t, ("question", "answer")),
+    "choice": lambda t: parse_choice(t, LABELS),
+    "texts": split_texts,
+    "reasoning": split_reasoning,
+    "question": lambda t: NEW_ANSWER.parse_example(t, QUESTION, truncated=False),
+    "answer": lambda t: QA.parse_decision(t, QUESTION, truncated=False),
+    "answers": lambda t: QA.parse_answers(t, PASSAGE, truncated=False),
+}
+PIECES = [
+    *("\n", " ", " \n", "\t", "\x0c", "\u2028", "\ufeff", "\u0316\u0301", "\ufdfa", "a", "Zß", "☃"),
+    *("[", "{", '"', "(", "<", "**", "__", "```", "- ", "1. ", "① ", "\n1. ", "x:\n", "…", '\\"'),
+    *('{"text": "x"}', '["a"]', '["a", ', '{"a": ', "{'a': ", '{"question": "', "Question: "),
+    *("<think>", "</think>", "<text>", "</text>", "a<text>", "<text ", "<|channel|>", "<|im_end|>"),
+    *("Sure, here is ", "Here is a review:", "I'm sorry, ", "as an AI ", "Label: ", "(positive) "),
+    *("\nExplanation: ", "\nthis text is ", "\nI hope this helps", "not ", "non-"),
+]
+
+
+def around(piece: str, size: int, place: str) -> str:
+    body = piece * (size // len(piece))
+    return {
+        "alone": body,
+        "before": body + SENTENCE,
+        "after": SENTENCE + body,
+        "inside": f"{SENTENCE}{body}{SENTENCE}",
+    }[place]
+
+
+def read_by_all(text: str) -> None:
+    for name, read in READERS.items():
+        began = time.thread_time()  # of this thread alone: a busy machine is no reason to fail
+        read(text)
+        took = time.thread_time() - began
+        assert took < LONGEST_S, f"{name}: {took:.2f} s"
+
+
+@pytest.mark.parametrize("piece", PIECES)
+def test_what_is_repeated_takes_no_time(piece):
+    # The longest that is read at all, and beyond.
+    for size in (MOST_CHARACTERS - 2 * len(SENTENCE), MILLION):
+        for place in ("alone", "before", "after", "inside"):
+            read_by_all(around(piece, size, place))
+
+
+@given(
+    st.one_of(
+        st.text(min_size=1, max_size=8),
+        st.lists(st.sampled_from(PIECES), min_size=1, max_size=3).map("".join),
+    ),
+    st.sampled_from([6_000, MOST_CHARACTERS - 2 * len(SENTENCE), MILLION]),
+    st.sampled_from(["alone", "before", "after", "inside"]),
+)
+def test_whatever_is_repeated_takes_no_time(piece, size, place):
+    read_by_all(around(piece, size, place))
