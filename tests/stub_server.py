@@ -38,6 +38,7 @@ class StubServer(ThreadedServer):
     delay_s: float = 0.0
     bodies: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
+    queries: list[dict[str, str]] = field(default_factory=list)
     in_flight: int = 0
     peak: int = 0
 
@@ -45,12 +46,14 @@ class StubServer(ThreadedServer):
         app = web.Application()
         app.router.add_post("/v1/chat/completions", self._handle)
         app.router.add_post("/v1/messages", self._handle)
+        app.router.add_post("/v1/deployments/d/chat/completions", self._handle)
         return app
 
     async def _handle(self, request: web.Request) -> web.Response:
         body = await request.json()
         self.bodies.append(body)
         self.headers.append(dict(request.headers))
+        self.queries.append(dict(request.query))
         number = len(self.bodies)
         self.in_flight += 1
         self.peak = max(self.peak, self.in_flight)
@@ -59,6 +62,5 @@ class StubServer(ThreadedServer):
             status, headers, content = self.answer(number, body)
         finally:
             self.in_flight -= 1
-        return web.Response(
-            status=status, headers=headers, body=content, content_type="application/json"
-        )
+        headers = {"Content-Type": "application/json", **headers}
+        return web.Response(status=status, headers=headers, body=content)

@@ -89,7 +89,7 @@ def test_all_of_the_prompt_counts_also_what_was_in_the_cache(server):
 
 @pytest.mark.parametrize(
     ("stop", "text", "is_cut"),
-    [("max_tokens", "hal", True), ("max_tokens", "", True), ("refusal", "", False)],
+    [("max_tokens", "hal", True), ("max_tokens", "", True), ("refusal", "", True)],
 )
 def test_how_an_answer_ended(server, stop, text, is_cut):
     server.answer = lambda *_: message(text, stop=stop)

@@ -238,7 +238,12 @@ async def _post(answer: str, url: str = "{}/x") -> tuple[Exception, bytes]:
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     here = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
     client = JsonClient(
-        url.format(f"http://{here}"), headers={"api-key": KEY}, timeout_s=5, key_hint=""
+        url.format(f"http://{here}"),
+        headers={"api-key": KEY},
+        secrets=[KEY],
+        timeout_s=5,
+        most_bytes=1 << 20,
+        key_hint="",
     )
     if url.startswith("https"):
         client._proxy = f"http://user:{KEY}@{here}"

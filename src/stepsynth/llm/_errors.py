@@ -11,7 +11,9 @@ class RetryLaterError(StepsynthError):
         message: What the provider said.
         retry_after_s: Seconds that the provider asked us to wait, if it did.
         is_unreachable: No connection was made at all.
+        is_no_api: What answered is no such endpoint, so it is of no use to ask again.
         raw: What was sent, where it could not be used.
+        hint: What to do next.
     """
 
     def __init__(
@@ -21,19 +23,22 @@ class RetryLaterError(StepsynthError):
         *,
         retry_after_s: float | None = None,
         is_unreachable: bool = False,
+        is_no_api: bool = False,
         raw: str = "",
+        hint: str = "",
     ) -> None:
-        super().__init__(message)
+        super().__init__(message, hint=hint)
         self.reason = reason
         self.retry_after_s = retry_after_s
         self.is_unreachable = is_unreachable
+        self.is_no_api = is_no_api
         self.raw = raw
 
 
 class GiveUpError(StepsynthError):
     """This request will never succeed; others may."""
 
-    def __init__(self, reason: str, message: str, *, raw: str = "") -> None:
-        super().__init__(message)
+    def __init__(self, reason: str, message: str, *, raw: str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
         self.reason = reason
         self.raw = raw

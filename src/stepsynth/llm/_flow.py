@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from stepsynth.errors import StepsynthError
 from stepsynth.llm._teacher import Teacher
 from stepsynth.llm._types import Completion, Failed, Request
 from stepsynth.llm.usage import Status, Usage
@@ -52,6 +53,7 @@ class Flow:
         self.total = total
         self.taken = 0
         self.done = 0
+        self.unsent: StepsynthError | None = None
         self.stopped = asyncio.Event()
         self.reason: BaseException | None = None
         self.on_stop: Callable[[], None] = lambda: None
@@ -100,6 +102,10 @@ class Flow:
         """Have a job sent again after so many seconds; it keeps nobody waiting meanwhile."""
         self._later += 1
         asyncio.get_running_loop().call_later(wait_s, self._add_again, job)
+
+    def set_aside(self, error: StepsynthError) -> None:
+        """Leave a job unsent; what can be done without it goes on, and then the phase fails."""
+        self.unsent = self.unsent or error
 
     def end_feed(self) -> None:
         """Say that no more jobs will come."""

@@ -4,18 +4,22 @@ aiohttp, since it was the faster of the two that were measured (`python -m bench
 """
 
 import asyncio
+import base64
 import json
+import re
 import ssl
 import urllib.request
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from importlib.metadata import version
+from types import MappingProxyType
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 import aiohttp
 
-from stepsynth.errors import ProviderError, StepsynthError
+from stepsynth.errors import ConfigError, ProviderError, StepsynthError
+from stepsynth.llm._body import ENCODINGS, MOST_OF_AN_ERROR, read_body, read_json
 from stepsynth.llm._errors import GiveUpError, RetryLaterError
 from stepsynth.llm._rate_headers import RateLimits, read_rate_limits, retry_after_s
 
@@ -24,12 +28,28 @@ CONNECT_S = 4.0
 FILE_S = 300.0
 """Seconds to wait for the next part of a file, and for the answer to one."""
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
-_QUOTA = ("insufficient_quota", "billing_hard_limit", "credit balance is too low")
+_QUOTA = (
+    *("insufficient_quota", "billing_hard_limit", "credit balance is too low"),
+    *("insufficient balance", "insufficient_balance", "exceeded your current quota"),
+)
 """What providers say, with a status that else means "later", when nothing will come any more."""
 SHORTEST_SECRET = 8
-"""A shorter value of a header is no key, and a message without it would be garbled."""
+"""A shorter secret is no key, and a text without it would be garbled."""
+TELLING = 12
+"""So many characters at the beginning of a key are masked too: some repeat no more of it."""
 RAW_CHARACTERS = 4000
 """So much of an answer that could not be read is kept."""
+UNPAID = "the provider wants to be paid: see your account"
+
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+_AS_IT_IS = {"Accept-Encoding": "identity"}
+_TOO_MANY = re.compile(r"rate.?limit|too many|concurren", re.IGNORECASE)
+_TOO_LONG = re.compile(
+    r"context.?(?:length|window|size)|maximum context|max_model_len|n_ctx|too many tokens|"
+    r"prompt is too long|exceed\w* the (?:model|context)|input length",
+    re.IGNORECASE,
+)
+_SHORTER = "prompt and answer together must fit the model's context: lower llm.max_tokens"
 
 
 class NotFoundError(ProviderError):
@@ -40,21 +60,30 @@ class JsonClient:
     """Posts JSON to one endpoint over connections that are kept open.
 
     Args:
-        base_url: What every path is appended to.
-        headers: Sent with each request; they may hold a key and never appear in an error.
+        base_url: What every path is appended to; a query stays at the end (`?api-version=...`).
+        headers: Sent with each request.
+        secrets: Keys among them, which never appear in an error or an answer.
         timeout_s: Longest time for one answer; our own queue is no part of it.
+        most_bytes: Of an answer, unpacked.
         key_hint: What to do about a refused key.
     """
 
     def __init__(
-        self, base_url: str, *, headers: Mapping[str, str], timeout_s: float, key_hint: str
+        self,
+        base_url: str,
+        *,
+        headers: Mapping[str, str],
+        secrets: Iterable[str] = (),
+        timeout_s: float,
+        most_bytes: int,
+        key_hint: str,
     ) -> None:
-        self.base_url = base_url
+        self.base_url, _, self._query = base_url.partition("?")
         self.on_rate_limits: Callable[[RateLimits], None] = lambda _limits: None
-        self._headers = {"User-Agent": f"stepsynth/{version('stepsynth')}", **headers}
-        values = (value.rsplit(" ", 1)[-1] for value in headers.values())
-        self._secrets = [value for value in values if len(value) >= SHORTEST_SECRET]
+        self._headers = {"User-Agent": f"stepsynth/{version('stepsynth')}", **ENCODINGS, **headers}
+        self._secrets = _secret_pattern(secrets)
         self._timeout_s = timeout_s
+        self._most_bytes = most_bytes
         self._timeout = aiohttp.ClientTimeout(total=None, connect=min(CONNECT_S, timeout_s))
         # Files of batches are large: a time-out between two parts of one, none for the whole.
         self._long_timeout = aiohttp.ClientTimeout(
@@ -96,20 +125,29 @@ class JsonClient:
         return self._read(path, raw, kind)
 
     async def lines(self, path: str) -> AsyncGenerator[bytes]:
-        """Yield the lines of an answer of any size as they come; raises as `post` does."""
-        url, rest = self._url(path), b""
+        """Yield the lines of an answer of any size as they come; raises as `post` does.
+
+        A line that is longer than an answer may be is left out.
+        """
+        url, rest, is_over = self._url(path), b"", False
+        options: dict[str, Any] = {"timeout": self._long_timeout, "headers": _AS_IT_IS}
         try:
-            async with self._open("GET", url, timeout=self._long_timeout) as response:
+            async with self._open("GET", url, **options) as response:
                 if response.status != 200:
-                    raw = await response.read()
+                    raw = await read_body(response, MOST_OF_AN_ERROR, is_cut=True)
                     raise self._error(url, response.status, response.headers, raw)
                 async for part in response.content.iter_any():
                     *lines, rest = (rest + part).split(b"\n")
                     for line in lines:
-                        yield line
+                        if not is_over and len(line) <= self._most_bytes:
+                            yield line
+                        is_over = False
+                    if len(rest) > self._most_bytes:
+                        rest, is_over = b"", True
         except (aiohttp.ClientError, OSError) as error:
             raise _explain(url, error) from None
-        yield rest
+        if not is_over:
+            yield rest
 
     async def close(self) -> None:
         """Close the connections."""
@@ -124,17 +162,24 @@ class JsonClient:
             # A time-out around it all costs half of what one of aiohttp's own does.
             timeout = asyncio.timeout(None if "timeout" in options else self._timeout_s)
             async with timeout, self._open(verb, url, **options) as response:
-                status, headers, raw = response.status, response.headers, await response.read()
+                status, headers = response.status, response.headers
+                if is_fine := 200 <= status < 300:
+                    raw = await read_body(response, self._most_bytes)
+                else:
+                    raw = await read_body(response, MOST_OF_AN_ERROR, is_cut=True)
         except (aiohttp.ClientError, OSError) as error:
             raise _explain(url, error) from None
         if limits := read_rate_limits(headers):
             self.on_rate_limits(limits)
-        if status in (200, 201):  # 201: a file was made
+        if is_fine:
             return raw, headers.get("Content-Type", "")
         raise self._error(url, status, headers, raw)
 
     def _url(self, path: str) -> str:
-        return path if path.startswith(("http://", "https://")) else self.base_url + path
+        if path.startswith(("http://", "https://")):
+            return path
+        mark = "&" if "?" in path else "?"
+        return self.base_url + path + (mark + self._query if self._query else "")
 
     def _open(
         self, verb: str, url: str, **options: Any
@@ -145,6 +190,7 @@ class JsonClient:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers=self._headers,
                 timeout=self._timeout,
+                auto_decompress=False,  # it would unpack any body whole; see `read_body`
             )
         # Not to another place: aiohttp would take the headers along, and our key with them.
         return self._session.request(verb, url, proxy=self._proxy, allow_redirects=False, **options)
@@ -152,51 +198,88 @@ class JsonClient:
     def _read(self, path: str, raw: bytes, kind: str) -> dict[str, Any]:
         url = self._url(path)
         try:
-            value = json.loads(raw)
+            value = read_json(raw, kind)
         except (ValueError, RecursionError) as error:
             is_page = "html" in kind or raw.lstrip().startswith(b"<")
             said = "a web page" if is_page else "no JSON" if raw else "empty"
             raise RetryLaterError(
                 "malformed" if raw else "empty_body",
                 f"{url}: the answer is {said}",
-                raw=self.mask(raw.decode("utf-8", "replace"))[:RAW_CHARACTERS],
+                is_no_api=is_page,
+                raw=self._masked(raw),
+                hint="check llm.base_url (usually .../v1)",
             ) from error
         if not isinstance(value, dict):
-            raw_text = self.mask(raw.decode("utf-8", "replace"))[:RAW_CHARACTERS]
-            raise RetryLaterError("malformed", f"{url}: the answer is no JSON object", raw=raw_text)
+            message = f"{url}: the answer is no JSON object"
+            raise RetryLaterError("malformed", message, raw=self._masked(raw))
         return value
 
-    def _error(self, url: str, status: int, headers: Mapping[str, str], raw: bytes) -> Exception:
+    def _masked(self, raw: bytes) -> str:
         # Masked before it is cut: half a key would not be found.
+        return self.mask(raw.decode("utf-8", "replace"))[:RAW_CHARACTERS]
+
+    def _error(self, url: str, status: int, headers: Mapping[str, str], raw: bytes) -> Exception:
         said = self.mask(raw.decode("utf-8", "replace"))
+        return self.explain(url, status, said, headers)
+
+    def explain(
+        self, url: str, status: int, said: str, headers: Mapping[str, str] = _NO_HEADERS
+    ) -> StepsynthError:
+        """Return what an error of the provider means.
+
+        Args:
+            url: What was asked.
+            status: Of HTTP.
+            said: The body, without keys.
+            headers: Of the answer.
+        """
         text, message = said[:RAW_CHARACTERS], f"{url} answered {status}: {_message(said)}"
         if 300 <= status < 400:
             place = self.mask(headers.get("Location", "another place").split("?")[0])
             return ProviderError(
                 f"{url} answered {status}: it is at {place}", hint="correct llm.base_url"
             )
-        if status in (401, 403):
+        if status == 401 or (status == 403 and not _TOO_MANY.search(said)):
             return ProviderError(message, hint=self._key_hint)
         if status in (404, 405):
             return NotFoundError(message, hint="check llm.base_url (usually .../v1) and llm.model")
-        if status == 402 or any(words in text for words in _QUOTA):
-            return ProviderError(message, hint="the provider wants to be paid: see your account")
-        if status == 429:
+        if status == 402 or is_unpaid(text):
+            return ProviderError(message, hint=UNPAID)
+        if status in (403, 429):
             wait = retry_after_s(headers)
             return RetryLaterError("rate_limit", message, retry_after_s=wait, raw=text)
         if status >= 500 or status in (408, 409, 425):
             wait = retry_after_s(headers)
             return RetryLaterError("server_error", message, retry_after_s=wait, raw=text)
+        if _TOO_LONG.search(said):
+            return GiveUpError("too_long", message, raw=text, hint=_SHORTER)
         return GiveUpError("refused_request", message, raw=text)
 
     def mask(self, text: str) -> str:
-        """Return a provider's words without our key, which some repeat when they refuse it."""
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return text
+        """Return what an endpoint has sent without our keys, which some repeat."""
+        return self._secrets.sub("***", text) if self._secrets is not None else text
 
 
 _JSON = {"Content-Type": "application/json"}
+
+
+def is_unpaid(said: str) -> bool:
+    """Say whether a provider's words mean that nothing will come before it is paid."""
+    return any(words in said.casefold() for words in _QUOTA)
+
+
+def _secret_pattern(secrets: Iterable[str]) -> re.Pattern[str] | None:
+    """Return what finds secrets, also where no more than their beginning is repeated."""
+    long = [secret for secret in secrets if len(secret) >= SHORTEST_SECRET]
+    forms = [form for secret in long for form in (secret, *_as_base64(secret))]
+    found = "|".join(rf"{re.escape(form[:TELLING])}[\w.+/=-]*" for form in forms)
+    return re.compile(found) if found else None
+
+
+def _as_base64(secret: str) -> Iterator[str]:
+    """Yield a secret as base64, alone and in a header's value."""
+    for value in (secret, f"Bearer {secret}"):
+        yield base64.b64encode(value.encode()).decode().rstrip("=")
 
 
 def _explain(url: str, error: Exception) -> StepsynthError:
@@ -227,7 +310,20 @@ def _find_proxy(url: str) -> str | None:
     host = parts.hostname or ""
     if host in _LOOPBACK or urllib.request.proxy_bypass(host):
         return None
-    return urllib.request.getproxies().get(parts.scheme)
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    if not proxy:
+        return None
+    if "://" not in proxy:
+        return f"http://{proxy}"
+    if not proxy.startswith(("http://", "https://")):
+        # Its URL may hold a password.
+        raise ConfigError(
+            f"the environment names a {proxy.partition('://')[0]} proxy for {host}; only HTTP "
+            "proxies can be used",
+            hint=f"name one in {parts.scheme.upper()}_PROXY, or set NO_PROXY={host}",
+        )
+    return proxy
 
 
 def _message(text: str) -> str:

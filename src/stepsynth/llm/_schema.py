@@ -79,6 +79,7 @@ _ANSWER_KEYS = {
     "completion_tokens",
     "cached_tokens",
     "reasoning_tokens",
+    "stop",
 }
 _ANSWER_TYPES = {str, int, bool, type(None)}
 _ENCODER = json.JSONEncoder(ensure_ascii=False)
@@ -257,7 +258,8 @@ def parse_completion(text: bytes) -> dict[str, Any] | None:
     is_whole = (
         value.keys() <= _ANSWER_KEYS
         and isinstance(value.get("text"), str)
-        and types.count(str) == 1
+        and isinstance(value.get("stop", ""), str)
+        and types.count(str) == 1 + ("stop" in value)
         and _ANSWER_TYPES.issuperset(types)
     )
     return value if is_whole else None

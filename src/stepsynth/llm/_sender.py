@@ -15,11 +15,12 @@ from stepsynth.llm.usage import Spent, Usage
 
 BACK_OFF_S = 0.5
 LONGEST_BACK_OFF_S, LONGEST_RETRY_AFTER_S = 60.0, 300.0
+"""Who asks to wait longer than the latter, and than `llm.patience_s`, is not waited for."""
 REFUSED_IN_A_ROW = 20
 """So many refused requests with no answer between them: no other one will be taken either."""
 REFUSED = 0.25
 """How much of an attempt it counts to be refused as one too many: that says little of a request."""
-_ANSWERED = ("malformed", "empty_body", "empty")
+_ANSWERED = ("malformed", "empty_body", "empty", "broken_off", "too_large_answer")
 """Attempts that brought a 200 and no text: these may have been charged in full."""
 
 
@@ -51,12 +52,18 @@ class Sender:
             ProviderError: The LLM cannot be used.
         """
         teacher = job[0].teacher
+        if teacher.closed is not None:
+            flow.set_aside(teacher.closed)
+            return
         try:
             left = await self._attempt(flow, teacher, job)
         except RetryLaterError as error:
             self._usage.setbacks[error.reason] += 1
             self._check_provider(teacher, error)
-            self._try_again(flow, teacher, job, error)
+            if teacher.closed is not None:
+                flow.set_aside(teacher.closed)
+            else:
+                self._try_again(flow, teacher, job, error)
         except GiveUpError as refused:
             self.give_up(flow, job, refused)
             self._check_refused(teacher, refused)
@@ -142,9 +149,10 @@ class Sender:
             is_charged = error.reason in _ANSWERED
             self.fail(flow, most, Spent(1, most.usd, most.tokens) if is_charged else Spent(1))
             raise
-        except BaseException:
+        except BaseException as error:
             teacher.pace.refused()
-            self.fail(flow, most, Spent(1))
+            is_charged = isinstance(error, GiveUpError) and error.reason in _ANSWERED
+            self.fail(flow, most, Spent(1, most.usd, most.tokens) if is_charged else Spent(1))
             raise
         read = [c.prompt_tokens for c in completions if c.prompt_tokens is not None]
         written = [c.completion_tokens for c in completions if c.completion_tokens is not None]
@@ -188,7 +196,8 @@ class Sender:
         for item in job:
             self._usage.failures[error.reason] += 1
             draw = item.request.draw
-            flow.deliver(item.place, Failed(error.reason, error.message, item.id, draw, error.raw))
+            said = (error.reason, error.message, item.id, draw, error.raw, error.hint)
+            flow.deliver(item.place, Failed(*said))
             if self._store is not None:
                 asked = _asked(item.request)
                 lost = Lost(item.id, asked, error.reason, error.message, error.raw)
@@ -205,8 +214,16 @@ class Sender:
             raise ProviderError(
                 error.message, hint=f"is the server running, and is llm.base_url right? {hint}"
             )
-        if "a web page" in error.message and not teacher.has_answered:
-            raise ProviderError(error.message, hint="check llm.base_url (usually .../v1)")
+        if error.is_no_api and not teacher.has_answered:
+            raise ProviderError(error.message, hint=error.hint)
+        asked_s = error.retry_after_s or 0.0
+        if asked_s > max(teacher.settings.patience_s, LONGEST_RETRY_AFTER_S):
+            teacher.closed = ProviderError(
+                f"the provider asks to wait {_duration(asked_s)}: {error.message}",
+                hint="the same command goes on then; or raise llm.patience_s above that",
+            )
+            teacher.say(teacher.closed.message)
+            return
         if teacher.pace.out_of_patience:
             waited = f"the provider was down for {teacher.settings.patience_s:g} s"
             raise ProviderError(
@@ -221,8 +238,16 @@ class Sender:
             raise ProviderError(
                 f"{teacher.settings.model} refused {teacher.refused_in_a_row} requests in a row; "
                 f"the last: {error.message}",
-                hint="is llm.model right? the same command goes on where this stopped",
+                hint=error.hint or "is llm.model right? the same command goes on where it stopped",
             )
+
+
+def _duration(seconds: float) -> str:
+    """Return a time in words, as roughly as one would say it."""
+    for unit, name in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * unit:
+            return f"{seconds / unit:.0f} {name}"
+    return f"{seconds:.0f} seconds"
 
 
 def _back_off_s(first_s: float, attempts: float, retry_after_s: float | None) -> float:
@@ -245,6 +270,7 @@ def _as_answer(item: Item, c: Completion) -> Completion:
         cached_tokens=c.cached_tokens,
         reasoning_tokens=c.reasoning_tokens,
         model=c.model or item.teacher.settings.model,
+        stop=c.stop,
     )
 
 
@@ -259,6 +285,8 @@ def _entry(item: Item, answer: Completion) -> Entry:
         answered["cached_tokens"] = answer.cached_tokens
     if answer.reasoning_tokens:
         answered["reasoning_tokens"] = answer.reasoning_tokens
+    if answer.stop:
+        answered["stop"] = answer.stop
     return Entry(item.id, _asked(item.request), answered, item.teacher.settings_id)
 
 

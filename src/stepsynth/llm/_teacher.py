@@ -8,6 +8,7 @@ from json.encoder import encode_basestring
 from typing import Any
 
 from stepsynth._util.hashing import digest
+from stepsynth.errors import ProviderError
 from stepsynth.llm._backend import Backend
 from stepsynth.llm._types import Completion, Request
 from stepsynth.llm.limits import Most
@@ -27,6 +28,9 @@ class Teacher:
         random_seed: Part of every request's identity.
         now: Seconds, of a clock that only goes forward.
         on_notice: Told in a sentence what is waited for.
+
+    Attributes:
+        closed: Why nothing more is sent to it: it asks to be left alone for longer than is waited.
     """
 
     def __init__(
@@ -41,6 +45,8 @@ class Teacher:
         self.price = self.settings.known_price()
         self.pace = Pace(self.settings, now, on_notice)
         self.has_answered = False
+        self.closed: ProviderError | None = None
+        self.say = on_notice
         self.refused_in_a_row = 0
         self.is_stored = self.settings.stores_completions
         self.is_batched = self.settings.is_batched

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from stepsynth.llm._endings import is_filtered
+
 NO_TAGS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -40,12 +42,13 @@ class Completion:
         text: The text, verbatim.
         request_id: Digest of the request as sent and its draw: the key in the store.
         draw: Which draw of the request's stream it is.
-        truncated: The LLM stopped because it reached its length limit.
+        truncated: It is not whole: cut off, or stopped by a filter.
         prompt_tokens: As the provider counted them, or None.
         completion_tokens: As the provider counted them, or None.
         cached_tokens: Those of `prompt_tokens` that the provider had in its cache.
         reasoning_tokens: Those of `completion_tokens` that are no part of the text.
         model: Name of the LLM that answered, as in the task file.
+        stop: The provider's word for why it ended, where it is not whole ("length", ...).
     """
 
     text: str
@@ -57,13 +60,20 @@ class Completion:
     cached_tokens: int = 0
     reasoning_tokens: int = 0
     model: str = ""
+    stop: str = ""
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether the provider's filter stopped it, or the LLM itself refused."""
+        return is_filtered(self.stop)
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
     """A request that was given up, and why ("exhausted", "timeout", "server_error", ...).
 
-    `raw` is what the provider sent last, where that could not be read.
+    `message` is what the provider said, `hint` what to do about it, `raw` what it sent last where
+    that could not be read.
     """
 
     reason: str
@@ -71,3 +81,4 @@ class Failed:
     request_id: str = ""
     draw: int = 0
     raw: str = ""
+    hint: str = ""

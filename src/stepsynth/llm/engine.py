@@ -151,6 +151,11 @@ class LLM:
         if self._store is not None:
             self._store.close()
 
+    @property
+    def has_answered(self) -> bool:
+        """Whether any request was answered yet, now or in the store."""
+        return self.usage.from_store > 0 or any(t.has_answered for t in self._teachers.all)
+
     def request_id(self, request: Request) -> str:
         """Return the digest of a request as it is sent by the main LLM, and of its draw."""
         return self._teachers.main.request_id(request)
@@ -205,6 +210,8 @@ class LLM:
             self._tell(flow)
         if flow.reason is not None:
             raise flow.reason
+        if flow.unsent is not None:
+            raise flow.unsent
 
     async def _feed(self, flow: Flow, requests: Iterator[Request]) -> None:
         try:

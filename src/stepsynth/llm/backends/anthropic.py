@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from stepsynth.llm._chat import ChatBackend, ChatSettings, count, make_messages, merge
+from stepsynth.llm._chat import ChatBackend, count, make_messages, merge
+from stepsynth.llm._chat_settings import ChatSettings
 from stepsynth.llm._types import Completion, Request
 
 if TYPE_CHECKING:
     from stepsynth.llm.batch import BatchApi
-
-_HAS_STOPPED = ("end_turn", "stop_sequence")
-_IS_CUT = ("max_tokens", "model_context_window_exceeded")
 
 
 class Anthropic(ChatSettings):
@@ -70,20 +68,19 @@ class AnthropicBackend(ChatBackend[Anthropic]):
         """Return the completion that an answer holds; see `ChatBackend.read`."""
         try:
             # Thoughts stand in blocks of their own.
-            text = "".join(b["text"] for b in answer["content"] if b["type"] == "text")
+            text = "".join(str(b["text"]) for b in answer["content"] if b["type"] == "text")
         except (KeyError, TypeError) as error:
-            raise self.refuse("malformed", "the answer holds no message", answer) from error
-        reason = answer.get("stop_reason")
-        text, is_cut = self.finish(text, answer, has_stopped=reason in _HAS_STOPPED)
+            raise self.miss(answer) from error
+        said = self.finish(text, answer, answer.get("stop_reason"))
         usage = answer.get("usage")
         new = count(usage, "input_tokens")
         cached = count(usage, "cache_read_input_tokens") or 0
         written = count(usage, "cache_creation_input_tokens") or 0
         return Completion(
-            text,
-            truncated=is_cut or reason in _IS_CUT,
+            **said,
             prompt_tokens=None if new is None else new + cached + written,
-            completion_tokens=count(usage, "output_tokens"),
+            # No text has no tokens: a zero beside one is none that was counted.
+            completion_tokens=count(usage, "output_tokens") or (None if said["text"] else 0),
             cached_tokens=0 if new is None else cached,
             model=self.settings.model,
         )

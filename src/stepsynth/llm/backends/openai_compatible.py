@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from stepsynth._util.hashing import derive_seed
-from stepsynth.llm._chat import ChatBackend, ChatSettings, count, make_messages, merge
-from stepsynth.llm._errors import RetryLaterError
+from stepsynth.errors import StepsynthError
+from stepsynth.llm._chat import ChatBackend, count, make_messages, merge
+from stepsynth.llm._chat_settings import ChatSettings
 from stepsynth.llm._types import Completion, Request
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class OpenAICompatibleBackend(ChatBackend[OpenAICompatible]):
             "top_p": "the model samples with its own",
             "seed": "the same run may get other texts from it",
             "n": "one completion is asked for at a time",
+            "stream": "answers are read whole or in parts",
             "response_format": "the prompt alone says what JSON is wanted",
         }
     )
@@ -89,6 +91,7 @@ class OpenAICompatibleBackend(ChatBackend[OpenAICompatible]):
             "model": settings.model,
             "messages": make_messages(request),
             **settings.sampling(),
+            "stream": False,
         }
         if max_tokens is not None:
             body["max_tokens"] = max_tokens
@@ -122,52 +125,60 @@ class OpenAICompatibleBackend(ChatBackend[OpenAICompatible]):
         """Return the completions of an answer that can be used, `most` of them at most."""
         choices = answer.get("choices")
         if not isinstance(choices, list) or not choices:
-            raise self.refuse("malformed", "the answer holds no message", answer)
-        texts: list[tuple[str, bool]] = []
-        error: RetryLaterError | None = None
+            raise self.miss(answer)
+        found: list[dict[str, Any]] = []
+        error: StepsynthError | None = None
         for choice in choices[:most]:
             try:
-                texts.append(self._read_choice(choice, answer))
-            except RetryLaterError as caught:
+                found.append(self._read_choice(choice, answer))
+            except StepsynthError as caught:
                 error = caught
-        if error is not None and not texts:
+        if error is not None and not found:
             raise error
+        model, has_text = self.settings.model, any(said["text"] for said in found)
+        shares = _share_tokens(answer.get("usage"), len(found), has_text=has_text)
         return [
-            Completion(text, truncated=is_cut, model=self.settings.model, **tokens)
-            for (text, is_cut), tokens in zip(
-                texts, _share_tokens(answer.get("usage"), len(texts)), strict=True
-            )
+            Completion(model=model, **said, **tokens)
+            for said, tokens in zip(found, shares, strict=True)
         ]
 
-    def _read_choice(self, choice: Any, answer: dict[str, Any]) -> tuple[str, bool]:
-        """Return one choice's text, and whether it was cut off."""
+    def _read_choice(self, choice: Any, answer: dict[str, Any]) -> dict[str, Any]:
+        """Return what one choice says; see `finish`."""
+        if isinstance(choice, dict) and choice.get("error"):
+            raise self.refuse("broken_off", "the answer broke off", answer)
         try:
             content = choice["message"]["content"]
             refusal = choice["message"].get("refusal")
             if isinstance(content, list):
-                content = "".join(part["text"] for part in content if part["type"] == "text")
+                content = "".join(map(_text_of_part, content))
             if not isinstance(content, (str, type(None))):
                 raise TypeError(type(content).__name__)
         except (KeyError, TypeError, AttributeError) as error:
-            raise self.refuse("malformed", "the answer holds no message", answer) from error
-        reason = choice.get("finish_reason")
+            raise self.miss(answer) from error
         # A content filter answers with no text: an answer, to be stored and then rejected.
-        text, is_cut = self.finish(
-            content or str(refusal or ""), answer, has_stopped=reason == "stop"
-        )
-        return text, is_cut or reason == "length"
+        return self.finish(content or str(refusal or ""), answer, choice.get("finish_reason"))
 
 
-def _share_tokens(usage: Any, parts: int) -> list[dict[str, Any]]:
+def _text_of_part(part: Any) -> str:
+    """Return the text of a part of a message; thoughts and the like are none."""
+    if isinstance(part, str):
+        return part
+    return str(part["text"]) if part["type"] in ("text", "output_text") else ""
+
+
+def _share_tokens(usage: Any, parts: int, *, has_text: bool) -> list[dict[str, Any]]:
     """Return what each completion of an answer counts for; together it is the whole.
 
-    The prompt was sent once: its tokens are the first completion's.
+    The prompt was sent once: its tokens are the first completion's. No text has no tokens: a zero
+    beside one is none that was counted.
     """
     prompt = count(usage, "prompt_tokens")
     completion = count(usage, "completion_tokens")
+    if has_text and not completion:
+        prompt, completion = prompt or None, None
     if prompt is not None and (total := count(usage, "total_tokens")) is not None:
         # Some count the thoughts of a reasoning model in the total alone.
-        completion = max(completion or 0, total - prompt)
+        completion = max(completion or 0, total - prompt) or completion
     cached, reasoning = 0, 0
     if isinstance(usage, dict) and len(usage) > PLAIN_COUNTS:
         cached = count(usage, "prompt_tokens_details", "cached_tokens") or 0
