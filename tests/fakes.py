@@ -126,7 +126,9 @@ def make_setup(
     setup = Setup(
         task=task,
         llm=LLM(backend, random_seed=random_seed),
-        student=StudentFactory(student, task.label_names, random_seed),
+        student=StudentFactory(
+            student, task.label_names, random_seed, coach=Coach(warn=warnings.append)
+        ),
         mine=mine,
         select=select if select is not None else mine,
         random_seed=random_seed,

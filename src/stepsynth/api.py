@@ -256,9 +256,14 @@ def _finish_in_temporary(runner: Runner) -> RunResult:
 
 
 def finish(runner: Runner) -> RunResult:
-    """Run to the end, write the report, and return the result."""
+    """Run to the end, write the report, and return the result.
+
+    Raises:
+        TooFewRowsError: A label has no row at the end; all there is is written.
+    """
     summary = runner.run()
     write_report(runner.folder)
+    runner.check_labels()
     assert runner.kept is not None
     return RunResult(
         folder=runner.folder.path,

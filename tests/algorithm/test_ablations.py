@@ -127,7 +127,7 @@ def test_a_budget_of_calls_leaves_half_for_questions_beside_their_answers():
 
 
 def test_a_budget_that_is_too_small_for_seed_data_ends_so(task):
-    with pytest.raises(TooFewRowsError, match="no row has the label"):
+    with pytest.raises(TooFewRowsError, match="there is no row"):
         run(task, S3(num_rationales=3).sized(3), requests=3)
 
 

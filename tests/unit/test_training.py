@@ -190,8 +190,11 @@ def test_balance_counts_labels_as_the_judge_sets_them(task):
 
 def test_balance_ends_where_a_label_is_never_written(task):
     answer = lambda r: "" if r.tags["label"] == "p" else answer_anything(r)  # noqa: E731
-    with pytest.raises(stepsynth.StepsynthError, match="no row has the label 'p'"):
-        curated(task, {"balance": True}, answer)
+    _, done, warnings = curated(task, {"balance": True}, answer)
+    assert set(done.train.labels) == {"a"}
+    assert set(done.model.predict(GOLD).labels) == {"a"}
+    assert done.model.student is None
+    assert any("no training row has the label 'p'" in warning for warning in warnings)
 
 
 def test_gold_is_needed_only_by_those_that_use_it(tmp_path):

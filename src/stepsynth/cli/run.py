@@ -62,16 +62,22 @@ def run_to_end(runner: "Runner", display: Display, *, as_json: bool) -> "RunResu
             raise
         if isinstance(caught, KeyboardInterrupt):
             error.message += f"; the same command goes on in {runner.folder.path}"
+        if runner.kept is not None and runner.folder.report.exists() and not as_json:
+            show(runner.summary(), as_json=False)
         print_error(error)
         if as_json:
             print_json({**runner.summary(stopped=stop_reason(caught)), **error_line(error)})
         raise SystemExit(error.exit_code) from None
 
 
-def _context(folder: str) -> list[str]:
-    """Return the option that a model of pairs or questions needs."""
-    about = json.loads((Path(folder) / "model" / "student.json").read_text(encoding="utf-8"))
-    return ["--context", "its context"] if "context" in about["columns"] else []
+def _predict_line(folder: str) -> list[str]:
+    """Return how to ask the trained student; nothing where there is none (method `llm`)."""
+    file = Path(folder) / "model" / "student.json"
+    if not file.exists():
+        return []
+    about = json.loads(file.read_text(encoding="utf-8"))
+    context = ["--context", "its context"] if "context" in about["columns"] else []
+    return [f"Predict:  {command_line('predict', folder, 'some text', *context)}"]
 
 
 def show(
@@ -85,7 +91,7 @@ def show(
     lines = [
         f"Report:   {folder}/report.html",
         f"Data set: {folder}/dataset.jsonl",
-        f"Predict:  {command_line('predict', folder, 'some text', *_context(folder))}",
+        *_predict_line(folder),
         *more(folder),
     ]
     print_summary(summary, lines)

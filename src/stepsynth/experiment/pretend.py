@@ -20,7 +20,8 @@ from stepsynth.metrics import AnyPredictions, Predictions, Spans
 from stepsynth.records import Answers, Dataset, Example
 from stepsynth.retrieval import Hit, Index, Passage
 from stepsynth.students import StudentFactory
-from stepsynth.students._student import ALONE, Coach, FreshStudent
+from stepsynth.students._factory import FreshStudent
+from stepsynth.students._student import ALONE, Coach
 from stepsynth.students.linear import Linear
 from stepsynth.tasks import Task
 from stepsynth.tasks.extractive_qa import ExtractiveQA
@@ -242,7 +243,7 @@ class PretendFactory(StudentFactory):
 class _PretendFresh(FreshStudent):
     def fit(self, dataset: Dataset, weights: Sequence[float] | None = None) -> None:
         self.rows, self.weights = dataset, None if weights is None else tuple(weights)
-        self._student = self._factory.start()
+        self._student, self.is_fitted = self._factory.start(), True
 
 
 class PretendIndex(Index):

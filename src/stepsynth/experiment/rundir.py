@@ -17,6 +17,7 @@ from stepsynth.experiment.config import Config
 from stepsynth.experiment.events import EventLog
 from stepsynth.llm.store import Store
 from stepsynth.methods import Model, Round
+from stepsynth.methods._method import Journal
 from stepsynth.methods._steps import count_by_reason
 from stepsynth.records import Answers, Dataset, Provenance
 
@@ -202,8 +203,7 @@ class OpenRun:
         """
         folder = self.folder.round(done.index)
         write_jsonl(folder / "examples.jsonl", _added_rows(done, sources))
-        write_jsonl(folder / "rejected.jsonl", _unused_rows(done, sources, failed=False))
-        write_jsonl(folder / "failed.jsonl", _unused_rows(done, sources, failed=True))
+        self._write_unused(folder, done, sources)
         write_jsonl(folder / "misclassified.jsonl", _misclassified_rows(done))
         if done.asked:
             write_jsonl(folder / "asked.jsonl", done.asked)
@@ -213,6 +213,17 @@ class OpenRun:
             listed = {label: {"rationales": items} for label, items in done.rationales.items()}
             write_json(folder / "rationales.json", listed)
         self.write_metrics(done.index, metrics)
+
+    def write_unfinished(self, index: int, journal: Journal, sources: Mapping[str, str]) -> None:
+        """Write what a round rejected that the run has ended in."""
+        if journal.unused:
+            self._write_unused(self.folder.round(index), journal, sources)
+
+    def _write_unused(
+        self, folder: Path, done: Round | Journal, sources: Mapping[str, str]
+    ) -> None:
+        write_jsonl(folder / "rejected.jsonl", _unused_rows(done, sources, failed=False))
+        write_jsonl(folder / "failed.jsonl", _unused_rows(done, sources, failed=True))
 
     def write_prompts(self, templates: Mapping[str, str], filled: Mapping[str, str]) -> None:
         """Write each prompt template, and what it looks like filled in."""
@@ -324,7 +335,9 @@ def _flatten(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield path, value
 
 
-def _origin(done: Round, provenance: Provenance, sources: Mapping[str, str]) -> dict[str, str]:
+def _origin(
+    done: Round | Journal, provenance: Provenance, sources: Mapping[str, str]
+) -> dict[str, str]:
     """Return the prompt behind a row, the LLM's answer, and the gold text it was written from."""
     origin: dict[str, str] = {}
     if provenance.kind == "extrapolate":
@@ -340,7 +353,7 @@ def _added_rows(done: Round, sources: Mapping[str, str]) -> Iterator[dict[str, A
 
 
 def _unused_rows(
-    done: Round, sources: Mapping[str, str], *, failed: bool
+    done: Round | Journal, sources: Mapping[str, str], *, failed: bool
 ) -> Iterator[dict[str, Any]]:
     for item in done.unused:
         if item.is_failed == failed:
@@ -348,6 +361,7 @@ def _unused_rows(
                 "reason": item.rejected.reason,
                 "label": item.label,
                 **({} if item.context is None else {"context": item.context}),
+                **({"detail": item.detail} if item.detail else {}),
                 "completion": item.rejected.completion,
                 "provenance": item.provenance.to_dict(),
                 **_origin(done, item.provenance, sources),

@@ -19,7 +19,7 @@ from typing import Any
 
 from stepsynth._util.files import write_json
 from stepsynth._util.hashing import digest
-from stepsynth.errors import LimitReachedError, StepsynthError
+from stepsynth.errors import LimitReachedError, StepsynthError, TooFewRowsError
 from stepsynth.experiment.budget import Budget
 from stepsynth.experiment.checks import check_curation
 from stepsynth.experiment.config import Config
@@ -38,9 +38,10 @@ from stepsynth.experiment.setup import Inputs, Progress, Warnings, make_setup
 from stepsynth.experiment.spending import CountedLLM, plan_run
 from stepsynth.experiment.split import Gold
 from stepsynth.experiment.teacher import open_llm
-from stepsynth.experiment.totals import llm_totals
+from stepsynth.experiment.totals import llm_totals, unused_in_words
 from stepsynth.llm import Usage
 from stepsynth.methods import Round
+from stepsynth.methods._method import Journal
 from stepsynth.methods._training import run_method
 from stepsynth.metrics import SCORE_NAMES, AnyPredictions, Predictions
 from stepsynth.metrics.scoring import fit_offsets, tuned_accuracy
@@ -85,6 +86,7 @@ class Runner:
         self._llm: CountedLLM | None = None
         self._open: OpenRun | None = None
         self._usage: UsageLog | None = None
+        self._journal, self._sources = Journal(), dict[str, str]()
         self._started = time.monotonic()
 
     @property
@@ -133,8 +135,11 @@ class Runner:
             write_json(self.folder.manifest, self._manifest(identity, summary, began))
             return summary
         except BaseException as error:
+            if isinstance(error, TooFewRowsError):
+                error.message += unused_in_words(self._journal.unused)
             # The disk may be full; the error that stopped the run is the one to tell.
             with contextlib.suppress(OSError):
+                self._open.write_unfinished(len(self.rounds), self._journal, self._sources)
                 if self._usage is not None:
                     self._usage.flush()
                 self._open.event("stop", reason=type(error).__name__, message=str(error))
@@ -184,6 +189,23 @@ class Runner:
             result["test"] = _scores(self.numbers[self.kept]["test"], with_n=True)
         return result if stopped is None else {**result, "stopped": stopped}
 
+    def check_labels(self) -> None:
+        """Make sure that the kept model can predict every label.
+
+        Raises:
+            TooFewRowsError: A label ended with no row; the model of the other labels is kept.
+        """
+        assert self.kept is not None
+        counts = self.rounds[self.kept].train.label_counts()
+        missing = [name for name in self.config.task.label_names if not counts[name]]
+        if counts and missing:
+            raise TooFewRowsError(
+                f"no training row has the label {', '.join(map(repr, missing))} at the end, so the "
+                f"model cannot predict it; what there is is kept in {self.folder.path}",
+                hint="see rounds/*/rejected.jsonl for what the LLM wrote; raise the seed size, set "
+                "method.train_on: both, or look at data.contexts if they fix the labels",
+            )
+
     def _synthesize(self, gold: Gold, inputs: Inputs) -> None:
         assert self._open is not None
         assert self._llm is not None
@@ -200,8 +222,8 @@ class Runner:
             warn=self.warnings.warn,
             progress=progress,
         )
-        student = setup.student
-        sources = {row.id: row.text for row in gold.mine}
+        student, self._journal = setup.student, setup.journal
+        sources = self._sources = {row.id: row.text for row in gold.mine}
         for done in run_method(config.method, setup):
             numbers = round_numbers(done)
             if setup.curator is not None and setup.curator.copies_seen:
@@ -214,6 +236,7 @@ class Runner:
             self._open.event("round", **_round_summary(numbers))
             self.rounds.append(done)
             self.numbers.append(numbers)
+            setup.journal.clear()
             self.observer.round_done(numbers)
             progress.round = done.index + 1
             if student.found is not None and self.search is None:

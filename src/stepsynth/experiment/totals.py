@@ -1,11 +1,14 @@
 """What a run used, in numbers and in words: for the summary, the display and the report."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from stepsynth._util.text import shorten
 
 if TYPE_CHECKING:
     from stepsynth.llm.usage import Usage
+    from stepsynth.methods._method import Unused
 
 
 def llm_totals(
@@ -49,3 +52,14 @@ def by_cause(counts: Mapping[str, int], name: str) -> str:
     if len(most_first) == 1:
         return f"{total} {name}: {most_first[0][0]}"
     return f"{total} {name}: " + ", ".join(f"{n} {cause}" for cause, n in most_first)
+
+
+def unused_in_words(unused: "Sequence[Unused]") -> str:
+    """Return what became of most requests that brought no row; "": there are none."""
+    if not unused:
+        return ""
+    counts = Counter(item.rejected.reason for item in unused)
+    reason = counts.most_common(1)[0][0]
+    last = next(item for item in reversed(unused) if item.rejected.reason == reason)
+    said = shorten(last.detail or last.rejected.completion, 200)
+    return f". Of what was asked, {by_cause(counts, 'became no row')}; the last {reason}: {said!r}"

@@ -32,7 +32,7 @@ def features_of(rows: Dataset, student: Student | None, label_names: Sequence[st
         return np.hstack([vectors, np.ones((len(rows), 1))])
     if not isinstance(student, Linear):
         student = Linear().start(label_names, 0)
-        student.fit(rows)
+        student.learn_features(rows)
     from scipy.sparse import csr_matrix, hstack
 
     ngrams = student._features(rows)

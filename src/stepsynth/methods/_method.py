@@ -52,6 +52,7 @@ class Setup:
         curator: Says which rows are not kept; None: all that can be read are.
         purse: What may be spent.
         texts_per_prompt: Texts asked for in one prompt, where prompts repeat.
+        journal: Takes what came of each request.
         random_seed: Decides every draw of the method.
         warn: Called with a sentence that the user should read.
     """
@@ -69,6 +70,7 @@ class Setup:
     curator: "Curator | None" = None
     purse: Purse = field(default_factory=Purse)
     texts_per_prompt: int = 1
+    journal: "Journal" = field(default_factory=lambda: Journal())
 
     def rng(self, *names: object) -> Random:
         """Return a stream of randomness of that name."""
@@ -89,6 +91,7 @@ class Unused:
         provenance: Round, parents and request.
         is_failed: The request was given up; else it was answered with something unusable.
         context: The context that it was for, if any.
+        detail: What the provider said of it: why it failed, or its word for an early stop.
     """
 
     rejected: Rejected
@@ -96,6 +99,25 @@ class Unused:
     provenance: Provenance
     is_failed: bool = False
     context: str | None = None
+    detail: str = ""
+
+
+@dataclass
+class Journal:
+    """What came of the requests of a round in progress: all there is of it if the run ends in it.
+
+    Attributes:
+        unused: Answers that became no row, and requests without an answer.
+        exchanges: Id of a request -> its prompt and what the LLM wrote, verbatim.
+    """
+
+    unused: list[Unused] = field(default_factory=list)
+    exchanges: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+    def clear(self) -> None:
+        """Begin the next round."""
+        self.unused.clear()
+        self.exchanges.clear()
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from stepsynth.methods._written import BUDGET, Wish, Written, send
 from stepsynth.prompts.parsing import parse_list
 from stepsynth.prompts.several import split_texts
 from stepsynth.records import Answers, Dataset, Example, Provenance, Rejected
-from stepsynth.students._student import FreshStudent
+from stepsynth.students._factory import FreshStudent
 
 T = TypeVar("T")
 
@@ -64,6 +64,8 @@ def write(
                 written.unused.append(row)
                 continue
             written.rows.append(row)
+    setup.journal.unused += written.unused
+    setup.journal.exchanges |= written.exchanges
     if extra:
         setup.warn(f"{phase}: {extra} texts more than were asked for were left out")
     warn_of_failed(written.unused, setup, phase=phase, asked=len(orders))
@@ -160,6 +162,8 @@ def _find_fault(order: Order, answer: Completion, setup: Setup) -> str | None:
 
 
 def _parse(wish: Wish, answer: Completion, setup: Setup) -> Example | Rejected:
+    if answer.is_filtered:
+        return Rejected("refusal", answer.text)
     row = setup.task.parse_example(answer.text, wish.like, truncated=answer.truncated)
     if setup.curator is not None and not setup.curator.settings.clean:
         return _as_it_is(answer.text, wish.like, row)
@@ -173,7 +177,8 @@ def _read(share: Share, setup: Setup, seen: set[str] | None) -> Example | Unused
     )
     label, context = str(wish.like.label), wish.like.context
     if isinstance(answer, Failed):
-        return Unused(Rejected(answer.reason, answer.raw), label, provenance, True, context)
+        lost = Rejected(answer.reason, answer.raw)
+        return Unused(lost, label, provenance, True, context, answer.message)
     provenance = replace(provenance, model=answer.model or provenance.model)
     row = share.rejected or _parse(wish, answer, setup)
     if wish.check is not None and not isinstance(row, Rejected):
@@ -183,7 +188,7 @@ def _read(share: Share, setup: Setup, seen: set[str] | None) -> Example | Unused
         said, shots = answer.text, wish.shots
         row = setup.curator.reject(row, parent=parent, completion=said, shots=shots) or row
     if isinstance(row, Rejected):
-        return Unused(row, label, provenance, context=context)
+        return Unused(row, label, provenance, context=context, detail=answer.stop)
     if seen is not None:
         key = normalise(f"{row.context or ''}\n{row.text}")
         if key in seen:
@@ -303,9 +308,12 @@ def ask(
         model = setup.llm.settings.model
         if isinstance(answer, Failed):
             found, said, is_cut = Rejected(answer.reason, answer.raw), "", False
+            detail = answer.message
         else:
             found, said, is_cut = parse(answer, request), answer.text, answer.truncated
-            model = answer.model or model
+            model, detail = answer.model or model, answer.stop
+            if answer.is_filtered:
+                found = Rejected("refusal", said)
         tags = request.tags
         written.exchanges[answer.request_id] = (request.prompt, said)
         results.append(None if isinstance(found, Rejected) else found)
@@ -318,11 +326,14 @@ def ask(
                 model=model,
             )
             is_failed, context = isinstance(answer, Failed), tags.get("context")
-            unused.append(Unused(found, tags.get("label", ""), origin, is_failed, context))
+            label = tags.get("label", "")
+            unused.append(Unused(found, label, origin, is_failed, context, detail))
         else:
             cut = {"truncated": True} if is_cut else {}
             written.asked.append({**tags, "draw": answer.draw, **cut, "completion": said})
     written.unused += unused
+    setup.journal.unused += unused
+    setup.journal.exchanges |= written.exchanges
     warn_of_failed(unused, setup, phase=kind, asked=len(requests))
     if unsent:
         setup.warn(f"{kind}: {unsent} of {len(requests)} requests were not sent: the budget is out")

@@ -4,12 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from stepsynth.llm import Completion, Failed, Request
+from stepsynth.errors import ProviderError
+from stepsynth.llm import LLM, Completion, Failed, Request
 from stepsynth.methods._method import Setup, Unused
 from stepsynth.records import Example, Provenance, Rejected
 
 BUDGET = "budget"
 """The reason of a request that was not sent since the purse was empty."""
+FEWEST_TO_STOP = 10
+"""Requests of a phase that end the run when all of them fail, where others were answered before."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,11 @@ class Written:
 
 
 def send(requests: Sequence[Request], setup: Setup, *, phase: str) -> list[Completion | Failed]:
-    """Have requests answered, as many as the purse allows; the rest fail as `budget`."""
+    """Have requests answered, as many as the purse allows; the rest fail as `budget`.
+
+    Raises:
+        ProviderError: None was answered, so that nothing can come of the run.
+    """
     answers: list[Completion | Failed] = []
     while len(answers) < len(requests):
         taken = setup.purse.take(len(requests) - len(answers))
@@ -97,5 +104,26 @@ def send(requests: Sequence[Request], setup: Setup, *, phase: str) -> list[Compl
             break
         batch = requests[len(answers) : len(answers) + taken]
         answers += setup.llm.generate(batch, phase=phase)
+    check_answered(answers, setup.llm, phase=phase)
     unpaid = Failed(BUDGET, "not sent: the budget is used up")
     return answers + [unpaid] * (len(requests) - len(answers))
+
+
+def check_answered(answers: Sequence[Completion | Failed], llm: LLM, *, phase: str) -> None:
+    """Stop where no request of a phase was answered.
+
+    Raises:
+        ProviderError: With what the provider said last.
+    """
+    last = answers[-1] if answers else None
+    if not isinstance(last, Failed) or not llm.settings.stores_completions:
+        return
+    if not all(isinstance(answer, Failed) for answer in answers):
+        return
+    if len(answers) < (FEWEST_TO_STOP if llm.has_answered else 2):
+        return
+    raise ProviderError(
+        f"none of {len(answers)} requests was answered ({phase}); the last failed as "
+        f"{last.reason}: {last.message}",
+        hint=last.hint or "the same command asks for them again",
+    )

@@ -15,6 +15,7 @@ import numpy as np
 
 from stepsynth.llm import Completion, Failed, Request
 from stepsynth.methods._method import Method, Round, Setup
+from stepsynth.methods._written import check_answered
 from stepsynth.metrics import AnyPredictions, Predictions, Spans
 from stepsynth.records import Answers, Dataset, Example, Label, Rejected
 
@@ -77,6 +78,7 @@ class AskedModel:
             for row in rows
         ]
         answers = self._setup.llm.generate(requests, phase="decide") if rows else []
+        check_answered(answers, self._setup.llm, phase="decide")
         for row, answer in zip(rows, answers, strict=True):
             found = _read(answer, row, self._setup)
             missing += found is None

@@ -1,37 +1,31 @@
-"""What a student is; how a fresh one is made, remembered and loaded."""
+"""What a student is, and how a saved one is loaded."""
 
 import json
-import os
-import shutil
-import tempfile
 import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from stepsynth._util.files import make_readable, write_json
-from stepsynth._util.hashing import digest
-from stepsynth.errors import RunFolderError, StepsynthError, TooFewRowsError
+from stepsynth.errors import RunFolderError, StepsynthError
 from stepsynth.metrics import AnyPredictions, Predictions
 from stepsynth.records import Dataset, Example
 from stepsynth.registry import Registry
-from stepsynth.students._search import Search, run_search
+from stepsynth.students._search import Search
 
 STUDENT_FILE = "student.json"
-_UNREADABLE = (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile)
+UNREADABLE = (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile)
 
 
 class NotFittedError(StepsynthError):
     """A student was asked to predict before it was fitted."""
 
 
-def _ignore(*_: Any) -> None: ...
+def ignore(*_: Any) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -48,9 +42,9 @@ class Coach:
 
     select: Dataset = field(default_factory=Dataset)
     score: Callable[[AnyPredictions], float] = lambda _: 0.0
-    on_epoch: Callable[[int, float], None] = _ignore
-    on_progress: Callable[[str, int, int], None] = _ignore
-    warn: Callable[[str], None] = _ignore
+    on_epoch: Callable[[int, float], None] = ignore
+    on_progress: Callable[[str, int, int], None] = ignore
+    warn: Callable[[str], None] = ignore
 
 
 ALONE = Coach()
@@ -217,181 +211,7 @@ def load_student(folder: str | Path) -> Student:
             f"{folder}: no trained student is here ({Path(error.filename).name} is missing)",
             hint="give a run folder that is done, or its model/ folder",
         ) from error
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         reason = getattr(error, "message", error)  # ours have a hint too, for task files
         raise RunFolderError(f"{folder}: the saved student cannot be read: {reason}") from error
     return student
-
-
-@dataclass
-class StudentFactory:
-    """A student bound to a task's labels and to randomness: `new()` is the paper's init(f).
-
-    Args:
-        spec: The student as configured.
-        label_names: The labels of the task.
-        random_seed: The run's seed.
-        memory: A folder that keeps fitted students by what they were fitted on, so that a run
-            that is resumed trains nothing twice. None keeps none.
-        coach: Watches over every fit.
-    """
-
-    spec: Student
-    label_names: tuple[str, ...]
-    random_seed: int
-    memory: Path | None = None
-    coach: Coach = ALONE
-    prepare: Prepare | None = None
-    """Makes of rows and weights those that a student is trained on: label check, reweighting."""
-    found: dict[str, Any] | None = field(default=None, init=False)
-    """What a search of hyper-parameters found, once the first data set was fitted."""
-
-    def new(self, *, as_given: bool = False) -> "FreshStudent":
-        """Return a fresh student that has learnt nothing; `as_given`: it takes rows as they are."""
-        return FreshStudent(self, None if as_given else self.prepare)
-
-    def start(self) -> Student:
-        """Return an unfitted student with the values that were found, if any were looked for."""
-        return self.chosen.start(self.label_names, self.random_seed)
-
-    @property
-    def chosen(self) -> Student:
-        """The student as configured, with the values that a search found in place."""
-        values = self.found["values"] if self.found else {}
-        return self.spec.model_copy(update=values)
-
-    def search(self, dataset: Dataset, weights: Sequence[float] | None) -> None:
-        """Search hyper-parameters on the first data set; later rounds keep what was found."""
-        search = self.spec.search
-        if search is None or self.found is not None:
-            return
-
-        def score(values: Mapping[str, Any], on_epoch: Callable[[int, float], None]) -> float:
-            trial = self.spec.model_copy(update=dict(values))
-            student = trial.start(self.label_names, self.random_seed)
-            coach = Coach(self.coach.select, self.coach.score, on_epoch)
-            student.fit(dataset, weights=weights, coach=coach)
-            return self.coach.score(student.predict_examples(self.coach.select))
-
-        self.found = run_search(
-            search,
-            score,
-            space=self.spec.search_space,
-            random_seed=self.random_seed,
-            journal=self.memory and self.memory / f"search-{self.digest(dataset, weights)}.log",
-            on_progress=partial(self.coach.on_progress, "trials"),
-        )
-
-    def digest(self, dataset: Dataset, weights: Sequence[float] | None) -> str:
-        """Return a digest of all that decides what a fit learns."""
-        return digest(
-            {
-                "student": self.spec.name,
-                "fields": self.chosen.model_dump(mode="json"),
-                "labels": list(self.label_names),
-                "random_seed": self.random_seed,
-                "data": dataset.digest(),
-                "weights": None if weights is None else list(weights),
-                "select": self.coach.select.digest(),
-                "version": version("stepsynth"),
-            }
-        )
-
-
-class FreshStudent:
-    """A student that is fitted once, or remembered from an earlier invocation of the run."""
-
-    def __init__(self, factory: StudentFactory, prepare: Prepare | None = None) -> None:
-        self._factory = factory
-        self._prepare = prepare
-        self.rows = Dataset()
-        self.weights: tuple[float, ...] | None = None
-        self._student: Student | None = None
-        self._said: dict[Dataset, AnyPredictions] = {}
-
-    def fit(self, dataset: Dataset, weights: Sequence[float] | None = None) -> None:
-        """Learn from a data set.
-
-        Args:
-            dataset: n rows.
-            weights: How much each of the n rows counts; default: all the same.
-
-        Raises:
-            TooFewRowsError: A label has no row, or there is no row.
-        """
-        if self._student is not None:
-            raise StepsynthError("a student is fitted once; ask the factory for a new one")
-        if self._prepare is not None:
-            dataset, weights = self._prepare(dataset, weights)
-        self.rows, self.weights = dataset, None if weights is None else tuple(weights)
-        factory = self._factory
-        missing = [n for n in factory.label_names if not dataset.label_counts()[n]]
-        if missing or not dataset:
-            labels = f" has the label {', '.join(map(repr, missing))}" if missing else " is there"
-            raise TooFewRowsError(
-                f"no student can be trained: no row{labels}",
-                hint="see rounds/*/rejected.jsonl for what the LLM wrote, raise the seed size, or "
-                "look at data.contexts if they fix the labels",
-            )
-        try:
-            factory.search(dataset, weights)
-            student = factory.start()
-            folder = factory.memory and factory.memory / factory.digest(dataset, weights)
-            if folder is None or not _recall(student, folder):
-                student.fit(dataset, weights=weights, coach=factory.coach)
-                if folder is not None:
-                    _remember(student, folder)
-        except Exception as error:
-            if "No space left" in str(error):
-                raise RunFolderError(
-                    f"there is no disk space left to train and keep a student: {error}",
-                    hint="make room (also where temporary files go, $TMPDIR); the same command "
-                    "goes on with what was paid for",
-                ) from error
-            raise
-        self._student = student
-
-    @property
-    def student(self) -> Student:
-        """The fitted student.
-
-        Raises:
-            NotFittedError: `fit` was not called.
-        """
-        if self._student is None:
-            raise NotFittedError("a student must be fitted before it predicts")
-        return self._student
-
-    def predict(self, dataset: Dataset) -> AnyPredictions:
-        """Return what it says of examples, in their order; asked again, it remembers.
-
-        Raises:
-            NotFittedError: `fit` was not called.
-        """
-        if dataset not in self._said:
-            self._said[dataset] = self.student.predict_examples(dataset)
-        return self._said[dataset]
-
-
-def _recall(student: Student, folder: Path) -> bool:
-    """Load what was fitted before, if it is there and whole."""
-    if not folder.is_dir():
-        return False
-    try:
-        student.load_arrays(folder)
-    except _UNREADABLE:
-        shutil.rmtree(folder, ignore_errors=True)
-        return False
-    return True
-
-
-def _remember(student: Student, folder: Path) -> None:
-    """Keep what was learnt; the folder appears when it is whole."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix="."))
-    try:
-        student.save_arrays(partial)
-        os.replace(partial, folder)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise

@@ -1,0 +1,235 @@
+"""Fresh students for a task: made for its labels, fitted once, and remembered."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stepsynth._util.hashing import digest
+from stepsynth.errors import RunFolderError, StepsynthError, TooFewRowsError
+from stepsynth.metrics import AnyPredictions, Predictions
+from stepsynth.records import Dataset
+from stepsynth.students._search import run_search
+from stepsynth.students._student import (
+    ALONE,
+    UNREADABLE,
+    Coach,
+    NotFittedError,
+    Prepare,
+    Student,
+    Weights,
+    ignore,
+)
+
+
+@dataclass
+class StudentFactory:
+    """A student bound to a task's labels and to randomness: `new()` is the paper's init(f).
+
+    Args:
+        spec: The student as configured.
+        label_names: The labels of the task.
+        random_seed: The run's seed.
+        memory: A folder that keeps fitted students by what they were fitted on, so that a run
+            that is resumed trains nothing twice. None keeps none.
+        coach: Watches over every fit.
+    """
+
+    spec: Student
+    label_names: tuple[str, ...]
+    random_seed: int
+    memory: Path | None = None
+    coach: Coach = ALONE
+    prepare: Prepare | None = None
+    """Makes of rows and weights those that a student is trained on: label check, reweighting."""
+    found: dict[str, Any] | None = field(default=None, init=False)
+    """What a search of hyper-parameters found, once the first data set was fitted."""
+
+    def new(self, *, as_given: bool = False) -> "FreshStudent":
+        """Return a fresh student that has learnt nothing; `as_given`: it takes rows as they are."""
+        return FreshStudent(self, None if as_given else self.prepare)
+
+    def start(self, label_names: Sequence[str] | None = None) -> Student:
+        """Return an unfitted student with the values that were found, if any were looked for.
+
+        Args:
+            label_names: The labels that it can learn; default: all of the task.
+        """
+        names = self.label_names if label_names is None else label_names
+        return self.chosen.start(names, self.random_seed)
+
+    @property
+    def chosen(self) -> Student:
+        """The student as configured, with the values that a search found in place."""
+        values = self.found["values"] if self.found else {}
+        return self.spec.model_copy(update=values)
+
+    def search(self, dataset: Dataset, weights: Weights, names: Sequence[str]) -> None:
+        """Search hyper-parameters on the first data set; later rounds keep what was found."""
+        search = self.spec.search
+        if search is None or self.found is not None:
+            return
+
+        def score(values: Mapping[str, Any], on_epoch: Callable[[int, float], None]) -> float:
+            trial = self.spec.model_copy(update=dict(values))
+            student = trial.start(names, self.random_seed)
+            coach = replace(self.coach_of_all(), on_epoch=on_epoch, on_progress=ignore)
+            student.fit(dataset, weights=weights, coach=coach)
+            return coach.score(student.predict_examples(coach.select))
+
+        self.found = run_search(
+            search,
+            score,
+            space=self.spec.search_space,
+            random_seed=self.random_seed,
+            journal=self.memory and self.memory / f"search-{self.digest(dataset, weights)}.log",
+            on_progress=partial(self.coach.on_progress, "trials"),
+        )
+
+    def coach_of_all(self) -> Coach:
+        """Return the coach; it takes predictions of some labels as those of all of the task."""
+        return replace(self.coach, score=lambda said: self.coach.score(self.of_all_labels(said)))
+
+    def of_all_labels(self, said: AnyPredictions) -> AnyPredictions:
+        """Return predictions with a column for each label of the task: 0 for one not learnt."""
+        if not isinstance(said, Predictions) or said.label_names == self.label_names:
+            return said
+        column = {name: i for i, name in enumerate(self.label_names)}
+        probabilities = np.zeros((len(said.probabilities), len(self.label_names)))
+        probabilities[:, [column[name] for name in said.label_names]] = said.probabilities
+        return Predictions(self.label_names, probabilities)
+
+    def digest(self, dataset: Dataset, weights: Weights) -> str:
+        """Return a digest of all that decides what a fit learns."""
+        return digest(
+            {
+                "student": self.spec.name,
+                "fields": self.chosen.model_dump(mode="json"),
+                "labels": list(self.label_names),
+                "random_seed": self.random_seed,
+                "data": dataset.digest(),
+                "weights": None if weights is None else list(weights),
+                "select": self.coach.select.digest(),
+                "version": version("stepsynth"),
+            }
+        )
+
+
+class FreshStudent:
+    """A student that is fitted once, or remembered from an earlier invocation of the run."""
+
+    def __init__(self, factory: StudentFactory, prepare: Prepare | None = None) -> None:
+        self._factory = factory
+        self._prepare = prepare
+        self.rows = Dataset()
+        self.weights: tuple[float, ...] | None = None
+        self.is_fitted = False
+        self._student: Student | None = None
+        self._said: dict[Dataset, AnyPredictions] = {}
+
+    def fit(self, dataset: Dataset, weights: Sequence[float] | None = None) -> None:
+        """Learn from a data set, the labels that it has rows of.
+
+        Args:
+            dataset: n rows.
+            weights: How much each of the n rows counts; default: all the same.
+
+        Raises:
+            TooFewRowsError: There is no row.
+        """
+        if self.is_fitted:
+            raise StepsynthError("a student is fitted once; ask the factory for a new one")
+        if self._prepare is not None:
+            dataset, weights = self._prepare(dataset, weights)
+        if not dataset:
+            raise TooFewRowsError(
+                "no student can be trained: there is no row",
+                hint="see rounds/*/rejected.jsonl and failed.jsonl for what the LLM wrote",
+            )
+        self.rows, self.weights = dataset, None if weights is None else tuple(weights)
+        self.is_fitted = True
+        factory = self._factory
+        counts = dataset.label_counts()
+        names = tuple(name for name in factory.label_names if counts[name])
+        if missing := [name for name in factory.label_names if not counts[name]]:
+            factory.coach.warn(
+                f"no training row has the label {', '.join(map(repr, missing))}: the model of this "
+                "round cannot predict it"
+            )
+        if len(names) == 1:  # nothing to learn
+            return
+        try:
+            factory.search(dataset, weights, names)
+            student = factory.start(names)
+            folder = factory.memory and factory.memory / factory.digest(dataset, weights)
+            if folder is None or not _recall(student, folder):
+                student.fit(dataset, weights=weights, coach=factory.coach_of_all())
+                if folder is not None:
+                    _remember(student, folder)
+        except Exception as error:
+            if "No space left" in str(error):
+                raise RunFolderError(
+                    f"there is no disk space left to train and keep a student: {error}",
+                    hint="make room (also where temporary files go, $TMPDIR); the same command "
+                    "goes on with what was paid for",
+                ) from error
+            raise
+        self._student = student
+
+    @property
+    def student(self) -> Student | None:
+        """The fitted student; None where its rows have one label, so that there is none to learn.
+
+        Raises:
+            NotFittedError: `fit` was not called.
+        """
+        if not self.is_fitted:
+            raise NotFittedError("a student must be fitted before it predicts")
+        return self._student
+
+    def predict(self, dataset: Dataset) -> AnyPredictions:
+        """Return what it says of examples, in their order; asked again, it remembers.
+
+        Raises:
+            NotFittedError: `fit` was not called.
+        """
+        if dataset not in self._said:
+            student = self.student
+            said = (
+                Predictions((self.rows.labels[0],), np.ones((len(dataset), 1)))
+                if student is None
+                else student.predict_examples(dataset)
+            )
+            self._said[dataset] = self._factory.of_all_labels(said)
+        return self._said[dataset]
+
+
+def _recall(student: Student, folder: Path) -> bool:
+    """Load what was fitted before, if it is there and whole."""
+    if not folder.is_dir():
+        return False
+    try:
+        student.load_arrays(folder)
+    except UNREADABLE:
+        shutil.rmtree(folder, ignore_errors=True)
+        return False
+    return True
+
+
+def _remember(student: Student, folder: Path) -> None:
+    """Keep what was learnt; the folder appears when it is whole."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix="."))
+    try:
+        student.save_arrays(partial)
+        os.replace(partial, folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
