@@ -46,7 +46,7 @@ def peak_mb() -> float:
 def curate(size: int, duplicates: str) -> tuple[float, float, Counter[str]]:
     """Return processor seconds, MB beyond the rows themselves, and what was rejected."""
     rows = made_rows(size)
-    curator = Curator(Curation.model_validate({"duplicates": duplicates}), hidden={})
+    curator = Curator(Curation.model_validate({"duplicates": duplicates}))
     before, started = peak_mb(), time.process_time()
     reasons: Counter[str] = Counter()
     for row in rows:

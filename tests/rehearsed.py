@@ -9,6 +9,8 @@ from stepsynth.methods import methods
 from tests.scripted import PLACES, WORDS
 
 KINDS = ("classification", "sentence_pair", "extractive_qa")
+OTHER = "At {0} they sell honey, bread and milk on day {1}, and nobody there is in a hurry."
+"""So unlike the passages of gold that it is no copy of one."""
 PASSAGE = "{0} lives in Rome and works in Oslo, near the old mill of number {1}."
 
 
@@ -62,7 +64,7 @@ def write_kind(folder: Path, kind: str, url: str = "http://127.0.0.1:9/v1", rows
     if kind == "extractive_qa":
         lines(folder / "gold.jsonl", question_rows())
         # Passages without answers: the LLM has to propose some.
-        passages = [{"context": PASSAGE.format(name, 100 + i)} for i, name in enumerate(PLACES)]
+        passages = [{"context": OTHER.format(name, i)} for i, name in enumerate(PLACES)]
         lines(folder / "contexts.jsonl", passages)
         task.write_text(
             "task: {kind: extractive_qa, instruction: Answer from the passage.}\n"

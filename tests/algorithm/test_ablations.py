@@ -86,7 +86,7 @@ def test_a_budget_of_calls_counts_rationales_and_rejected_rows_too(task, calls):
 def test_a_budget_of_calls_pays_a_judge_for_every_row(task, method):
     backend = FakeBackend(answer_anything)
     setup, warnings = make_setup(task, backend, WrongOn(words=("green",)), GOLD)
-    object.__setattr__(setup, "curator", Curator(Curation(check="llm"), hidden={}))
+    object.__setattr__(setup, "curator", Curator(Curation(check="llm")))
     object.__setattr__(setup, "purse", Purse(requests=48))
     (*_, done) = method.sized(48).synthesize(setup)
     setup.llm.close()

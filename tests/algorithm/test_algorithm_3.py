@@ -8,7 +8,7 @@ import pytest
 
 from stepsynth.errors import TooFewRowsError
 from stepsynth.experiment.rundir import round_numbers
-from stepsynth.experiment.split import Gold, choose_contexts
+from stepsynth.experiment.split import Gold, choose_contexts, make_gate
 from stepsynth.llm import Completion
 from stepsynth.methods.goldgen import GoldGen
 from stepsynth.methods.s3 import S3
@@ -64,7 +64,7 @@ class Trace:
         student = (WrongOn if is_pair else WrongSpansOn)(words=WORDS)
         if contexts is None:
             parts = Gold(self.gold, self.gold, Dataset(), {})
-            contexts = choose_contexts(parts, None, task, print)
+            contexts = choose_contexts(parts, None, task, make_gate(parts, is_open=False), print)
         self.backend = FakeBackend(answer)
         made, self.warnings = make_setup(
             task, self.backend, student, self.gold, contexts=contexts, **setup

@@ -77,7 +77,7 @@ def test_copies_of_shots_are_rejected_where_duplicates_are(task, duplicates):
 
     backend = FakeBackend(copy_first)
     setup, _ = make_setup(task, backend, WrongOn(words=("zzz",)), GOLD)
-    curator = Curator(Curation(duplicates=duplicates), hidden={})
+    curator = Curator(Curation(duplicates=duplicates))
     object.__setattr__(setup, "curator", curator)
     (done,) = FewGen(seed_size=12, shots=4).synthesize(setup)
     setup.llm.close()

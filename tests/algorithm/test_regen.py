@@ -5,10 +5,10 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from stepsynth.curation import Curation, Curator, row_digest
+from stepsynth.curation import Curation, Curator, Gate
 from stepsynth.errors import ConfigError, TooFewRowsError
 from stepsynth.methods.regen import Found, Query, ReGen
-from stepsynth.records import Dataset, Example
+from stepsynth.records import Dataset
 from stepsynth.retrieval import Hit, Passage
 from stepsynth.retrieval.bm25 import BM25
 from stepsynth.students.linear import Linear
@@ -137,8 +137,7 @@ def test_a_real_student_judges_rows_that_it_was_not_trained_on(task):
 
 
 def test_copies_of_test_rows_are_not_taken_from_the_corpus(task):
-    hidden = {"test": frozenset({row_digest(Example("apple note red crisp thing a0", "a"))})}
-    curator = Curator(Curation(), hidden=hidden)
+    curator = Curator(Curation(), Gate({"test": rows(("apple note red crisp thing a0", "a"))}))
     _, rounds, _ = run(task, ReGen(rounds=1, per_query=10), curator=curator)
     assert [outcomes(done)["a0", "a"] for done in rounds] == ["copy_of_test"] * 2
     assert "a2" in {row.text.split()[-1] for row in rounds[1].train}

@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stepsynth._util.text import clean, normalise
-from stepsynth.curation import Curation, Curator, row_digest
+from stepsynth.curation import Curation, Curator, Gate
 from stepsynth.curation.near import NearDuplicates, jaccard, shingles, words
 from stepsynth.records import Example
 
@@ -30,21 +30,19 @@ def reason(curator, row, parent=None):
 
 @given(SETTINGS, st.lists(ROWS, max_size=8), ROWS)
 def test_any_text_is_kept_or_has_a_reason_and_the_same_one_again(chosen, texts, parent):
-    hidden = {"test": frozenset(map(row_digest, texts[:2]))}
-
     def run():
-        curator = Curator(chosen, hidden=hidden)
+        curator = Curator(chosen, Gate({"test": texts[:2]}, is_open=not chosen.copies))
         found = [reason(curator, row, given) for row in texts for given in (None, parent)]
-        return found, curator.copies_seen
+        return found, curator.gate.seen
 
     assert run() == run()
 
 
 @given(st.lists(ROWS), ROWS)
 def test_with_everything_off_nothing_is_rejected(texts, parent):
-    curator = Curator(Curation.off(), hidden={"test": frozenset(map(row_digest, texts))})
+    curator = Curator(Curation.off(), Gate({"test": texts}, is_open=True))
     assert all(reason(curator, row, parent) is None for row in [*texts, *texts, parent])
-    assert curator.copies_seen["copy_of_test"] >= 2 * len(texts)
+    assert curator.gate.seen["copy_of_test"] >= 2 * len(texts)
 
 
 @given(ANY_TEXT, st.floats(0.5, 1.0), st.lists(ANY_TEXT, max_size=5))
@@ -59,10 +57,10 @@ def test_an_exact_duplicate_is_always_a_near_duplicate(text, similarity, others)
 @given(ROWS, st.sampled_from(["exact", "near"]))
 @example(Example("\ud83d", "a", "\ude00"), "near")  # half an emoji, half another
 def test_a_row_is_rejected_the_second_time(row, duplicates):
-    curator = Curator(Curation(duplicates=duplicates), hidden={})
+    curator = Curator(Curation(duplicates=duplicates))
     assert reason(curator, row) is None
     assert reason(curator, row) == "duplicate"
-    fresh = Curator(Curation(duplicates=duplicates), hidden={})
+    fresh = Curator(Curation(duplicates=duplicates))
     assert reason(fresh, row, parent=row) == "copy_of_parent"
 
 

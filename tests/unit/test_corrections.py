@@ -30,7 +30,7 @@ ORIGIN = Provenance("test", 0, "seed", model="fake-1")
 def asking(answer, task=QA, gold=GOLD, **curation):
     backend = FakeBackend(answer)
     setup, warnings = make_setup(task, backend, WrongOn(), Dataset([gold]))
-    curator = Curator(Curation(**{"correct": True, **curation}), hidden={})
+    curator = Curator(Curation(**{"correct": True, **curation}))
     return backend, replace(setup, curator=curator, purse=Purse(requests=100)), warnings
 
 

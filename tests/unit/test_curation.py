@@ -12,6 +12,7 @@ from stepsynth._util.text import normalise
 from stepsynth.curation import (
     Curation,
     Curator,
+    Gate,
     disagree,
     flag_confident,
     out_of_fold,
@@ -26,15 +27,11 @@ from tests.fakes import rows
 
 LONG = "the film is a slow and careful study of a family that has lost its only son in the war"
 ONE_WORD_OTHER = LONG.replace("careful", "patient")
-NOTHING_HIDDEN: dict[str, frozenset[str]] = {}
 
 
 def curator(*, test=(), select=(), **settings):
-    hidden = {
-        "test": frozenset(map(row_digest, test)),
-        "select": frozenset(map(row_digest, select)),
-    }
-    return Curator(Curation(**settings), hidden=hidden)
+    own = Curation(**settings)
+    return Curator(own, Gate({"test": test, "select": select}, is_open=not own.copies))
 
 
 def reasons(curator, texts, *, parent=None, context=None):
@@ -52,13 +49,13 @@ def test_a_copy_of_a_hidden_row_is_rejected_whatever_its_label_case_and_punctuat
         "copy_of_select",
         None,
     ]
-    assert judge.copies_seen == {"copy_of_test": 1, "copy_of_select": 1}
+    assert judge.gate.seen == {"copy_of_test": 1, "copy_of_select": 1}
 
 
 def test_copies_are_counted_where_they_are_kept():
     judge = curator(test=[Example("a fine film", "good")], copies=False)
     assert reasons(judge, ["A fine film", "a fine film!", "new"]) == [None, None, None]
-    assert judge.copies_seen == {"copy_of_test": 2}
+    assert judge.gate.seen == {"copy_of_test": 2}
 
 
 def test_the_same_text_for_another_context_is_no_copy_and_no_duplicate():

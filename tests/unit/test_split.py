@@ -3,7 +3,7 @@ import pytest
 from stepsynth._util.text import normalise
 from stepsynth.errors import DataError
 from stepsynth.experiment.config import Split
-from stepsynth.experiment.split import Gold, choose_contexts, split_gold
+from stepsynth.experiment.split import Gold, choose_contexts, make_gate, split_gold
 from stepsynth.records import Answers, Context, Dataset, Example
 from stepsynth.tasks.extractive_qa import ExtractiveQA
 from stepsynth.tasks.sentence_pair import SentencePair
@@ -153,7 +153,10 @@ def test_a_test_that_is_split_off_shares_no_context_and_hardly_a_row_is_lost(ran
     assert (reason, lost) == ("the same context as a test row", 3)
     assert len(parts.test) == 12
     assert len(parts.mine) + len(parts.select) == 40 - 12 - lost
-    assert warnings == ["3 gold rows were dropped: the same context as a test row"]
+    assert tested.isdisjoint(row.context for row in parts.mine)
+    selected = {row.context for row in parts.select}
+    assert selected.isdisjoint(row.context for row in parts.mine)
+    assert warnings[0] == "3 gold rows were dropped: the same context as a test row"
 
 
 PAIRS = SentencePair.model_validate({"labels": ["a", "b"]})
@@ -166,7 +169,8 @@ def pairs(*contexts):
 def contexts_of(mine, test, given, task=PAIRS):
     warnings: list[str] = []
     gold = Gold(mine, mine, test, {})
-    return choose_contexts(gold, given, task, warnings.append), warnings
+    gate = make_gate(gold, is_open=False)
+    return choose_contexts(gold, given, task, gate, warnings.append), warnings
 
 
 def test_contexts_are_those_of_mine_once_each_and_without_their_labels():
@@ -185,12 +189,25 @@ def test_given_contexts_that_a_test_row_has_are_dropped_with_a_warning():
     given = [Context("c1", "a"), Context("A test!"), Context("c2"), Context("a TEST", "b")]
     found, warnings = contexts_of(pairs("c3"), pairs("a test"), given)
     assert found == (Context("c1", "a"), Context("c2"))
-    assert warnings == ["2 contexts were dropped: a test row has the same"]
+    assert warnings == ["contexts: 2 of 4 were left out: copy of test"]
+
+
+def test_given_contexts_that_a_select_row_has_or_nearly_are_dropped_too():
+    passage = "the old mill by the river was sold to a family from the north last year"
+    gold = Gold(pairs("c1"), pairs(passage), pairs("c2"), {})
+    given = [Context("c9"), Context(passage.upper()), Context(f"They say that {passage}.")]
+    warnings: list[str] = []
+    gate = make_gate(gold, is_open=False)
+    assert choose_contexts(gold, given, PAIRS, gate, warnings.append) == (Context("c9"),)
+    assert warnings == [
+        "contexts: 1 of 3 were left out: copy of select",
+        "contexts: 1 of 3 were left out: near copy of select",
+    ]
 
 
 def test_given_contexts_that_are_all_tested_are_refused():
     with pytest.raises(
-        DataError, match=r"every one of data\.contexts is the context of a test row"
+        DataError, match="every context that seed data could be written for is one of a test"
     ):
         contexts_of(pairs("c1"), pairs("c2", "c3"), [Context("c3"), Context("C2")])
 
@@ -198,9 +215,11 @@ def test_given_contexts_that_are_all_tested_are_refused():
 @pytest.mark.parametrize("given", [None, [Context("c9")], ()])
 def test_mine_and_test_that_share_contexts_are_warned_of_wherever_contexts_come_from(given):
     found, warnings = contexts_of(pairs("c1", "c2", "c3"), pairs("C2.", "c4", "c3"), given)
-    (warning,) = warnings
+    warning, *others = warnings
     assert warning.startswith("2 of 3 rows of mine have a context that a test row has too")
-    expected = [Context("c1"), Context("c2"), Context("c3")] if given is None else given
+    left_out = "2 contexts of gold were left out: a test or select row has the same"
+    assert others == ([left_out] if given is None else [])
+    expected = [Context("c1")] if given is None else given
     assert found == tuple(expected)
 
 

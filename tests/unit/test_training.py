@@ -33,7 +33,7 @@ RULES = {
 def curated(task, settings, answer=answer_anything, size=12, select=GOLD):
     backend = FakeBackend(answer)
     setup, warnings = make_setup(task, backend, WrongOn(), GOLD, select=select)
-    curator = Curator(Curation(**settings), hidden={"test": frozenset()})
+    curator = Curator(Curation(**settings))
     object.__setattr__(setup, "curator", curator)
     rounds = list(run_method(ZeroGen(seed_size=size), setup))
     setup.llm.close()

@@ -1,12 +1,14 @@
 """What makes a synthetic row fit to be kept: no copy, no repetition, a label that holds."""
 
-from stepsynth.curation.curator import Curator, row_digest
+from stepsynth.curation.curator import Curator
+from stepsynth.curation.gate import Gate, row_digest
 from stepsynth.curation.label_check import Verdict, disagree, flag_confident, out_of_fold
 from stepsynth.curation.settings import Curation
 
 __all__ = [
     "Curation",
     "Curator",
+    "Gate",
     "Verdict",
     "disagree",
     "flag_confident",

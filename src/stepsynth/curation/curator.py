@@ -1,21 +1,12 @@
 """Decide of one row after the other whether it is kept, and why not."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from stepsynth._util.hashing import digest
-from stepsynth._util.text import clean, normalise
+from stepsynth.curation.gate import Gate, Key, row_key
 from stepsynth.curation.near import NearDuplicates, jaccard, shingles, words
 from stepsynth.curation.settings import Curation
 from stepsynth.records import Example, Rejected
-
-Key = tuple[str, str]
-"""Context and text, normalised."""
-
-
-def row_digest(row: Example) -> str:
-    """Return a digest of what makes two rows the same: normalised context and text, no label."""
-    return digest(_key(row))
 
 
 class Curator:
@@ -23,21 +14,19 @@ class Curator:
 
     Args:
         settings: Which filters are on.
-        hidden: Name of a split ("test", "select") -> digests of its rows, by `row_digest`. The
-            rows themselves never come here. A row of two splits is a copy of the first.
+        gate: Stops copies of held-out rows; None: there are none.
 
     Attributes:
         settings: Which filters are on.
-        copies_seen: Reason ("copy_of_test", ...) -> copies that came by, rejected or not.
+        gate: As given.
 
     Raises:
         ConfigError: Near duplicates are asked for, and rensa is not installed.
     """
 
-    def __init__(self, settings: Curation, *, hidden: Mapping[str, frozenset[str]]) -> None:
-        self.copies_seen: Counter[str] = Counter()
+    def __init__(self, settings: Curation, gate: Gate | None = None) -> None:
         self.settings = settings
-        self._hidden = hidden
+        self.gate = gate or Gate({})
         self._kept: set[str] = set()
         is_near = settings.duplicates == "near"
         self._near = NearDuplicates(settings.similarity) if is_near else None
@@ -59,26 +48,17 @@ class Curator:
             shots: Gold rows that its prompt showed as examples.
 
         Returns:
-            The first reason of "copy_of_test", "copy_of_select" (of any split in `hidden`),
+            The first reason of "copy_of_test", "near_copy_of_test", the same of select,
             "too_short", "too_long", "copy_of_parent", "copy_of_shot", "duplicate",
             "near_duplicate".
         """
-        key = _key(row)
+        key = row_key(row)
         reason = (
-            self._find_copy(key)
+            self.gate.stop_row(row)
             or self._check_length(key)
             or self._find_repetition(key, parent, shots)
         )
         return Rejected(reason, completion) if reason else None
-
-    def _find_copy(self, key: Key) -> str | None:
-        own = digest(key)
-        for name, digests in self._hidden.items():
-            if own in digests:
-                reason = f"copy_of_{name}"
-                self.copies_seen[reason] += 1
-                return reason if self.settings.copies else None
-        return None
 
     def _check_length(self, key: Key) -> str | None:
         fewest, most = self.settings.min_words, self.settings.max_words
@@ -96,9 +76,9 @@ class Curator:
             return None
         context, text = key
         found = shingles(text, context) if self._near is not None else frozenset[str]()
-        if parent is not None and self._is_copy(key, found, _key(parent)):
+        if parent is not None and self._is_copy(key, found, row_key(parent)):
             return "copy_of_parent"
-        if any(self._is_copy(key, found, _key(shot)) for shot in shots):
+        if any(self._is_copy(key, found, row_key(shot)) for shot in shots):
             return "copy_of_shot"
         own = digest(key)
         if own in self._kept:
@@ -113,7 +93,3 @@ class Curator:
             return key == parent
         context, text = parent
         return jaccard(found, shingles(text, context)) >= self.settings.similarity
-
-
-def _key(row: Example) -> Key:
-    return normalise(clean(row.context or "")), normalise(clean(row.text))

@@ -16,7 +16,7 @@ from random import Random
 import numpy as np
 import numpy.typing as npt
 
-from stepsynth.curation.curator import row_digest
+from stepsynth.curation.gate import row_digest
 from stepsynth.errors import ConfigError, TooFewRowsError
 from stepsynth.metrics import Predictions
 from stepsynth.records import Dataset

@@ -16,7 +16,9 @@ class Curation(BaseModel):
         "language model; off: a text is taken as it is (JSON and answers to questions are read).",
     )
     copies: bool = Field(
-        default=True, description="Reject copies of test and select rows; off: only count them."
+        default=True,
+        description="Keep copies and near copies of test and select rows out of training, prompts, "
+        "corpus and contexts; off: only count them.",
     )
     min_words: int | None = Field(
         default=None,

@@ -1,16 +1,17 @@
 """What a run is given, read and divided as its configuration says: gold, select, test, contexts."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from stepsynth.curation import Gate
 from stepsynth.errors import ConfigError, DataError
 from stepsynth.experiment.checks import PASSAGE_COLUMNS
 from stepsynth.experiment.config import Config
 from stepsynth.experiment.corpus import read_corpus
 from stepsynth.experiment.data import read_contexts, read_file
 from stepsynth.experiment.rundir import RunFolder
-from stepsynth.experiment.split import Gold, choose_contexts, split_gold
+from stepsynth.experiment.split import Gold, choose_contexts, make_gate, screen, split_gold
 from stepsynth.records import Context, Dataset, Provenance, union
 from stepsynth.retrieval import Passage
 
@@ -45,6 +46,39 @@ def read_gold(config: Config, warn: Callable[[str], None]) -> GoldData:
     return GoldData(gold, read(data.select), read(data.test), contexts)
 
 
+@dataclass(frozen=True)
+class Inputs:
+    """What a run reads beside gold.
+
+    Attributes:
+        contexts: What seed data is written for, where rows have a context.
+        passages: What is retrieved from, if the method does.
+        given: Key of the method -> the rows of the file or run that it names.
+        gate: Has stopped copies of held-out rows among them, and will among what is written.
+    """
+
+    contexts: tuple[Context, ...] = ()
+    passages: tuple[Passage, ...] = ()
+    given: Mapping[str, Dataset] = field(default_factory=dict)
+    gate: Gate = field(default_factory=lambda: Gate({}))
+
+
+def read_inputs(config: Config, data: GoldData, warn: Callable[[str], None]) -> tuple[Gold, Inputs]:
+    """Return gold, divided, and all else that a run reads, without copies of held-out rows."""
+    gold = split(config, data, warn)
+    gate = make_gate(gold, is_open=not config.curation.copies)
+    inputs = Inputs(
+        find_contexts(config, data, gold, gate, warn),
+        read_passages(config, gate, warn),
+        read_given(config, gate, warn),
+        gate,
+    )
+    if gate.seen and not config.curation.copies:
+        listed = ", ".join(f"{count} {reason}" for reason, count in sorted(gate.seen.items()))
+        warn(f"what is read holds copies of held-out rows, and curation.copies is off: {listed}")
+    return gold, inputs
+
+
 def split(config: Config, data: GoldData, warn: Callable[[str], None]) -> Gold:
     """Split the rows as the configuration says."""
     return split_gold(
@@ -56,19 +90,26 @@ def split(config: Config, data: GoldData, warn: Callable[[str], None]) -> Gold:
         label_names=config.task.label_names,
         random_seed=config.random_seed,
         warn=warn,
+        near=config.curation.copies,
     )
 
 
-def read_passages(config: Config, warn: Callable[[str], None]) -> tuple[Passage, ...]:
+def read_passages(config: Config, gate: Gate, warn: Callable[[str], None]) -> tuple[Passage, ...]:
     """Return the passages that a method retrieves from; none where it retrieves nothing."""
     if config.retriever is None or config.data is None or config.data.corpus is None:
         return ()
     named = config.data.columns
     columns = {own: named[ours] for ours, own in PASSAGE_COLUMNS.items() if ours in named}
-    return tuple(read_corpus(config.data.corpus, columns=columns, warn=warn))
+    passages = read_corpus(config.data.corpus, columns=columns, warn=warn)
+    kept = screen(passages, lambda each: gate.stop_text(each.text), "data.corpus", warn)
+    if not kept:
+        raise DataError(
+            "every passage of data.corpus is a copy of a test or select row", hint="give another"
+        )
+    return tuple(kept)
 
 
-def read_given(config: Config, warn: Callable[[str], None]) -> dict[str, Dataset]:
+def read_given(config: Config, gate: Gate, warn: Callable[[str], None]) -> dict[str, Dataset]:
     """Return the rows of the files and run folders that a method's keys name.
 
     Of a run folder, `seed_from` takes the rows of round 0 and `added_from` those of later rounds.
@@ -91,6 +132,7 @@ def read_given(config: Config, warn: Callable[[str], None]) -> dict[str, Dataset
         parts = [read_file(str(file), config.task, own, warn=warn) for file in files]
         given[key] = union(*parts)
     for key, rows in given.items():
+        rows = screen(rows, gate.stop_row, f"method.{key}", warn)
         if not rows:
             raise DataError(f"method.{key}: {getattr(config.method, key)} has no rows for it")
         # They were read as gold is; trained on, they count as what they are.
@@ -100,9 +142,9 @@ def read_given(config: Config, warn: Callable[[str], None]) -> dict[str, Dataset
 
 
 def find_contexts(
-    config: Config, data: GoldData, gold: Gold, warn: Callable[[str], None]
+    config: Config, data: GoldData, gold: Gold, gate: Gate, warn: Callable[[str], None]
 ) -> tuple[Context, ...]:
     """Return what seed data is written for; nothing where rows have no context."""
     if not config.task.has_context:
         return ()
-    return choose_contexts(gold, data.contexts, config.task, warn)
+    return choose_contexts(gold, data.contexts, config.task, gate, warn)

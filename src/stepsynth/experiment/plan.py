@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from stepsynth.experiment import inputs as reading
 from stepsynth.experiment.checks import check_curation
 from stepsynth.experiment.config import Config
-from stepsynth.experiment.inputs import find_contexts, read_given, read_gold, read_passages, split
+from stepsynth.experiment.inputs import Inputs
 from stepsynth.experiment.pretend import BYTES_OF_A_TOKEN
 from stepsynth.experiment.rehearsal import (
     EXPECTED,
@@ -19,7 +20,6 @@ from stepsynth.experiment.rehearsal import (
     Rehearsed,
     rehearse,
 )
-from stepsynth.experiment.setup import Inputs
 from stepsynth.experiment.split import Gold
 from stepsynth.llm import LLMSettings
 
@@ -144,10 +144,7 @@ def read_inputs(config: Config, warn: Warn) -> tuple[Gold, Inputs]:
         StepsynthError: Data or curation cannot be used.
     """
     check_curation(config.curation, config.method, config.task, warn)
-    data = read_gold(config, warn)
-    gold = split(config, data, warn)
-    contexts = find_contexts(config, data, gold, warn)
-    return gold, Inputs(contexts, read_passages(config, warn), read_given(config, warn))
+    return reading.read_inputs(config, reading.read_gold(config, warn), warn)
 
 
 def make_plan(config: Config, gold: Gold, inputs: Inputs, *, most_rows: int = MOST_ROWS) -> Plan:

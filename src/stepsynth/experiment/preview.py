@@ -17,6 +17,7 @@ from stepsynth._util.hashing import digest
 from stepsynth._util.rng import make_rng
 from stepsynth.errors import StepsynthError
 from stepsynth.experiment.config import Config
+from stepsynth.experiment.inputs import Inputs
 from stepsynth.experiment.observer import Observer
 from stepsynth.experiment.plan import read_inputs
 from stepsynth.experiment.pretend import (
@@ -29,7 +30,7 @@ from stepsynth.experiment.pretend import (
 )
 from stepsynth.experiment.rehearsal import RehearsedLLM, Scale, without_early_stop
 from stepsynth.experiment.runner import Runner
-from stepsynth.experiment.setup import Inputs, Progress, make_setup
+from stepsynth.experiment.setup import Progress, make_setup
 from stepsynth.experiment.split import Gold
 from stepsynth.experiment.teacher import open_llm
 from stepsynth.llm import LLM, Completion, Failed, LLMSettings, Request

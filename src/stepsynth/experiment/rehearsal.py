@@ -16,6 +16,7 @@ from stepsynth._util.rng import make_rng
 from stepsynth.curation import Curator
 from stepsynth.errors import StepsynthError
 from stepsynth.experiment.config import Config
+from stepsynth.experiment.inputs import Inputs
 from stepsynth.experiment.pretend import (
     LIST_KINDS,
     PretendFactory,
@@ -24,7 +25,6 @@ from stepsynth.experiment.pretend import (
     Voice,
     count_tokens,
 )
-from stepsynth.experiment.setup import Inputs
 from stepsynth.experiment.split import Gold
 from stepsynth.llm import LLM, Backend, Completion, Failed, LLMSettings, Request
 from stepsynth.methods import Method, Model, Setup
@@ -286,7 +286,7 @@ def _rehearse_at(
         contexts=tuple(scale.cut(inputs.contexts)),
         index=PretendIndex(inputs.passages, method, rng) if inputs.passages else None,
         given=inputs.given,
-        curator=Curator(tolerant(config), hidden={}),
+        curator=Curator(tolerant(config)),
     )
     try:
         for done in run_method(method, setup):

@@ -18,7 +18,7 @@ from stepsynth.experiment.events import EventLog
 from stepsynth.llm.store import Store
 from stepsynth.methods import Model, Round
 from stepsynth.methods._method import Journal
-from stepsynth.methods._steps import count_by_reason
+from stepsynth.methods._written import count_by_reason
 from stepsynth.records import Answers, Dataset, Provenance
 
 

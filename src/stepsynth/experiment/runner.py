@@ -24,17 +24,10 @@ from stepsynth.experiment.budget import Budget
 from stepsynth.experiment.checks import check_curation
 from stepsynth.experiment.config import Config
 from stepsynth.experiment.events import UsageLog
-from stepsynth.experiment.inputs import (
-    GoldData,
-    find_contexts,
-    read_given,
-    read_gold,
-    read_passages,
-    split,
-)
+from stepsynth.experiment.inputs import GoldData, Inputs, read_gold, read_inputs
 from stepsynth.experiment.observer import Observer
 from stepsynth.experiment.rundir import OpenRun, RunFolder, round_numbers
-from stepsynth.experiment.setup import Inputs, Progress, Warnings, make_setup
+from stepsynth.experiment.setup import Progress, Warnings, make_setup
 from stepsynth.experiment.spending import CountedLLM, plan_run
 from stepsynth.experiment.split import Gold
 from stepsynth.experiment.teacher import open_llm
@@ -103,16 +96,11 @@ class Runner:
         """
         warn = self.warnings.warn
         data = self.data or read_gold(self.config, warn)
-        gold = split(self.config, data, warn)
         check_curation(self.config.curation, self.config.method, self.config.task, warn)
         self.config.student.check()
         if self.config.retriever is not None:
             self.config.retriever.check()
-        inputs = Inputs(
-            find_contexts(self.config, data, gold, warn),
-            read_passages(self.config, warn),
-            read_given(self.config, warn),
-        )
+        gold, inputs = read_inputs(self.config, data, warn)
         identity = self.identity(gold, inputs)
         self._open = OpenRun(self.folder.path, identity, self.config)
         began = datetime.now(UTC)
@@ -226,8 +214,8 @@ class Runner:
         sources = self._sources = {row.id: row.text for row in gold.mine}
         for done in run_method(config.method, setup):
             numbers = round_numbers(done)
-            if setup.curator is not None and setup.curator.copies_seen:
-                numbers["copies_seen"] = dict(sorted(setup.curator.copies_seen.items()))
+            if inputs.gate.seen:
+                numbers["copies_seen"] = dict(sorted(inputs.gate.seen.items()))
             numbers["select"] = self._score(gold.select, done.model.predict(gold.select))
             self._open.write_round(done, numbers, sources)
             if done.index == 0:

@@ -3,12 +3,13 @@
 Nothing that a method gets leads to test rows: of those it gets digests, against copies.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from stepsynth.curation import Curator, row_digest
+from stepsynth.curation import Curator, Gate
 from stepsynth.experiment.budget import Budget
 from stepsynth.experiment.config import Config
+from stepsynth.experiment.inputs import Inputs
 from stepsynth.experiment.observer import Observer
 from stepsynth.experiment.rundir import RunFolder
 from stepsynth.experiment.split import Gold
@@ -17,10 +18,9 @@ from stepsynth.methods import Setup
 from stepsynth.methods._purse import Purse
 from stepsynth.methods._training import Preparation
 from stepsynth.metrics import AnyPredictions
-from stepsynth.records import Context, Dataset
-from stepsynth.retrieval import Passage
+from stepsynth.records import Dataset
 from stepsynth.students import StudentFactory
-from stepsynth.students._student import Coach
+from stepsynth.students._student import Coach, Weights
 from stepsynth.tasks import Task
 
 
@@ -54,19 +54,23 @@ class Progress:
         self.observer.progress(phase, done, total)
 
 
-@dataclass(frozen=True)
-class Inputs:
-    """What a run reads beside gold.
+@dataclass
+class Admission:
+    """The last gate before training, whatever a method has done: no copy of a held-out row."""
 
-    Attributes:
-        contexts: What seed data is written for, where rows have a context.
-        passages: What is retrieved from, if the method does.
-        given: Key of the method -> the rows of the file or run that it names.
-    """
+    gate: Gate
+    warn: Callable[[str], None]
 
-    contexts: tuple[Context, ...] = ()
-    passages: tuple[Passage, ...] = ()
-    given: Mapping[str, Dataset] = field(default_factory=dict)
+    def __call__(self, rows: Dataset, weights: Weights) -> tuple[Dataset, Weights]:
+        """Return the rows that may be trained on, and their weights."""
+        places = [place for place, row in enumerate(rows) if self.gate.admits(row)]
+        if len(places) == len(rows):
+            return rows, weights
+        self.warn(
+            f"{len(rows) - len(places)} rows were not trained on: copies of test or select rows"
+        )
+        kept = Dataset(rows[place] for place in places)
+        return kept, weights and [weights[place] for place in places]
 
 
 def make_setup(
@@ -81,18 +85,13 @@ def make_setup(
     progress: Progress,
 ) -> Setup:
     """Return the set-up of a run's method."""
-    hidden = {
-        name: frozenset(map(row_digest, rows))
-        for name, rows in (("test", gold.test), ("select", gold.select))
-        # In the paper's splits the rows to select on are those that errors are mined from.
-        if rows is not gold.mine
-    }
     student = StudentFactory(
         config.student,
         config.task.label_names,
         config.random_seed,
         folder.fitted,
         _coach(config.task, gold.select, progress, warn),
+        Admission(inputs.gate, warn),
     )
     is_checked = config.curation.check in ("student", "confident")
     # Gold rows are the reference: only what is synthesised is checked and weighed.
@@ -115,7 +114,7 @@ def make_setup(
         contexts=inputs.contexts,
         index=index,
         given=inputs.given,
-        curator=Curator(config.curation, hidden=hidden),
+        curator=Curator(config.curation, inputs.gate),
         purse=budget.purse(llm) if budget else Purse(),
     )
 

@@ -1,17 +1,21 @@
 """Divide gold into mine, select and test: disjoint also as normalised text, stratified."""
 
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import TypeVar
 
 from stepsynth._util.rng import make_rng
 from stepsynth._util.text import normalise, shorten
+from stepsynth.curation import Gate
+from stepsynth.curation.gate import Key, row_key
 from stepsynth.errors import DataError
 from stepsynth.experiment.config import Split
 from stepsynth.records import Context, Dataset, Example
 from stepsynth.tasks import Task
 
+T = TypeVar("T")
 Size = int | float | None
 Warn = Callable[[str], None]
 
@@ -43,112 +47,133 @@ def split_gold(
     label_names: tuple[str, ...],
     random_seed: int,
     warn: Warn,
+    near: bool = True,
 ) -> Gold:
     """Divide gold.
 
     Args:
         gold: All labelled rows that may be used.
         select: Rows to select on, where they are given apart.
-        test: Test rows, where they are given apart; rows of gold and select that equal one of
-            them as normalised text are dropped.
+        test: Test rows, where they are given apart; rows of gold and select that are copies of
+            one of them, or nearly, are dropped.
         sizes: Rows (whole numbers) or shares of gold (decimals). Without it: a third to select
             on and the rest to mine; a quarter each to select and test where no test is given. Rows
-            that share their context with a test row drawn here are dropped.
+            that share their context with a held-out row drawn here, or are nearly copies of it,
+            are dropped.
         paper_splits: Select on the mined rows, as the paper does.
         label_names: Every label must be in `mine` and be tested.
         random_seed: Decides the split.
         warn: Called with a sentence for every kind of row that was dropped.
+        near: Drop near copies of held-out rows too, and not exact ones alone.
 
     Raises:
         DataError: There are too few rows, or a label is missing from a split.
     """
-    dropped: dict[str, int] = {}
-    sizes = sizes or Split()
+    drop, sizes = _Drop(near), sizes or Split()
+    if select is not None and test is not None:
+        select = drop.copies(select, test, "the same text in select as in a test row")
     if not gold and select is not None and test is not None:
-        select = _drop(select, test, "in select, the same text as a test row", dropped)
-        return Gold(Dataset(), select, test, dropped)
-    rows = _drop_duplicates(gold, dropped)
-    if test is not None:
-        rows = _drop(rows, test, "the same text as a test row", dropped)
-        if select is not None:
-            select = _drop(select, test, "in select, the same text as a test row", dropped)
-    if select is not None:
-        rows = _drop(rows, select, "the same text as a row of select", dropped)
-    if sizes.test is not None and test is not None:
-        raise DataError("data.split.test is set, but a test file is given too", hint="drop one")
-    if sizes.select is not None and (select is not None or paper_splits):
-        raise DataError("data.split.select is set, but rows to select on are given too")
-    parts = _take(
-        rows,
-        {
-            "test": 0 if test is not None else _or(sizes.test, 0.25),
-            "select": 0
-            if select is not None or paper_splits
-            else _or(sizes.select, 1 / 3 if test is not None else 0.25),
-            "mine": sizes.mine,
-        },
-        make_rng(random_seed, "split"),
-    )
+        return Gold(Dataset(), select, test, drop.counts)
+    rows = drop.duplicates(gold)
+    for held_out, whose in ((test, "a test row"), (select, "a row of select")):
+        rows = (
+            rows if held_out is None else drop.copies(rows, held_out, f"the same text as {whose}")
+        )
+    has_select = select is not None or paper_splits
+    wanted = _choose_sizes(sizes, has_test=test is not None, has_select=has_select)
+    parts = _take(rows, wanted, make_rng(random_seed, "split"))
     if test is None:
         for name in ("select", "mine"):
-            parts[name] = _drop_contexts(parts[name], parts["test"], dropped)
-    for reason, count in dropped.items():
+            parts[name] = drop.relatives(parts[name], parts["test"], "a test row")
+    if select is None:
+        parts["mine"] = drop.relatives(parts["mine"], parts["select"], "a row of select")
+    for reason, count in drop.counts.items():
         warn(f"{count} gold rows were dropped: {reason}")
     mine = parts["mine"]
     gold_splits = Gold(
         mine=mine,
         select=mine if paper_splits else select if select is not None else parts["select"],
         test=test if test is not None else parts["test"],
-        dropped=dropped,
+        dropped=drop.counts,
     )
     _check_labels(gold_splits, label_names, warn)
     return gold_splits
+
+
+def _choose_sizes(sizes: Split, *, has_test: bool, has_select: bool) -> dict[str, Size]:
+    """Return the sizes of the parts of gold, in the order in which they are drawn."""
+    if sizes.test is not None and has_test:
+        raise DataError("data.split.test is set, but a test file is given too", hint="drop one")
+    if sizes.select is not None and has_select:
+        raise DataError("data.split.select is set, but rows to select on are given too")
+    return {
+        "test": 0 if has_test else _or(sizes.test, 0.25),
+        "select": 0 if has_select else _or(sizes.select, 1 / 3 if has_test else 0.25),
+        "mine": sizes.mine,
+    }
 
 
 def _or(size: Size, default: float) -> float:
     return default if size is None else size
 
 
-def _drop_duplicates(rows: Dataset, dropped: dict[str, int]) -> Dataset:
-    """Return the first of each group of rows with the same normalised text."""
-    first: dict[tuple[str, str], Example] = {}
-    for row in rows:
-        kept = first.setdefault(_key(row), row)
-        if kept is not row:
-            reason = "a duplicate of another gold row"
-            if kept.label != row.label:
-                reason = f"the text of another gold row under another label ({_example(row, kept)})"
-                reason = next((r for r in dropped if r.startswith("the text of another")), reason)
-            dropped[reason] = dropped.get(reason, 0) + 1
-    return Dataset(first.values())
+class _Drop:
+    """Drops rows of gold, and counts them by reason.
+
+    Args:
+        near: Whether near copies are dropped too.
+    """
+
+    def __init__(self, near: bool) -> None:
+        self.counts: dict[str, int] = {}
+        self._near = near
+
+    def duplicates(self, rows: Dataset) -> Dataset:
+        """Return the first of each group of rows with the same normalised text."""
+        first: dict[Key, Example] = {}
+        for row in rows:
+            kept = first.setdefault(row_key(row), row)
+            if kept is not row:
+                reason = "a duplicate of another gold row"
+                if kept.label != row.label:
+                    start = "the text of another gold row under another label"
+                    known = (said for said in self.counts if said.startswith(start))
+                    reason = next(known, f"{start} ({_example(row, kept)})")
+                self._count(reason)
+        return Dataset(first.values())
+
+    def copies(self, rows: Dataset, others: Dataset, reason: str) -> Dataset:
+        """Return the rows that are no copies of others, nor nearly."""
+        gate = Gate({"others": others})
+        kept: list[Example] = []
+        for row in rows:
+            found = gate.stop_row(row) or ""
+            is_near = found.startswith("near")
+            if found and (self._near or not is_near):
+                nearly = f"nearly {reason} (curation.copies: false keeps such rows)"
+                self._count(nearly if is_near else reason)
+            else:
+                kept.append(row)
+        return Dataset(kept)
+
+    def relatives(self, rows: Dataset, others: Dataset, whose: str) -> Dataset:
+        """Return the rows of a split with neither the context nor, nearly, the text of another."""
+        theirs = {normalise(row.context) for row in others if row.context}
+        kept: list[Example] = []
+        for row in rows:
+            if row.context and normalise(row.context) in theirs:
+                self._count(f"the same context as {whose}")
+            else:
+                kept.append(row)
+        return self.copies(Dataset(kept), others, f"the same text as {whose}")
+
+    def _count(self, reason: str) -> None:
+        self.counts[reason] = self.counts.get(reason, 0) + 1
 
 
 def _example(row: Example, kept: Example) -> str:
     labels = f"{str(kept.label)!r} is kept, {str(row.label)!r} is not"
     return f"such as {shorten(row.text, 40)!r}: {labels}"
-
-
-def _drop(rows: Dataset, others: Dataset, reason: str, dropped: dict[str, int]) -> Dataset:
-    """Return the rows whose normalised text is not among others."""
-    seen = {_key(row) for row in others}
-    kept = [row for row in rows if _key(row) not in seen]
-    if len(kept) < len(rows):
-        dropped[reason] = len(rows) - len(kept)
-    return Dataset(kept)
-
-
-def _drop_contexts(rows: Dataset, test: Dataset, dropped: dict[str, int]) -> Dataset:
-    """Return the rows whose context no test row has."""
-    tested = {normalise(row.context) for row in test if row.context}
-    kept = [row for row in rows if not row.context or normalise(row.context) not in tested]
-    if len(kept) < len(rows):
-        reason = "the same context as a test row"
-        dropped[reason] = dropped.get(reason, 0) + len(rows) - len(kept)
-    return Dataset(kept)
-
-
-def _key(row: Example) -> tuple[str, str]:
-    return normalise(row.text), normalise(row.context or "")
 
 
 def _take(rows: Dataset, sizes: Mapping[str, Size], rng: Random) -> dict[str, Dataset]:
@@ -213,22 +238,37 @@ def _shares(available: Mapping[str, int], size: int) -> dict[str, int]:
     return shares
 
 
+def make_gate(gold: Gold, *, is_open: bool) -> Gate:
+    """Return what stops copies of the held-out rows.
+
+    Args:
+        gold: The splits; in the paper's, the rows to select on are those that are mined.
+        is_open: Let copies pass, and only count them.
+    """
+    splits = {"test": gold.test, "select": gold.select}
+    held_out = {name: rows for name, rows in splits.items() if rows is not gold.mine}
+    return Gate(held_out, is_open=is_open)
+
+
 def choose_contexts(
-    gold: Gold, given: Sequence[Context] | None, task: Task, warn: Warn
+    gold: Gold, given: Sequence[Context] | None, task: Task, gate: Gate, warn: Warn
 ) -> tuple[Context, ...]:
     """Return what seed data is written for: the given contexts, or those of the mined rows.
 
     Args:
-        gold: The splits; a given context that a test row has too is dropped, so that no synthetic
-            row is about a text that is tested on.
+        gold: The splits.
         given: Contexts from a file; None: those of gold; none: the LLM writes them.
         task: Makes a context of a gold row.
+        gate: Stops those that a held-out row has too, so that no synthetic row is about them.
         warn: Called with a sentence where contexts were dropped, or shared by mine and test.
 
     Raises:
-        DataError: No given context is left.
+        DataError: No context is left.
     """
-    tested = {normalise(row.context) for row in gold.test if row.context}
+    tested, selected = (
+        {normalise(row.context) for row in rows if row.context and rows is not gold.mine}
+        for rows in (gold.test, gold.select)
+    )
     shared = sum(normalise(row.context or "") in tested for row in gold.mine)
     if shared:
         warn(
@@ -236,15 +276,38 @@ def choose_contexts(
             "too: test scores may be too high; give test rows with contexts of their own"
         )
     if given is None:
-        return tuple(dict.fromkeys(map(task.context_of, gold.mine)))
-    kept = tuple(context for context in given if normalise(context.text) not in tested)
-    if len(kept) < len(given):
-        warn(f"{len(given) - len(kept)} contexts were dropped: a test row has the same")
-    if given and not kept:
+        # What is nearly alike in gold passed the gate as rows, and is told the LLM with them.
+        found = list(dict.fromkeys(map(task.context_of, gold.mine)))
+        held_out = tested | selected
+        kept = [context for context in found if normalise(context.text) not in held_out]
+        if len(kept) < len(found):
+            said = "a test or select row has the same"
+            warn(f"{len(found) - len(kept)} contexts of gold were left out: {said}")
+    else:
+        found = list(given)
+        kept = screen(found, lambda context: gate.stop_text(context.text), "contexts", warn)
+    if found and not kept:
         raise DataError(
-            "every one of data.contexts is the context of a test row",
-            hint="give other contexts; what is tested on must not be written about",
+            "every context that seed data could be written for is one of a test or select row",
+            hint="data: {contexts: contexts.jsonl} gives others; what is held out must not be "
+            "written about",
         )
+    return tuple(kept)
+
+
+def screen(items: Iterable[T], stop: Callable[[T], str | None], what: str, warn: Warn) -> list[T]:
+    """Return the items that are not stopped; warn of how many were, by reason."""
+    reasons = Counter[str]()
+    kept: list[T] = []
+    for item in items:
+        reason = stop(item)
+        if reason is None:
+            kept.append(item)
+        else:
+            reasons[reason] += 1
+    for reason, count in reasons.items():
+        words = reason.replace("_", " ")
+        warn(f"{what}: {count} of {len(kept) + reasons.total()} were left out: {words}")
     return kept
 
 

@@ -1,7 +1,7 @@
 """What several methods do: ask for rows, read the answers, train a round."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, islice, repeat
 from math import ceil
@@ -13,7 +13,7 @@ from stepsynth.methods._corrections import correct
 from stepsynth.methods._judge import judge_labels
 from stepsynth.methods._method import Model, Round, Setup, Unused
 from stepsynth.methods._several import Order, Share, divide, group_wishes
-from stepsynth.methods._written import BUDGET, Wish, Written, send
+from stepsynth.methods._written import BUDGET, Wish, Written, send, warn_of_failed
 from stepsynth.prompts.parsing import parse_list
 from stepsynth.prompts.several import split_texts
 from stepsynth.records import Answers, Dataset, Example, Provenance, Rejected
@@ -54,7 +54,8 @@ def write(
         if isinstance(answer, Failed) and answer.reason == BUDGET:
             break
         said = answer.text if isinstance(answer, Completion) else ""
-        written.exchanges[answer.request_id] = (order.request.prompt, said)
+        if answer.request_id:
+            written.exchanges[answer.request_id] = (order.request.prompt, said)
         written.wished[answer.request_id] = order.wishes[0].prompt
         shares, beyond = divide(order, answer)
         extra += beyond
@@ -314,8 +315,11 @@ def ask(
             model, detail = answer.model or model, answer.stop
             if answer.is_filtered:
                 found = Rejected("refusal", said)
+            elif copy := _find_copy(found, said, setup):
+                found = Rejected(copy, said)
         tags = request.tags
-        written.exchanges[answer.request_id] = (request.prompt, said)
+        if answer.request_id:
+            written.exchanges[answer.request_id] = (request.prompt, said)
         results.append(None if isinstance(found, Rejected) else found)
         if isinstance(found, Rejected):
             origin = Provenance(
@@ -338,6 +342,15 @@ def ask(
     if unsent:
         setup.warn(f"{kind}: {unsent} of {len(requests)} requests were not sent: the budget is out")
     return results + [None] * unsent
+
+
+def _find_copy(found: object, said: str, setup: Setup) -> str | None:
+    """Return which held-out text an answer repeats that goes into prompts: whole, or in an item."""
+    if setup.curator is None or isinstance(found, Rejected):
+        return None
+    items = [each for each in found if isinstance(each, str)] if isinstance(found, tuple) else []
+    stops = map(setup.curator.gate.stop_text, [said, *said.splitlines(), *items])
+    return next(filter(None, stops), None)
 
 
 def read_list(answer: Completion, _: Request) -> tuple[str, ...] | Rejected:
@@ -380,19 +393,3 @@ def ask_rationales(
                 "more that could be read (see rounds/0/asked.jsonl)"
             )
     return {label: tuple(items.values())[:number] for label, items in found.items()}
-
-
-def warn_of_failed(unused: Iterable[Unused], setup: Setup, *, phase: str, asked: int) -> None:
-    """Warn of requests that were given up, if there are any."""
-    if failed := count_by_reason(unused, failed=True):
-        listed = ", ".join(f"{count} {reason}" for reason, count in failed.items())
-        setup.warn(f"{phase}: {sum(failed.values())} of {asked} requests failed: {listed}")
-
-
-def count_by_reason(unused: Iterable[Unused], *, failed: bool) -> Mapping[str, int]:
-    """Return how often each reason occurs, among failed requests or among rejected answers."""
-    counts: dict[str, int] = {}
-    for item in unused:
-        if item.is_failed == failed:
-            counts[item.rejected.reason] = counts.get(item.rejected.reason, 0) + 1
-    return dict(sorted(counts.items()))

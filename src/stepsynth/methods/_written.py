@@ -1,6 +1,6 @@
 """What is asked of the LLM for rows, and what came back."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -103,10 +103,25 @@ def send(requests: Sequence[Request], setup: Setup, *, phase: str) -> list[Compl
         if not taken:
             break
         batch = requests[len(answers) : len(answers) + taken]
-        answers += setup.llm.generate(batch, phase=phase)
+        answers += _generate(batch, setup, phase)
     check_answered(answers, setup.llm, phase=phase)
     unpaid = Failed(BUDGET, "not sent: the budget is used up")
     return answers + [unpaid] * (len(requests) - len(answers))
+
+
+def _generate(
+    requests: Sequence[Request], setup: Setup, phase: str
+) -> Sequence[Completion | Failed]:
+    """Have requests answered, but those whose prompt holds a held-out text: they fail unsent."""
+    if setup.curator is None:
+        return setup.llm.generate(requests, phase=phase)
+    stopped = [setup.curator.gate.stop_prompt(request.prompt) for request in requests]
+    allowed = [each for each, reason in zip(requests, stopped, strict=True) if reason is None]
+    answers = iter(setup.llm.generate(allowed, phase=phase))
+    return [
+        next(answers) if reason is None else Failed(reason, "not sent: it holds a held-out text")
+        for reason in stopped
+    ]
 
 
 def check_answered(answers: Sequence[Completion | Failed], llm: LLM, *, phase: str) -> None:
@@ -115,15 +130,30 @@ def check_answered(answers: Sequence[Completion | Failed], llm: LLM, *, phase: s
     Raises:
         ProviderError: With what the provider said last.
     """
-    last = answers[-1] if answers else None
-    if not isinstance(last, Failed) or not llm.settings.stores_completions:
+    failed = [answer for answer in answers if isinstance(answer, Failed) and answer.request_id]
+    if len(failed) < len(answers) or not llm.settings.stores_completions:
         return
-    if not all(isinstance(answer, Failed) for answer in answers):
+    if len(failed) < (FEWEST_TO_STOP if llm.has_answered else 2):
         return
-    if len(answers) < (FEWEST_TO_STOP if llm.has_answered else 2):
-        return
+    last = failed[-1]
     raise ProviderError(
-        f"none of {len(answers)} requests was answered ({phase}); the last failed as "
+        f"none of {len(failed)} requests was answered ({phase}); the last failed as "
         f"{last.reason}: {last.message}",
         hint=last.hint or "the same command asks for them again",
     )
+
+
+def warn_of_failed(unused: Iterable[Unused], setup: Setup, *, phase: str, asked: int) -> None:
+    """Warn of requests that were given up, if there are any."""
+    if failed := count_by_reason(unused, failed=True):
+        listed = ", ".join(f"{count} {reason}" for reason, count in failed.items())
+        setup.warn(f"{phase}: {sum(failed.values())} of {asked} requests failed: {listed}")
+
+
+def count_by_reason(unused: Iterable[Unused], *, failed: bool) -> Mapping[str, int]:
+    """Return how often each reason occurs, among failed requests or among rejected answers."""
+    counts: dict[str, int] = {}
+    for item in unused:
+        if item.is_failed == failed:
+            counts[item.rejected.reason] = counts.get(item.rejected.reason, 0) + 1
+    return dict(sorted(counts.items()))

@@ -40,6 +40,7 @@ class StudentFactory:
         memory: A folder that keeps fitted students by what they were fitted on, so that a run
             that is resumed trains nothing twice. None keeps none.
         coach: Watches over every fit.
+        admit: Returns the rows and weights that may be trained on at all.
     """
 
     spec: Student
@@ -47,6 +48,7 @@ class StudentFactory:
     random_seed: int
     memory: Path | None = None
     coach: Coach = ALONE
+    admit: Prepare | None = None
     prepare: Prepare | None = None
     """Makes of rows and weights those that a student is trained on: label check, reweighting."""
     found: dict[str, Any] | None = field(default=None, init=False)
@@ -146,8 +148,8 @@ class FreshStudent:
         """
         if self.is_fitted:
             raise StepsynthError("a student is fitted once; ask the factory for a new one")
-        if self._prepare is not None:
-            dataset, weights = self._prepare(dataset, weights)
+        for prepare in filter(None, (self._factory.admit, self._prepare)):
+            dataset, weights = prepare(dataset, weights)
         if not dataset:
             raise TooFewRowsError(
                 "no student can be trained: there is no row",

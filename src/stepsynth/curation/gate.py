@@ -1,0 +1,148 @@
+"""What may not be trained on nor go to an LLM: copies of held-out rows, whatever they come from.
+
+A copy is the same text as people compare texts, or nearly the same: most of the word 3-grams of
+the shorter one of two stand in the other (Broder's containment, 1997), so that a text is found
+again with words put before it, cut in half, or within a passage. Of held-out rows a method must
+not even be able to read, digests and hashes are kept, and nothing else.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from stepsynth._util.hashing import digest
+from stepsynth._util.text import clean, normalise
+from stepsynth.curation.near import shingles
+from stepsynth.records import Example
+
+Key = tuple[str, str]
+"""Context and text, normalised."""
+Integers = npt.NDArray[np.int64]
+
+CONTAINED = 0.8
+"""Share of the shorter text's 3-grams that the other has too, from which they are copies."""
+LONG = 6
+"""3-grams of a text, that of 8 words, from which a share says enough; of shorter ones all must be
+there, in a text that is not twice as long: "a great film" stands in many texts."""
+
+
+def row_key(row: Example) -> Key:
+    """Return what makes two rows the same: normalised context and text, no label."""
+    return normalise(clean(row.context or "")), normalise(clean(row.text))
+
+
+def row_digest(row: Example) -> str:
+    """Return a digest of what makes two rows the same."""
+    return digest(row_key(row))
+
+
+class Gate:
+    """Stops copies of held-out rows and of their contexts.
+
+    Args:
+        splits: Name ("test", "select") -> its rows. A copy of rows of two is one of the first.
+        is_open: Let copies pass, and only count them.
+
+    Attributes:
+        seen: Reason ("copy_of_test", "near_copy_of_select", ...) -> copies that came by.
+    """
+
+    def __init__(self, splits: Mapping[str, Collection[Example]], *, is_open: bool = False) -> None:
+        self.seen: Counter[str] = Counter()
+        self._is_open = is_open
+        keys = {name: [row_key(row) for row in rows] for name, rows in splits.items()}
+        self._rows = {name: _Copies(found) for name, found in keys.items()}
+        texts = {name: {text for _, text in found} for name, found in keys.items()}
+        contexts = {name: {c for c, _ in found if c} for name, found in keys.items()}
+        # Without contexts, rows and texts are the same.
+        self._texts = _of_texts(texts) if any(contexts.values()) else self._rows
+        self._contexts = _of_texts(contexts)
+        self._verdicts: dict[Key, str | None] = {}
+
+    def stop_row(self, row: Example) -> str | None:
+        """Return why a row is not to be trained on, or None; it is counted."""
+        return self._count(self._verdict(row))
+
+    def admits(self, row: Example) -> bool:
+        """Say whether a row may be trained on."""
+        return self._is_open or self._verdict(row) is None
+
+    def stop_text(self, text: str) -> str | None:
+        """Return why a text is not for an LLM, or None: it is like a held-out text or context."""
+        own = ("", normalise(clean(text)))
+        found = _find(own, self._texts, _Copies.find)
+        return self._count(found or _find(own, self._contexts, _Copies.find))
+
+    def stop_prompt(self, prompt: str) -> str | None:
+        """Return why a prompt is not to be sent, or None: a held-out text stands in it."""
+        return self._count(_find(("", normalise(clean(prompt))), self._texts, _Copies.find_within))
+
+    def _verdict(self, row: Example) -> str | None:
+        own = (row.context or "", row.text)
+        if own not in self._verdicts:
+            self._verdicts[own] = _find(row_key(row), self._rows, _Copies.find)
+        return self._verdicts[own]
+
+    def _count(self, reason: str | None) -> str | None:
+        if reason is None:
+            return None
+        self.seen[reason] += 1
+        return None if self._is_open else reason
+
+
+def _find(
+    own: Key, splits: Mapping[str, "_Copies"], look: Callable[["_Copies", Key], str]
+) -> str | None:
+    return next((f"{how}_{name}" for name in splits if (how := look(splits[name], own))), None)
+
+
+def _of_texts(splits: Mapping[str, Iterable[str]]) -> dict[str, "_Copies"]:
+    return {name: _Copies([("", text) for text in texts]) for name, texts in splits.items()}
+
+
+class _Copies:
+    """Texts that others are compared with: 16 bytes a word of memory, no word of them."""
+
+    def __init__(self, keys: Collection[Key]) -> None:
+        self._digests = frozenset(map(digest, keys))
+        parts = [_hashes(context, text) for context, text in keys]
+        self._sizes: Integers = np.array([len(part) for part in parts], dtype=np.int64)
+        owners = np.repeat(np.arange(len(parts)), self._sizes)
+        hashes = np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
+        order = np.argsort(hashes, kind="stable")
+        self._hashes, self._owners = hashes[order], owners[order]
+
+    def find(self, own: Key) -> str:
+        """Return "copy_of" or "near_copy_of" for a row that is one of them; "": it is none."""
+        if digest(own) in self._digests:
+            return "copy_of"
+        size, shared, sizes = self._compare(own)
+        shorter, longer = np.minimum(sizes, size), np.maximum(sizes, size)
+        is_long = (shorter >= LONG) & (shared >= CONTAINED * shorter)
+        is_short = (shorter >= 2) & (shared == shorter) & (longer <= 2 * shorter)
+        return "near_copy_of" if (is_long | is_short).any() else ""
+
+    def find_within(self, own: Key) -> str:
+        """Return "copy_of" where one of them stands in a longer text; "": none does."""
+        _, shared, sizes = self._compare(own)
+        return "copy_of" if ((sizes >= LONG) & (shared >= CONTAINED * sizes)).any() else ""
+
+    def _compare(self, own: Key) -> tuple[int, Integers, Integers]:
+        """Return the 3-grams of a text, and for each of ours: those that it shares, all it has."""
+        ours = _hashes(*own)
+        first = np.searchsorted(self._hashes, ours, side="left")
+        counts = np.searchsorted(self._hashes, ours, side="right") - first
+        # The places of all hits, one range after the other.
+        starts = np.cumsum(counts) - counts
+        places = np.repeat(first - starts, counts) + np.arange(counts.sum())
+        owners, shared = np.unique(self._owners[places], return_counts=True)
+        return len(ours), shared, self._sizes[owners]
+
+
+def _hashes(context: str, text: str) -> Any:
+    """Return hashes of a text's 3-grams; they differ from process to process."""
+    found = shingles(text, context)
+    return np.fromiter(map(hash, found), dtype=np.int64, count=len(found))
