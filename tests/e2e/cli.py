@@ -32,7 +32,13 @@ def summary_of(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
 
 
 def write_task(
-    folder: Path, *, url: str = "", rows: int = 60, method: str = "", llm: str = ""
+    folder: Path,
+    *,
+    url: str = "",
+    rows: int = 60,
+    method: str = "",
+    llm: str = "",
+    labels: str = "{a: apple, p: pear}",
 ) -> Path:
     """Write a task of fruit notes with its gold, and return the task file."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -49,7 +55,7 @@ def write_task(
 task:
   instruction: Say whether the fruit is an apple or a pear.
   text_name: fruit note
-  labels: {{a: apple, p: pear}}
+  labels: {labels}
 data: {{gold: gold.jsonl}}
 llm: {llm or f"{{backend: openai_compatible, base_url: '{url}', model: m, concurrency: 8}}"}
 method: {method or "{name: s3, seed_size: 40, rounds: 2, rationales: false}"}

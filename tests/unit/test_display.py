@@ -1,5 +1,6 @@
 """The live line: what it says at every width, that it is not markup, and when it is quiet."""
 
+import json
 import threading
 from collections import Counter
 from io import StringIO
@@ -9,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from stepsynth.cli._display import Display
-from stepsynth.cli._shared import llm_in_words, printable, short_number
+from stepsynth.cli._shared import llm_in_words, print_json, printable, short_number
 from stepsynth.llm.usage import Status, Usage
 
 
@@ -89,9 +90,17 @@ def test_nothing_is_markup_and_nothing_commands_the_terminal(drawn):
     assert "[/b] word" in text
     assert "\x1b" not in text
     assert "\r" not in text
-    assert printable("a\tb\nc\x1b]0;x\x07") == "a\tb\nc\N{REPLACEMENT CHARACTER}]0;x" + (
-        "\N{REPLACEMENT CHARACTER}"
-    )
+    assert printable("a\tb\nc\x1b]0;x\x07") == "a\tb\nc<U+001B>]0;x<U+0007>"
+    assert printable("a \u202etxt.exe\u2066 שלום") == "a <U+202E>txt.exe<U+2066> שלום"
+
+
+def test_a_line_of_json_commands_no_terminal_and_says_the_same(capsys):
+    value = {"text": "a \u202etxt.exe \x9b2J \x1b[2J é"}
+    print_json(value)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert not set("\u202e\x9b\x1b") & set(line)
+    assert "é" in line
+    assert json.loads(line) == value
 
 
 def test_it_can_be_told_and_drawn_from_several_threads(drawn):

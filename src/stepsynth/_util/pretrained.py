@@ -119,7 +119,28 @@ def load_sentence_encoder(name: str, *, where: str, extra: str) -> Any:
         encoder = _sentence_encoder(name)
     if not encoder.tokenizer:
         raise ConfigError(f"{where}: {name} has no tokenizer")
+    ensure_padding(encoder.tokenizer, name, where)
     return encoder
+
+
+def ensure_padding(tokenizer: Any, name: str, where: str = "student.model") -> None:
+    """Give a tokenizer that has no token for padding one of its others.
+
+    Padding is masked, so no model sees which it is.
+
+    Raises:
+        ConfigError: It has none that would do.
+    """
+    if getattr(tokenizer, "pad_token", "") is not None:  # an odd tokenizer pads in its own way
+        return
+    others = (tokenizer.sep_token, tokenizer.eos_token, tokenizer.unk_token, tokenizer.cls_token)
+    found = next(filter(None, others), None)
+    if found is None:
+        raise ConfigError(
+            f"{where}: the tokenizer of {name!r} has no token for padding",
+            hint='set "pad_token" in its tokenizer_config.json, or take another model',
+        )
+    tokenizer.pad_token = found
 
 
 @lru_cache(maxsize=2)

@@ -11,6 +11,9 @@ MARKS = 30
 _FACE = re.compile(r"[:;=]-?([()dp/|])(?!\w)")
 
 
+_COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
 class _Spaced(dict[int, str]):
     """Code point -> itself, or a space for punctuation, separators and control characters."""
 
@@ -63,6 +66,14 @@ def _without_piles(text: str, form: Literal["NFC", "NFKC"]) -> str:
         if run <= MARKS:
             kept.append(character)
     return "".join(kept)
+
+
+def visible(text: str) -> str:
+    """Return the text with what would command a terminal or turn a line round shown, not obeyed.
+
+    Control characters but tabs and line breaks, and those that set the direction of writing.
+    """
+    return _COMMANDS.sub(lambda found: f"<U+{ord(found[0]):04X}>", text)
 
 
 def shorten(text: str, width: int = 80) -> str:

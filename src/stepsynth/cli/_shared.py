@@ -14,12 +14,14 @@ from typing import Any, TypeVar
 import typer
 
 from stepsynth._util.disk import as_disk_full
+from stepsynth._util.text import visible
 from stepsynth.errors import StepsynthError
 from stepsynth.experiment.totals import by_cause, retried_by_cause
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_UNSAFE = re.compile(r"[\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""What JSON need not escape, and a terminal would obey."""
 
 JSON = typer.Option(False, "--json", help="Print one line of JSON on stdout as the last line.")
 
@@ -86,8 +88,8 @@ def say(message: str) -> None:
 
 
 def printable(text: str) -> str:
-    """Return the text without what would command the terminal: a provider may have written it."""
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+    """Return the text so that it commands no terminal: a provider may have written it."""
+    return visible(text)
 
 
 def command_line(*args: str) -> str:
@@ -100,7 +102,8 @@ def command_line(*args: str) -> str:
 
 def print_json(value: Mapping[str, Any]) -> None:
     """Print a value as one line on stdout."""
-    print(json.dumps(value, ensure_ascii=False), flush=True)
+    line = json.dumps(value, ensure_ascii=False)
+    print(_UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", line), flush=True)
 
 
 def shown(numbers: Mapping[str, Any]) -> list[tuple[str, str]]:

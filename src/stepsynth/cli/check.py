@@ -185,7 +185,7 @@ def _print(config: "Config", gold: "Gold", found: dict[str, Any]) -> None:
     if "passages" in found:
         console.print(f"{found['passages']} passages can be retrieved from.")
     for message in found["warnings"]:
-        console.print(f"warning: {message}", markup=False)
+        console.print(f"warning: {printable(message)}", markup=False)
     pings = found.get("ping", {})
     for model, ping in pings.items():
         if ping["ok"]:

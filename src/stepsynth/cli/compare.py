@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from stepsynth.cli._display import Display
-from stepsynth.cli._shared import JSON, handle_errors, print_json, say
+from stepsynth.cli._shared import JSON, handle_errors, print_json, printable, say
 from stepsynth.experiment.observer import Observer
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ def _show(comparison: "Comparison", *, as_json: bool) -> None:
     for row in comparison.methods:
         console.print(f"Gold that {row.name} sees: {row.sees or '?'}.", markup=False)
     for line in (*comparison.verdict, *problems(comparison)):
-        console.print(line, markup=False)
+        console.print(printable(line), markup=False)
     for message in comparison.warnings:
         say(f"warning: {message}")
     console.print(f"Page: {folder}/compare.html", markup=False, soft_wrap=True)

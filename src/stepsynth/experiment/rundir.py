@@ -1,6 +1,5 @@
 """The run folder: what lies where, who may write into it, and which run it belongs to."""
 
-import json
 import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -14,7 +13,8 @@ from ruamel.yaml import YAML
 from stepsynth._util.files import write_json, write_jsonl, write_text
 from stepsynth.errors import RunFolderError
 from stepsynth.experiment.config import Config
-from stepsynth.experiment.events import EventLog
+from stepsynth.experiment.events import EventLog, read_events
+from stepsynth.experiment.identity import check_identity
 from stepsynth.llm.store import Store
 from stepsynth.methods import Model, Round
 from stepsynth.methods._method import Journal
@@ -102,6 +102,11 @@ class RunFolder:
         found = [p for p in self.path.glob("rounds/*") if p.name.isdigit()]
         return sorted(found, key=lambda p: int(p.name))
 
+    @property
+    def has_rounds(self) -> bool:
+        """Whether a round was finished; one that a run has ended in has no metrics."""
+        return any((folder / "metrics.json").exists() for folder in self.round_folders())
+
 
 class OpenRun:
     """A run folder that this process alone writes into.
@@ -139,7 +144,8 @@ class OpenRun:
         try:
             self.identity = identity
             if self.folder.identity.exists() and not self._is_unpaid():
-                self.identity = self._check_identity(identity, config)
+                self.identity = check_identity(self.folder, identity, config)
+                self._check_store(config)
             # What this run does is written anew; an earlier one may have had more rounds.
             shutil.rmtree(path / "rounds", ignore_errors=True)
             self.folder.manifest.unlink(missing_ok=True)
@@ -154,38 +160,20 @@ class OpenRun:
 
         So a wrong URL or model can be corrected: the first answer makes the folder the run's.
         """
-        if self.folder.round_folders():
-            return False
-        if not self.folder.store.exists():
-            return True
-        store = Store(self.folder.store)
-        try:
-            return store.is_empty()
-        finally:
-            store.close()
+        return not self.folder.has_rounds and _is_empty(self.folder.store)
 
-    def _check_identity(self, identity: Mapping[str, Any], config: Config) -> Mapping[str, Any]:
-        """Return the identity of the run that is here, which must be this one.
-
-        A key that it does not have was not there yet: its default is what was always done.
-        """
-        try:
-            known = json.loads(self.folder.identity.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise RunFolderError(f"{self.folder.identity}: damaged: {error}") from error
-        before, now = dict(_flatten(known)), dict(_flatten(json.loads(json.dumps(identity))))
-        for key in [*now, *before]:
-            is_new = key not in before and _is_default(key, config)
-            if before.get(key) != now.get(key) and not is_new:
-                # What is asked of another LLM, or asked otherwise, is asked anew.
-                is_shared = not key.startswith(("llm.", "random_seed"))
-                store = f"; with --set llm.store={self.folder.store.absolute()} the runs share what"
-                raise RunFolderError(
-                    f"{self.folder.path} belongs to another run: its {key} is "
-                    f"{before.get(key)!r}, now it is {now.get(key)!r}",
-                    hint=f"give another --out{f'{store} was paid for' if is_shared else ''}",
-                )
-        return known
+    def _check_store(self, config: Config) -> None:
+        """Make sure that a run whose completions are gone does not pay for them again unasked."""
+        if config.llm is None or not config.llm.stores_completions or not self.folder.has_rounds:
+            return
+        place = Path(config.llm.store) if config.llm.store else self.folder.store
+        used = (row for row in read_events(self.folder.events) if row["event"] == "usage")
+        if _is_empty(place) and any(row.get("requests") for row in used):
+            raise RunFolderError(
+                f"{self.folder.path} holds a run, but {place} with its completions is empty or "
+                "gone: all of them would be asked and paid for again",
+                hint="put the file back; to begin anew, give another --out or remove the folder",
+            )
 
     def event(self, name: str, **values: Any) -> None:
         """Append a line to `events.jsonl`; from any thread."""
@@ -293,6 +281,17 @@ def dump_yaml(value: Any) -> str:
     return stream.getvalue()
 
 
+def _is_empty(path: Path) -> bool:
+    """Say whether a store is not there, or holds nothing."""
+    if not path.exists():
+        return True
+    store = Store(path)
+    try:
+        return store.is_empty()
+    finally:
+        store.close()
+
+
 def _acquire(path: Path) -> sqlite3.Connection:
     """Lock the folder by an open SQLite transaction: it ends with the process, however it ends."""
     try:
@@ -310,29 +309,6 @@ def _acquire(path: Path) -> sqlite3.Connection:
             hint="wait for it, stop it, or give another --out",
         ) from error
     return connection
-
-
-def _is_default(key: str, config: Config) -> bool:
-    """Say whether a key of an identity, such as `curation.clean`, has its default."""
-    section, name = (*key.split("."), "")[:2]
-    model = {
-        "method": config.method,
-        "student": config.student,
-        "task": config.task,
-        "curation": config.curation,
-    }.get(section)
-    field = type(model).model_fields.get(name) if model is not None else None
-    return field is not None and getattr(model, name) == field.get_default(
-        call_default_factory=True
-    )
-
-
-def _flatten(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping) and value:
-        for key, inner in value.items():
-            yield from _flatten(inner, f"{path}.{key}" if path else str(key))
-    else:
-        yield path, value
 
 
 def _origin(
@@ -357,6 +333,9 @@ def _unused_rows(
 ) -> Iterator[dict[str, Any]]:
     for item in done.unused:
         if item.is_failed == failed:
+            origin = _origin(done, item.provenance, sources)
+            if failed:  # there was no answer; what was sent in its place
+                origin.pop("completion", None)
             yield {
                 "reason": item.rejected.reason,
                 "label": item.label,
@@ -364,7 +343,7 @@ def _unused_rows(
                 **({"detail": item.detail} if item.detail else {}),
                 "completion": item.rejected.completion,
                 "provenance": item.provenance.to_dict(),
-                **_origin(done, item.provenance, sources),
+                **origin,
             }
 
 

@@ -8,6 +8,7 @@ import jinja2
 from markupsafe import Markup
 
 from stepsynth._util.files import write_text
+from stepsynth._util.text import visible
 from stepsynth.experiment.rundir import RunFolder
 from stepsynth.metrics import SCORE_NAMES
 from stepsynth.metrics.two_sample import wilson_interval
@@ -87,10 +88,16 @@ def make_environment() -> jinja2.Environment:
     return jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
+        finalize=_visible,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def _visible(value: Any) -> Any:
+    """Show what would turn a line round or is no text, before it is escaped."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def read_style() -> Markup:

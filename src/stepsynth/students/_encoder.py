@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from stepsynth._util.pretrained import loading, need
+from stepsynth._util.pretrained import ensure_padding, loading, need
 from stepsynth._util.pretrained import quiet as quiet
 from stepsynth.errors import ConfigError
 
@@ -24,6 +24,7 @@ def load_tokenizer(name: str) -> Any:
             f"student.model: the tokenizer of {name!r} does not tell where its tokens stand",
             hint="take a model with a tokenizer.json",
         )
+    ensure_padding(tokenizer, name)
     return tokenizer
 
 
