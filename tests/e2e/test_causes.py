@@ -51,6 +51,11 @@ def test_where_nothing_is_answered_the_provider_is_quoted_with_exit_code_4(
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert summary_of(done)["exit_code"] == 4
+    # The folder says it too.
+    *_, last = lines(tmp_path / "run/rounds/0/failed.jsonl")
+    assert last["reason"] == "stopped"
+    assert said in last["detail"]
+    assert lines(tmp_path / "run/rounds/0/rejected.jsonl") == []
 
 
 def test_the_cause_of_each_failure_is_in_the_run_folder(tmp_path, server, task):
@@ -78,7 +83,7 @@ def test_where_every_answer_is_refused_they_are_quoted_and_kept(tmp_path, server
     assert REFUSAL in done.stderr
     rejected = lines(tmp_path / "run/rounds/0/rejected.jsonl")
     assert [row["completion"] for row in rejected] == [REFUSAL] * 12
-    assert lines(tmp_path / "run/rounds/0/failed.jsonl") == []
+    assert [row["reason"] for row in lines(tmp_path / "run/rounds/0/failed.jsonl")] == ["stopped"]
     # Nothing is asked again, and the same is said.
     before = len(server.bodies)
     again = run(task, tmp_path / "run")

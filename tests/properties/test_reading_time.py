@@ -1,5 +1,6 @@
-"""No answer, however hostile, takes long to read: time is linear in its length."""
+"""Whatever an LLM answers is read, in no time, or rejected with a reason."""
 
+import json
 import time
 
 import pytest
@@ -12,6 +13,7 @@ from stepsynth.prompts.parsing import MOST_CHARACTERS, parse_list, parse_object,
 from stepsynth.prompts.several import split_texts
 from stepsynth.records import Answers, Example
 from stepsynth.tasks.extractive_qa import ExtractiveQA
+from tests.explore import many
 
 LONGEST_S = 0.5
 MILLION = 1_000_000
@@ -78,3 +80,52 @@ def test_what_is_repeated_takes_no_time(piece):
 )
 def test_whatever_is_repeated_takes_no_time(piece, size, place):
     read_by_all(around(piece, size, place))
+
+
+# What LLMs really wrap a text in, and what goes wrong with it.
+OPENINGS = [
+    "",
+    "Sure, here it is:\n",
+    "<think>hm</think>",
+    "Review: ",
+    "```\n",
+    "1. ",
+    "**",
+    "{'text': '",
+]
+WRAPPED = [
+    '{"text": "%s", "label": "positive"}',
+    '[{"review": "%s"}]',
+    "{'e-mail': '%s', }",
+    "<text>%s</text>\n<text>%s",
+    "Question: %s\nAnswer: %s",
+    "<|channel|>analysis<|message|>x<|end|><|start|>assistant<|channel|>final<|message|>%s",
+    "1. %s\n2. %s\n3. half",
+    "%s\n\nThis e-mail is positive since %s",
+    "Label: positive\n%s",
+    "%s<|im_end|>\n<|im_start|>user\n%s",
+]
+TEXTS = st.one_of(
+    st.text(max_size=40),
+    st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=6)), max_size=12).map("".join),
+    st.sampled_from([SENTENCE, "I cannot log in.", "Great film!", "-1", "positive", "🔥"]),
+)
+ANSWERS = st.tuples(
+    st.sampled_from(OPENINGS), st.sampled_from(["%s", *WRAPPED]), TEXTS, st.integers(0, 200)
+).map(lambda parts: (parts[0] + parts[1].replace("%s", parts[2]), parts[3]))
+
+
+@many(20_000)
+@given(ANSWERS, st.booleans())
+def test_any_answer_is_read_or_rejected(answer, is_cut):
+    text, cut = answer
+    read_by_all(text[: -cut or None] if is_cut else text)
+
+
+@many(5_000)
+@given(TEXTS.filter(lambda text: text.strip()), st.sampled_from(WRAPPED[:3]))
+def test_the_label_that_came_with_a_text_is_never_in_it(text, form):
+    completion = form % json.dumps(text)[1:-1]
+    found = parse_text(completion, text_name="e-mail", labels=("positive", "negative"))
+    if isinstance(found, str) and "label" not in text:
+        assert '"label"' not in found

@@ -98,14 +98,10 @@ class RunFolder:
         return self.path / "rounds" / str(index)
 
     def round_folders(self) -> list[Path]:
-        """Return the folders of the rounds, in order."""
-        found = [p for p in self.path.glob("rounds/*") if p.name.isdigit()]
+        """Return the folders of the rounds, in order, but for one that a run has ended in."""
+        found = [p.parent for p in self.path.glob("rounds/*/examples.jsonl")]
+        found = [p for p in found if p.name.isdigit()]
         return sorted(found, key=lambda p: int(p.name))
-
-    @property
-    def has_rounds(self) -> bool:
-        """Whether a round was finished; one that a run has ended in has no metrics."""
-        return any((folder / "metrics.json").exists() for folder in self.round_folders())
 
 
 class OpenRun:
@@ -160,11 +156,15 @@ class OpenRun:
 
         So a wrong URL or model can be corrected: the first answer makes the folder the run's.
         """
-        return not self.folder.has_rounds and _is_empty(self.folder.store)
+        return not self.folder.round_folders() and _is_empty(self.folder.store)
 
     def _check_store(self, config: Config) -> None:
         """Make sure that a run whose completions are gone does not pay for them again unasked."""
-        if config.llm is None or not config.llm.stores_completions or not self.folder.has_rounds:
+        if (
+            config.llm is None
+            or not config.llm.stores_completions
+            or not self.folder.round_folders()
+        ):
             return
         place = Path(config.llm.store) if config.llm.store else self.folder.store
         used = (row for row in read_events(self.folder.events) if row["event"] == "usage")
@@ -202,10 +202,15 @@ class OpenRun:
             write_json(folder / "rationales.json", listed)
         self.write_metrics(done.index, metrics)
 
-    def write_unfinished(self, index: int, journal: Journal, sources: Mapping[str, str]) -> None:
-        """Write what a round rejected that the run has ended in."""
-        if journal.unused:
-            self._write_unused(self.folder.round(index), journal, sources)
+    def write_unfinished(
+        self, index: int, journal: Journal, sources: Mapping[str, str], cause: str
+    ) -> None:
+        """Write what came of the requests of a round that the run has ended in, and why it has."""
+        folder = self.folder.round(index)
+        self._write_unused(folder, journal, sources)
+        ended = {"reason": "stopped", "label": "", "detail": cause, "completion": ""}
+        failed = [*_unused_rows(journal, sources, failed=True), ended]
+        write_jsonl(folder / "failed.jsonl", failed)
 
     def _write_unused(
         self, folder: Path, done: Round | Journal, sources: Mapping[str, str]

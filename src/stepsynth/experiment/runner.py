@@ -127,7 +127,9 @@ class Runner:
                 error.message += unused_in_words(self._journal.unused)
             # The disk may be full; the error that stopped the run is the one to tell.
             with contextlib.suppress(OSError):
-                self._open.write_unfinished(len(self.rounds), self._journal, self._sources)
+                if self.kept is None:
+                    end = (len(self.rounds), self._journal, self._sources, str(error))
+                    self._open.write_unfinished(*end)
                 if self._usage is not None:
                     self._usage.flush()
                 self._open.event("stop", reason=type(error).__name__, message=str(error))

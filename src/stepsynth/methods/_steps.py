@@ -1,7 +1,7 @@
 """What several methods do: ask for rows, read the answers, train a round."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, islice, repeat
 from math import ceil
@@ -13,7 +13,14 @@ from stepsynth.methods._corrections import correct
 from stepsynth.methods._judge import judge_labels
 from stepsynth.methods._method import Model, Round, Setup, Unused
 from stepsynth.methods._several import Order, Share, divide, group_wishes
-from stepsynth.methods._written import BUDGET, Wish, Written, send, warn_of_failed
+from stepsynth.methods._written import (
+    BUDGET,
+    Wish,
+    Written,
+    check_answered,
+    send,
+    warn_of_failed,
+)
 from stepsynth.prompts.parsing import parse_list
 from stepsynth.prompts.several import split_texts
 from stepsynth.records import Answers, Dataset, Example, Provenance, Rejected
@@ -70,6 +77,7 @@ def write(
     if extra:
         setup.warn(f"{phase}: {extra} texts more than were asked for were left out")
     warn_of_failed(written.unused, setup, phase=phase, asked=len(orders))
+    check_answered(answers, setup.llm, phase=phase)
     if setup.curator is not None and setup.curator.settings.check == "llm":
         judge_labels(
             written, setup, on_wrong=setup.curator.settings.on_wrong, phase=f"{phase}: label check"
@@ -339,6 +347,7 @@ def ask(
     setup.journal.unused += unused
     setup.journal.exchanges |= written.exchanges
     warn_of_failed(unused, setup, phase=kind, asked=len(requests))
+    check_answered(answers, setup.llm, phase=kind)
     if unsent:
         setup.warn(f"{kind}: {unsent} of {len(requests)} requests were not sent: the budget is out")
     return results + [None] * unsent
@@ -356,40 +365,3 @@ def _find_copy(found: object, said: str, setup: Setup) -> str | None:
 def read_list(answer: Completion, _: Request) -> tuple[str, ...] | Rejected:
     """Return the items of an answer that is a list, for `ask`."""
     return parse_list(answer.text, truncated=answer.truncated)
-
-
-def ask_rationales(
-    labels: Iterable[str], number: int, setup: Setup, written: Written, *, method: str
-) -> dict[str, tuple[str, ...]]:
-    """Return `number` different rationales for each label: the paper's topK(P_LLM(T_ration)).
-
-    A label whose answer held too few is asked again, three times at most.
-    """
-    found: dict[str, dict[str, str]] = {label: {} for label in labels}
-
-    def parse(answer: Completion, _: Request) -> tuple[str, ...] | Rejected:
-        return setup.task.parse_rationales(answer.text, truncated=answer.truncated)
-
-    for _ in range(3):
-        short = [label for label in found if len(found[label]) < number]
-        if not short:
-            break
-        requests = [
-            Request(
-                setup.task.rationale_prompt(label, number),
-                stream=f"rationale/{label}",
-                tags={"kind": "rationale", "label": label},
-            )
-            for label in short
-        ]
-        listed = ask(requests, parse, setup, written, method=method)
-        for label, items in zip(short, listed, strict=True):
-            for item in items or ():
-                found[label].setdefault(normalise(item), item)
-    for label, items in found.items():
-        if len(items) < number:
-            setup.warn(
-                f"rationales: {len(items)} of {number} for the label {label!r}: the LLM listed no "
-                "more that could be read (see rounds/0/asked.jsonl)"
-            )
-    return {label: tuple(items.values())[:number] for label, items in found.items()}

@@ -92,11 +92,7 @@ class Written:
 
 
 def send(requests: Sequence[Request], setup: Setup, *, phase: str) -> list[Completion | Failed]:
-    """Have requests answered, as many as the purse allows; the rest fail as `budget`.
-
-    Raises:
-        ProviderError: None was answered, so that nothing can come of the run.
-    """
+    """Have requests answered, as many as the purse allows; the rest fail as `budget`."""
     answers: list[Completion | Failed] = []
     while len(answers) < len(requests):
         taken = setup.purse.take(len(requests) - len(answers))
@@ -104,7 +100,6 @@ def send(requests: Sequence[Request], setup: Setup, *, phase: str) -> list[Compl
             break
         batch = requests[len(answers) : len(answers) + taken]
         answers += _generate(batch, setup, phase)
-    check_answered(answers, setup.llm, phase=phase)
     unpaid = Failed(BUDGET, "not sent: the budget is used up")
     return answers + [unpaid] * (len(requests) - len(answers))
 
@@ -130,8 +125,9 @@ def check_answered(answers: Sequence[Completion | Failed], llm: LLM, *, phase: s
     Raises:
         ProviderError: With what the provider said last.
     """
-    failed = [answer for answer in answers if isinstance(answer, Failed) and answer.request_id]
-    if len(failed) < len(answers) or not llm.settings.stores_completions:
+    sent = [answer for answer in answers if answer.request_id]
+    failed = [answer for answer in sent if isinstance(answer, Failed)]
+    if len(failed) < len(sent) or not llm.settings.stores_completions:
         return
     if len(failed) < (FEWEST_TO_STOP if llm.has_answered else 2):
         return

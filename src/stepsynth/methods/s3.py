@@ -36,10 +36,10 @@ from pydantic import Field
 
 from stepsynth.methods._contexts import gather_contexts, in_passes
 from stepsynth.methods._method import Method, Round, Setup
+from stepsynth.methods._rationales import ask_rationales
 from stepsynth.methods._steps import (
     Wish,
     Written,
-    ask_rationales,
     extrapolation,
     finish_round,
     misclassified,
