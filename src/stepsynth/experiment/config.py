@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from stepsynth._util.text import find_control
 from stepsynth.curation import Curation
 from stepsynth.errors import ConfigError, PromptError, UnknownNameError
 from stepsynth.experiment.checks import (
@@ -194,6 +195,11 @@ def build_config(
         folder: Paths are relative to it.
         given: Section (task, llm, student, method) -> an object that takes its place as it is.
     """
+    if control := find_control(name):
+        raise ConfigError(
+            f"{located.name}: the task's name {name!r} holds {control}",
+            hint="a task is named after its file: give that another name",
+        )
     # `student:` with nothing after it is as good as not written.
     located.values = {k: v for k, v in located.values.items() if v is not None}
     stated = located.values.get("method")
@@ -279,8 +285,8 @@ def _add_recipe(located: Located) -> None:
     located.values = _merge(recipe, located.values)
     student = located.values.get("student", "linear")
     fields = {"name": student} if isinstance(student, str) else student
-    if isinstance(fields, dict) and fields.get("name") in hyper_parameters:
-        located.values["student"] = {**hyper_parameters[fields["name"]], **fields}
+    if isinstance(fields, dict) and (found := hyper_parameters.get(str(fields.get("name")))):
+        located.values["student"] = {**found, **fields}
 
 
 def _merge(base: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
@@ -322,7 +328,7 @@ def _resolve_paths(located: Located, folder: Path) -> None:
     prompts = task.get("prompts") if isinstance(task, dict) else None
     if isinstance(prompts, dict):
         for name, value in prompts.items():
-            prompts[name] = _read_prompt(value, folder, located, ("task", "prompts", name))
+            prompts[name] = _read_prompt(value, folder, located, ("task", "prompts", str(name)))
 
 
 def _resolve_models(located: Located, folder: Path) -> None:
@@ -331,7 +337,7 @@ def _resolve_models(located: Located, folder: Path) -> None:
         values = located.values.get(section)
         if isinstance(values, dict) and isinstance(values.get(key), str):
             place = _absolute(values[key], folder, located, (section, key))
-            if "$" in values[key] or Path(place).is_dir():
+            if "$" in values[key] or os.path.isdir(place):
                 values[key] = place
 
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
 
-from stepsynth._util.text import clean, shorten
+from stepsynth._util.text import check_name, clean, shorten
 from stepsynth.errors import suggest
 from stepsynth.metrics import AnyPredictions, Predictions, score_classification
 from stepsynth.prompts.choices import parse_choice
@@ -54,6 +54,14 @@ class Classification(Task):
             first, second = next((a, b) for a in pairs if (b := folded[a.casefold()]) != a)
             raise ValueError(f"the labels {first!r} and {second!r} differ by case only; use one")
         return pairs
+
+    @field_validator("labels")
+    @classmethod
+    def _check_characters(cls, labels: dict[str, str]) -> dict[str, str]:
+        for label, word in labels.items():
+            check_name(label, "the label")
+            check_name(word, "the label word")
+        return labels
 
     def own_prompts(self) -> dict[str, Sequence[str]]:
         """Return the three prompts of S3's Table 1 with their fields."""
