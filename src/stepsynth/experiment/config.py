@@ -13,12 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from stepsynth._util.text import find_control
 from stepsynth.curation import Curation
 from stepsynth.errors import ConfigError, PromptError, UnknownNameError
+from stepsynth.experiment.bad_rows import OnBadRow, Reading
 from stepsynth.experiment.checks import (
     check_columns,
     check_data,
     check_method,
     check_student,
 )
+from stepsynth.experiment.decoding import check_encoding
 from stepsynth.experiment.llm_section import build_llm, check_llm
 from stepsynth.experiment.locate import KeyPath, Located, build, parse_value, read_yaml
 from stepsynth.llm import LLMSettings
@@ -62,8 +64,9 @@ class DataSection(BaseModel):
 
     gold: str | None = Field(
         default=None,
-        description="Labelled rows: JSONL, CSV, TSV (gzipped or not), Parquet, or "
-        "hf:NAME[:config[:split]]. Methods that use no gold rows do with `select` and `test`.",
+        description="Labelled rows: JSONL, JSON, CSV, TSV, Parquet, .xlsx, each gzipped or not, a "
+        "folder of save_to_disk, or hf:NAME[:config[:split]]. Methods that use no gold rows do "
+        "with `select` and `test`.",
     )
     test: str | None = Field(
         default=None, description="Test rows; without it they are split from gold."
@@ -84,10 +87,29 @@ class DataSection(BaseModel):
         description="Field (text, label, context, answers; of a corpus passage, passage_id) -> "
         "column of your files.",
     )
+    encoding: str | None = Field(
+        default=None,
+        description="Encoding of text files that do not begin with a mark that says it (cp1252, "
+        "utf-16-le, shift_jis, ...); default: UTF-8.",
+    )
+    on_bad_row: OnBadRow = Field(
+        default="error",
+        description="A row that cannot be used is an error, or is left out and counted (skip).",
+    )
     split: Split = Field(default_factory=Split)
     paper_splits: bool = Field(
         default=False, description="As in the paper: select on the mined rows."
     )
+
+    @property
+    def reading(self) -> Reading:
+        """How the files are read."""
+        return Reading(self.encoding, self.on_bad_row)
+
+    @field_validator("encoding")
+    @classmethod
+    def _check_encoding(cls, name: str | None) -> str | None:
+        return name and check_encoding(name)
 
     @model_validator(mode="after")
     def _check_gold(self) -> "DataSection":

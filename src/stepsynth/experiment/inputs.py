@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stepsynth.errors import ConfigError, DataError
+from stepsynth.experiment.bad_rows import PLAIN
 from stepsynth.experiment.checks import PASSAGE_COLUMNS
 from stepsynth.experiment.config import Config
 from stepsynth.experiment.corpus import read_corpus
@@ -35,13 +36,15 @@ def read_gold(config: Config, warn: Callable[[str], None]) -> GoldData:
     if data is None:
         raise ConfigError("there is no `data` section", hint="data: {gold: gold.jsonl}")
 
+    reading = data.reading
+
     def read(path: str | None) -> Dataset | None:
-        return read_file(path, task, data.columns, warn=warn) if path else None
+        return read_file(path, task, data.columns, reading=reading, warn=warn) if path else None
 
     gold = read(data.gold) or Dataset()
     contexts: Sequence[Context] | None = () if data.contexts == "llm" else None
     if task.has_context and data.contexts not in ("gold", "llm"):
-        contexts = read_contexts(data.contexts, task, data.columns, warn=warn)
+        contexts = read_contexts(data.contexts, task, data.columns, reading=reading, warn=warn)
     return GoldData(gold, read(data.select), read(data.test), contexts)
 
 
@@ -65,7 +68,8 @@ def read_passages(config: Config, warn: Callable[[str], None]) -> tuple[Passage,
         return ()
     named = config.data.columns
     columns = {own: named[ours] for ours, own in PASSAGE_COLUMNS.items() if ours in named}
-    return tuple(read_corpus(config.data.corpus, columns=columns, warn=warn))
+    reading = config.data.reading
+    return tuple(read_corpus(config.data.corpus, columns=columns, reading=reading, warn=warn))
 
 
 def read_given(config: Config, warn: Callable[[str], None]) -> dict[str, Dataset]:
@@ -75,13 +79,14 @@ def read_given(config: Config, warn: Callable[[str], None]) -> dict[str, Dataset
     """
     given: dict[str, Dataset] = {}
     columns = config.data.columns if config.data else {}
+    reading = config.data.reading if config.data else PLAIN
     for key in config.method.data_keys:
         path = getattr(config.method, key)
         if path is None:
             continue
         rounds = RunFolder(Path(path)).round_folders() if Path(path).is_dir() else []
         if not rounds:
-            given[key] = read_file(path, config.task, columns, warn=warn)
+            given[key] = read_file(path, config.task, columns, reading=reading, warn=warn)
             continue
         chosen = rounds[:1] if key == "seed_from" else rounds[1:]
         files = [folder / "examples.jsonl" for folder in chosen]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from numbers import Real
 from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
@@ -132,7 +133,7 @@ class Classification(Task):
 
     def _read_label(self, value: object, text: str) -> str:
         label = label_text(value)
-        if label in ("", "nan"):
+        if not label:
             raise ValueError(f"the label of {shorten(text, 50)!r} is empty")
         if label not in self.labels:
             known = ", ".join(map(repr, self.labels))
@@ -166,9 +167,20 @@ def read_text(row: Mapping[str, Any], field: str) -> str:
 
 
 def label_text(value: object) -> str:
-    """Return a label as text: what YAML, JSON and CSV write as 1, 1.0 or true is one label."""
+    """Return a label as text: what YAML, JSON and CSV write as 1, 1.0 or true is one label.
+
+    No value is no text; the text "nan" is a label like any other.
+    """
+    if is_missing(value):
+        return ""
     if isinstance(value, bool) or type(value).__name__ == "bool":  # NumPy's is no bool
         return str(value).lower()
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    return str(value).strip() if value is not None else ""
+    return str(value).strip()
+
+
+def is_missing(value: object) -> bool:
+    """Say whether a row has no value there, as data frames say it too."""
+    is_none = value is None or type(value).__name__ in ("NAType", "NaTType")
+    return is_none or (isinstance(value, Real) and value != value)
