@@ -219,6 +219,18 @@ def test_init_refuses_labels_that_the_file_does_not_have(tmp_path):
     assert not (tmp_path / "task.yaml").exists()
 
 
+def test_init_takes_an_encoding_by_name(tmp_path):
+    rows = "".join(f"un café {i},{'ab'[i % 2]}\n" for i in range(20))
+    (tmp_path / "x.csv").write_bytes(f"text,label\n{rows}".encode("cp1252"))
+    assert "--encoding cp1252" in stepsynth("init", "--gold", "x.csv", cwd=tmp_path).stderr
+    done = stepsynth("init", "--gold", "x.csv", "--encoding", "cp1253x", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--encoding: no encoding of texts is named 'cp1253x'" in done.stderr
+    done = stepsynth("init", "--gold", "x.csv", "--encoding", "cp1252", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "encoding: cp1252" in (tmp_path / "task.yaml").read_text()
+
+
 def test_init_refuses_a_column_that_is_no_label(tmp_path):
     rows = "".join(f"text {i},id {i}\n" for i in range(30))
     (tmp_path / "x.csv").write_text("text,label\n" + rows)
