@@ -228,7 +228,7 @@ def test_init_takes_an_encoding_by_name(tmp_path):
     assert "--encoding: no encoding of texts is named 'cp1253x'" in done.stderr
     done = stepsynth("init", "--gold", "x.csv", "--encoding", "cp1252", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "encoding: cp1252" in (tmp_path / "task.yaml").read_text()
+    assert 'encoding: "cp1252"' in (tmp_path / "task.yaml").read_text()
 
 
 def test_init_refuses_a_column_that_is_no_label(tmp_path):
