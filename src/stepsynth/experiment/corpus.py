@@ -8,7 +8,7 @@ from stepsynth._util.hashing import digest
 from stepsynth._util.text import clean, normalise, shorten
 from stepsynth.errors import ConfigError, DataError, suggest
 from stepsynth.experiment.bad_rows import PLAIN, BadRow, Defects, NoColumnError, Reading
-from stepsynth.experiment.decoding import open_text
+from stepsynth.experiment.decoding import UNREADABLE, open_text
 from stepsynth.experiment.sources import HUB, is_saved, rows_of_file
 from stepsynth.retrieval import Passage
 
@@ -132,7 +132,7 @@ def _text_files(folder: Path, encoding: str | None) -> Iterator[tuple[str, Any]]
         try:
             with open_text(file, encoding) as opened:
                 text = opened.read()
-        except OSError as error:
+        except UNREADABLE as error:
             raise DataError(f"{file}: cannot be read: {error}") from error
         yield place, _File(text, f"{folder.resolve().name}/{place}")
 

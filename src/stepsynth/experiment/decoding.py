@@ -2,6 +2,7 @@
 
 import codecs
 import gzip
+import zlib
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,9 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+UNREADABLE = (OSError, EOFError, zlib.error)
+"""What reading a file raises where it cannot be read, or what is packed in it is damaged."""
+
 _WESTERN = "cp1252"
 """What Windows writes in the west of Europe and in America, where it does not write UTF-8."""
 _HINT = "save it as UTF-8, or name its encoding: data: {encoding: cp1252}"

@@ -142,10 +142,10 @@ class _Form:
         return len(fields) == count > 1 and (self.divider == "\t" or not is_prose)
 
     def share(self, sample: Sequence[str]) -> float:
-        """Return the share of lines that have as many fields as the first; 0: that has one."""
+        """Return the share of lines that have as many fields as the first; -1: that has one."""
         count = len(_trim(_fields(self.reader(sample[:1])) or [], 1))
         if count < 2:
-            return 0.0
+            return -1.0
         fit = [self._fit(line, count) for line in sample[1:]]
         return sum(fit) / len(fit) if fit else 1.0
 
@@ -192,7 +192,7 @@ def _find_form(lines: _Lines, usual: str) -> _Form:
         _Form(each, is_spaced) for each in _NAMES if each in header for is_spaced in (False, True)
     ]
     best = max(forms, key=rank, default=_Form(usual))
-    return best if forms and best.share(sample) else _Form(usual)
+    return best if best.share(sample) >= 0 else _Form(usual)
 
 
 @dataclass

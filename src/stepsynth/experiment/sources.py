@@ -15,7 +15,7 @@ from stepsynth._util.text import shorten
 from stepsynth.errors import DataError
 from stepsynth.experiment.annotated import flatten
 from stepsynth.experiment.bad_rows import BadRow
-from stepsynth.experiment.decoding import is_gzipped, kind_of, open_text
+from stepsynth.experiment.decoding import UNREADABLE, is_gzipped, kind_of, open_text
 from stepsynth.experiment.delimited import DIVIDERS, check_names, rows_of_delimited
 from stepsynth.experiment.sheets import rows_of_sheet
 
@@ -68,7 +68,7 @@ def _rows(path: str | Path, encoding: str | None, warn: Warn | None) -> Rows:
         raise DataError(
             f"{path}: there is no such file", hint="paths are relative to the task file"
         ) from error
-    except (OSError, EOFError) as error:
+    except UNREADABLE as error:
         raise DataError(f"{path}: cannot be read: {error}") from error
 
 
@@ -157,7 +157,7 @@ def _json(text: str, path: Path) -> Rows:
 
 def _parquet(path: Path) -> Rows:
     try:
-        from pyarrow import ArrowException, parquet
+        from pyarrow import parquet
     except ImportError as error:
         raise DataError(
             f"{path}: Parquet is read with pyarrow, which is not installed",
@@ -172,7 +172,9 @@ def _parquet(path: Path) -> Rows:
                 for row in batch.to_pylist():
                     yield _with_classes(f"row {number}", row, classes)
                     number += 1
-    except ArrowException as error:
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # whatever a damaged file can raise
         raise DataError(
             f"{path}: this is no Parquet, or it is damaged: {_one_line(error)}",
             hint="write or download it anew",
