@@ -1,5 +1,6 @@
 """Whether `max_tokens` fits is asked of the endpoint, and said before a run is paid for."""
 
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -96,7 +97,9 @@ def test_where_it_says_nothing_the_llm_is_asked_with_all_of_max_tokens(listed):
 def test_what_fails_in_another_way_may_be_well_later(monkeypatch):
     with ListingServer(lambda *_: failure(503)) as server:
         assert check(server) == ""
-    with ListingServer(delay_s=2) as server:
-        monkeypatch.setattr("stepsynth.llm._backend.Backend.ping_s", 0.3)
+    with ListingServer(delay_s=0.5) as server:
+        monkeypatch.setattr("stepsynth.llm._backend.Backend.ping_s", 0.2)
         assert check(server) == ""
+        while server.in_flight:
+            time.sleep(0.01)
     assert check_window(Scripted(rules=[{"pattern": "", "answers": ["x"]}]), 0, 9) == ""

@@ -18,7 +18,7 @@ from stepsynth.experiment.config import load_config
 from stepsynth.experiment.data import read_file
 from stepsynth.experiment.sources import HUB
 from stepsynth.records import Example
-from stepsynth.tasks import task_kinds
+from stepsynth.tasks import Task, task_kinds
 from stepsynth.tasks.classification import Classification, label_text
 
 _MOST_LABELS = 200
@@ -122,11 +122,7 @@ def write_task_file(
         _check_labels(gold, columns, found)
     if path.exists() and not force:
         raise ConfigError(f"{path}: there is such a file already", hint="--force writes over it")
-    try:
-        task = task_kinds().get(kind).model_validate({"labels": names} if names else {})
-    except ValidationError as error:
-        message = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise DataError(f"{gold}: {message}", hint="correct the file, or give --labels") from error
+    task = _make_task(kind, names, gold)
     for rows in filter(None, (gold, test)):
         read_file(rows, task, columns, reading=reading, warn=warn)
     decided = "Answer a question with a part of a passage."
@@ -153,6 +149,14 @@ def write_task_file(
     write_text(path, text)
     load_config(path, ["llm.model=any"])
     return found
+
+
+def _make_task(kind: str, names: Sequence[str], gold: str | Path) -> Task:
+    try:
+        return task_kinds().get(kind).model_validate({"labels": names} if names else {})
+    except ValidationError as error:
+        message = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise DataError(f"{gold}: {message}", hint="correct the file, or give --labels") from error
 
 
 def _keys_of(kind: str, columns: Mapping[str, str], text_name: str, labels: Sequence[str]) -> str:
