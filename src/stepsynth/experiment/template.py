@@ -125,14 +125,11 @@ def write_task_file(
     task = _make_task(kind, names, gold)
     for rows in filter(None, (gold, test)):
         read_file(rows, task, columns, reading=reading, warn=warn)
-    decided = "Answer a question with a part of a passage."
-    if names:
-        decided = f"Decide which label the {text_name} has: {', '.join(names)}."
     only = "the student that finds answers"
     text = _TEXT.format(
         name=path.name,
         kind=kind,
-        instruction=_quote(instruction or decided),
+        instruction=_quote(instruction or _decided(text_name, names)),
         text_name=_quote(text_name),
         of_the_kind=_keys_of(kind, columns, text_name, task.label_names),
         gold=_quote(_relative(gold, path)),
@@ -157,6 +154,12 @@ def _make_task(kind: str, names: Sequence[str], gold: str | Path) -> Task:
     except ValidationError as error:
         message = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise DataError(f"{gold}: {message}", hint="correct the file, or give --labels") from error
+
+
+def _decided(text_name: str, names: Sequence[str]) -> str:
+    if not names:
+        return "Answer a question with a part of a passage."
+    return f"Decide which label the {text_name} has: {', '.join(names)}."
 
 
 def _keys_of(kind: str, columns: Mapping[str, str], text_name: str, labels: Sequence[str]) -> str:
