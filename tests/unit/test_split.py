@@ -2,7 +2,7 @@ import pytest
 
 from stepsynth._util.text import normalise
 from stepsynth.errors import DataError
-from stepsynth.experiment.config import Split
+from stepsynth.experiment.data_section import Split
 from stepsynth.experiment.split import Gold, choose_contexts, split_gold
 from stepsynth.records import Answers, Context, Dataset, Example
 from stepsynth.tasks.extractive_qa import ExtractiveQA

@@ -25,7 +25,7 @@ _SAMPLE = 50
 _LONGEST = 10_000_000
 """Characters of a field: the csv module's own limit of 131,072 is for hostile input."""
 
-_SEP = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
+_SEP = re.compile(r'"?sep=([,;|:^~\t])"?', re.IGNORECASE)
 """The first line that Excel reads, and other programs write for it."""
 _OPEN = "end of data"
 """What the csv module says, among other words, where a quotation mark is closed nowhere."""

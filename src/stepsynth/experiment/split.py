@@ -8,7 +8,7 @@ from random import Random
 from stepsynth._util.rng import make_rng
 from stepsynth._util.text import normalise, shorten
 from stepsynth.errors import DataError
-from stepsynth.experiment.config import Split
+from stepsynth.experiment.data_section import Split
 from stepsynth.records import Context, Dataset, Example
 from stepsynth.tasks import Task
 
