@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from stepsynth.api import RunResult, compare, run, synthesize
     from stepsynth.errors import StepsynthError
-    from stepsynth.experiment.config import Split
+    from stepsynth.experiment.data_section import Split
     from stepsynth.llm.backends.anthropic import Anthropic
     from stepsynth.llm.backends.openai_compatible import OpenAICompatible
     from stepsynth.llm.backends.replay import Replay
@@ -56,7 +56,7 @@ _HOMES = {
     "S3": "stepsynth.methods.s3",
     "Scripted": "stepsynth.llm.backends.scripted",
     "SentencePair": "stepsynth.tasks.sentence_pair",
-    "Split": "stepsynth.experiment.config",
+    "Split": "stepsynth.experiment.data_section",
     "StepsynthError": "stepsynth.errors",
     "Transformer": "stepsynth.students.transformer",
     "ZeroGen": "stepsynth.methods.zerogen",

@@ -21,8 +21,9 @@ from stepsynth.experiment.budget import Kind
 from stepsynth.experiment.compare_plan import Plan, make_plan
 from stepsynth.experiment.compare_run import Ended, Silence, Watcher, run_plan
 from stepsynth.experiment.compare_table import Comparison, make_table
-from stepsynth.experiment.config import Config, Split, build_config, load_config
+from stepsynth.experiment.config import Config, build_config, load_config
 from stepsynth.experiment.data import read_contexts, read_records
+from stepsynth.experiment.data_section import Split
 from stepsynth.experiment.inputs import GoldData
 from stepsynth.experiment.locate import Located
 from stepsynth.experiment.observer import Observer

@@ -16,6 +16,11 @@ A completion that cannot be used is not an error: it is a `Rejected` with a reas
 import difflib
 from collections.abc import Iterable
 
+from stepsynth._util.text import shorten
+
+MOST_SUGGESTED = 100
+"""Characters of a name that is looked up among the known ones: the time grows with its square."""
+
 
 class StepsynthError(Exception):
     """An error with a place, and a hint that names the next step.
@@ -49,7 +54,7 @@ class UnknownNameError(ConfigError):
         known = sorted(known)
         place = f"{where}: " if where else ""
         super().__init__(
-            f"{place}no {kind} is named {name!r}. Known: {', '.join(known)}.",
+            f"{place}no {kind} is named {shorten(repr(name), 100)}. Known: {', '.join(known)}.",
             hint=suggest(name, known),
         )
 
@@ -93,5 +98,7 @@ class TooFewRowsError(StepsynthError):
 def suggest(name: str, known: Iterable[str]) -> str:
     """Return "did you mean ...?" for the nearest of the known names, or an empty string."""
     folded = {k.casefold(): k for k in known}
+    if len(name) > MOST_SUGGESTED:
+        return ""
     near = difflib.get_close_matches(name.casefold(), list(folded), n=1, cutoff=0.5)
     return f"did you mean {folded[near[0]]!r}?" if near else ""

@@ -214,10 +214,61 @@ def test_a_ping_says_that_the_llm_answers_and_each_phase_has_its_own(any_server,
         "strong": True,
         "other": True,
     }
-    assert [body["model"] for body in any_server.bodies] == ["m", "strong", "other"]
-    assert {body["max_tokens"] for body in any_server.bodies} == {1}
+    # One token, and then, where the endpoint does not list its models, whether max_tokens fits.
+    asked = [(body["model"], body["max_tokens"]) for body in any_server.bodies]
+    assert asked == [(model, n) for model in ("m", "strong", "other") for n in (1, 1024)]
     assert command("check", task, "--no-ping").exit_code == 0
-    assert len(any_server.bodies) == 3
+    assert len(any_server.bodies) == 6
+
+
+def has_a_small_window(_number, body):
+    if body["max_tokens"] > 500:
+        return failure(400, "maximum context length is 500 tokens, however you requested 1104")
+    return completion("yes")
+
+
+def test_check_says_that_max_tokens_does_not_fit(tmp_path):
+    with StubServer(has_a_small_window) as server:
+        task = write_kind(tmp_path, "classification", server.url)
+        done = command("check", task, "--json")
+        assert done.exit_code == 4
+        found = line_of(done)
+        assert "refuses llm.max_tokens 1024" in found["error"]
+        assert "maximum context length is 500 tokens" in found["error"]
+        assert "lower llm.max_tokens" in found["hint"]
+        assert found["ping"]["m"]["ok"] is False
+        done = command("check", task, "--set", "llm.max_tokens=400")
+        assert done.exit_code == 0, done.output
+        # Of two kinds of prompt on one endpoint, that of the longer answers is tried.
+        phases = "llm.phases={seed: {max_tokens: 900}}"
+        assert command("check", task, "--set", "llm.max_tokens=400", "--set", phases).exit_code == 4
+
+
+def test_check_says_how_long_prompts_are_and_what_will_go_wrong(tmp_path):
+    rows = [("long " * 3_000, "0"), *((f"note {i}", str(i % 2)) for i in range(40)), ("odd", "2")]
+    lines = "".join(json.dumps({"text": t, "label": label}) + "\n" for t, label in rows)
+    (tmp_path / "gold.jsonl").write_text(lines)
+    (tmp_path / "task.yaml").write_text(
+        "task: {labels: [0, 1, 2], text_name: note}\n"
+        "data: {gold: gold.jsonl, select: gold.jsonl, test: test.jsonl}\n"
+        "llm: {preset: ollama, model: m, price: {prompt: 1, completion: 2}}\n"
+    )
+    (tmp_path / "test.jsonl").write_text(lines.replace("n", "m").replace("odd", "even"))
+    sets = ("--set", "data.paper_splits=true", "--set", "data.select=null")
+    done = command("check", tmp_path / "task.yaml", "--no-ping", *sets, "--json")
+    assert done.exit_code == 0, done.output
+    found = line_of(done)
+    assert found["prompt_tokens"]["most"] > 3_000 > 100 > found["prompt_tokens"]["median"]
+    assert found["prompt_tokens"]["usd"] == found["prompt_tokens"]["total"] / 1e6
+    told = " ".join(found["warnings"])
+    for part in (
+        "fewer than 5 rows of the label '2' (1)",
+        "no word for the label '0', '1', '2'",
+        "1 of 42 rows of mine make prompts of more than 2,000 tokens",
+    ):
+        assert part in told
+    shown = command("check", tmp_path / "task.yaml", "--no-ping", *sets).output
+    assert "A prompt made of a row of mine has about" in shown
 
 
 def wants_key_and_model(_number, body):

@@ -219,6 +219,18 @@ def test_init_refuses_labels_that_the_file_does_not_have(tmp_path):
     assert not (tmp_path / "task.yaml").exists()
 
 
+def test_init_takes_an_encoding_by_name(tmp_path):
+    rows = "".join(f"un café {i},{'ab'[i % 2]}\n" for i in range(20))
+    (tmp_path / "x.csv").write_bytes(f"text,label\n{rows}".encode("cp1252"))
+    assert "--encoding cp1252" in stepsynth("init", "--gold", "x.csv", cwd=tmp_path).stderr
+    done = stepsynth("init", "--gold", "x.csv", "--encoding", "cp1253x", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--encoding: no encoding of texts is named 'cp1253x'" in done.stderr
+    done = stepsynth("init", "--gold", "x.csv", "--encoding", "cp1252", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert 'encoding: "cp1252"' in (tmp_path / "task.yaml").read_text()
+
+
 def test_init_refuses_a_column_that_is_no_label(tmp_path):
     rows = "".join(f"text {i},id {i}\n" for i in range(30))
     (tmp_path / "x.csv").write_text("text,label\n" + rows)
@@ -252,6 +264,47 @@ def test_labels_that_look_like_markup_are_shown(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "[/x]" in done.stdout
     assert "[red]b" in done.stdout
+
+
+def test_a_label_of_one_row_is_learnt_and_check_says_what_it_lacks(tmp_path):
+    rows = [{"text": f"note {i} of {'ab'[i % 2]}", "label": "ab"[i % 2]} for i in range(59)]
+    rows.insert(7, {"text": "something else", "label": "odd"})
+    (tmp_path / "g.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    (tmp_path / "t.yaml").write_text(
+        "task: {labels: [a, b, odd]}\ndata: {gold: g.jsonl}\nmethod: gold\n"
+    )
+    done = stepsynth("check", "t.yaml", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = summary_of(done)
+    assert found["splits"]["mine"]["labels"]["odd"] == 1
+    assert any("'odd' has 1 row in all, which is in mine" in said for said in found["warnings"])
+    done = stepsynth("run", "t.yaml", "--out", "run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_bad_rows_of_every_file_are_left_out_where_that_is_asked_for(tmp_path):
+    def write(name, texts):
+        lines = [f"{text},{'ab'[i % 2]}" for i, text in enumerate(texts)]
+        (tmp_path / name).write_text("\n".join(["text,label", *lines, f"odd of {name},x", "lone"]))
+
+    for name, count in (("gold.csv", 40), ("select.csv", 12), ("test.csv", 12), ("seed.csv", 12)):
+        write(name, [f"{name} note {i}" for i in range(count)])
+    (tmp_path / "t.yaml").write_text(
+        "task: {labels: [a, b]}\n"
+        "data: {gold: gold.csv, select: select.csv, test: test.csv, on_bad_row: skip}\n"
+        "llm: {backend: scripted, rules: [{pattern: '', answers: ['a text \\0']}]}\n"
+        "method: {name: s3, seed_from: seed.csv, rounds: 0}\n"
+    )
+    done = stepsynth("check", "t.yaml", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    told = summary_of(done)["warnings"]
+    for name in ("gold.csv", "select.csv", "test.csv", "seed.csv"):
+        (said,) = (each for each in told if f"/{name}:" in each)
+        assert "2 rows were left out" in said
+    done = stepsynth("check", "t.yaml", "--set", "data.on_bad_row=error", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "gold.csv: 2 rows cannot be used:\n  line 42: the label 'x'" in done.stderr
+    assert "line 43: this row has 1 field, and the header 2" in done.stderr
 
 
 def test_check_prints_a_table_and_says_what_overlaps(tmp_path):

@@ -4,8 +4,12 @@ import pytest
 
 from stepsynth.errors import ConfigError, PromptError, StepsynthError, UnknownNameError
 from stepsynth.experiment.config import load_config, recipe_names
+from stepsynth.experiment.locate import Located, build
 from stepsynth.experiment.rundir import dump_yaml
 from stepsynth.records import Example
+from stepsynth.tasks.classification import Classification
+from stepsynth.tasks.extractive_qa import ExtractiveQA
+from stepsynth.tasks.sentence_pair import SentencePair
 
 TASK = """\
 task:
@@ -181,3 +185,66 @@ def test_a_file_that_is_not_there_or_is_no_mapping(tmp_path):
     (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="cannot be read"):
         load_config(tmp_path / "bytes.yaml")
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (["yes", "n\0o"], r"task\.labels: the label 'n\\x00o' holds the character U\+0000 \(NUL\)"),
+        ({"yes": "a\u202eb", "no": "c"}, r"the label word .*U\+202E \(RIGHT-TO-LEFT OVERRIDE\)"),
+        (["yes", "n\u200eo"], r"the label .*U\+200E \(LEFT-TO-RIGHT MARK\)"),
+        (["yes", "n\no"], r"the label 'n\\no' holds the character U\+000A \(LF\)"),
+        (["yes", "n\u2028o"], r"the label .*U\+2028 \(LINE SEPARATOR\)"),
+        (["yes", "n\udc80o"], r"the label .*U\+DC80 \(half a character\)"),
+    ],
+)
+def test_a_label_that_cannot_be_shown_is_refused(labels, said):
+    located = Located({"labels": labels}, "task.yaml", {})
+    with pytest.raises(ConfigError, match=said):
+        build(Classification, located.values, located, ("task",))
+
+
+@pytest.mark.parametrize(
+    ("kind", "key"),
+    [
+        (Classification, "text_name"),
+        (Classification, "language"),
+        (SentencePair, "context_name"),
+        (ExtractiveQA, "text_name"),
+    ],
+)
+def test_so_is_a_name_that_stands_in_prompts(kind, key):
+    labels = {"labels": ["a", "b"]} if "labels" in kind.model_fields else {}
+    with pytest.raises(ValueError, match=rf"{key}\n.*the name .*U\+2066 \(LEFT-TO-RIGHT ISOLATE\)"):
+        kind.model_validate({**labels, key: "a\u2066b"})
+
+
+def test_names_of_every_script_are_fine():
+    labels = ["نقد مثبت", "می\u200cخواهم", "不满", "👩\u200d🚀", "C#"]
+    assert Classification.model_validate({"labels": labels}).label_names == tuple(labels)
+
+
+def test_the_name_of_the_file_is_one_too(tmp_path):
+    path = tmp_path / "a\u202eb.yaml"
+    path.write_text(TASK, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"the task's name 'a\\u202eb' holds .*U\+202E"):
+        load_config(path)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("task.prompts={1: x}", r"task\.prompts\.1"),
+        ("student={name: {a: b}}", "no student is named"),
+        ("student={name: transformer, model: " + "a/" * 3_000 + "}", ""),
+        ('task.prompts={seed: "{{ ' + "(" * 3_000 + '"}', "task: a template .*cannot be compiled"),
+        ('llm.rules=[{pattern: "a{99999999999}", answers: [x]}]', "llm: a template or pattern"),
+        ("method.rounds=" + "9" * 18, ""),
+    ],
+)
+def test_what_libraries_stumble_over_is_our_own_error_or_none(load, override, said):
+    if not said:
+        assert load(TASK, override)
+        return
+    with pytest.raises(StepsynthError, match=said):
+        load(TASK, override)

@@ -4,11 +4,13 @@ import csv
 import gzip
 import json
 
+import datasets
 import pyarrow
 import pytest
 from pyarrow import parquet
 
 from stepsynth.errors import ConfigError, DataError
+from stepsynth.experiment.bad_rows import PLAIN, Reading
 from stepsynth.experiment.corpus import read_corpus
 from stepsynth.retrieval import Passage
 
@@ -39,8 +41,8 @@ def told():
     return []
 
 
-def read(path, told, **columns):
-    return read_corpus(path, columns=columns, warn=told.append)
+def read(path, told, reading=PLAIN, **columns):
+    return read_corpus(path, columns=columns, reading=reading, warn=told.append)
 
 
 def test_every_kind_of_file_gives_the_same_passages(tmp_path, told):
@@ -127,8 +129,8 @@ def test_what_cannot_be_a_corpus_is_told_with_its_place(tmp_path, told, rows, sa
 def test_a_folder_without_texts_or_with_other_bytes_is_told(tmp_path, told):
     with pytest.raises(DataError, match=r"no \.txt file"):
         read(str(tmp_path), told)
-    (tmp_path / "x.txt").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DataError, match="no UTF-8"):
+    (tmp_path / "x.txt").write_bytes("Rain fell.\nUn café.".encode("cp1252"))
+    with pytest.raises(DataError, match=r"x\.txt, line 2: the byte 0xE9 is no UTF-8"):
         read(str(tmp_path), told)
     with pytest.raises(DataError, match="no such file"):
         read(str(tmp_path / "missing.jsonl"), told)
@@ -138,3 +140,38 @@ def test_half_characters_are_put_right(tmp_path, told):
     file = tmp_path / "c.jsonl"
     file.write_text('{"text": "cut \\ud83d off"}\n', encoding="utf-8")
     assert read(str(file), told)[0].text == "cut \ufffd off"
+
+
+BAD = [{"text": "Rain fell."}, {"text": 3}, "Snow fell.", {"text": ""}, {"body": "Hail fell."}]
+
+
+def test_all_bad_rows_of_a_corpus_are_told_at_once_or_left_out(tmp_path, told):
+    file = write_jsonl(tmp_path / "c.jsonl", BAD)
+    with pytest.raises(DataError) as caught:
+        read(file, told)
+    lines = caught.value.message.split("\n  ")
+    assert "3 rows cannot be used" in lines[0]
+    assert [line.split(":")[0] for line in lines[1:]] == ["line 2", "line 3", "line 5"]
+    skip = Reading(on_bad_row="skip")
+    assert [p.text for p in read(file, told, skip)] == ["Rain fell."]
+    assert "3 rows were left out" in told[0]
+    copy = write_jsonl(tmp_path / "d.jsonl", BAD)
+    assert len(read([file, copy], told, skip)) == 1  # a file of known passages is no bad one
+    with pytest.raises(DataError, match="line 1: text is 3"):
+        read(write_jsonl(tmp_path / "c.jsonl", BAD[1:2]), told, skip)
+
+
+def test_a_corpus_may_be_in_another_encoding(tmp_path, told):
+    (tmp_path / "c.csv").write_bytes("text\nUn café.\n".encode("cp1252"))
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    (folder / "a.txt").write_bytes("Zwölf.".encode("cp1252"))
+    (folder / "b.txt").write_bytes("Öre.".encode("utf-16"))
+    files = [str(tmp_path / "c.csv"), str(folder)]
+    found = read(files, told, Reading("cp1252"))
+    assert [p.text for p in found] == ["Un café.", "Zwölf.", "Öre."]
+
+
+def test_a_folder_of_save_to_disk_is_no_folder_of_texts(tmp_path, told):
+    datasets.Dataset.from_list(ROWS).save_to_disk(tmp_path / "saved")
+    assert len(read(str(tmp_path / "saved"), told)) == len(ROWS)

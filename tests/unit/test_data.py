@@ -7,13 +7,16 @@ import sys
 
 import datasets
 import huggingface_hub.constants
+import pandas
 import pyarrow as pa
 import pytest
 from datasets import ClassLabel, Features, Value
 from pyarrow import parquet
 
 from stepsynth.errors import DataError
+from stepsynth.experiment.bad_rows import Reading
 from stepsynth.experiment.data import read_contexts, read_file, read_records
+from stepsynth.experiment.data_section import DataSection
 from stepsynth.records import Answers, Context, Dataset, Example
 from stepsynth.tasks.classification import Classification
 from stepsynth.tasks.extractive_qa import ExtractiveQA
@@ -67,9 +70,13 @@ def test_a_line_separator_inside_a_text_breaks_no_line(tmp_path, task):
         ("x.jsonl", '{"text": " ", "label": "a"}\n', r"line 1: the text must be .*not empty"),
         ("x.jsonl", '{"text": null, "label": "a"}\n', r"line 1: the text must be"),
         ("x.jsonl", "", r"there is no row in it"),
-        ("x.csv", "text,label\none\n", r"line 2: this row does not have the 2 fields"),
-        ("x.csv", "text,label\none,a,b\n", r"line 2: this row does not have the 2 fields"),
-        ("x.csv", 'text,label\n"one,a\n', r"line \d: "),
+        ("x.csv", "text,label\none\n", r"line 2: this row has 1 field, and the header 2"),
+        ("x.csv", "text,label\none,a,b\n", r"line 2: this row has 3 fields, and the header 2"),
+        (
+            "x.csv",
+            'text,label\n"one\n',
+            r"line 2: a quotation mark opens here and is closed nowhere",
+        ),
         ("x.docx", "", r"a file of this kind cannot be read"),
     ],
 )
@@ -96,7 +103,6 @@ def test_labels_are_text_however_they_are_written(tmp_path):
 
 
 def test_lists_and_data_frames_are_read(task):
-    pandas = pytest.importorskip("pandas")
     given = [{"text": "one", "label": "a"}, {"text": "two", "label": "p"}]
     assert read_records(given, task, {}, name="gold").texts == ["one", "two"]
     frame = pandas.DataFrame(given)
@@ -265,7 +271,6 @@ def test_questions_are_read_in_every_format(tmp_path):
     assert read_file(tmp_path / "x.parquet", QA, {}) == expected
     (tmp_path / "x.parquet").unlink()
     assert read_file(f"hf:{tmp_path}", QA, {}) == expected
-    pandas = pytest.importorskip("pandas")
     assert read_records(pandas.DataFrame(rows), QA, {}, name="gold") == expected
 
 
@@ -343,7 +348,7 @@ def test_contexts_are_read_in_every_format(tmp_path):
         ('{"premise": "x"}\n', r"c\.jsonl, line 1: there is no column 'context'.*premise"),
         ('{"context": ""}\n', r"line 1: the context must be .*not empty.*\nhint: correct"),
         ('{"context": "x", "label": "?", "id": 3}\n', r"line 1 \(id 3\): the label '\?'"),
-        ("[]\n", r"line 1: expected an object with context$"),
+        ("[]\n", r"line 1: expected an object with context\nhint: correct the row"),
     ],
 )
 def test_what_is_wrong_with_contexts_is_said(tmp_path, text, message):
@@ -354,3 +359,381 @@ def test_what_is_wrong_with_contexts_is_said(tmp_path, text, message):
 def test_contexts_are_for_tasks_that_have_them(tmp_path, task):
     with pytest.raises(DataError, match="a classification task has no contexts"):
         read_contexts(write(tmp_path / "c.jsonl", '{"context": "x"}\n'), task, {})
+
+
+ENCODED = "text,label\n“un café”,a\nzwölf Öre,p\n"
+
+
+@pytest.mark.parametrize(
+    ("raw", "encoding"),
+    [
+        (ENCODED.encode("utf-8-sig"), None),
+        (ENCODED.encode("utf-16"), None),
+        ("\ufeff".encode("utf-16-be") + ENCODED.encode("utf-16-be"), None),
+        (ENCODED.encode("utf-32"), None),
+        (ENCODED.encode("cp1252"), "cp1252"),
+        (ENCODED.encode("utf-16-le"), "utf-16-le"),
+        (ENCODED.encode("utf-8-sig"), "cp1252"),  # a mark is sure, a key may be for another file
+    ],
+)
+@pytest.mark.parametrize("gz", [False, True])
+def test_text_is_read_in_the_encoding_that_it_is_in(tmp_path, task, raw, encoding, gz):
+    path = tmp_path / ("x.csv.gz" if gz else "x.csv")
+    path.write_bytes(gzip.compress(raw) if gz else raw)
+    data = read_file(path, task, {}, reading=Reading(encoding))
+    assert data.texts == ["“un café”", "zwölf Öre"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "encoding", "message", "hint"),
+    [
+        (
+            "text,label\none,a\nun café,p\n".encode("cp1252"),
+            None,
+            r"x\.csv, line 3: the byte 0xE9 is no UTF-8; read as cp1252 the line is 'un café,p'",
+            r"data: \{encoding: cp1252\}",
+        ),
+        (
+            b"text,label\none\x81\x8d\xff,a\n",
+            None,
+            r"line 2: the byte 0x81 is no UTF-8$",
+            "encoding",
+        ),
+        ("text,label\none,a\n".encode("utf-16-le"), None, "zero, as in UTF-16", "utf-16-le"),
+        ("text,label\none,a\n".encode("utf-16-be"), None, "zero, as in UTF-16", "utf-16-be"),
+        ("text,label\né,a\n".encode(), "ascii", "line 2: the byte 0xC3 is no ascii", "another"),
+        (b"text,label\none,a\n", "utf-16", "this is no utf-16 text", "UTF-8"),
+    ],
+)
+def test_an_encoding_that_it_is_not_in_is_told_with_line_and_byte(
+    tmp_path, task, raw, encoding, message, hint
+):
+    (tmp_path / "x.csv").write_bytes(raw)
+    with pytest.raises(DataError) as caught:
+        read_file(tmp_path / "x.csv", task, {}, reading=Reading(encoding))
+    assert re.search(message, caught.value.message)
+    assert re.search(hint, caught.value.hint)
+
+
+@pytest.mark.parametrize("name", ["rot13", "no-such-one", "undefined", "utf\0"])
+def test_an_encoding_that_is_none_is_refused_by_name(name):
+    with pytest.raises(ValueError, match="no encoding of texts is named"):
+        DataSection(gold="x.csv", encoding=name)
+
+
+@pytest.mark.parametrize(
+    ("text", "texts"),
+    [
+        (json.dumps(GIVEN), ["one", "two"]),
+        (json.dumps({"version": 1, "data": GIVEN}), ["one", "two"]),
+        ("".join(json.dumps(row) + "\n" for row in GIVEN), ["one", "two"]),
+        (json.dumps(GIVEN[0]) + "\n\n" + json.dumps(GIVEN[1]), ["one", "two"]),
+    ],
+)
+@pytest.mark.parametrize("gz", [False, True])
+def test_json_may_be_an_array_or_hold_one_or_be_lines(tmp_path, task, text, texts, gz):
+    path = write(tmp_path / ("x.json.gz" if gz else "x.json"), text, gz=gz)
+    assert read_file(path, task, {}).texts == texts
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[{"text": "one",\n}]', r"x\.json, line 2: this is no JSON: Expecting"),
+        ('{"rows": []}', r"x\.json: expected an array of objects, or .* under `data`"),
+        ('{"data": {"text": ["one"]}}', r"x\.json: expected an array of objects"),
+        ("[" * 100_000, r"x\.json: this is no JSON that can be read"),
+        ("[3]", r"x\.json, row 0: expected an object with text, label"),
+        ("[]", r"x\.json: there is no row in it"),
+    ],
+)
+def test_what_is_wrong_with_json_is_said(tmp_path, task, text, message):
+    with pytest.raises(DataError, match=message):
+        read_file(write(tmp_path / "x.json", text), task, {})
+
+
+def test_class_labels_of_a_parquet_file_are_names(tmp_path, task):
+    rows = [{"text": "one", "label": 1}, {"text": "two", "label": 0}]
+    path = tmp_path / "x.parquet"
+    datasets.Dataset.from_list(rows, features=FRUIT).to_parquet(path)
+    assert read_file(path, task, {}).labels == ["a", "p"]
+    packed = tmp_path / "x.parquet.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    assert read_file(packed, task, {}).labels == ["a", "p"]
+    features = Features({"text": Value("string"), "label": datasets.List(FRUIT["label"])})
+    several = [{"text": "one", "label": [1]}, {"text": "two", "label": [0, 0]}]
+    given = datasets.Dataset.from_list(several, features=features)
+    given.to_parquet(path)
+    assert read_file(path, task, {}).labels == ["a", "p"]
+    assert read_records(given, task, {}, name="gold").labels == ["a", "p"]
+    unlabelled = datasets.Dataset.from_list([{"text": "one", "label": -1}], features=FRUIT)
+    unlabelled.to_parquet(path)
+    with pytest.raises(DataError, match=r"row 0 \(label is -1: unlabelled\): the label .* empty"):
+        read_file(path, task, {})
+
+
+def test_a_class_that_has_no_name_is_told_in_its_row(tmp_path, task):
+    about = {"info": {"features": {"label": {"names": ["p", "a"], "_type": "ClassLabel"}}}}
+    table = pa.table({"text": ["one", "two"], "label": [1, 7]})
+    told = {"huggingface": json.dumps(about)}
+    parquet.write_table(table.replace_schema_metadata(told), tmp_path / "x.parquet")
+    with pytest.raises(DataError, match=r"row 1: label is 7, and has names for 0 to 1"):
+        read_file(tmp_path / "x.parquet", task, {})
+    odd = {"huggingface": '{"info": {"features": [1]}}'}
+    parquet.write_table(table.replace_schema_metadata(odd), tmp_path / "x.parquet")
+    with pytest.raises(DataError, match="row 0: the label '1'"):
+        read_file(tmp_path / "x.parquet", task, {})
+
+
+def test_a_folder_of_save_to_disk_is_read(tmp_path, task):
+    rows = [{"text": "one", "label": 1}, {"text": "two", "label": 0}]
+    given = datasets.Dataset.from_list(rows, features=FRUIT)
+    given.save_to_disk(tmp_path / "one")
+    both = datasets.DatasetDict(train=given, dev=given.select([1]))
+    both.save_to_disk(tmp_path / "both")
+    for address in ("one", "both", "both/train"):
+        assert read_file(tmp_path / address, task, {}).labels == ["a", "p"]
+        assert read_file(f"hf:{tmp_path / address}", task, {}).labels == ["a", "p"]
+    assert read_file(f"hf:{tmp_path / 'both'}::dev", task, {}).labels == ["p"]
+    with pytest.raises(
+        DataError, match=r"no split 'test' in it, but train, dev\nhint: hf:.*::train"
+    ):
+        read_file(f"hf:{tmp_path / 'both'}::test", task, {})
+    with pytest.raises(DataError, match="a folder, and none that save_to_disk"):
+        read_file(tmp_path, task, {})
+    (tmp_path / "one" / "state.json").write_text("{}")
+    with pytest.raises(DataError, match="one: cannot be loaded"):
+        read_file(tmp_path / "one", task, {})
+
+
+@pytest.mark.parametrize(
+    ("label", "read"),
+    [(["a"], "a"), (("p",), "p"), (["a", "a"], "a"), (pa.array(["p"]).to_numpy(False), "p")],
+)
+def test_a_label_may_stand_in_a_list_of_its_own(task, label, read):
+    data = read_records([{"text": "one", "label": label}], task, {}, name="gold")
+    assert data.labels == [read]
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [(["a", "p"], "one label, and this one has several: 'a', 'p'"), ([], "the label .* is empty")],
+)
+def test_several_labels_or_none_are_no_label(task, label, message):
+    with pytest.raises(DataError, match=f"row 0: .*{message}"):
+        read_records([{"text": "one", "label": label}], task, {}, name="gold")
+
+
+@pytest.mark.parametrize("empty", ["", " ", None, float("nan"), pandas.NA, pandas.NaT])
+def test_no_label_is_empty_and_the_text_nan_is_a_label(tmp_path, empty):
+    names = Classification.model_validate({"labels": ["nan", "NaN?", "null", "None"]})
+    path = write(tmp_path / "x.csv", "text,label\none,nan\ntwo,NaN?\nthree,null\nfour,None\n")
+    assert read_file(path, names, {}).labels == ["nan", "NaN?", "null", "None"]
+    with pytest.raises(DataError, match="the label of 'one' is empty"):
+        read_records([{"text": "one", "label": empty}], names, {}, name="gold")
+
+
+BAD = "text,label\n" + "".join(f"text {i},{'ab'[i % 2]}\n" for i in range(60))
+
+
+def test_all_that_is_wrong_with_a_file_is_told_at_once(tmp_path, task):
+    path = write(tmp_path / "x.csv", BAD)
+    with pytest.raises(DataError) as caught:
+        read_file(path, task, {})
+    first, *lines = caught.value.message.split("\n  ")
+    assert first == f"{path}: 30 rows cannot be used:"
+    assert [line.split(":")[0] for line in lines[:-1]] == [f"line {n}" for n in range(3, 43, 2)]
+    assert "the label 'b' (of 'text 1') is none of the task's" in lines[0]
+    assert lines[-1] == "and 10 more"
+    assert "on_bad_row: skip" in caught.value.hint
+
+
+def test_defects_of_several_kinds_are_told_together(tmp_path, task):
+    lines = ["{oops", "[1]", '{"text": "x"}', '{"text": "", "label": "a"}', json.dumps(GIVEN[0])]
+    with pytest.raises(DataError) as caught:
+        read_file(write(tmp_path / "x.jsonl", "\n".join(lines)), task, {})
+    said = caught.value.message.split("\n  ")[1:]
+    expected = ["no JSON", "expected an object", "no column 'label'", "not empty"]
+    for number, (line, part) in enumerate(zip(said, expected, strict=True), start=1):
+        assert line.startswith(f"line {number}: ")
+        assert part in line
+
+
+def test_bad_rows_are_left_out_and_counted_where_that_is_asked_for(tmp_path, task):
+    told = []
+    skip = Reading(on_bad_row="skip")
+    data = read_file(write(tmp_path / "x.csv", BAD), task, {}, reading=skip, warn=told.append)
+    assert data.texts == [f"text {i}" for i in range(0, 60, 2)]
+    assert len(told) == 1
+    assert "30 rows were left out" in told[0]
+    assert "line 3: the label 'b'" in told[0]
+    assert told[0].endswith("and 27 more")
+    one = write(tmp_path / "y.csv", "text,label\none,a\ntwo\n")
+    read_file(one, task, {}, reading=skip, warn=told.append)
+    assert "1 row was left out" in told[1]
+    none = write(tmp_path / "z.csv", "text,label\none,b\ntwo,c\n")
+    with pytest.raises(DataError, match="2 rows cannot be used"):
+        read_file(none, task, {}, reading=skip)
+    with pytest.raises(DataError, match=r"line 2: there is no column 'label'\. Columns: text, tag"):
+        read_file(write(tmp_path / "z.csv", "text,tag\none,a\ntwo,p\n"), task, {}, reading=skip)
+
+
+def test_contexts_may_leave_bad_rows_out_too(tmp_path):
+    told = []
+    path = write(tmp_path / "c.csv", "context,label\nHe ran.,no\n,yes\nHe sat.,maybe\n")
+    skip = Reading(on_bad_row="skip")
+    found = read_contexts(path, PAIR, {}, reading=skip, warn=told.append)
+    assert found == [Context("He ran.", "no")]
+    assert "2 rows were left out" in told[0]
+
+
+LABEL_STUDIO = {
+    "id": 7,
+    "data": {"text": "one", "source": "web"},
+    "annotations": [
+        {
+            "result": [
+                {
+                    "from_name": "label",
+                    "to_name": "text",
+                    "type": "choices",
+                    "value": {"choices": ["a"]},
+                },
+                {"from_name": "why", "type": "textarea", "value": {"text": ["It is one."]}},
+                {"from_name": "spans", "type": "labels", "value": {"start": 0, "labels": ["X"]}},
+            ],
+            "was_cancelled": False,
+        }
+    ],
+    "predictions": [{"result": [{"from_name": "label", "value": {"choices": ["p"]}}]}],
+}
+ARGILLA = {
+    "id": "r7",
+    "fields": {"text": "one"},
+    "metadata": {},
+    "suggestions": {"label": {"value": "p", "score": 0.9, "agent": "m"}},
+    "responses": {
+        "label": [{"value": "a", "user_id": "u"}, {"value": None, "user_id": "v"}],
+        "comment": [{"value": "fine", "user_id": "u"}],
+    },
+    "vectors": {},
+    "_server_id": "s",
+}
+ARGILLA_FLAT = {
+    "id": "r7",
+    "text": "one",
+    "label.suggestion": "p",
+    "label.responses": ["p", "a"],
+    "label.responses.users": ["u", "v"],
+    "label.responses.status": ["discarded", "submitted"],
+}
+
+
+def annotated(*choices, **more):
+    """Return a task of Label Studio with one annotation for each choice."""
+    return {
+        **LABEL_STUDIO,
+        "annotations": [
+            {"result": [{"from_name": "label", "type": "choices", "value": {"choices": [each]}}]}
+            | more.get(each, {})
+            for each in choices
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        LABEL_STUDIO,
+        ARGILLA,
+        ARGILLA_FLAT,
+        annotated("a", "a"),
+        annotated("p", "a", p={"was_cancelled": True}),
+        annotated("p", "a", "p", a={"ground_truth": True}),
+    ],
+)
+def test_exports_of_annotation_tools_are_read(tmp_path, task, row):
+    path = write(tmp_path / "x.json", json.dumps([row]))
+    assert read_file(path, task, {}) == Dataset([Example("one", "a")])
+    assert read_file(write_rows(tmp_path / "x.jsonl", [row]), task, {}).labels == ["a"]
+    assert read_records([row], task, {}, name="gold").labels == ["a"]
+
+
+def test_the_name_of_the_question_is_the_column(task):
+    rows = json.loads(json.dumps([LABEL_STUDIO]).replace('"label"', '"sentiment"'))
+    assert read_records(rows, task, {"label": "sentiment"}, name="gold").labels == ["a"]
+    with pytest.raises(DataError, match=r"no column 'label'.*id, text, source, sent"):
+        read_records(rows, task, {}, name="gold")
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (annotated("a", "p"), r"row 0 \(id 7\): .*several: 'a', 'p'"),
+        (annotated(), r"row 0 \(id 7\): there is no column 'label'"),
+        ({**ARGILLA, "responses": {}}, r"row 0 \(id r7\): the label of 'one' is empty"),
+        ({**ARGILLA_FLAT, "label.responses.status": ["draft"] * 2}, "the label of 'one' is empty"),
+        ({**LABEL_STUDIO, "annotations": [3, {"result": 4}, {"result": [5]}]}, "no column 'label'"),
+        ({**ARGILLA, "responses": {"label": 3}, "suggestions": 4}, "no column 'label'"),
+    ],
+)
+def test_what_was_not_settled_or_not_answered_is_no_label(task, row, message):
+    with pytest.raises(DataError, match=message):
+        read_records([row], task, {}, name="gold")
+
+
+def write_sheet(path, *rows, title="Gold", others=()):
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    book.active.title = title
+    for row in rows:
+        book.active.append(row)
+    for other in others:
+        book.create_sheet(other)
+    book.save(path)
+    return path
+
+
+def test_the_first_sheet_of_a_workbook_is_read_as_a_csv_file_would_be(tmp_path):
+    task = Classification.model_validate({"labels": ["1", "true", "no"]})
+    told = []
+    path = write_sheet(
+        tmp_path / "x.xlsx",
+        [None, None, None],
+        [" text ", None, "label"],
+        ["one", "x", 1.0],
+        ["two\nlines", None, True],
+        [None, None, None],
+        [3, None, "no"],
+        others=["Notes"],
+    )
+    data = read_file(path, task, {}, warn=told.append)
+    assert data.texts == ["one", "two\nlines", "3"]
+    assert data.labels == ["1", "true", "no"]
+    assert told == [f"{path}: of its 2 sheets the first, 'Gold', was read"]
+    packed = tmp_path / "x.xlsx.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    assert read_file(packed, task, {}).texts == data.texts
+
+
+def test_what_is_wrong_with_a_workbook_is_said(tmp_path, task):
+    path = write_sheet(tmp_path / "x.xlsx", ["text", "label"], ["one", "a"], ["two", "b"], ["x"])
+    with pytest.raises(DataError, match=r"(?s)2 rows cannot be used:.*row 3: the label 'b'.*row 4"):
+        read_file(path, task, {})
+    write_sheet(path, ["text", "text"], ["one", "a"])
+    with pytest.raises(DataError, match=r"x\.xlsx, row 1: two columns have the same name"):
+        read_file(path, task, {})
+    with pytest.raises(DataError, match=r"x\.xlsx: there is no row in it"):
+        read_file(write_sheet(path), task, {})
+    with pytest.raises(DataError, match=r"x\.xlsx: this is no \.xlsx, or it is damaged"):
+        read_file(write(path, CSV), task, {})
+    with pytest.raises(DataError, match=r"y\.xlsx: there is no such file"):
+        read_file(tmp_path / "y.xlsx", task, {})
+
+
+def test_without_openpyxl_the_extra_is_named_and_another_way(tmp_path, task, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
+    with pytest.raises(DataError, match=r"stepsynth\[xlsx\].* save the sheet as CSV"):
+        read_file(write(tmp_path / "x.xlsx", ""), task, {})
+    with pytest.raises(DataError, match=r"cannot be read\nhint: .*save it as \.xlsx or \.csv"):
+        read_file(write(tmp_path / "x.xls", ""), task, {})

@@ -9,16 +9,17 @@ from stepsynth.experiment.config import load_config
 from stepsynth.experiment.template import write_task_file
 
 
-def write(folder, gold, *, columns=None, text_name="text"):
-    write_task_file(
+def write(folder, gold, *, columns=None, text_name="text", labels=(), **more):
+    return write_task_file(
         folder / "task.yaml",
         gold=gold,
         test=None,
-        labels=[],
+        labels=labels,
         columns=columns or {"text": "text", "label": "label"},
         text_name=text_name,
         instruction="",
         force=False,
+        **more,
     )
 
 
@@ -60,3 +61,46 @@ def test_pairs_and_questions_get_a_task_file_of_their_kind(tmp_path, columns, ki
     task = load_config(tmp_path / "task.yaml", ["llm.model=m"]).task
     assert task.name == kind
     assert {name: getattr(task, name) for name in names} == names
+
+
+def test_labels_that_are_given_may_be_many_and_those_found_are_doubted(tmp_path):
+    names = [f"intent {i}" for i in range(40)]
+    gold = tmp_path / "gold.csv"
+    gold.write_text("text,label\n" + "".join(f"text {i},{names[i % 40]}\n" for i in range(60)))
+    with pytest.raises(DataError, match="40 different values in 60 rows, such as 'int") as caught:
+        write(tmp_path, gold)
+    assert "--labels" in caught.value.hint
+    assert write(tmp_path, gold, labels=names).total() == 60
+    assert len(load_config(tmp_path / "task.yaml", ["llm.model=m"]).task.label_names) == 40
+
+
+def test_what_cannot_be_read_is_told_as_options_of_this_command(tmp_path):
+    gold = tmp_path / "gold.csv"
+    rows = "".join(f"un café {i},{'ab'[i % 2]}\n" for i in range(20))
+    gold.write_bytes(f"text,label\n{rows}".encode("cp1252"))
+    with pytest.raises(DataError, match="line 2: the byte 0xE9") as caught:
+        write(tmp_path, gold)
+    assert "--encoding cp1252" in caught.value.hint
+    told = []
+    write(tmp_path, gold, encoding="cp1252", warn=told.append)
+    assert load_config(tmp_path / "task.yaml", ["llm.model=m"]).data.encoding == "cp1252"
+    assert told == []
+
+
+def test_what_was_found_out_about_a_file_is_told_once(tmp_path):
+    gold = tmp_path / "gold.csv"
+    gold.write_text("text;label\n" + "".join(f"text {i};{'ab'[i % 2]}\n" for i in range(20)))
+    told = []
+    write(tmp_path, gold, warn=told.append)
+    assert told == [f"{gold}: its fields are divided by semicolons, not by commas"]
+
+
+def test_empty_labels_and_those_that_cannot_be_shown_are_told_with_their_lines(tmp_path):
+    gold = tmp_path / "gold.jsonl"
+    labels = ["a", "b", "", None, "c\0d"] * 3
+    rows = [{"text": f"text {i}", "label": label} for i, label in enumerate(labels)]
+    gold.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(DataError, match="9 rows cannot be used") as caught:
+        write(tmp_path, gold)
+    assert "line 3: the label of 'text 2' is empty" in caught.value.message
+    assert "line 5: the label 'c\\x00d' holds the character U+0000 (NUL)" in caught.value.message

@@ -2,7 +2,7 @@ import pytest
 
 from stepsynth._util.text import normalise
 from stepsynth.errors import DataError
-from stepsynth.experiment.config import Split
+from stepsynth.experiment.data_section import Split
 from stepsynth.experiment.split import Gold, choose_contexts, make_gate, split_gold
 from stepsynth.records import Answers, Context, Dataset, Example
 from stepsynth.tasks.extractive_qa import ExtractiveQA
@@ -225,3 +225,61 @@ def test_mine_and_test_that_share_contexts_are_warned_of_wherever_contexts_come_
 
 def test_no_contexts_stay_none_so_that_the_llm_writes_them():
     assert contexts_of(pairs("c1"), pairs("c2"), ()) == ((), [])
+
+
+def rows_of(**counts):
+    return Dataset(Example(f"row {k} {i}", k) for k, n in counts.items() for i in range(n))
+
+
+def names(data):
+    return " ".join(text.removeprefix("row ").replace(" ", "") for text in data.texts)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "mine", "select", "test"),
+    [
+        (None, "a0 a4 a7 a8 b0 b2 b3 c0 c2", "a1 a5 b4 c3", "a2 a3 a6 b1 c1"),
+        (Split(mine=6, select=4, test=5), "a0 a4 a7 b0 b3 c2", "a1 a5 b4 c3", "a2 a3 a6 b1 c1"),
+    ],
+)
+def test_a_split_stays_what_it_was(sizes, mine, select, test):
+    # Runs that were made go on from the rows that they had.
+    options = {"label_names": ("a", "b", "c"), "random_seed": 3, "warn": print}
+    parts = split_gold(rows_of(a=9, b=5, c=4), sizes=sizes, **options)
+    assert [names(x) for x in (parts.mine, parts.select, parts.test)] == [mine, select, test]
+
+
+@pytest.mark.parametrize("random_seed", range(8))
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        (None, [34, 17, 17]),
+        (Split(mine=0.5, select=0.2, test=0.3), [34, 14, 20]),
+        (Split(mine=10, select=10, test=20), [10, 10, 20]),
+    ],
+)
+def test_the_first_row_of_a_label_goes_to_mine(sizes, expected, random_seed):
+    warnings: list[str] = []
+    labels = ("a", "b", "c", "d", "e")
+    parts = split_gold(
+        rows_of(a=34, b=30, c=1, d=1, e=2),
+        sizes=sizes,
+        label_names=labels,
+        random_seed=random_seed,
+        warn=warnings.append,
+    )
+    assert [len(x) for x in (parts.mine, parts.select, parts.test)] == expected
+    assert set(parts.mine.labels) == set(labels)
+    texts = [text for x in (parts.mine, parts.select, parts.test) for text in x.texts]
+    assert len(set(texts)) == len(texts)
+    assert "the select split has no row with the label 'c', 'd'" in warnings[0]
+
+
+def test_labels_that_mine_has_no_room_for_stay_where_they_fall():
+    options = {"label_names": tuple("abcdef"), "random_seed": 0, "warn": lambda _: None}
+    counts = {"a": 40, "b": 40, "c": 1, "d": 1, "e": 1, "f": 1}
+    parts = split_gold(rows_of(**counts), sizes=Split(mine=3, select=9, test=9), **options)
+    assert sorted(set(parts.mine.labels)) == ["a", "b"]
+    # Nor is another split left with one label for it.
+    parts = split_gold(rows_of(a=8, b=2, c=1), sizes=Split(mine=5, select=3, test=3), **options)
+    assert all(len(set(x.labels)) > 1 for x in (parts.mine, parts.select, parts.test))

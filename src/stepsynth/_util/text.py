@@ -80,3 +80,45 @@ def shorten(text: str, width: int = 80) -> str:
     """Return the text on one line, cut at `width` characters."""
     line = " ".join(text.split())
     return line if len(line) <= width else line[: width - 1] + "…"
+
+
+_ASCII_CONTROLS = (
+    "NUL SOH STX ETX EOT ENQ ACK BEL BS TAB LF VT FF CR SO SI DLE DC1 DC2 DC3 DC4 NAK SYN ETB CAN "
+    "EM SUB ESC FS GS RS US"
+)
+_CONTROLS = _ASCII_CONTROLS.split()
+_BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def find_control(text: str, *, is_name: bool = True) -> str:
+    """Return code and name of the first character that is no part of a text; "" if there is none.
+
+    Those are control characters and halves of characters; in a name also what breaks its line, and
+    marks that turn the direction of what is shown around it.
+    """
+    if text.isascii() and text.isprintable():
+        return ""
+    for character in text:
+        kind = unicodedata.category(character)
+        is_odd = kind in ("Cc", "Cs") and (is_name or character not in "\t\n\r")
+        if is_odd or (is_name and (kind in ("Zl", "Zp") or character in _BIDI)):
+            code = ord(character)
+            known = _CONTROLS[code] if code < len(_CONTROLS) else "a control character"
+            name = "half a character" if kind == "Cs" else unicodedata.name(character, known)
+            return f"the character U+{code:04X} ({name})"
+    return ""
+
+
+def check_name(name: str, what: str) -> str:
+    """Return a name that can be shown on one line anywhere.
+
+    Args:
+        name: A label, the name of a text, ...
+        what: What it is, for the message.
+
+    Raises:
+        ValueError: It holds a control character or the like.
+    """
+    if control := find_control(name):
+        raise ValueError(f"{what} {shorten(repr(name))} holds {control}")
+    return name

@@ -1,4 +1,4 @@
-"""`stepsynth check`: is this task file ready to run? Asks the LLM for one token."""
+"""`stepsynth check`: is this task file ready to run? Asks the LLM for a word."""
 
 import os
 import time
@@ -20,6 +20,7 @@ from stepsynth.errors import ProviderError, StepsynthError
 
 if TYPE_CHECKING:
     from stepsynth.experiment.config import Config
+    from stepsynth.experiment.foresight import PromptSizes
     from stepsynth.experiment.split import Gold
     from stepsynth.llm import LLMSettings
 
@@ -34,17 +35,21 @@ def check(
         [], "--set", metavar="KEY=VALUE", help="Override a key, e.g. data.gold=other.csv."
     ),
     with_ping: bool = typer.Option(
-        True, "--ping/--no-ping", help="Ask each LLM for one token: are URL, key and model right?"
+        True,
+        "--ping/--no-ping",
+        help="Ask each LLM for a word: are URL, key and model right, does max_tokens fit?",
     ),
     as_json: bool = JSON,
 ) -> None:
     """Check a task file: keys, files, columns, labels, balance, overlap, and that the LLM answers.
 
+    It also says what will go wrong: labels of few rows, long prompts, answers that have no room.
+
     An LLM that cannot be used is told last, after what the data shows.
     """
     config, llm_error = _load(task, overrides)
     try:
-        gold, found = _look_at_data(config)
+        gold, sizes, found = _look_at_data(config)
     except StepsynthError as error:
         if llm_error is not None:
             print_error(llm_error)
@@ -55,7 +60,7 @@ def check(
         llm_error = _look_at_llm(config, found, with_ping=with_ping)
     found["ok"] = llm_error is None
     if not as_json:
-        _print(config, gold, found)
+        _print(config, gold, sizes, found)
     if llm_error is not None:
         print_error(llm_error)
     if as_json:
@@ -78,20 +83,23 @@ def _load(task: Path, overrides: Sequence[str]) -> "tuple[Config, StepsynthError
             raise error from None
 
 
-def _look_at_data(config: "Config") -> "tuple[Gold, dict[str, Any]]":
-    """Return the rows, divided, and what there is to say of them.
+def _look_at_data(config: "Config") -> "tuple[Gold, PromptSizes | None, dict[str, Any]]":
+    """Return the rows, divided, how long their prompts are, and what there is to say of them.
 
     Raises:
         StepsynthError: Data, student, retriever or curation cannot be used.
     """
+    from stepsynth.experiment.foresight import foresee, measure_prompts
     from stepsynth.experiment.plan import read_inputs
 
     warnings: list[str] = []
     gold, inputs = read_inputs(config, warnings.append)
+    sizes = measure_prompts(config, gold)
+    warnings += foresee(config, gold, sizes)
     config.student.check()
     if config.retriever is not None:
         config.retriever.check()
-    return gold, {
+    found = {
         "task": config.name,
         "method": config.method.name,
         "student": config.student.name,
@@ -103,15 +111,17 @@ def _look_at_data(config: "Config") -> "tuple[Gold, dict[str, Any]]":
         **({"contexts": len(inputs.contexts)} if config.task.has_context else {}),
         **({"passages": len(inputs.passages)} if inputs.passages else {}),
         **{key: len(rows) for key, rows in inputs.given.items()},
+        **({"prompt_tokens": sizes.to_dict()} if sizes else {}),
         "dropped": dict(gold.dropped),
         "warnings": warnings,
     }
+    return gold, sizes, found
 
 
 def _look_at_llm(
     config: "Config", found: dict[str, Any], *, with_ping: bool
 ) -> StepsynthError | None:
-    """Open each LLM and ask it for one token; return the first error, if there is one."""
+    """Open each LLM and ask it for a word; return the first error, if there is one."""
     from stepsynth.experiment.plan import is_free
     from stepsynth.llm import LLM, llm_backends
     from stepsynth.llm.presets import find_provider
@@ -132,7 +142,10 @@ def _look_at_llm(
             continue
         try:
             if with_ping and not is_free(settings):
-                pings[_name(settings, pings)] = _ping(llm, errors)
+                name = _name(settings, pings)
+                pings[name] = _ping(llm, errors)
+                if pings[name]["ok"]:
+                    pings[name] |= _look_at_window(alone, config, found, errors)
         finally:
             llm.close()
     if pings:
@@ -150,10 +163,31 @@ def _ping(llm: Any, errors: list[StepsynthError]) -> dict[str, Any]:
     return {"ok": True, "seconds": round(time.monotonic() - began, 3)}
 
 
+def _look_at_window(
+    settings: "LLMSettings", config: "Config", found: dict[str, Any], errors: list[StepsynthError]
+) -> dict[str, Any]:
+    """Return what there is to say of a ping if what is to be asked does not fit."""
+    from stepsynth.experiment.window import check_window
+
+    longest = found.get("prompt_tokens", {}).get("most", 0)
+    try:
+        if said := check_window(settings, config.random_seed, longest):
+            found["warnings"].append(said)
+    except ProviderError as error:
+        errors.append(error)
+        return {"ok": False, "error": error.message}
+    return {}
+
+
 def _different(teachers: "Sequence[LLMSettings]") -> "list[LLMSettings]":
-    """Return one of those that are the same endpoint and model."""
-    places = {(t.backend, getattr(t, "base_url", ""), t.model): t for t in teachers}
-    return list(places.values())
+    """Return one of those that are the same endpoint and model: that of the longest answers."""
+    ordered = sorted(teachers, key=lambda teacher: teacher.max_tokens)
+    longest = {_place(teacher): teacher for teacher in ordered}
+    return [longest[place] for place in dict.fromkeys(map(_place, teachers))]
+
+
+def _place(settings: "LLMSettings") -> tuple[str, str, str]:
+    return settings.backend, getattr(settings, "base_url", ""), settings.model
 
 
 def _name(settings: "LLMSettings", taken: dict[str, Any]) -> str:
@@ -161,7 +195,9 @@ def _name(settings: "LLMSettings", taken: dict[str, Any]) -> str:
     return model if model not in taken else f"{model} ({getattr(settings, 'base_url', '')})"
 
 
-def _print(config: "Config", gold: "Gold", found: dict[str, Any]) -> None:
+def _print(
+    config: "Config", gold: "Gold", sizes: "PromptSizes | None", found: dict[str, Any]
+) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -184,6 +220,8 @@ def _print(config: "Config", gold: "Gold", found: dict[str, Any]) -> None:
         console.print(f"Seed data is written for {said}.")
     if "passages" in found:
         console.print(f"{found['passages']} passages can be retrieved from.")
+    if sizes is not None:
+        console.print(sizes.in_words(), markup=False)
     for message in found["warnings"]:
         console.print(f"warning: {printable(message)}", markup=False)
     pings = found.get("ping", {})

@@ -5,13 +5,14 @@ from pathlib import Path
 import typer
 
 from stepsynth.cli._shared import handle_errors, say
+from stepsynth.errors import ConfigError
 
 
 @handle_errors
 def init(
-    gold: Path = typer.Option(
+    gold: str = typer.Option(
         ...,
-        help="Your labelled rows: .jsonl, .csv, .tsv (also .gz) or .parquet.",
+        help="Your labelled rows: .jsonl, .json, .csv, .tsv, .parquet, .xlsx (also .gz), hf:NAME.",
         show_default=False,
     ),
     labels: str = typer.Option(
@@ -29,13 +30,22 @@ def init(
         "", help="What a text is: 'movie review', 'e-mail', ...; default: the column's name."
     ),
     instruction: str = typer.Option("", help="What is to be decided, in one sentence."),
-    test: Path | None = typer.Option(None, help="Test rows; default: split from gold."),
+    test: str | None = typer.Option(None, help="Test rows; default: split from gold."),
+    encoding: str | None = typer.Option(
+        None, help="What text files are encoded in: cp1252, ...; default: UTF-8."
+    ),
     out: Path = typer.Option(Path("task.yaml"), "--out", "-o", help="The task file to write."),
     force: bool = typer.Option(False, help="Write over a file that is there."),
 ) -> None:
     """Write a commented task file, ready for `stepsynth check` and `stepsynth run`."""
+    from stepsynth.experiment.decoding import check_encoding
     from stepsynth.experiment.template import write_task_file
 
+    if encoding is not None:
+        try:
+            check_encoding(encoding)
+        except ValueError as error:
+            raise ConfigError(f"--encoding: {error}") from error
     columns = {"text": text_column, "label": label_column}
     if answers_column:
         columns = {"text": text_column, "answers": answers_column}
@@ -50,6 +60,8 @@ def init(
         text_name=text_name,
         instruction=instruction,
         force=force,
+        encoding=encoding,
+        warn=lambda said: say(f"warning: {said}"),
     )
     for label, count in found.most_common():
         few = "   few: is it a slip of the pen?" if count < 5 else ""

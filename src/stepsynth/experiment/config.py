@@ -8,8 +8,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
+from stepsynth._util.text import find_control
 from stepsynth.curation import Curation
 from stepsynth.errors import ConfigError, PromptError, UnknownNameError
 from stepsynth.experiment.checks import (
@@ -18,6 +19,7 @@ from stepsynth.experiment.checks import (
     check_method,
     check_student,
 )
+from stepsynth.experiment.data_section import DataSection
 from stepsynth.experiment.llm_section import build_llm, check_llm
 from stepsynth.experiment.locate import KeyPath, Located, build, parse_value, read_yaml
 from stepsynth.llm import LLMSettings
@@ -29,70 +31,6 @@ from stepsynth.tasks import Task, task_kinds
 
 T = TypeVar("T", bound=BaseModel)
 RECIPES = Path(__file__).parent.parent / "tasks" / "recipes"
-
-
-class Split(BaseModel):
-    """How gold is divided: a whole number is rows, a decimal a share of gold."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    mine: int | float | None = Field(
-        default=None, gt=0, description="Rows that errors are mined from."
-    )
-    select: int | float | None = Field(
-        default=None, gt=0, description="Rows that choose between rounds."
-    )
-    test: int | float | None = Field(
-        default=None, gt=0, description="Rows to test on, if no file is."
-    )
-
-    @field_validator("mine", "select", "test")
-    @classmethod
-    def _check_share(cls, value: float | None) -> float | None:
-        if isinstance(value, float) and value > 1:
-            raise ValueError(f"a share of gold is at most 1.0, got {value}; rows have no point")
-        return value
-
-
-class DataSection(BaseModel):
-    """Where the labelled rows are."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    gold: str | None = Field(
-        default=None,
-        description="Labelled rows: JSONL, CSV, TSV (gzipped or not), Parquet, or "
-        "hf:NAME[:config[:split]]. Methods that use no gold rows do with `select` and `test`.",
-    )
-    test: str | None = Field(
-        default=None, description="Test rows; without it they are split from gold."
-    )
-    select: str | None = Field(default=None, description="Rows to select on; else split from gold.")
-    contexts: str = Field(
-        default="gold",
-        description="What seed data is written for, where rows have a context: a file, `gold` "
-        "(the contexts of the mined rows), or `llm` (the LLM writes them).",
-    )
-    corpus: str | list[str] | None = Field(
-        default=None,
-        description="Unlabelled passages to retrieve from: files with a column `text`, a folder "
-        "of .txt files, or hf:NAME[:config[:split]].",
-    )
-    columns: dict[str, str] = Field(
-        default_factory=dict,
-        description="Field (text, label, context, answers; of a corpus passage, passage_id) -> "
-        "column of your files.",
-    )
-    split: Split = Field(default_factory=Split)
-    paper_splits: bool = Field(
-        default=False, description="As in the paper: select on the mined rows."
-    )
-
-    @model_validator(mode="after")
-    def _check_gold(self) -> "DataSection":
-        if self.gold is None and (self.test is None or self.select is None):
-            raise ValueError("without `gold`, both `select` and `test` must be given")
-        return self
 
 
 class TaskFile(BaseModel):
@@ -194,6 +132,11 @@ def build_config(
         folder: Paths are relative to it.
         given: Section (task, llm, student, method) -> an object that takes its place as it is.
     """
+    if control := find_control(name):
+        raise ConfigError(
+            f"{located.name}: the task's name {name!r} holds {control}",
+            hint="a task is named after its file: give that another name",
+        )
     # `student:` with nothing after it is as good as not written.
     located.values = {k: v for k, v in located.values.items() if v is not None}
     stated = located.values.get("method")
@@ -279,8 +222,8 @@ def _add_recipe(located: Located) -> None:
     located.values = _merge(recipe, located.values)
     student = located.values.get("student", "linear")
     fields = {"name": student} if isinstance(student, str) else student
-    if isinstance(fields, dict) and fields.get("name") in hyper_parameters:
-        located.values["student"] = {**hyper_parameters[fields["name"]], **fields}
+    if isinstance(fields, dict) and (found := hyper_parameters.get(str(fields.get("name")))):
+        located.values["student"] = {**found, **fields}
 
 
 def _merge(base: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
@@ -322,7 +265,7 @@ def _resolve_paths(located: Located, folder: Path) -> None:
     prompts = task.get("prompts") if isinstance(task, dict) else None
     if isinstance(prompts, dict):
         for name, value in prompts.items():
-            prompts[name] = _read_prompt(value, folder, located, ("task", "prompts", name))
+            prompts[name] = _read_prompt(value, folder, located, ("task", "prompts", str(name)))
 
 
 def _resolve_models(located: Located, folder: Path) -> None:
@@ -331,7 +274,7 @@ def _resolve_models(located: Located, folder: Path) -> None:
         values = located.values.get(section)
         if isinstance(values, dict) and isinstance(values.get(key), str):
             place = _absolute(values[key], folder, located, (section, key))
-            if "$" in values[key] or Path(place).is_dir():
+            if "$" in values[key] or os.path.isdir(place):
                 values[key] = place
 
 

@@ -5,10 +5,19 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from stepsynth._util.text import shorten
-from stepsynth.errors import DataError, suggest
+from stepsynth.errors import DataError
+from stepsynth.experiment.bad_rows import (
+    IN_MEMORY,
+    PLAIN,
+    BadRow,
+    Defects,
+    NoColumnError,
+    Reading,
+)
 from stepsynth.experiment.sources import rows_of_file, rows_of_records
 from stepsynth.records import Answers, Context, Dataset, Example, label_to_json
 from stepsynth.tasks import Task
+from stepsynth.tasks.classification import label_text
 
 _Made = TypeVar("_Made", Example, Context)
 
@@ -18,21 +27,23 @@ def read_file(
     task: Task,
     columns: Mapping[str, str],
     *,
+    reading: Reading = PLAIN,
     warn: Callable[[str], None] | None = None,
 ) -> Dataset:
     """Return the rows of a file, or of a data set on the Hugging Face Hub.
 
     Args:
-        path: `.jsonl`, `.csv` or `.tsv`, with or without `.gz`; `.parquet`; or
-            `hf:NAME[:CONFIG[:SPLIT]]`.
+        path: See `rows_of_file`.
         task: Says which fields a row has and makes an example of them.
         columns: Field -> column of the file, where they differ.
-        warn: Is told of what was put right.
+        reading: The file's encoding, and what to do about rows that cannot be used.
+        warn: Is told of what was put right or left out.
 
     Raises:
-        DataError: With the file and line, and what was expected.
+        DataError: With the file and its lines, and what was expected.
     """
-    return read_rows(rows_of_file(path), task, columns, name=str(path), warn=warn)
+    rows = rows_of_file(path, encoding=reading.encoding, warn=warn)
+    return read_rows(rows, task, columns, name=str(path), reading=reading, warn=warn)
 
 
 def read_records(
@@ -58,11 +69,14 @@ def read_rows(
     columns: Mapping[str, str],
     *,
     name: str,
+    reading: Reading = IN_MEMORY,
     warn: Callable[[str], None] | None = None,
 ) -> Dataset:
     """Return examples of (place, row) pairs; see `read_file`."""
     columns = {**task.columns, **task.optional_columns, **columns}
-    examples = _read(rows, task.read_example, columns, task.columns, name)
+    defects = Defects(name, reading.on_bad_row)
+    examples = _read(rows, task.read_example, columns, task.columns, name, defects)
+    defects.settle(len(examples), warn)
     _tell_repaired(examples, name, warn)
     return Dataset(examples)
 
@@ -72,6 +86,7 @@ def read_contexts(
     task: Task,
     columns: Mapping[str, str],
     *,
+    reading: Reading = PLAIN,
     warn: Callable[[str], None] | None = None,
 ) -> list[Context]:
     """Return the contexts of a file or of records; only their own column is required.
@@ -82,10 +97,11 @@ def read_contexts(
         source: As for `read_file` or `read_records`.
         task: Makes a context of the fields that a row has: a label or an answer may be fixed.
         columns: Field -> column of the file, where they differ.
-        warn: Is told of what was put right.
+        reading: As for `read_file`.
+        warn: Is told of what was put right or left out.
 
     Raises:
-        DataError: With the file and line, and what was expected.
+        DataError: With the file and its lines, and what was expected.
     """
     is_file = isinstance(source, (str, Path))
     name = str(source) if is_file else "contexts"
@@ -94,10 +110,15 @@ def read_contexts(
             f"{name}: a {task.name} task has no contexts",
             hint="take `contexts` out of the task file's `data` section",
         )
-    rows = rows_of_file(source) if is_file else rows_of_records(source, name)
+    if is_file:
+        rows = rows_of_file(source, encoding=reading.encoding, warn=warn)
+    else:
+        rows, reading = rows_of_records(source, name), IN_MEMORY
     columns = {**task.columns, **task.optional_columns, **columns}
     rows = ((place, _by_column(row, columns)) for place, row in rows)
-    contexts = _read(rows, task.read_context, columns, ("context",), name)
+    defects = Defects(name, reading.on_bad_row)
+    contexts = _read(rows, task.read_context, columns, ("context",), name, defects)
+    defects.settle(len(contexts), warn)
     _tell_repaired(contexts, name, warn)
     return contexts
 
@@ -120,39 +141,59 @@ def _read(
     columns: Mapping[str, str],
     required: Collection[str],
     name: str,
+    defects: Defects,
 ) -> list[_Made]:
     """Return what is made of each row's fields, those that are not required where it has them."""
     expected = ", ".join(columns[field] for field in required)
     made: list[_Made] = []
     for place, row in rows:
+        if isinstance(row, BadRow):
+            defects.add(place, row.message, row.hint)
+            continue
         if not isinstance(row, Mapping):
-            raise DataError(f"{name}, {place}: expected an object with {expected}")
-        where = f"{name}, {place}{_id_of(row, columns)}"
-        for field in required:
-            if columns[field] not in row:
-                raise _missing(where, field, columns[field], list(map(str, row)))
+            defects.add(place, f"expected an object with {expected}")
+            continue
+        where = f"{place}{_id_of(row, columns)}"
         try:
-            made.append(make({field: row[c] for field, c in columns.items() if c in row}))
+            made.append(make(_fields(row, columns, required)))
+        except NoColumnError as error:
+            defects.add_lacking(where, error)
         except ValueError as error:
-            raise DataError(
-                f"{where}: {error}", hint="correct the row, or take it out of the file"
-            ) from error
-    if not made:
+            defects.add(where, str(error))
+    if not made and not defects.count:
         raise DataError(f"{name}: there is no row in it", hint=f"rows with {expected} are needed")
     return made
+
+
+def _fields(
+    row: Mapping[Any, Any], columns: Mapping[str, str], required: Collection[str]
+) -> dict[str, Any]:
+    """Return the fields of a row that it has; a label in a list of its own is taken out."""
+    for field in required:
+        if columns[field] not in row:
+            hint = f"name it in the task file: data: {{columns: {{{field}: YOUR_COLUMN}}}}"
+            raise NoColumnError(columns[field], row, hint)
+    fields = {field: row[column] for field, column in columns.items() if column in row}
+    if "label" in fields:
+        fields["label"] = _only(fields["label"])
+    return fields
+
+
+def _only(label: Any) -> Any:
+    """Return the one label of a list; what is no list is the label itself."""
+    labels = label.tolist() if hasattr(label, "tolist") else label  # NumPy arrays
+    if not isinstance(labels, (list, tuple)):
+        return label
+    different = list(dict.fromkeys(map(label_text, labels)))
+    if len(different) > 1:
+        listed = shorten(", ".join(map(repr, different)), 100)
+        raise ValueError(f"a row has one label, and this one has several: {listed}")
+    return different[0] if different else None
 
 
 def _id_of(row: Mapping[Any, Any], columns: Mapping[str, str]) -> str:
     given = row.get(columns.get("id", "id"))
     return f" (id {shorten(str(given), 40)})" if given not in (None, "") else ""
-
-
-def _missing(where: str, field: str, column: str, present: list[str]) -> DataError:
-    return DataError(
-        f"{where}: there is no column {column!r}. Columns: {', '.join(present) or 'none'}.",
-        hint=suggest(column, present)
-        or f"name it in the task file: data: {{columns: {{{field}: YOUR_COLUMN}}}}",
-    )
 
 
 def _tell_repaired(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from stepsynth.curation import Gate
 from stepsynth.errors import ConfigError, DataError
+from stepsynth.experiment.bad_rows import PLAIN
 from stepsynth.experiment.checks import PASSAGE_COLUMNS
 from stepsynth.experiment.config import Config
 from stepsynth.experiment.corpus import read_corpus
@@ -36,13 +37,15 @@ def read_gold(config: Config, warn: Callable[[str], None]) -> GoldData:
     if data is None:
         raise ConfigError("there is no `data` section", hint="data: {gold: gold.jsonl}")
 
+    reading = data.reading
+
     def read(path: str | None) -> Dataset | None:
-        return read_file(path, task, data.columns, warn=warn) if path else None
+        return read_file(path, task, data.columns, reading=reading, warn=warn) if path else None
 
     gold = read(data.gold) or Dataset()
     contexts: Sequence[Context] | None = () if data.contexts == "llm" else None
     if task.has_context and data.contexts not in ("gold", "llm"):
-        contexts = read_contexts(data.contexts, task, data.columns, warn=warn)
+        contexts = read_contexts(data.contexts, task, data.columns, reading=reading, warn=warn)
     return GoldData(gold, read(data.select), read(data.test), contexts)
 
 
@@ -100,7 +103,8 @@ def read_passages(config: Config, gate: Gate, warn: Callable[[str], None]) -> tu
         return ()
     named = config.data.columns
     columns = {own: named[ours] for ours, own in PASSAGE_COLUMNS.items() if ours in named}
-    passages = read_corpus(config.data.corpus, columns=columns, warn=warn)
+    reading = config.data.reading
+    passages = read_corpus(config.data.corpus, columns=columns, reading=reading, warn=warn)
     kept = screen(passages, lambda each: gate.stop_text(each.text), "data.corpus", warn)
     if not kept:
         raise DataError(
@@ -116,13 +120,14 @@ def read_given(config: Config, gate: Gate, warn: Callable[[str], None]) -> dict[
     """
     given: dict[str, Dataset] = {}
     columns = config.data.columns if config.data else {}
+    reading = config.data.reading if config.data else PLAIN
     for key in config.method.data_keys:
         path = getattr(config.method, key)
         if path is None:
             continue
         rounds = RunFolder(Path(path)).round_folders() if Path(path).is_dir() else []
         if not rounds:
-            given[key] = read_file(path, config.task, columns, warn=warn)
+            given[key] = read_file(path, config.task, columns, reading=reading, warn=warn)
             continue
         chosen = rounds[:1] if key == "seed_from" else rounds[1:]
         files = [folder / "examples.jsonl" for folder in chosen]

@@ -1,17 +1,15 @@
-"""Read YAML so that every message can say in which line a key stands."""
+"""What a task file says, and where: every message can name the line in which a key stands."""
 
-from collections.abc import Mapping
-from io import StringIO
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+from stepsynth._util.text import find_control, shorten
 from stepsynth.errors import ConfigError, suggest
+from stepsynth.experiment.plain_yaml import MOST_BYTES, KeyPath, NotYamlError, parse
 
-KeyPath = tuple[str, ...]
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -60,63 +58,58 @@ def read_yaml(path: Path) -> Located:
     Raises:
         ConfigError: It is not there, is no UTF-8, does not parse, or is no mapping.
     """
+    if path.suffix.lower() == ".toml":
+        raise ConfigError(
+            f"{path}: a task file is YAML, and this is TOML",
+            hint="`stepsynth init` writes a task file; JSON is YAML too",
+        )
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            raw = file.read(MOST_BYTES + 1)
     except FileNotFoundError as error:
         raise ConfigError(
             f"{path}: there is no such file", hint="`stepsynth init` writes a task file"
         ) from error
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
-    return parse_yaml(text, str(path))
+    try:
+        return parse_yaml(raw.decode("utf-8-sig"), str(path))
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise ConfigError(
+            f"{path}, line {line}: cannot be read: the byte 0x{raw[error.start]:02X} is no UTF-8",
+            hint="save the task file as UTF-8",
+        ) from error
 
 
 def parse_yaml(text: str, name: str) -> Located:
     """Parse a YAML document; see `read_yaml`."""
     try:
-        document = YAML(typ="rt").load(StringIO(text))
-    except MarkedYAMLError as error:
-        mark = error.problem_mark
-        line = f", line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"{name}{line}: this is no YAML: {error.problem}") from error
-    except YAMLError as error:
-        raise ConfigError(f"{name}: this is no YAML: {error}") from error
-    if not isinstance(document, dict):
+        values, lines = parse(text)
+    except NotYamlError as error:
+        line = f", line {error.line}" if error.line else ""
+        raise ConfigError(f"{name}{line}: {error}", hint=error.hint) from error
+    if not isinstance(values, dict):
         raise ConfigError(
             f"{name}: expected keys such as `task:` and `data:` at the top level",
             hint="`stepsynth schema` prints what a task file may hold",
         )
-    lines: dict[KeyPath, int] = {}
-    return Located(_plain(document, (), lines), name, lines)
+    return Located(values, name, lines)
 
 
 def parse_value(text: str) -> Any:
-    """Return the value that a text stands for in YAML: 3, 0.5, true, [a, b], or the text."""
+    """Return the value that a text stands for in YAML: 3, 0.5, true, [a, b], or the text.
+
+    Raises:
+        ConfigError: It holds a character that no key may hold.
+    """
+    if control := find_control(text, is_name=False):
+        raise ConfigError(f"--set: a value holds {control}")
     try:
-        value = YAML(typ="safe", pure=True).load(text)
-    except YAMLError:
+        value, _ = parse(text)
+    except NotYamlError:
         return text
     return text if value is None and text.strip() not in ("", "null", "~") else value
-
-
-def _plain(value: Any, path: KeyPath, lines: dict[KeyPath, int]) -> Any:
-    """Return the value in plain types, and note the line of every key on the way."""
-    if isinstance(value, dict):
-        for key in value:
-            position = getattr(value, "lc", None)
-            if position is not None and key in (position.data or {}):
-                lines[*path, str(key)] = position.data[key][0] + 1
-        return {_scalar(k): _plain(v, (*path, str(k)), lines) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_plain(item, (*path, str(i)), lines) for i, item in enumerate(value)]
-    return _scalar(value)
-
-
-def _scalar(value: Any) -> Any:
-    for kind in (bool, int, float, str):
-        if isinstance(value, kind):
-            return kind(value)
-    return value
 
 
 def _innermost(model: type[BaseModel], path: KeyPath) -> type[BaseModel]:
@@ -127,6 +120,18 @@ def _innermost(model: type[BaseModel], path: KeyPath) -> type[BaseModel]:
             return model
         model = inner
     return model
+
+
+def _key_of(place: Sequence[int | str], *, is_unknown: bool) -> KeyPath:
+    """Return the key path of a place that pydantic names.
+
+    It names the members of a union in it ("dict[str,any]"), which are no keys; the last part is one
+    where a key itself is wrong.
+    """
+    parts = [str(part) for part in place]
+    last = parts[-1:] if is_unknown else []
+    before = parts[:-1] if is_unknown else parts
+    return (*(part for part in before if "[" not in part), *last)
 
 
 def build(model: type[M], values: Mapping[str, Any], located: Located, path: KeyPath) -> M:
@@ -140,10 +145,10 @@ def build(model: type[M], values: Mapping[str, Any], located: Located, path: Key
     except ValidationError as error:
         # A key that is misspelt is missing too: name the misspelling.
         first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
-        # pydantic names the members of a union in the place ("dict[str,any]"); a key has none.
-        key = tuple(str(part) for part in first["loc"] if "[" not in str(part))
+        is_unknown = first["type"] == "extra_forbidden"
+        key = _key_of(first["loc"], is_unknown=is_unknown)
         where = located.where((*path, *key))
-        if first["type"] == "extra_forbidden":
+        if is_unknown:
             known = list(_innermost(model, key[:-1]).model_fields)
             raise ConfigError(
                 f"{where}: unknown key. Known keys here: {', '.join(known) or 'none'}.",
@@ -154,5 +159,11 @@ def build(model: type[M], values: Mapping[str, Any], located: Located, path: Key
         message = first["msg"].removeprefix("Value error, ").rstrip(".")
         if first["type"] in ("dict_type", "model_type"):
             message = "expected keys and values, such as {name: ...}"
-        got = "" if first["type"] == "value_error" else f", got {first['input']!r}"
+        given = shorten(repr(first["input"]), 200)
+        got = "" if first["type"] == "value_error" else f", got {given}"
         raise ConfigError(f"{where}: {message}{got}.") from error
+    except (ArithmeticError, MemoryError, RecursionError, SyntaxError) as error:
+        # Of the compilers of templates and patterns, for what is too deep or too long.
+        raise ConfigError(
+            f"{located.where(path)}: a template or pattern here cannot be compiled: {error}"
+        ) from error

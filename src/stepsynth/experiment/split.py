@@ -11,7 +11,7 @@ from stepsynth._util.text import normalise, shorten
 from stepsynth.curation import Gate
 from stepsynth.curation.gate import Key, row_key
 from stepsynth.errors import DataError
-from stepsynth.experiment.config import Split
+from stepsynth.experiment.data_section import Split
 from stepsynth.records import Context, Dataset, Example
 from stepsynth.tasks import Task
 
@@ -197,16 +197,53 @@ def _take(rows: Dataset, sizes: Mapping[str, Size], rng: Random) -> dict[str, Da
     place = {context: i for i, context in enumerate(rng.sample(contexts, len(contexts)))}
     for indexes in by_label.values():
         indexes.sort(key=lambda i: place[rows[i].context])
-    taken: dict[str, Dataset] = {}
-    for name, size in wanted.items():
-        left = sum(map(len, by_label.values()))
-        shares = _shares({k: len(v) for k, v in by_label.items()}, left if size is None else size)
-        chosen: list[int] = []
+    taken: dict[str, list[int]] = {}
+    draws = _draws({label: len(v) for label, v in by_label.items()}, wanted)
+    for name, shares in draws.items():
+        taken[name] = []
         for label, share in shares.items():
-            chosen += by_label[label][:share]
+            taken[name] += by_label[label][:share]
             del by_label[label][:share]
-        taken[name] = Dataset(rows[i] for i in sorted(chosen))
-    return taken
+    return {name: Dataset(rows[i] for i in sorted(chosen)) for name, chosen in taken.items()}
+
+
+def _draws(
+    counts: Mapping[str, int], wanted: Mapping[str, int | None]
+) -> dict[str, dict[str, int]]:
+    """Return split -> label -> how many rows it takes: the label mix of all rows in each.
+
+    A label of few rows may so have none in `mine`, and could not be learnt: where that has room,
+    such a label gets its first row there, before the others are drawn; unless that leaves another
+    split with a single label.
+    """
+    drawn = draws = _by_size(counts, wanted)
+    size = wanted["mine"]
+    room = sum(counts.values()) - sum(n or 0 for n in wanted.values()) if size is None else size
+    held: set[str] = set()
+    while lacking := {k for k, share in draws["mine"].items() if k and counts[k] and not share}:
+        held |= lacking
+        if len(held) > room:
+            return drawn
+        rest = {label: count - (label in held) for label, count in counts.items()}
+        draws = _by_size(rest, {**wanted, "mine": None if size is None else size - len(held)})
+        draws["mine"] = {k: share + (k in held) for k, share in draws["mine"].items()}
+    is_worse = any(_labels(draws[name]) < 2 <= _labels(drawn[name]) for name in wanted)
+    return drawn if is_worse else draws
+
+
+def _labels(shares: Mapping[str, int]) -> int:
+    return sum(share > 0 for share in shares.values())
+
+
+def _by_size(
+    counts: Mapping[str, int], wanted: Mapping[str, int | None]
+) -> dict[str, dict[str, int]]:
+    left = dict(counts)
+    draws: dict[str, dict[str, int]] = {}
+    for name, size in wanted.items():
+        draws[name] = _shares(left, sum(left.values()) if size is None else size)
+        left = {label: count - draws[name][label] for label, count in left.items()}
+    return draws
 
 
 def _in_rows(sizes: Mapping[str, Size], total: int) -> dict[str, int | None]:

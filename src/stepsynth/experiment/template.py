@@ -2,19 +2,23 @@
 
 import json
 import os
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from stepsynth._util.files import write_text
+from stepsynth._util.text import check_name, shorten
 from stepsynth.errors import ConfigError, DataError
+from stepsynth.experiment.bad_rows import Reading
 from stepsynth.experiment.config import load_config
 from stepsynth.experiment.data import read_file
+from stepsynth.experiment.sources import HUB
 from stepsynth.records import Example
-from stepsynth.tasks import task_kinds
+from stepsynth.tasks import Task, task_kinds
 from stepsynth.tasks.classification import Classification, label_text
 
 _MOST_LABELS = 200
@@ -33,7 +37,7 @@ task:
   # prompts: {{seed: seed.j2}}  # your own templates; `stepsynth schema` names them
 
 data:
-  gold: {gold}{test}
+  gold: {gold}{test}{encoding}
   columns: {{{columns}}}
 {contexts}\
   # Gold is split: errors are mined in `mine`, rounds are scored on `select`, and `test` is scored
@@ -77,25 +81,29 @@ _RATIONALES = "  num_rationales: 20\n"
 def write_task_file(
     path: Path,
     *,
-    gold: Path,
-    test: Path | None,
+    gold: str | Path,
+    test: str | Path | None,
     labels: Sequence[str],
     columns: Mapping[str, str],
     text_name: str,
     instruction: str,
     force: bool,
+    encoding: str | None = None,
+    warn: Callable[[str], None] | None = None,
 ) -> Counter[str]:
     """Write a task file for a file of labelled rows, and make sure that it loads.
 
     Args:
         path: The task file.
-        gold: Labelled rows.
+        gold: Labelled rows: a file, or `hf:NAME`.
         test: Test rows, if they are apart.
         labels: The labels; empty: those in `gold`.
         columns: Field -> column; `context` among them: pairs, `answers` too: questions.
         text_name: What a text is; empty: the name of its column.
         instruction: What is to be decided; empty: a sentence made of the rest.
         force: Write over a file that is there.
+        encoding: What text files are in, where they do not say so themselves.
+        warn: Told what was found out about the files, and could be otherwise.
 
     Returns:
         How many rows of `gold` have each label.
@@ -104,34 +112,29 @@ def write_task_file(
         ConfigError: The file is there already.
         DataError: The rows cannot be read, or have another label than those given.
     """
+    reading = Reading(encoding, on_bad_row=None)  # There is no task file yet that could say more.
     text_name = text_name or _as_words(columns["text"])
     kind = "extractive_qa" if "answers" in columns else "sentence_pair"
     kind = kind if "context" in columns else "classification"
-    found = Counter[str]() if kind == "extractive_qa" else _labels_of(gold, columns)
+    found = Counter[str]() if kind == "extractive_qa" else _labels_of(gold, columns, reading)
     names = list(labels) or sorted(found)
-    if kind != "extractive_qa":
-        _check_labels(gold, columns, found, names)
+    if kind != "extractive_qa" and not labels:
+        _check_labels(gold, columns, found)
     if path.exists() and not force:
         raise ConfigError(f"{path}: there is such a file already", hint="--force writes over it")
-    try:
-        task = task_kinds().get(kind).model_validate({"labels": names} if names else {})
-    except ValidationError as error:
-        message = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise DataError(f"{gold}: {message}", hint="correct the file, or give --labels") from error
+    task = _make_task(kind, names, gold)
     for rows in filter(None, (gold, test)):
-        read_file(rows, task, columns)
-    decided = "Answer a question with a part of a passage."
-    if names:
-        decided = f"Decide which label the {text_name} has: {', '.join(names)}."
+        read_file(rows, task, columns, reading=reading, warn=warn)
     only = "the student that finds answers"
     text = _TEXT.format(
         name=path.name,
         kind=kind,
-        instruction=_quote(instruction or decided),
+        instruction=_quote(instruction or _decided(text_name, names)),
         text_name=_quote(text_name),
         of_the_kind=_keys_of(kind, columns, text_name, task.label_names),
         gold=_quote(_relative(gold, path)),
         test=f"\n  test: {_quote(_relative(test, path))}" if test else "",
+        encoding=f"\n  encoding: {_quote(encoding)}" if encoding else "",
         columns=", ".join(f"{field}: {_quote(column)}" for field, column in columns.items()),
         contexts="" if kind == "classification" else _CONTEXTS,
         split="{mine: 0.6, select: 0.4}" if test else "{mine: 0.5, select: 0.2, test: 0.3}",
@@ -143,6 +146,20 @@ def write_task_file(
     write_text(path, text)
     load_config(path, ["llm.model=any"])
     return found
+
+
+def _make_task(kind: str, names: Sequence[str], gold: str | Path) -> Task:
+    try:
+        return task_kinds().get(kind).model_validate({"labels": names} if names else {})
+    except ValidationError as error:
+        message = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise DataError(f"{gold}: {message}", hint="correct the file, or give --labels") from error
+
+
+def _decided(text_name: str, names: Sequence[str]) -> str:
+    if not names:
+        return "Answer a question with a part of a passage."
+    return f"Decide which label the {text_name} has: {', '.join(names)}."
 
 
 def _keys_of(kind: str, columns: Mapping[str, str], text_name: str, labels: Sequence[str]) -> str:
@@ -159,43 +176,49 @@ def _as_words(column: str) -> str:
     return column.replace("_", " ").strip()
 
 
-def _check_labels(
-    gold: Path, columns: Mapping[str, str], found: Counter[str], names: Sequence[str]
-) -> None:
-    if len(names) > max(2, min(_MOST_LABELS, found.total() // 3)):
+def _check_labels(gold: str | Path, columns: Mapping[str, str], found: Counter[str]) -> None:
+    column = columns["label"]
+    if len(found) > max(2, min(_MOST_LABELS, found.total() // 3)):
+        shown = ", ".join(shorten(repr(label), 40) for label, _ in found.most_common(3))
         raise DataError(
-            f"{gold}: the column {columns['label']!r} has {len(names)} different values in "
-            f"{found.total()} rows",
-            hint="is it the label? name another column with --label",
+            f"{gold}: the column {column!r} has {len(found)} different values in {found.total()} "
+            f"rows, such as {shown}",
+            hint="name another column with --label; if these are your labels, list them: --labels "
+            "a,b,c",
         )
-    if len(names) < 2:
+    if len(found) < 2:
         raise DataError(
-            f"{gold}: the column {columns['label']!r} has only the value {names[0]!r}",
+            f"{gold}: the column {column!r} has only the value {next(iter(found))!r}",
             hint="two labels are needed; name another column with --label",
         )
 
 
-def _labels_of(gold: Path, columns: Mapping[str, str]) -> Counter[str]:
+def _labels_of(gold: str | Path, columns: Mapping[str, str], reading: Reading) -> Counter[str]:
     class AnyLabel(Classification):
         """Takes every label, to find out which there are."""
 
         def read_example(self, row: Mapping[str, Any]) -> Example:
-            return Example(text=str(row["text"]), label=label_text(row["label"]))
+            text, label = str(row["text"]), label_text(row["label"])
+            if not label:
+                raise ValueError(f"the label of {shorten(text, 50)!r} is empty")
+            return Example(text=text, label=check_name(label, "the label"))
 
     try:
         given = {field: columns[field] for field in ("text", "label")}
-        found = read_file(gold, AnyLabel(labels={"a": "a", "b": "b"}), given).label_counts()
+        any_label = AnyLabel(labels={"a": "a", "b": "b"})
+        return read_file(gold, any_label, given, reading=reading).label_counts()
     except DataError as error:
         if "there is no column" in error.message:
             error.hint = "name your columns: --text COLUMN --label COLUMN"
+        error.hint = re.sub(r"data: \{encoding: (\S+)\}", r"--encoding \1", error.hint)
         raise
-    if "" in found:
-        raise DataError(f"{gold}: {found['']} rows have an empty {columns['label']!r}")
-    return found
 
 
-def _relative(target: Path, task_file: Path) -> str:
-    return Path(os.path.relpath(target.absolute(), task_file.absolute().parent)).as_posix()
+def _relative(target: str | Path, task_file: Path) -> str:
+    """Return a path from the folder of the task file on; an address on the Hub is none."""
+    if str(target).startswith(HUB):
+        return str(target)
+    return Path(os.path.relpath(Path(target).absolute(), task_file.absolute().parent)).as_posix()
 
 
 def _quote(value: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from stepsynth._util.files import read_jsonl
 from stepsynth.errors import ConfigError, DataError, RunFolderError
+from stepsynth.experiment.bad_rows import PLAIN
 from stepsynth.experiment.config import Config, load_config
 from stepsynth.experiment.data import read_file
 from stepsynth.experiment.inputs import read_gold, split
@@ -137,8 +138,10 @@ def open_subject(
         )
     config = load_config(task, overrides)
     gold = _split(config, tell)
-    columns = config.data.columns if config.data else {}
-    rows = read_file(path, config.task, columns, warn=tell)
+    columns, reading = ({}, PLAIN)
+    if config.data is not None:
+        columns, reading = config.data.columns, config.data.reading
+    rows = read_file(path, config.task, columns, reading=reading, warn=tell)
     name = Path(path).name.split(".")[0]
     return Subject(name, rows, gold.mine, gold.select, gold.test, config)
 

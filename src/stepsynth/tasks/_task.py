@@ -4,8 +4,9 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from stepsynth._util.text import check_name
 from stepsynth.metrics import AnyPredictions
 from stepsynth.prompts.parsing import parse_list, parse_text
 from stepsynth.prompts.template import (
@@ -56,6 +57,11 @@ class Task(BaseModel):
         default_factory=dict,
         description="Own templates: seed, extrapolate, ... -> a Jinja2 file (or its text).",
     )
+
+    @field_validator("text_name", "context_name", "language", check_fields=False)
+    @classmethod
+    def _check_name(cls, name: str) -> str:
+        return check_name(name, "the name")
 
     @model_validator(mode="after")
     def _compile_prompts(self) -> Self:

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from numbers import Real
 from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
 
-from stepsynth._util.text import clean, shorten
+from stepsynth._util.text import check_name, clean, shorten
 from stepsynth.errors import suggest
 from stepsynth.metrics import AnyPredictions, Predictions, score_classification
 from stepsynth.prompts.choices import parse_choice
@@ -51,6 +52,14 @@ class Classification(Task):
             raise ValueError("a label and its word must not be empty")
         _check_distinct(pairs)
         return pairs
+
+    @field_validator("labels")
+    @classmethod
+    def _check_characters(cls, labels: dict[str, str]) -> dict[str, str]:
+        for label, word in labels.items():
+            check_name(label, "the label")
+            check_name(word, "the label word")
+        return labels
 
     def own_prompts(self) -> dict[str, Sequence[str]]:
         """Return the three prompts of S3's Table 1 with their fields."""
@@ -121,7 +130,7 @@ class Classification(Task):
 
     def _read_label(self, value: object, text: str) -> str:
         label = label_text(value)
-        if label in ("", "nan"):
+        if not label:
             raise ValueError(f"the label of {shorten(text, 50)!r} is empty")
         if label not in self.labels:
             known = ", ".join(map(repr, self.labels))
@@ -168,9 +177,20 @@ def read_text(row: Mapping[str, Any], field: str) -> str:
 
 
 def label_text(value: object) -> str:
-    """Return a label as text: what YAML, JSON and CSV write as 1, 1.0 or true is one label."""
+    """Return a label as text: what YAML, JSON and CSV write as 1, 1.0 or true is one label.
+
+    No value is no text; the text "nan" is a label like any other.
+    """
+    if is_missing(value):
+        return ""
     if isinstance(value, bool) or type(value).__name__ == "bool":  # NumPy's is no bool
         return str(value).lower()
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    return clean(str(value)).strip() if value is not None else ""
+    return clean(str(value)).strip()
+
+
+def is_missing(value: object) -> bool:
+    """Say whether a row has no value there, as data frames say it too."""
+    is_none = value is None or type(value).__name__ in ("NAType", "NaTType")
+    return is_none or (isinstance(value, Real) and value != value)

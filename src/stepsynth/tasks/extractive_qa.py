@@ -6,7 +6,6 @@ question. What it got wrong is extrapolated with the same answer (the paper) or 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from math import isnan
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
@@ -18,7 +17,7 @@ from stepsynth.prompts.parsing import parse_object, parse_text
 from stepsynth.records import Answers, Context, Example, Label, Rejected
 from stepsynth.tasks._answers import find_answer, find_entities, read_answers
 from stepsynth.tasks._task import Task
-from stepsynth.tasks.classification import read_text
+from stepsynth.tasks.classification import is_missing, read_text
 
 
 class ExtractiveQA(Task):
@@ -173,7 +172,7 @@ class ExtractiveQA(Task):
         """Return the passage of a row, with its `answer` or `answers`, if any."""
         passage = read_text(row, "context")
         given = (row.get(name) for name in ("answers", "answer"))
-        found = (read_answers(value, passage) for value in given if not _is_missing(value))
+        found = (read_answers(value, passage) for value in given if not is_missing(value))
         return Context(passage, next(filter(None, found), None))
 
     def context_of(self, example: Example) -> Context:
@@ -193,11 +192,6 @@ class ExtractiveQA(Task):
         if self.error_below_f1 is None:
             return exact_match(predicted, references) == 1.0
         return token_f1(predicted, references) >= self.error_below_f1
-
-
-def _is_missing(value: object) -> bool:
-    """Say whether a row has no value there, as data frames say it too."""
-    return value is None or (isinstance(value, float) and isnan(value))
 
 
 def _references(label: Label) -> tuple[str, ...]:

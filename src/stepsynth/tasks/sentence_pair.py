@@ -73,5 +73,5 @@ class SentencePair(Classification):
     def read_context(self, row: Mapping[str, Any]) -> Context:
         """Return the context of a row with `context`; a `label` in it is kept."""
         text = read_text(row, "context")
-        has_label = label_text(row.get("label")) not in ("", "nan")
+        has_label = label_text(row.get("label")) != ""
         return Context(text, self._read_label(row["label"], text) if has_label else None)
