@@ -67,6 +67,7 @@ def test_thoughts_that_never_end_leave_no_answer(opening):
         "struck <s>out</s> text",
         "a < b and c > d",
         "[INSTALL] failed",
+        '{"text": "she wrote </think>", "label": "a"}',
     ],
 )
 def test_an_answer_without_them_is_left_alone(text):

@@ -64,6 +64,7 @@ def test_a_row_that_cannot_be_used_says_why(pairs, changes, message):
         (["entailment"], "two or more different labels"),
         (["a", "a"], "two or more different labels"),
         ({"a": "x", "": "y"}, "must not be empty"),
+        ([["a"], ["b"]], "a label must be a text"),
     ],
 )
 def test_labels_that_cannot_be_told_apart_are_refused(labels, message):

@@ -32,3 +32,25 @@ def test_a_syntax_error_names_the_line():
 def test_a_template_cannot_leave_its_sandbox(source):
     with pytest.raises(PromptError):
         Template(source, fields=["text"], where="here").render(text="a")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ 'x' * 10**10 }}",
+        "{{ text|center(10000000000) }}",
+        "{{ '%10000000000s' % text }}",
+        "{{ '{:>9999999999}'.format(text) }}",
+        "{{ 'x'|indent(9999999999) }}",
+        "{{ lipsum(1000) }}",
+        "{{ " + "(" * 5000 + "text" + ")" * 5000 + " }}",
+        "{{ text }}" * 10_000,
+    ],
+)
+def test_a_template_cannot_fill_the_memory_or_take_long(source):
+    with pytest.raises(PromptError):
+        Template(source, fields=["text"], where="here").render(text="a")
+
+
+def test_numbers_of_the_prompt_itself_are_left_alone():
+    assert Template("Order 123456789", fields=[], where="here").render() == "Order 123456789"

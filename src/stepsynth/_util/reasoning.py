@@ -43,6 +43,8 @@ _END_OR_STRIKE = "</s>"
 """The end of a sequence; in HTML that of <s>, struck text."""
 
 _SPACE = re.compile(r"\s*")
+_VALUE = re.compile(r"\s*(?:```\w*\s*)?[{\[]\s*[\"'{]")
+"""An object or a list of texts begins: a tag further on stands in one of its texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,8 @@ def _after_thoughts(text: str, start: int) -> tuple[int, bool]:
                 break
     if place > start:
         return _space_ends(text, place), False
+    if _VALUE.match(text, start):
+        return place, False
     # Opened by the template: a closing tag that nothing opens before it.
     for opening, closing in _THOUGHTS:
         end = text.find(closing, place)

@@ -10,7 +10,6 @@ MARKS = 30
 # Faces made of punctuation carry meaning that punctuation else does not: ":)" is not ":(".
 _FACE = re.compile(r"[:;=]-?([()dp/|])(?!\w)")
 
-
 _COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -47,8 +46,12 @@ def clean(text: str) -> str:
     """
     if text.isascii():
         return text
-    whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return unicodedata.normalize("NFC", _without_piles(whole, "NFC"))
+    return compose(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+
+
+def compose(text: str) -> str:
+    """Return the text in Unicode's form NFC."""
+    return unicodedata.normalize("NFC", _without_piles(text, "NFC"))
 
 
 def _without_piles(text: str, form: Literal["NFC", "NFKC"]) -> str:

@@ -9,8 +9,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import json_repair
-
 from stepsynth._util.text import clean
 
 MOST_REPAIRED = 8_000
@@ -42,6 +40,8 @@ def read_value(text: str, *, is_cut: bool = False) -> Any:
     end = len(text) if is_cut else text.rfind("}" if text[:1] == "{" else "]") + 1
     if not 0 < end <= MOST_REPAIRED or not looks_structured(text):
         return None
+    import json_repair  # takes a tenth of a second, which no command pays that reads no answer
+
     try:
         return json_repair.loads(text[:end], skip_json_loads=True)
     except (ValueError, RecursionError):

@@ -4,21 +4,44 @@ Templates come from users and recipes, and the text put into them from data and 
 template runs in Jinja's sandbox, and a value is only ever text: it is never parsed as a template.
 """
 
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import jinja2
+import jinja2.exceptions
 import jinja2.meta
+import jinja2.nodes
 import jinja2.sandbox
 
 from stepsynth.errors import PromptError, suggest
 
-_ENVIRONMENT = jinja2.sandbox.ImmutableSandboxedEnvironment(
+MOST_CHARACTERS = 50_000
+"""Of a template: compiling takes time and memory."""
+BUILT_IN = Path(__file__).parent / "templates"
+
+_ODD = (TypeError, ValueError, ArithmeticError, AttributeError, LookupError, RecursionError)
+"""What an expression of a template may raise."""
+
+
+class _Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
+    """A sandbox in which little cannot be made much: `"x" * 10**10` takes all memory there is."""
+
+    intercepted_binops = frozenset({"*", "**", "%"})
+
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+        """Refuse an operator that makes much of little."""
+        raise jinja2.exceptions.SecurityError(f"the operator {operator} is not for templates")
+
+
+_ENVIRONMENT = _Sandbox(
     undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
 )
-BUILT_IN = Path(__file__).parent / "templates"
+_ENVIRONMENT.globals.pop("lipsum")
+_LARGE = re.compile(r"\d{6,}")
+"""A number that no prompt needs, and by which a text could be made to fill the memory."""
 
 
 class Template:
@@ -37,14 +60,27 @@ class Template:
         self.source = source
         self.where = where
         known = sorted(fields)
+        if len(source) > MOST_CHARACTERS:
+            raise PromptError(
+                f"{where}: this template has {len(source):,} characters, and at most "
+                f"{MOST_CHARACTERS:,} are taken"
+            )
         try:
-            used = jinja2.meta.find_undeclared_variables(_ENVIRONMENT.parse(source))
+            parsed = _ENVIRONMENT.parse(source)
+            for constant in parsed.find_all(jinja2.nodes.Const):
+                if _LARGE.search(str(constant.value)):
+                    raise jinja2.TemplateSyntaxError(
+                        "a number of six digits or more is not for templates", constant.lineno
+                    )
+            used = jinja2.meta.find_undeclared_variables(parsed)
             self._compiled = _ENVIRONMENT.from_string(source)
         except jinja2.TemplateSyntaxError as error:
             raise PromptError(
                 f"{where}, line {error.lineno}: this template does not parse: {error.message}",
                 hint="a field is {{ field }}; a part is {% if rationales %} ... {% endif %}",
             ) from error
+        except (RecursionError, MemoryError, OverflowError, ValueError) as error:
+            raise PromptError(f"{where}: this template is nested too deeply") from error
         for field in sorted(used - set(known)):
             raise PromptError(
                 f"{where}: the template uses the field {field!r}, which it is not given. "
@@ -60,7 +96,7 @@ class Template:
         """
         try:
             return self._compiled.render(**fields).strip()
-        except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError) as error:
+        except (jinja2.TemplateError, *_ODD) as error:
             raise PromptError(f"{self.where}: this template cannot be rendered: {error}") from error
 
 

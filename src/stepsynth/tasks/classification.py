@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
 
-from stepsynth._util.text import check_name, clean, shorten
+from stepsynth._util.text import check_name, clean, compose, shorten
 from stepsynth.errors import suggest
 from stepsynth.metrics import AnyPredictions, Predictions, score_classification
 from stepsynth.prompts.choices import parse_choice
@@ -43,6 +43,8 @@ class Classification(Task):
         if isinstance(value, Mapping):
             pairs = {label_text(k): label_text(k if v is None else v) for k, v in value.items()}
         elif isinstance(value, Sequence) and not isinstance(value, str):
+            if any(isinstance(label, (Mapping, list)) for label in value):
+                raise ValueError("a label must be a text, not a list or a mapping")
             pairs = {label_text(label): label_text(label) for label in value}
         else:
             raise ValueError("labels must be a list, or a mapping of labels to label words")
@@ -187,7 +189,7 @@ def label_text(value: object) -> str:
         return str(value).lower()
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    return clean(str(value)).strip()
+    return compose(str(value)).strip()
 
 
 def is_missing(value: object) -> bool:
