@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 OUT = Path(".bench/compare")
 METHODS = (
     *("zerogen", "s3", "goldgen", "random", "gold", "sungen"),
-    *("s3:train_on=both", "s3:balance_added=true"),
+    *("s3:train_on=both", "zerogen:train_on=both", "s3:balance_added=true"),
 )
 """Those that a recording of seed data and extrapolations can serve."""
 
@@ -73,10 +73,9 @@ def comparisons() -> list[Replayed]:
         found.append(Replayed("rte", "families/rte.yaml", student))
     file, extra = "replays/imdb.yaml", "gpt-3.5"
     # On reviews, which are long, fewer methods and rows.
-    few = ("zerogen", "s3", "random", "gold", "s3:train_on=both")
-    with_goldgen = ("zerogen", "s3", "goldgen", "random", "gold", "s3:train_on=both")
-    for student, names in (("linear", few), ("embedding", with_goldgen)):
-        found.append(Replayed("imdb", file, student, "gpt2-xl", extra, 500, names))
+    few = tuple(name for name in METHODS if name not in ("sungen", "s3:balance_added=true"))
+    for student in ("linear", "embedding"):
+        found.append(Replayed("imdb", file, student, "gpt2-xl", extra, 500, few))
     return found
 
 
