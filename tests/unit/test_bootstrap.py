@@ -1,4 +1,4 @@
-"""The interval of a difference: against a literal version, and on made data whose truth is known."""
+"""Intervals of differences: against a literal version, and on made data whose truth is known."""
 
 import numpy as np
 import pytest
@@ -131,9 +131,7 @@ def covered(luck, seeds, *, numbered_alike=True, n=60, find=bootstrap_mean):
     nothing, hits = [np.zeros(n)] * seeds, 0
     for repeat in range(REPEATS):
         row = TRUTH + rng.normal(0, of_row, n)
-        gains = [
-            row + rng.normal(0, of_seed) + rng.normal(0, of_both, n) for _ in range(seeds)
-        ]
+        gains = [row + rng.normal(0, of_seed) + rng.normal(0, of_both, n) for _ in range(seeds)]
         found = find(gains, nothing, rows, draws=100, random_seed=repeat)
         hits += found.low <= TRUTH <= found.high
     return hits / REPEATS

@@ -58,6 +58,10 @@ class Interval:
         """Whether 0 lies outside."""
         return self.low > 0 or self.high < 0
 
+    def __str__(self) -> str:
+        """Return it in points, as tables have it: "+2.1 [-0.3, +4.5]"."""
+        return f"{100 * self.mean:+.1f} [{100 * self.low:+.1f}, {100 * self.high:+.1f}]"
+
 
 def resample_rows(n_rows: int, *, draws: int = DRAWS, random_seed: int = 0) -> Iterator[Floats]:
     """Yield (k, n_rows) for k resamples of the test rows: how often each of them is drawn."""
