@@ -146,6 +146,11 @@ class S3(SeedData):
 
     data_keys: ClassVar[tuple[str, ...]] = ("seed_from", "added_from")
 
+    @property
+    def is_extrapolating(self) -> bool:
+        """Whether the LLM writes rows from errors: there are rounds, and their rows not given."""
+        return self.rounds > 0 and self.added_from is None
+
     def sized(self, rows: int) -> Self:
         """Return S3 with two thirds of the rows as seed data, the rest in equal rounds.
 
@@ -167,10 +172,9 @@ class S3(SeedData):
             found |= dict.fromkeys(("rounds", "early_stop", *keys), why)
         elif not self.rounds:
             found |= dict.fromkeys(("keep", "early_stop", *keys), "there are no rounds")
-        is_extrapolating = self.rounds > 0 and self.added_from is None
         repeats = self.added_size is not None or self.extrapolations_per_error > 1
         if self.seed_from is not None and not (
-            is_extrapolating and (repeats or self.balance_added)
+            self.is_extrapolating and (repeats or self.balance_added)
         ):
             found["texts_per_prompt"] = "no prompt is sent twice"
         return found
@@ -178,8 +182,7 @@ class S3(SeedData):
     def synthesize(self, setup: Setup) -> Iterator[Round]:
         """Yield round 0 (seed data) to round R, each with the model trained after it."""
         seen: set[str] | None = set() if self.drop_duplicates else None
-        is_extrapolating = self.rounds > 0 and self.added_from is None
-        with setup.purse.part(SEED_SHARE if is_extrapolating else 1.0):
+        with setup.purse.part(SEED_SHARE if self.is_extrapolating else 1.0):
             seed_data = self.write_seed_data(setup, seen)
         if self.added_from is not None:
             yield from merge_added(seed_data, setup)
