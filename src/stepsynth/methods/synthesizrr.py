@@ -18,6 +18,8 @@ Departures:
     - Where rows are more than passages, passages are used again, with other shots.
     - Labels are drawn uniformly, `seed_size` rows in all. The paper subsamples per label, then
       matches the label mix of its training set; its cartography filter is a study here.
+    - Sampling is what `llm` says. The code's, temperature 0.95 and top-p 0.9, is set in the recipes
+      of its data sets; its output limits (50 to 600 tokens) stand there as comments.
     - Shots are not cut to the output limit of the LLM.
 """
 
