@@ -7,12 +7,20 @@ from pathlib import Path
 from statistics import fmean
 
 import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
 
 import stepsynth
+from stepsynth.cli.main import app
 from stepsynth.experiment.config import load_config, recipe_names
 from stepsynth.experiment.runner import Runner
+from stepsynth.experiment.schema import task_file_schema
+from stepsynth.llm import llm_backends
 from stepsynth.llm.presets import preset_names
 from stepsynth.methods import methods
+from stepsynth.retrieval import retrievers
+from stepsynth.students import students
+from stepsynth.tasks import task_kinds
 from tests.stub_server import completion
 from tests.unit.test_docs import PAGES, ROOT, blocks
 
@@ -127,6 +135,48 @@ def test_the_extras_are_those_of_the_package():
     said = README[README.index("Extras, as in") : README.index("`--json` prints")]
     named = set(re.findall(r"`(\w+)`", said))
     assert named == project["optional-dependencies"].keys() - {"dev"}
+
+
+def registered():
+    """Return every registered class that has keys, by section and name."""
+    registries = {
+        **{"task": task_kinds(), "student": students(), "method": methods()},
+        "retrieval": retrievers(),
+    }
+    found = {(s, name): r.get(name) for s, r in registries.items() for name in r.names()}
+    backends = llm_backends()
+    return found | {("llm", n): backends.get(n).settings_class for n in backends.names()}
+
+
+def test_the_schema_lists_all_keys():
+    definitions = task_file_schema()["$defs"]
+    for (section, name), model in registered().items():
+        listed = definitions[model.__name__]["properties"]
+        assert model.model_fields.keys() <= listed.keys(), (section, name)
+        assert all("description" in listed[key] for key in model.model_fields if section != "llm")
+
+
+def test_every_key_can_be_set_on_the_command_line(tmp_path):
+    task = tmp_path / "task.yaml"
+    task.write_text(
+        "task: {labels: [a, b]}\ndata: {gold: gold.jsonl, corpus: passages.jsonl}\n"
+        "llm: {backend: scripted, rules: [{pattern: x, answers: [y]}]}\n"
+    )
+    for (section, name), model in registered().items():
+        if section not in ("student", "method", "retrieval"):
+            continue
+        defaults = json.loads(model().model_dump_json())
+        given = [f"{section}.{key}={json.dumps(value)}" for key, value in defaults.items()]
+        base = ["method=regen"] if section == "retrieval" else []
+        found = load_config(task, [*base, f"{section}={name}", *given]).to_dict()[section]
+        assert found == {"name": name, **defaults}
+
+
+def test_the_help_lists_the_commands():
+    commands = get_command(app).commands
+    said = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200"}).output
+    assert len(commands) > 10
+    assert [name for name in commands if not re.search(rf"(?m)^\W*{name}\b", said)] == []
 
 
 def test_every_number_of_results_is_on_the_page_that_has_their_tables():
