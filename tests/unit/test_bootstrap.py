@@ -1,10 +1,16 @@
-"""The paired bootstrap: against a literal version, and on made data whose truth is known."""
+"""Intervals of differences: against a literal version, and on made data whose truth is known."""
 
 import numpy as np
 import pytest
+from scipy.stats import t
 from sklearn.metrics import f1_score
 
-from stepsynth.metrics.bootstrap import bootstrap_macro_f1, bootstrap_mean, resamples
+from stepsynth.metrics.bootstrap import (
+    Interval,
+    bootstrap_macro_f1,
+    bootstrap_mean,
+    resample_rows,
+)
 
 DRAWS = 150
 
@@ -25,35 +31,43 @@ def made(seeds=4, n=60, labels=3, *, shared="all"):
     return gold, predict(0.6), predict(0.5), rows
 
 
-def literally(score, rows, random_seed=0):
-    """Return the interval by drawing every row, one after the other, with the same numbers."""
+def literally(score, rows, observed):
+    """Return the interval by writing every drawn row out, and every term of its variance."""
     n_rows = 1 + max(int(r.max()) for r in rows)
-    means = []
-    for seeds, taken in resamples(len(rows), n_rows, draws=DRAWS, random_seed=random_seed):
-        scores = []
-        for seed in seeds:
-            places = [i for row in taken for i in np.flatnonzero(rows[seed] == row)]
-            scores.append(score(seed, np.array(places)))
-        means.append(np.mean(scores))
-    return np.percentile(means, [2.5, 97.5])
+    found = []
+    for counts in resample_rows(n_rows, draws=DRAWS):
+        for times in counts.astype(int):
+            places = [np.repeat(np.arange(len(part)), times[part]) for part in rows]
+            found.append([score(s, place) for s, place in enumerate(places)])
+    found, seeds = np.array(found), len(rows)
+    by_seeds = np.var(observed, ddof=1) / seeds
+    pairs = [(i, j) for i in range(seeds) for j in range(seeds) if i != j]
+    by_rows = max(0, np.mean([np.cov(found[:, i], found[:, j])[0, 1] for i, j in pairs]))
+    of_seeds = t.ppf(0.975, seeds - 1) * np.sqrt(by_seeds)
+    of_rows = t.ppf(0.975, n_rows - 1) * np.sqrt(by_rows * n_rows / (n_rows - 1))
+    reach = np.hypot(of_seeds, of_rows)
+    return Interval(np.mean(observed), np.mean(observed) - reach, np.mean(observed) + reach)
+
+
+def assert_same(found, expected):
+    assert (found.mean, found.low, found.high) == pytest.approx(
+        (expected.mean, expected.low, expected.high), abs=1e-9
+    )
 
 
 @pytest.mark.parametrize("shared", ["all", "some"])
 def test_the_mean_is_that_of_the_literal_version(shared):
     gold, first, second, rows = made(shared=shared)
     one, two = ([(p == g) * 1.0 for p, g in zip(x, gold, strict=True)] for x in (first, second))
+    gains = [a - b for a, b in zip(one, two, strict=True)]
     found = bootstrap_mean(one, two, rows, draws=DRAWS)
-    low, high = literally(lambda s, i: (one[s] - two[s])[i].mean(), rows)
-    assert (found.low, found.high) == pytest.approx((low, high), abs=1e-12)
-    assert found.mean == pytest.approx(
-        np.mean([a.mean() - b.mean() for a, b in zip(one, two, strict=True)])
-    )
+    observed = [gain.mean() for gain in gains]
+    assert_same(found, literally(lambda s, i: gains[s][i].mean(), rows, observed))
 
 
 @pytest.mark.parametrize("shared", ["all", "some"])
 def test_macro_f1_is_that_of_the_literal_version(shared):
     gold, first, second, rows = made(shared=shared, n=25)
-    found = bootstrap_macro_f1(gold, first, second, rows, draws=DRAWS)
 
     def difference(seed, places):
         one, two = (
@@ -61,11 +75,17 @@ def test_macro_f1_is_that_of_the_literal_version(shared):
         )
         return one - two
 
-    low, high = literally(difference, rows)
-    assert (found.low, found.high) == pytest.approx((low, high), abs=1e-12)
-    everything = np.arange(25)
-    expected = np.mean([difference(s, everything) for s in range(4)])
-    assert found.mean == pytest.approx(expected)
+    found = bootstrap_macro_f1(gold, first, second, rows, draws=DRAWS)
+    observed = [difference(s, np.arange(25)) for s in range(4)]
+    assert_same(found, literally(difference, rows, observed))
+
+
+def test_a_resample_has_as_many_rows_as_there_are():
+    counts = np.concatenate(list(resample_rows(7, draws=500)))
+    assert counts.shape == (500, 7)
+    assert set(counts.sum(axis=1)) == {7}
+    assert counts.mean() == 1
+    assert counts.var() == pytest.approx(6 / 7, abs=0.05)
 
 
 def test_a_label_that_nobody_has_counts_for_nothing():
@@ -85,28 +105,64 @@ def test_one_row_and_rows_that_no_resample_has_are_no_error():
     one = [np.array([1.0]), np.array([0.0])]
     rows = [np.array([0]), np.array([1])]
     found = bootstrap_mean(one, one[::-1], rows, draws=50)
-    assert found.mean == 0
+    assert (found.mean, found.low, found.high) == (0, -1, 1)  # no difference of shares is larger
     labels = [np.array([0]), np.array([1])]
     assert bootstrap_macro_f1(labels, labels, labels, rows, draws=50).mean == 0
 
 
-def covered(*, numbered_alike, repeats=150, seeds=8, n=80, seed_luck=0.03):
-    """Return how often the interval holds the truth, where rows and seeds both bring luck."""
+# How often it holds the truth ------------------------------------------------------------------
+
+TRUTH = 0.1
+REPEATS = 1000
+LUCK = {
+    "random seeds": (0.1, 0.1, 0.1),
+    "random seeds and test rows": (0.02, 0.15, 0.1),
+    "test rows": (0.0, 0.3, 0.05),
+    "each row in each run": (0.0, 0.0, 0.3),
+}
+"""What decides -> the standard deviation of random seeds, of test rows, of rows in single runs."""
+
+
+def covered(luck, seeds, *, numbered_alike=True, n=60, find=bootstrap_mean):
+    """Return how often an interval holds the truth, where random seeds and rows are drawn anew."""
+    of_seed, of_row, of_both = luck
     rng = np.random.default_rng(1)
-    hits = 0
-    for repeat in range(repeats):
-        of_row, of_seed = rng.normal(0, 1, n), rng.normal(0, seed_luck, seeds)
-        first = [0.3 + of_row + s + rng.normal(0, 0.3, n) for s in of_seed]
-        rows = [np.arange(n) + (0 if numbered_alike else n * s) for s in range(seeds)]
-        nothing = [np.zeros(n)] * seeds
-        found = bootstrap_mean(first, nothing, rows, draws=200, random_seed=repeat)
-        hits += found.low <= 0.3 <= found.high
-    return hits / repeats
+    rows = [np.arange(n) + (0 if numbered_alike else n * s) for s in range(seeds)]
+    nothing, hits = [np.zeros(n)] * seeds, 0
+    for repeat in range(REPEATS):
+        row = TRUTH + rng.normal(0, of_row, n)
+        gains = [row + rng.normal(0, of_seed) + rng.normal(0, of_both, n) for _ in range(seeds)]
+        found = find(gains, nothing, rows, draws=100, random_seed=repeat)
+        hits += found.low <= TRUTH <= found.high
+    return hits / REPEATS
 
 
-def test_the_interval_holds_the_truth_about_as_often_as_it_says():
-    assert 0.88 <= covered(numbered_alike=True) <= 0.99
+def of_percentiles(first, _, rows, *, draws, random_seed):
+    """The interval that resamples random seeds like test rows and takes percentiles."""
+    rng = np.random.default_rng(random_seed)
+    gains, means = np.array(first), []
+    for _ in range(draws):
+        drawn = rng.integers(0, len(gains), len(gains))
+        means.append(gains[drawn][:, rng.integers(0, len(rows[0]), len(rows[0]))].mean())
+    return Interval(gains.mean(), *np.percentile(means, [2.5, 97.5]))
+
+
+# 1,000 cases have a standard error of 0.7 points.
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+@pytest.mark.parametrize("decides", LUCK)
+def test_the_interval_holds_the_truth_in_95_of_100_cases(decides, seeds):
+    assert 0.93 <= covered(LUCK[decides], seeds) <= 0.985
+
+
+@pytest.mark.parametrize(("seeds", "most"), [(3, 0.82), (5, 0.89)])
+def test_percentiles_of_few_random_seeds_hold_it_less_often(seeds, most):
+    assert covered(LUCK["random seeds"], seeds, find=of_percentiles) < most
+
+
+def test_of_one_random_seed_it_is_over_test_rows_alone():
+    assert 0.93 <= covered(LUCK["test rows"], 1) <= 0.97
+    assert covered(LUCK["random seeds"], 1) < 0.75
 
 
 def test_taking_one_row_for_many_would_be_too_sure():
-    assert covered(numbered_alike=False) < 0.75
+    assert covered(LUCK["test rows"], 8, numbered_alike=False) < 0.5

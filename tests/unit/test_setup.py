@@ -40,29 +40,32 @@ def test_seed_data_and_added_rows_of_other_runs_are_taken_and_are_no_gold(tmp_pa
     seed, added = (list(read_jsonl(one.folder / f"rounds/{r}/examples.jsonl")) for r in (0, 1))
     assert len(seed) == 20
     assert added
-    given = {"seed_from": str(one.folder), "added_from": str(one.folder)}
-    two = stepsynth.synthesize(**common, method={**S3, **given}, out=tmp_path / "two")
+    given = {"name": "s3", "seed_from": str(one.folder), "added_from": str(one.folder)}
+    two = stepsynth.synthesize(**common, method=given, out=tmp_path / "two")
     assert two.dataset.texts == [row["text"] for row in [*seed, *added]]
     assert Counter(row.provenance.kind for row in two.dataset) == {"given": len(two.dataset)}
     assert two.summary["llm"]["requests"] == 0
     assert [r["added"] for r in two.summary["rounds"]] == [20, len(added)]
-    plain = {**S3, "rounds": 0, "seed_from": str(one.folder / "rounds/0/examples.jsonl")}
+    plain = {"name": "s3", "rounds": 0, "seed_from": str(one.folder / "rounds/0/examples.jsonl")}
     three = stepsynth.synthesize(**common, method=plain, out=tmp_path / "three")
     assert three.dataset.texts == [row["text"] for row in seed]
 
 
 def test_a_run_that_added_nothing_has_nothing_to_merge(tmp_path):
-    one = stepsynth.synthesize(**COMMON, method={**S3, "rounds": 0}, out=tmp_path / "one")
+    seed = {"name": "s3", "rationales": False, "seed_size": 20}
+    one = stepsynth.synthesize(**COMMON, method={**seed, "rounds": 0}, out=tmp_path / "one")
     with pytest.raises(DataError, match=r"method\.added_from: .* has no rows"):
-        stepsynth.synthesize(**COMMON, method={**S3, "added_from": str(one.folder)})
+        stepsynth.synthesize(**COMMON, method={**seed, "added_from": str(one.folder)})
 
 
-def test_gold_is_the_reference_whatever_is_checked_or_weighed(tmp_path):
+def test_gold_is_the_reference_whatever_is_checked(tmp_path):
     common = {**COMMON, "gold": swapped(), "curation": {"check": "student"}}
-    for method in ({"name": "gold"}, {"name": "gold", "reweight": "density_ratio"}):
-        done = stepsynth.synthesize(**common, method=method)
-        assert len(done.dataset) == done.summary["rounds"][0]["added"]
-        assert not any("label check" in warning for warning in done.summary["warnings"])
+    done = stepsynth.synthesize(**common, method="gold")
+    assert len(done.dataset) == done.summary["rounds"][0]["added"]
+    assert not any("label check" in warning for warning in done.summary["warnings"])
+    for key in ({"reweight": "density_ratio"}, {"train_on": "both"}):
+        with pytest.raises(ConfigError, match="gold rows are all that it is trained on"):
+            stepsynth.synthesize(**common, method={"name": "gold", **key})
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Do the parts of a task file fit together? Said before anything is read or paid for."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
 from stepsynth.curation import Curation
@@ -46,20 +46,45 @@ def check_student(student: Student, task: Task, where: str) -> None:
     )
 
 
-def check_method(method: Method, task: Task, where: str) -> None:
-    """Make sure that a method is defined for this kind of task, and its keys mean something."""
+def check_method(method: Method, task: Task, located: Located, stated: Collection[str]) -> None:
+    """Make sure that a method is defined for this kind of task, and that its keys do something.
+
+    Args:
+        method: The method.
+        task: The task.
+        located: Knows the line of each key.
+        stated: Keys that the user has set, and no recipe.
+
+    Raises:
+        ConfigError: With the place of the key.
+    """
     if _kind(task) not in method.kinds:
         raise ConfigError(
-            f"{where}: the method {method.name!r} is not defined for {_kind(task)}, only for "
-            f"{', '.join(method.kinds)}"
+            f"{located.where(('method',))}: the method {method.name!r} is not defined for "
+            f"{_kind(task)}, only for {', '.join(method.kinds)}"
         )
-    has_size = method.sized(1000) != method.sized(500)
-    if method.texts_per_prompt > 1 and not (method.needs_llm and has_size):
+    by_command = {path[1] for path in located.origins if path[0] == "method" and len(path) > 1}
+    if by_command and ("method",) not in located.origins:
+        # What the file states may well be idle beside what the command line puts in its place.
+        stated = by_command
+    for key, (value, why) in find_idle(method, task, stated).items():
         raise ConfigError(
-            f"{where}: texts_per_prompt is {method.texts_per_prompt}, and the method "
-            f"{method.name!r} has no texts written",
-            hint="leave texts_per_prompt out",
+            f"{located.where(('method', key))}: {value!r} has no effect on the method "
+            f"{method.name!r}: {why}",
+            hint=f"leave {key} out",
         )
+
+
+def find_idle(method: Method, task: Task, stated: Collection[str]) -> dict[str, tuple[object, str]]:
+    """Return the keys that were set and do nothing: key -> its value, and why."""
+    fields = type(method).model_fields
+    if fields.keys() <= set(stated):
+        return {}  # the resolved configuration of a run: it states what nobody has set
+    return {
+        key: (getattr(method, key), why)
+        for key, why in method.idle_keys(task).items()
+        if key in stated and getattr(method, key) != fields[key].default
+    }
 
 
 def check_curation(
@@ -68,7 +93,7 @@ def check_curation(
     """Make sure that rows of this kind can be curated so; warn of what has no effect.
 
     Raises:
-        ConfigError: A filter is about labels, and the rows have answers.
+        ConfigError: A filter is about labels, and the rows have answers; or a key does nothing.
     """
     asked = {"check": curation.check != "none", "balance": curation.balance}
     if not task.label_names and any(asked.values()):
@@ -76,6 +101,13 @@ def check_curation(
         raise ConfigError(
             f"{keys}: these filters are about labels, and {_kind(task)} rows have answers",
             hint="leave it out; curation.duplicates, min_words and max_words work for every row",
+        )
+    default = Curation.model_fields["similarity"].default
+    if curation.duplicates != "near" and curation.similarity != default:
+        raise ConfigError(
+            f"curation.similarity: {curation.similarity} has no effect: texts are likened with "
+            "duplicates: near alone",
+            hint="curation.duplicates: near, or leave similarity out",
         )
     if curation.check == "llm" and not method.needs_llm and not method.is_reference:
         warn(

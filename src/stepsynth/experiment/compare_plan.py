@@ -10,10 +10,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from stepsynth._util.files import write_json
 from stepsynth._util.hashing import digest
 from stepsynth.errors import ConfigError, StepsynthError
 from stepsynth.experiment.budget import Budget, Kind
+from stepsynth.experiment.checks import find_idle
 from stepsynth.experiment.config import Config, load_config
 from stepsynth.experiment.locate import Located, build, parse_value
 from stepsynth.experiment.rundir import RunFolder
@@ -199,7 +202,8 @@ def make_plan(
     """Return the runs of a comparison; nothing is run or paid for yet.
 
     The keys of the task file's `method` section go to the method that it names; of the others, to
-    those that have the same keys from the same class (the options of seed data, say).
+    those that have the same keys from the same class (the options of seed data, say) and do
+    something with them.
 
     Args:
         path: The task file.
@@ -244,8 +248,7 @@ def make_plan(
         runs={base.random_seed + i: [] for i in range(seeds)},
     )
     for entry in entries:
-        values = {k: v for k, v in own.items() if k in _shared(entry, base.method)}
-        keys = {"name": entry.method, **values, **entry.values}
+        keys = {"name": entry.method, **_shared(entry, own, base), **entry.values}
         given = (*overrides, f"method={json.dumps(keys)}")
         try:
             plan.configs[entry.name] = load_config(path, given)
@@ -281,12 +284,22 @@ def _check_budget(equal: Kind, amount: float, *, is_given: bool) -> None:
         raise ConfigError(f"--budget: expected 2 {equal} or more, got {amount:g}")
 
 
-def _shared(entry: Entry, method: Method) -> set[str]:
-    """Return the keys that an entry has from the same class as the task file's method."""
-    theirs = type(method).__mro__
-    ours = methods().get(entry.method).__mro__
-    both = [kind for kind in ours if kind in theirs and issubclass(kind, Method)]
-    return {key for kind in both for key in kind.model_fields}
+def _shared(entry: Entry, own: Mapping[str, Any], base: Config) -> dict[str, Any]:
+    """Return those of the task file's method keys that mean something to an entry.
+
+    It has them from the same class as the task file's method, and beside its own keys they do
+    something.
+    """
+    method = methods().get(entry.method)
+    theirs = type(base.method).__mro__
+    both = [kind for kind in method.__mro__ if kind in theirs and issubclass(kind, Method)]
+    known = {key for kind in both for key in kind.model_fields}
+    shared = {key: value for key, value in own.items() if key in known}
+    try:
+        idle = method.model_validate({**shared, **entry.values}).idle_keys(base.task)
+    except ValidationError:
+        return shared  # told where the entry's configuration is loaded
+    return {key: value for key, value in shared.items() if key not in idle}
 
 
 def _add_runs(plan: Plan, entry: Entry, task: Path, given: tuple[str, ...]) -> None:
@@ -294,8 +307,12 @@ def _add_runs(plan: Plan, entry: Entry, task: Path, given: tuple[str, ...]) -> N
     config, budget = plan.configs[entry.name], plan.budget
     is_sized = budget.fits(config.method)
     if is_sized:
-        budget.apply(config.method, config.own_keys)
+        sized = budget.apply(config.method, config.own_keys)
         _check_price(config, budget)
+        plan.warnings.extend(
+            f"{entry.name}: {key} = {value} has no effect with a budget of {budget}: {why}"
+            for key, (value, why) in find_idle(sized, config.task, config.own_keys).items()
+        )
         if kept := budget.kept_sizes(config.method, config.own_keys):
             listed = ", ".join(f"{key} = {getattr(config.method, key)}" for key in kept)
             plan.warnings.append(

@@ -295,9 +295,9 @@ def _judge(rows: Sequence[MethodRow], against: str, scores: Mapping[str, str]) -
     for place, (score, name) in enumerate(scores.items()):
         found = [(row.name, row.against[score]) for row in rows if score in row.against]
         found.sort(key=lambda pair: -pair[1].mean)
-        better = [_say(*pair) for pair in found if pair[1].low > 0]
-        worse = [_say(*pair) for pair in found if pair[1].high < 0]
-        level = [_say(*pair) for pair in found if not pair[1].is_beyond_noise]
+        better = [f"{name} {gain}" for name, gain in found if gain.low > 0]
+        worse = [f"{name} {gain}" for name, gain in found if gain.high < 0]
+        level = [f"{name} {gain}" for name, gain in found if not gain.is_beyond_noise]
         if found and not better and not place:
             said.append(f"No method beats {against} beyond noise ({name}).")
         for verb, names in (("Better than", better), ("Loses to", worse)):
@@ -306,10 +306,6 @@ def _judge(rows: Sequence[MethodRow], against: str, scores: Mapping[str, str]) -
         if level and not place:
             said.append(f"Within noise of {against} ({name}, points): {'; '.join(level)}.")
     return said
-
-
-def _say(name: str, gain: Interval) -> str:
-    return f"{name} {100 * gain.mean:+.1f} [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"
 
 
 def _warn(plan: Plan, rows: Sequence[MethodRow], runs: Sequence[RunRow]) -> list[str]:
@@ -324,7 +320,10 @@ def _warn(plan: Plan, rows: Sequence[MethodRow], runs: Sequence[RunRow]) -> list
             f"{unit}, means over random seeds: {listed}"
         )
     if len(plan.random_seeds) == 1:
-        said.append("one random seed: the intervals are over test rows alone")
+        said.append(
+            "one random seed: the intervals are over test rows alone, and say nothing of how "
+            "another random seed would do"
+        )
     return said + [line for row in rows for line in _warnings_of(row.name, runs)]
 
 

@@ -164,7 +164,7 @@ def build_config(
         students().get, located, "student", default="linear"
     )
     check_student(student, task, located.where(("student",)))
-    check_method(method, task, located.where(("method",)))
+    check_method(method, task, located, method.model_fields_set if "method" in given else own_keys)
     check_data(method, top.data, located.where(("data",)))
     # Its keys are checked also where the method has no use for it.
     retriever = build_named(retrievers().get, located, "retrieval", default="dense")

@@ -226,6 +226,22 @@ class Method(BaseModel, ABC):
             return self
         return self.model_copy(update={"seed_size": rows})
 
+    def idle_keys(self, task: Task) -> dict[str, str]:
+        """Return the keys that do nothing as the other keys and the task are, and why.
+
+        A method whose keys hang together adds its own. A key that is at its default may be among
+        them: nobody has asked for it.
+        """
+        found: dict[str, str] = {}
+        if self.train_on == "synthetic":
+            found["gold_weight"] = "gold rows are trained on with train_on: both alone"
+        if self.is_reference:
+            why = "gold rows are all that it is trained on"
+            found |= dict.fromkeys(("train_on", "gold_weight", "reweight"), why)
+        if not self.needs_llm or self.sized(1000) == self.sized(500):
+            found["texts_per_prompt"] = f"{self.name} has no texts written"
+        return found
+
     def choose_round(self, rounds: Sequence[Round]) -> int:
         """Return the index of the round that is kept: the last one."""
         return len(rounds) - 1

@@ -32,6 +32,7 @@ from stepsynth.methods._method import Method, Round, Setup
 from stepsynth.methods._steps import Wish, Written, ask, read_list, train_round, write_until
 from stepsynth.prompts.choices import parse_choice
 from stepsynth.records import Dataset, Example, Provenance, Rejected
+from stepsynth.tasks import Task
 
 DISCOVERY_SHARE = 0.5
 """Most of a budget that dimensions, values and their filter may use up."""
@@ -111,6 +112,19 @@ class AttrPrompt(Method):
             if not name.strip() or any(not listed for listed in lists):
                 raise ValueError(f"the dimension {name!r} has no values")
         return value
+
+    def idle_keys(self, task: Task) -> dict[str, str]:
+        """Return what the LLM is asked with, too, where dimensions or values are given."""
+        found = super().idle_keys(task)
+        if self.dimensions is None:
+            return found
+        found["num_dimensions"] = "dimensions names them"
+        given = self.dimensions.values() if isinstance(self.dimensions, dict) else ("by_label",)
+        if not any(isinstance(values, str) for values in given):
+            found["num_values"] = "dimensions has all values"
+        if "by_label" not in given:
+            found["max_rejected"] = "the LLM lists no values that depend on a label"
+        return found
 
     def synthesize(self, setup: Setup) -> Iterator[Round]:
         """Yield the only round: rows with drawn attributes, and the model trained on them."""

@@ -44,6 +44,7 @@ from stepsynth.methods._method import Method, Model, Round, Setup
 from stepsynth.methods._steps import Wish, Written, train_round, write_until
 from stepsynth.methods.fewgen import draw_shots, group_by_label
 from stepsynth.records import Dataset, Example, Provenance, Rejected
+from stepsynth.tasks import Task
 
 VALIDATION = 1000
 """Most validation rows: every second row is one until there are so many."""
@@ -84,6 +85,13 @@ class ProGen(Method):
         """Return ProGen with so many rows in the end, and feedback before a quarter of them."""
         initial = min(self.initial, max(1, rows // 4))
         return self.model_copy(update={"size": rows, "initial": initial})
+
+    def idle_keys(self, task: Task) -> dict[str, str]:
+        """Return those of feedback, too, where there is none."""
+        found = super().idle_keys(task)
+        if not self.feedback:
+            found |= dict.fromkeys(("shots", "pool", "loss"), "feedback is 0")
+        return found
 
     def synthesize(self, setup: Setup) -> Iterator[Round]:
         """Yield a round for each retraining; the last one has all rows."""

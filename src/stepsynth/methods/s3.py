@@ -48,6 +48,7 @@ from stepsynth.methods._steps import (
     write_until,
 )
 from stepsynth.records import Context, Dataset, Example, Provenance, union
+from stepsynth.tasks import Task
 
 SEED_SHARE = 2 / 3
 """Share of a budget that is for seed data, where extrapolations follow (Appendix B)."""
@@ -77,6 +78,19 @@ class SeedData(Method):
         *("rationale", "context", "answers", "seed"),
         *("extrapolate", "extrapolate_new_answer"),
     )
+
+    def idle_keys(self, task: Task) -> dict[str, str]:
+        """Return those of seed data, too, that is not written here or not from rationales."""
+        found = super().idle_keys(task)
+        keys = ("num_rationales", "rationales_per_prompt")
+        if task.has_context:
+            found |= dict.fromkeys(keys, "seed rows are written from contexts")
+        elif not self.rationales:
+            found |= dict.fromkeys(keys, "rationales is false")
+        if self.seed_from is not None:
+            why = "seed_from gives the seed data, all its rows"
+            found |= dict.fromkeys((*keys, "seed_size"), why)
+        return found
 
     def write_seed_data(self, setup: Setup, seen: set[str] | None) -> Written:
         """Return the seed data of Algorithm 1, or its form without rationales."""
@@ -132,6 +146,11 @@ class S3(SeedData):
 
     data_keys: ClassVar[tuple[str, ...]] = ("seed_from", "added_from")
 
+    @property
+    def is_extrapolating(self) -> bool:
+        """Whether the LLM writes rows from errors: there are rounds, and their rows not given."""
+        return self.rounds > 0 and self.added_from is None
+
     def sized(self, rows: int) -> Self:
         """Return S3 with two thirds of the rows as seed data, the rest in equal rounds.
 
@@ -142,11 +161,28 @@ class S3(SeedData):
         each = max(1, (rows - seed) // self.rounds) if self.rounds else None
         return self.model_copy(update={"seed_size": seed, "added_size": each})
 
+    def idle_keys(self, task: Task) -> dict[str, str]:
+        """Return those of error extrapolation, too, where nothing is extrapolated."""
+        found = super().idle_keys(task)
+        keys = ("extrapolations_per_error", "max_added", "added_size", "balance_added")
+        if self.added_size is not None:
+            found["extrapolations_per_error"] = "added_size says how many rows a round adds"
+        if self.added_from is not None:
+            why = "added_from gives the added rows"
+            found |= dict.fromkeys(("rounds", "early_stop", *keys), why)
+        elif not self.rounds:
+            found |= dict.fromkeys(("keep", "early_stop", *keys), "there are no rounds")
+        repeats = self.added_size is not None or self.extrapolations_per_error > 1
+        if self.seed_from is not None and not (
+            self.is_extrapolating and (repeats or self.balance_added)
+        ):
+            found["texts_per_prompt"] = "no prompt is sent twice"
+        return found
+
     def synthesize(self, setup: Setup) -> Iterator[Round]:
         """Yield round 0 (seed data) to round R, each with the model trained after it."""
         seen: set[str] | None = set() if self.drop_duplicates else None
-        is_extrapolating = self.rounds > 0 and self.added_from is None
-        with setup.purse.part(SEED_SHARE if is_extrapolating else 1.0):
+        with setup.purse.part(SEED_SHARE if self.is_extrapolating else 1.0):
             seed_data = self.write_seed_data(setup, seen)
         if self.added_from is not None:
             yield from merge_added(seed_data, setup)
@@ -186,7 +222,8 @@ class S3(SeedData):
         With `balance_added`, labels with few errors have theirs repeated (each time a new draw) so
         that every label that has errors gets the same share of the calls.
         """
-        calls = [row for row in missed for _ in range(self.extrapolations_per_error)]
+        each = self.extrapolations_per_error if self.added_size is None else 1
+        calls = [row for row in missed for _ in range(each)]
         most = min(len(calls), self.max_added or len(calls))
         if not self.balance_added:
             if self.added_size is not None:

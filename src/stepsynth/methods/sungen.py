@@ -3,23 +3,29 @@
 Gao, Pi, Lin, Xu, Ye, Wu, Zhang, Liang, Li, Kong: "Self-Guided Noise-Free Data Generation for
 Efficient Zero-Shot Learning", ICLR 2023.
 
-Rows that an LLM wrote for a label need not have it. SunGen learns how much each row counts. A model
-is trained with the weights (inner problem); its noise-robust loss on synthetic rows says how the
-weights should change (outer problem); and so on. The small model is then trained anew, with the
-weights or on rows drawn by them.
+Rows that an LLM wrote for a label need not have it. SunGen learns how much each row counts, a
+weight of 0 to 1, without gold. A model is trained by cross entropy with the weights (the inner
+problem). Its noise-robust loss on synthetic rows (the outer problem: reverse cross entropy, labels
+softened by a gain of 10) says how the weights should change, looking one step of inner training
+ahead; and so on for 100 outer steps. The small model is then trained anew, with the weights or on
+rows drawn by them.
 
 Round 0 is ZeroGen, round 1 has the weights: the difference of their scores is what they bring.
 
+As in the official script a weight is the sigmoid of a free number that begins at 0 and is learnt by
+Adam (0.25), with gradients no longer than 3.
+
 Departures:
     - Weights are learnt with a last layer on fixed features, trained to its optimum: n-grams of
-      `linear` (also beside `transformer`) or the vectors of `embedding`. The paper trains a whole
-      LSTM for one epoch in every outer step.
+      `linear` (also beside `transformer`) or the vectors of `embedding`. The script trains a whole
+      LSTM in every outer step, from the same start, for one epoch.
     - Weight decay stands in for that early stop: without it the inner optimum learns all labels.
-    - The outer loss is that of 50,000 rows as in the paper, which has a million; where there are
-      fewer, it is that of all. It is not narrowed to the 90 % of rows with the highest weights, as
-      the official script may do: on made data that helped where labels are easy to tell apart, and
-      did harm where they are not.
-    - With `use: sample` so many rows are drawn as the weights add up to, not a number that is set.
+    - The outer loss is the mean over 50,000 rows drawn once, or over all where there are fewer (the
+      paper has a million in all). The script's published command narrows them to those among the
+      90 % of all rows with the highest weights (`--hard`), and weighs them without that flag.
+      Narrowing helped on made data whose labels are easy to tell apart, and did harm elsewhere.
+    - The script learns the weights. That the final model has them, or rows drawn by them, is the
+      paper's; with `use: sample` as many rows are drawn as the weights add up to.
 """
 
 from collections.abc import Iterator

@@ -18,6 +18,8 @@ Departures:
     - Where rows are more than passages, passages are used again, with other shots.
     - Labels are drawn uniformly, `seed_size` rows in all. The paper subsamples per label, then
       matches the label mix of its training set; its cartography filter is a study here.
+    - Sampling is what `llm` says. The code's, temperature 0.95 and top-p 0.9, is set in the recipes
+      of its data sets; its output limits (50 to 600 tokens) stand there as comments.
     - Shots are not cut to the output limit of the LLM.
 """
 
@@ -37,6 +39,7 @@ from stepsynth.methods._method import Method, Round, Setup
 from stepsynth.methods._steps import Wish, Written, train_round, write_until
 from stepsynth.records import Dataset, Example, Provenance
 from stepsynth.retrieval import Hit, cut
+from stepsynth.tasks import Task
 
 NUM_SHOTS = {"retricl": 3, "non_retricl": 32, "zero_shot": 0}
 Band = tuple[float, float]
@@ -108,7 +111,19 @@ class SynthesizRR(Method):
     @property
     def num_shots(self) -> int:
         """Shots of a prompt."""
-        return NUM_SHOTS[self.variant] if self.shots is None else self.shots
+        if self.shots is None or self.variant == "zero_shot":
+            return NUM_SHOTS[self.variant]
+        return self.shots
+
+    def idle_keys(self, task: Task) -> dict[str, str]:
+        """Return those of shots, too, where there are none, or none from the corpus."""
+        found = super().idle_keys(task)
+        if self.variant != "retricl":
+            why = f"the variant {self.variant} takes no shots from the corpus"
+            found |= dict.fromkeys(("shot_ranks", "shot_cosines"), why)
+        if self.variant == "zero_shot":
+            found["shots"] = "the variant zero_shot has none"
+        return found
 
     def synthesize(self, setup: Setup) -> Iterator[Round]:
         """Yield the only round: refined passages, and the model trained on them."""

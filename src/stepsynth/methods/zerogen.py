@@ -76,6 +76,13 @@ class ZeroGen(Method):
         "question mark, without the answer), copies of the condition, duplicates.",
     )
 
+    def idle_keys(self, task: Task) -> dict[str, str]:
+        """Return that of conditions, too, where rows have none."""
+        found = super().idle_keys(task)
+        if not self.condition_name:
+            found["num_conditions"] = "condition_name is not set, so there are no conditions"
+        return found
+
     def synthesize(self, setup: Setup) -> Iterator[Round]:
         """Yield the only round: rows written from their labels, and the model trained on them."""
         written = self.write_rows(setup)

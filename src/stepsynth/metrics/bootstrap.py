@@ -1,14 +1,27 @@
-"""How sure a difference between two models is: a paired bootstrap over test rows and random seeds.
+"""How sure a difference between two models is: random seeds and test rows are samples, both.
 
-A score differs from run to run for two reasons: the test rows are a sample, and so is the random
-seed (which decides the split, the synthetic rows and the student's start). So both are resampled:
-random seeds with replacement, test rows with replacement, and the same ones for both models
-(Efron, Tibshirani: "An Introduction to the Bootstrap", 1993, chapters 8 and 13). A row that is in
-the test split of several random seeds is drawn for all of them or for none, since its luck is one.
+A score differs from run to run for two reasons: the random seed (which decides the split, the
+synthetic rows and the student's start) and the test rows. The mean difference over s random seeds
+has a variance for each:
 
-With few random seeds the interval is too narrow, as every bootstrap of few values is. On made data
-with five of them it held the truth 93 times in 100 where rows and seeds brought luck alike, and 84
-times where seeds alone did.
+- by random seeds: the variance of the s differences (with s - 1), divided by s. It holds the luck
+  of test rows that a random seed has for itself, too.
+- by test rows that random seeds share, whose luck no number of random seeds averages out: the mean
+  covariance between the differences of two random seeds when test rows are resampled with
+  replacement (Efron, Tibshirani: "An Introduction to the Bootstrap", 1993, chapter 6). The same
+  rows are drawn for both models and all random seeds.
+
+Each reaches as far as it would alone, with Student's t of s - 1 degrees of freedom for random seeds
+and of n - 1 for n test rows, and the interval is the mean ± the root of the sum of their squares
+(Howe: "Approximate Confidence Limits on the Mean of X + Y Where X and Y Are Two Tabled Independent
+Random Variables", Journal of the American Statistical Association, 1974).
+
+Why random seeds are not resampled as well: the bootstrap of s values has (s - 1) / s of their
+variance, and its percentiles take that for known where it is estimated from s values (Hesterberg:
+"What Teachers Should Know About the Bootstrap", The American Statistician, 2015).
+
+With one random seed the interval is over test rows alone, and says nothing of how another one would
+do.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -32,8 +45,8 @@ class Interval:
 
     Attributes:
         mean: The difference that was found, the mean over random seeds.
-        low: The 2.5th percentile over resamples.
-        high: The 97.5th percentile.
+        low: The lower end of its 95 % interval.
+        high: The upper end.
     """
 
     mean: float
@@ -45,14 +58,19 @@ class Interval:
         """Whether 0 lies outside."""
         return self.low > 0 or self.high < 0
 
+    def __str__(self) -> str:
+        """Return it in points, as tables have it: "+2.1 [-0.3, +4.5]"."""
+        return f"{100 * self.mean:+.1f} [{100 * self.low:+.1f}, {100 * self.high:+.1f}]"
 
-def resamples(
-    n_seeds: int, n_rows: int, *, draws: int = DRAWS, random_seed: int = 0
-) -> Iterator[tuple[Ints, Ints]]:
-    """Yield, for each resample, the (n_seeds,) random seeds and the (n_rows,) test rows drawn."""
+
+def resample_rows(n_rows: int, *, draws: int = DRAWS, random_seed: int = 0) -> Iterator[Floats]:
+    """Yield (k, n_rows) for k resamples of the test rows: how often each of them is drawn."""
     rng = np.random.default_rng(random_seed)
-    for _ in range(draws):
-        yield rng.integers(0, n_seeds, n_seeds), rng.integers(0, n_rows, n_rows)
+    for start in range(0, draws, _CHUNK):
+        size = min(_CHUNK, draws - start)
+        drawn = rng.integers(0, n_rows, (size, n_rows)) + n_rows * np.arange(size)[:, None]
+        counts = np.bincount(drawn.ravel(), minlength=size * n_rows)
+        yield counts.reshape(size, n_rows).astype(np.float64)
 
 
 def bootstrap_mean(
@@ -124,20 +142,39 @@ def _bootstrap(
     random_seed: int,
 ) -> Interval:
     """Return the interval of a score that `score(seed, (k, n) counts of rows)` gives for k."""
-    n_seeds, n_rows = len(rows), 1 + max(int(part.max()) for part in rows)
-    drawn = resamples(n_seeds, n_rows, draws=draws, random_seed=random_seed)
-    found: list[Floats] = []
-    for start in range(0, draws, _CHUNK):
-        size = min(_CHUNK, draws - start)
-        seeds, counts = np.zeros((size, n_seeds)), np.zeros((size, n_rows))
-        for i, (chosen, taken) in zip(range(size), drawn, strict=False):
-            seeds[i] = np.bincount(chosen, minlength=n_seeds)
-            counts[i] = np.bincount(taken, minlength=n_rows)
-        scores = np.stack([score(s, counts[:, rows[s]]) for s in range(n_seeds)], axis=1)
-        found.append((seeds * scores).sum(axis=1) / n_seeds)
-    low, high = np.percentile(np.concatenate(found), [2.5, 97.5])
-    observed = [score(s, np.ones((1, len(rows[s]))))[0] for s in range(n_seeds)]
-    return Interval(float(np.mean(observed)), float(low), float(high))
+    n_rows = 1 + max(int(part.max()) for part in rows)
+    found = np.concatenate(
+        [
+            np.stack([score(s, counts[:, part]) for s, part in enumerate(rows)])
+            for counts in resample_rows(n_rows, draws=draws, random_seed=random_seed)
+        ],
+        axis=1,
+    )
+    observed = np.array([score(s, np.ones((1, len(part))))[0] for s, part in enumerate(rows)])
+    return _interval(observed, np.atleast_2d(np.cov(found)), n_rows)
+
+
+def _interval(observed: Floats, covariance: Floats, n_rows: int) -> Interval:
+    """Return the interval of the mean over random seeds.
+
+    Args:
+        observed: Their differences: s.
+        covariance: Of these differences, over resamples of the test rows: (s, s).
+        n_rows: Different test rows.
+    """
+    from scipy.special import stdtrit
+
+    s, mean = len(observed), float(observed.mean())
+    by_seeds, by_rows = 0.0, float(covariance[0, 0])
+    if s > 1:
+        by_seeds = float(observed.var(ddof=1)) / s * float(stdtrit(s - 1, 0.975)) ** 2
+        by_rows = max(0.0, float(covariance.sum() - covariance.trace()) / (s * (s - 1)))
+    if n_rows > 1:
+        # The bootstrap's variance is the one that divides by n.
+        by_rows *= n_rows / (n_rows - 1) * float(stdtrit(n_rows - 1, 0.975)) ** 2
+    reach = (by_seeds + by_rows) ** 0.5
+    # Scores are shares, so that no difference is above 1.
+    return Interval(mean, max(-1.0, mean - reach), min(1.0, mean + reach))
 
 
 def _indicator(labels: Ints, n_labels: int, chosen: npt.NDArray[np.bool_] | None) -> Any:

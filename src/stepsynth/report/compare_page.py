@@ -13,7 +13,6 @@ from stepsynth._util.files import write_json, write_text
 from stepsynth.experiment.compare_table import Comparison, MethodRow
 from stepsynth.experiment.rundir import RunFolder
 from stepsynth.metrics import SCORE_NAMES
-from stepsynth.metrics.bootstrap import Interval
 from stepsynth.report import compare_charts
 from stepsynth.report.render import make_environment, read_style
 
@@ -21,10 +20,10 @@ DASH = "–"
 NOTES = (
     "Mean over random seeds, with the standard deviation over them in brackets; scores of the kept "
     "round on test.",
-    "Differences are in points, with a 95 % interval: a paired bootstrap over random seeds and "
-    "test rows. With few random seeds it is too narrow: five tell little of how seeds differ. "
-    "Intervals are not corrected for the number of methods: of twenty methods that are all alike, "
-    "one is expected to seem different.",
+    "Differences are paired and in points, with a 95 % interval over random seeds (by Student's t, "
+    "so that few of them make it wide) and test rows (by a bootstrap); of one random seed over "
+    "test rows alone. Intervals are not corrected for the number of methods: of twenty methods "
+    "that are all alike, one is expected to seem different.",
     "Rows: synthetic rows that the final model was trained on. Calls: all requests that were asked "
     "for, those for rationales, rejected ones and those of a judge too, whoever answered (the LLM, "
     "the shared store, a recording). Tokens and USD: of all answers that the run used. Seconds: "
@@ -79,7 +78,7 @@ def score_table(comparison: Comparison) -> TextTable:
         [
             row.name,
             *(_share(row, key) for key in names),
-            *(_difference(row.against.get(key)) for key in compared),
+            *(str(row.against.get(key, DASH)) for key in compared),
             f"{len(row.seeds)} of {len(comparison.random_seeds)}",
         ]
         for row in comparison.methods
@@ -121,12 +120,6 @@ def _share(row: MethodRow, key: str) -> str:
         return DASH
     spread = f" ({100 * row.spread[key]:.1f})" if key in row.spread else ""
     return f"{100 * row.mean[key]:.1f}{spread}"
-
-
-def _difference(gain: Interval | None) -> str:
-    if gain is None:
-        return DASH
-    return f"{100 * gain.mean:+.1f} [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"
 
 
 def _amount(mean: Mapping[str, float], key: str) -> str:
