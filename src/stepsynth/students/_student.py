@@ -1,10 +1,9 @@
 """What a student is; how a fresh one is made, remembered and loaded."""
 
 import json
-import os
-import shutil
-import tempfile
+import struct
 import zipfile
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,10 +20,15 @@ from stepsynth.errors import RunFolderError, StepsynthError, TooFewRowsError
 from stepsynth.metrics import AnyPredictions, Predictions
 from stepsynth.records import Dataset, Example
 from stepsynth.registry import Registry
+from stepsynth.students._memory import recall, remember
 from stepsynth.students._search import Search, run_search
 
 STUDENT_FILE = "student.json"
-_UNREADABLE = (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile)
+_UNREADABLE = (
+    *(ValueError, LookupError, TypeError, AttributeError, OSError, EOFError, MemoryError),
+    *(RuntimeError, SyntaxError, zipfile.BadZipFile, zlib.error, struct.error),
+)
+"""What numpy and others raise of a file that is damaged."""
 
 
 class NotFittedError(StepsynthError):
@@ -337,10 +341,10 @@ class FreshStudent:
             factory.search(dataset, weights)
             student = factory.start()
             folder = factory.memory and factory.memory / factory.digest(dataset, weights)
-            if folder is None or not _recall(student, folder):
+            if folder is None or not recall(folder, student.load_arrays):
                 student.fit(dataset, weights=weights, coach=factory.coach)
                 if folder is not None:
-                    _remember(student, folder)
+                    remember(folder, student.save_arrays)
         except Exception as error:
             if "No space left" in str(error):
                 raise RunFolderError(
@@ -371,27 +375,3 @@ class FreshStudent:
         if dataset not in self._said:
             self._said[dataset] = self.student.predict_examples(dataset)
         return self._said[dataset]
-
-
-def _recall(student: Student, folder: Path) -> bool:
-    """Load what was fitted before, if it is there and whole."""
-    if not folder.is_dir():
-        return False
-    try:
-        student.load_arrays(folder)
-    except _UNREADABLE:
-        shutil.rmtree(folder, ignore_errors=True)
-        return False
-    return True
-
-
-def _remember(student: Student, folder: Path) -> None:
-    """Keep what was learnt; the folder appears when it is whole."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix="."))
-    try:
-        student.save_arrays(partial)
-        os.replace(partial, folder)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
