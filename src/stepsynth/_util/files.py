@@ -14,7 +14,7 @@ from stepsynth.errors import RunFolderError
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically, as UTF-8 with plain newlines; make its folder if needed."""
     with replacing(path) as file:
-        file.write(text.encode())
+        file.write(_encode(text))
 
 
 @contextlib.contextmanager
@@ -71,6 +71,16 @@ def read_jsonl(path: Path) -> Iterator[Any]:
     with path.open(encoding="utf-8") as file:
         for line in file:
             yield json.loads(line)
+
+
+def _encode(text: str) -> bytes:
+    """Return a text as UTF-8; the bytes of a path that Python could not read are as they were."""
+    try:
+        data = text.encode("utf-8", "surrogateescape")
+        data.decode()
+    except UnicodeError:  # they are no text, or are halves of characters
+        return text.encode("utf-8", "replace")
+    return data
 
 
 def _umask() -> int:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import typer
 
-from stepsynth._util.disk import as_disk_full
+from stepsynth._util.disk import as_disk_trouble
 from stepsynth.errors import StepsynthError
 from stepsynth.experiment.totals import by_cause, retried_by_cause
 
@@ -62,7 +62,7 @@ def as_ours(error: BaseException) -> StepsynthError:
         return error
     if isinstance(error, KeyboardInterrupt):
         return _StoppedError("stopped by Ctrl-C")
-    return as_disk_full(error) or StepsynthError(
+    return as_disk_trouble(error) or StepsynthError(
         f"this is a bug of stepsynth: {type(error).__name__}: {error}",
         hint="STEPSYNTH_DEBUG=1 shows where; please report it with the command",
     )

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from stepsynth._util.disk import as_disk_full
+from stepsynth._util.disk import as_disk_trouble
 from stepsynth._util.hashing import digest
 from stepsynth.errors import (
     ConfigError,
@@ -235,8 +235,8 @@ def _work(run: PlannedRun, limits: tuple[str, ...], finish: Finish, observer: Ob
     except StepsynthError as error:
         return end("failed", _failure(error))
     except Exception as error:  # a bug in one method is no reason to lose the others' results
-        if (full := as_disk_full(error)) is not None:  # but no other run could write either
-            return end("stopped", _failure(full), stop_reason(full))
+        if (trouble := as_disk_trouble(error)) is not None:  # but no other run could write either
+            return end("stopped", _failure(trouble), stop_reason(trouble))
         if os.environ.get("STEPSYNTH_DEBUG"):
             raise
         message = f"this is a bug of stepsynth: {type(error).__name__}: {error}"
