@@ -10,6 +10,9 @@ from typing import IO, Any
 
 from stepsynth.errors import RunFolderError
 
+_PART = ".part-"
+"""In the name of a file that is being written."""
+
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically, as UTF-8 with plain newlines; make its folder if needed."""
@@ -28,7 +31,7 @@ def replacing(path: Path) -> Generator[IO[bytes], None, None]:
         raise RunFolderError(f"{path}: this is a folder", hint="give the name of a file")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}{_PART}")
     except OSError as error:
         raise RunFolderError(f"{path}: cannot be written: {error.strerror}") from error
     try:
@@ -40,6 +43,12 @@ def replacing(path: Path) -> Generator[IO[bytes], None, None]:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a process that was killed has left of files that it was writing."""
+    for left in folder.glob(f".*{_PART}*"):
+        left.unlink(missing_ok=True)
 
 
 def make_readable(file: Path) -> None:

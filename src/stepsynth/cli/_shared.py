@@ -99,8 +99,13 @@ def command_line(*args: str) -> str:
 
 
 def print_json(value: Mapping[str, Any]) -> None:
-    """Print a value as one line on stdout."""
-    print(json.dumps(value, ensure_ascii=False), flush=True)
+    """Print a value as one line on stdout; escaped, where its encoding lacks a sign of it."""
+    line = json.dumps(value, ensure_ascii=False)
+    try:
+        line.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeError:
+        line = json.dumps(value)
+    print(line, flush=True)
 
 
 def shown(numbers: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from stepsynth._util.files import write_json, write_jsonl, write_text
+from stepsynth._util.files import sweep, write_json, write_jsonl, write_text
 from stepsynth.errors import RunFolderError
 from stepsynth.experiment.config import Config
 from stepsynth.experiment.events import EventLog
@@ -141,6 +141,9 @@ class OpenRun:
                 self.identity = self._check_identity(identity, config)
             # What this run does is written anew; an earlier one may have had more rounds.
             shutil.rmtree(path / "rounds", ignore_errors=True)
+            sweep(path)
+            for left in self.folder.fitted.glob(".*"):
+                shutil.rmtree(left)
             self.folder.manifest.unlink(missing_ok=True)
             write_json(self.folder.identity, self.identity)
             write_text(self.folder.config, dump_yaml(config.to_dict()))
