@@ -23,7 +23,7 @@ ODD = (
     "e\u0301 decomposed",
     "\u202eright-to-left",
     "long" * 55,
-    "/".join(["deep" * 12] * 12),
+    "/".join(["deep" * 12] * 6),
 )
 NO_LOCALE = {"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
@@ -66,8 +66,9 @@ def odd_path(e: Episode) -> None:
 
 @fault("odd: invalid path")
 def invalid_path(e: Episode) -> None:
-    """Run in a folder whose name is no text, or is too long for any disk."""
-    name = e.rng.choice([b"caf\xe9", b"x" * 300]).decode("utf-8", "surrogateescape")
+    """Run in a folder whose name is no text, or is too long for the disk or for SQLite."""
+    names = [b"caf\xe9", b"x" * 300, b"/".join([b"deep" * 12] * 12)]
+    name = e.rng.choice(names).decode("utf-8", "surrogateescape")
     code = e.run(0, 2, out=e.folder / name)
     if code == 0:
         e.out = e.folder / name

@@ -1,6 +1,7 @@
 """The run folder: what lies where, who may write into it, and which run it belongs to."""
 
 import json
+import os
 import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,9 @@ from stepsynth.llm.store import Store
 from stepsynth.methods import Model, Round
 from stepsynth.methods._steps import count_by_reason
 from stepsynth.records import Answers, Dataset, Provenance
+
+LONGEST_PATH = 500
+"""Bytes; SQLite takes 512, with the endings of the files that it makes beside one."""
 
 
 @dataclass(frozen=True)
@@ -290,7 +294,13 @@ def _acquire(path: Path) -> sqlite3.Connection:
     try:
         connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     except sqlite3.DatabaseError as error:
-        raise RunFolderError(f"{path.parent}: cannot be written: {error}") from error
+        is_long = len(os.fsencode(path.absolute())) > LONGEST_PATH
+        raise RunFolderError(
+            f"{path.parent}: cannot be written: {error}",
+            hint=f"SQLite takes paths of {LONGEST_PATH} bytes: give a shorter --out"
+            if is_long
+            else "",
+        ) from error
     try:
         connection.execute("BEGIN EXCLUSIVE")
     except sqlite3.DatabaseError as error:

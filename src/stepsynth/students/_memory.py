@@ -1,6 +1,5 @@
 """Fitted students that are kept, so that a run that is resumed trains nothing twice."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -9,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from stepsynth._util.files import write_json
+from stepsynth._util.hashing import digest_file
 
 SUMS = "sums.json"
 """File -> SHA-256. A format has no sums of its own for all of its bytes: a changed word of a
@@ -47,10 +47,5 @@ def remember(folder: Path, save: Callable[[Path], None]) -> None:
 
 
 def _sums_of(folder: Path) -> dict[str, str]:
-    sums: dict[str, str] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.name != SUMS:
-            with path.open("rb") as file:
-                name = path.relative_to(folder).as_posix()
-                sums[name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return sums
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS)
+    return {path.relative_to(folder).as_posix(): digest_file(path) for path in files}
