@@ -7,6 +7,8 @@ from typing import Self
 
 from aiohttp import web
 
+from stepsynth.llm._loop import cancel_others
+
 
 @dataclass
 class ThreadedServer:
@@ -34,10 +36,14 @@ class ThreadedServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
+
+    async def _stop(self) -> None:
+        await self._runner.cleanup()
+        await cancel_others()  # answers that nobody waits for any more
 
     async def _start(self) -> None:
         self._runner = web.AppRunner(self.make_app(), shutdown_timeout=0.1)

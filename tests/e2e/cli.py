@@ -25,6 +25,34 @@ def stepsynth(*args: object, cwd: Path | None = None, stdin: str = "", **env: st
     )
 
 
+def start(*args: object) -> "subprocess.Popen[str]":
+    """Start a command in a session of its own, as in a terminal of its own."""
+    return subprocess.Popen(
+        [*COMMAND, *map(str, args)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        start_new_session=True,
+    )
+
+
+def processes_of(session: int) -> dict[int, str]:
+    """Return the processes of a session that have not ended: their ids and commands."""
+    listed = subprocess.run(
+        ["ps", "-ww", "-eo", "pid=,sid=,stat=,args="], capture_output=True, text=True, check=True
+    ).stdout
+    rows = [line.split(None, 3) for line in listed.splitlines()]
+    return {
+        int(row[0]): row[3] for row in rows if row[1] == str(session) and not row[2].startswith("Z")
+    }
+
+
+def workers_of(session: int) -> list[int]:
+    """Return the processes of a session that another one has started to work for it."""
+    return [pid for pid, command in processes_of(session).items() if "spawn_main" in command]
+
+
 def summary_of(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     """Return the JSON of the last line of stdout."""
     assert done.stdout, done.stderr

@@ -2,12 +2,15 @@
 
 import gzip
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 import stepsynth as package
-from tests.e2e.cli import stepsynth, summary_of, write_task
+from tests.e2e.cli import COMMAND, stepsynth, summary_of, write_task
 
 COMMANDS = (
     *("demo", "init", "check", "plan", "preview", "run"),
@@ -414,3 +417,59 @@ method: {name: s3, seed_size: 30, rationales: false}
     }
     said = stepsynth("predict", tmp_path / "run", "这部电影太无聊了")
     assert said.stdout.startswith("坏\t")
+
+
+ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+RULED = "{backend: scripted, rules: [{pattern: '', answers: [a soft pear, a red apple, a plum]}]}"
+
+
+@pytest.mark.parametrize("command", ["run", "compare"])
+@pytest.mark.parametrize("env", [ASCII, {"PYTHONIOENCODING": "latin-1"}])
+def test_folders_and_tables_are_shown_whatever_the_terminal_takes(tmp_path, command, env):
+    task = write_task(tmp_path, llm=RULED)
+    out = tmp_path / "\u00e4pfel \u68a8"
+    more = ("--methods", "gold,random", "--seeds", 1) if command == "compare" else ()
+    for form in ((), ("--json",)):
+        done = subprocess.run(
+            [*COMMAND, *map(str, (command, task, "--out", out, *more, *form))],
+            capture_output=True,
+            env={**os.environ, **env},
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr.decode()
+    line = json.loads(done.stdout.splitlines()[-1])
+    shown = line["run" if command == "run" else "folder"]
+    # The system's bytes, where Python took them for no text.
+    assert os.fsencode(out) in (shown.encode("utf-8", "surrogateescape"), os.fsencode(shown))
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its disks take UTF-8 alone")
+def test_a_folder_whose_name_is_no_text_is_taken(tmp_path):
+    task = write_task(tmp_path, llm=RULED)
+    out = tmp_path / os.fsdecode(b"caf\xe9")
+    done = stepsynth("run", task, "--out", out, "--json", PYTHONIOENCODING="utf-8:strict")
+    assert done.returncode == 0, done.stderr
+    assert os.fspath(out) == summary_of(done)["run"]
+    assert json.loads((out / "manifest.json").read_bytes())["summary"]["run"].endswith("caf?")
+
+
+@pytest.mark.parametrize("command", ["run", "compare"])
+def test_a_name_that_is_too_long_is_said(tmp_path, command):
+    task = write_task(tmp_path, llm=RULED)
+    more = ("--methods", "gold") if command == "compare" else ()
+    done = stepsynth(command, task, "--out", tmp_path / ("x" * 300), *more)
+    assert done.returncode == 2
+    assert "the name is too long" in done.stderr
+
+
+def test_what_a_killed_process_was_writing_is_removed(tmp_path):
+    task = write_task(tmp_path, llm=RULED)
+    out = tmp_path / "run"
+    assert stepsynth("run", task, "--out", out).returncode == 0
+    left = out / ".dataset.jsonl.part-abcd1234"
+    left.write_text("half a r")
+    (out / "fitted/.abcd1234").mkdir()
+    (out / "fitted/.abcd1234/weights.npz").write_bytes(b"half")
+    (out / ".gitignore").write_text("*")
+    assert stepsynth("run", task, "--out", out).returncode == 0
+    assert [path.name for path in out.rglob(".*")] == [".gitignore"]

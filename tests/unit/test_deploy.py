@@ -168,6 +168,7 @@ def test_a_model_for_questions_says_the_same_as_onnx(encoder, tmp_path):
     rounds = tmp_path / "run" / "rounds" / "0"
     rounds.mkdir(parents=True)
     long = [{**QUESTIONS[0], "context": "number 0 is no pear but an apple , they say . " * 20}]
+    (rounds / "examples.jsonl").touch()
     (rounds / "misclassified.jsonl").write_text(
         "".join(json.dumps(row) + "\n" for row in [*QUESTIONS, *long, {**FRUIT[0]}])
     )

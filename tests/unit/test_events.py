@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from stepsynth._util.disk import as_disk_full
+from stepsynth._util.disk import as_disk_trouble
 from stepsynth.experiment.events import Cadence, EventLog, UsageLog, read_events
 from stepsynth.experiment.observer import Observer
 from stepsynth.experiment.totals import by_cause, llm_totals, retried_by_cause
@@ -95,7 +95,7 @@ def test_a_line_that_does_not_fit_the_disk_leaves_the_file_as_it_was(tmp_path, m
     monkeypatch.setattr(os, "write", lambda file, data: write(file, data[:7]))
     with pytest.raises(OSError, match="No space left") as caught:
         log.write("round", number=1)
-    assert as_disk_full(caught.value) is not None
+    assert as_disk_trouble(caught.value) is not None
     assert path.read_bytes() == before
     log.close()
 
@@ -246,11 +246,30 @@ def test_a_full_disk_is_told_from_a_bug():
     sqlite_full = sqlite3.OperationalError("database or disk is full")
     sqlite_full.sqlite_errorcode = sqlite3.SQLITE_FULL
     for error in (full, behind(full), OSError(errno.EDQUOT, "Quota exceeded"), sqlite_full):
-        found = as_disk_full(error)
+        found = as_disk_trouble(error)
         assert found is not None
         assert found.exit_code == 2
         assert "the disk is full" in found.message
         assert "free some space" in found.hint
-    assert as_disk_full(full).message.startswith("/data/model.npz: ")
+    assert as_disk_trouble(full).message.startswith("/data/model.npz: ")
     for error in (OSError(errno.EACCES, "no"), ValueError("full"), sqlite3.OperationalError("x")):
-        assert as_disk_full(error) is None
+        assert as_disk_trouble(error) is None
+
+
+@pytest.mark.parametrize(
+    ("number", "said", "hint"),
+    [
+        (errno.EFBIG, "the file may grow no larger", "ulimit -f"),
+        (errno.EMFILE, "too many files are open", "ulimit -n"),
+        (errno.EROFS, "may not be written to", "read-only"),
+        (errno.EACCES, "may not be written to", "owns"),
+        (errno.ENAMETOOLONG, "the name is too long", "shorter"),
+        (errno.EISDIR, "in each other's place", "move away"),
+        (errno.EIO, "cannot be read or written", "broken"),
+    ],
+)
+def test_what_a_disk_does_not_allow_is_told_from_a_bug(number, said, hint):
+    found = as_disk_trouble(OSError(number, os.strerror(number), "/data/run/x.json"))
+    assert (found.exit_code, found.message.startswith("/data/run/x.json: ")) == (2, True)
+    assert said in found.message
+    assert hint in found.hint

@@ -1,6 +1,8 @@
 """The linear student learns in any language, says how sure it is, and comes back from disk."""
 
 import json
+import random
+import shutil
 
 import numpy as np
 import pytest
@@ -108,9 +110,31 @@ def test_a_folder_without_a_student_is_named(tmp_path):
         load_student(tmp_path)
 
 
-def test_a_label_without_rows_is_refused():
-    with pytest.raises(TooFewRowsError, match="no row has the label 'other'"):
-        fitted(labels=("bad", "good", "other"))
+def test_whatever_is_damaged_of_a_saved_student_it_is_our_error_or_it_loads(tmp_path):
+    fitted().student.save(tmp_path / "whole")
+    rng = random.Random(0)
+    refused = 0
+    for number in range(120):
+        folder = shutil.copytree(tmp_path / "whole", tmp_path / f"{number}")
+        path = rng.choice(sorted(folder.iterdir()))
+        data = bytearray(path.read_bytes())
+        for _ in range(rng.choice([1, 8])):
+            data[rng.randrange(len(data))] = rng.randrange(256)
+        path.write_bytes(data[: rng.choice([len(data), rng.randrange(len(data))])])
+        try:
+            load_student(folder)
+        except RunFolderError:
+            refused += 1
+    assert refused > 60
+
+
+def test_a_label_without_rows_is_never_predicted_and_none_at_all_are_refused():
+    predictions = fitted(labels=("bad", "good", "other")).predict(DATA)
+    assert predictions.label_names == ("bad", "good", "other")
+    assert not predictions.probabilities[:, 2].any()
+    assert predictions.labels == DATA.labels
+    with pytest.raises(TooFewRowsError, match="there is no row"):
+        fitted(data=rows())
 
 
 def test_a_student_is_fitted_once_and_predicts_only_then():
@@ -126,6 +150,37 @@ def test_what_was_fitted_before_is_remembered(tmp_path, monkeypatch):
     first = fitted(memory=tmp_path).predict(DATA).probabilities
     monkeypatch.setattr(Linear, "fit", lambda *_: pytest.fail("it was trained again"))
     assert np.array_equal(fitted(memory=tmp_path).predict(DATA).probabilities, first)
+
+
+def swap_a_word(folder):
+    path = folder / "vocabulary.json"
+    path.write_text(path.read_text().replace("lovely", "lovelx", 1))
+
+
+def cut_off(folder):
+    path = folder / "weights.npz"
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+def change_a_byte(folder):
+    path = folder / "weights.npz"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 3] ^= 0xFF
+    path.write_bytes(data)
+
+
+def put_a_file_there(folder):
+    shutil.rmtree(folder)
+    folder.write_bytes(b"")
+
+
+@pytest.mark.parametrize("harm", [swap_a_word, cut_off, change_a_byte, put_a_file_there])
+def test_what_is_not_as_it_was_remembered_is_fitted_again(tmp_path, harm):
+    first = fitted(memory=tmp_path).predict(DATA).probabilities
+    (folder,) = tmp_path.iterdir()
+    harm(folder)
+    assert np.array_equal(fitted(memory=tmp_path).predict(DATA).probabilities, first)
+    assert [path for path in tmp_path.iterdir() if path.is_dir()] == [folder]
 
 
 def test_another_data_set_is_not_the_remembered_one(tmp_path):

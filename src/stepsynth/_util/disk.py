@@ -1,33 +1,55 @@
-"""A full disk, told apart from other errors: it is the user's to mend, and no bug."""
+"""Troubles of a disk, told apart from other errors: they are the user's to mend, and no bugs."""
 
 import errno
 
 from stepsynth.errors import RunFolderError
 
 _SQLITE_FULL = 13  # importing sqlite3 for this would slow down every command
-_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+_GOES_ON = "the same command goes on where this stopped"
+_FULL = "the disk is full", f"free some space; {_GOES_ON}"
+_CLOSED = "it may not be written to", f"who owns it, and is the disk read-only? {_GOES_ON}"
+_ODD = "a file and a folder stand in each other's place", "move away what is not the run's"
+_FILES = "too many files are open", f"allow more (ulimit -n 1024); {_GOES_ON}"
+_SAID = {
+    "ENOSPC": _FULL,
+    "EDQUOT": _FULL,
+    "EFBIG": ("the file may grow no larger", f"allow it to (ulimit -f unlimited); {_GOES_ON}"),
+    "EMFILE": _FILES,
+    "ENFILE": _FILES,
+}
+"""Errors of the system -> what they mean, and what to do."""
+_SAID_OF_PLACES = {
+    "EROFS": _CLOSED,
+    "EACCES": _CLOSED,
+    "EPERM": _CLOSED,
+    "ENAMETOOLONG": ("the name is too long", "give a shorter one"),
+    "EISDIR": _ODD,
+    "ENOTDIR": _ODD,
+    "EIO": ("the disk cannot be read or written", f"is it broken, or gone? {_GOES_ON}"),
+}
+"""The same, where the error names a file: else it is not one of a disk."""
 
 
-def as_disk_full(error: BaseException) -> RunFolderError | None:
-    """Return what to tell the user if this error, or one behind it, is that the disk is full."""
+def as_disk_trouble(error: BaseException) -> RunFolderError | None:
+    """Return what to tell the user if this error, or one behind it, is a disk's and not ours."""
     seen: set[int] = set()
     cause: BaseException | None = error
     while cause is not None and id(cause) not in seen:
         seen.add(id(cause))
-        if _is_disk_full(cause):
+        if (said := _explain(cause)) is not None:
             place = getattr(cause, "filename", None)
-            return RunFolderError(
-                f"{place}: the disk is full" if place else "the disk is full",
-                hint="free some space; the same command goes on where this stopped",
-            )
+            return RunFolderError(f"{place}: {said[0]}" if place else said[0], hint=said[1])
         cause = cause.__cause__ or cause.__context__
     return None
 
 
-def _is_disk_full(error: BaseException) -> bool:
-    if isinstance(error, OSError) and error.errno in _FULL:
-        return True
+def _explain(error: BaseException) -> tuple[str, str] | None:
     if getattr(error, "sqlite_errorcode", None) == _SQLITE_FULL:
-        return True
+        return _FULL
     # Libraries that write models in Rust or C++ have errors of their own, with the system's words.
-    return "No space left on device" in str(error)
+    if "No space left on device" in str(error):
+        return _FULL
+    if not isinstance(error, OSError):
+        return None
+    name = errno.errorcode.get(error.errno or 0, "")
+    return _SAID.get(name) or (_SAID_OF_PLACES.get(name) if error.filename is not None else None)

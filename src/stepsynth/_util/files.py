@@ -10,11 +10,14 @@ from typing import IO, Any
 
 from stepsynth.errors import RunFolderError
 
+_PART = ".part-"
+"""In the name of a file that is being written."""
+
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically, as UTF-8 with plain newlines; make its folder if needed."""
     with replacing(path) as file:
-        file.write(text.encode())
+        file.write(_encode(text))
 
 
 @contextlib.contextmanager
@@ -28,7 +31,7 @@ def replacing(path: Path) -> Generator[IO[bytes], None, None]:
         raise RunFolderError(f"{path}: this is a folder", hint="give the name of a file")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}{_PART}")
     except OSError as error:
         raise RunFolderError(f"{path}: cannot be written: {error.strerror}") from error
     try:
@@ -40,6 +43,12 @@ def replacing(path: Path) -> Generator[IO[bytes], None, None]:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a process that was killed has left of files that it was writing."""
+    for left in folder.glob(f".*{_PART}*"):
+        left.unlink(missing_ok=True)
 
 
 def make_readable(file: Path) -> None:
@@ -71,6 +80,16 @@ def read_jsonl(path: Path) -> Iterator[Any]:
     with path.open(encoding="utf-8") as file:
         for line in file:
             yield json.loads(line)
+
+
+def _encode(text: str) -> bytes:
+    """Return a text as UTF-8; the bytes of a path that Python could not read are as they were."""
+    try:
+        data = text.encode("utf-8", "surrogateescape")
+        data.decode()
+    except UnicodeError:  # they are no text, or are halves of characters
+        return text.encode("utf-8", "replace")
+    return data
 
 
 def _umask() -> int:

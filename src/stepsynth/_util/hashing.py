@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 # Made once: `json.dumps` makes an encoder for every call that sets an option.
@@ -17,6 +18,12 @@ def digest(value: Any, *, length: int = 32) -> str:
     """
     text = _CANONICAL.encode(value)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:length]
+
+
+def digest_file(path: Path) -> str:
+    """Return the SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def derive_seed(*parts: Any) -> int:

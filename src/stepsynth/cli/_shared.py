@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import typer
 
-from stepsynth._util.disk import as_disk_full
+from stepsynth._util.disk import as_disk_trouble
 from stepsynth._util.text import visible
 from stepsynth.errors import StepsynthError
 from stepsynth.experiment.totals import by_cause, retried_by_cause
@@ -64,7 +64,7 @@ def as_ours(error: BaseException) -> StepsynthError:
         return error
     if isinstance(error, KeyboardInterrupt):
         return _StoppedError("stopped by Ctrl-C")
-    return as_disk_full(error) or StepsynthError(
+    return as_disk_trouble(error) or StepsynthError(
         f"this is a bug of stepsynth: {type(error).__name__}: {error}",
         hint="STEPSYNTH_DEBUG=1 shows where; please report it with the command",
     )
@@ -101,8 +101,12 @@ def command_line(*args: str) -> str:
 
 
 def print_json(value: Mapping[str, Any]) -> None:
-    """Print a value as one line on stdout."""
+    """Print a value as one line on stdout; escaped, where its encoding lacks a sign of it."""
     line = json.dumps(value, ensure_ascii=False)
+    try:
+        line.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeError:
+        line = json.dumps(value)
     print(_UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", line), flush=True)
 
 

@@ -1,5 +1,9 @@
 """Assemble the commands."""
 
+import codecs
+import io
+import sys
+
 import typer
 
 from stepsynth._util.garbage import collect_rarely
@@ -51,7 +55,18 @@ def options(
     """Options before the command."""
 
 
+def escape_unknown(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Return what is written for signs that an encoding lacks: a path's bytes, or an escape."""
+    try:
+        return codecs.lookup_error("surrogateescape")(error)
+    except UnicodeError:
+        return codecs.lookup_error("backslashreplace")(error)
+
+
 def main() -> None:
     """Run the command line."""
     collect_rarely()
+    codecs.register_error("escape_unknown", escape_unknown)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # stderr escapes by itself
+        sys.stdout.reconfigure(errors="escape_unknown")
     app()

@@ -1,6 +1,5 @@
 """Which runs a comparison is made of: methods and their variants, random seeds, budget, folders."""
 
-import hashlib
 import json
 import os
 import re
@@ -13,14 +12,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from stepsynth._util.files import write_json
-from stepsynth._util.hashing import digest
+from stepsynth._util.hashing import digest, digest_file
 from stepsynth.errors import ConfigError, StepsynthError
 from stepsynth.experiment.budget import Budget, Kind
 from stepsynth.experiment.checks import find_idle
 from stepsynth.experiment.config import Config, load_config
 from stepsynth.experiment.locate import Located, build, parse_value
 from stepsynth.experiment.rundir import RunFolder
-from stepsynth.llm import LLMSettings
 from stepsynth.methods import Method, methods
 
 DEFAULT_ROWS = 1500
@@ -85,17 +83,29 @@ class PlannedRun:
 
     @property
     def is_done(self) -> bool:
-        """Whether it was run to its end before, just as it is planned now."""
+        """Whether it was run to its end before, just as it is planned now, and is as it was."""
         if not RunFolder(self.folder).manifest.exists():
             return False
         try:
-            return json.loads(self._mark.read_text(encoding="utf-8"))["key"] == self.key
+            mark = json.loads(self._mark.read_text(encoding="utf-8"))
+            return mark["key"] == self.key and mark["sums"] == self._sums()
         except (OSError, ValueError, KeyError, TypeError):
             return False
 
     def mark_done(self) -> None:
-        """Note in the run folder what it was the run of."""
-        write_json(self._mark, {"name": self.entry.name, "key": self.key})
+        """Note in the run folder what it was the run of, and what a comparison reads of it."""
+        mark = {"name": self.entry.name, "key": self.key, "sums": self._sums()}
+        write_json(self._mark, mark)
+
+    def _sums(self) -> dict[str, str]:
+        run = RunFolder(self.folder)
+        files = [run.config, run.identity, run.manifest, run.dataset]
+        files += sorted(self.folder.glob("rounds/*/*.json"))
+        return {
+            path.relative_to(self.folder).as_posix(): digest_file(path)
+            for path in files
+            if path.exists()
+        }
 
     @property
     def _mark(self) -> Path:
@@ -338,12 +348,10 @@ def _add_runs(plan: Plan, entry: Entry, task: Path, given: tuple[str, ...]) -> N
         )
 
 
-def _is_free(llm: LLMSettings) -> bool:
-    return llm.price is None or not (llm.price.prompt or llm.price.completion)
-
-
 def _check_price(config: Config, budget: Budget) -> None:
-    if budget.kind == "usd" and config.llm is not None and _is_free(config.llm):
+    price = config.llm and config.llm.price
+    is_free = not price or not (price.prompt or price.completion)
+    if budget.kind == "usd" and config.llm is not None and is_free:
         raise ConfigError(
             "--equal usd: the LLM has no price, so no amount of USD would ever be spent",
             hint="set llm.price: {prompt: ..., completion: ...} in USD for a million tokens",
@@ -388,5 +396,4 @@ def _digest_of(place: str) -> str:
 
 @lru_cache
 def _digest_of_file(path: str, _size: int, _time: int) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return digest_file(Path(path))

@@ -7,22 +7,25 @@ and nothing is sent twice.
 import json
 import multiprocessing
 import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Generator
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from stepsynth._util.disk import as_disk_full
+from stepsynth._util.disk import as_disk_trouble
 from stepsynth._util.hashing import digest
-from stepsynth.errors import LimitReachedError, ProviderError, RunFolderError, StepsynthError
+from stepsynth.errors import (
+    ConfigError,
+    LimitReachedError,
+    ProviderError,
+    RunFolderError,
+    StepsynthError,
+)
 from stepsynth.experiment.compare_plan import STORE, Failure, Plan, PlannedRun
+from stepsynth.experiment.compare_pool import Pool, Processes, at_work
 from stepsynth.experiment.config import load_config
 from stepsynth.experiment.observer import Observer
 from stepsynth.experiment.rundir import RunFolder
@@ -32,7 +35,9 @@ from stepsynth.llm.store import Store
 Finish = Callable[[Runner], Any]
 """Runs a runner to its end; a function at the top of a module, so that processes find it."""
 
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+DEATHS = 3
+"""So often a run is begun again whose process was killed; after that others still go on."""
+_MEMORY = "is there too little memory? --jobs 1 needs less"
 
 
 @dataclass(frozen=True)
@@ -112,30 +117,21 @@ class _Schedule:
         self.ended = Ended()
         self.began = time.time()
         self.pending: dict[Future[Outcome], PlannedRun] = {}
+        self.deaths: Counter[Path] = Counter()
 
     def run(self, jobs: int) -> Ended:
         self.watcher.planned(self.plan, self.count, self.total)
         seeds = [seed for seed, runs in self.left.items() if runs]
         jobs = min(jobs, len(seeds))
-        try:
-            with _in_processes(jobs) if jobs > 1 else _here() as (pool, stop):
-                try:
-                    self._run_all(pool, seeds, jobs)
-                except KeyboardInterrupt:
-                    self.ended.stopped = "interrupted"
-                    self.watcher.warn("stopping: waiting for answers that are on their way")
-                    stop()
-                    self._collect_rest()
-        except BrokenProcessPool as error:
-            raise StepsynthError(
-                "a process that worked on a run has ended without a word: was it killed, or is "
-                "there too little memory?",
-                hint="the same command goes on; --jobs 1 needs less memory. In a script, call "
-                'compare() under `if __name__ == "__main__":`',
-            ) from error
+        with Processes(jobs) if jobs > 1 else Pool() as pool:
+            try:
+                self._run_all(pool, seeds, jobs)
+            except KeyboardInterrupt:
+                self.ended.stopped = "interrupted"
+                self._stop(pool)
         return self.ended
 
-    def _run_all(self, pool: Executor, seeds: list[int], jobs: int) -> None:
+    def _run_all(self, pool: Pool, seeds: list[int], jobs: int) -> None:
         """Keep `jobs` seeds going, each with one run at a time, until none is left."""
         waiting = seeds[jobs:]
         for seed in seeds[:jobs]:
@@ -143,13 +139,26 @@ class _Schedule:
         while self.pending:
             done, _ = wait(self.pending, return_when=FIRST_COMPLETED)
             for future in done:
-                seed = self.pending.pop(future).random_seed
-                self._take(future.result())
-                if not self._submit_next(pool, seed):
+                run = self.pending.pop(future)
+                self._take_result(pool, future, run)
+                if not self._submit_next(pool, run.random_seed):
                     while waiting and not self._submit_next(pool, waiting.pop(0)):
                         pass
 
-    def _submit_next(self, pool: Executor, seed: int) -> bool:
+    def _stop(self, pool: Pool) -> None:
+        """Have the runs in progress end, and keep what is done; another Ctrl-C drops the rest."""
+        try:
+            self.watcher.warn(
+                "stopping: waiting for answers that are on their way; Ctrl-C again drops them"
+            )
+            pool.stop()
+            for future in list(self.pending):
+                if not isinstance(future.exception(), BrokenExecutor):
+                    self._take(future.result())
+        except KeyboardInterrupt:
+            pool.kill()
+
+    def _submit_next(self, pool: Pool, seed: int) -> bool:
         """Start the next run of a random seed; say whether there was one."""
         if self.ended.stopped is not None or not self.left[seed]:
             return False
@@ -160,9 +169,34 @@ class _Schedule:
             self._take(Outcome(run, "stopped", 0.0, _failure(error), stop_reason(error)))
             return False
         # Another process cannot reach the watcher of this one.
-        observer = self.watcher.observer_of(run) if isinstance(pool, _Here) else Observer()
+        observer = self.watcher.observer_of(run) if not isinstance(pool, Processes) else Observer()
         self.pending[pool.submit(_work, run, limits, self.finish, observer)] = run
         return True
+
+    def _take_result(self, pool: Pool, future: "Future[Outcome]", run: PlannedRun) -> None:
+        """Take how a run has ended; one whose process was killed is left to be done again.
+
+        Raises:
+            ConfigError: No process could start.
+        """
+        if not isinstance(future.exception(), BrokenExecutor):
+            self._take(future.result())
+            return
+        self.deaths[run.folder] += 1
+        name, deaths = f"{run.entry.name}, random seed {run.random_seed}", self.deaths[run.folder]
+        if deaths < DEATHS:
+            self.watcher.warn(f"{name}: its process was killed; the run goes on in another one")
+            self.left[run.random_seed].insert(0, run)
+        elif pool.can_start:
+            message = f"{name} was given up: its process was killed {deaths} times"
+            hint = f"{_MEMORY}; the same command tries it again"
+            self._take(Outcome(run, "failed", failure=Failure(message, hint, exit_code=2)))
+        else:
+            raise ConfigError(
+                f"no process could start to work on {name}, in {deaths} attempts: each ended "
+                "without a word",
+                hint=f'{_MEMORY}. In a script, call compare() under `if __name__ == "__main__":`',
+            )
 
     def _take(self, outcome: Outcome) -> None:
         if outcome.kind == "stopped":
@@ -174,11 +208,6 @@ class _Schedule:
         self.count += 1
         self.watcher.run_ended(outcome, self.count, self.total)
 
-    def _collect_rest(self) -> None:
-        """Wait for the runs in progress, which were told to stop, and keep what is done."""
-        for future in list(self.pending):
-            self._take(future.result())
-
 
 def _work(run: PlannedRun, limits: tuple[str, ...], finish: Finish, observer: Observer) -> Outcome:
     """Do one run; what goes wrong is an outcome, so that others can go on."""
@@ -188,7 +217,7 @@ def _work(run: PlannedRun, limits: tuple[str, ...], finish: Finish, observer: Ob
         return Outcome(run, kind, time.monotonic() - began, *rest)
 
     try:
-        with _busy():
+        with at_work():
             config = load_config(run.task, (*run.overrides, *limits))
             finish(Runner(config, out=run.folder, observer=observer, budget=run.budget))
             run.mark_done()
@@ -206,8 +235,8 @@ def _work(run: PlannedRun, limits: tuple[str, ...], finish: Finish, observer: Ob
     except StepsynthError as error:
         return end("failed", _failure(error))
     except Exception as error:  # a bug in one method is no reason to lose the others' results
-        if (full := as_disk_full(error)) is not None:  # but no other run could write either
-            return end("stopped", _failure(full), stop_reason(full))
+        if (trouble := as_disk_trouble(error)) is not None:  # but no other run could write either
+            return end("stopped", _failure(trouble), stop_reason(trouble))
         if os.environ.get("STEPSYNTH_DEBUG"):
             raise
         message = f"this is a bug of stepsynth: {type(error).__name__}: {error}"
@@ -264,87 +293,3 @@ def _spent(run: PlannedRun, plan: Plan) -> tuple[int, float]:
     finally:
         store.close()
     return spent.requests, spent.usd
-
-
-class _Here(Executor):
-    """Does what is submitted at once, in this process."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Return a future that is done."""
-        future: Future[Any] = Future()
-        future.set_result(fn(*args, **kwargs))
-        return future
-
-
-Pool = tuple[Executor, Callable[[], None]]
-"""What runs jobs, and what to call so that they stop as after Ctrl-C."""
-
-
-@contextmanager
-def _here() -> Generator[Pool]:
-    yield _Here(), lambda: None
-
-
-@contextmanager
-def _in_processes(jobs: int) -> Generator[Pool]:
-    """Give a pool of processes that stop when they are told to, and when this process is gone.
-
-    They hold one end of a pipe and wait for the other one to be closed: by us, or with us.
-    """
-    context = multiprocessing.get_context("spawn")
-    reader, writer = context.Pipe(duplex=False)
-    each = str(max(1, (os.cpu_count() or 1) // jobs))
-    added = [name for name in _THREADS if name not in os.environ]
-    os.environ.update(dict.fromkeys(added, each))
-    try:
-        with ProcessPoolExecutor(jobs, context, _start_worker, (reader,)) as pool:
-            yield pool, writer.close
-    finally:
-        for name in added:
-            os.environ.pop(name, None)
-        reader.close()
-        writer.close()
-
-
-_is_busy = False
-
-
-@contextmanager
-def _busy() -> Generator[None]:
-    """Mark that this process works on a run, so that there is something to stop."""
-    global _is_busy
-    _is_busy = True
-    try:
-        yield
-    finally:
-        _is_busy = False
-
-
-def _start_worker(reader: Connection) -> None:
-    """Prepare a process: Ctrl-C is the parent's, who tells it when to stop."""
-
-    def stop(*_: Any) -> None:
-        if _is_busy:
-            raise KeyboardInterrupt
-
-    def watch() -> None:
-        try:
-            reader.recv()
-        except (EOFError, OSError):
-            main = threading.main_thread().ident
-            if main is not None and hasattr(signal, "pthread_kill"):
-                signal.pthread_kill(main, signal.SIGTERM)
-            parent = multiprocessing.parent_process()
-            assert parent is not None
-            parent.join(GRACE_S)
-            if not parent.is_alive():
-                time.sleep(GRACE_S)
-                os._exit(130)
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, stop)
-    threading.Thread(target=watch, daemon=True).start()
-
-
-GRACE_S = 12.0
-"""How long a process outlives its parent: answers that are on their way are paid for."""

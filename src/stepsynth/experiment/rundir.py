@@ -1,5 +1,6 @@
 """The run folder: what lies where, who may write into it, and which run it belongs to."""
 
+import os
 import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -10,7 +11,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from stepsynth._util.files import write_json, write_jsonl, write_text
+from stepsynth._util.files import sweep, write_json, write_jsonl, write_text
 from stepsynth.errors import RunFolderError
 from stepsynth.experiment.config import Config
 from stepsynth.experiment.events import EventLog, read_events
@@ -20,6 +21,9 @@ from stepsynth.methods import Model, Round
 from stepsynth.methods._method import Journal
 from stepsynth.methods._written import count_by_reason
 from stepsynth.records import Answers, Dataset, Provenance
+
+LONGEST_PATH = 500
+"""Bytes; SQLite takes 512, with the endings of the files that it makes beside one."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +148,9 @@ class OpenRun:
                 self._check_store(config)
             # What this run does is written anew; an earlier one may have had more rounds.
             shutil.rmtree(path / "rounds", ignore_errors=True)
+            sweep(path)
+            for left in self.folder.fitted.glob(".*"):
+                shutil.rmtree(left)
             self.folder.manifest.unlink(missing_ok=True)
             write_json(self.folder.identity, self.identity)
             write_text(self.folder.config, dump_yaml(config.to_dict()))
@@ -302,7 +309,13 @@ def _acquire(path: Path) -> sqlite3.Connection:
     try:
         connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     except sqlite3.DatabaseError as error:
-        raise RunFolderError(f"{path.parent}: cannot be written: {error}") from error
+        is_long = len(os.fsencode(path.absolute())) > LONGEST_PATH
+        raise RunFolderError(
+            f"{path.parent}: cannot be written: {error}",
+            hint=f"SQLite takes paths of {LONGEST_PATH} bytes: give a shorter --out"
+            if is_long
+            else "",
+        ) from error
     try:
         connection.execute("BEGIN EXCLUSIVE")
     except sqlite3.DatabaseError as error:

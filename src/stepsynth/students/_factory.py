@@ -1,8 +1,5 @@
 """Fresh students for a task: made for its labels, fitted once, and remembered."""
 
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,10 +13,10 @@ from stepsynth._util.hashing import digest
 from stepsynth.errors import RunFolderError, StepsynthError, TooFewRowsError
 from stepsynth.metrics import AnyPredictions, Predictions
 from stepsynth.records import Dataset
+from stepsynth.students._memory import recall, remember
 from stepsynth.students._search import run_search
 from stepsynth.students._student import (
     ALONE,
-    UNREADABLE,
     Coach,
     NotFittedError,
     Prepare,
@@ -171,10 +168,10 @@ class FreshStudent:
             factory.search(dataset, weights, names)
             student = factory.start(names)
             folder = factory.memory and factory.memory / factory.digest(dataset, weights)
-            if folder is None or not _recall(student, folder):
+            if folder is None or not recall(folder, student.load_arrays):
                 student.fit(dataset, weights=weights, coach=factory.coach_of_all())
                 if folder is not None:
-                    _remember(student, folder)
+                    remember(folder, student.save_arrays)
         except Exception as error:
             if "No space left" in str(error):
                 raise RunFolderError(
@@ -211,27 +208,3 @@ class FreshStudent:
             )
             self._said[dataset] = self._factory.of_all_labels(said)
         return self._said[dataset]
-
-
-def _recall(student: Student, folder: Path) -> bool:
-    """Load what was fitted before, if it is there and whole."""
-    if not folder.is_dir():
-        return False
-    try:
-        student.load_arrays(folder)
-    except UNREADABLE:
-        shutil.rmtree(folder, ignore_errors=True)
-        return False
-    return True
-
-
-def _remember(student: Student, folder: Path) -> None:
-    """Keep what was learnt; the folder appears when it is whole."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix="."))
-    try:
-        student.save_arrays(partial)
-        os.replace(partial, folder)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise

@@ -1,7 +1,9 @@
 """What a student is, and how a saved one is loaded."""
 
 import json
+import struct
 import zipfile
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +20,11 @@ from stepsynth.registry import Registry
 from stepsynth.students._search import Search
 
 STUDENT_FILE = "student.json"
-UNREADABLE = (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile)
+_UNREADABLE = (
+    *(ValueError, LookupError, TypeError, AttributeError, OSError, EOFError, MemoryError),
+    *(RuntimeError, SyntaxError, zipfile.BadZipFile, zlib.error, struct.error),
+)
+"""What numpy and others raise of a file that is damaged."""
 
 
 class NotFittedError(StepsynthError):
@@ -211,7 +217,7 @@ def load_student(folder: str | Path) -> Student:
             f"{folder}: no trained student is here ({Path(error.filename).name} is missing)",
             hint="give a run folder that is done, or its model/ folder",
         ) from error
-    except UNREADABLE as error:
+    except _UNREADABLE as error:
         reason = getattr(error, "message", error)  # ours have a hint too, for task files
         raise RunFolderError(f"{folder}: the saved student cannot be read: {reason}") from error
     return student

@@ -131,7 +131,11 @@ class Embedding(Student):
 
     def load_arrays(self, folder: Path) -> None:
         """Read the head, and use the encoder beside it where there is one."""
-        with np.load(folder / "weights.npz", allow_pickle=False) as arrays:
+        # numpy leaves a file open that it cannot read.
+        with (
+            (folder / "weights.npz").open("rb") as file,
+            np.load(file, allow_pickle=False) as arrays,
+        ):
             self._weights, self._intercept = arrays["weights"], arrays["intercept"]
             self._is_pair = bool(arrays["is_pair"])
         if (folder / ENCODER_FOLDER).is_dir():

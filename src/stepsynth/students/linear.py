@@ -104,7 +104,11 @@ class Linear(Student):
     def load_arrays(self, folder: Path) -> None:
         """Read what `save_arrays` wrote; nothing is unpickled."""
         vocabularies = json.loads((folder / "vocabulary.json").read_text(encoding="utf-8"))
-        with np.load(folder / "weights.npz", allow_pickle=False) as arrays:
+        # numpy leaves a file open that it cannot read.
+        with (
+            (folder / "weights.npz").open("rb") as file,
+            np.load(file, allow_pickle=False) as arrays,
+        ):
             self._weights, self._intercept = arrays["weights"], arrays["intercept"]
             idf = {kind: arrays[f"idf_{kind}"] for kind in vocabularies}
         self._vectorizers = {}

