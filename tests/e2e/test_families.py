@@ -197,4 +197,4 @@ def test_contexts_of_test_rows_are_not_written_about(tmp_path):
     given = [*CONTEXTS, {"context": passage(4).upper()}]
     result = synthesize("pairs", tmp_path / "run", contexts=given, method=ZeroGen(seed_size=9))
     assert {row.context for row in result.dataset} == {passage(6), passage(7)}
-    assert "1 contexts were dropped: a test row has the same" in result.summary["warnings"]
+    assert "contexts: 1 of 3 were left out: copy of test" in result.summary["warnings"]

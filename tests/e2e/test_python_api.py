@@ -68,7 +68,9 @@ def test_gold_needs_no_llm():
 
 def test_rows_may_have_other_keys_and_a_test_of_their_own():
     rows = [{"body": r["text"], "fruit": r["label"]} for r in GOLD]
-    test = [{"body": f"{r['text']} indeed", "fruit": r["label"]} for r in GOLD]
+    test = [
+        {"body": f"bought {i * 7} of {r['label']}", "fruit": r["label"]} for i, r in enumerate(GOLD)
+    ]
     result = stepsynth.synthesize(
         {"labels": ["apple", "pear"]},
         rows,
@@ -77,6 +79,11 @@ def test_rows_may_have_other_keys_and_a_test_of_their_own():
         method="gold",
     )
     assert result.summary["test"]["n"] == 40
+
+
+def test_gold_rows_that_are_all_in_the_test_rows_are_said_to_be():
+    with pytest.raises(StepsynthError, match=r"no gold row is left .* 40 were dropped: the same"):
+        stepsynth.synthesize({"labels": ["apple", "pear"]}, GOLD, test=GOLD, method="gold")
 
 
 @pytest.mark.parametrize(

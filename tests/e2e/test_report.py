@@ -1,6 +1,7 @@
 """The report: self-contained, escaped, and without an error in a real browser."""
 
 import json
+import random
 import re
 import shutil
 import subprocess
@@ -11,21 +12,24 @@ import stepsynth
 from tests.e2e.cli import stepsynth as command
 
 EVIL = '<script>alert(1)</script><img src=x onerror=alert(2)> "quoted" & {{ 7*7 }} </svg>'
+WORDS = tuple(f"w{i}" for i in range(300))
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
-    gold = [
-        {"text": f"{EVIL} {fruit} no {i}", "label": fruit}
-        for fruit in ("apple<b>", "pear")
-        for i in range(20)
-    ]
+    rng = random.Random(0)
+
+    def odd():
+        """Unlike any other one, so that none is a copy of a row that is held out."""
+        return f"{EVIL} {' '.join(rng.sample(WORDS, 16))}"
+
+    gold = [{"text": odd(), "label": fruit} for fruit in ("apple<b>", "pear") for i in range(20)]
     rules = [
         {"pattern": "reasons", "answers": [f"1. {EVIL}\n2. two"]},
         {
             "pattern": "Write",
-            "answers": [f"{EVIL} {i}" for i in range(9)] + ["I cannot write that."],
+            "answers": [odd() for _ in range(9)] + ["I cannot write that."],
         },
     ]
     stepsynth.synthesize(

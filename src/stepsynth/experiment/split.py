@@ -81,6 +81,8 @@ def split_gold(
         )
     has_select = select is not None or paper_splits
     wanted = _choose_sizes(sizes, has_test=test is not None, has_select=has_select)
+    if gold and not rows:
+        raise DataError(f"no gold row is left to learn from: {_reasons(drop.counts)}")
     parts = _take(rows, wanted, make_rng(random_seed, "split"))
     if test is None:
         for name in ("select", "mine"):
@@ -348,11 +350,16 @@ def screen(items: Iterable[T], stop: Callable[[T], str | None], what: str, warn:
     return kept
 
 
+def _reasons(dropped: Mapping[str, int]) -> str:
+    return "; ".join(f"{count} were dropped: {reason}" for reason, count in dropped.items())
+
+
 def _check_labels(gold: Gold, label_names: tuple[str, ...], warn: Warn) -> None:
+    lost = f"; of those given, {_reasons(gold.dropped)}" if gold.dropped else ""
     for name, rows in (("mine", gold.mine), ("select", gold.select), ("test", gold.test)):
         if not label_names and not rows:
             raise DataError(
-                f"the {name} split has no row", hint="give more rows, or another data.split"
+                f"the {name} split has no row", hint=f"give more rows, or another data.split{lost}"
             )
         if not label_names:
             continue
@@ -361,7 +368,7 @@ def _check_labels(gold: Gold, label_names: tuple[str, ...], warn: Warn) -> None:
             what = f"only the label {present[0]!r}" if present else "no row"
             raise DataError(
                 f"the {name} split has {what}; at least two labels are needed",
-                hint="give more labelled rows, or another data.split",
+                hint=f"give more labelled rows, or another data.split{lost}",
             )
         missing = [label for label in label_names if label not in present]
         if missing:
