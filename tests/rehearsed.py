@@ -9,7 +9,7 @@ from stepsynth.methods import methods
 from tests.scripted import PLACES, WORDS
 
 KINDS = ("classification", "sentence_pair", "extractive_qa")
-OTHER = "At {0} they sell honey, bread and milk on day {1}, and nobody there is in a hurry."
+OTHER = "They buy honey at {0} for Rome, milk for Oslo on day {1}, and nobody is in a hurry."
 """So unlike the passages of gold that it is no copy of one."""
 PASSAGE = "{0} lives in Rome and works in Oslo, near the old mill of number {1}."
 

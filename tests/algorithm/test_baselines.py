@@ -14,9 +14,10 @@ from tests.fakes import FakeBackend, WrongOn, make_setup, rows
 GOLD = rows(("red apple", "a"), ("green apple", "a"), ("green pear", "p"))
 
 
-def run(task, method, answer=lambda r: f"{r.tags['kind']} {r.stream} {r.draw}"):
+def run(task, method, answer=lambda r: f"{r.tags['kind']} {r.stream} {r.draw}", **given):
     backend = FakeBackend(answer)
     setup, warnings = make_setup(task, backend, WrongOn(words=("green",)), GOLD)
+    object.__setattr__(setup, "given", given)
     rounds = list(method.synthesize(setup))
     setup.llm.close()
     return backend, rounds, warnings
@@ -69,6 +70,15 @@ def test_goldgen_stops_when_nothing_more_is_written(task):
 def test_goldgen_refuses_a_size_below_its_seed():
     with pytest.raises(ValidationError, match="must be above seed_size"):
         GoldGen(seed_size=10, size=10)
+
+
+def test_goldgen_takes_any_size_beside_seed_rows_that_are_given_and_warns_of_one_too_small(task):
+    given = rows(*((f"row {i}", "ap"[i % 2]) for i in range(6)))
+    for size, written, said in ((9, 3, 0), (6, 0, 1)):
+        method = GoldGen(seed_from="rows.jsonl", size=size)
+        _, rounds, warnings = run(task, method, seed_from=given)
+        assert len(rounds[-1].train) == 6 + written
+        assert sum("nothing is written" in each for each in warnings) == said
 
 
 def test_gold_trains_on_mine_and_asks_no_llm(task):

@@ -365,7 +365,7 @@ def test_a_label_without_rows_is_exit_code_5(tmp_path):
     task = write_task(tmp_path, llm="{backend: replay, recordings: [r.jsonl]}")
     done = stepsynth("run", task, "--out", tmp_path / "run")
     assert done.returncode == 5
-    assert "no row has the label 'p'" in done.stderr
+    assert "no training row has the label 'p' at the end" in done.stderr
 
 
 def test_a_chinese_task_works_from_prompt_to_prediction(tmp_path):

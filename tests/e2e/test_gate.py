@@ -121,6 +121,8 @@ def run(folder: Path, server: StubServer, kind: str, name: str, **keys: object):
     fields = methods().get(name).model_fields
     near = {"content_cosines": [-1.0, 1.0], "shot_cosines": [-1.0, 1.0], "min_words": 1}
     own = {key: value for key, value in (SIZES | near).items() if key in fields} | keys
+    for given, idle in (("seed_from", ["seed_size"]), ("added_from", ["rounds", "max_added"])):
+        own = {key: value for key, value in own.items() if given not in keys or key not in idle}
     task = write(folder, server.url, kind, {"name": name, **own})
     result = stepsynth.run(task, out=folder / "run")
     rows = [row for done in result.rounds for row in (*done.train, *done.added)]

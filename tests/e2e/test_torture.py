@@ -1,7 +1,9 @@
 """The torture bench: a few faults are survived, and what goes wrong is seen."""
 
 import json
+import sqlite3
 import sys
+from contextlib import closing
 
 import pytest
 
@@ -35,10 +37,10 @@ def test_a_few_faults_are_survived(bench):
 
 
 def lose_answers(e):
-    """Lose the store without a word."""
+    """Lose some of the answers without a word."""
     e.run(0)
-    for file in e.out.glob("requests.sqlite*"):
-        file.unlink()
+    with closing(sqlite3.connect(e.out / "requests.sqlite")) as store, store:
+        store.execute("DELETE FROM completions WHERE rowid % 2")
     e.finish()
 
 

@@ -48,10 +48,13 @@ def preview(
     from stepsynth.experiment.config import load_config
     from stepsynth.experiment.preview import Previewer
 
-    previewer = Previewer(load_config(task, overrides), number, out, _Warnings())
+    config = load_config(task, overrides)
+    previewer = Previewer(config, number, out, _Warnings())
     planned = previewer.count()
-    if not planned:
+    if config.llm is None:
         say("This method asks no LLM.")
+    elif not planned:
+        say("No prompt would be sent: a text of test or select stands in each (curation.copies).")
     else:
         listed = ", ".join(f"{n} {kind}" for kind, n in planned.items())
         say(f"This asks for about {sum(planned.values())} answers: {listed}.")

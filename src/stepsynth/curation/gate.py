@@ -8,14 +8,14 @@ not even be able to read, digests and hashes are kept, and nothing else.
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from stepsynth._util.hashing import digest
 from stepsynth._util.text import clean, normalise
-from stepsynth.curation.near import shingles
+from stepsynth.curation.near import shingle_list
 from stepsynth.records import Example
 
 Key = tuple[str, str]
@@ -27,6 +27,8 @@ CONTAINED = 0.8
 LONG = 6
 """3-grams of a text, that of 8 words, from which a share says enough; of shorter ones all must be
 there, in a text that is not twice as long: "a great film" stands in many texts."""
+SPREAD = 1.25
+"""So much longer than it is a text may be spread in another one, by words put between its own."""
 
 
 def row_key(row: Example) -> Key:
@@ -108,7 +110,7 @@ class _Copies:
 
     def __init__(self, keys: Collection[Key]) -> None:
         self._digests = frozenset(map(digest, keys))
-        parts = [_hashes(context, text) for context, text in keys]
+        parts = [np.unique(_hashes(context, text)) for context, text in keys]
         self._sizes: Integers = np.array([len(part) for part in parts], dtype=np.int64)
         owners = np.repeat(np.arange(len(parts)), self._sizes)
         hashes = np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
@@ -119,30 +121,84 @@ class _Copies:
         """Return "copy_of" or "near_copy_of" for a row that is one of them; "": it is none."""
         if digest(own) in self._digests:
             return "copy_of"
-        size, shared, sizes = self._compare(own)
-        shorter, longer = np.minimum(sizes, size), np.maximum(sizes, size)
-        is_long = (shorter >= LONG) & (shared >= CONTAINED * shorter)
-        is_short = (shorter >= 2) & (shared == shorter) & (longer <= 2 * shorter)
-        return "near_copy_of" if (is_long | is_short).any() else ""
+        shared = self._shared(own)
+        size = len(np.unique(shared.ours))
+        shorter, longer = np.minimum(shared.sizes, size), np.maximum(shared.sizes, size)
+        is_long = (shorter >= LONG) & (shared.counts >= CONTAINED * shorter)
+        is_short = (shorter >= 2) & (shared.counts == shorter) & (longer <= 2 * shorter)
+        return "near_copy_of" if shared.stands_in(is_long | is_short) else ""
 
     def find_within(self, own: Key) -> str:
         """Return "copy_of" where one of them stands in a longer text; "": none does."""
-        _, shared, sizes = self._compare(own)
-        return "copy_of" if ((sizes >= LONG) & (shared >= CONTAINED * sizes)).any() else ""
+        shared = self._shared(own)
+        is_most = (shared.sizes >= LONG) & (shared.counts >= CONTAINED * shared.sizes)
+        return "copy_of" if shared.stands_in(is_most) else ""
 
-    def _compare(self, own: Key) -> tuple[int, Integers, Integers]:
-        """Return the 3-grams of a text, and for each of ours: those that it shares, all it has."""
+    def _shared(self, own: Key) -> "_Shared":
+        """Return which of ours have 3-grams of a text, and which."""
         ours = _hashes(*own)
-        first = np.searchsorted(self._hashes, ours, side="left")
-        counts = np.searchsorted(self._hashes, ours, side="right") - first
+        unique = np.unique(ours)
+        first = np.searchsorted(self._hashes, unique, side="left")
+        counts = np.searchsorted(self._hashes, unique, side="right") - first
         # The places of all hits, one range after the other.
         starts = np.cumsum(counts) - counts
         places = np.repeat(first - starts, counts) + np.arange(counts.sum())
-        owners, shared = np.unique(self._owners[places], return_counts=True)
-        return len(ours), shared, self._sizes[owners]
+        order = np.argsort(self._owners[places], kind="stable")
+        owners, begins, found = np.unique(
+            self._owners[places[order]], return_index=True, return_counts=True
+        )
+        return _Shared(ours, self._hashes[places[order]], begins, found, self._sizes[owners])
 
 
-def _hashes(context: str, text: str) -> Any:
-    """Return hashes of a text's 3-grams; they differ from process to process."""
-    found = shingles(text, context)
+@dataclass(frozen=True)
+class _Shared:
+    """What a text shares with others.
+
+    Attributes:
+        ours: Its 3-grams, in its order.
+        hits: Those that others have, of one other after the next.
+        begins: For each other, where its hits begin.
+        counts: For each, how many there are.
+        sizes: For each, how many 3-grams it has.
+    """
+
+    ours: Integers
+    hits: Integers
+    begins: Integers
+    counts: Integers
+    sizes: Integers
+
+    def stands_in(self, chosen: npt.NDArray[np.bool_]) -> bool:
+        """Say whether one of the chosen others stands in one place of the text, or is longer.
+
+        Of rows in one mould, five in a prompt have all 3-grams of a sixth between them.
+        """
+        return any(self._is_together(other) for other in np.flatnonzero(chosen).tolist())
+
+    def _is_together(self, other: int) -> bool:
+        size = int(self.sizes[other])
+        width = int(SPREAD * size) + 2
+        if len(self.ours) <= width:
+            return True
+        begin = self.begins[other]
+        theirs = self.hits[begin : begin + self.counts[other]]
+        places = np.flatnonzero(np.isin(self.ours, theirs)).tolist()
+        within = Counter[int]()
+        distinct = first = 0
+        for place in places:
+            within[int(self.ours[place])] += 1
+            distinct += within[int(self.ours[place])] == 1
+            while place - places[first] >= width:
+                gone = int(self.ours[places[first]])
+                within[gone] -= 1
+                distinct -= not within[gone]
+                first += 1
+            if distinct >= CONTAINED * size:
+                return True
+        return False
+
+
+def _hashes(context: str, text: str) -> Integers:
+    """Return hashes of a text's 3-grams, in its order; they differ from process to process."""
+    found = shingle_list(text, context)
     return np.fromiter(map(hash, found), dtype=np.int64, count=len(found))

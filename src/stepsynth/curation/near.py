@@ -38,7 +38,12 @@ def words(text: str) -> list[str]:
 
 
 def shingles(text: str, context: str = "") -> frozenset[str]:
-    """Return the word 3-grams of a normalised text; of a shorter text, its words.
+    """Return the word 3-grams of a normalised text, as a set."""
+    return frozenset(shingle_list(text, context))
+
+
+def shingle_list(text: str, context: str = "") -> list[str]:
+    """Return the word 3-grams of a normalised text, in its order; of a shorter text, its words.
 
     With a context, each is one of that context: rows of different contexts have none in common.
     """
@@ -48,7 +53,7 @@ def shingles(text: str, context: str = "") -> frozenset[str]:
     if context:
         mark = digest(context, length=16)
         found = [f"{mark} {shingle}" for shingle in found]
-    return frozenset(found)
+    return found
 
 
 def jaccard(one: frozenset[str], other: frozenset[str]) -> float:

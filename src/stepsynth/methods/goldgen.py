@@ -39,7 +39,7 @@ class GoldGen(SeedData):
 
     @model_validator(mode="after")
     def _check_size(self) -> "GoldGen":
-        if self.size <= self.seed_size:
+        if self.seed_from is None and self.size <= self.seed_size:
             raise ValueError(f"size ({self.size}) must be above seed_size ({self.seed_size})")
         return self
 
@@ -48,6 +48,11 @@ class GoldGen(SeedData):
         seen: set[str] | None = set() if self.drop_duplicates else None
         with setup.purse.part(SEED_SHARE):
             seed_data = self.write_seed_data(setup, seen)
+        if self.seed_from is not None and self.size <= len(seed_data.rows):
+            setup.warn(
+                f"method.size is {self.size}, and method.seed_from has {len(seed_data.rows)} rows: "
+                "nothing is written; give a larger size"
+            )
         yield train_round(0, Dataset(seed_data.rows), setup, added=seed_data)
         added = write_until(
             self.size - len(seed_data.rows),
