@@ -12,6 +12,7 @@ from stepsynth.errors import ProviderError
 from stepsynth.llm import Completion, Request
 from stepsynth.llm._errors import RetryLaterError
 from stepsynth.llm._rate_headers import RateLimits
+from stepsynth.llm.backends.openai_compatible import OpenAICompatible
 from stepsynth.llm.pace import IN_A_ROW, Pace
 from tests.fake_clock import Run, Server, Sharing, break_down, refuse, use_fake_clock
 
@@ -194,6 +195,20 @@ def test_an_outage_uses_up_no_attempts(clock):
     run = Run(Server(clock, fault=fault, concurrency=64, max_attempts=2), 2000)
     # Those that failed before it was clear that the provider is down may fail once more.
     assert run.lost == 0
+
+
+def test_an_outage_ends_with_a_request_that_is_refused_but_not_with_one_that_is_taken_back():
+    """Probes would go on, thirty seconds apart, at an endpoint that answers at once."""
+    pace = Pace(OpenAICompatible(model="m", concurrency=64), lambda: 0.0)
+    pace.in_flight = IN_A_ROW + 2
+    for _ in range(IN_A_ROW):
+        pace.failed("timeout", None)
+    assert pace.is_down
+    pace.left()
+    assert pace.is_down
+    pace.refused()
+    assert not pace.is_down
+    assert pace.in_flight == 0
 
 
 def test_a_provider_that_stays_down_stops_the_run(clock):

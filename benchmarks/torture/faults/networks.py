@@ -46,6 +46,7 @@ def hit(share: float, attempts: int, reply: Reply) -> Fault:
 
 def _storm(e: Episode, share: float, attempts: int, reply: Reply) -> None:
     e.ledger.fault = hit(share, attempts, reply)
+    e.sets["llm.patience_s"] = 20  # who refuses all, each a few times, is down for long
     if e.run(0, 4) == 4:
         e.ledger.fault = as_usual
     e.finish()

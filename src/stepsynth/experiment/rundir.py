@@ -133,6 +133,12 @@ class OpenRun:
         ours = (".", "lock.sqlite", self.folder.store.name, self.folder.index.name)
         others = [p for p in path.glob("*") if not p.name.startswith(ours)]
         if others and not self.folder.identity.exists():
+            if self.folder.store.exists() and self.folder.config.exists():
+                raise RunFolderError(
+                    f"{path}: its {self.folder.identity.name} is gone: damaged, or not whole",
+                    hint=f"give another --out; --set llm.store={self.folder.store} keeps what was "
+                    "answered",
+                )
             raise RunFolderError(
                 f"{path}: this folder is not empty and is no run folder", hint="give another --out"
             )

@@ -103,7 +103,7 @@ class Sender:
             is_reserved = not flow.is_stopped and await self._budget.enter(most)
         finally:
             if not is_reserved:
-                teacher.pace.refused()
+                teacher.pace.left()
         if not is_reserved:
             return job
         self._usage.requests += 1
@@ -150,7 +150,10 @@ class Sender:
             self.fail(flow, most, Spent(1, most.usd, most.tokens) if is_charged else Spent(1))
             raise
         except BaseException as error:
-            teacher.pace.refused()
+            if isinstance(error, GiveUpError):
+                teacher.pace.refused()
+            else:
+                teacher.pace.left()
             is_charged = isinstance(error, GiveUpError) and error.reason in _ANSWERED
             self.fail(flow, most, Spent(1, most.usd, most.tokens) if is_charged else Spent(1))
             raise

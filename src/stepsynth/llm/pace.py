@@ -100,7 +100,7 @@ class Pace:
             return await waiting
         except asyncio.CancelledError:
             if waiting.done() and not waiting.cancelled() and waiting.result():
-                self.refused()
+                self.left()
             raise
 
     def answered(
@@ -150,8 +150,14 @@ class Pace:
 
     def refused(self) -> None:
         """Count an attempt whose request was refused: the provider is well."""
-        self._output.correct(0.0, self.in_flight)
         self._failed_in_a_row = 0
+        if self._down_since is not None:
+            self._end_outage()
+        self.left()
+
+    def left(self) -> None:
+        """Take a request back that says nothing of the provider: it was not sent, or is dropped."""
+        self._output.correct(0.0, self.in_flight)
         self.in_flight -= 1
         self._places.count(self._taken())
         if self._waiting:
