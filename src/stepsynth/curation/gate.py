@@ -96,9 +96,11 @@ class Gate:
 
 
 def _find(
-    own: Key, splits: Mapping[str, "_Copies"], look: Callable[["_Copies", Key], str]
+    own: Key, splits: Mapping[str, "_Copies"], look: Callable[["_Copies", Key, Integers], str]
 ) -> str | None:
-    return next((f"{how}_{name}" for name in splits if (how := look(splits[name], own))), None)
+    ours = _hashes(*own)  # once for all splits: every row and every prompt comes by here
+    found = ((look(copies, own, ours), name) for name, copies in splits.items())
+    return next((f"{how}_{name}" for how, name in found if how), None)
 
 
 def _of_texts(splits: Mapping[str, Iterable[str]]) -> dict[str, "_Copies"]:
@@ -117,26 +119,30 @@ class _Copies:
         order = np.argsort(hashes, kind="stable")
         self._hashes, self._owners = hashes[order], owners[order]
 
-    def find(self, own: Key) -> str:
-        """Return "copy_of" or "near_copy_of" for a row that is one of them; "": it is none."""
+    def find(self, own: Key, ours: Integers) -> str:
+        """Return "copy_of" or "near_copy_of" for a row that is one of them; "": it is none.
+
+        Args:
+            own: The row.
+            ours: Hashes of its 3-grams.
+        """
         if digest(own) in self._digests:
             return "copy_of"
-        shared = self._shared(own)
+        shared = self._shared(ours)
         size = len(np.unique(shared.ours))
         shorter, longer = np.minimum(shared.sizes, size), np.maximum(shared.sizes, size)
         is_long = (shorter >= LONG) & (shared.counts >= CONTAINED * shorter)
         is_short = (shorter >= 2) & (shared.counts == shorter) & (longer <= 2 * shorter)
         return "near_copy_of" if shared.stands_in(is_long | is_short) else ""
 
-    def find_within(self, own: Key) -> str:
+    def find_within(self, _own: Key, ours: Integers) -> str:
         """Return "copy_of" where one of them stands in a longer text; "": none does."""
-        shared = self._shared(own)
+        shared = self._shared(ours)
         is_most = (shared.sizes >= LONG) & (shared.counts >= CONTAINED * shared.sizes)
         return "copy_of" if shared.stands_in(is_most) else ""
 
-    def _shared(self, own: Key) -> "_Shared":
+    def _shared(self, ours: Integers) -> "_Shared":
         """Return which of ours have 3-grams of a text, and which."""
-        ours = _hashes(*own)
         unique = np.unique(ours)
         first = np.searchsorted(self._hashes, unique, side="left")
         counts = np.searchsorted(self._hashes, unique, side="right") - first
