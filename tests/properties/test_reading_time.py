@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -56,10 +57,20 @@ def around(piece: str, size: int, place: str) -> str:
 
 def read_by_all(text: str) -> None:
     for name, read in READERS.items():
-        began = time.thread_time()  # of this thread alone: a busy machine is no reason to fail
-        read(text)
-        took = time.thread_time() - began
+        took = seconds(read, text)
+        # A quadratic reader takes tens of seconds each time; a pause of the machine or of the
+        # garbage collector comes once.
+        tries = 0
+        while took >= LONGEST_S and tries < 3:
+            took, tries = min(took, seconds(read, text)), tries + 1
         assert took < LONGEST_S, f"{name}: {took:.2f} s"
+
+
+def seconds(read: Callable[[str], object], text: str) -> float:
+    """CPU time of this thread alone: a busy machine is no reason to fail."""
+    began = time.thread_time()
+    read(text)
+    return time.thread_time() - began
 
 
 @pytest.mark.parametrize("piece", PIECES)
