@@ -20,7 +20,7 @@ from stepsynth.experiment.checks import (
     check_student,
 )
 from stepsynth.experiment.data_section import DataSection
-from stepsynth.experiment.llm_section import build_llm, check_llm
+from stepsynth.experiment.llm_section import build_llm, check_llm, make_room
 from stepsynth.experiment.locate import KeyPath, Located, build, parse_value, read_yaml
 from stepsynth.llm import LLMSettings
 from stepsynth.llm.limits import Limits
@@ -173,7 +173,7 @@ def build_config(
         name=name,
         task=task,
         data=top.data,
-        llm=llm,
+        llm=llm and make_room(llm, task.template_sources()),
         student=student,
         method=method,
         limits=top.limits,

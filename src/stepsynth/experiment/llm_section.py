@@ -1,6 +1,6 @@
 """The `llm` section of a task file: presets, and other LLMs for some kinds of prompt."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from stepsynth.errors import ConfigError, UnknownNameError
@@ -9,6 +9,16 @@ from stepsynth.llm import LLMSettings, llm_backends
 from stepsynth.llm.limits import Limits
 from stepsynth.llm.presets import apply_preset, preset_names
 from stepsynth.tasks import Task
+
+LISTS = frozenset(
+    {
+        *("rationale", "answers", "dimensions", "values", "similar", "condition"),
+        *("domains", "instance_seeds"),
+    }
+)
+"""Prompts whose answer is a list."""
+LIST_TOKENS: int = LLMSettings.model_fields["max_tokens"].default
+"""A list is not cut by a `max_tokens` below, which was set for short texts."""
 
 _NOT_INHERITED = ("phases", "store", "price")
 """Keys of the main LLM that another one does not have: its price would be a guess."""
@@ -90,4 +100,24 @@ def _build_phase(main: Mapping[str, Any], own: Any, located: Located, path: KeyP
         # Another endpoint: headers and keys of the main one are none of its business.
         shared = LLMSettings.model_fields.keys() - {"model"}
         inherited = {key: value for key, value in inherited.items() if key in shared}
+    if path[-1] in LISTS and _is_short(inherited.get("max_tokens")):
+        del inherited["max_tokens"]
     return _build({**inherited, **preset}, located, path)
+
+
+def make_room(llm: LLMSettings, prompts: Iterable[str]) -> LLMSettings:
+    """Return the settings with the usual `max_tokens` for lists, where a text's is lower.
+
+    Args:
+        llm: Its phases stay as they are.
+        prompts: Those of the task.
+    """
+    if not _is_short(llm.max_tokens) or not llm.stores_completions:
+        return llm
+    roomy = llm.model_copy(update={"max_tokens": LIST_TOKENS, "phases": {}})
+    lists = {name: (roomy,) for name in prompts if name in LISTS}
+    return llm.model_copy(update={"phases": {**lists, **llm.phases}}) if lists else llm
+
+
+def _is_short(max_tokens: object) -> bool:
+    return isinstance(max_tokens, int) and max_tokens < LIST_TOKENS

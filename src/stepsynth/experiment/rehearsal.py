@@ -17,6 +17,7 @@ from stepsynth.curation import Curator
 from stepsynth.errors import StepsynthError
 from stepsynth.experiment.config import Config
 from stepsynth.experiment.inputs import Inputs
+from stepsynth.experiment.lengths import fit_task, text_tokens
 from stepsynth.experiment.pretend import (
     LIST_KINDS,
     PretendFactory,
@@ -138,7 +139,7 @@ class RehearsedLLM(LLM):
     def _answer(self, request: Request) -> Completion:
         kind = request.tags.get("kind", "")
         said = self._voice.say(request)
-        tokens = min(count_tokens(said), self.settings.max_tokens)
+        tokens = min(count_tokens(said), self.settings.longest(request))
         found = self.counts.setdefault(kind, Count())
         group = self._group(request, kind)
         if group not in self._sent:
@@ -276,7 +277,7 @@ def _rehearse_at(
     llm = RehearsedLLM(config.llm, voice, rejected=scenario.rejected)
     student = PretendStudent(wrong=scenario.wrong)
     setup = _Unscored(
-        task=config.task,
+        task=fit_task(config.task, config.method, gold.mine),
         llm=llm,
         student=PretendFactory(student, config.task.label_names, config.random_seed),
         mine=Dataset(scale.cut(gold.mine)),
@@ -287,6 +288,7 @@ def _rehearse_at(
         index=PretendIndex(inputs.passages, method, rng) if inputs.passages else None,
         given=inputs.given,
         curator=Curator(tolerant(config)),
+        text_tokens=text_tokens(gold.mine),
     )
     try:
         for done in run_method(method, setup):

@@ -221,7 +221,7 @@ class Runner:
             numbers["select"] = self._score(gold.select, done.model.predict(gold.select))
             self._open.write_round(done, numbers, sources)
             if done.index == 0:
-                self._open.write_prompts(self._prompts(), filled_prompts(config.task, done))
+                self._open.write_prompts(self._prompts(), filled_prompts(setup.task, done))
             self._usage.flush()
             self._open.event("round", **_round_summary(numbers))
             self.rounds.append(done)

@@ -10,6 +10,7 @@ from stepsynth.curation import Curator, Gate
 from stepsynth.experiment.budget import Budget
 from stepsynth.experiment.config import Config
 from stepsynth.experiment.inputs import Inputs
+from stepsynth.experiment.lengths import fit_task, text_tokens
 from stepsynth.experiment.observer import Observer
 from stepsynth.experiment.rundir import RunFolder
 from stepsynth.experiment.split import Gold
@@ -104,7 +105,7 @@ def make_setup(
         place, told = folder.index, progress.observer.progress
         index = config.retriever.index(inputs.passages, place, warn=warn, on_progress=told)
     return Setup(
-        task=config.task,
+        task=fit_task(config.task, config.method, gold.mine),
         llm=llm,
         student=student,
         mine=gold.mine,
@@ -116,6 +117,7 @@ def make_setup(
         given=inputs.given,
         curator=Curator(config.curation, inputs.gate),
         purse=budget.purse(llm) if budget else Purse(),
+        text_tokens=text_tokens(gold.mine),
     )
 
 

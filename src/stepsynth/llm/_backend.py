@@ -24,7 +24,12 @@ class LLMSettings(BaseModel):
     model: str = Field(default="", description="The LLM's name, as the endpoint knows it.")
     temperature: float = Field(default=0.9, ge=0, le=5, description="The paper's 0.9.")
     top_p: float = Field(default=0.95, gt=0, le=1, description="Nucleus sampling.")
-    max_tokens: int = Field(default=1024, gt=0, description="Longest completion, in tokens.")
+    max_tokens: int = Field(
+        default=1024,
+        gt=0,
+        description="Longest completion, in tokens; where it is not set, a text gets what gold's "
+        "lengths need.",
+    )
     concurrency: int = Field(default=64, gt=0, le=4096, description="Requests in flight at most.")
     max_attempts: int = Field(
         default=6, gt=0, description="Attempts at one request before it is failed."
@@ -101,6 +106,12 @@ class LLMSettings(BaseModel):
     def sampling(self) -> dict[str, Any]:
         """Return the sampling parameters as they are sent."""
         return {key: getattr(self, key) for key in self.sampling_keys}
+
+    def longest(self, request: Request) -> int:
+        """Return the most tokens of an answer: as is set, else as the request needs."""
+        if request.max_tokens is None or "max_tokens" in self.model_fields_set:
+            return self.max_tokens
+        return min(self.max_tokens, request.max_tokens)
 
     def request_identity(self, *, has_schema: bool = False) -> dict[str, Any]:
         """Return all that is sent beside the prompt and decides the answer."""

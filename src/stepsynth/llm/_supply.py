@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -68,7 +69,7 @@ class Supply:
     def _item(self, flow: Flow, r: Request) -> Item:
         draw = self._draws[r.stream]
         self._draws[r.stream] = draw + 1
-        request = Request(r.prompt, r.stream, r.tags, draw, r.turns, r.schema)
+        request = replace(r, draw=draw)
         teacher = self._teachers.next(request)
         flow.taken += 1
         repeat = 0

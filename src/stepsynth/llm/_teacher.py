@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from json.encoder import encode_basestring
 from typing import Any
 
@@ -54,7 +55,7 @@ class Teacher:
         backend.on_rate_limits = self.pace.told
         backend.on_notice = on_notice
         self._random_seed = random_seed
-        self._moulds: dict[str, Sequence[str]] = {}
+        self._moulds: dict[tuple[str, int | None], Sequence[str]] = {}
 
     def request_id(self, request: Request) -> str:
         """Return the digest of a request as it is sent, and of its draw.
@@ -65,9 +66,10 @@ class Teacher:
         if request.turns:
             return digest(self._identity(request) | {"turns": list(request.turns)})
         schema = "" if request.schema is None else json.dumps(request.schema)
-        if schema not in self._moulds:
-            self._moulds[schema] = self._mould(request)
-        before, between, later, after = self._moulds[schema]
+        form = schema, request.max_tokens
+        if form not in self._moulds:
+            self._moulds[form] = self._mould(request)
+        before, between, later, after = self._moulds[form]
         prompt, stream = encode_basestring(request.prompt), encode_basestring(request.stream)
         text = f"{before}{request.draw}{between}{prompt}{later}{stream}{after}"
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
@@ -77,6 +79,8 @@ class Teacher:
         sent = self.settings.request_identity(has_schema=has_schema)
         if has_schema and sent != self.settings.request_identity():
             sent["schema"] = digest(request.schema)
+        if "max_tokens" in sent["sampling"]:
+            sent["sampling"] = {**sent["sampling"], "max_tokens": self.settings.longest(request)}
         return {
             **sent,
             "prompt": request.prompt,
@@ -87,7 +91,7 @@ class Teacher:
 
     def _mould(self, request: Request) -> Sequence[str]:
         """Return the identity's canonical JSON, cut where draw, prompt and stream stand."""
-        like = Request(_PROMPT, _STREAM, schema=request.schema)
+        like = replace(request, prompt=_PROMPT, stream=_STREAM)
         identity = self._identity(like) | {"draw": _DRAW}
         text = json.dumps(identity, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
         before, text = text.split(f'"{_DRAW}"')
@@ -106,7 +110,7 @@ class Teacher:
             texts.append(json.dumps(first.schema))
         prompt = sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
         prompt += _OVERHEAD_TOKENS * (1 + len(first.turns))
-        written = len(requests) * self.settings.max_tokens
+        written = len(requests) * self.settings.longest(first)
         usd = 0.0 if self.price is None else self.price.usd(prompt, written)
         return Most(usd, prompt + written)
 

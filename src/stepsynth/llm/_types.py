@@ -24,6 +24,7 @@ class Request:
         draw: Position in the stream; set by the engine.
         turns: What was said after the prompt, by the LLM and the user in turn: a correction.
         schema: JSON Schema of the answer, for backends that can hold an LLM to one.
+        max_tokens: Longest answer that makes sense, where the settings do not say; None: theirs.
     """
 
     prompt: str
@@ -32,6 +33,7 @@ class Request:
     draw: int = 0
     turns: tuple[str, ...] = ()
     schema: Mapping[str, Any] | None = field(default=None, compare=False)
+    max_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

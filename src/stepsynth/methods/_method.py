@@ -52,6 +52,7 @@ class Setup:
         curator: Says which rows are not kept; None: all that can be read are.
         purse: What may be spent.
         texts_per_prompt: Texts asked for in one prompt, where prompts repeat.
+        text_tokens: Most tokens that one text needs; None: not known.
         journal: Takes what came of each request.
         random_seed: Decides every draw of the method.
         warn: Called with a sentence that the user should read.
@@ -70,6 +71,7 @@ class Setup:
     curator: "Curator | None" = None
     purse: Purse = field(default_factory=Purse)
     texts_per_prompt: int = 1
+    text_tokens: int | None = None
     journal: "Journal" = field(default_factory=lambda: Journal())
 
     def rng(self, *names: object) -> Random:

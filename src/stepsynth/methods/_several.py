@@ -41,7 +41,7 @@ def group_wishes(wishes: Sequence[Wish], setup: Setup) -> list[Order]:
     Orders come in the order of their first wish. A wish alone is sent as it is.
     """
     if setup.texts_per_prompt == 1:
-        return [Order(wish.request(), (wish,)) for wish in wishes]
+        return [_order([wish], setup) for wish in wishes]
     groups: list[list[Wish]] = []
     unfilled: dict[tuple[str, Example, Provenance], list[Wish]] = {}
     for wish in wishes:
@@ -57,6 +57,8 @@ def group_wishes(wishes: Sequence[Wish], setup: Setup) -> list[Order]:
 
 def _order(wishes: Sequence[Wish], setup: Setup) -> Order:
     request = wishes[0].request()
+    if setup.text_tokens is not None:
+        request = replace(request, max_tokens=len(wishes) * setup.text_tokens)
     if len(wishes) > 1:
         suffix = setup.task.render("several", number=len(wishes))
         # A schema is that of one text.

@@ -20,6 +20,7 @@ from stepsynth.methods._written import (
     check_answered,
     send,
     warn_of_failed,
+    warn_of_thoughts,
 )
 from stepsynth.prompts.parsing import parse_list
 from stepsynth.prompts.several import split_texts
@@ -77,6 +78,7 @@ def write(
     if extra:
         setup.warn(f"{phase}: {extra} texts more than were asked for were left out")
     warn_of_failed(written.unused, setup, phase=phase, asked=len(orders))
+    warn_of_thoughts(answers, setup, phase=phase)
     check_answered(answers, setup.llm, phase=phase)
     if setup.curator is not None and setup.curator.settings.check == "llm":
         judge_labels(

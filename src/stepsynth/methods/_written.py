@@ -146,6 +146,17 @@ def warn_of_failed(unused: Iterable[Unused], setup: Setup, *, phase: str, asked:
         setup.warn(f"{phase}: {sum(failed.values())} of {asked} requests failed: {listed}")
 
 
+def warn_of_thoughts(answers: Iterable[Completion | Failed], setup: Setup, *, phase: str) -> None:
+    """Warn where an LLM that thinks first was cut off before it began its answer."""
+    said = [answer for answer in answers if isinstance(answer, Completion)]
+    cut = sum(each.truncated and not each.is_filtered and not each.text.strip() for each in said)
+    if cut > len(said) / 10:
+        setup.warn(
+            f"{phase}: {cut} of {len(said)} answers were cut off before their text began: the LLM "
+            "thinks first; set llm.max_tokens to what its thoughts take"
+        )
+
+
 def count_by_reason(unused: Iterable[Unused], *, failed: bool) -> Mapping[str, int]:
     """Return how often each reason occurs, among failed requests or among rejected answers."""
     counts: dict[str, int] = {}

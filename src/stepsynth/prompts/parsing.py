@@ -21,6 +21,7 @@ from stepsynth.prompts.structured import (
     read_value,
     strings,
 )
+from stepsynth.prompts.talk import drop_talk, talk_of
 from stepsynth.prompts.wrapping import Wrapping, unfence, unquote, wrapping_of
 from stepsynth.records import Rejected
 
@@ -38,7 +39,14 @@ _INLINE_NUMBER = re.compile(r"(?:^|(?<=[\s.;。；]))\(?\d{1,2}[.)、．](?!\d)\
 
 
 def parse_text(
-    completion: str, *, text_name: str = "", labels: Iterable[str] = (), truncated: bool = False
+    completion: str,
+    *,
+    text_name: str = "",
+    labels: Iterable[str] = (),
+    truncated: bool = False,
+    context_name: str = "",
+    around: str = "",
+    asked: str = "",
 ) -> str | Rejected:
     """Return the one text that was asked for.
 
@@ -47,10 +55,14 @@ def parse_text(
         text_name: What it was asked to write; a heading of that name comes off ("Review: ...").
         labels: Labels and label words; a tag of them at the end comes off ("(Positive)").
         truncated: The LLM was cut off before it ended; half a text is no text.
+        context_name: What the text is written for.
+        around: What it is written from, if anything: a context, a text that it is to be like.
+        asked: What the LLM was told beside that.
 
     Returns:
-        The text, or `Rejected`: "truncated", "too_large", "refusal", "meta" (talk about a text in
-        its place), "no_text" (JSON from which it cannot be told), or "empty".
+        The text, or `Rejected`: "truncated", "too_large", "refusal", "no_text" (JSON from which it
+        cannot be told), "empty", or what `Talk.find` finds: "meta" (talk about a text in its
+        place), "bare_label", "echo", "options", "repetition", "broken_off".
     """
     if truncated:
         return Rejected("truncated", completion)
@@ -73,7 +85,10 @@ def parse_text(
     text = text.strip()
     if wrapping.is_meta(text):
         return Rejected("meta", completion)
-    return text if _says_something(text) else Rejected("empty", completion)
+    if not _says_something(text):
+        return Rejected("empty", completion)
+    reason = talk_of(text_name, labels, context_name).find(text, around=around, asked=asked)
+    return text if reason is None else Rejected(reason, completion)
 
 
 def parse_list(completion: str, *, truncated: bool = False) -> tuple[str, ...] | Rejected:
@@ -100,6 +115,25 @@ def parse_list(completion: str, *, truncated: bool = False) -> tuple[str, ...] |
     if unique:
         return tuple(unique.values())
     return Rejected("truncated" if truncated else "empty", completion)
+
+
+def parse_reasons(
+    completion: str, *, text_name: str, labels: Iterable[str], asked: str, truncated: bool = False
+) -> tuple[str, ...] | Rejected:
+    """Return the items of a list that are reasons: no talk, label or number, each said once.
+
+    Args:
+        completion: What the LLM wrote.
+        text_name: What they are reasons for.
+        labels: Labels and label words.
+        asked: What the LLM was told.
+        truncated: It was cut off.
+    """
+    listed = parse_list(completion, truncated=truncated)
+    if isinstance(listed, Rejected):
+        return listed
+    kept = drop_talk(listed, talk_of(text_name, tuple(labels)), asked=asked)
+    return tuple(kept) or Rejected("meta", completion)
 
 
 def parse_object(
@@ -218,5 +252,7 @@ def _json_items(text: str) -> list[str]:
 
 
 def _clean_item(item: str) -> str:
+    if nested := _ITEM.match(item.lstrip()):  # "A) 1. ..."
+        item = nested["item"]
     item = re.sub(r"\*\*(.+?)\*\*|__(.+?)__", lambda m: m[1] or m[2], item)
     return unquote(item.strip().rstrip(",")).strip().strip("*").strip()

@@ -19,6 +19,9 @@ from stepsynth.records import Context, Example, Label, Rejected
 from stepsynth.registry import Registry
 from stepsynth.tasks._prompts import GENERAL_PROMPTS, METHOD_PROMPTS
 
+SHARED_FIELDS = ("instruction", "text_name", "language", "length")
+"""Fields that every prompt may use."""
+
 
 class Task(BaseModel):
     """A task without its data: labels, words, prompts, and what counts as right.
@@ -53,6 +56,11 @@ class Task(BaseModel):
     language: str = Field(
         default="", description="Language to write in, where not that of the prompt."
     )
+    length: tuple[int, int] | None = Field(
+        default=None,
+        description="Words of a text in prompts, as [least, most]; default: as most gold texts "
+        "have, where the method sees gold.",
+    )
     prompts: dict[str, str] = Field(
         default_factory=dict,
         description="Own templates: seed, extrapolate, ... -> a Jinja2 file (or its text).",
@@ -62,6 +70,13 @@ class Task(BaseModel):
     @classmethod
     def _check_name(cls, name: str) -> str:
         return check_name(name, "the name")
+
+    @field_validator("length")
+    @classmethod
+    def _check_length(cls, length: tuple[int, int] | None) -> tuple[int, int] | None:
+        if length is not None and not 0 < length[0] <= length[1]:
+            raise ValueError(f"expected [least, most] words, got {list(length)}")
+        return length
 
     @model_validator(mode="after")
     def _compile_prompts(self) -> Self:
@@ -75,7 +90,7 @@ class Task(BaseModel):
 
     def prompt_fields(self) -> Mapping[str, Sequence[str]]:
         """Return the prompts of this kind of task, and the fields that each may use."""
-        shared = ("instruction", "text_name", "language")
+        shared = SHARED_FIELDS
         of_row = (*shared, *self._row_fields(Example("", "")))
         of_methods = {
             name: (*of_row, *fields)
@@ -120,6 +135,7 @@ class Task(BaseModel):
             "instruction": self.instruction,
             "text_name": self.text_name,
             "language": self.language,
+            "length": "" if self.length is None else _in_words(*self.length),
         }
         return self._template(prompt).render(**shared, **fields)
 
@@ -226,6 +242,10 @@ class Task(BaseModel):
     @abstractmethod
     def is_correct(self, example: Example, predicted: str) -> bool:
         """Say whether a prediction for a gold example is right."""
+
+
+def _in_words(least: int, most: int) -> str:
+    return f"{least} to {most} words" if least < most else f"about {most} words"
 
 
 def task_kinds() -> Registry[Task]:

@@ -3,17 +3,17 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from numbers import Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from stepsynth._util.text import check_name, clean, compose, shorten
 from stepsynth.errors import suggest
 from stepsynth.metrics import AnyPredictions, Predictions, score_classification
 from stepsynth.prompts.choices import parse_choice
-from stepsynth.prompts.parsing import parse_text
+from stepsynth.prompts.parsing import parse_reasons, parse_text
 from stepsynth.records import Example, Label, Rejected
-from stepsynth.tasks._task import Task
+from stepsynth.tasks._task import SHARED_FIELDS, Task
 
 MOST_CHOICES = 100
 """Label words that a JSON Schema lists: providers refuse long lists."""
@@ -35,6 +35,13 @@ class Classification(Task):
             "additionalProperties": {"type": ["string", "number", "boolean", "null"]},
             "items": {"type": ["string", "number", "boolean"]},
         },
+    )
+
+    labelled_name: str | dict[str, str] = Field(
+        default="",
+        description="What prompts call a text of a label: a phrase in which {label} stands for the "
+        'label word ("news item about {label}"), or label -> phrase; default: the text\'s name '
+        'and "that is {label}".',
     )
 
     @field_validator("labels", mode="before")
@@ -63,9 +70,29 @@ class Classification(Task):
             check_name(word, "the label word")
         return labels
 
+    @model_validator(mode="after")
+    def _check_labelled_name(self) -> Self:
+        phrases = self.labelled_name
+        if isinstance(phrases, str):
+            if phrases and "{label}" not in phrases:
+                raise ValueError("labelled_name: {label} must stand in it, else all labels are one")
+            return self
+        if phrases.keys() != self.labels.keys():
+            raise ValueError(
+                f"labelled_name: a phrase is needed for each label ({', '.join(self.labels)}), "
+                f"got {', '.join(phrases)}"
+            )
+        return self
+
+    def labelled(self, label: str) -> str:
+        """Return what prompts call a text of a label: "review that is negative"."""
+        phrases = self.labelled_name or f"{self.text_name} that is {{label}}"
+        phrase = phrases if isinstance(phrases, str) else phrases[label]
+        return phrase.replace("{label}", self.labels[label])
+
     def own_prompts(self) -> dict[str, Sequence[str]]:
         """Return the three prompts of S3's Table 1 with their fields."""
-        shared = ("instruction", "text_name", "language", "label_word", "label_words")
+        shared = (*SHARED_FIELDS, "label_word", "label_words", "labelled")
         return {
             "rationale": (*shared, "number"),
             "seed": (*shared, "rationales"),
@@ -94,10 +121,12 @@ class Classification(Task):
         return self._render("extrapolate", example.label, text=example.text)
 
     def _row_fields(self, row: Example) -> dict[str, Any]:
+        label = str(row.label)
         return {
             "text": row.text,
-            "label_word": self.labels.get(str(row.label), ""),
+            "label_word": self.labels.get(label, ""),
             "label_words": list(self.labels.values()),
+            "labelled": self.labelled(label) if label in self.labels else "",
         }
 
     def _answer_fields(self, name: str) -> Mapping[str, Any]:
@@ -108,18 +137,42 @@ class Classification(Task):
         return {"label": {"type": "string", **choices}} if name == "decide" else {}
 
     def _render(self, prompt: str, label: Label, **fields: Any) -> str:
-        words = list(self.labels.values())
-        return self.render(prompt, label_word=self.labels[str(label)], label_words=words, **fields)
+        of_row = self._row_fields(Example("", label))
+        return self.render(prompt, **{**of_row, **fields})
 
     def parse_example(
         self, completion: str, like: Example, *, truncated: bool
     ) -> Example | Rejected:
         """Return the row, its text without quotes, preamble and label tags."""
-        tags = {*self.labels, *self.labels.values()}
         text = parse_text(
-            completion, text_name=self.text_name, labels=sorted(tags), truncated=truncated
+            completion,
+            text_name=self.text_name,
+            labels=self._tags,
+            truncated=truncated,
+            context_name=getattr(self, "context_name", ""),
+            around=f"{like.context or ''}\n{like.text}".strip(),
+            asked=self._asked(str(like.label)),
         )
         return text if isinstance(text, Rejected) else replace(like, text=text)
+
+    def parse_rationales(self, completion: str, *, truncated: bool) -> tuple[str, ...] | Rejected:
+        """Return the rationales of an output, or why it holds none."""
+        return parse_reasons(
+            completion,
+            text_name=self.text_name,
+            labels=self._tags,
+            asked=self.instruction,
+            truncated=truncated,
+        )
+
+    @property
+    def _tags(self) -> tuple[str, ...]:
+        return tuple(sorted({*self.labels, *self.labels.values()}))
+
+    def _asked(self, label: str) -> str:
+        """Return the words of a prompt for a text of a label, without what it is written from."""
+        said = self.seed_prompt(Example("", label, "" if self.has_context else None))
+        return f"{self.instruction}\n{said}"
 
     def parse_decision(self, completion: str, row: Example, *, truncated: bool) -> str | Rejected:
         """Return the label that an output names, as JSON or in words."""

@@ -16,7 +16,7 @@ from stepsynth.metrics.spans import exact_match, token_f1
 from stepsynth.prompts.parsing import parse_object, parse_text
 from stepsynth.records import Answers, Context, Example, Label, Rejected
 from stepsynth.tasks._answers import find_answer, find_entities, read_answers
-from stepsynth.tasks._task import Task
+from stepsynth.tasks._task import SHARED_FIELDS, Task
 from stepsynth.tasks.classification import is_missing, read_text
 
 
@@ -56,7 +56,7 @@ class ExtractiveQA(Task):
 
     def own_prompts(self) -> dict[str, Sequence[str]]:
         """Return the prompts of S3's Table 1 for QA, and those that make contexts."""
-        shared = ("instruction", "text_name", "language")
+        shared = SHARED_FIELDS
         asked = (*shared, "context", "answer")
         return {
             "context": shared,

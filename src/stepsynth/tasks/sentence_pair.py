@@ -11,6 +11,7 @@ from pydantic import Field
 
 from stepsynth.prompts.parsing import parse_text
 from stepsynth.records import Context, Example, Label, Rejected
+from stepsynth.tasks._task import SHARED_FIELDS
 from stepsynth.tasks.classification import Classification, label_text, read_text
 
 
@@ -32,8 +33,8 @@ class SentencePair(Classification):
 
     def own_prompts(self) -> dict[str, Sequence[str]]:
         """Return the prompts of S3's Table 1 for pairs, and one that writes a context."""
-        shared = ("instruction", "text_name", "context_name", "language")
-        labelled = (*shared, "label_word", "label_words", "context")
+        shared = (*SHARED_FIELDS, "context_name")
+        labelled = (*shared, "label_word", "label_words", "labelled", "context")
         return {"context": shared, "seed": labelled, "extrapolate": (*labelled, "text")}
 
     def rationale_prompt(self, label: str, number: int) -> str:
@@ -59,7 +60,7 @@ class SentencePair(Classification):
         return super()._row_fields(row) | pair
 
     def _render(self, prompt: str, label: Label, **fields: Any) -> str:
-        return super()._render(prompt, label, context_name=self.context_name, **fields)
+        return super()._render(prompt, label, **fields)
 
     def parse_context(self, completion: str, *, truncated: bool) -> str | Rejected:
         """Return the context that an output holds, or why it holds none."""

@@ -56,9 +56,8 @@ class AnthropicBackend(ChatBackend[Anthropic]):
             "model": settings.model,
             "messages": make_messages(request),
             **settings.sampling(),
+            "max_tokens": max_tokens or settings.longest(request),
         }
-        if max_tokens is not None:
-            body["max_tokens"] = max_tokens
         if settings.structured and request.schema is not None:
             form = {"type": "json_schema", "schema": dict(request.schema)}
             body["output_config"] = {"format": form}

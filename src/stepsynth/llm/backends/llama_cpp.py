@@ -86,7 +86,7 @@ class LlamaCppBackend(Backend[LlamaCpp]):
 
     async def complete(self, request: Request) -> Completion:
         """Return the completion of a request; see `Backend.complete`."""
-        return await self._ask(request, self.settings.max_tokens)
+        return await self._ask(request, self.settings.longest(request))
 
     async def ping(self) -> None:
         """Load the model and generate one token."""

@@ -91,10 +91,9 @@ class OpenAICompatibleBackend(ChatBackend[OpenAICompatible]):
             "model": settings.model,
             "messages": make_messages(request),
             **settings.sampling(),
+            "max_tokens": max_tokens or settings.longest(request),
             "stream": False,
         }
-        if max_tokens is not None:
-            body["max_tokens"] = max_tokens
         if settings.send_seed:
             body["seed"] = derive_seed(self.random_seed, request.stream, request.draw)
         if n > 1:

@@ -85,7 +85,7 @@ class TransformersBackend(Backend[Transformers]):
 
     async def complete(self, request: Request) -> Completion:
         """Return the completion of a request; see `Backend.complete`."""
-        return await self._ask(request, self.settings.max_tokens)
+        return await self._ask(request, self.settings.longest(request))
 
     async def ping(self) -> None:
         """Load the model and generate one token."""

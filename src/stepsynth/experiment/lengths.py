@@ -1,0 +1,48 @@
+"""How long texts are: what prompts ask for, and how many tokens an answer gets, from gold rows."""
+
+from collections.abc import Sequence
+
+from stepsynth.methods import Method
+from stepsynth.records import Dataset
+from stepsynth.tasks import Task
+
+SHORT, LONG, LONGEST = 0.1, 0.9, 0.95
+"""Shares of the gold texts: prompts ask for lengths between the first two; to the third, an answer
+gets tokens."""
+FEWEST_TOKENS = 192
+TOKENS_A_BYTE = 2 / 3
+"""English has four bytes to a token, languages that tokenizers know less have two and fewer."""
+MARGIN, STEP = 64, 64
+"""Tokens for what stands around a text; bounds are coarse, so that one more row changes none."""
+SPACED = 12
+"""Characters to a word, above which a language puts no spaces between words."""
+
+
+def fit_task(task: Task, method: Method, mine: Dataset) -> Task:
+    """Return the task with the words that most gold texts have, where the method sees gold."""
+    if task.length is not None or method.sees == "none" or not mine:
+        return task
+    texts = [row.text for row in mine]
+    words = sorted(len(text.split()) for text in texts)
+    if sum(map(len, texts)) > SPACED * sum(words):
+        return task
+    band = _round(_share(words, SHORT)), _round(_share(words, LONG))
+    return task.model_copy(update={"length": band})
+
+
+def text_tokens(mine: Dataset) -> int | None:
+    """Return the most tokens that a text like the gold ones needs; None: there are none."""
+    if not mine:
+        return None
+    longest = _share(sorted(len(row.text.encode()) for row in mine), LONGEST)
+    needed = max(FEWEST_TOKENS, MARGIN + round(TOKENS_A_BYTE * longest))
+    return -(-needed // STEP) * STEP
+
+
+def _share(sizes: Sequence[int], share: float) -> int:
+    return sizes[round(share * (len(sizes) - 1))]
+
+
+def _round(words: int) -> int:
+    """Return a number as a person would say it."""
+    return max(1, words) if words < 10 else 5 * round(words / 5)

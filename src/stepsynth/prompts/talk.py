@@ -1,0 +1,264 @@
+"""Tell a text from talk about it: what weak LLMs write in place of what they were asked for.
+
+"The movie review is negative.", "No title, no label.", "I'm ready to help.", the prompt again, a
+bare label, two options: none of these is a text to learn from. A rule needs words that the text
+itself would hardly have (its own name, its label in quotes, the asker), for a good text that is
+thrown away costs as much as a bad one that is kept. Time is linear in the text.
+"""
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import NamedTuple
+
+from stepsynth._util.text import normalise
+
+HEAD = 600
+"""Characters of the beginning that are looked at for talk."""
+
+_GENRES = (
+    "text|sentence|review|message|item|article|post|tweet|comment|headline|question|hypothesis|"
+    "premise|statement|claim|passage|paragraph|answer|response|example|example sentence|version|"
+    "description|label|prompt|request|instruction|task"
+)
+_BE = r"(?:is|was|are|were|would be|could be|should be|can be|has been|isn['’]t|is not)"
+_ADVERBS = (
+    r"(?:(?:very|entirely|clearly|definitely|highly|considered|not|also|both|generally|mostly|simply|"
+    r"overwhelmingly|overly|completely|strongly|labell?ed|classified|categori[sz]ed|as|a|an|the|in|"
+    r"about|one|that|to be|of|only|still|now|just|truly|quite|extremely|mainly)\s+){0,4}"
+)
+_NO = r"(?:titles?|quotes?|quotations?|labels?|comments?|answers?|names?|mentions?|explanations?|text)"
+
+# What an assistant says to whoever asked, at the beginning.
+_ASSISTANT = "|".join(
+    (
+        r"i(?:['’]d| would) be (?:happy|glad|delighted|pleased) to (?:help|assist|provide|write|create)",
+        r"i(?:['’]m| am) (?:ready|happy|here|glad) to (?:help|assist|provide|write|list|create|share my)",
+        r"i(?:['’]m| am) (?:unable to (?:provide|write|generate|help)|not able to provide|not capable of|"
+        r"afraid (?:i (?:can|am)|this|the answer)|not ready|just an ai|an ai|glad you|not sure what you)",
+        r"(?:no, )?i(?:['’]m| am) (?:not )?(?:unable|able|capable|ready|afraid)\b[^.]{0,60}\b"
+        r"(?:answer|provide|list|request|text|sentence|review)",
+        r"i(?:['’]ll| will) (?:start by listing|give it to you|provide|help you with|create a|rewrite|"
+        r"present the|suggest a|make sure to (?:expand|include|use)|be (?:happy|glad) to (?:help|assist))",
+        r"i(?:['’]ve| have) (?:already )?(?:provided|written|created|revised|rewritten|answered|included)",
+        r"i (?:regret to inform you that i|apologi[sz]e for (?:the|any)|can offer|can provide|can help you)",
+        r"i(?:['’]m| am) sorry(?: for the confusion|, i(?:['’]m| am) unable|, but (?:there is no|the (?:text|prompt)))",
+        r"you(?:['’]ve| have) (?:already )?(?:provided|answered|completed|given|written|asked|listed)",
+        r"you(?:['’]re| are) (?:right|correct|referring to|asking (?:for|about|me))\b(?: [^.!]{0,20})?[,.] (?:i|here|this|the)",
+        r"you (?:can help me|can['’]t use|cannot (?:find|use)|can use the following|didn['’]t provide)",
+        r"(?:that|this|it)(?:['’]s| is) an? (?:excellent|great|good|interesting|very good|nice|fantastic) "
+        r"(?:suggestion|question|point|example|review|sentence|start|idea|hypothesis|text)",
+        r"it (?:seems|looks|appears) (?:like|that|as if) (?:you|i|this is a|the (?:text|prompt|question))",
+        r"the (?:correct|right|best|final|only|possible|previous) (?:answer|label|response|option)\b",
+        r"(?:the|a|your) answer (?:to|is|was|would)\b",
+        r"(?:please )?(?:provide|let me know|note that|remember that|feel free)\b[^.]{0,40}\b"
+        r"(?:me|you|more|further|text|label|answer|sentence|review)",
+        r"(?:your|my) (?:answer|task|response|request|sentence|review|hypothesis|prompt)\b",
+        r"here(?:['’]s| is| are)\b[^.\n]{0,80}\b(?:version|example|list|revised|rewritten|response)\b",
+        r"(?:no|none|n/a)[,.]? (?:answer|correct answer|more details|further)",
+        r"let['’]s (?:think (?:about the|step)|analy[sz]e (?:the|this))",
+        r"as (?:you )?requested,",
+        r"the (?:sentence|text|word|phrase|title|review) [\"“]",
+    )
+)
+_ANYWHERE = "|".join(
+    (
+        rf"\bno {_NO}\W{{1,3}}(?:and |or )?no {_NO}",
+        r"\b(?:right|correct|wrong|opposite|given|original|same|new|left) labels?\b",
+        r"\bwith(?: an?| no| the)? (?:\w+ )?label\b",
+        r"\b(?:rewritten|original|given|provided|revised) (?:sentence|text|review|hypothesis|premise)\b",
+    )
+)
+_BARE = frozenset(
+    [
+        "yes",
+        "no",
+        "not",
+        "true",
+        "false",
+        "correct",
+        "incorrect",
+        "right",
+        "wrong",
+        "none",
+        "n/a",
+        "na",
+        "answer",
+        "label",
+        "title",
+        "ok",
+        "okay",
+        "sure",
+        "nothing",
+        "unknown",
+        "and",
+        "or",
+        "the",
+        "is",
+        "it",
+        "comment",
+    ]
+)
+_UNFINISHED = frozenset(
+    ["the", "a", "an", "of", "and", "or", "with", "from", "your", "their", "my", "his", "its", "because", "but", "than"]
+)
+# A smiley is no open end.
+_OPEN_END = re.compile(r",\Z|(?<=\w)[:;]\Z|(?<=[\w\s])[(\[“«]\Z")
+_FUNCTION = frozenset(
+    ["the", "a", "an", "is", "was", "are", "were", "be", "been", "has", "have", "does", "do", "did", "it", "its", "this", "that", "there", "these", "and", "or", "not", "no", "of", "in", "on", "for", "to", "about", "with", "by", "as", "from", "at", "you", "your", "i", "my", "me", "can", "could", "would", "will", "one", "any"]
+)
+_OPTION = re.compile(r"[ \t]{0,4}(?:[-*•][ \t]+|\(?(?:\d{1,2}|[a-hA-H])[.)][ \t]+)\S")
+_SENTENCES = re.compile(r"(?<=[.!?])\s+|\n+")
+_LOOP = 3
+
+
+class Talk(NamedTuple):
+    """What is talk in the texts of one task.
+
+    Attributes:
+        opening: Talk at the beginning.
+        anywhere: Talk at any place.
+        verdict: A sentence that says the label of a text, and no more.
+        heading: What a second text of the same answer stands under.
+        own: Names that the text would hardly use of itself, unless what it is written from does.
+        labels: Labels and their words, normalised.
+    """
+
+    opening: re.Pattern[str]
+    anywhere: re.Pattern[str]
+    verdict: re.Pattern[str]
+    heading: re.Pattern[str]
+    own: re.Pattern[str] | None
+    labels: frozenset[str]
+
+    def find(self, text: str, *, around: str = "", asked: str = "") -> str | None:
+        """Return why a text is none, or None.
+
+        Args:
+            text: As it would be kept.
+            around: What it is written from: a word of it is no talk.
+            asked: What the LLM was told, without what it is written from.
+        """
+        said = normalise(text)
+        if said in self.labels or not set(said.split()) - _BARE:
+            return "bare_label"
+        if _is_in(said, asked) or (around and said == normalise(around)):
+            return "echo"
+        if self._is_talk(text, around):
+            return "meta"
+        if _counts_options(text) or len(self.heading.findall(text[: 2 * HEAD])) > 1:
+            return "options"
+        if _is_loop(text):
+            return "repetition"
+        return "broken_off" if _is_broken_off(text) else None
+
+    def _is_talk(self, text: str, around: str) -> bool:
+        head = text[:HEAD]
+        if self.opening.match(head) or self.verdict.match(head) or self.anywhere.search(head):
+            return True
+        found = self.own.search(head) if self.own else None
+        return found is not None and found[1].casefold()[:8] not in around.casefold()
+
+
+@lru_cache(maxsize=64)
+def talk_of(
+    text_name: str = "", labels: tuple[str, ...] = (), context_name: str = "", quotes: bool = True
+) -> Talk:
+    """Return what is talk about a text that is called so, in a task with these labels and words.
+
+    Args:
+        text_name: What the LLM is asked to write.
+        labels: Labels and label words.
+        context_name: What it is written for.
+        quotes: A label in quotes is talk.
+    """
+    words = text_name.split()
+    last = re.escape(words[-1]) if words else "text"
+    names = rf"(?:{re.escape(text_name)}|{last}|{_GENRES})" if text_name else rf"(?:{_GENRES})"
+    label = "|".join(sorted(map(re.escape, labels), key=len, reverse=True)) or "(?!)"
+    about = (
+        rf"(?:the|this|that|these|my|your|another|one|an?|each) (?:[\w'’-]{{1,20}} ){{0,3}}?{names}s?\b"
+        rf"(?:,? (?:in question|above|below|itself|i (?:offered|wrote)|you \w+))?"
+    )
+    opening = (
+        rf"\W{{0,6}}(?:{_ASSISTANT}"
+        rf"|{about} (?:{_BE} (?:{_ADVERBS}(?:{label}|{names})\b|written|similar|based|no longer|an example|"
+        rf"entirely|not|very|clearly)|with (?:the|an?|no)\b|can be (?:classified|considered|rewritten)|"
+        rf"mentions|suggests that the (?:review|text|film|reviewer)|does not (?:contain|entail|belong|follow)|"
+        rf"(?:contains|has) no|follows from|belongs to|is in the (?:same|\w+ section)|for [\"“])"
+        rf"|an? (?:[\w'’-]{{1,20}} ){{0,3}}?{names}\b (?:that|which|with) (?:belongs|is|has|an?|the|no)\b)"
+    )
+    anywhere = _ANYWHERE
+    long = [re.escape(w) for w in labels if len(w) > 2]
+    if long and quotes:
+        anywhere += rf"|[\"“'‘](?:{'|'.join(long)})[.,]?[\"”'’]"
+    verdict = (
+        rf"\W{{0,6}}(?:(?:the|this|that|my|your|it|its|an?)\b[^.!?\n]{{0,90}}?)?\b"
+        rf"(?:{_BE}|has an?|label|labels?:|category|section)\b:?\W{{0,3}}{_ADVERBS}[\"“'‘]?(?:{label})[\"”'’]?"
+        rf"(?:\s(?:{names}|one|news|section|label))?\W{{0,6}}\Z"
+    )
+    heading = (
+        rf"(?m)^\W{{0,6}}(?:\w{{1,12}} )?{names}(?: ?\d{{1,2}}| ?\([^)\n]{{1,30}}\))?[*_]{{0,3}}:"
+    )
+    own = [re.escape(name) for name in (text_name, context_name) if len(name.split()) > 2]
+    if context_name:
+        own += [re.escape(name) for name in (context_name, *words[-1:])]
+    if len(words) == 2:
+        name = re.escape(text_name)
+        own.append(
+            rf"{name}(?= (?:in|with|sentence|is|that is) )|(?<=\A\w\w\w ){name}(?! (?:of|for|by)\b)"
+        )
+    return Talk(
+        re.compile(opening, re.I),
+        re.compile(anywhere, re.I),
+        re.compile(verdict, re.I),
+        re.compile(heading, re.I),
+        re.compile(rf"\b({'|'.join(own)})(?:es|s)?\b", re.I) if own else None,
+        frozenset(normalise(each) for each in labels),
+    )
+
+
+def drop_talk(items: Iterable[str], talk: Talk, *, asked: str = "") -> list[str]:
+    """Return the items of a list that say something: no talk, no bare label, none like another."""
+    kept: list[str] = []
+    known: list[frozenset[str]] = []
+    for item in items:
+        words = frozenset(normalise(item).split())
+        reason = talk.find(item, asked=asked)
+        if reason in ("bare_label", "echo", "meta") or item.rstrip().endswith(":"):
+            continue
+        if not any(map(str.isalpha, item)) or any(_is_alike(words, other) for other in known):
+            continue
+        kept.append(item)
+        known.append(words)
+    return kept
+
+
+def _is_alike(one: frozenset[str], other: frozenset[str]) -> bool:
+    return len(one & other) >= 0.9 * len(one | other)
+
+
+def _is_in(said: str, asked: str) -> bool:
+    """Say whether a text stands in what was asked, or has no word that does not."""
+    told = normalise(asked)
+    words = said.split()
+    if not told or len(words) < 2:
+        return False
+    return (len(words) > 2 and said in told) or set(words) <= _FUNCTION | _BARE | set(told.split())
+
+
+def _counts_options(text: str) -> bool:
+    lines = [line for line in text[: 4 * HEAD].splitlines() if line.strip()]
+    return len(lines) > 1 and sum(bool(_OPTION.match(line)) for line in lines) > len(lines) / 2
+
+
+def _is_loop(text: str) -> bool:
+    sentences = [normalise(part) for part in _SENTENCES.split(text) if part.strip()]
+    return len(sentences) >= _LOOP and len(set(sentences)) <= len(sentences) / 2
+
+
+def _is_broken_off(text: str) -> bool:
+    end = text.rstrip()
+    if _OPEN_END.search(end[-3:]):
+        return True
+    return " " in end and end.rsplit(maxsplit=1)[-1] in _UNFINISHED
