@@ -185,14 +185,17 @@ def test_a_student_is_deterministic_ordered_and_comes_back_from_disk(name, tmp_p
 
 
 @pytest.mark.parametrize("name", llm_backends().names())
-def test_a_backend_has_settings_that_name_it_and_an_identity(name):
+def test_a_backend_has_settings_that_name_it_and_an_identity(name, tmp_path):
     backend = llm_backends().get(name)
+    gguf = tmp_path / "model.gguf"
+    gguf.write_bytes(b"GGUF")
     examples = {
         "scripted": {"rules": [{"pattern": "x", "answers": ["y"]}]},
         "replay": {"recordings": [__file__]},
         "openai_compatible": {"model": "m"},
         "anthropic": {"model": "m"},
         "transformers": {"model": "m"},
+        "llama_cpp": {"model": str(gguf)},
     }
     settings = backend.settings_class.model_validate(examples.get(name, {}))
     assert settings.backend == name

@@ -133,6 +133,17 @@ def test_minutes_follow_from_what_may_be_in_flight_and_sent(tmp_path):
     assert minutes("llm.batch=true") is None
 
 
+def test_an_llm_in_this_process_costs_nothing_and_nobody_knows_its_pace(tmp_path):
+    here = "llm={backend: transformers, model: m}"
+    made = plan_of(configured(tmp_path, "classification", ZEROGEN, here, "limits.usd=1"))
+    assert made.total.usd.high == 0.0
+    assert made.total.requests.expected > 0
+    assert made.total.minutes is None
+    assert any("in this process answers is not known" in line for line in made.assumptions)
+    assert not any("price" in line or "batch API" in line for line in made.assumptions)
+    assert made.limits == ()
+
+
 def test_recordings_and_methods_without_an_llm_cost_nothing(tmp_path):
     recording = tmp_path / "r.jsonl"
     recording.write_text('{"kind": "seed", "label": "a", "completion": "x"}\n')

@@ -6,11 +6,17 @@ import pytest
 
 from stepsynth.errors import ConfigError, UnknownNameError
 from stepsynth.llm.backends.anthropic import Anthropic
+from stepsynth.llm.backends.llama_cpp import LlamaCpp
 from stepsynth.llm.backends.openai_compatible import OpenAICompatible
+from stepsynth.llm.backends.transformers import Transformers
 from stepsynth.llm.presets import _read_presets, apply_preset, find_provider, preset_names
 from stepsynth.llm.prices import Price, _read_table, find_price
 
-SETTINGS = {"openai_compatible": OpenAICompatible, "anthropic": Anthropic}
+SETTINGS = {
+    "openai_compatible": OpenAICompatible,
+    "anthropic": Anthropic,
+    "llama_cpp": LlamaCpp,
+}
 
 
 @pytest.mark.parametrize(
@@ -82,6 +88,13 @@ def test_settings_know_their_price_by_their_endpoint():
     assert Anthropic(model="claude-haiku-4-5", extra_body=cached).known_price() is None
 
 
+@pytest.mark.parametrize("settings", [LlamaCpp, Transformers])
+def test_an_llm_in_this_process_costs_what_you_say_else_nothing(settings):
+    assert settings(model="m").known_price() == Price(prompt=0, completion=0)
+    power = Price(prompt=0.1, completion=0.2)
+    assert settings(model="m", price=power).known_price() == power
+
+
 @pytest.mark.parametrize("name", preset_names())
 def test_every_preset_makes_valid_settings(name):
     preset = _read_presets()[name]
@@ -89,7 +102,7 @@ def test_every_preset_makes_valid_settings(name):
     assert "preset" not in values
     assert "needs" not in values
     settings = SETTINGS[values["backend"]].model_validate(values)
-    assert settings.base_url == values["base_url"]
+    assert getattr(settings, "base_url", None) == values.get("base_url")
     if "base_url" in preset:
         host = settings.base_url.split("/")[2]
         assert find_provider(settings.base_url) == ("local" if "127.0.0.1" in host else name)

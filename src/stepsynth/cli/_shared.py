@@ -184,6 +184,8 @@ def cost_in_words(usd: float | None) -> str:
     """Return an amount, or that it is not known."""
     if usd is None:
         return "cost not known"
+    if not usd:
+        return "0 USD"
     return f"{usd:.4f} USD" if usd < 1 else f"{usd:.2f} USD"
 
 

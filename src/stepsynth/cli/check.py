@@ -146,6 +146,8 @@ def _look_at_llm(
                 pings[name] = _ping(llm, errors)
                 if pings[name]["ok"]:
                     pings[name] |= _look_at_window(alone, config, found, errors)
+            elif settings.window is not None:
+                _look_at_window(alone, config, found, errors)
         finally:
             llm.close()
     if pings:

@@ -224,7 +224,7 @@ def _minutes(
     teachers: Sequence[LLMSettings], requests: float, prompt: float, completion: float
 ) -> float | None:
     """Return the minutes that requests take: by their own time, or by what may be sent a minute."""
-    if any(each.is_batched for each in teachers):
+    if any(each.is_batched or each.runs_here for each in teachers):
         return None
     if all(map(is_free, teachers)) or not requests:
         return 0.0
@@ -321,14 +321,20 @@ def _assumptions(
             f"An answer takes {FIRST_TOKEN_S:g} s and 1 s for each {TOKENS_PER_S:g} tokens, with "
             f"{settings.concurrency} in flight. The time of training is not counted."
         )
-    if any(phase.minutes is None for phase in phases):
-        yield "A batch API answers within a day: how soon is not known."
+    yield from _unknown_times([t for phase in phases for t in settings.teachers_of(phase.kind)])
     yield from _special_cases(config, phases)
     unpriced = [phase.kind for phase in phases if phase.usd is None]
     if unpriced:
         yield f"The price is not known ({', '.join(unpriced)}): set llm.price."
     if any(r.is_scaled for r in rehearsed):
         yield f"It was rehearsed with fewer rows and scaled up to those of {method.name}."
+
+
+def _unknown_times(teachers: Sequence[LLMSettings]) -> Iterator[str]:
+    if any(each.is_batched for each in teachers):
+        yield "A batch API answers within a day: how soon is not known."
+    if any(each.runs_here for each in teachers):
+        yield "How fast an LLM in this process answers is not known; `stepsynth preview` shows it."
 
 
 def _special_cases(config: Config, phases: Sequence[Phase]) -> Iterator[str]:

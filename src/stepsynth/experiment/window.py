@@ -14,13 +14,14 @@ _KEYS = ("max_model_len", "context_length", "context_window", "max_context_lengt
 """Names that vLLM and SGLang, OpenRouter, Groq, Mistral and llama.cpp have for it."""
 
 _HINT = "lower llm.max_tokens, or give the server more context (vllm serve --max-model-len)"
+_HINT_HERE = "lower llm.max_tokens, or raise llm.context"
 
 
 def check_window(settings: LLMSettings, random_seed: int, longest: int) -> str:
     """Make sure that `max_tokens` has room in what an LLM takes at once.
 
-    Its endpoint is asked for its models; where they do not say it, the LLM is asked for a word with
-    as many tokens as the task file allows.
+    Where the settings do not say it, its endpoint is asked for its models; where they do not say it
+    either, the LLM is asked for a word with as many tokens as the task file allows.
 
     Args:
         settings: The LLM.
@@ -33,10 +34,12 @@ def check_window(settings: LLMSettings, random_seed: int, longest: int) -> str:
     Raises:
         ProviderError: `max_tokens` alone does not fit.
     """
-    backend = llm_backends().get(settings.backend)(settings, random_seed)
-    if not isinstance(backend, ChatBackend):
-        return ""
-    window = asyncio.run(_find_window(backend))
+    window, hint = settings.window, _HINT_HERE
+    if window is None:
+        backend = llm_backends().get(settings.backend)(settings, random_seed)
+        if not isinstance(backend, ChatBackend):
+            return ""
+        window, hint = asyncio.run(_find_window(backend)), _HINT
     if window is None:
         return ""
     most = settings.max_tokens
@@ -44,13 +47,13 @@ def check_window(settings: LLMSettings, random_seed: int, longest: int) -> str:
         raise ProviderError(
             f"{settings.model}: llm.max_tokens {most} does not fit into the {window} tokens that "
             "it takes at once, prompt and answer together",
-            hint=_HINT,
+            hint=hint,
         )
     if longest + most <= window:
         return ""
     return (
         f"{settings.model} takes {window} tokens at once, and a prompt of about {longest} with "
-        f"llm.max_tokens {most} does not fit: {_HINT}, or shorten the texts"
+        f"llm.max_tokens {most} does not fit: {hint}, or shorten the texts"
     )
 
 

@@ -71,6 +71,9 @@ class LLMSettings(BaseModel):
     stores_completions: ClassVar[bool] = True
     """Whether completions cost something and are kept in the store."""
 
+    runs_here: ClassVar[bool] = False
+    """Whether the model runs in this process: no provider charges for it."""
+
     def identity(self) -> dict[str, Any]:
         """Return the settings that are part of a run's identity."""
         own = {key: getattr(self, key) for key in self.identity_keys}
@@ -79,6 +82,8 @@ class LLMSettings(BaseModel):
 
     def known_price(self) -> Price | None:
         """Return the price that is set, else that of the dated table; None: not known."""
+        if self.runs_here:
+            return self.price or Price(prompt=0, completion=0)
         return self.price or find_price(self.model, self.price_list(), batch=self.is_batched)
 
     def price_list(self) -> str:
@@ -89,6 +94,11 @@ class LLMSettings(BaseModel):
     def is_batched(self) -> bool:
         """Whether completions come from a provider's batch API."""
         return False
+
+    @property
+    def window(self) -> int | None:
+        """How many tokens it takes at once, prompt and answer; None: the settings do not say."""
+        return None
 
     @property
     def group_size(self) -> int:

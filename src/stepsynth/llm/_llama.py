@@ -16,7 +16,6 @@ from types import MappingProxyType
 from typing import Any
 from weakref import WeakValueDictionary
 
-from stepsynth._util.pretrained import need
 from stepsynth.errors import ConfigError
 
 PACKAGED: Mapping[str, tuple[str, str, str]] = MappingProxyType(
@@ -114,7 +113,6 @@ class Engine:
     """A model in memory, with a place for each request that is answered together."""
 
     def __init__(self, model: str, *, places: int, context: int, threads: int | None) -> None:
-        need("xllamacpp", "embedded")
         xllamacpp: Any = importlib.import_module("xllamacpp")  # compiled, without types
         file = find_model(model)
         params = xllamacpp.CommonParams()
@@ -125,6 +123,10 @@ class Engine:
         params.cpuparams.n_threads = threads
         params.cpuparams_batch.n_threads = threads
         params.use_jinja = True
+        # Else the runtime keeps old prompts in memory: gigabytes of them that no run asks again.
+        params.cache_ram_mib = 0
+        # Flash attention rounds otherwise beside other requests: a seed would draw another text.
+        params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
         params.verbosity = -1
         # The runtime opens a port of this machine, which is not used here: nobody else is to.
         params.api_keys = [os.urandom(16).hex()]

@@ -67,7 +67,9 @@ def _part(n: int, part: int | None, name: str) -> str:
 
 
 def _usd(usd: float | None) -> str:
-    return "not known: the price of the LLM is not" if usd is None else f"{usd:.6f} USD"
+    if usd is None:
+        return "not known: the price of the LLM is not"
+    return f"{usd:.6f} USD" if usd else "0 USD"
 
 
 def _time(seconds: float) -> str:

@@ -9,9 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from stepsynth._util.hashing import derive_seed
+from stepsynth._util.pretrained import need
 from stepsynth._util.reasoning import split_reasoning
 from stepsynth._util.text import clean
 from stepsynth.errors import ProviderError
@@ -21,6 +22,8 @@ from stepsynth.llm._endings import ending_of, stop_word
 from stepsynth.llm._errors import GiveUpError, RetryLaterError
 from stepsynth.llm._llama import Engine, Said, find_model, fingerprint, open_engine
 from stepsynth.llm._types import Completion, Request
+
+_LONGER = "shorten the texts, or raise llm.context as far as the model was trained for"
 
 
 class LlamaCpp(LLMSettings):
@@ -35,7 +38,10 @@ class LlamaCpp(LLMSettings):
         default=8, gt=0, le=256, description="Requests that are answered together."
     )
     context: int = Field(
-        default=2048, gt=0, description="Tokens of one prompt and its answer together, at most."
+        default=2048,
+        gt=0,
+        description="Tokens of one prompt and its answer together, at most.",
+        validate_default=True,
     )
     threads: int | None = Field(
         default=None, gt=0, description="Threads that generate; default: as many as cores are free."
@@ -49,6 +55,23 @@ class LlamaCpp(LLMSettings):
     )
 
     identity_keys: ClassVar[tuple[str, ...]] = ("backend", *LLMSettings.sampling_keys)
+    runs_here: ClassVar[bool] = True
+
+    @field_validator("context")
+    @classmethod
+    def _check_context(cls, context: int, others: ValidationInfo) -> int:
+        longest = others.data.get("max_tokens", 0)
+        if longest >= context:
+            raise ValueError(
+                f"{context} tokens leave no room for a prompt beside max_tokens {longest}: raise "
+                "context, or lower max_tokens"
+            )
+        return context
+
+    @property
+    def window(self) -> int:
+        """How many tokens it takes at once, prompt and answer."""
+        return self.context
 
     def identity(self) -> dict[str, Any]:
         """Return the settings that are part of a run's identity: the model by its content."""
@@ -69,8 +92,9 @@ class LlamaCpp(LLMSettings):
 class LlamaCppBackend(Backend[LlamaCpp]):
     """Answers requests in threads; llama.cpp puts them into one batch.
 
-    An answer depends on its own seed. Quantised weights of some formats round otherwise in another
-    batch, so that the same seed may draw another text: with `concurrency: 1` it does not.
+    An answer depends on its own seed. Quantised weights of some formats (such as Q4_K) round
+    otherwise in another batch, so that the same seed may draw another text: with `concurrency: 1`
+    it does not.
     """
 
     name = "llama_cpp"
@@ -79,6 +103,7 @@ class LlamaCppBackend(Backend[LlamaCpp]):
 
     def __init__(self, settings: LlamaCpp, random_seed: int) -> None:
         super().__init__(settings, random_seed)
+        need("xllamacpp", "embedded")
         find_model(settings.model)
         self._threads = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="llama_cpp")
         self._engine: Engine | None = None
@@ -125,6 +150,9 @@ class LlamaCppBackend(Backend[LlamaCpp]):
             "top_p": settings.top_p,
             "max_tokens": longest,
             "seed": derive_seed(self.random_seed, request.stream, request.draw),
+            # It rounds otherwise after a prompt that was kept in part: an answer would depend on
+            # those before it, and a run that goes on would differ from one that was not stopped.
+            "cache_prompt": False,
         }
         if is_chat:
             body["messages"] = make_messages(request)
@@ -143,7 +171,7 @@ class LlamaCppBackend(Backend[LlamaCpp]):
         if said.error is not None:
             message = str(said.error.get("message", said.error))[:300]
             if said.error.get("type") == "exceed_context_size_error":
-                raise GiveUpError("too_long", f"{name}: {message}", hint="raise llm.context")
+                raise GiveUpError("too_long", f"{name}: {message}", hint=_LONGER)
             if said.error.get("code") == 400:
                 raise GiveUpError("refused", f"{name}: {message}")
             raise ProviderError(f"llm.model: {name} cannot generate: {message}")

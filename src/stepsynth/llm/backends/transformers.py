@@ -7,7 +7,7 @@ own, and what shares a batch depends on timing: it is the store that makes a run
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -40,6 +40,8 @@ class Transformers(LLMSettings):
         default="auto",
         description="auto: the tokenizer's chat template, if it has one; never: the plain prompt.",
     )
+
+    runs_here: ClassVar[bool] = True
 
     def identity(self) -> dict[str, Any]:
         """Return the settings that are part of a run's identity."""

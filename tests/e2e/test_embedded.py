@@ -1,0 +1,105 @@
+"""An LLM in the run's own process: killed, interrupted, begun again, and the words of `check`."""
+
+import json
+import signal
+import sqlite3
+import time
+
+import pytest
+
+from tests.e2e.cli import start, stepsynth, summary_of, write_task
+from tests.embedded import needs_model
+
+pytestmark = needs_model
+
+IN_FLIGHT, ROWS = 4, 20
+LLM = f"{{preset: embedded, concurrency: {IN_FLIGHT}, max_tokens: 32, context: 512, threads: 1}}"
+METHOD = f"{{name: zerogen, seed_size: {ROWS}}}"
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory):
+    return write_task(tmp_path_factory.mktemp("task"), llm=LLM, method=METHOD)
+
+
+@pytest.fixture(scope="module")
+def whole(task):
+    """The data set of a run that nobody disturbs."""
+    out = task.parent / "whole"
+    done = stepsynth("run", task, "--out", out, "--json")
+    assert done.returncode == 0, done.stderr
+    llm = summary_of(done)["llm"]
+    assert (llm["usd"], llm["retries"]) == (0, 0)
+    assert "0 USD" in done.stderr
+    return (out / "dataset.jsonl").read_bytes()
+
+
+def answers_in(out):
+    """Return how many answers are in a run's store."""
+    try:
+        store = sqlite3.connect(f"file:{out / 'requests.sqlite'}?mode=ro", uri=True)
+    except sqlite3.OperationalError:
+        return 0
+    try:
+        return store.execute("SELECT count(*) FROM completions").fetchone()[0]
+    except sqlite3.OperationalError:
+        return 0
+    finally:
+        store.close()
+
+
+def start_and_wait_for(task, out, count):
+    """Start a run, and return it once so many answers are in its store."""
+    process = start("run", task, "--out", out, "--json")
+    ends = time.monotonic() + 60
+    while answers_in(out) < count:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < ends, "it did not answer in time"
+        time.sleep(0.01)
+    return process
+
+
+def go_on(task, out):
+    """Run to the end what has begun: whatever is in the store is used and not asked for again."""
+    kept = answers_in(out)
+    assert 0 < kept < ROWS
+    done = stepsynth("run", task, "--out", out, "--json")
+    assert done.returncode == 0, done.stderr
+    llm = summary_of(done)["llm"]
+    assert llm["from_store"] == kept
+    assert answers_in(out) == kept + llm["requests"]
+    return (out / "dataset.jsonl").read_bytes()
+
+
+def test_a_killed_run_goes_on_and_asks_again_only_for_what_was_in_flight(task, whole, tmp_path):
+    out = tmp_path / "run"
+    process = start_and_wait_for(task, out, 5)
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert go_on(task, out) == whole
+
+
+def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(task, whole, tmp_path):
+    out = tmp_path / "run"
+    process = start_and_wait_for(task, out, 3)
+    process.send_signal(signal.SIGINT)
+    said, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert "stopped by Ctrl-C" in err
+    assert json.loads(said.splitlines()[-1])["stopped"] == "interrupted"
+    assert go_on(task, out) == whole
+
+
+def test_check_loads_the_model_and_says_what_has_no_room(task, tmp_path):
+    done = stepsynth("check", task, "--json")
+    assert done.returncode == 0, done.stderr
+    assert summary_of(done)["ping"]["smollm2-135m-instruct"]["ok"]
+    done = stepsynth("check", task, "--no-ping", "--set", "llm.max_tokens=600")
+    assert done.returncode == 2
+    assert "512 tokens leave no room for a prompt beside max_tokens 600" in done.stderr
+    # The prompts of `llm` hold the texts of gold.
+    long = ("--set", "method=llm", "--set", "llm.max_tokens=490")
+    warnings = summary_of(stepsynth("check", task, "--no-ping", *long, "--json"))["warnings"]
+    assert any("takes 512 tokens at once" in line for line in warnings)
