@@ -10,6 +10,7 @@ from typing import Any
 from stepsynth._util.hashing import digest
 from stepsynth.errors import ProviderError
 from stepsynth.llm._backend import Backend
+from stepsynth.llm._timeouts import TimeOuts
 from stepsynth.llm._types import Completion, Request
 from stepsynth.llm.limits import Most
 from stepsynth.llm.pace import Pace
@@ -44,6 +45,8 @@ class Teacher:
         self.settings = backend.settings
         self.price = self.settings.known_price()
         self.pace = Pace(self.settings, now, on_notice)
+        longest_s, at_once = self.settings.timeout_s, self.settings.concurrency
+        self.timeouts = TimeOuts(longest_s, at_once, on_notice)
         self.has_answered = False
         self.closed: ProviderError | None = None
         self.say = on_notice

@@ -19,12 +19,12 @@ from stepsynth.errors import ProviderError, StepsynthError
 from stepsynth.llm._backend import Backend
 from stepsynth.llm._batching import Batching
 from stepsynth.llm._errors import GiveUpError, RetryLaterError
-from stepsynth.llm._flow import Answer, Flow, Item
+from stepsynth.llm._flow import Answer, Flow
 from stepsynth.llm._loop import LoopThread, cancel_others
 from stepsynth.llm._sender import Sender
 from stepsynth.llm._supply import Supply
 from stepsynth.llm._teacher import Teacher, Teachers
-from stepsynth.llm._types import Completion, Request
+from stepsynth.llm._types import Request
 from stepsynth.llm.limits import Budget, Limits, check_price
 from stepsynth.llm.store import Store
 from stepsynth.llm.usage import Status, Usage
@@ -215,7 +215,7 @@ class LLM:
 
     async def _feed(self, flow: Flow, requests: Iterator[Request]) -> None:
         try:
-            await self._supply.feed(flow, requests, partial(self._found, flow))
+            await self._supply.feed(flow, requests, partial(self._sender.found, flow))
         finally:
             flow.end_feed()
         await self._batching.collect(flow)
@@ -223,11 +223,6 @@ class LLM:
     async def _work(self, flow: Flow) -> None:
         while (job := await flow.next_job()) is not None:
             await self._sender.answer(flow, job)
-
-    def _found(self, flow: Flow, item: Item, completion: Completion) -> None:
-        """Count and hand over a completion of before."""
-        self.usage.from_store += 1
-        self._sender.hand_over(flow, item, completion)
 
     def _tell_of_store(self, store: Store) -> None:
         """Tell what of the store could not be read."""
@@ -245,7 +240,7 @@ class LLM:
 
     async def _tick(self, flow: Flow) -> None:
         while True:
-            flow.tick()
+            flow.tick(sum(teacher.pace.in_flight for teacher in self._teachers.all))
             self._tell(flow)
             if self._store is not None:
                 self._store.beat()
@@ -254,8 +249,10 @@ class LLM:
     def _tell(self, flow: Flow) -> None:
         paces = [teacher.pace for teacher in self._teachers.all]
         in_flight, allowed = sum(p.in_flight for p in paces), sum(int(p.allowed) for p in paces)
-        note = next((pace.note for pace in paces if pace.note), flow.note)
-        self.on_progress(flow.status(in_flight, allowed, self.usage, note))
+        said = [*(p.note for p in paces), *(t.timeouts.note for t in self._teachers.all)]
+        note = next(filter(None, said), flow.note)
+        usual_s = max(pace.usual_s for pace in paces)
+        self.on_progress(flow.status(in_flight, allowed, self.usage, note, usual_s))
 
     async def _ping(self) -> dict[str, float]:
         took: dict[str, float] = {}
