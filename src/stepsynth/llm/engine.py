@@ -263,14 +263,14 @@ class LLM:
                     await teacher.backend.ping()
             except TimeoutError as error:
                 raise ProviderError(
-                    f"{teacher.settings.model} gave no answer in {teacher.backend.ping_s:g} s",
-                    hint="is it the right URL? a local server may still be loading the model",
+                    f"{teacher.settings.model} took a request and gave no answer in "
+                    f"{teacher.backend.ping_s:g} s",
+                    hint="a local server may be loading the model, or be busy: check again in a "
+                    f"minute (a run waits for llm.timeout_s, {teacher.settings.timeout_s:g} s); "
+                    "else, is llm.base_url right?",
                 ) from error
             except (RetryLaterError, GiveUpError) as error:
-                hint = "check llm.model and the rest of the `llm` section"
-                if isinstance(error, RetryLaterError) and error.is_unreachable:
-                    hint = "is the server running, and is llm.base_url right (http or https, port)?"
-                raise ProviderError(error.message, hint=hint) from error
+                raise ProviderError(error.message, hint=_ping_hint(error, teacher)) from error
             took[teacher.settings.model] = _now() - began
         return took
 
@@ -278,6 +278,21 @@ class LLM:
         await cancel_others()
         for teacher in self._teachers.all:
             await teacher.backend.close()
+
+
+def _ping_hint(error: RetryLaterError | GiveUpError, teacher: Teacher) -> str:
+    """Return what to do about a ping that failed."""
+    if isinstance(error, RetryLaterError):
+        if error.is_unreachable:
+            return "is the server running, and is llm.base_url right (http or https, port)?"
+        if error.is_unavailable:
+            return (
+                "the server may be loading the model: check again in a minute (a run waits for "
+                f"llm.patience_s, {teacher.settings.patience_s:g} s)"
+            )
+        if error.reason == "timeout":
+            return "raise llm.timeout_s: not even a ping fits into it"
+    return "check llm.model and the rest of the `llm` section"
 
 
 async def _run_until_stopped(flow: Flow, jobs: Sequence[Coroutine[Any, Any, None]]) -> None:
