@@ -64,12 +64,12 @@ class TimeOuts:
         if self.is_too_short and not self._is_said:
             self._is_said = True
             paid = "a request that times out is asked, and may be paid for, again"
-            self._on_notice(f"{self._what()}; {self.advice}; {paid}")
+            taken = f", answers take up to {self._longest_s:.0f} s" if self._answers else ""
+            self._on_notice(f"{self._what()}{taken}; {self.advice}; {paid}")
 
     def _what(self) -> str:
         limit = f"llm.timeout_s ({self._timeout_s:g} s)"
         if not self._answers:
             return f"no answer came within {limit} yet"
         asked = self._answers + self._timed_out
-        longest = f"answers take up to {self._longest_s:.0f} s"
-        return f"{self._timed_out} of {asked} requests took longer than {limit}, {longest}"
+        return f"{self._timed_out} of {asked} requests took longer than {limit}"
