@@ -278,6 +278,7 @@ def test_a_provider_whose_answers_all_time_out_is_not_called_down(clock):
     assert isinstance(run.error, ProviderError)
     assert "answered nothing for 60 s" in run.error.message
     assert "raise llm.timeout_s" in run.error.hint
+    assert run.notes[-1] == "no answer came within llm.timeout_s (5 s) yet: raise it"
 
 
 def test_a_hang_now_and_then_says_nothing_of_the_time_out(clock):

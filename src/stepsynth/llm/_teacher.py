@@ -59,6 +59,13 @@ class Teacher:
         self._random_seed = random_seed
         self._moulds: dict[str, Sequence[str]] = {}
 
+    @property
+    def note(self) -> str:
+        """What there is to say of it while it is asked; "": nothing."""
+        cause = self.timeouts.note
+        # What to do about time-outs says more than that there are nothing but time-outs.
+        return cause if cause and self.pace.down_by == "timeout" else self.pace.note or cause
+
     def request_id(self, request: Request) -> str:
         """Return the digest of a request as it is sent, and of its draw.
 

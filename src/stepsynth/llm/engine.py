@@ -249,8 +249,7 @@ class LLM:
     def _tell(self, flow: Flow) -> None:
         paces = [teacher.pace for teacher in self._teachers.all]
         in_flight, allowed = sum(p.in_flight for p in paces), sum(int(p.allowed) for p in paces)
-        said = [*(p.note for p in paces), *(t.timeouts.note for t in self._teachers.all)]
-        note = next(filter(None, said), flow.note)
+        note = next(filter(None, (teacher.note for teacher in self._teachers.all)), flow.note)
         usual_s = max(pace.usual_s for pace in paces)
         self.on_progress(flow.status(in_flight, allowed, self.usage, note, usual_s))
 

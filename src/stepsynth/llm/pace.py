@@ -35,6 +35,9 @@ class Pace:
         settings: concurrency, rpm, input_tpm, output_tpm, patience_s, timeout_s.
         now: Seconds, of a clock that only goes forward.
         on_notice: Told in a sentence what is waited for.
+
+    Attributes:
+        down_by: Why the provider is down, by its last failure; "": it is not.
     """
 
     def __init__(
@@ -61,7 +64,7 @@ class Pace:
         self._resting: deque[tuple[float, bool]] = deque()
         self._failed_in_a_row, self._failing_since = 0, 0.0
         self._down_since: float | None = None
-        self._reason = ""
+        self.down_by = ""
         self._is_said, self._is_told, self._told_at = False, False, -inf
         self._used_up = ""
         self._probes, self._probe_at = 0, 0.0
@@ -82,7 +85,7 @@ class Pace:
         wait_s = self._probe_at - now
         following = "asked again now" if self.in_flight else f"next try in {max(wait_s, 0.0):.0f} s"
         since_s = now - self._failing_since
-        return f"the provider does not answer ({self._reason}) for {since_s:.0f} s; {following}"
+        return f"the provider does not answer ({self.down_by}) for {since_s:.0f} s; {following}"
 
     @property
     def is_down(self) -> bool:
@@ -163,7 +166,7 @@ class Pace:
             asked_s = min(error.retry_after_s or 0.0, LONGEST_PAUSE_S)
             self._asked_s = max(self._asked_s, asked_s)
             self._probe_at = max(self._probe_at, now + asked_s)
-            self._reason = error.reason
+            self.down_by = error.reason
             if not self.in_flight:
                 self._say_down(error)
         if self._waiting:
@@ -313,4 +316,4 @@ class Pace:
         if self._probes:
             self._places.forget()
         self._down_since, self._asked_s, self._probes = None, 0.0, 0
-        self._is_said = self._is_told = False
+        self.down_by, self._is_said, self._is_told = "", False, False
