@@ -183,6 +183,7 @@ class Run:
         attempts: Requests sent for each that was asked for.
         lost: Requests that were given up.
         allowed: How many might be in flight, ten times a second.
+        left: When, and how many seconds it was said to take yet, as often.
         error: What the run ended with, if it did not end well.
     """
 
@@ -200,6 +201,7 @@ class Run:
         llm = LLM(server)
         self.allowed: list[int] = []
         self.notes: list[str] = []
+        self.left: list[tuple[float, float | None]] = []
         self.notices: list[str] = []
         began = clock.now
         self.took_s = 0.0
@@ -208,6 +210,7 @@ class Run:
             self.allowed.append(status.allowed)
             self.notes.append(status.note)
             self.took_s = clock.now - began  # the clock goes on when all is done
+            self.left.append((self.took_s, status.left_s))
 
         llm.on_progress = note
         llm.on_notice = self.notices.append

@@ -308,7 +308,26 @@ def test_a_ping_does_not_wait_for_a_server_that_hangs(tmp_path, monkeypatch):
         task = write_kind(tmp_path, "classification", server.url)
         done = command("check", task, "--json")
     assert done.exit_code == 4
-    assert "no answer in 0.2 s" in line_of(done)["error"]
+    found = line_of(done)
+    assert "took a request and gave no answer in 0.2 s" in found["error"]
+    assert "may be loading the model" in found["hint"]
+    assert "llm.timeout_s, 120 s" in found["hint"]
+
+
+@pytest.mark.parametrize(
+    ("server", "settings", "hint"),
+    [
+        (StubServer(lambda *_: failure(503, "Loading model")), [], "may be loading the model"),
+        (StubServer(answer, delay_s=1), ["--set", "llm.timeout_s=0.05"], "raise llm.timeout_s"),
+        (StubServer(lambda *_: failure(400, "no such field")), [], "check llm.model"),
+    ],
+)
+def test_a_ping_that_fails_says_what_to_do(server, settings, hint, tmp_path):
+    with server:
+        task = write_kind(tmp_path, "classification", server.url)
+        done = command("check", task, *settings, "--json")
+    assert done.exit_code == 4
+    assert hint in line_of(done)["hint"]
 
 
 def test_check_tells_of_the_data_before_it_tells_of_the_llm(tmp_path):

@@ -174,6 +174,21 @@ def test_the_speed_of_training_is_that_of_this_round(drawn, monkeypatch):
     assert "50/s" in draw(80)[0]
 
 
+@pytest.mark.parametrize(
+    ("per_second", "shown"),
+    [
+        (4000.0, "4000/s  ETA 1 s"),
+        (0.5, "2.0 s each  ETA 26 min"),
+        (0.0025, "7 min each  ETA 3.6 days"),
+        (0.0, ""),
+    ],
+)
+def test_slow_rates_and_long_times_are_said_as_one_would(drawn, per_second, shown):
+    display, draw = drawn
+    display.asking(status(1230, per_second=per_second))
+    assert draw(100)[0].endswith(f"1230/2000  {shown}".rstrip())
+
+
 def test_the_totals_say_what_was_sent_what_failed_and_what_a_row_cost():
     llm = {
         "requests": 120,

@@ -9,8 +9,10 @@ import pytest
 from stepsynth.errors import ConfigError, LimitReachedError, ProviderError
 from stepsynth.llm import LLM, Completion, Failed, Request
 from stepsynth.llm._errors import GiveUpError, RetryLaterError
+from stepsynth.llm._flow import Flow
 from stepsynth.llm.limits import Limits
 from stepsynth.llm.store import Store
+from stepsynth.llm.usage import Usage
 from tests.fakes import FakeBackend
 
 PRICE = {"prompt": 1.0, "completion": 2.0}
@@ -132,7 +134,8 @@ def test_a_request_is_given_up_after_all_attempts_with_its_cause(open_llm):
     backend = Failing([RetryLaterError("timeout", "late")] * 4, max_attempts=4, concurrency=1)
     llm = open_llm(backend)
     (first,), (second,) = llm.generate(ask(1), phase="test"), llm.generate(ask(1), phase="test")
-    assert first == Failed("timeout", "late", first.request_id)
+    assert first == Failed("timeout", "late", first.request_id, hint=first.hint)
+    assert "raise llm.timeout_s" in first.hint
     assert isinstance(second, Completion)
     assert dict(llm.usage.failures) == {"timeout": 1}
 
@@ -237,6 +240,18 @@ def test_progress_is_told_from_start_to_end(open_llm):
     llm.on_progress = lambda status: seen.append((status.phase, status.done, status.total))
     llm.generate(ask(3), phase="seed")
     assert (seen[0], seen[-1]) == (("seed", 0, 3), ("seed", 3, 3))
+
+
+def test_what_the_store_had_says_nothing_of_how_long_the_rest_takes():
+    now = [0.0]
+    flow = Flow("seed", 2000, None, lambda: now[0])
+    for place in range(1005):
+        flow.found += place < 1000
+        now[0] += 0.001 if place < 1000 else 10.0
+        flow.deliver(place, Completion("x"))
+        flow.tick(1)
+    status = flow.status(1, 4, Usage(), "", 10.0)
+    assert (status.done, status.left_s) == (1005, pytest.approx(995 * 10.0, rel=0.05))
 
 
 def test_no_thread_is_left_behind(open_llm):

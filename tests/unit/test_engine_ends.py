@@ -187,7 +187,7 @@ def test_patience_begins_anew_with_each_phase():
     async def fail(times: int) -> None:
         for _ in range(times):
             pace.in_flight += 1
-            pace.failed("server_error", None)
+            pace.failed(RetryLaterError("server_error", "500"))
 
     asyncio.run(fail(20))
     clock[0] = 3600.0

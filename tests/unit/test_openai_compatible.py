@@ -123,6 +123,8 @@ def test_a_time_out_is_tried_again(server):
     (answer,), usage = ask(server, timeout_s=0.05, max_attempts=2)
     assert isinstance(answer, Failed)
     assert (answer.reason, usage.requests) == ("timeout", 2)
+    assert answer.message.endswith("/chat/completions: no answer in 0.05 s (llm.timeout_s)")
+    assert "raise llm.timeout_s" in answer.hint
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import asyncio
 import math
 import random
+import re
 from collections import Counter
 from itertools import pairwise
 
@@ -183,11 +184,141 @@ def test_an_outage_of_a_minute_is_waited_out(clock, error):
     assert run.took_s < 20_000 / AT_ONCE * 0.2 + 60 + 5
     in_outage = len(run.server.sent) - 20_000
     assert in_outage <= IN_A_ROW + AT_ONCE + 7  # probes after 1, 2, 4, 8, 16, 30 s
-    assert run.notices == [
-        "the provider does not answer; next try in 1 s",
+    assert len(run.notices) == 2
+    assert run.notices[0].startswith("the provider does not answer: ")
+    assert run.notices[0].endswith("for 120 s (llm.patience_s) before the run stops")
+    assert run.notices[1] == "the provider answers again"
+    # What is waited for is counted down.
+    said = [re.search(r"for (\d+) s; next try in (\d+) s$", note) for note in run.notes]
+    counted = [(int(each[1]), int(each[2])) for each in said if each]
+    assert {since for since, _ in counted} >= set(range(1, 60))
+    assert {wait for _, wait in counted} == set(range(31))
+
+
+def loading():
+    return RetryLaterError("server_error", "503 Loading model", is_unavailable=True)
+
+
+def gone():
+    return RetryLaterError("unreachable", "no route", is_unreachable=True)
+
+
+@pytest.mark.parametrize(("start", "error"), [(3, gone), (3, loading), (0, loading)])
+@pytest.mark.parametrize("at_once", [1, 2, 8])
+def test_a_server_that_is_restarted_or_loads_its_model_costs_no_request(
+    clock, at_once, start, error
+):
+    fault = between(start, start + 60, error)
+    run = Run(Server(clock, 1.0, fault=fault, concurrency=at_once), 4 * at_once)
+    assert (run.lost, run.error) == (0, None)
+    assert run.took_s < start + 60 + 31 + 8
+    assert [notice.partition(":")[0] for notice in run.notices] == [
+        "the provider does not answer",
         "the provider answers again",
     ]
-    assert any("does not answer" in note for note in run.notes)
+
+
+def test_a_server_that_goes_and_comes_is_told_of_once_a_minute(clock):
+    fault = lambda _rng, now: gone() if 4 < now % 20 < 16 else None  # noqa: E731
+    run = Run(Server(clock, 0.5, fault=fault, concurrency=2), 200)
+    assert run.lost == 0
+    assert 2 <= len(run.notices) <= 2 * (run.took_s / 60 + 1)
+    assert sum("does not answer" in note for note in run.notes) > 10 * run.took_s / 3
+
+
+def test_a_request_that_no_server_can_answer_is_given_up_and_is_no_outage(clock):
+    server = Server(clock, 1.0, concurrency=1)
+    server.fault = lambda _rng, _now: break_down() if len(server.answered) >= 3 else None
+    run = Run(server, 4)
+    assert (run.lost, run.error, run.notices) == (1, None, [])
+
+
+class Hasty(Server):
+    """A server whose answers are waited for no longer than `timeout_s`."""
+
+    async def work(self, request: Request) -> Completion:
+        try:
+            async with asyncio.timeout(self.settings.timeout_s):
+                return await super().work(request)
+        except TimeoutError:
+            raise RetryLaterError("timeout", "no answer in time") from None
+
+
+def test_a_time_out_that_no_answer_fits_into_is_named_early_and_once(clock):
+    run = Run(Hasty(clock, 20.0, concurrency=2, timeout_s=5), 3)
+    assert run.lost == 3
+    assert run.notices == [
+        "no answer came within llm.timeout_s (5 s) yet; the server takes requests but is slow, or "
+        "hangs: raise llm.timeout_s, or lower llm.concurrency (2); a request that times out is "
+        "asked, and may be paid for, again"
+    ]
+    assert run.answers[0].hint.startswith("the server takes requests but is slow")
+    first = next(i for i, note in enumerate(run.notes) if "raise it" in note)
+    assert 50 <= first <= 52  # tenths of a second: the first that timed out
+    assert run.notes[first:] == ["no answer came within llm.timeout_s (5 s) yet: raise it"] * len(
+        run.notes[first:]
+    )
+
+
+def test_a_time_out_that_only_some_answers_fit_into_is_named_with_how_many(clock):
+    server = Hasty(clock, lambda rng, _: rng.choice([12, 28, 40]), concurrency=4, timeout_s=30)
+    run = Run(server, 40)
+    (notice,) = run.notices
+    assert re.match(
+        r"\d+ of \d+ requests took longer than llm.timeout_s \(30 s\), answers take up to \d+ s; "
+        r"raise llm.timeout_s, or lower llm.concurrency \(4\);",
+        notice,
+    )
+    assert any(re.fullmatch(r"\d+ of \d+ requests took .*: raise it", note) for note in run.notes)
+    assert max(map(len, run.notes)) < 78  # it fits into a terminal
+
+
+def test_a_provider_whose_answers_all_time_out_is_not_called_down(clock):
+    run = Run(Hasty(clock, 20.0, concurrency=64, timeout_s=5, patience_s=60), 200)
+    assert isinstance(run.error, ProviderError)
+    assert "answered nothing for 60 s" in run.error.message
+    assert "raise llm.timeout_s" in run.error.hint
+    assert run.notes[-1] == "no answer came within llm.timeout_s (5 s) yet: raise it"
+
+
+def test_a_hang_now_and_then_says_nothing_of_the_time_out(clock):
+    def latency(rng, _request):
+        return 1e6 if rng.random() < 0.02 else 1.0
+
+    run = Run(Hasty(clock, latency, concurrency=4, timeout_s=30), 400)
+    assert run.usage.setbacks["timeout"] > 3
+    assert not any("timeout_s" in said for said in [*run.notices, *run.notes])
+
+
+def test_the_time_left_is_near_the_truth_where_answers_are_slow(clock):
+    server = Server(clock, lambda rng, _: rng.uniform(20, 60), concurrency=4)
+    run = Run(server, 200)
+    told = [(at, left) for at, left in run.left if left is not None]
+    assert told[0][0] < 60
+    assert all(at + left < 2 * run.took_s for at, left in told)
+    assert all(at + left == pytest.approx(run.took_s, rel=0.3) for at, left in told[1000:])
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.5])
+def test_the_time_left_does_not_jump_where_answers_come_in_waves(clock, spread):
+    server = Server(clock, lambda rng, _: 40 * math.exp(rng.gauss(0, spread)), concurrency=64)
+    run = Run(server, 1280)
+    told = [(at, left) for at, left in run.left if left is not None]
+    assert len(told) > 0.8 * len(run.left)
+    assert all(0.6 * run.took_s < at + left < 2.1 * run.took_s for at, left in told)
+
+
+def test_a_stall_is_said_and_no_time_is_foretold_meanwhile(clock):
+    def latency(_rng, request):
+        return 200.0 if 40 <= request.draw < 44 else 4.0
+
+    run = Run(Server(clock, latency, concurrency=4, timeout_s=600), 200)
+    quiet = [(note, left) for note, (_, left) in zip(run.notes, run.left, strict=True) if note]
+    assert {note for note, _ in quiet} >= {f"no answer for {s} s" for s in (17, 60, 190)}
+    assert {left for _, left in quiet} == {None}
+    # The window has the stall for twenty more answers.
+    after = [left for at, left in run.left if left and at > 300]
+    assert max(after) < 200
 
 
 def test_an_outage_uses_up_no_attempts(clock):
@@ -202,7 +333,7 @@ def test_an_outage_ends_with_a_request_that_is_refused_but_not_with_one_that_is_
     pace = Pace(OpenAICompatible(model="m", concurrency=64), lambda: 0.0)
     pace.in_flight = IN_A_ROW + 2
     for _ in range(IN_A_ROW):
-        pace.failed("timeout", None)
+        pace.failed(RetryLaterError("timeout", "late"))
     assert pace.is_down
     pace.left()
     assert pace.is_down
@@ -215,13 +346,12 @@ def test_a_provider_that_stays_down_stops_the_run(clock):
     server = Server(clock, fault=between(3, 1e9, break_down), concurrency=64, patience_s=60)
     run = Run(server, 20_000)
     assert isinstance(run.error, ProviderError)
-    assert "down for 60 s" in str(run.error)
+    assert "answered nothing for 60 s" in str(run.error)
     assert 60 < run.took_s - 3 < 60 + 31
 
 
 def test_an_endpoint_that_was_never_reached_stops_the_run_at_once(clock):
-    gone = RetryLaterError("unreachable", "no route", is_unreachable=True)
-    run = Run(Server(clock, fault=lambda *_: gone, concurrency=64), 2000)
+    run = Run(Server(clock, fault=lambda *_: gone(), concurrency=64), 2000)
     assert isinstance(run.error, ProviderError)
     assert (run.took_s < 1, len(run.server.sent) <= 64) == (True, True)
 

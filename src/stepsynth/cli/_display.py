@@ -277,12 +277,17 @@ def _trouble(status: "Status") -> Iterator[str]:
 def _rate(per_second: float) -> str:
     if not per_second:
         return ""
-    return f"{per_second:.0f}/s" if per_second >= 1 else f"{1 / per_second:.1f} s each"
+    if per_second >= 1:
+        return f"{per_second:.0f}/s"
+    each_s = 1 / per_second
+    return f"{each_s:.1f} s each" if each_s < 100 else f"{_duration(each_s)} each"
 
 
 def _duration(seconds: float | None) -> str:
     if seconds is None:
         return ""
     if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+        return f"{max(seconds, 1):.0f} s"
+    if seconds < 6000:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86400:.1f} days"

@@ -120,8 +120,7 @@ class _Shipment:
             if (item := self.items.pop(request_id, None)) is not None:
                 draw, model = item.request.draw, item.teacher.settings.model
                 answer = Completion(request_id=request_id, draw=draw, model=model, **value)
-                self.engine.usage.from_store += 1
-                self.engine.sender.hand_over(self.flow, item, answer)
+                self.engine.sender.found(self.flow, item, answer)
         return found
 
     async def deliver(self, request_id: str, outcome: Outcome) -> None:

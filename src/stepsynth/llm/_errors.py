@@ -11,6 +11,7 @@ class RetryLaterError(StepsynthError):
         message: What the provider said.
         retry_after_s: Seconds that the provider asked us to wait, if it did.
         is_unreachable: No connection was made at all.
+        is_unavailable: The endpoint cannot serve any request now: unreachable, 502, 503.
         is_no_api: What answered is no such endpoint, so it is of no use to ask again.
         raw: What was sent, where it could not be used.
         hint: What to do next.
@@ -23,6 +24,7 @@ class RetryLaterError(StepsynthError):
         *,
         retry_after_s: float | None = None,
         is_unreachable: bool = False,
+        is_unavailable: bool = False,
         is_no_api: bool = False,
         raw: str = "",
         hint: str = "",
@@ -31,6 +33,7 @@ class RetryLaterError(StepsynthError):
         self.reason = reason
         self.retry_after_s = retry_after_s
         self.is_unreachable = is_unreachable
+        self.is_unavailable = is_unavailable or is_unreachable
         self.is_no_api = is_no_api
         self.raw = raw
 

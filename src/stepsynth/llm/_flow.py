@@ -15,7 +15,12 @@ CHUNK = 256
 """Answers that are handed to the caller at once: each time another thread has to wake up."""
 LOW = 128
 """When fewer jobs wait, more are asked for."""
-RATE_OVER_S = 5.0
+RATE_OVER_S, RATE_OVER = 5.0, 20
+"""The rate is that of the last seconds, or of the last answers where those took longer: of two
+waves at least, since requests that are sent at once are often answered at once."""
+FEWEST_FOR_A_RATE = 3
+QUIET_S = 10.0
+"""No answer for so long, and for twice the time of one: that is said, and no time foretold."""
 
 
 class Item(NamedTuple):
@@ -53,6 +58,7 @@ class Flow:
         self.total = total
         self.taken = 0
         self.done = 0
+        self.found = 0
         self.unsent: StepsynthError | None = None
         self.stopped = asyncio.Event()
         self.reason: BaseException | None = None
@@ -171,24 +177,48 @@ class Flow:
         self._hungry.set()
         return out
 
-    def tick(self) -> None:
-        """Do what is due some times a second."""
+    def tick(self, in_flight: int) -> None:
+        """Do what is due some times a second.
+
+        Args:
+            in_flight: Requests that wait for their answer.
+        """
         if self._out:
             self._has_chunk.set()
-        now = self._now()
-        self._pace.append((now, self.done))
-        while now - self._pace[0][0] > RATE_OVER_S and len(self._pace) > 2:
-            self._pace.popleft()
+        now, answered = self._now(), self.done - self.found
+        pace = self._pace
+        if answered > pace[-1][1]:
+            pace.append((now, answered))
+        most = answered - max(RATE_OVER, 2 * in_flight)
+        while len(pace) > 2 and now - pace[1][0] > RATE_OVER_S and pace[1][1] <= most:
+            pace.popleft()
 
     def begin_rate(self) -> None:
-        """Measure the rate from here: what came from the store says nothing of it."""
+        """Measure the rate from here: looking into the store is no part of it."""
         if len(self._pace) == 1:
-            self._pace[0] = (self._now(), self.done)
+            self._pace[0] = (self._now(), self.done - self.found)
 
-    def status(self, in_flight: int, allowed: int, usage: Usage, note: str) -> Status:
-        """Return how far the phase is."""
-        (since, before), now = self._pace[0], self._now()
-        rate = (self.done - before) / (now - since) if now - since > 0.5 else 0.0
+    def status(
+        self, in_flight: int, allowed: int, usage: Usage, note: str, usual_s: float
+    ) -> Status:
+        """Return how far the phase is.
+
+        Args:
+            in_flight: Requests that wait for their answer.
+            allowed: How many may be in flight.
+            usage: What was used so far.
+            note: What is waited for; "": nothing that is known.
+            usual_s: How long an answer takes.
+        """
+        (since, before), (last, answered), now = self._pace[0], self._pace[-1], self._now()
+        quiet_s = now - last
+        # Of a first wave, the fastest come first.
+        fewest = max(FEWEST_FOR_A_RATE, in_flight / 2 if before == 0 else 0)
+        is_known = answered - before >= fewest and now - since > 0.5
+        is_quiet = quiet_s > max(QUIET_S, 2 * usual_s)
+        if is_quiet and not note and (in_flight or self._later):
+            note = f"no answer for {quiet_s:.0f} s"
+        rate = (answered - before) / (now - since) if is_known and not is_quiet else 0.0
         return Status(self.phase, self.done, self.total, in_flight, allowed, rate, usage, note=note)
 
     def _add_again(self, job: Job) -> None:

@@ -86,8 +86,9 @@ class JsonClient:
         self._most_bytes = most_bytes
         self._timeout = aiohttp.ClientTimeout(total=None, connect=min(CONNECT_S, timeout_s))
         # Files of batches are large: a time-out between two parts of one, none for the whole.
+        self._long_s = max(FILE_S, timeout_s)
         self._long_timeout = aiohttp.ClientTimeout(
-            connect=min(CONNECT_S, timeout_s), sock_read=max(FILE_S, timeout_s)
+            connect=min(CONNECT_S, timeout_s), sock_read=self._long_s
         )
         self._key_hint = key_hint
         self._proxy = _find_proxy(base_url)
@@ -145,7 +146,7 @@ class JsonClient:
                     if len(rest) > self._most_bytes:
                         rest, is_over = b"", True
         except (aiohttp.ClientError, OSError) as error:
-            raise _explain(url, error) from None
+            raise _explain(url, error, self._long_s) from None
         if not is_over:
             yield rest
 
@@ -156,11 +157,11 @@ class JsonClient:
 
     async def _send(self, verb: str, path: str, **options: Any) -> tuple[bytes, str]:
         """Return the body of a 200 answer and its content type."""
-        url = self._url(path)
+        url, is_long = self._url(path), "timeout" in options
         try:
             # Read inside the block: a body may hang or break off after its 200.
             # A time-out around it all costs half of what one of aiohttp's own does.
-            timeout = asyncio.timeout(None if "timeout" in options else self._timeout_s)
+            timeout = asyncio.timeout(None if is_long else self._timeout_s)
             async with timeout, self._open(verb, url, **options) as response:
                 status, headers = response.status, response.headers
                 if is_fine := 200 <= status < 300:
@@ -168,7 +169,8 @@ class JsonClient:
                 else:
                     raw = await read_body(response, MOST_OF_AN_ERROR, is_cut=True)
         except (aiohttp.ClientError, OSError) as error:
-            raise _explain(url, error) from None
+            waited_s = self._long_s if is_long else self._timeout_s
+            raise _explain(url, error, waited_s) from None
         if limits := read_rate_limits(headers):
             self.on_rate_limits(limits)
         if is_fine:
@@ -250,7 +252,13 @@ class JsonClient:
             return RetryLaterError("rate_limit", message, retry_after_s=wait, raw=text)
         if status >= 500 or status in (408, 409, 425):
             wait = retry_after_s(headers)
-            return RetryLaterError("server_error", message, retry_after_s=wait, raw=text)
+            return RetryLaterError(
+                "server_error",
+                message,
+                retry_after_s=wait,
+                is_unavailable=status in (502, 503),
+                raw=text,
+            )
         if _TOO_LONG.search(said):
             return GiveUpError("too_long", message, raw=text, hint=_SHORTER)
         return GiveUpError("refused_request", message, raw=text)
@@ -282,7 +290,7 @@ def _as_base64(secret: str) -> Iterator[str]:
         yield base64.b64encode(value.encode()).decode().rstrip("=")
 
 
-def _explain(url: str, error: Exception) -> StepsynthError:
+def _explain(url: str, error: Exception, timeout_s: float) -> StepsynthError:
     """Return what went wrong with a connection, in our terms."""
     if isinstance(error, (aiohttp.ClientSSLError, ssl.SSLError)):
         hint = "check llm.base_url (http?)"
@@ -294,13 +302,13 @@ def _explain(url: str, error: Exception) -> StepsynthError:
     if isinstance(error, aiohttp.InvalidURL):
         return ProviderError(f"{url!r} is no URL", hint="check llm.base_url")
     if isinstance(error, aiohttp.ClientConnectorError):
-        said = f"{url} cannot be reached: {error}"
+        said = f"{url} cannot be reached: {error.os_error.strerror or error}"
         return RetryLaterError("unreachable", said, is_unreachable=True)
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         said = f"{url}: no connection in {CONNECT_S:g} s"
         return RetryLaterError("unreachable", said, is_unreachable=True)
     if isinstance(error, TimeoutError):
-        return RetryLaterError("timeout", f"{url}: no answer in time")
+        return RetryLaterError("timeout", f"{url}: no answer in {timeout_s:g} s (llm.timeout_s)")
     return RetryLaterError("connection", f"{url}: {error}")
 
 

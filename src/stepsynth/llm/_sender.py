@@ -75,9 +75,10 @@ class Sender:
         """Have a job sent again after a while, unless that was tried often enough."""
         place = job[0].place
         before = flow.attempts.pop(place, 0.0)
-        # While the provider is down, none of its failures is the request's own.
+        # Where nothing is there to answer, none of the failures is the request's own.
         is_refused = error.reason == "rate_limit"
-        own = 0.0 if teacher.pace.is_down else REFUSED if is_refused else 1.0
+        is_others = teacher.pace.is_down or error.is_unreachable
+        own = 0.0 if is_others else REFUSED if is_refused else 1.0
         if before + own >= teacher.settings.max_attempts:
             self.give_up(flow, job, error)
             return
@@ -145,7 +146,10 @@ class Sender:
             if not completions:
                 raise RetryLaterError("malformed", f"{teacher.settings.model} sent no completion")
         except RetryLaterError as error:
-            teacher.pace.failed(error.reason, error.retry_after_s)
+            teacher.pace.failed(error)
+            if error.reason == "timeout":
+                teacher.timeouts.timed_out()
+                error.hint = error.hint or teacher.timeouts.advice
             is_charged = error.reason in _ANSWERED
             self.fail(flow, most, Spent(1, most.usd, most.tokens) if is_charged else Spent(1))
             raise
@@ -157,14 +161,16 @@ class Sender:
             is_charged = isinstance(error, GiveUpError) and error.reason in _ANSWERED
             self.fail(flow, most, Spent(1, most.usd, most.tokens) if is_charged else Spent(1))
             raise
+        latency_s = monotonic() - sent
         read = [c.prompt_tokens for c in completions if c.prompt_tokens is not None]
         written = [c.completion_tokens for c in completions if c.completion_tokens is not None]
         teacher.pace.answered(
-            monotonic() - sent,
+            latency_s,
             len(requests[0].prompt),
             sum(read) if read else None,
             sum(written) if written else None,
         )
+        teacher.timeouts.answered(latency_s)
         teacher.has_answered = True
         teacher.refused_in_a_row = 0
         return completions
@@ -188,6 +194,12 @@ class Sender:
             return
         for item, answer in zip(items, answers, strict=True):
             self.hand_over(flow, item, answer)
+
+    def found(self, flow: Flow, item: Item, answer: Completion) -> None:
+        """Count a completion of before, and hand it over."""
+        self._usage.from_store += 1
+        flow.found += 1
+        self.hand_over(flow, item, answer)
 
     def hand_over(self, flow: Flow, item: Item, answer: Completion) -> None:
         """Count an answer, and give it its place."""
@@ -228,9 +240,10 @@ class Sender:
             teacher.say(teacher.closed.message)
             return
         if teacher.pace.out_of_patience:
-            waited = f"the provider was down for {teacher.settings.patience_s:g} s"
+            waited = f"the provider answered nothing for {teacher.settings.patience_s:g} s"
             raise ProviderError(
-                f"{waited} (llm.patience_s); the last failure: {error.message}", hint=hint
+                f"{waited} (llm.patience_s); the last failure: {error.message}",
+                hint=f"{error.hint}; {hint}" if error.hint else hint,
             )
 
     def _check_refused(self, teacher: Teacher, error: GiveUpError) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from stepsynth._util.hashing import digest
 from stepsynth.errors import ProviderError
 from stepsynth.llm._backend import Backend
+from stepsynth.llm._timeouts import TimeOuts
 from stepsynth.llm._types import Completion, Request
 from stepsynth.llm.limits import Most
 from stepsynth.llm.pace import Pace
@@ -45,6 +46,8 @@ class Teacher:
         self.settings = backend.settings
         self.price = self.settings.known_price()
         self.pace = Pace(self.settings, now, on_notice)
+        longest_s, at_once = self.settings.timeout_s, self.settings.concurrency
+        self.timeouts = TimeOuts(longest_s, at_once, on_notice)
         self.has_answered = False
         self.closed: ProviderError | None = None
         self.say = on_notice
@@ -56,6 +59,13 @@ class Teacher:
         backend.on_notice = on_notice
         self._random_seed = random_seed
         self._moulds: dict[tuple[str, int | None], Sequence[str]] = {}
+
+    @property
+    def note(self) -> str:
+        """What there is to say of it while it is asked; "": nothing."""
+        cause = self.timeouts.note
+        # What to do about time-outs says more than that there are nothing but time-outs.
+        return cause if cause and self.pace.down_by == "timeout" else self.pace.note or cause
 
     def request_id(self, request: Request) -> str:
         """Return the digest of a request as it is sent, and of its draw.

@@ -19,12 +19,12 @@ from stepsynth.errors import ProviderError, StepsynthError
 from stepsynth.llm._backend import Backend
 from stepsynth.llm._batching import Batching
 from stepsynth.llm._errors import GiveUpError, RetryLaterError
-from stepsynth.llm._flow import Answer, Flow, Item
+from stepsynth.llm._flow import Answer, Flow
 from stepsynth.llm._loop import LoopThread, cancel_others
 from stepsynth.llm._sender import Sender
 from stepsynth.llm._supply import Supply
 from stepsynth.llm._teacher import Teacher, Teachers
-from stepsynth.llm._types import Completion, Request
+from stepsynth.llm._types import Request
 from stepsynth.llm.limits import Budget, Limits, check_price
 from stepsynth.llm.store import Store
 from stepsynth.llm.usage import Status, Usage
@@ -215,7 +215,7 @@ class LLM:
 
     async def _feed(self, flow: Flow, requests: Iterator[Request]) -> None:
         try:
-            await self._supply.feed(flow, requests, partial(self._found, flow))
+            await self._supply.feed(flow, requests, partial(self._sender.found, flow))
         finally:
             flow.end_feed()
         await self._batching.collect(flow)
@@ -223,11 +223,6 @@ class LLM:
     async def _work(self, flow: Flow) -> None:
         while (job := await flow.next_job()) is not None:
             await self._sender.answer(flow, job)
-
-    def _found(self, flow: Flow, item: Item, completion: Completion) -> None:
-        """Count and hand over a completion of before."""
-        self.usage.from_store += 1
-        self._sender.hand_over(flow, item, completion)
 
     def _tell_of_store(self, store: Store) -> None:
         """Tell what of the store could not be read."""
@@ -245,7 +240,7 @@ class LLM:
 
     async def _tick(self, flow: Flow) -> None:
         while True:
-            flow.tick()
+            flow.tick(sum(teacher.pace.in_flight for teacher in self._teachers.all))
             self._tell(flow)
             if self._store is not None:
                 self._store.beat()
@@ -254,8 +249,9 @@ class LLM:
     def _tell(self, flow: Flow) -> None:
         paces = [teacher.pace for teacher in self._teachers.all]
         in_flight, allowed = sum(p.in_flight for p in paces), sum(int(p.allowed) for p in paces)
-        note = next((pace.note for pace in paces if pace.note), flow.note)
-        self.on_progress(flow.status(in_flight, allowed, self.usage, note))
+        note = next(filter(None, (teacher.note for teacher in self._teachers.all)), flow.note)
+        usual_s = max(pace.usual_s for pace in paces)
+        self.on_progress(flow.status(in_flight, allowed, self.usage, note, usual_s))
 
     async def _ping(self) -> dict[str, float]:
         took: dict[str, float] = {}
@@ -266,14 +262,14 @@ class LLM:
                     await teacher.backend.ping()
             except TimeoutError as error:
                 raise ProviderError(
-                    f"{teacher.settings.model} gave no answer in {teacher.backend.ping_s:g} s",
-                    hint="is it the right URL? a local server may still be loading the model",
+                    f"{teacher.settings.model} took a request and gave no answer in "
+                    f"{teacher.backend.ping_s:g} s",
+                    hint="a local server may be loading the model, or be busy: check again in a "
+                    f"minute (a run waits for llm.timeout_s, {teacher.settings.timeout_s:g} s); "
+                    "else, is llm.base_url right?",
                 ) from error
             except (RetryLaterError, GiveUpError) as error:
-                hint = "check llm.model and the rest of the `llm` section"
-                if isinstance(error, RetryLaterError) and error.is_unreachable:
-                    hint = "is the server running, and is llm.base_url right (http or https, port)?"
-                raise ProviderError(error.message, hint=hint) from error
+                raise ProviderError(error.message, hint=_ping_hint(error, teacher)) from error
             took[teacher.settings.model] = _now() - began
         return took
 
@@ -281,6 +277,21 @@ class LLM:
         await cancel_others()
         for teacher in self._teachers.all:
             await teacher.backend.close()
+
+
+def _ping_hint(error: RetryLaterError | GiveUpError, teacher: Teacher) -> str:
+    """Return what to do about a ping that failed."""
+    if isinstance(error, RetryLaterError):
+        if error.is_unreachable:
+            return "is the server running, and is llm.base_url right (http or https, port)?"
+        if error.is_unavailable:
+            return (
+                "the server may be loading the model: check again in a minute (a run waits for "
+                f"llm.patience_s, {teacher.settings.patience_s:g} s)"
+            )
+        if error.reason == "timeout":
+            return "raise llm.timeout_s: not even a ping fits into it"
+    return "check llm.model and the rest of the `llm` section"
 
 
 async def _run_until_stopped(flow: Flow, jobs: Sequence[Coroutine[Any, Any, None]]) -> None:

@@ -12,12 +12,17 @@ from collections.abc import Callable
 from math import inf
 
 from stepsynth.llm._backend import LLMSettings
+from stepsynth.llm._errors import RetryLaterError
 from stepsynth.llm._places import Places
 from stepsynth.llm._rate import Rate
 from stepsynth.llm._rate_headers import RateLimits
 
 IN_A_ROW = 20
 """So many failures with no answer between them: the provider is down."""
+UNAVAILABLE_S = 3.0
+"""So long no server to answer and nothing in flight: the provider is down, however few fail."""
+TOLD_EVERY_S = 60.0
+"""An endpoint that now answers and now does not is told of no more often."""
 FIRST_PROBE_S, LONGEST_PROBE_S, LONGEST_PAUSE_S = 1.0, 30.0, 300.0
 FIRST_USUAL_S = 0.5
 """How long an answer is taken to need before there was one."""
@@ -30,6 +35,9 @@ class Pace:
         settings: concurrency, rpm, input_tpm, output_tpm, patience_s, timeout_s.
         now: Seconds, of a clock that only goes forward.
         on_notice: Told in a sentence what is waited for.
+
+    Attributes:
+        down_by: Why the provider is down, by its last failure; "": it is not.
     """
 
     def __init__(
@@ -39,7 +47,6 @@ class Pace:
         on_notice: Callable[[str], None] = lambda _message: None,
     ) -> None:
         self.in_flight = 0
-        self.note = ""
         self.usual_s = FIRST_USUAL_S
         self._has_answered = False
         self._now = now
@@ -55,8 +62,11 @@ class Pace:
         self._timer: asyncio.TimerHandle | None = None
         self._wakes_at = 0.0
         self._resting: deque[tuple[float, bool]] = deque()
-        self._failed_in_a_row = 0
+        self._failed_in_a_row, self._failing_since = 0, 0.0
         self._down_since: float | None = None
+        self.down_by = ""
+        self._is_said, self._is_told, self._told_at = False, False, -inf
+        self._used_up = ""
         self._probes, self._probe_at = 0, 0.0
         self._not_before = 0.0
         self._asked_s = 0.0
@@ -65,6 +75,17 @@ class Pace:
     def allowed(self) -> float:
         """How many requests may be in flight."""
         return self._places.allowed
+
+    @property
+    def note(self) -> str:
+        """What is waited for; "": nothing."""
+        if not self._is_said:
+            return self._used_up
+        now = self._now()
+        wait_s = self._probe_at - now
+        following = "asked again now" if self.in_flight else f"next try in {max(wait_s, 0.0):.0f} s"
+        since_s = now - self._failing_since
+        return f"the provider does not answer ({self.down_by}) for {since_s:.0f} s; {following}"
 
     @property
     def is_down(self) -> bool:
@@ -130,21 +151,24 @@ class Pace:
         if self._waiting:
             self._release()
 
-    def failed(self, reason: str, retry_after_s: float | None) -> None:
+    def failed(self, error: RetryLaterError) -> None:
         """Count an attempt that brought no answer; it is no longer in flight."""
         now = self._now()
         self._output.correct(0.0, self.in_flight)
         self.in_flight -= 1
-        self._resting.append((now, reason in ("rate_limit", "timeout")))
+        self._resting.append((now, error.reason in ("rate_limit", "timeout")))
+        if not self._failed_in_a_row:
+            self._failing_since = now
         self._failed_in_a_row += 1
-        if self._down_since is None and self._failed_in_a_row >= IN_A_ROW:
+        if self._down_since is None and self._looks_down(error, now):
             self._down_since, self._probe_at = now, now + FIRST_PROBE_S
         if self._down_since is not None:
-            asked_s = min(retry_after_s or 0.0, LONGEST_PAUSE_S)
+            asked_s = min(error.retry_after_s or 0.0, LONGEST_PAUSE_S)
             self._asked_s = max(self._asked_s, asked_s)
             self._probe_at = max(self._probe_at, now + asked_s)
+            self.down_by = error.reason
             if not self.in_flight:
-                self._say_down(self._probe_at - now)
+                self._say_down(error)
         if self._waiting:
             self._release()
 
@@ -173,12 +197,12 @@ class Pace:
                 until = self._now() + min(reset_s, LONGEST_PAUSE_S)
                 if until > self._not_before:
                     self._not_before = until
-                    self.note = f"the provider's rate limit is used up for {reset_s:.0f} s"
+                    self._used_up = f"the provider's rate limit is used up for {reset_s:.0f} s"
 
     def begin_phase(self) -> None:
         """Forget how long answers took, and an outage: patience begins anew."""
         self._places.begin_phase()
-        self.note, self._failed_in_a_row = "", 0
+        self._used_up, self._failed_in_a_row, self._is_told = "", 0, False
         self._end_outage()
 
     def stop(self) -> None:
@@ -246,8 +270,7 @@ class Pace:
                 self._wake_after(wait_s)
                 return
             self._not_before = 0.0
-            if self._down_since is None:
-                self.note = ""
+            self._used_up = ""
             self._waiting.popleft()
             self._admit(characters)
             waiting.set_result(True)
@@ -268,16 +291,29 @@ class Pace:
         self._timer = None
         self._release()
 
-    def _say_down(self, wait_s: float) -> None:
-        is_news = not self.note
-        self.note = f"the provider does not answer; next try in {wait_s:.0f} s"
-        if is_news:
-            self._on_notice(self.note)
+    def _looks_down(self, error: RetryLaterError, now: float) -> bool:
+        """Say whether so much fails that no request would be answered now."""
+        if self._failed_in_a_row >= IN_A_ROW:
+            return True
+        is_silent = error.is_unavailable and not self.in_flight
+        return is_silent and now - self._failing_since >= UNAVAILABLE_S
+
+    def _say_down(self, error: RetryLaterError) -> None:
+        self._is_said = True
+        now = self._now()
+        if self._is_told or now - self._told_at < TOLD_EVERY_S:
+            return
+        self._is_told, self._told_at = True, now
+        self._on_notice(
+            f"the provider does not answer: {error.message}; it is asked now and then for "
+            f"{self._patience_s:g} s (llm.patience_s) before the run stops"
+        )
 
     def _end_outage(self) -> None:
         """Go on as before: what happened while it was down says nothing of the places."""
-        if self.note:
+        if self._is_told:
             self._on_notice("the provider answers again")
         if self._probes:
             self._places.forget()
-        self._down_since, self._asked_s, self.note, self._probes = None, 0.0, "", 0
+        self._down_since, self._asked_s, self._probes = None, 0.0, 0
+        self.down_by, self._is_said, self._is_told = "", False, False
