@@ -178,6 +178,8 @@ def test_the_speed_of_training_is_that_of_this_round(drawn, monkeypatch):
     ("per_second", "shown"),
     [
         (4000.0, "4000/s  ETA 1 s"),
+        (1.44, "1.4/s  ETA 9 min"),
+        (9.96, "10/s  ETA 77 s"),
         (0.5, "2.0 s each  ETA 26 min"),
         (0.0025, "7 min each  ETA 3.6 days"),
         (0.0, ""),

@@ -273,6 +273,14 @@ def test_a_time_out_that_only_some_answers_fit_into_is_named_with_how_many(clock
     assert max(map(len, run.notes)) < 78  # it fits into a terminal
 
 
+def test_a_time_out_that_the_first_answers_fit_into_is_named_once_others_come_near_it(clock):
+    latencies = iter([3.0, 40.0, 3.0, 14.0, *[3.0] * 20])
+    server = Hasty(clock, lambda *_: next(latencies), concurrency=1, timeout_s=20)
+    run = Run(server, 6)
+    (notice,) = run.notices
+    assert notice.startswith("1 of 4 requests took longer than llm.timeout_s (20 s), answers take")
+
+
 def test_a_provider_whose_answers_all_time_out_is_not_called_down(clock):
     run = Run(Hasty(clock, 20.0, concurrency=64, timeout_s=5, patience_s=60), 200)
     assert isinstance(run.error, ProviderError)

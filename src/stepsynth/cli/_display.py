@@ -278,7 +278,7 @@ def _rate(per_second: float) -> str:
     if not per_second:
         return ""
     if per_second >= 1:
-        return f"{per_second:.0f}/s"
+        return f"{per_second:.0f}/s" if per_second >= 10 else f"{per_second:.2g}/s"
     each_s = 1 / per_second
     return f"{each_s:.1f} s each" if each_s < 100 else f"{_duration(each_s)} each"
 

@@ -56,12 +56,17 @@ class TimeOuts:
         self._answers += 1
         self._longest_s = max(self._longest_s, latency_s)
         self._lately.append(False)
+        self._tell()
 
     def timed_out(self) -> None:
         """Count a request whose answer did not come in time."""
         self._timed_out += 1
         self._lately.append(True)
-        if self.is_too_short and not self._is_said:
+        self._tell()
+
+    def _tell(self) -> None:
+        """Say it once: that a time-out is too short may show by the next answers only."""
+        if self.note and not self._is_said:
             self._is_said = True
             paid = "a request that times out is asked, and may be paid for, again"
             taken = f", answers take up to {self._longest_s:.0f} s" if self._answers else ""

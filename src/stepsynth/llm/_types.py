@@ -84,3 +84,8 @@ class Failed:
     draw: int = 0
     raw: str = ""
     hint: str = ""
+
+    @property
+    def detail(self) -> str:
+        """What the provider said, and what to do about it."""
+        return f"{self.message}; {self.hint}" if self.hint else self.message

@@ -189,7 +189,7 @@ def _read(share: Share, setup: Setup, seen: set[str] | None) -> Example | Unused
     label, context = str(wish.like.label), wish.like.context
     if isinstance(answer, Failed):
         lost = Rejected(answer.reason, answer.raw)
-        return Unused(lost, label, provenance, True, context, answer.message)
+        return Unused(lost, label, provenance, True, context, answer.detail)
     provenance = replace(provenance, model=answer.model or provenance.model)
     row = share.rejected or _parse(wish, answer, setup)
     if wish.check is not None and not isinstance(row, Rejected):
@@ -319,7 +319,7 @@ def ask(
         model = setup.llm.settings.model
         if isinstance(answer, Failed):
             found, said, is_cut = Rejected(answer.reason, answer.raw), "", False
-            detail = answer.message
+            detail = answer.detail
         else:
             found, said, is_cut = parse(answer, request), answer.text, answer.truncated
             model, detail = answer.model or model, answer.stop
