@@ -25,14 +25,20 @@ def listed(*items: str) -> list[str]:
 
 
 RULES: list[dict[str, Any]] = [
-    {"pattern": r"List \d+ different reasons", "answers": listed("its skin", "its shape", "taste")},
+    {
+        "pattern": r"List \d+ different short reasons",
+        "answers": listed("its skin", "its shape", "taste"),
+    },
     {"pattern": r"(?s)List \d+ .*domains", "answers": listed("markets", "orchards")},
     {"pattern": r"Write \d+ different", "answers": listed(*PLACES[:20])},
     {"pattern": r"List \d+ different examples", "answers": listed(*PLACES[20:40])},
-    {"pattern": "In which dimensions", "answers": listed("style: shared", "subtopic: by label")},
-    {"pattern": r"List \d+ diverse values", "answers": listed("plain", "lively", "short")},
+    {
+        "pattern": "In what can they differ",
+        "answers": listed("style: shared", "subtopic: by label"),
+    },
+    {"pattern": r"List \d+ diverse examples", "answers": listed("plain", "lively", "short")},
     {"pattern": "Which .* of them are the most similar", "answers": listed("pear")},
-    {"pattern": "Could its right label just as well", "answers": ["no"]},
+    {"pattern": "Could it just as well", "answers": ["no"]},
     # A judge, or the LLM as a classifier: by the words of the text.
     *(
         {
@@ -44,7 +50,7 @@ RULES: list[dict[str, Any]] = [
     {"pattern": r'\{"label": "\.\.\."\}', "answers": ['{"label": "apple"}']},
 ]
 for fruit in WORDS:
-    asked = rf'(?s).*(?:Write one|Write another) .*right label (?:of the two )?is "{fruit}"'
+    asked = rf"(?s).*(?:Write one|Write another|as one) [^\n]*that is {fruit}\b"
     RULES += [
         {
             "pattern": asked + r'.*\{"text": "\.\.\."\}',

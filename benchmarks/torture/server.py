@@ -18,7 +18,7 @@ from typing import Any, Self
 
 KINDS = ("rationale", "seed", "extrapolate")
 LATENCY_S = 0.01
-_LABEL = re.compile(r'right label is "([^"]+)"')
+_LABEL = re.compile(r"that is (apple|pear)\b")
 _LOOKS = {
     "apple": ("red", "crisp", "round", "shiny", "äpfelig"),
     "pear": ("soft", "long", "green", "grainy", "梨"),
@@ -126,7 +126,7 @@ def kind_of(prompt: str) -> str:
     """Return what a prompt asks for."""
     if "Answer with a numbered list" in prompt:
         return "rationale"
-    return "extrapolate" if "Here is a" in prompt else "seed"
+    return "extrapolate" if "similar to this one" in prompt else "seed"
 
 
 def write_text(prompt: str, digest: str) -> str:

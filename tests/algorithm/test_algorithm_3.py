@@ -147,8 +147,8 @@ def test_the_gold_label_is_kept_and_the_prediction_ignored(task):
             assert str(row.label) != said
             if task is PAIR:
                 prompt, _ = after.exchanges[row.provenance.request]
-                assert f'"{task.labels[row.label]}"' in prompt
-                assert f'"{task.labels[said]}"' not in prompt
+                assert f"that is {task.labels[row.label]}" in prompt
+                assert f"that is {task.labels[said]}" not in prompt
 
 
 def test_contexts_are_used_in_shuffled_passes(task):

@@ -62,11 +62,11 @@ def test_a_row_has_one_value_of_every_dimension_and_a_length_band(task):
         assert line["attributes"]["Subtopic"] in values["Subtopic", row.label]
         for name, value in line["attributes"].items():
             assert prompt.count(f"{name}: {value}") == 1
-        low, high = map(int, re.findall(r"between (\d+) and (\d+) words", prompt)[0])
+        low, high = map(int, re.findall(r"length: (\d+) to (\d+) words", prompt)[0])
         assert (low, high) in ((30, 80), (100, 150))
         assert low == line["length"]
     assert {line["length"] for line in drawn.values()} == {30, 100}
-    assert "irrelevant" not in backend.of_kind("attributed")[0].prompt
+    assert "nothing to do with" not in backend.of_kind("attributed")[0].prompt
 
 
 def test_values_are_drawn_uniformly_and_independently(task):
@@ -112,7 +112,7 @@ def test_many_labels_have_similar_ones_that_a_text_is_irrelevant_to():
     assert "- third\n- second" in suits["first"]
     assert "- third\n- first" in suits["second"]
     written = {r.tags["label"]: r.prompt for r in backend.of_kind("attributed")}
-    assert 'relevant to "first" and irrelevant to: third; second' in written["first"]
+    assert "it has nothing to do with: third; second" in written["first"]
 
 
 def test_what_the_user_gives_is_not_asked_for(task):

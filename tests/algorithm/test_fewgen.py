@@ -97,7 +97,7 @@ def test_pairs_are_written_for_contexts_and_shots_have_other_ones():
     contexts = [Context(f"premise {i}") for i in range(3)]
     backend, rounds, _ = run(task, FewGen(seed_size=12, shots=2), mine, contexts=contexts)
     for request in backend.requests:
-        shots, _, asked = request.prompt.partition("Here is another premise:")
+        shots, _, asked = request.prompt.rpartition("Premise: ")
         context = request.tags["context"]
         assert context in asked
         assert context not in shots

@@ -161,7 +161,7 @@ def test_mislabelled_rows_are_rarely_shots(task):
 
 def test_a_row_with_nine_tenths_of_a_shots_words_is_dropped_and_replaced(task):
     def copy(request):
-        shot = re.findall(r"^.*number\d+ word\d+$", request.prompt, re.M)
+        shot = re.findall(r'^"(.*number\d+ word\d+)"$', request.prompt, re.M)
         is_copy = request.tags["kind"] == "few_shot" and request.draw % 5 == 0
         return shot[0].upper() + " indeed" if is_copy else write(request)
 

@@ -125,7 +125,7 @@ def test_non_retricl_has_seed_examples_as_shots_and_content_of_all_ranks(task):
     for line in done.notes["passages"]:
         assert len(line["shots"]) == 4
         assert all(set(shot) == {"query"} for shot in line["shots"])
-    assert backend.requests[0].prompt.count("Here is a passage:") == 1
+    assert backend.requests[0].prompt.count("Source:") == 1
     assert any("32 shots a prompt are wanted" in warning for warning in warnings)
 
 

@@ -14,6 +14,7 @@ MARKS = (
 )
 OBJECTS = ['{"question": "a", "answer": ', '"b"}', "1.5}", "Question: ", "answer：", "\\ud83d"]
 PIECES = st.sampled_from([*MARKS.split("|"), '["a", "b"]', "<think>", "</think>", *OBJECTS])
+TALK = {"meta", "bare_label", "echo", "options", "repetition", "broken_off"}
 OUTPUT = st.one_of(st.text(), st.lists(st.one_of(PIECES, st.text(max_size=8))).map("".join))
 
 
@@ -23,7 +24,7 @@ def test_a_text_is_a_text_or_a_rejection_with_its_source(completion, truncated):
         completion, text_name="review", labels=["positive", "好"], truncated=truncated
     )
     if isinstance(found, Rejected):
-        assert found.reason in {"empty", "refusal", "truncated", "no_text", "meta"}
+        assert found.reason in {*TALK, "empty", "refusal", "truncated", "no_text"}
         assert found.completion == completion
     else:
         assert found.strip() == found != ""

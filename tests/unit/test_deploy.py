@@ -267,7 +267,10 @@ RULES = {
     "backend": "scripted",
     "model": "/home/me/llms/`tiny`",
     "rules": [
-        {"pattern": r":\n\n(the .*)\n\nWrite another", "answers": [r"\1 !", "pear juice"]},
+        {
+            "pattern": r'this one:\n\n"(the .*)"\n\nAnswer',
+            "answers": [r"\1 !", "pear juice"],
+        },
         {
             "pattern": "apple",
             "answers": ["pear soft", "As an AI language model, I cannot do that.", "pear"],

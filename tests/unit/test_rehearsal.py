@@ -7,6 +7,7 @@ import pytest
 
 from stepsynth._util.rng import make_rng
 from stepsynth.experiment.config import Config
+from stepsynth.experiment.lengths import fit_task
 from stepsynth.experiment.plan import read_inputs
 from stepsynth.experiment.pretend import MARK, PretendStudent, Voice
 from stepsynth.experiment.rehearsal import EXPECTED, HIGH, LOW, RehearsedLLM, rehearse
@@ -118,7 +119,8 @@ def test_it_asks_the_same_prompts_as_the_method_asks_another_llm(name, tmp_path)
     gold, _ = read_inputs(config, lambda _: None)
     backend = FakeBackend(_listing(answer_anything))
     student = PretendStudent(wrong=EXPECTED.wrong)
-    setup, _ = make_setup(config.task, backend, student, gold.mine, select=gold.select)
+    task = fit_task(config.task, config.method, gold.mine)
+    setup, _ = make_setup(task, backend, student, gold.mine, select=gold.select)
     for _ in run_method(config.method, setup):
         pass
     setup.llm.close()

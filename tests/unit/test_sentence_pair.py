@@ -100,7 +100,7 @@ def test_prompts_hold_the_premise_verbatim_and_the_word_of_the_label(pairs, labe
     again = pairs.extrapolation_prompt(example)
     for prompt in (seed, again):
         assert PREMISE in prompt
-        assert f'"{word}"' in prompt
+        assert f"that is {word}" in prompt
         assert "not_entailment" not in prompt
         assert "claim" in prompt
         assert "note" in prompt

@@ -18,7 +18,7 @@ GOLD = [
 RULES = {
     "backend": "scripted",
     "rules": [
-        {"pattern": f'label is "{f}"', "answers": [f"{f} note {i}" for i in range(60)]}
+        {"pattern": f"that is {f}", "answers": [f"{f} note {i}" for i in range(60)]}
         for f in ("apple", "pear")
     ],
 }

@@ -341,7 +341,7 @@ PAIRS = {
     "backend": "scripted",
     "rules": [
         {
-            "pattern": r'(?s)(\w+) grew in (\w+).*"(true|false)".*Write 3 of',
+            "pattern": r"(?s)(\w+) grew in (\w+).*that is (true|false)\b.*Write 3 of",
             "answers": [
                 r"<text>\1 are \3</text><text>\2 is \3</text><text>yes, \1</text><text>5</text>",
                 r"<text>no \1 is \3</text>\n<text>...</text>\n<text>all \1",
@@ -350,10 +350,13 @@ PAIRS = {
             ],
         },
         {
-            "pattern": r'(?s)(\w+) grew in (\w+).*"(true|false)".*Write 2 of',
+            "pattern": r"(?s)(\w+) grew in (\w+).*that is (true|false)\b.*Write 2 of",
             "answers": [r"<text>\1 grew \3</text><text>the \1</text>", r"<text>\1"],
         },
-        {"pattern": r'(?s)(\w+) grew in.*"(true|false)"', "answers": [r"\1 grew \2", "..."]},
+        {
+            "pattern": r"(?s)(\w+) grew in.*that is (true|false)\b",
+            "answers": [r"\1 grew \2", "..."],
+        },
     ],
 }
 

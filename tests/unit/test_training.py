@@ -24,7 +24,7 @@ GOLD = rows(
 RULES = {
     "backend": "scripted",
     "rules": [
-        {"pattern": f'label is "{f}"', "answers": [f"{f} {w}" for w in "bcdefghij"]}
+        {"pattern": f"that is {f}", "answers": [f"{f} {w}" for w in "bcdefghjk"]}
         for f in ("apple", "pear")
     ],
 }
@@ -132,7 +132,7 @@ def test_copies_of_hidden_rows_are_rejected_counted_and_replaced(tmp_path):
     gold = [
         {"text": f"{fruit} {w}", "label": fruit}
         for fruit in ("apple", "pear")
-        for w in (*"bcdefghij", *(f"note {i}" for i in range(11)))
+        for w in (*"bcdefghjk", *(f"note {i}" for i in range(11)))
     ]
     common = {
         "task": {"labels": ["apple", "pear"]},
@@ -142,7 +142,7 @@ def test_copies_of_hidden_rows_are_rejected_counted_and_replaced(tmp_path):
     }
     result = stepsynth.synthesize(**common)
     hidden = {row["text"] for row in gold} & {
-        f"{f} {w}" for f in ("apple", "pear") for w in "bcdefghij"
+        f"{f} {w}" for f in ("apple", "pear") for w in "bcdefghjk"
     }
     reasons = result.summary["llm"]["rejected"]
     kept = stepsynth.synthesize(**common, curation={"copies": False})

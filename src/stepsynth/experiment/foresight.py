@@ -7,6 +7,7 @@ from statistics import median_low
 from typing import Any
 
 from stepsynth.experiment.config import Config
+from stepsynth.experiment.lengths import fit_task
 from stepsynth.experiment.pretend import count_tokens
 from stepsynth.experiment.split import Gold
 from stepsynth.records import Dataset, union
@@ -74,7 +75,8 @@ def foresee(config: Config, gold: Gold, sizes: PromptSizes | None) -> Iterator[s
 
 def measure_prompts(config: Config, gold: Gold) -> PromptSizes | None:
     """Return how long the prompts are that hold gold rows; None: the method sends none."""
-    task, method = config.task, config.method
+    method = config.method
+    task = fit_task(config.task, method, gold.mine)
     if config.llm is None:
         return None
     if "decide" in method.prompts:

@@ -7,7 +7,7 @@ thrown away costs as much as a bad one that is kept. Time is linear in the text.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -100,12 +100,76 @@ _BARE = frozenset(
     ]
 )
 _UNFINISHED = frozenset(
-    ["the", "a", "an", "of", "and", "or", "with", "from", "your", "their", "my", "his", "its", "because", "but", "than"]
+    [
+        "the",
+        "a",
+        "an",
+        "of",
+        "and",
+        "or",
+        "with",
+        "from",
+        "your",
+        "their",
+        "my",
+        "his",
+        "its",
+        "because",
+        "but",
+        "than",
+    ]
 )
 # A smiley is no open end.
 _OPEN_END = re.compile(r",\Z|(?<=\w)[:;]\Z|(?<=[\w\s])[(\[“«]\Z")
 _FUNCTION = frozenset(
-    ["the", "a", "an", "is", "was", "are", "were", "be", "been", "has", "have", "does", "do", "did", "it", "its", "this", "that", "there", "these", "and", "or", "not", "no", "of", "in", "on", "for", "to", "about", "with", "by", "as", "from", "at", "you", "your", "i", "my", "me", "can", "could", "would", "will", "one", "any"]
+    [
+        "the",
+        "a",
+        "an",
+        "is",
+        "was",
+        "are",
+        "were",
+        "be",
+        "been",
+        "has",
+        "have",
+        "does",
+        "do",
+        "did",
+        "it",
+        "its",
+        "this",
+        "that",
+        "there",
+        "these",
+        "and",
+        "or",
+        "not",
+        "no",
+        "of",
+        "in",
+        "on",
+        "for",
+        "to",
+        "about",
+        "with",
+        "by",
+        "as",
+        "from",
+        "at",
+        "you",
+        "your",
+        "i",
+        "my",
+        "me",
+        "can",
+        "could",
+        "would",
+        "will",
+        "one",
+        "any",
+    ]
 )
 _OPTION = re.compile(r"[ \t]{0,4}(?:[-*•][ \t]+|\(?(?:\d{1,2}|[a-hA-H])[.)][ \t]+)\S")
 _SENTENCES = re.compile(r"(?<=[.!?])\s+|\n+")
@@ -142,7 +206,7 @@ class Talk(NamedTuple):
         said = normalise(text)
         if said in self.labels or not set(said.split()) - _BARE:
             return "bare_label"
-        if _is_in(said, asked) or (around and said == normalise(around)):
+        if _is_in(said, asked):
             return "echo"
         if self._is_talk(text, around):
             return "meta"
@@ -150,7 +214,7 @@ class Talk(NamedTuple):
             return "options"
         if _is_loop(text):
             return "repetition"
-        return "broken_off" if _is_broken_off(text) else None
+        return "broken_off" if _is_broken_off(text, self.labels) else None
 
     def _is_talk(self, text: str, around: str) -> bool:
         head = text[:HEAD]
@@ -202,7 +266,7 @@ def talk_of(
     )
     own = [re.escape(name) for name in (text_name, context_name) if len(name.split()) > 2]
     if context_name:
-        own += [re.escape(name) for name in (context_name, *words[-1:])]
+        own += [re.escape(name) for name in (context_name, *words[-1:]) if name != "text"]
     if len(words) == 2:
         name = re.escape(text_name)
         own.append(
@@ -257,8 +321,9 @@ def _is_loop(text: str) -> bool:
     return len(sentences) >= _LOOP and len(set(sentences)) <= len(sentences) / 2
 
 
-def _is_broken_off(text: str) -> bool:
+def _is_broken_off(text: str, labels: Collection[str]) -> bool:
     end = text.rstrip()
     if _OPEN_END.search(end[-3:]):
         return True
-    return " " in end and end.rsplit(maxsplit=1)[-1] in _UNFINISHED
+    last = end.rsplit(maxsplit=1)[-1]
+    return " " in end and last in _UNFINISHED and last not in labels
