@@ -116,8 +116,10 @@ def test_errored_answers_are_asked_for_again_by_the_same_command(tmp_path, serve
 def test_a_label_that_the_seed_data_lacks_is_repaired_by_extrapolation(tmp_path, server):
     def answer(number, body):
         prompt = body["messages"][-1]["content"]
-        is_seed = "Write another" not in prompt
-        return completion(REFUSAL if is_seed and '"pear"' in prompt else f"note {number} of it")
+        is_seed = "similar to this one" not in prompt
+        return completion(
+            REFUSAL if is_seed and "that is pear" in prompt else f"note {number} of it"
+        )
 
     server.answer = answer
     method = "{name: s3, seed_size: 12, rounds: 1, rationales: false}"
@@ -137,7 +139,9 @@ def test_a_label_that_is_never_written_is_an_error_at_the_end_and_the_rest_is_ke
     tmp_path, server
 ):
     server.answer = lambda number, body: completion(
-        REFUSAL if '"pear"' in body["messages"][-1]["content"] else f"a crisp one, number {number}"
+        REFUSAL
+        if "that is pear" in body["messages"][-1]["content"]
+        else f"a crisp one, number {number}"
     )
     method = "{name: zerogen, seed_size: 12}"
     labels = "{a: apple, p: pear, q: quince}"

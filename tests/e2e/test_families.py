@@ -44,11 +44,11 @@ PAIR_LLM = {
     "backend": "scripted",
     "rules": [
         {
-            "pattern": r'(?s)(\w+) grew in (\w+).*And a text.*"(true|false)"',
+            "pattern": r"(?s)(\w+) grew in (\w+).*One text that is (true|false) for it",
             "answers": [r"\1 are \3 in \2", r"no \1 is \3", "(true)", r'"well, \1"'],
         },
         {
-            "pattern": r'(?s)(\w+) grew in.*"(true|false)"',
+            "pattern": r"(?s)(\w+) grew in.*that is (true|false)\b",
             "answers": [r"\1 grew badly", r"\1 grew well", r"the \1 grew", "..."],
         },
     ],
@@ -70,7 +70,7 @@ QA_LLM = {
             "pattern": r"(?s)(\w+) grew in (\w+) in (\d+)\..*List \d",
             "answers": [r"1. \2\n2. in \3\n3. nowhere", r"- \1\n- \3", "I cannot do this task."],
         },
-        {"pattern": '"([^"]+)", word for word', "answers": [r"What is \1?", "", "When?"]},
+        {"pattern": 'passage whose answer is "([^"]+)"', "answers": [r"What is \1?", "", "When?"]},
         {"pattern": "the same answer", "answers": ["Is it so?", "And then?", "Question: Who?"]},
     ],
 }

@@ -177,7 +177,7 @@ def test_a_comparison_with_the_llm_itself_can_be_studied(tmp_path):
     rules = [
         {"pattern": "JSON", "answers": ['{"label": "apple"}']},
         *(
-            {"pattern": f'label is "{f}"', "answers": [f"{f} no {i} is {w}" for i in range(30)]}
+            {"pattern": f"that is {f}", "answers": [f"{f} no {i} is {w}" for i in range(30)]}
             for f, w in (("apple", "crisp"), ("pear", "soft"))
         ),
     ]
