@@ -252,7 +252,8 @@ def _json_items(text: str) -> list[str]:
 
 
 def _clean_item(item: str) -> str:
-    if nested := _ITEM.match(item.lstrip()):  # "A) 1. ..."
-        item = nested["item"]
+    for _ in range(2):  # "A) 1. ..."
+        nested = _ITEM.match(item.lstrip())
+        item = nested["item"] if nested else item
     item = re.sub(r"\*\*(.+?)\*\*|__(.+?)__", lambda m: m[1] or m[2], item)
     return unquote(item.strip().rstrip(",")).strip().strip("*").strip()

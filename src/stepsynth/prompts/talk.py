@@ -65,7 +65,6 @@ _ANYWHERE = "|".join(
     (
         rf"\bno {_NO}\W{{1,3}}(?:and |or )?no {_NO}",
         r"\b(?:right|correct|wrong|opposite|given|original|same|new|left) labels?\b",
-        r"\bwith(?: an?| no| the)? (?:\w+ )?label\b",
         r"\b(?:rewritten|original|given|provided|revised) (?:sentence|text|review|hypothesis|premise)\b",
     )
 )
@@ -252,7 +251,7 @@ def talk_of(
         rf"(?:contains|has) no|follows from|belongs to|is in the (?:same|\w+ section)|for [\"“])"
         rf"|an? (?:[\w'’-]{{1,20}} ){{0,3}}?{names}\b (?:that|which|with) (?:belongs|is|has|an?|the|no)\b)"
     )
-    anywhere = _ANYWHERE
+    anywhere = rf"{_ANYWHERE}|\bwith (?:an?|no|the)(?: (?:{label}|right|same|new))? label\b"
     long = [re.escape(w) for w in labels if len(w) > 2]
     if long and quotes:
         anywhere += rf"|[\"“'‘](?:{'|'.join(long)})[.,]?[\"”'’]"

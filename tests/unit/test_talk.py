@@ -1,0 +1,137 @@
+"""Texts, and what small LLMs really wrote in place of them."""
+
+import pytest
+
+from stepsynth.prompts.parsing import parse_list, parse_reasons, parse_text
+from stepsynth.prompts.talk import talk_of
+from stepsynth.records import Example, Rejected
+from stepsynth.tasks.classification import Classification
+from stepsynth.tasks.sentence_pair import SentencePair
+
+REVIEWS = Classification(
+    instruction="Decide whether a sentence from a movie review is positive or negative.",
+    text_name="movie review sentence",
+    labels={"negative": "negative", "positive": "positive"},
+)
+NEWS = Classification(
+    instruction="Decide which section of a newspaper a short news item belongs to.",
+    text_name="short news item",
+    labels={"World": "world news", "Sports": "sports", "Business": "business"},
+)
+PAIRS = SentencePair(
+    instruction="Decide whether a hypothesis follows from a premise.",
+    text_name="hypothesis",
+    labels={"entailment": "entailment", "not_entailment": "not entailment"},
+)
+PREMISE = "The ferry to Lund sank in a storm in 1931; nobody was hurt."
+
+# What SmolLM2-135M and Qwen2.5-Coder-0.5B answered when asked for one text.
+BAD = [
+    (REVIEWS, "meta", "The movie review is not positive."),
+    (REVIEWS, "echo", "The movie is not negative."),
+    (REVIEWS, "meta", 'This movie review is "negative"'),
+    (REVIEWS, "meta", 'The movie review "The Lion\'s Whiskered Party" is positive.'),
+    (REVIEWS, "meta", "You've already provided a movie review sentence that is negative."),
+    (REVIEWS, "echo", "The movie review with no label."),
+    (REVIEWS, "meta", "I'm ready to help."),
+    (REVIEWS, "bare_label", "False."),
+    (REVIEWS, "bare_label", "Negative"),
+    (REVIEWS, "meta", "No title, no quotes, no label, no comment."),
+    (REVIEWS, "meta", "The sentence is entirely positive, and I can offer a similar explanation."),
+    (REVIEWS, "meta", "This movie review is negative and lacks a clear description of the movie."),
+    (REVIEWS, "meta", "That's an excellent suggestion! I'll make sure to expand on it."),
+    (REVIEWS, "meta", "A movie review with a positive label that doesn't say so."),
+    (NEWS, "bare_label", "Sports."),
+    (NEWS, "echo", "The world news."),
+    (NEWS, "echo", "Decide which section of a newspaper a short news item belongs to."),
+    (NEWS, "meta", 'The short news item does not belong to the "world news" section.'),
+    (NEWS, "bare_label", "The right label: world news"),
+    (NEWS, "options", "1. No more details\n2. No more details available\n3. Late goal wins it"),
+    (NEWS, "broken_off", "In a market that has seen better days, the"),
+    (NEWS, "repetition", "It fell. The market fell. The market fell. The market fell."),
+    (PAIRS, "meta", "I'd be happy to help you with that."),
+    (PAIRS, "meta", "This premise is a fallacy."),
+    (PAIRS, "meta", 'The right label of the two is "not entailment" - no quotation.'),
+    (PAIRS, "meta", "The hypothesis is that nobody was hurt."),
+    (PAIRS, "bare_label", "No, no."),
+    (PAIRS, "bare_label", "False, incorrect."),
+]
+
+GOOD = [
+    (REVIEWS, "The plot is dull, and the jokes fall flat."),
+    (REVIEWS, 'The movie "Blast Off" delivers more than its fair share of saucy hilarity.'),
+    (REVIEWS, "It's a positive delight, from the first scene to the last."),
+    (REVIEWS, "I'm sorry I saw it."),
+    (REVIEWS, "I regret the two hours that I spent on this."),
+    (REVIEWS, "not a good piece of work, boring, never successful"),
+    (REVIEWS, "No plot, no jokes, no mercy."),
+    (REVIEWS, "You're in for a treat!"),
+    (NEWS, "Sony Music signs a deal with the record label behind three of last year's hits."),
+    (NEWS, "Business is back to normal at the port of Lund after a week of strikes."),
+    (NEWS, "Here's to the champions: Lund win the cup after extra time"),
+    (NEWS, "Shares fell 3 percent :("),
+    (PAIRS, "Nobody was hurt when the ferry sank."),
+    (PAIRS, "The ferry sank on its way from Lund."),
+]
+
+
+@pytest.mark.parametrize(("task", "reason", "said"), BAD)
+def test_talk_about_a_text_is_no_text(task, reason, said):
+    like = Example("", task.label_names[0], PREMISE if task is PAIRS else None)
+    found = task.parse_example(said, like, truncated=False)
+    assert isinstance(found, Rejected)
+    assert found.reason == reason
+
+
+@pytest.mark.parametrize(("task", "said"), GOOD)
+def test_a_text_is_kept_as_it_is(task, said):
+    like = Example("", task.label_names[0], PREMISE if task is PAIRS else None)
+    found = task.parse_example(said, like, truncated=False)
+    assert isinstance(found, Example), found
+    assert found.text == said
+
+
+def test_a_word_of_the_context_is_no_talk():
+    like = Example("", "entailment", "The premise of the play is a hypothesis of Euler.")
+    found = PAIRS.parse_example("The play has a premise.", like, truncated=False)
+    assert isinstance(found, Example)
+
+
+def test_a_task_without_names_knows_the_talk_of_every_task():
+    assert isinstance(parse_text("I'd be happy to help you with that."), Rejected)
+    assert parse_text("He got a text from her.") == "He got a text from her."
+
+
+REASONS = """Here are some reasons:
+1. The acting is wooden.
+2. positive
+3. 1.
+4. A) 1. The jokes are old.
+5. The acting is wooden
+6. I'm ready to help with more reasons.
+7. The end comes out of"""
+
+
+def test_reasons_are_whole_distinct_and_no_numbers_or_labels():
+    found = parse_reasons(
+        REASONS, text_name="review", labels=["negative", "positive"], asked="", truncated=True
+    )
+    assert found == ("The acting is wooden.", "The jokes are old.")
+
+
+def test_a_list_of_talk_holds_no_reasons():
+    found = REVIEWS.parse_rationales(
+        "This movie review sentence is positive, and it makes a list.", truncated=False
+    )
+    assert isinstance(found, Rejected)
+
+
+def test_nested_numbers_come_off_every_list():
+    assert parse_list("1. A) red\n2. b. green") == ("red", "green")
+
+
+def test_a_label_that_is_a_word_may_end_a_text():
+    talk = talk_of("note", ("a", "b"))
+    assert talk.find("this note has the grade a") is None
+    assert talk.find("the market fell with a") is None
+    assert talk_of("note", ("c",)).find("the market fell with a") == "broken_off"
