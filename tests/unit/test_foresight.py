@@ -1,5 +1,7 @@
 """`check` says what will go wrong with rows that a run would take without a word."""
 
+from dataclasses import replace
+
 import pytest
 
 from stepsynth.experiment.config import load_config
@@ -116,3 +118,16 @@ def test_only_prompts_that_hold_gold_rows_are_measured(configure):
     free = configure(llm="{preset: ollama, model: m}")
     assert measure_prompts(free, splits).usd is None
     assert "USD" not in measure_prompts(free, splits).in_words()
+
+
+def test_a_bound_that_cuts_what_is_asked_for_is_told(configure):
+    config = configure()
+    assert config.llm is not None
+    bounds = {"seed": (config.llm.model_copy(update={"max_tokens": 60}),)}
+    short = replace(config, llm=config.llm.model_copy(update={"max_tokens": 300, "phases": bounds}))
+    long = rows(a=9, b=9)
+    mine = Dataset([*long, *(replace(row, text=row.text + " and so on" * 40) for row in long)])
+    told = " ".join(said(short, gold(mine=mine)))
+    assert "llm.phases.seed.max_tokens is 60, and an answer to the prompt 'seed'" in told
+    assert "llm.max_tokens is 300, and an answer to the prompt 'rationale' can take" in told
+    assert "max_tokens" not in " ".join(said(config, gold(mine=mine)))

@@ -24,12 +24,15 @@ def plan(
     Needs no key and sends nothing: the method is rehearsed with made-up answers.
     """
     from stepsynth.experiment.config import load_config
+    from stepsynth.experiment.foresight import small_bounds
     from stepsynth.experiment.plan import make_plan, read_inputs
 
     config = load_config(task, overrides)
     warnings: list[str] = []
     gold, inputs = read_inputs(config, warnings.append)
     made = make_plan(config, gold, inputs)
+    if config.llm is not None:
+        warnings += small_bounds(config, config.llm, gold.mine)
     if as_json:
         print_json({**made.to_dict(), "warnings": warnings})
     else:

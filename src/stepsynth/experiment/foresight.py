@@ -10,12 +10,16 @@ from stepsynth.experiment.config import Config
 from stepsynth.experiment.lengths import fit_task
 from stepsynth.experiment.pretend import count_tokens
 from stepsynth.experiment.split import Gold
+from stepsynth.llm import LLMSettings
 from stepsynth.records import Dataset, union
 
 FEW_ROWS = 5
 """Fewer rows of a label in a split say little of it."""
 LONG_PROMPT = 2_000
 """Tokens of a prompt from which its length is worth a warning."""
+
+TOKENS_OF_A_REASON = 20
+"""Of a list of reasons, each; weak LLMs write more."""
 
 _NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?")
 _MOST_LISTED = 10
@@ -65,6 +69,7 @@ def foresee(config: Config, gold: Gold, sizes: PromptSizes | None) -> Iterator[s
     yield from _few_rows(config, gold)
     if config.llm is not None:
         yield from _nameless_labels(config)
+        yield from small_bounds(config, config.llm, gold.mine)
     if sizes is not None and (long := sum(size > LONG_PROMPT for size in sizes.tokens)):
         yield (
             f"{long} of {len(sizes.tokens)} rows of {sizes.split} make prompts of more than "
@@ -133,6 +138,23 @@ def _nameless_labels(config: Config) -> Iterator[str]:
             f"{task.text_name} of the label {first!r} means nothing to it: write what each means, "
             f"as in task: {{labels: {{{first}: negative, ...}}}}"
         )
+
+
+def small_bounds(config: Config, llm: LLMSettings, mine: Dataset) -> Iterator[str]:
+    """Yield a warning for each `max_tokens` that will cut off what is asked for."""
+    sizes = sorted(count_tokens(row.text) for row in mine)
+    needs = {"seed": sizes[round(0.95 * (len(sizes) - 1))] if sizes else 0}
+    needs["extrapolate"] = needs["seed"]
+    if getattr(config.method, "rationales", False) and not config.task.has_context:
+        needs["rationale"] = TOKENS_OF_A_REASON * getattr(config.method, "num_rationales", 0)
+    for kind, tokens in needs.items():
+        for each in llm.teachers_of(kind) if kind in config.method.prompts else ():
+            if each.stores_completions and each.max_tokens < tokens:
+                key = f"llm.phases.{kind}" if kind in llm.phases else "llm"
+                yield (
+                    f"{key}.max_tokens is {each.max_tokens}, and an answer to the prompt {kind!r} "
+                    f"can take some {tokens}: answers will be cut off; raise it"
+                )
 
 
 def _listed(items: Sequence[str]) -> str:
