@@ -34,6 +34,8 @@ _ITEM = re.compile(
     rf"(?:{_BULLET}\s+|{_BULLET}\s*(?=\*\*|[^\x00-\x7f])|\*{{0,3}}{_NUMBER}\s*|[a-z][.)]\s+)(?P<item>\S.*)",
     re.I,
 )
+_BULLETED = re.compile(rf"\A{_BULLET}[ \t]+(?=[^\n]+\Z)")
+"""A bullet before a text of one line."""
 _ANNOUNCED = re.compile(rf"[^\n:：]{{1,200}}[:：]\s{{1,4}}(?={BEGINS})")
 _INLINE_NUMBER = re.compile(r"(?:^|(?<=[\s.;。；]))\(?\d{1,2}[.)、．](?!\d)\s*(?=\S)")
 
@@ -82,7 +84,7 @@ def parse_text(
                 return Rejected("no_text", completion)
             text = found
         text = unquote(wrapping.take_off_tags(wrapping.take_off_tails(text)))
-    text = text.strip()
+    text = _BULLETED.sub("", text.strip(), count=1)
     if wrapping.is_meta(text):
         return Rejected("meta", completion)
     if not _says_something(text):

@@ -173,6 +173,7 @@ _FUNCTION = frozenset(
 _OPTION = re.compile(r"[ \t]{0,4}(?:[-*•][ \t]+|\(?(?:\d{1,2}|[a-hA-H])[.)][ \t]+)\S")
 _SENTENCES = re.compile(r"(?<=[.!?])\s+|\n+")
 _LOOP = 3
+_LONG_LINE = 4
 
 
 class Talk(NamedTuple):
@@ -238,6 +239,7 @@ def talk_of(
     words = text_name.split()
     last = re.escape(words[-1]) if words else "text"
     names = rf"(?:{re.escape(text_name)}|{last}|{_GENRES})" if text_name else rf"(?:{_GENRES})"
+    own_names = rf"(?:{re.escape(text_name)}|{last})" if text_name else "(?!)"
     label = "|".join(sorted(map(re.escape, labels), key=len, reverse=True)) or "(?!)"
     about = (
         rf"(?:the|this|that|these|my|your|another|one|an?|each) (?:[\w'’-]{{1,20}} ){{0,3}}?{names}s?\b"
@@ -249,6 +251,7 @@ def talk_of(
         rf"entirely|not|very|clearly)|with (?:the|an?|no)\b|can be (?:classified|considered|rewritten)|"
         rf"mentions|suggests that the (?:review|text|film|reviewer)|does not (?:contain|entail|belong|follow)|"
         rf"(?:contains|has) no|follows from|belongs to|is in the (?:same|\w+ section)|for [\"“])"
+        rf"|{about}:? ?{_BE}:? ?[\"“]|in (?:an?|this|the|my|your) {own_names}\b"
         rf"|an? (?:[\w'’-]{{1,20}} ){{0,3}}?{names}\b (?:that|which|with) (?:belongs|is|has|an?|the|no)\b)"
     )
     anywhere = rf"{_ANYWHERE}|\bwith (?:an?|no|the)(?: (?:{label}|right|same|new))? label\b"
@@ -302,12 +305,15 @@ def _is_alike(one: frozenset[str], other: frozenset[str]) -> bool:
 
 
 def _is_in(said: str, asked: str) -> bool:
-    """Say whether a text stands in what was asked, or has no word that does not."""
+    """Say whether a text stands in what was asked, holds a line of it, or has no word beyond it."""
     told = normalise(asked)
     words = said.split()
     if not told or len(words) < 2:
         return False
-    return (len(words) > 2 and said in told) or set(words) <= _FUNCTION | _BARE | set(told.split())
+    if (len(words) > 2 and said in told) or set(words) <= _FUNCTION | _BARE | set(told.split()):
+        return True
+    lines = map(normalise, asked.splitlines())
+    return any(line in said for line in lines if len(line.split()) >= _LONG_LINE)
 
 
 def _counts_options(text: str) -> bool:

@@ -171,7 +171,7 @@ class Classification(Task):
 
     def _asked(self, label: str) -> str:
         """Return the words of a prompt for a text of a label, without what it is written from."""
-        said = self.seed_prompt(Example("", label, "" if self.has_context else None))
+        said = self.seed_prompt(Example("", label, "" if self.has_context else None), ("",))
         return f"{self.instruction}\n{said}"
 
     def parse_decision(self, completion: str, row: Example, *, truncated: bool) -> str | Rejected:
