@@ -33,7 +33,10 @@ def report(tmp_path_factory):
         },
     ]
     stepsynth.synthesize(
-        {"labels": {"apple<b>": "<i>apple</i>", "pear": "pear"}, "instruction": EVIL},
+        {
+            "labels": {"apple<b>": "<i>apple</i>", "pear": "pear"},
+            "instruction": f"Decide this: {EVIL}",
+        },
         gold,
         llm={"backend": "scripted", "rules": rules},
         method={"name": "s3", "seed_size": 20, "num_rationales": 2},

@@ -23,6 +23,11 @@ PAIRS = SentencePair(
     text_name="hypothesis",
     labels={"entailment": "entailment", "not_entailment": "not entailment"},
 )
+MESSAGES = Classification(
+    instruction="Decide which team should answer a customer's message.",
+    text_name="support message",
+    labels={"billing": "billing", "delivery": "delivery", "returns": "returns and warranty"},
+)
 PREMISE = "The ferry to Lund sank in a storm in 1931; nobody was hurt."
 
 # What SmolLM2-135M and Qwen2.5-Coder-0.5B answered when asked for one text.
@@ -70,6 +75,16 @@ GOOD = [
     (NEWS, "Business is back to normal at the port of Lund after a week of strikes."),
     (NEWS, "Here's to the champions: Lund win the cup after extra time"),
     (NEWS, "Shares fell 3 percent :("),
+    (MESSAGES, "Could you please send me a new label for a different carrier?"),
+    (MESSAGES, "My request for a refund was denied, and nobody tells me why."),
+    (MESSAGES, "I've written to you three times and got no answer."),
+    (MESSAGES, "It seems like you charged me twice."),
+    (MESSAGES, "Please provide me with a copy of my last invoice."),
+    (MESSAGES, "I'm unable to submit my request, the page is blank."),
+    (MESSAGES, "As requested, here is the number of my order: 4711."),
+    (MESSAGES, "You've already given me the wrong lid once."),
+    (MESSAGES, "Here's a list of the parts that were missing."),
+    (MESSAGES, "The parcel came with no label and no invoice."),
     (PAIRS, "Nobody was hurt when the ferry sank."),
     (PAIRS, "The ferry sank on its way from Lund."),
 ]

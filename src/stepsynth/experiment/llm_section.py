@@ -17,8 +17,8 @@ LISTS = frozenset(
     }
 )
 """Prompts whose answer is a list."""
-LIST_TOKENS: int = LLMSettings.model_fields["max_tokens"].default
-"""A list is not cut by a `max_tokens` below, which was set for short texts."""
+LIST_TOKENS = 400
+"""Of twenty short reasons: a lower `max_tokens`, set for short texts, does not hold for lists."""
 
 _NOT_INHERITED = ("phases", "store", "price")
 """Keys of the main LLM that another one does not have: its price would be a guess."""
@@ -106,7 +106,7 @@ def _build_phase(main: Mapping[str, Any], own: Any, located: Located, path: KeyP
 
 
 def make_room(llm: LLMSettings, prompts: Iterable[str]) -> LLMSettings:
-    """Return the settings with the usual `max_tokens` for lists, where a text's is lower.
+    """Return the settings with a `max_tokens` for lists that they need, where a text's is lower.
 
     Args:
         llm: Its phases stay as they are.

@@ -17,6 +17,8 @@ Departures:
       paper's single "validation" set.
     - A rejected or failed seed draw is replaced by a further draw; the paper keeps refusals.
     - K and k are not given in the paper; 20 and 3 are ours.
+    - Prompts give the number of words that most gold texts have, unless `task.length` says
+      another; the paper's say nothing of lengths.
     - Contexts are drawn in shuffled passes: none twice before every one once.
     - Options beyond the paper, all off: `extrapolations_per_error`, `max_added`, `added_size`,
       `balance_added`, `drop_duplicates`, `early_stop`, `keep: best`.

@@ -30,42 +30,40 @@ _ADVERBS = (
 _NO = r"(?:titles?|quotes?|quotations?|labels?|comments?|answers?|names?|mentions?|explanations?|text)"
 
 # What an assistant says to whoever asked, at the beginning.
+_WORK = r"(?:text|sentence|review|hypothesis|premise|example|version|prompt)s?\b"
 _ASSISTANT = "|".join(
     (
         r"i(?:['’]d| would) be (?:happy|glad|delighted|pleased) to (?:help|assist|provide|write|create)",
         r"i(?:['’]m| am) (?:ready|happy|here|glad) to (?:help|assist|provide|write|list|create|share my)",
-        r"i(?:['’]m| am) (?:unable to (?:provide|write|generate|help)|not able to provide|not capable of|"
-        r"afraid (?:i (?:can|am)|this|the answer)|not ready|just an ai|an ai|glad you|not sure what you)",
-        r"(?:no, )?i(?:['’]m| am) (?:not )?(?:unable|able|capable|ready|afraid)\b[^.]{0,60}\b"
-        r"(?:answer|provide|list|request|text|sentence|review)",
-        r"i(?:['’]ll| will) (?:start by listing|give it to you|provide|help you with|create a|rewrite|"
-        r"present the|suggest a|make sure to (?:expand|include|use)|be (?:happy|glad) to (?:help|assist))",
-        r"i(?:['’]ve| have) (?:already )?(?:provided|written|created|revised|rewritten|answered|included)",
-        r"i (?:regret to inform you that i|apologi[sz]e for (?:the|any)|can offer|can provide|can help you)",
+        r"i(?:['’]m| am) (?:just an ai|an ai|glad you (?:brought|asked)|not sure what you mean)",
+        rf"(?:no, )?i(?:['’]m| am) (?:not )?(?:unable|able|capable|ready)(?: to| of)? "
+        rf"(?:provid|writ|generat|list|creat)\w* (?:[\w'’-]{{1,20}} ){{0,3}}?(?:{_WORK}|answer|list)",
+        rf"i(?:['’]ll| will) (?:start by listing|give it to you|rewrite|(?:present|create|suggest|write|provide)\b"
+        rf"[^.\n]{{0,40}}\b{_WORK}|make sure to (?:expand|include|use))",
+        rf"i(?:['’]ve| have) (?:already )?(?:provided|written|created|revised|rewritten|generated)\b[^.\n]{{0,40}}\b{_WORK}",
         r"i(?:['’]m| am) sorry(?: for the confusion|, i(?:['’]m| am) unable|, but (?:there is no|the (?:text|prompt)))",
-        r"you(?:['’]ve| have) (?:already )?(?:provided|answered|completed|given|written|asked|listed)",
-        r"you(?:['’]re| are) (?:right|correct|referring to|asking (?:for|about|me))\b(?: [^.!]{0,20})?[,.] (?:i|here|this|the)",
-        r"you (?:can help me|can['’]t use|cannot (?:find|use)|can use the following|didn['’]t provide)",
+        rf"you(?:['’]ve| have) (?:already )?(?:provided|answered|completed|written|asked for)\b[^.\n]{{0,40}}\b{_WORK}",
+        r"you(?:['’]re| are) (?:right|correct)[,.] i (?:agree|apologi|made)",
         r"(?:that|this|it)(?:['’]s| is) an? (?:excellent|great|good|interesting|very good|nice|fantastic) "
-        r"(?:suggestion|question|point|example|review|sentence|start|idea|hypothesis|text)",
-        r"it (?:seems|looks|appears) (?:like|that|as if) (?:you|i|this is a|the (?:text|prompt|question))",
-        r"the (?:correct|right|best|final|only|possible|previous) (?:answer|label|response|option)\b",
-        r"(?:the|a|your) answer (?:to|is|was|would)\b",
-        r"(?:please )?(?:provide|let me know|note that|remember that|feel free)\b[^.]{0,40}\b"
-        r"(?:me|you|more|further|text|label|answer|sentence|review)",
-        r"(?:your|my) (?:answer|task|response|request|sentence|review|hypothesis|prompt)\b",
-        r"here(?:['’]s| is| are)\b[^.\n]{0,80}\b(?:version|example|list|revised|rewritten|response)\b",
-        r"(?:no|none|n/a)[,.]? (?:answer|correct answer|more details|further)",
+        r"(?:suggestion|question|point|example|review|sentence|start|idea|hypothesis|text)(?:[!.,]|\Z)",
+        r"(?:it (?:seems|looks|appears) (?:like |that |as if )?)(?:you(?:['’]re| are) (?:asking|referring)|"
+        r"i(?:['’]m| am) asking|this is a multiple|the (?:text|prompt) )",
+        r"the (?:correct|right|final|only possible|previous) (?:answer|label|response)\b",
+        r"the answer (?:to the (?:given |original )?(?:question|prompt)|(?:is|would be):)",
+        rf"(?:please )?provide (?:me with )?(?:an?|the|your|more) (?:[\w'’-]{{1,20}} )?{_WORK}",
+        r"(?:your|my) (?:answer|sentence|hypothesis|prompt)\b",
+        rf"here(?:['’]s| is) (?:an?|the|another) (?:[\w'’-]{{1,20}} )?(?:revised|rewritten|possible|new|another|different) "
+        rf"(?:{_WORK}|response)",
+        r"no[,.]? (?:answer|more details|further)",
         r"let['’]s (?:think (?:about the|step)|analy[sz]e (?:the|this))",
-        r"as (?:you )?requested,",
         r"the (?:sentence|text|word|phrase|title|review) [\"“]",
     )
 )
 _ANYWHERE = "|".join(
     (
         rf"\bno {_NO}\W{{1,3}}(?:and |or )?no {_NO}",
-        r"\b(?:right|correct|wrong|opposite|given|original|same|new|left) labels?\b",
-        r"\b(?:rewritten|original|given|provided|revised) (?:sentence|text|review|hypothesis|premise)\b",
+        r"\b(?:right|opposite) labels?\b|\b(?:correct|wrong|original|negative|positive) labels? (?:is|for|of)\b",
+        r"\b(?:rewritten|original|given|provided|revised) (?:sentence|review|hypothesis|premise)\b",
     )
 )
 _BARE = frozenset(
@@ -254,7 +252,7 @@ def talk_of(
         rf"|{about}:? ?{_BE}:? ?[\"“]|in (?:an?|this|the|my|your) {own_names}\b"
         rf"|an? (?:[\w'’-]{{1,20}} ){{0,3}}?{names}\b (?:that|which|with) (?:belongs|is|has|an?|the|no)\b)"
     )
-    anywhere = rf"{_ANYWHERE}|\bwith (?:an?|no|the)(?: (?:{label}|right|same|new))? label\b"
+    anywhere = _ANYWHERE
     long = [re.escape(w) for w in labels if len(w) > 2]
     if long and quotes:
         anywhere += rf"|[\"“'‘](?:{'|'.join(long)})[.,]?[\"”'’]"
