@@ -192,7 +192,7 @@ def test_gc_deletes_what_was_chosen_and_only_when_told(copied):
     assert sum(row["completions"] for row in in_json("ls", run)["completions"]) == total
     done = in_json("gc", run, "--settings", before["completions"][0]["settings"][:5], "--yes")
     assert (done["deleted"], done["left"]) == (total, 0)
-    assert done["freed"] > before["bytes"] / 3
+    assert done["freed"] > before["bytes"] / 4
     after = in_json("ls", run)
     assert (after["completions"], after["failures"]) == ([], {})
     # What was spent stays spent.

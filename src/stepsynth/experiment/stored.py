@@ -132,7 +132,7 @@ class _StoreLLM(LLM):
         teacher = self._teachers.next(request)
         name = teacher.request_id(request)
         found = next(iter(self._reader.find(name)[0]), None)
-        settings = teacher.settings.request_identity()
+        settings = _bounded(teacher.settings.request_identity(), teacher.settings.longest(request))
         self.asked.append(_Asked(request, name, settings, found))
         if found is None:
             return Completion(self._voice.say(request), name, request.draw)
@@ -210,6 +210,14 @@ def _compare_settings(
         yield {**about, "model": known[name].get("model"), "differences": min(several, key=len)}
 
 
+def _bounded(settings: Mapping[str, Any], longest: int | None) -> dict[str, Any]:
+    """Return the settings with the `max_tokens` of a request, where it has its own."""
+    sampling = settings.get("sampling", {})
+    if longest is None or "max_tokens" not in sampling:
+        return dict(settings)
+    return {**settings, "sampling": {**sampling, "max_tokens": longest}}
+
+
 def _compare(
     asked: _Asked, known: Mapping[str, Mapping[str, Any]], random_seed: int
 ) -> dict[str, Any]:
@@ -219,6 +227,8 @@ def _compare(
     if similar is None:
         return {**about, "similar": None, "differences": []}
     theirs = known.get(similar.settings)
+    if theirs is not None:
+        theirs = _bounded(theirs, similar.request.get("max_tokens"))
     found = [] if theirs is None else list(_differences(theirs, asked.settings))
     stored = similar.request
     seed = None if theirs is None else _seed_of(similar, theirs, random_seed)

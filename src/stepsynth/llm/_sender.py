@@ -214,7 +214,7 @@ class Sender:
             said = (error.reason, error.message, item.id, draw, error.raw, error.hint)
             flow.deliver(item.place, Failed(*said))
             if self._store is not None:
-                asked = _asked(item.request)
+                asked = _asked(item)
                 lost = Lost(item.id, asked, error.reason, error.message, error.raw)
                 self._store.put_lost(lost, lambda failed: failed and flow.stop(failed))
 
@@ -303,14 +303,17 @@ def _entry(item: Item, answer: Completion) -> Entry:
         answered["reasoning_tokens"] = answer.reasoning_tokens
     if answer.stop:
         answered["stop"] = answer.stop
-    return Entry(item.id, _asked(item.request), answered, item.teacher.settings_id)
+    return Entry(item.id, _asked(item), answered, item.teacher.settings_id)
 
 
-def _asked(request: Request) -> dict[str, object]:
+def _asked(item: Item) -> dict[str, object]:
+    request, settings = item.request, item.teacher.settings
     asked: dict[str, object] = {
         "prompt": request.prompt,
         "stream": request.stream,
         "draw": request.draw,
         "tags": dict(request.tags),
     }
+    if (longest := settings.longest(request)) != settings.max_tokens:
+        asked["max_tokens"] = longest
     return asked | ({"turns": list(request.turns)} if request.turns else {})
