@@ -47,7 +47,7 @@ BAD = [
     (REVIEWS, "meta", "That's an excellent suggestion! I'll make sure to expand on it."),
     (REVIEWS, "meta", "A movie review with a positive label that doesn't say so."),
     (NEWS, "bare_label", "Sports."),
-    (NEWS, "echo", "The world news."),
+    (NEWS, "bare_label", "The world news."),
     (NEWS, "echo", "Decide which section of a newspaper a short news item belongs to."),
     (NEWS, "meta", 'The short news item does not belong to the "world news" section.'),
     (NEWS, "bare_label", "The right label: world news"),
@@ -104,6 +104,33 @@ def test_a_text_is_kept_as_it_is(task, said):
     found = task.parse_example(said, like, truncated=False)
     assert isinstance(found, Example), found
     assert found.text == said
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (["lost", "not working"], "My card is lost."),
+        (["lost", "not working"], "The card is not working"),
+        (["great", "terrible"], "The movie is terrible."),
+        (["cancel an order", "track an order"], "Can you cancel my order?"),
+        (["sad", "glad"], 'She said that she was "sad".'),
+    ],
+)
+def test_a_text_may_use_the_word_of_its_label(labels, said):
+    task = Classification(
+        instruction="Decide what a customer's request is about: an order, a card, a movie.",
+        text_name="request",
+        labels=labels,
+    )
+    found = task.parse_example(said, Example("", task.label_names[0]), truncated=False)
+    assert isinstance(found, Example), found
+
+
+def test_a_template_of_the_users_own_is_not_rendered_to_read_an_answer():
+    own = {"seed": "Write a {{ text_name }} about {{ rationales[2] }}."}
+    task = Classification(labels=["a", "b"], prompts=own)
+    assert task.seed_prompt(Example("", "a"), ("x", "y", "z")) == "Write a text about z."
+    assert isinstance(task.parse_example("It rains.", Example("", "a"), truncated=False), Example)
 
 
 def test_a_word_of_the_context_is_no_talk():

@@ -59,7 +59,7 @@ def parse_text(
         truncated: The LLM was cut off before it ended; half a text is no text.
         context_name: What the text is written for.
         around: What it is written from, if anything: a context, a text that it is to be like.
-        asked: What the LLM was told beside that.
+        asked: What the LLM was told beside that, normalised.
 
     Returns:
         The text, or `Rejected`: "truncated", "too_large", "refusal", "no_text" (JSON from which it
@@ -128,7 +128,7 @@ def parse_reasons(
         completion: What the LLM wrote.
         text_name: What they are reasons for.
         labels: Labels and label words.
-        asked: What the LLM was told.
+        asked: What the LLM was told, normalised.
         truncated: It was cut off.
     """
     listed = parse_list(completion, truncated=truncated)

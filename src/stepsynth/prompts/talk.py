@@ -67,111 +67,50 @@ _ANYWHERE = "|".join(
     )
 )
 _BARE = frozenset(
-    [
-        "yes",
-        "no",
-        "not",
-        "true",
-        "false",
-        "correct",
-        "incorrect",
-        "right",
-        "wrong",
-        "none",
-        "n/a",
-        "na",
-        "answer",
-        "label",
-        "title",
-        "ok",
-        "okay",
-        "sure",
-        "nothing",
-        "unknown",
-        "and",
-        "or",
-        "the",
-        "is",
-        "it",
-        "comment",
-    ]
+    {
+        *("yes", "no", "not", "true", "false", "correct", "incorrect", "right", "wrong", "none"),
+        *("n/a", "na", "answer", "label", "title", "comment", "ok", "okay", "sure", "nothing"),
+        *("unknown", "and", "or", "the", "is", "it"),
+    }
 )
 _UNFINISHED = frozenset(
-    [
-        "the",
-        "a",
-        "an",
-        "of",
-        "and",
-        "or",
-        "with",
-        "from",
-        "your",
-        "their",
-        "my",
-        "his",
-        "its",
-        "because",
-        "but",
-        "than",
-    ]
+    {
+        *("the", "a", "an", "of", "and", "or", "with", "from", "your", "their", "my", "his", "its"),
+        *("because", "but", "than"),
+    }
 )
 # A smiley is no open end.
 _OPEN_END = re.compile(r",\Z|(?<=\w)[:;]\Z|(?<=[\w\s])[(\[“«]\Z")
 _FUNCTION = frozenset(
-    [
-        "the",
-        "a",
-        "an",
-        "is",
-        "was",
-        "are",
-        "were",
-        "be",
-        "been",
-        "has",
-        "have",
-        "does",
-        "do",
-        "did",
-        "it",
-        "its",
-        "this",
-        "that",
-        "there",
-        "these",
-        "and",
-        "or",
-        "not",
-        "no",
-        "of",
-        "in",
-        "on",
-        "for",
-        "to",
-        "about",
-        "with",
-        "by",
-        "as",
-        "from",
-        "at",
-        "you",
-        "your",
-        "i",
-        "my",
-        "me",
-        "can",
-        "could",
-        "would",
-        "will",
-        "one",
-        "any",
-    ]
+    {
+        *("the", "a", "an", "is", "was", "are", "were", "be", "been", "has", "have", "does", "do"),
+        *(
+            "did",
+            "it",
+            "its",
+            "this",
+            "that",
+            "there",
+            "these",
+            "and",
+            "or",
+            "not",
+            "no",
+            "of",
+            "in",
+        ),
+        *("on", "for", "to", "about", "with", "by", "as", "from", "at", "you", "your", "i", "my"),
+        *("me", "can", "could", "would", "will", "one", "any", "write", "alone"),
+    }
 )
+_VERDICTS = (
+    *("positive", "negative", "neutral", "entailment", "not entailment", "not_entailment"),
+    *("contradiction", "hyperbole", "not hyperbole"),
+)
+"""Labels that people say of a text and hardly in one; "terrible" or "lost" may well be its words."""
 _OPTION = re.compile(r"[ \t]{0,4}(?:[-*•][ \t]+|\(?(?:\d{1,2}|[a-hA-H])[.)][ \t]+)\S")
 _SENTENCES = re.compile(r"(?<=[.!?])\s+|\n+")
 _LOOP = 3
-_LONG_LINE = 4
 
 
 class Talk(NamedTuple):
@@ -183,6 +122,8 @@ class Talk(NamedTuple):
         verdict: A sentence that says the label of a text, and no more.
         heading: What a second text of the same answer stands under.
         own: Names that the text would hardly use of itself, unless what it is written from does.
+        selves: Words that a text which only repeats what was asked has of itself: its name, or a
+            label that is a verdict.
         labels: Labels and their words, normalised.
     """
 
@@ -191,6 +132,7 @@ class Talk(NamedTuple):
     verdict: re.Pattern[str]
     heading: re.Pattern[str]
     own: re.Pattern[str] | None
+    selves: frozenset[str]
     labels: frozenset[str]
 
     def find(self, text: str, *, around: str = "", asked: str = "") -> str | None:
@@ -199,12 +141,12 @@ class Talk(NamedTuple):
         Args:
             text: As it would be kept.
             around: What it is written from: a word of it is no talk.
-            asked: What the LLM was told, without what it is written from.
+            asked: What the LLM was told, without what it is written from, normalised.
         """
         said = normalise(text)
-        if said in self.labels or not set(said.split()) - _BARE:
+        if said.removeprefix("the ") in self.labels or not set(said.split()) - _BARE:
             return "bare_label"
-        if _is_in(said, asked):
+        if self._is_echo(said, asked):
             return "echo"
         if self._is_talk(text, around):
             return "meta"
@@ -213,6 +155,15 @@ class Talk(NamedTuple):
         if _is_loop(text):
             return "repetition"
         return "broken_off" if _is_broken_off(text, self.labels) else None
+
+    def _is_echo(self, said: str, asked: str) -> bool:
+        """Say whether a text stands in what was asked, or says of itself no word beyond it."""
+        words = set(said.split())
+        if not asked or len(words) < 2:
+            return False
+        if len(words) > 2 and said in asked:
+            return True
+        return bool(words & self.selves) and words <= _FUNCTION | _BARE | set(asked.split())
 
     def _is_talk(self, text: str, around: str) -> bool:
         head = text[:HEAD]
@@ -223,16 +174,13 @@ class Talk(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def talk_of(
-    text_name: str = "", labels: tuple[str, ...] = (), context_name: str = "", quotes: bool = True
-) -> Talk:
+def talk_of(text_name: str = "", labels: tuple[str, ...] = (), context_name: str = "") -> Talk:
     """Return what is talk about a text that is called so, in a task with these labels and words.
 
     Args:
         text_name: What the LLM is asked to write.
         labels: Labels and label words.
         context_name: What it is written for.
-        quotes: A label in quotes is talk.
     """
     words = text_name.split()
     last = re.escape(words[-1]) if words else "text"
@@ -252,14 +200,15 @@ def talk_of(
         rf"|{about}:? ?{_BE}:? ?[\"“]|in (?:an?|this|the|my|your) {own_names}\b"
         rf"|an? (?:[\w'’-]{{1,20}} ){{0,3}}?{names}\b (?:that|which|with) (?:belongs|is|has|an?|the|no)\b)"
     )
-    anywhere = _ANYWHERE
-    long = [re.escape(w) for w in labels if len(w) > 2]
-    if long and quotes:
-        anywhere += rf"|[\"“'‘](?:{'|'.join(long)})[.,]?[\"”'’]"
+    verdicts = [label for label in labels if label.casefold() in _VERDICTS]
+    quoted = [re.escape(word) for word in labels if word in verdicts or " " in word]
+    anywhere = rf"{_ANYWHERE}|[\"“'‘](?:{'|'.join(quoted) or '(?!)'})[.,]?[\"”'’]"
+    says = "|".join(map(re.escape, verdicts)) or "(?!)"
+    ended = rf"[\"”'’]?(?:\s(?:{names}|one|news|section|label))?\W{{0,6}}\Z"
     verdict = (
         rf"\W{{0,6}}(?:(?:the|this|that|my|your|it|its|an?)\b[^.!?\n]{{0,90}}?)?\b"
-        rf"(?:{_BE}|has an?|label|labels?:|category|section)\b:?\W{{0,3}}{_ADVERBS}[\"“'‘]?(?:{label})[\"”'’]?"
-        rf"(?:\s(?:{names}|one|news|section|label))?\W{{0,6}}\Z"
+        rf"(?:{_BE}|has an?|label|labels?:|category|section)\b:?\W{{0,3}}{_ADVERBS}[\"“'‘]?(?:{says}){ended}"
+        rf"|\W{{0,6}}{about}[^.!?\n]{{0,60}}? {_BE} {_ADVERBS}[\"“'‘]?(?:{label}){ended}"
     )
     heading = (
         rf"(?m)^\W{{0,6}}(?:\w{{1,12}} )?{names}(?: ?\d{{1,2}}| ?\([^)\n]{{1,30}}\))?[*_]{{0,3}}:"
@@ -278,6 +227,9 @@ def talk_of(
         re.compile(verdict, re.I),
         re.compile(heading, re.I),
         re.compile(rf"\b({'|'.join(own)})(?:es|s)?\b", re.I) if own else None,
+        frozenset(
+            {*normalise(" ".join((*words[-1:], *verdicts))).split(), "label", "section", "category"}
+        ),
         frozenset(normalise(each) for each in labels),
     )
 
@@ -300,18 +252,6 @@ def drop_talk(items: Iterable[str], talk: Talk, *, asked: str = "") -> list[str]
 
 def _is_alike(one: frozenset[str], other: frozenset[str]) -> bool:
     return len(one & other) >= 0.9 * len(one | other)
-
-
-def _is_in(said: str, asked: str) -> bool:
-    """Say whether a text stands in what was asked, holds a line of it, or has no word beyond it."""
-    told = normalise(asked)
-    words = said.split()
-    if not told or len(words) < 2:
-        return False
-    if (len(words) > 2 and said in told) or set(words) <= _FUNCTION | _BARE | set(told.split()):
-        return True
-    lines = map(normalise, asked.splitlines())
-    return any(line in said for line in lines if len(line.split()) >= _LONG_LINE)
 
 
 def _counts_options(text: str) -> bool:

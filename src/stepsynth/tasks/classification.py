@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from numbers import Real
 from typing import Any, ClassVar, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from stepsynth._util.text import check_name, clean, compose, shorten
+from stepsynth._util.text import check_name, clean, compose, normalise, shorten
 from stepsynth.errors import suggest
 from stepsynth.metrics import AnyPredictions, Predictions, score_classification
 from stepsynth.prompts.choices import parse_choice
@@ -149,7 +150,7 @@ class Classification(Task):
             text_name=self.text_name,
             labels=self._tags,
             truncated=truncated,
-            context_name=getattr(self, "context_name", ""),
+            context_name=self._row_fields(like).get("context_name", ""),
             around=f"{like.context or ''}\n{like.text}".strip(),
             asked=self._asked(str(like.label)),
         )
@@ -161,7 +162,7 @@ class Classification(Task):
             completion,
             text_name=self.text_name,
             labels=self._tags,
-            asked=self.instruction,
+            asked=_normalised(self.instruction),
             truncated=truncated,
         )
 
@@ -170,9 +171,11 @@ class Classification(Task):
         return tuple(sorted({*self.labels, *self.labels.values()}))
 
     def _asked(self, label: str) -> str:
-        """Return the words of a prompt for a text of a label, without what it is written from."""
-        said = self.seed_prompt(Example("", label, "" if self.has_context else None), ("",))
-        return f"{self.instruction}\n{said}"
+        """Return the words that a text of a label is asked for with, normalised.
+
+        Not those of the prompt itself, which may be the user's own.
+        """
+        return _normalised(f"{self.instruction} {self.labelled(label)}")
 
     def parse_decision(self, completion: str, row: Example, *, truncated: bool) -> str | Rejected:
         """Return the label that an output names, as JSON or in words."""
@@ -204,6 +207,10 @@ class Classification(Task):
     def is_correct(self, example: Example, predicted: str) -> bool:
         """Say whether the predicted label is the gold label."""
         return predicted == example.label
+
+
+_normalised = lru_cache(maxsize=1024)(normalise)
+"""Of what is asked: the same for every answer of a label."""
 
 
 def _check_distinct(labels: Mapping[str, str]) -> None:

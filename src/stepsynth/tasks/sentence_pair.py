@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from stepsynth.prompts.parsing import parse_text
-from stepsynth.records import Context, Example, Label, Rejected
+from stepsynth.records import Context, Example, Rejected
 from stepsynth.tasks._task import SHARED_FIELDS
 from stepsynth.tasks.classification import Classification, label_text, read_text
 
@@ -58,9 +58,6 @@ class SentencePair(Classification):
     def _row_fields(self, row: Example) -> dict[str, Any]:
         pair = {"context": row.context, "context_name": self.context_name}
         return super()._row_fields(row) | pair
-
-    def _render(self, prompt: str, label: Label, **fields: Any) -> str:
-        return super()._render(prompt, label, **fields)
 
     def parse_context(self, completion: str, *, truncated: bool) -> str | Rejected:
         """Return the context that an output holds, or why it holds none."""

@@ -1,7 +1,4 @@
-"""An LLM in this process: a GGUF file, run by llama.cpp with continuous batching.
-
-The same request with the same seed gets the answer that a server of llama.cpp gives to it.
-"""
+"""An LLM in this process: a GGUF file, run by llama.cpp with continuous batching."""
 
 import asyncio
 import threading
