@@ -266,7 +266,7 @@ def test_ctrl_c_stops_the_processes_and_the_same_command_goes_on(tmp_path, task,
 
 
 def test_a_second_ctrl_c_drops_what_is_on_its_way(tmp_path, task, server):
-    server.delay_s = 8.0
+    server.delay_s = 60.0
     process = start("compare", task, "--methods", "s3", "--seeds", 2, "--out", tmp_path / "out")
     wait_until(lambda: server.bodies, process)
     began = time.monotonic()
@@ -277,7 +277,7 @@ def test_a_second_ctrl_c_drops_what_is_on_its_way(tmp_path, task, server):
         assert line, "it was not said"
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 45
     assert process.returncode == 130, err
     assert "Traceback" not in err
     wait_until_gone(process.pid)

@@ -101,7 +101,7 @@ def test_every_row_is_there_or_is_failed_with_its_cause(faulty, tmp_path, kind, 
     faults = ",".join(f"{each}:{rate / len(kinds)}" for each in kinds)
     with faulty("--faults", faults, "--retry-after", "0.02", "--latency-ms", "5") as (url, stats):
         # A busy machine answers late: a short time-out would ask for answers again that came.
-        timeout_s = 0.4 if "hang" in kinds else 60
+        timeout_s = 1 if "hang" in kinds else 60
         answers, usage = send(url, tmp_path / "store.sqlite", timeout_s=timeout_s)
         counted = stats()
     _, failed = check_rows(answers, usage)
@@ -111,12 +111,14 @@ def test_every_row_is_there_or_is_failed_with_its_cause(faulty, tmp_path, kind, 
     # What the server did is what the engine says that it did.
     assert counted["faults"].keys() <= set(kinds)
     assert counted["faults"]
-    assert usage.requests == counted["requests"]
-    assert counted["repeat_after_ok"] == 0 or "hang" in kinds
+    # A pause of a busy machine may end a request before it has left, or before its answer is read.
+    late = usage.setbacks["timeout"] - counted["faults"].get("hang", 0)
+    assert late == 0 if "hang" not in kinds else late >= 0
+    assert 0 <= usage.requests - counted["requests"] <= late
+    assert counted["repeat_after_ok"] <= late
     assert set(usage.setbacks) <= caused | {"truncated"}
-    assert sum(usage.setbacks[cause] for cause in caused) == sum(
-        times for each, times in counted["faults"].items() if CAUSES[each]
-    )
+    faults_done = sum(times for each, times in counted["faults"].items() if CAUSES[each])
+    assert 0 <= sum(usage.setbacks[cause] for cause in caused) - faults_done <= late
 
 
 def test_what_came_is_stored_and_only_the_failed_rows_are_asked_again(faulty, tmp_path):

@@ -16,7 +16,7 @@ from stepsynth.llm.presets import preset_names
 from stepsynth.methods import methods
 from stepsynth.students import students
 
-MOST_S = 0.5
+MOST_S = 5
 
 REVIEWS = """\
 # Reviews, with what most task files say.
