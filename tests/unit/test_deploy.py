@@ -268,8 +268,8 @@ RULES = {
     "model": "/home/me/llms/`tiny`",
     "rules": [
         {
-            "pattern": r'this one:\n\n"(the .*)"\n\nAnswer',
-            "answers": [r"\1 !", "pear juice"],
+            "pattern": r'this one:\n\n"(the \w+ no )\d+( .*)"\n\nAnswer',
+            "answers": [r"\g<1>1\2 !", "pear juice"],  # another gold text than the one shown
         },
         {
             "pattern": "apple",

@@ -47,7 +47,7 @@ def parse_text(
     labels: Iterable[str] = (),
     truncated: bool = False,
     context_name: str = "",
-    around: str = "",
+    sources: Sequence[str] = (),
     asked: str = "",
 ) -> str | Rejected:
     """Return the one text that was asked for.
@@ -58,7 +58,7 @@ def parse_text(
         labels: Labels and label words; a tag of them at the end comes off ("(Positive)").
         truncated: The LLM was cut off before it ended; half a text is no text.
         context_name: What the text is written for.
-        around: What it is written from, if anything: a context, a text that it is to be like.
+        sources: What it is written from, if anything: a context, a text that it is to be like.
         asked: What the LLM was told beside that, normalised.
 
     Returns:
@@ -89,7 +89,7 @@ def parse_text(
         return Rejected("meta", completion)
     if not _says_something(text):
         return Rejected("empty", completion)
-    reason = talk_of(text_name, labels, context_name).find(text, around=around, asked=asked)
+    reason = talk_of(text_name, labels, context_name).find(text, sources=sources, asked=asked)
     return text if reason is None else Rejected(reason, completion)
 
 

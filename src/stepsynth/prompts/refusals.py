@@ -132,9 +132,10 @@ _PATTERNS = [
     re.compile(pattern, re.I)
     for pattern in (
         # What only an LLM says of itself.
-        r"\bas an? (?:ai|artificial intelligence|(?:large )?language model)(?:[ -](?:language )?model|"
-        r" assistant)?,? (?:i|it|my)\b",
-        r"\bi(?: am|['’]m) (?:just |only )?an? (?:text-based )?(?:ai|(?:large )?language model)\b",
+        r"\bas an? (?:helpful )?(?:ai|artificial intelligence|(?:large )?language model|(?:digital|virtual|ai) "
+        r"assistant|machine)(?:[ -](?:language )?model| assistant)?(?: that [^,.\n]{1,80})?,? "
+        r"(?:i|it|my)\b",
+        r"\bi(?: am|['’]m) (?:just |only )?an? (?:text-based |helpful )?(?:ai|(?:large )?language model)\b",
         r"\bAI language models? (?:are|is|am|cannot|can['’]t)\b",
         r"\bopenai'?s? (?:use case|content|usage) polic|\bagainst my programming\b",
         r"\bi (?:do not|don['’]t) have personal (?:experiences?|opinions?|feelings?|emotions?)\b",

@@ -7,7 +7,7 @@ thrown away costs as much as a bad one that is kept. Time is linear in the text.
 """
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -27,15 +27,21 @@ _ADVERBS = (
     r"overwhelmingly|overly|completely|strongly|labell?ed|classified|categori[sz]ed|as|a|an|the|in|"
     r"about|one|that|to be|of|only|still|now|just|truly|quite|extremely|mainly)\s+){0,4}"
 )
+_WRITINGS = "text|sentence|review|hypothesis|statement|headline|paragraph|tweet|post|e-mail"
+_SPEAKS = (
+    r"(?:(?:criticiz|criticis|describ|discuss|express|prais|highlight|convey|mention|captur|reflect|"
+    r"explain|emphasi[sz])(?:e|es|ed|s)|has an?|contains?|includes?|was (?:written|harsh))\b"
+)
 _NO = r"(?:titles?|quotes?|quotations?|labels?|comments?|answers?|names?|mentions?|explanations?|text)"
 
 # What an assistant says to whoever asked, at the beginning.
 _WORK = r"(?:text|sentence|review|hypothesis|premise|example|version|prompt)s?\b"
 _ASSISTANT = "|".join(
     (
-        r"i(?:['’]d| would) be (?:happy|glad|delighted|pleased) to (?:help|assist|provide|write|create)",
+        r"(?:sure[,!.] )?i(?:['’]d| would|['’]ll| will) be (?:happy|glad|delighted|pleased) to "
+        r"(?:help|assist|provide|write|create)",
         r"i(?:['’]m| am) (?:ready|happy|here|glad) to (?:help|assist|provide|write|list|create|share my)",
-        r"i(?:['’]m| am) (?:just an ai|an ai|glad you (?:brought|asked)|not sure what you mean)",
+        r"i(?:['’]m| am) (?:just an ai|an ai|glad you (?:brought|asked|chose)|not sure what you mean)",
         rf"(?:no, )?i(?:['’]m| am) (?:not )?(?:unable|able|capable|ready)(?: to| of)? "
         rf"(?:provid|writ|generat|list|creat)\w* (?:[\w'’-]{{1,20}} ){{0,3}}?(?:{_WORK}|answer|list)",
         rf"i(?:['’]ll| will) (?:start by listing|give it to you|rewrite|(?:present|create|suggest|write|provide)\b"
@@ -52,9 +58,12 @@ _ASSISTANT = "|".join(
         r"the answer (?:to the (?:given |original )?(?:question|prompt)|(?:is|would be):)",
         rf"(?:please )?provide (?:me with )?(?:an?|the|your|more) (?:[\w'’-]{{1,20}} )?{_WORK}",
         r"(?:your|my) (?:answer|sentence|hypothesis|prompt)\b",
+        r"what an? (?:\w+ )?(?:task|question|prompt|request)!",
         rf"here(?:['’]s| is) (?:an?|the|another) (?:[\w'’-]{{1,20}} )?(?:revised|rewritten|possible|new|another|different) "
         rf"(?:{_WORK}|response)",
         r"no[,.]? (?:answer|more details|further)",
+        r"(?:can|could) you (?:please )?(?:provide|give|clarify|specify)\b[^.\n]{0,80}\bi(?:['’]ll| will| can)\b",
+        r"to (?:make (?:it|this)|improve|create|complete)\b[^.\n:]{0,80}(?:\bconsider\b|\byou (?:can|could|should)\b)",
         r"let['’]s (?:think (?:about the|step)|analy[sz]e (?:the|this))",
         r"the (?:sentence|text|word|phrase|title|review) [\"“]",
     )
@@ -62,6 +71,12 @@ _ASSISTANT = "|".join(
 _ANYWHERE = "|".join(
     (
         rf"\bno {_NO}\W{{1,3}}(?:and |or )?no {_NO}",
+        r"\bhow (?:can|may) i (?:help|assist) you",
+        rf"\n\W{{0,6}}here(?:['’]s| is) (?:an?|the|another) (?:alternative|(?:[\w'’-]{{1,20}} )?{_WORK})[^\n:]{{0,40}}:",
+        r"\bthis answer is\b|\byour answer:|\b(?:in)?correct: [\"“]",
+        r"\b(?:in)?correct (?:answer|hypothesis) (?:would|could|can|is|was)\b",
+        rf"(?:\n|[.!?] )i(?:['’]ve| have|['’]ll| will)? (?:remove|removed|added|changed|replaced|rewrote|rewritten|combined|"
+        rf"shortened|edited|made)\b[^.\n]{{0,60}}\b(?:{_WORK}|commas?\b|words?\b|grammar\b)",
         r"\b(?:right|opposite) labels?\b|\b(?:correct|wrong|original|negative|positive) labels? (?:is|for|of)\b",
         r"\b(?:rewritten|original|given|provided|revised) (?:sentence|review|hypothesis|premise)\b",
     )
@@ -70,7 +85,7 @@ _BARE = frozenset(
     {
         *("yes", "no", "not", "true", "false", "correct", "incorrect", "right", "wrong", "none"),
         *("n/a", "na", "answer", "label", "title", "comment", "ok", "okay", "sure", "nothing"),
-        *("unknown", "and", "or", "the", "is", "it"),
+        *("unknown", "and", "or", "the", "is", "it", "this", "that"),
     }
 )
 _UNFINISHED = frozenset(
@@ -110,6 +125,18 @@ _VERDICTS = (
 """Labels that people say of a text and hardly in one; "terrible" or "lost" may well be its words."""
 _OPTION = re.compile(r"[ \t]{0,4}(?:[-*•][ \t]+|\(?(?:\d{1,2}|[a-hA-H])[.)][ \t]+)\S")
 _SENTENCES = re.compile(r"(?<=[.!?])\s+|\n+")
+_BAND = re.compile(r"\b(\d+ to \d+) words\b")
+_OF_LIST = re.compile(
+    r"\A\W{0,6}(?:sure\W{1,3})?(?:here|these) are\b|\A\W{0,6}there are (?:many|several)\b|"
+    r"\bi(?:['’]ve| have) (?:listed|provided|given)\b|"
+    r"\b\d{1,3} (?:different |short )*(?:reasons|sentences|points)\b",
+    re.I,
+)
+"""An item of a list that speaks of the list."""
+_SHORT = 250  # characters
+_LONG_ITEM = 30  # words
+_ALIKE = 0.7
+"""Share of the words of two reasons that both have, from which on they are one."""
 _LOOP = 3
 
 
@@ -122,6 +149,7 @@ class Talk(NamedTuple):
         verdict: A sentence that says the label of a text, and no more.
         heading: What a second text of the same answer stands under.
         own: Names that the text would hardly use of itself, unless what it is written from does.
+        own_short: The same for a short text: in a long review people speak of reviews.
         selves: Words that a text which only repeats what was asked has of itself: its name, or a
             label that is a verdict.
         labels: Labels and their words, normalised.
@@ -132,23 +160,24 @@ class Talk(NamedTuple):
     verdict: re.Pattern[str]
     heading: re.Pattern[str]
     own: re.Pattern[str] | None
+    own_short: re.Pattern[str] | None
     selves: frozenset[str]
     labels: frozenset[str]
 
-    def find(self, text: str, *, around: str = "", asked: str = "") -> str | None:
+    def find(self, text: str, *, sources: Sequence[str] = (), asked: str = "") -> str | None:
         """Return why a text is none, or None.
 
         Args:
             text: As it would be kept.
-            around: What it is written from: a word of it is no talk.
+            sources: What it is written from: a word of them is no talk, a copy is no new text.
             asked: What the LLM was told, without what it is written from, normalised.
         """
         said = normalise(text)
         if said.removeprefix("the ") in self.labels or not set(said.split()) - _BARE:
             return "bare_label"
-        if self._is_echo(said, asked):
+        if self._is_echo(said, asked) or _is_copy(text, said, sources):
             return "echo"
-        if self._is_talk(text, around):
+        if self._is_talk(text, sources) or _says_length(said, asked):
             return "meta"
         if _counts_options(text) or len(self.heading.findall(text[: 2 * HEAD])) > 1:
             return "options"
@@ -161,16 +190,23 @@ class Talk(NamedTuple):
         words = set(said.split())
         if not asked or len(words) < 2:
             return False
+        if len(words) > 3 and asked.startswith(" ".join(said.split()[:3])):
+            return True
         if len(words) > 2 and said in asked:
             return True
         return bool(words & self.selves) and words <= _FUNCTION | _BARE | set(asked.split())
 
-    def _is_talk(self, text: str, around: str) -> bool:
+    def _is_talk(self, text: str, sources: Sequence[str]) -> bool:
         head = text[:HEAD]
         if self.opening.match(head) or self.verdict.match(head) or self.anywhere.search(head):
             return True
         found = self.own.search(head) if self.own else None
-        return found is not None and found[1].casefold()[:8] not in around.casefold()
+        if found is None and len(text) <= _SHORT and self.own_short:
+            found = self.own_short.search(text)
+        if found is None:
+            return False
+        word = found[1].casefold()[:8]
+        return not any(word in source.casefold() for source in sources)
 
 
 @lru_cache(maxsize=64)
@@ -185,35 +221,45 @@ def talk_of(text_name: str = "", labels: tuple[str, ...] = (), context_name: str
     words = text_name.split()
     last = re.escape(words[-1]) if words else "text"
     names = rf"(?:{re.escape(text_name)}|{last}|{_GENRES})" if text_name else rf"(?:{_GENRES})"
-    own_names = rf"(?:{re.escape(text_name)}|{last})" if text_name else "(?!)"
+    # Of an item or a message people speak in their texts; of its review or sentence hardly.
+    own_last = last if re.fullmatch(_WRITINGS, last) else "(?!)"
+    own_names = rf"(?:{re.escape(text_name)}|{own_last})" if text_name else "(?!)"
     label = "|".join(sorted(map(re.escape, labels), key=len, reverse=True)) or "(?!)"
     about = (
         rf"(?:the|this|that|these|my|your|another|one|an?|each) (?:[\w'’-]{{1,20}} ){{0,3}}?{names}s?\b"
-        rf"(?:,? (?:in question|above|below|itself|i (?:offered|wrote)|you \w+))?"
+        rf"(?:,? (?:in question|above|below|itself|i (?:offered|wrote|chose|was given)|you \w+))?"
     )
+    own_about = rf"(?:the|this|that|my|your) (?:[\w'’-]{{1,20}} ){{0,2}}?{own_names}"
     opening = (
-        rf"\W{{0,6}}(?:{_ASSISTANT}"
+        rf"\W{{0,6}}(?:no[,.]? ){{0,3}}(?:{_ASSISTANT}"
         rf"|{about} (?:{_BE} (?:{_ADVERBS}(?:{label}|{names})\b|written|similar|based|no longer|an example|"
         rf"entirely|not|very|clearly)|with (?:the|an?|no)\b|can be (?:classified|considered|rewritten)|"
         rf"mentions|suggests that the (?:review|text|film|reviewer)|does not (?:contain|entail|belong|follow)|"
         rf"(?:contains|has) no|follows from|belongs to|is in the (?:same|\w+ section)|for [\"“])"
+        rf"|{own_about} {_SPEAKS}\b|an? (?:[\w'’-]{{1,20}} ){{0,4}}{own_names}(?: that {_SPEAKS}\b|\W{{0,6}}\Z)"
         rf"|{about}:? ?{_BE}:? ?[\"“]|in (?:an?|this|the|my|your) {own_names}\b"
         rf"|an? (?:[\w'’-]{{1,20}} ){{0,3}}?{names}\b (?:that|which|with) (?:belongs|is|has|an?|the|no)\b)"
     )
     verdicts = [label for label in labels if label.casefold() in _VERDICTS]
     quoted = [re.escape(word) for word in labels if word in verdicts or " " in word]
-    anywhere = rf"{_ANYWHERE}|[\"“'‘](?:{'|'.join(quoted) or '(?!)'})[.,]?[\"”'’]"
     says = "|".join(map(re.escape, verdicts)) or "(?!)"
+    anywhere = (
+        rf"{_ANYWHERE}|(?:\A|[.!?] )(?:the|this) {own_names} {_BE} {_ADVERBS}(?:{says})\b"
+        rf"|[\"“'‘](?:{'|'.join(quoted) or '(?!)'})[.,]?[\"”'’]"
+    )
     ended = rf"[\"”'’]?(?:\s(?:{names}|one|news|section|label))?\W{{0,6}}\Z"
     verdict = (
         rf"\W{{0,6}}(?:(?:the|this|that|my|your|it|its|an?)\b[^.!?\n]{{0,90}}?)?\b"
         rf"(?:{_BE}|has an?|label|labels?:|category|section)\b:?\W{{0,3}}{_ADVERBS}[\"“'‘]?(?:{says}){ended}"
         rf"|\W{{0,6}}{about}[^.!?\n]{{0,60}}? {_BE} {_ADVERBS}[\"“'‘]?(?:{label}){ended}"
+        rf"|\W{{0,6}}this is an? (?:\w+ )?(?:example of an? )?(?:lie|fallacy|contradiction|hypothesis)\W*\Z"
     )
     heading = (
         rf"(?m)^\W{{0,6}}(?:\w{{1,12}} )?{names}(?: ?\d{{1,2}}| ?\([^)\n]{{1,30}}\))?[*_]{{0,3}}:"
     )
     own = [re.escape(name) for name in (text_name, context_name) if len(name.split()) > 2]
+    if len(words) > 2:
+        own.append(re.escape(" ".join(words[-2:])))
     if context_name:
         own += [re.escape(name) for name in (context_name, *words[-1:]) if name != "text"]
     if len(words) == 2:
@@ -221,12 +267,17 @@ def talk_of(text_name: str = "", labels: tuple[str, ...] = (), context_name: str
         own.append(
             rf"{name}(?= (?:in|with|sentence|is|that is) )|(?<=\A\w\w\w ){name}(?! (?:of|for|by)\b)"
         )
+    before = ""
+    if "review" in words:
+        kind = words[max(0, words.index("review") - 1)]
+        before = rf"{re.escape(kind)} |(?:the|this|that|my|your) (?:[\w'’-]{{1,20}} ){{0,2}}?"
     return Talk(
         re.compile(opening, re.I),
         re.compile(anywhere, re.I),
         re.compile(verdict, re.I),
         re.compile(heading, re.I),
         re.compile(rf"\b({'|'.join(own)})(?:es|s)?\b", re.I) if own else None,
+        re.compile(rf"\b(?:{before})(review)(?:er)?\b", re.I) if before else None,
         frozenset(
             {*normalise(" ".join((*words[-1:], *verdicts))).split(), "label", "section", "category"}
         ),
@@ -235,13 +286,20 @@ def talk_of(text_name: str = "", labels: tuple[str, ...] = (), context_name: str
 
 
 def drop_talk(items: Iterable[str], talk: Talk, *, asked: str = "") -> list[str]:
-    """Return the items of a list that say something: no talk, no bare label, none like another."""
+    """Return the items of a list that say something: no talk, no bare label, none like another.
+
+    Of one that goes on and on the first sentence is kept: it goes into prompts.
+    """
     kept: list[str] = []
     known: list[frozenset[str]] = []
     for item in items:
+        if len(item.split()) > _LONG_ITEM:
+            item = _SENTENCES.split(item, maxsplit=1)[0]
         words = frozenset(normalise(item).split())
         reason = talk.find(item, asked=asked)
         if reason in ("bare_label", "echo", "meta") or item.rstrip().endswith(":"):
+            continue
+        if _OF_LIST.search(item):
             continue
         if not any(map(str.isalpha, item)) or any(_is_alike(words, other) for other in known):
             continue
@@ -251,7 +309,19 @@ def drop_talk(items: Iterable[str], talk: Talk, *, asked: str = "") -> list[str]
 
 
 def _is_alike(one: frozenset[str], other: frozenset[str]) -> bool:
-    return len(one & other) >= 0.9 * len(one | other)
+    return len(one & other) >= _ALIKE * len(one | other)
+
+
+def _is_copy(text: str, said: str, sources: Sequence[str]) -> bool:
+    """Say whether a text is what it was to be written from; of much another length it is not."""
+    near = (source for source in sources if abs(len(source) - len(text)) <= len(text) / 4)
+    return any(normalise(source) == said for source in near)
+
+
+def _says_length(said: str, asked: str) -> bool:
+    """Say whether a text has the length that was asked for as words: "a 10 to 40 password"."""
+    band = _BAND.search(asked)
+    return band is not None and re.search(rf"\b{band[1]}\b", said) is not None
 
 
 def _counts_options(text: str) -> bool:

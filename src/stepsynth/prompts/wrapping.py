@@ -31,6 +31,7 @@ _NOUNS = (
     r"(?:texts?|answers?|outputs?|examples?|messages?|reviews?|sentences?|versions?|samples?|drafts?|"
     r"one|another|new|following|similar|文本|评论|例文|例|回答|textes?|avis|réponses?|ejemplos?|beispiele?)"
 )
+_QUOTE = re.compile(r"[\"“”]")
 _TAGS = ("answer", "response", "output", "solution", "final", "text", "result", "content")
 _CLOSING = (
     r"\n\s{0,8}(?:-{3,20}\s{0,8})?(?:i hope (?:this|that|it) helps|let me know if you(?:['’]d| would) "
@@ -63,6 +64,7 @@ class Wrapping(NamedTuple):
 
     Attributes:
         heads: What may stand before a text, in order: an opening, a heading, a label.
+        announced: What may stand before a text in quotes: "A review of that kind is:".
         tails: What may stand after it, in order: a closing, a tag of its label.
         explanation: What begins a paragraph that explains the text.
         meta: What a text begins with that is about the text that was asked for.
@@ -70,6 +72,7 @@ class Wrapping(NamedTuple):
     """
 
     heads: tuple[re.Pattern[str], ...]
+    announced: re.Pattern[str]
     tails: tuple[re.Pattern[str], ...]
     explanation: re.Pattern[str]
     meta: re.Pattern[str]
@@ -81,6 +84,11 @@ class Wrapping(NamedTuple):
             text = text.lstrip()
             if found := pattern.match(text[:HEAD]):
                 text = text[found.end() :].lstrip() or text
+        if found := self.announced.match(text[:HEAD]):
+            rest = text[found.end() :].strip()
+            is_quoted = rest[:1] in '"“' and rest[-1:] in '"”'
+            if rest and (is_quoted or found[0].endswith("\n")) and not _QUOTE.search(rest[1:-1]):
+                return rest
         return text
 
     def take_off_tails(self, text: str) -> str:
@@ -133,7 +141,8 @@ def wrapping_of(text_name: str, labels: tuple[str, ...] = ()) -> Wrapping:
     front = (
         rf"(?:[(\[（【]{_S}{tagged}{_S}[)\]）】]{_B}{_COLON}?"
         rf"|[*_]{{0,3}}(?:{key}{_S}{_COLON}{_S})?{label}[*_]{{0,3}}{_S}{_COLON}[*_]{{0,3}}"
-        rf"|[*_]{{0,3}}{key}[*_]{{0,3}}{_S}{_COLON}[*_]{{0,3}}{_S}{label}[*_]{{0,3}}{_B}\n)"
+        rf"|[*_]{{0,3}}{key}[*_]{{0,3}}{_S}{_COLON}[*_]{{0,3}}{_S}{label}[*_]{{0,3}}{_B}\n"
+        rf"|(?:true|false|correct|incorrect)[ \t]?:)"
     )
     ended = r"(?:\A|(?<=[.!?…。！？\"'”’)\s])|(?<=[^\x00-\x7f]))"
     tag = (
@@ -147,9 +156,14 @@ def wrapping_of(text_name: str, labels: tuple[str, ...] = ()) -> Wrapping:
     # A note may well be a part of a text; one that names the label is not.
     notes = rf"(?:note|reason|analysis|comment|why)s?[*_]{{0,3}}{_B}{_COLON}[^\n]{{0,300}}?{label}"
     explanation = rf"\n{_B}[*_(\[>#-]{{0,4}}[ \t]?(?:{explains}|{notes}|{about})"
+    announced = (
+        rf"\W{{0,6}}(?:the|this|an?|one|another)\s(?:[\w'’-]{{1,20}}\s){{0,3}}{names}"
+        rf"[^\n:\"“]{{0,60}}:(?:[ \t]{{0,4}}\n|[ \t]{{1,4}}(?=[\"“]))"
+    )
     named = {text_name.casefold(), text_name.casefold().rpartition(" ")[2], *_TAGS} - {""}
     return Wrapping(
         heads=tuple(re.compile(pattern, re.I) for pattern in (opening, heading, front)),
+        announced=re.compile(announced, re.I),
         tails=tuple(re.compile(pattern, re.I) for pattern in (_CLOSING, tag)),
         explanation=re.compile(explanation, re.I),
         meta=re.compile(rf"\W{{0,6}}(?:{about}|{explains})", re.I),

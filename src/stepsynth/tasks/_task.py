@@ -129,13 +129,21 @@ class Task(BaseModel):
         """Return the prompt templates in force, for the manifest and the report."""
         return {name: self._template(name).source for name in self.prompt_fields()}
 
+    @property
+    def asked_length(self) -> str:
+        """The length that prompts ask for, in words; "": none."""
+        if self.length is None:
+            return ""
+        least, most = self.length
+        return f"{least} to {most} words" if least < most else f"about {most} words"
+
     def render(self, prompt: str, **fields: Any) -> str:
         """Return one of the task's prompts, filled in."""
         shared = {
             "instruction": self.instruction,
             "text_name": self.text_name,
             "language": self.language,
-            "length": "" if self.length is None else _in_words(*self.length),
+            "length": self.asked_length,
         }
         return self._template(prompt).render(**shared, **fields)
 
@@ -242,10 +250,6 @@ class Task(BaseModel):
     @abstractmethod
     def is_correct(self, example: Example, predicted: str) -> bool:
         """Say whether a prediction for a gold example is right."""
-
-
-def _in_words(least: int, most: int) -> str:
-    return f"{least} to {most} words" if least < most else f"about {most} words"
 
 
 def task_kinds() -> Registry[Task]:

@@ -151,7 +151,7 @@ class Classification(Task):
             labels=self._tags,
             truncated=truncated,
             context_name=self._row_fields(like).get("context_name", ""),
-            around=f"{like.context or ''}\n{like.text}".strip(),
+            sources=[source for source in (like.context, like.text) if source],
             asked=self._asked(str(like.label)),
         )
         return text if isinstance(text, Rejected) else replace(like, text=text)
@@ -175,7 +175,7 @@ class Classification(Task):
 
         Not those of the prompt itself, which may be the user's own.
         """
-        return _normalised(f"{self.instruction} {self.labelled(label)}")
+        return _normalised(f"{self.instruction} {self.labelled(label)} {self.asked_length}")
 
     def parse_decision(self, completion: str, row: Example, *, truncated: bool) -> str | Rejected:
         """Return the label that an output names, as JSON or in words."""

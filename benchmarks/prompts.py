@@ -1,0 +1,155 @@
+"""Template sets with real LLMs at equal calls: a table of `docs/results.md`.
+
+    STEPSYNTH_DATA=/path/to/data python -m benchmarks.prompts [--task sst2] [--llm FILE.gguf]
+
+Each cell is S3 on a task of `benchmarks.live`, so many calls, a few random seeds. `label right` is
+what a judge trained on all gold of the task says of the kept rows; nothing is said of pairs, whose
+judge is no better than chance. What is done stays in `.bench/prompts`.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import stepsynth
+from benchmarks.live import add_options, llm_of, rounds_of, rows_of, write_task
+from stepsynth.experiment.compare_read import RunRow
+from stepsynth.experiment.compare_table import Comparison
+from stepsynth.metrics.diversity import count_ngrams, distinct_n, tokenise
+from stepsynth.records import Dataset, Example
+from stepsynth.students.linear import Linear
+
+OUT = Path(".bench/prompts")
+CALLS, SEEDS = 120, 3
+
+_ALONE = "Answer with the {{ text_name }} alone: no title, no quotes, no label, no comment."
+SETS: dict[str, dict[str, dict[str, str]]] = {
+    "ours": {"text": {}, "pair": {}},
+    "classification first": {
+        "text": {
+            "rationale": "{{ instruction }}\n\nThink of a {{ text_name }} whose right label is "
+            '"{{ label_word }}". List {{ number }} different reasons why that label could be '
+            "right.\n\nAnswer with a numbered list, one short reason a line, and nothing else.",
+            "seed": "{{ instruction }}\n\nWrite one {{ text_name }} whose right label is "
+            '"{{ label_word }}", for these reasons:\n{% for rationale in rationales %}\n'
+            "- {{ rationale }}{% endfor %}\n\n" + _ALONE,
+            "extrapolate": "{{ instruction }}\n\nHere is a {{ text_name }} whose right label is "
+            '"{{ label_word }}":\n\n{{ text }}\n\nWrite another {{ text_name }} like this one, '
+            'whose right label is "{{ label_word }}" too.\n\n' + _ALONE,
+        },
+        "pair": {
+            "seed": "{{ instruction }}\n\nHere is a {{ context_name }}:\n\n{{ context }}\n\nWrite "
+            "one {{ text_name }} for this {{ context_name }}, so that the right label of the two "
+            'is "{{ label_word }}".\n\n' + _ALONE,
+            "extrapolate": "{{ instruction }}\n\nHere is a {{ context_name }}:\n\n{{ context }}"
+            "\n\nAnd a {{ text_name }} for it; the right label of the two is "
+            '"{{ label_word }}":\n\n{{ text }}\n\nWrite another {{ text_name }} for the same '
+            '{{ context_name }}, so that the right label is "{{ label_word }}" too.\n\n' + _ALONE,
+        },
+    },
+    "plain": {
+        "text": {
+            "rationale": "What could make a {{ text_name }} {{ label_word }}?\nList {{ number }} "
+            "reasons.",
+            "seed": "Write a {{ label_word }} {{ text_name }}, because of: "
+            "{{ rationales | join('; ') }}.",
+            "extrapolate": "Write a {{ label_word }} {{ text_name }} similar to this one:\n"
+            "{{ text }}",
+        },
+        "pair": {
+            "seed": "{{ context }}\n\nBased on this {{ context_name }}, write a {{ text_name }} "
+            "({{ label_word }}).",
+            "extrapolate": "{{ context }}\n\nBased on this {{ context_name }}, write a "
+            "{{ text_name }} ({{ label_word }}) similar to this one:\n{{ text }}",
+        },
+    },
+}
+"""Name -> the templates for texts and for pairs. The second is how many a hand-written prompt
+begins: with the instruction of the classifier, and a list of don'ts. The third is S3's Table 1."""
+
+
+class Judge:
+    """A `linear` student trained on all gold rows of a task."""
+
+    def __init__(self, task: str) -> None:
+        rows = rows_of(task)
+        known = [Example(str(row["text"]), str(row["label"])) for row in rows]
+        names = sorted({str(row.label) for row in known})
+        self.student = Linear().start(names, 0)
+        self.student.fit(Dataset(tuple(known)))
+
+    def share_right(self, rows: Sequence[dict[str, Any]]) -> float:
+        """Return the share of rows whose label is the judge's too."""
+        said = self.student.predict([row["text"] for row in rows])
+        return mean(a == row["label"] for a, row in zip(said, rows, strict=True))
+
+
+def kept(run: RunRow) -> list[dict[str, Any]]:
+    """Return the rows of a run's data set."""
+    text = (Path(run.folder) / "dataset.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def line(name: str, comparison: Comparison, judge: Judge | None) -> list[str]:
+    """Return a set's line of the table."""
+    runs = [run for run in comparison.runs if run.is_done]
+    rows = [kept(run) for run in runs]
+    rounds = [rounds_of(Path(run.folder)) for run in runs]
+    rejected = sum(sum(n.get("rejected", {}).values()) for each in rounds for n in each)
+    written = sum(map(len, rows)) + rejected
+    fewest = min(map(len, rows))
+    pairs = [
+        distinct_n(count_ngrams([tokenise(row["text"]) for row in each[:fewest]]))[1]
+        for each in rows
+    ]
+    tokens = [(run.prompt_tokens + run.completion_tokens) / run.rows for run in runs]
+    number = min(map(len, rounds))
+    auc = [[each[i]["test"]["auc"] for each in rounds] for i in range(number)]
+    return [
+        name,
+        f"{100 * (1 - rejected / written):.0f} %",
+        f"{100 * mean(map(judge.share_right, rows)):.0f} %" if judge else "–",
+        f"{mean(pairs):.2f}",
+        f"{mean(tokens):.0f}",
+        ", ".join(_spread(each) for each in auc),
+        _spread([each[-1]["test"]["accuracy"] for each in rounds]),
+    ]
+
+
+def _spread(scores: Sequence[float]) -> str:
+    around = f" ± {100 * stdev(scores):.1f}" if len(scores) > 1 else ""
+    return f"{100 * mean(scores):.1f}{around}"
+
+
+def main() -> None:
+    """Run what is asked for, and print its tables."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    add_options(parser, calls=CALLS, seeds=SEEDS)
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
+    options = parser.parse_args()
+    called, llm = llm_of(options)
+    heads = ("templates", "read", "label right", "distinct-2", "tokens a row", "AUC by round")
+    for task in options.task:
+        judge = None if task == "rte" else Judge(task)
+        print(f"### {task}, {called}\n\n| {' | '.join(heads)} | accuracy |", flush=True)
+        print("| --- | ---: | ---: | ---: | ---: | --- | ---: |", flush=True)
+        for name in options.sets:
+            folder = OUT / f"{task}-{called}-{name.replace(' ', '-')}"
+            prompts = SETS[name]["pair" if task == "rte" else "text"]
+            comparison = stepsynth.compare(
+                write_task(task, llm, folder, mine=options.calls // 2, prompts=prompts),
+                ["s3"],
+                seeds=options.seeds,
+                equal="calls",
+                budget=options.calls,
+                out=folder / "compare",
+            )
+            print(f"| {' | '.join(line(name, comparison, judge))} |", flush=True)
+        print(flush=True)
+
+
+if __name__ == "__main__":
+    main()
