@@ -1,6 +1,7 @@
 """`stepsynth store` as a user calls it, on stores that real runs have written."""
 
 import json
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -149,7 +150,8 @@ def test_explain_says_why_a_run_would_not_find_its_requests(made, override, key,
         assert f"prompt differs from character {difference['at']}" in shown
 
 
-def test_an_export_replays_the_run(tmp_path, server):
+@pytest.mark.parametrize("hide", [(), ("--hide-gold",)])
+def test_an_export_replays_the_run(tmp_path, server, hide):
     server.answer = lambda _, body: completion(f"note {body['seed']} {HOSTILE}\u2028\U0001f34f")
     task, run, out = (
         write_task(tmp_path, url=server.url),
@@ -157,11 +159,17 @@ def test_an_export_replays_the_run(tmp_path, server):
         tmp_path / "saved.jsonl",
     )
     assert stepsynth("run", task, "--out", run).returncode == 0
-    found = in_json("export", run, "--out", out)
+    found = in_json("export", run, "--out", out, *hide)
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert found["written"] == len(rows)
     assert (found["damaged"], found["unreadable"], found["others"]) == (0, 0, 0)
-    assert all("fruit note" in row["prompt"] for row in rows)
+    sources = [row["source"] for row in rows if "source" in row]
+    assert sources, "gold texts were extrapolated"
+    if hide:
+        assert not any("prompt" in row for row in rows)
+        assert all(re.fullmatch("sha256:[0-9a-f]{24}", source) for source in sources)
+    else:
+        assert all("fruit note" in row["prompt"] for row in rows)
     recorded = f"llm={{backend: replay, recordings: ['{out}']}}"
     again = stepsynth("run", task, "--set", recorded, "--out", tmp_path / "again", "--json")
     assert again.returncode == 0, again.stderr

@@ -7,6 +7,7 @@ from typing import Any
 
 # Made once: `json.dumps` makes an encoder for every call that sets an option.
 _CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+_HIDDEN = "sha256:"
 
 
 def digest(value: Any, *, length: int = 32) -> str:
@@ -18,6 +19,11 @@ def digest(value: Any, *, length: int = 32) -> str:
     """
     text = _CANONICAL.encode(value)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:length]
+
+
+def hidden(text: str) -> str:
+    """Return what stands for a text that is not to be told; hiding it again changes nothing."""
+    return text if text.startswith(_HIDDEN) else f"{_HIDDEN}{digest(text, length=24)}"
 
 
 def digest_file(path: Path) -> str:

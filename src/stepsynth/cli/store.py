@@ -100,6 +100,11 @@ def export(
         None, help="Only this kind of prompt (seed, extrapolate, ...).", show_default=False
     ),
     model: str | None = typer.Option(None, help="Only this LLM.", show_default=False),
+    hide_gold: bool = typer.Option(
+        False,
+        "--hide-gold",
+        help="Write no prompts, and texts of yours as digests: to share what an LLM wrote.",
+    ),
     as_json: bool = JSON,
 ) -> None:
     """Save completions as JSON lines that the backend `replay` answers from.
@@ -109,7 +114,7 @@ def export(
     from stepsynth.experiment.stored import find_store
     from stepsynth.llm import _store_tools
 
-    found = _store_tools.export(find_store(store), out, kind=kind, model=model)
+    found = _store_tools.export(find_store(store), out, kind=kind, model=model, hide_gold=hide_gold)
     if as_json:
         print_json(found)
         return

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from stepsynth._util.files import replacing, to_line
+from stepsynth._util.hashing import hidden
 from stepsynth.errors import RunFolderError, StepsynthError, UnknownNameError
 from stepsynth.llm import _claims
 from stepsynth.llm._backend import llm_backends
@@ -113,7 +114,12 @@ def explain_request(path: Path, start: str) -> dict[str, Any]:
 
 
 def export(
-    path: Path, out: Path, *, kind: str | None = None, model: str | None = None
+    path: Path,
+    out: Path,
+    *,
+    kind: str | None = None,
+    model: str | None = None,
+    hide_gold: bool = False,
 ) -> dict[str, Any]:
     """Write completions as recordings, as `replay` takes them.
 
@@ -122,6 +128,7 @@ def export(
         out: The JSON-lines file to write.
         kind: Only completions of this kind of prompt.
         model: Only completions by this LLM.
+        hide_gold: Leave out prompts, and write contexts and sources as their digests.
 
     Returns:
         `written` completions, `others` that were not chosen, `damaged` ones, and `unreadable`: rows
@@ -140,7 +147,7 @@ def export(
                 read += 1
                 if kind in (None, stored.kind) and (ids is None or stored.settings in ids):
                     written += 1
-                    line = to_line(_recording(stored))
+                    line = to_line(_recording(stored, hide_gold=hide_gold))
                     file.write(line.encode("utf-8", "replace") + b"\n")
         counts = {"written": written, "others": read - written, "damaged": reader.damaged}
         return {"store": str(path), "out": str(out), **counts, **_unread(reader, read)}
@@ -245,12 +252,16 @@ def _answer(stored: Stored, known: Mapping[str, Mapping[str, Any]]) -> dict[str,
     return {**told, "completion": dict(stored.completion), "created": stored.created, "usd": usd}
 
 
-def _recording(stored: Stored) -> dict[str, Any]:
+def _recording(stored: Stored, *, hide_gold: bool) -> dict[str, Any]:
     row: dict[str, Any] = {"kind": stored.kind}
     row |= {k: stored.tags[k] for k in ("label", "context", "source") if k in stored.tags}
+    if hide_gold:
+        row |= {k: hidden(row[k]) for k in ("context", "source") if k in row}
     row["draw"] = stored.request.get("draw", 0)
     if stored.completion.get("truncated"):
         row["truncated"] = True
+    if hide_gold:
+        return {**row, "completion": stored.completion["text"]}
     asked = {"prompt": stored.request.get("prompt", "")}
     if stored.request.get("turns"):
         asked["turns"] = stored.request["turns"]

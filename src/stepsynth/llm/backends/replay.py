@@ -4,6 +4,7 @@ A recording is JSON lines, one completion a line: `kind` and `completion`, and `
 `source` where they are known. A line answers a request when they agree on every one of these keys
 that the line carries; a request with a source takes a line recorded for it (else see `fallback`).
 An exported run carries `draw` too, so that replaying it gives each request its own answer again.
+`context` and `source` may be hidden, as `store export --hide-gold` writes them.
 A recording is handed out once in a run, unless `reuse` is set.
 """
 
@@ -20,6 +21,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
+from stepsynth._util.hashing import hidden
 from stepsynth._util.rng import make_rng
 from stepsynth._util.text import clean
 from stepsynth.errors import ConfigError, DataError
@@ -56,7 +58,10 @@ class Replay(LLMSettings):
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """One recorded completion, and what it answers to; None where the line does not say."""
+    """One recorded completion, and what it answers to; None where the line does not say.
+
+    Context and source are hidden: they are compared, and may be hidden in the file.
+    """
 
     kind: str
     label: str | None
@@ -103,9 +108,10 @@ class ReplayBackend(Backend[Replay]):
 
     def _same_draw(self, request: Request) -> int | None:
         """Return the unused recording of this very draw: what an exported run carries."""
-        kind, label, *rest = (request.tags.get(key) for key in ("kind", *_OPTIONAL))
-        for name in _or_none(label):
-            index = self._draws.get((kind, name, *rest, request.draw))
+        tags = request.tags
+        given = (_hidden(tags.get("context")), _hidden(tags.get("source")), request.draw)
+        for name in _or_none(tags.get("label")):
+            index = self._draws.get((tags.get("kind"), name, *given))
             if index is not None and not self._is_used[index]:
                 return index
         return None
@@ -115,7 +121,7 @@ class ReplayBackend(Backend[Replay]):
 
         Where no line has the source, one that carries the context says what it belongs to as well.
         """
-        source, context = tags.get("source"), tags.get("context")
+        source, context = _hidden(tags.get("source")), _hidden(tags.get("context"))
         chosen = self._draw_from(tags, source, _or_none(context))
         if chosen is None and None not in (source, context) and self.settings.fallback == "none":
             chosen = self._draw_from(tags, None, (context,))
@@ -138,10 +144,8 @@ class ReplayBackend(Backend[Replay]):
     def _nearest(self, tags: Mapping[str, str]) -> int | None:
         """Return the unused recording most like the source; of two alike, the earlier line."""
         index, vectorizer, matrix = self._texts_of(tags.get("kind", ""), tags.get("label", ""))
-        fits = [
-            not self._is_used[i] and self._recordings[i].context in _or_none(tags.get("context"))
-            for i in index
-        ]
+        contexts = _or_none(_hidden(tags.get("context")))
+        fits = [not self._is_used[i] and self._recordings[i].context in contexts for i in index]
         if not any(fits):
             return None
         cosines = (matrix @ vectorizer.transform([tags["source"]]).T).toarray().ravel()
@@ -171,6 +175,10 @@ class ReplayBackend(Backend[Replay]):
                 vectorizer.transform(texts or ["text"]),
             )
         return self._indexes[kind, label]
+
+
+def _hidden(text: str | None) -> str | None:
+    return None if text is None else hidden(text)
 
 
 def _or_none(value: str | None) -> tuple[str | None, ...]:
@@ -216,4 +224,5 @@ def _read_line(line: str) -> Recording:
     if draw is not None and not isinstance(draw, int):
         raise ValueError(f"'draw' must be a whole number, got {draw!r}")
     label, context, source = (None if row.get(k) is None else str(row[k]) for k in _OPTIONAL)
-    return Recording(row["kind"], label, context, source, draw, is_cut, clean(row["completion"]))
+    told = (row["kind"], label, _hidden(context), _hidden(source))
+    return Recording(*told, draw, is_cut, clean(row["completion"]))
