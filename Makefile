@@ -72,6 +72,8 @@ results: install  ## Measure docs/results.md again (needs STEPSYNTH_REPLAYS and 
 	$(BIN)/python -m benchmarks.table5
 	$(BIN)/python -m benchmarks.published
 	$(BIN)/python -m benchmarks.regen
+	$(BIN)/python -m benchmarks.prompts
+	$(BIN)/python -m benchmarks.live
 
 reproduce: .venv/core.stamp  ## Print what a rerun of the paper's tables costs, and spend nothing
 	$(BIN)/python -m benchmarks.reproduce

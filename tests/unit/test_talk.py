@@ -177,3 +177,36 @@ def test_a_label_that_is_a_word_may_end_a_text():
     assert talk.find("this note has the grade a") is None
     assert talk.find("the market fell with a") is None
     assert talk_of("note", ("c",)).find("the market fell with a") == "broken_off"
+
+
+@pytest.mark.parametrize(
+    ("text_name", "text"),
+    [
+        ("comment on a news article", "This news article is biased and far too long."),
+        ("reply to a hotel review", "Thank you. Your review mentions the noise; we are sorry."),
+        ("post on Reddit", "I asked the same on Reddit last week, and nobody knew."),
+        ("message of a customer to a shop", "I went to a shop in town and it was closed."),
+        ("question about an item", "Is this item dishwasher safe? The item arrived today."),
+    ],
+)
+def test_what_a_text_is_about_is_no_name_of_it(text_name, text):
+    assert parse_text(text, text_name=text_name, labels=("good", "bad")) == text
+
+
+def test_the_source_again_and_the_length_that_was_asked_for_are_no_texts():
+    source = "The handle snapped off after five months."
+    said = {"sources": [source], "asked": "write one message of 8 to 30 words"}
+    assert parse_text(f'"{source.upper()}"', **said).reason == "echo"
+    assert parse_text("I bought the 8 to 30 kettle in May.", **said).reason == "meta"
+    assert parse_text("The lid snapped off after five weeks.", **said).startswith("The lid")
+    assert parse_text('A review of that kind is: "It broke."', text_name="review") == "It broke."
+
+
+def test_reasons_that_say_the_same_or_speak_of_the_list_are_dropped():
+    listed = (
+        "1. The soup was cold when it came.\n2. The soup was cold when it came out.\n"
+        "3. Here are 20 reasons that are easy to mention.\n4. I have listed three points.\n"
+        f"5. Nobody answered the bell. {'And then we waited and waited. ' * 8}"
+    )
+    found = parse_reasons(listed, text_name="review", labels=("bad",), asked="")
+    assert found == ("The soup was cold when it came.", "Nobody answered the bell.")

@@ -27,6 +27,7 @@ _ADVERBS = (
     r"overwhelmingly|overly|completely|strongly|labell?ed|classified|categori[sz]ed|as|a|an|the|in|"
     r"about|one|that|to be|of|only|still|now|just|truly|quite|extremely|mainly)\s+){0,4}"
 )
+_OF = re.compile(r" (?:on|about|to|for|of|in|by|with|at|that|who|which)\b ?")
 _WRITINGS = "text|sentence|review|hypothesis|statement|headline|paragraph|tweet|post|e-mail"
 _SPEAKS = (
     r"(?:(?:criticiz|criticis|describ|discuss|express|prais|highlight|convey|mention|captur|reflect|"
@@ -135,7 +136,7 @@ _OF_LIST = re.compile(
 """An item of a list that speaks of the list."""
 _SHORT = 250  # characters
 _LONG_ITEM = 30  # words
-_ALIKE = 0.7
+_ALIKE = 0.8
 """Share of the words of two reasons that both have, from which on they are one."""
 _LOOP = 3
 
@@ -218,7 +219,7 @@ def talk_of(text_name: str = "", labels: tuple[str, ...] = (), context_name: str
         labels: Labels and label words.
         context_name: What it is written for.
     """
-    words = text_name.split()
+    words = _head(text_name)
     last = re.escape(words[-1]) if words else "text"
     names = rf"(?:{re.escape(text_name)}|{last}|{_GENRES})" if text_name else rf"(?:{_GENRES})"
     # Of an item or a message people speak in their texts; of its review or sentence hardly.
@@ -257,32 +258,46 @@ def talk_of(text_name: str = "", labels: tuple[str, ...] = (), context_name: str
     heading = (
         rf"(?m)^\W{{0,6}}(?:\w{{1,12}} )?{names}(?: ?\d{{1,2}}| ?\([^)\n]{{1,30}}\))?[*_]{{0,3}}:"
     )
+    return Talk(
+        re.compile(opening, re.I),
+        re.compile(anywhere, re.I),
+        re.compile(verdict, re.I),
+        re.compile(heading, re.I),
+        _own(text_name, context_name),
+        _own_short(words),
+        frozenset(
+            {*normalise(" ".join((*words[-1:], *verdicts))).split(), "label", "section", "category"}
+        ),
+        frozenset(normalise(each) for each in labels),
+    )
+
+
+def _head(text_name: str) -> list[str]:
+    """Return the words that name the text itself: of a comment on a news article, "comment"."""
+    return _OF.split(text_name, maxsplit=1)[0].split()
+
+
+def _own(text_name: str, context_name: str) -> re.Pattern[str] | None:
+    words = _head(text_name)
     own = [re.escape(name) for name in (text_name, context_name) if len(name.split()) > 2]
     if len(words) > 2:
         own.append(re.escape(" ".join(words[-2:])))
     if context_name:
         own += [re.escape(name) for name in (context_name, *words[-1:]) if name != "text"]
     if len(words) == 2:
-        name = re.escape(text_name)
+        name = re.escape(" ".join(words))
         own.append(
             rf"{name}(?= (?:in|with|sentence|is|that is) )|(?<=\A\w\w\w ){name}(?! (?:of|for|by)\b)"
         )
-    before = ""
-    if "review" in words:
-        kind = words[max(0, words.index("review") - 1)]
-        before = rf"{re.escape(kind)} |(?:the|this|that|my|your) (?:[\w'’-]{{1,20}} ){{0,2}}?"
-    return Talk(
-        re.compile(opening, re.I),
-        re.compile(anywhere, re.I),
-        re.compile(verdict, re.I),
-        re.compile(heading, re.I),
-        re.compile(rf"\b({'|'.join(own)})(?:es|s)?\b", re.I) if own else None,
-        re.compile(rf"\b(?:{before})(review)(?:er)?\b", re.I) if before else None,
-        frozenset(
-            {*normalise(" ".join((*words[-1:], *verdicts))).split(), "label", "section", "category"}
-        ),
-        frozenset(normalise(each) for each in labels),
-    )
+    return re.compile(rf"\b({'|'.join(own)})(?:es|s)?\b", re.I) if own else None
+
+
+def _own_short(words: Sequence[str]) -> re.Pattern[str] | None:
+    if "review" not in words:
+        return None
+    kind = re.escape(words[max(0, words.index("review") - 1)])
+    before = rf"{kind} |(?:the|this|that|my|your) (?:[\w'’-]{{1,20}} ){{0,2}}?"
+    return re.compile(rf"\b(?:{before})(review)(?:er)?\b", re.I)
 
 
 def drop_talk(items: Iterable[str], talk: Talk, *, asked: str = "") -> list[str]:
