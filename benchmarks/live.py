@@ -25,7 +25,11 @@ from stepsynth.experiment.compare_table import Comparison
 
 OUT = Path(".bench/live")
 MINE, SELECT, TEST = 200, 100, 1_821
-METHODS = ("s3", "s3:rationales=false", "s3:rounds=0", "zerogen", "goldgen", "random", "gold")
+METHODS = (
+    *("s3", "s3:rounds=0", "zerogen", "goldgen", "random", "fewgen", "progen", "sungen", "targen"),
+    *("gold", "llm"),
+)
+FOR_TEXTS = ("s3:rationales=false", "simprompt", "attrprompt")
 TASKS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "sst2": (
         "sst2/train.jsonl",
@@ -91,6 +95,11 @@ def write_task(
     return path
 
 
+def methods_of(task: str) -> tuple[str, ...]:
+    """Return the methods that a task allows."""
+    return METHODS if task == "rte" else METHODS + FOR_TEXTS
+
+
 def by_round(comparison: Comparison) -> Iterator[str]:
     """Yield the lines of a table: AUC and accuracy on test by round, a mean over random seeds."""
     yield "| method | AUC by round | accuracy by round | rows | rejected |"
@@ -152,14 +161,14 @@ def main() -> None:
     """Run what is asked for, and print its tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     add_options(parser, calls=200, seeds=3)
-    parser.add_argument("--methods", default=",".join(METHODS))
+    parser.add_argument("--methods", default="", help="Default: all that the task allows.")
     options = parser.parse_args()
     called, llm = llm_of(options)
     for name in options.task:
         folder = OUT / f"{name}-{called}"
         comparison = stepsynth.compare(
             write_task(name, llm, folder),
-            options.methods.split(","),
+            options.methods.split(",") if options.methods else list(methods_of(name)),
             seeds=options.seeds,
             equal="calls",
             budget=options.calls,
