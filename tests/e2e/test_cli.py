@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 import stepsynth as package
+from stepsynth.cli.main import app
 from tests.e2e.cli import COMMAND, stepsynth, summary_of, write_task
 
 COMMANDS = (
@@ -21,7 +23,7 @@ COMMANDS = (
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo") / "run"
-    return folder, stepsynth("demo", "--json", "--out", folder)
+    return folder, stepsynth("demo", "--recorded", "--json", "--out", folder)
 
 
 def test_the_help_names_every_command():
@@ -91,7 +93,7 @@ def test_every_row_of_the_demo_can_be_traced_to_the_error_behind_it(demo):
 
 def test_the_demo_again_is_the_same_and_says_what_it_is(demo, tmp_path):
     folder, _ = demo
-    done = stepsynth("demo", "--out", tmp_path / "again")
+    done = stepsynth("demo", "--recorded", "--out", tmp_path / "again")
     assert done.returncode == 0
     assert "no LLM was called" in done.stdout
     assert "stepsynth run" in done.stdout
@@ -153,12 +155,12 @@ def test_a_recording_of_a_run_gives_the_same_rows_again(tmp_path, method):
     extra = (
         ["--set", "method={name: goldgen, seed_size: 60, size: 100}"] if method == "goldgen" else []
     )
-    assert stepsynth("demo", "--out", tmp_path / "first", *extra).returncode == 0
+    assert stepsynth("demo", "--recorded", "--out", tmp_path / "first", *extra).returncode == 0
     recording = tmp_path / "recording.jsonl"
     done = stepsynth("export", tmp_path / "first", "--recording", recording)
     assert done.returncode == 0, done.stderr
     chosen = ["--set", f"llm={{backend: replay, recordings: [{recording}]}}"]
-    again = stepsynth("demo", "--out", tmp_path / "again", *extra, *chosen, "--json")
+    again = stepsynth("demo", "--recorded", "--out", tmp_path / "again", *extra, *chosen, "--json")
     assert again.returncode == 0, again.stderr
     data = [(tmp_path / name / "dataset.jsonl").read_bytes() for name in ("first", "again")]
     assert data[0] == data[1]
@@ -342,14 +344,14 @@ def test_wrong_usage_has_one_message_and_no_traceback(tmp_path, args, code, mess
 
 def test_a_folder_of_another_run_is_refused_with_the_first_key_that_differs(demo):
     folder, _ = demo
-    done = stepsynth("demo", "--out", folder, "--set", "method.rounds=1")
+    done = stepsynth("demo", "--recorded", "--out", folder, "--set", "method.rounds=1")
     assert done.returncode == 2
     assert "its method.rounds is 2, now it is 1" in done.stderr
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
     (tmp_path / "thesis.txt").write_text("precious")
-    done = stepsynth("demo", "--out", tmp_path)
+    done = stepsynth("demo", "--recorded", "--out", tmp_path)
     assert done.returncode == 2
     assert "no run folder" in done.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
@@ -473,3 +475,13 @@ def test_what_a_killed_process_was_writing_is_removed(tmp_path):
     (out / ".gitignore").write_text("*")
     assert stepsynth("run", task, "--out", out).returncode == 0
     assert [path.name for path in out.rglob(".*")] == [".gitignore"]
+
+
+def test_the_demo_without_its_llm_says_how_to_get_it_or_do_without(monkeypatch, tmp_path):
+    monkeypatch.setattr("stepsynth.cli.demo.find_spec", lambda _: None)
+    done = CliRunner().invoke(app, ["demo", "--out", str(tmp_path / "run")])
+    assert done.exit_code == 2
+    assert "the LLM of the demo is not installed" in done.stderr
+    assert "stepsynth demo --recorded" in done.stderr
+    assert "stepsynth[embedded]" in done.stderr
+    assert not (tmp_path / "run").exists()

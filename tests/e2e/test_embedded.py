@@ -109,7 +109,7 @@ def test_the_demo_with_a_real_llm_is_a_whole_run(tmp_path):
     out = tmp_path / "live"
     small = ("seed_size=10", "num_rationales=2", "rationales_per_prompt=1", "rounds=0")
     options = [part for each in small for part in ("--set", f"method.{each}")]
-    done = stepsynth("demo", "--live", *options, "--out", out)
+    done = stepsynth("demo", *options, "--out", out)
     assert done.returncode == 0, done.stderr
     assert "was written just now" in done.stdout
     assert "none was called" not in done.stdout

