@@ -107,13 +107,13 @@ def test_check_loads_the_model_and_says_what_has_no_room(task, tmp_path):
 
 def test_the_demo_with_a_real_llm_is_a_whole_run(tmp_path):
     out = tmp_path / "live"
-    small = ("seed_size=10", "num_rationales=2", "rationales_per_prompt=1", "rounds=0")
+    small = ("seed_size=25", "num_rationales=2", "rationales_per_prompt=1", "rounds=0")
     options = [part for each in small for part in ("--set", f"method.{each}")]
     done = stepsynth("demo", *options, "--out", out)
     assert done.returncode == 0, done.stderr
     assert "was written just now" in done.stdout
     assert "none was called" not in done.stdout
     rows = [json.loads(line) for line in (out / "dataset.jsonl").read_text().splitlines()]
-    assert len(rows) >= 10
+    assert len(rows) >= 20
     assert {row["provenance"]["kind"] for row in rows} == {"seed"}
     assert (out / "report.html").stat().st_size > 10_000
