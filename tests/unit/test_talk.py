@@ -210,3 +210,39 @@ def test_reasons_that_say_the_same_or_speak_of_the_list_are_dropped():
     )
     found = parse_reasons(listed, text_name="review", labels=("bad",), asked="")
     assert found == ("The soup was cold when it came.", "Nobody answered the bell.")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Could you please give me the tracking number so I can follow it?",
+        "The following items are missing from my order:\nlid, cord, jug",
+        "The message on the display reads:\nE3, call service",
+        "As a machine it does its work, but the jug leaks.",
+        "As a virtual assistant I work from home and need a quiet kettle.",
+        'Three people asked me "How can I help you" and none of them could.',
+        "To make this soup you should heat the jug first.",
+        "I wrote to you. I changed the text on the gift card, it is wrong.",
+        "That is not true.",
+        "This is a lie.",
+        "The quiz says that the correct answer is marked wrong.",
+        "Is this a kettle or a toaster?",
+        "This e-mail contains a photo of the broken handle.",
+    ],
+)
+def test_what_people_write_is_kept_as_it_is(text):
+    asked = "is this a complaint or a question message that is a complaint"
+    for name in ("support message", "e-mail", "tweet", "text"):
+        said = parse_text(text, text_name=name, labels=("complaint", "question"), asked=asked)
+        assert said == text
+
+
+def test_reasons_that_people_have_are_kept():
+    reasons = (
+        "There are many holes in the plot",
+        "The home team scored 20 points in a quarter",
+        "I have given up on waiting",
+        "These are the worst noodles in town",
+    )
+    listed = "\n".join(f"{i}. {reason}" for i, reason in enumerate(reasons, 1))
+    assert parse_reasons(listed, text_name="review", labels=("bad",), asked="") == reasons

@@ -132,9 +132,8 @@ _PATTERNS = [
     re.compile(pattern, re.I)
     for pattern in (
         # What only an LLM says of itself.
-        r"\bas an? (?:helpful )?(?:ai|artificial intelligence|(?:large )?language model|(?:digital|virtual|ai) "
-        r"assistant|machine)(?:[ -](?:language )?model| assistant)?(?: that [^,.\n]{1,80})?,? "
-        r"(?:i|it|my)\b",
+        r"\bas an? (?:helpful )?(?:ai|artificial intelligence|(?:large )?language model)(?:[ -](?:language )?model|"
+        r" assistant)?,? (?:i|it|my)\b",
         r"\bi(?: am|['’]m) (?:just |only )?an? (?:text-based |helpful )?(?:ai|(?:large )?language model)\b",
         r"\bAI language models? (?:are|is|am|cannot|can['’]t)\b",
         r"\bopenai'?s? (?:use case|content|usage) polic|\bagainst my programming\b",

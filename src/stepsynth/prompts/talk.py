@@ -28,10 +28,10 @@ _ADVERBS = (
     r"about|one|that|to be|of|only|still|now|just|truly|quite|extremely|mainly)\s+){0,4}"
 )
 _OF = re.compile(r" (?:on|about|to|for|of|in|by|with|at|that|who|which)\b ?")
-_WRITINGS = "text|sentence|review|hypothesis|statement|headline|paragraph|tweet|post|e-mail"
+_WRITINGS = "text|sentence|review|hypothesis|headline|paragraph"
 _SPEAKS = (
     r"(?:(?:criticiz|criticis|describ|discuss|express|prais|highlight|convey|mention|captur|reflect|"
-    r"explain|emphasi[sz])(?:e|es|ed|s)|has an?|contains?|includes?|was (?:written|harsh))\b"
+    r"explain|emphasi[sz])(?:e|es|ed|s)|has an?|was written)\b"
 )
 _NO = r"(?:titles?|quotes?|quotations?|labels?|comments?|answers?|names?|mentions?|explanations?|text)"
 
@@ -63,8 +63,8 @@ _ASSISTANT = "|".join(
         rf"here(?:['’]s| is) (?:an?|the|another) (?:[\w'’-]{{1,20}} )?(?:revised|rewritten|possible|new|another|different) "
         rf"(?:{_WORK}|response)",
         r"no[,.]? (?:answer|more details|further)",
-        r"(?:can|could) you (?:please )?(?:provide|give|clarify|specify)\b[^.\n]{0,80}\bi(?:['’]ll| will| can)\b",
-        r"to (?:make (?:it|this)|improve|create|complete)\b[^.\n:]{0,80}(?:\bconsider\b|\byou (?:can|could|should)\b)",
+        r"(?:can|could) you (?:please )?(?:provide|give|clarify|specify)\b[^.\n]{0,80}\bi(?:['’]ll| will| can) help\b",
+        r"to (?:make (?:it|this)|improve)\b[^.\n:]{0,60}\bconsider this\b",
         r"let['’]s (?:think (?:about the|step)|analy[sz]e (?:the|this))",
         r"the (?:sentence|text|word|phrase|title|review) [\"“]",
     )
@@ -72,12 +72,12 @@ _ASSISTANT = "|".join(
 _ANYWHERE = "|".join(
     (
         rf"\bno {_NO}\W{{1,3}}(?:and |or )?no {_NO}",
-        r"\bhow (?:can|may) i (?:help|assist) you",
+        r"(?<![\"“'‘])\bhow (?:can|may) i (?:help|assist) you",
         rf"\n\W{{0,6}}here(?:['’]s| is) (?:an?|the|another) (?:alternative|(?:[\w'’-]{{1,20}} )?{_WORK})[^\n:]{{0,40}}:",
         r"\bthis answer is\b|\byour answer:|\b(?:in)?correct: [\"“]",
-        r"\b(?:in)?correct (?:answer|hypothesis) (?:would|could|can|is|was)\b",
-        rf"(?:\n|[.!?] )i(?:['’]ve| have|['’]ll| will)? (?:remove|removed|added|changed|replaced|rewrote|rewritten|combined|"
-        rf"shortened|edited|made)\b[^.\n]{{0,60}}\b(?:{_WORK}|commas?\b|words?\b|grammar\b)",
+        r"\b(?:in)?correct hypothesis (?:would|could|can|is|was)\b",
+        r"(?:\n|[.!?] )i(?:['’]ve| have|['’]ll| will)? (?:remove|removed|added|changed|replaced|rewrote|rewritten|combined|"
+        r"shortened|edited|made)\b[^.\n]{0,60}\b(?:sentence|hypothesis|premise|prompt|commas?|grammar)\b",
         r"\b(?:right|opposite) labels?\b|\b(?:correct|wrong|original|negative|positive) labels? (?:is|for|of)\b",
         r"\b(?:rewritten|original|given|provided|revised) (?:sentence|review|hypothesis|premise)\b",
     )
@@ -86,7 +86,7 @@ _BARE = frozenset(
     {
         *("yes", "no", "not", "true", "false", "correct", "incorrect", "right", "wrong", "none"),
         *("n/a", "na", "answer", "label", "title", "comment", "ok", "okay", "sure", "nothing"),
-        *("unknown", "and", "or", "the", "is", "it", "this", "that"),
+        *("unknown", "and", "or", "the", "is", "it"),
     }
 )
 _UNFINISHED = frozenset(
@@ -100,23 +100,9 @@ _OPEN_END = re.compile(r",\Z|(?<=\w)[:;]\Z|(?<=[\w\s])[(\[“«]\Z")
 _FUNCTION = frozenset(
     {
         *("the", "a", "an", "is", "was", "are", "were", "be", "been", "has", "have", "does", "do"),
-        *(
-            "did",
-            "it",
-            "its",
-            "this",
-            "that",
-            "there",
-            "these",
-            "and",
-            "or",
-            "not",
-            "no",
-            "of",
-            "in",
-        ),
+        *("did", "it", "its", "this", "that", "there", "these", "and", "or", "not", "no", "of"),
+        *("in", "me", "can", "could", "would", "will", "one", "any", "write", "alone"),
         *("on", "for", "to", "about", "with", "by", "as", "from", "at", "you", "your", "i", "my"),
-        *("me", "can", "could", "would", "will", "one", "any", "write", "alone"),
     }
 )
 _VERDICTS = (
@@ -128,9 +114,8 @@ _OPTION = re.compile(r"[ \t]{0,4}(?:[-*•][ \t]+|\(?(?:\d{1,2}|[a-hA-H])[.)][ \
 _SENTENCES = re.compile(r"(?<=[.!?])\s+|\n+")
 _BAND = re.compile(r"\b(\d+ to \d+) words\b")
 _OF_LIST = re.compile(
-    r"\A\W{0,6}(?:sure\W{1,3})?(?:here|these) are\b|\A\W{0,6}there are (?:many|several)\b|"
-    r"\bi(?:['’]ve| have) (?:listed|provided|given)\b|"
-    r"\b\d{1,3} (?:different |short )*(?:reasons|sentences|points)\b",
+    r"\A\W{0,6}(?:sure\W{1,3})?here are\b|\A\W{0,6}there are (?:many|several) reasons\b|"
+    r"\bi(?:['’]ve| have) (?:listed|provided)\b|\b\d{1,3} (?:different |short )*(?:reasons|sentences)\b",
     re.I,
 )
 """An item of a list that speaks of the list."""
@@ -178,7 +163,7 @@ class Talk(NamedTuple):
             return "bare_label"
         if self._is_echo(said, asked) or _is_copy(text, said, sources):
             return "echo"
-        if self._is_talk(text, sources) or _says_length(said, asked):
+        if self._is_talk(text, sources) or _says_length(said, asked, sources):
             return "meta"
         if _counts_options(text) or len(self.heading.findall(text[: 2 * HEAD])) > 1:
             return "options"
@@ -191,7 +176,7 @@ class Talk(NamedTuple):
         words = set(said.split())
         if not asked or len(words) < 2:
             return False
-        if len(words) > 3 and asked.startswith(" ".join(said.split()[:3])):
+        if len(words) > 4 and asked.startswith(" ".join(said.split()[:5])):
             return True
         if len(words) > 2 and said in asked:
             return True
@@ -224,7 +209,8 @@ def talk_of(text_name: str = "", labels: tuple[str, ...] = (), context_name: str
     names = rf"(?:{re.escape(text_name)}|{last}|{_GENRES})" if text_name else rf"(?:{_GENRES})"
     # Of an item or a message people speak in their texts; of its review or sentence hardly.
     own_last = last if re.fullmatch(_WRITINGS, last) else "(?!)"
-    own_names = rf"(?:{re.escape(text_name)}|{own_last})" if text_name else "(?!)"
+    is_named = text_name not in ("", "text")
+    own_names = rf"(?:{re.escape(text_name)}|{own_last})" if is_named else "(?!)"
     label = "|".join(sorted(map(re.escape, labels), key=len, reverse=True)) or "(?!)"
     about = (
         rf"(?:the|this|that|these|my|your|another|one|an?|each) (?:[\w'’-]{{1,20}} ){{0,3}}?{names}s?\b"
@@ -253,8 +239,11 @@ def talk_of(text_name: str = "", labels: tuple[str, ...] = (), context_name: str
         rf"\W{{0,6}}(?:(?:the|this|that|my|your|it|its|an?)\b[^.!?\n]{{0,90}}?)?\b"
         rf"(?:{_BE}|has an?|label|labels?:|category|section)\b:?\W{{0,3}}{_ADVERBS}[\"“'‘]?(?:{says}){ended}"
         rf"|\W{{0,6}}{about}[^.!?\n]{{0,60}}? {_BE} {_ADVERBS}[\"“'‘]?(?:{label}){ended}"
-        rf"|\W{{0,6}}this is an? (?:\w+ )?(?:example of an? )?(?:lie|fallacy|contradiction|hypothesis)\W*\Z"
     )
+    if context_name:  # elsewhere people say so of the world
+        verdict += (
+            r"|\W{0,6}this is an? (?:\w+ )?(?:example of an? )?(?:lie|fallacy|contradiction)\W*\Z"
+        )
     heading = (
         rf"(?m)^\W{{0,6}}(?:\w{{1,12}} )?{names}(?: ?\d{{1,2}}| ?\([^)\n]{{1,30}}\))?[*_]{{0,3}}:"
     )
@@ -333,10 +322,12 @@ def _is_copy(text: str, said: str, sources: Sequence[str]) -> bool:
     return any(normalise(source) == said for source in near)
 
 
-def _says_length(said: str, asked: str) -> bool:
+def _says_length(said: str, asked: str, sources: Sequence[str]) -> bool:
     """Say whether a text has the length that was asked for as words: "a 10 to 40 password"."""
     band = _BAND.search(asked)
-    return band is not None and re.search(rf"\b{band[1]}\b", said) is not None
+    if band is None or any(band[1] in source for source in sources):
+        return False
+    return re.search(rf"\b{band[1]}\b", said) is not None
 
 
 def _counts_options(text: str) -> bool:

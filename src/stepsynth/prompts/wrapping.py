@@ -156,8 +156,10 @@ def wrapping_of(text_name: str, labels: tuple[str, ...] = ()) -> Wrapping:
     # A note may well be a part of a text; one that names the label is not.
     notes = rf"(?:note|reason|analysis|comment|why)s?[*_]{{0,3}}{_B}{_COLON}[^\n]{{0,300}}?{label}"
     explanation = rf"\n{_B}[*_(\[>#-]{{0,4}}[ \t]?(?:{explains}|{notes}|{about})"
+    # Not "The following items are missing:" nor "The message on the display reads:".
+    written = f"(?:{re.escape(text_name or 'text')}|text|review|sentence|hypothesis|headline)"
     announced = (
-        rf"\W{{0,6}}(?:the|this|an?|one|another)\s(?:[\w'’-]{{1,20}}\s){{0,3}}{names}"
+        rf"\W{{0,6}}(?:the|this|an?|one|another)\s(?:[\w'’-]{{1,20}}\s){{0,3}}{written}"
         rf"[^\n:\"“]{{0,60}}:(?:[ \t]{{0,4}}\n|[ \t]{{1,4}}(?=[\"“]))"
     )
     named = {text_name.casefold(), text_name.casefold().rpartition(" ")[2], *_TAGS} - {""}
