@@ -99,7 +99,8 @@ def line(name: str, comparison: Comparison, judge: Judge | None) -> list[str]:
     rows = [kept(run) for run in runs]
     rounds = [rounds_of(Path(run.folder)) for run in runs]
     rejected = sum(sum(n.get("rejected", {}).values()) for each in rounds for n in each)
-    written = sum(map(len, rows)) + rejected
+    copies = sum(n.get("duplicates", 0) for each in rounds for n in each)
+    written = sum(map(len, rows)) + copies + rejected
     fewest = min(map(len, rows))
     pairs = [
         distinct_n(count_ngrams([tokenise(row["text"]) for row in each[:fewest]]))[1]

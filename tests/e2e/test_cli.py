@@ -485,3 +485,5 @@ def test_the_demo_without_its_llm_says_how_to_get_it_or_do_without(monkeypatch, 
     assert "stepsynth demo --recorded" in done.stderr
     assert "stepsynth[embedded]" in done.stderr
     assert not (tmp_path / "run").exists()
+    gold = ["demo", "--set", "method=gold", "--out", str(tmp_path / "gold")]
+    assert CliRunner().invoke(app, gold).exit_code == 0, "no LLM is needed"

