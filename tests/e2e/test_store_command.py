@@ -165,6 +165,8 @@ def test_an_export_replays_the_run(tmp_path, server, hide):
     assert (found["damaged"], found["unreadable"], found["others"]) == (0, 0, 0)
     sources = [row["source"] for row in rows if "source" in row]
     assert sources, "gold texts were extrapolated"
+    assert all(re.fullmatch("[0-9a-f]{16}", row["request"]) for row in rows)
+    assert found["repeats"] == 0
     if hide:
         assert not any("prompt" in row for row in rows)
         assert all(re.fullmatch("sha256:[0-9a-f]{24}", source) for source in sources)
@@ -183,6 +185,24 @@ def test_an_export_replays_the_run(tmp_path, server, hide):
     assert only["written"] == sum(row["kind"] == "seed" for row in rows)
     none = stepsynth("store", "export", run, "--out", out, "--model", "n")
     assert (none.returncode, "did you mean" in none.stderr) == (2, False)
+
+
+def test_hidden_answers_tell_no_gold_text_by_repeating_it(tmp_path, server):
+    def answer(number, body):
+        like = re.search('"(.+)"', body["messages"][0]["content"])
+        is_copy = like is not None and number % 2
+        return completion(f"Sure! '{like[1].upper()}'" if is_copy else f"{number} leaves on a tree")
+
+    server.answer = answer
+    task, run = write_task(tmp_path, url=server.url), tmp_path / "run"
+    assert stepsynth("run", task, "--out", run).returncode == 0
+    gold = [json.loads(line)["text"] for line in (tmp_path / "gold.jsonl").read_text().splitlines()]
+    for hide in ((), ("--hide-gold",)):
+        found = in_json("export", run, "--out", tmp_path / "saved.jsonl", *hide)
+        saved = (tmp_path / "saved.jsonl").read_text().lower()
+        told = [text for text in gold if text in saved]
+        assert (found["repeats"] > 0, bool(told)) == (bool(hide), not hide)
+        assert found["written"] > 40
 
 
 def test_gc_deletes_what_was_chosen_and_only_when_told(copied):

@@ -7,6 +7,7 @@ import pytest
 
 from stepsynth.errors import ConfigError, DataError
 from stepsynth.llm import LLM, Completion, Failed, Request
+from stepsynth.llm._recording import request_digest
 from stepsynth.llm.backends.replay import Replay, ReplayBackend
 
 LINES = [
@@ -210,3 +211,33 @@ def test_each_draw_of_an_exported_run_gets_its_own_answer_again(record):
     asked += [for_context("c", "s", stream="extrapolate/s", label="its old answer")] * 5
     expected = [f"draw {i}" for i in range(5)] + [f"s draw {i}" for i in range(5)]
     assert play([record(rows)], asked)[0] == expected
+
+
+def test_runs_that_shared_a_store_get_their_own_answers_again(record):
+    asked = [Request("p", "seed", tags={"kind": "seed", "label": "a"}), seed("a")]
+    rows = [
+        {
+            **{"kind": "seed", "label": "a", "draw": draw, "completion": f"{draw} of {of}"},
+            "request": request_digest({"prompt": "p", "stream": "seed", "draw": draw}, of),
+        }
+        for of in (1, 0)
+        for draw in (1, 0)
+    ]
+    path = record(rows)
+    for of in (0, 1):
+        drawn, usage = play([path], asked, of)
+        assert drawn == [f"0 of {of}", f"1 of {of}"]
+    assert usage.completion_tokens == 0
+
+
+def test_a_recording_keeps_its_tokens(record):
+    told = {"prompt_tokens": 7, "completion_tokens": 3}
+    rows = [{"kind": "seed", "label": "a", "completion": f"{i}", **told} for i in range(2)]
+    _, usage = play([record(rows)], [seed("a")] * 2)
+    assert (usage.prompt_tokens, usage.completion_tokens, usage.usd) == (14, 6, None)
+
+
+def test_a_request_that_is_no_text_is_named(record):
+    path = record([{"kind": "seed", "completion": "x", "request": 5}])
+    with pytest.raises(DataError, match=r"line 1: .*'request' must be a text, got 5"):
+        play([path], [seed("a")])

@@ -103,7 +103,8 @@ def export(
     hide_gold: bool = typer.Option(
         False,
         "--hide-gold",
-        help="Write no prompts, and texts of yours as digests: to share what an LLM wrote.",
+        help="Write no prompts, no answers that repeat them, and texts of yours as digests: to "
+        "share what an LLM wrote.",
     ),
     as_json: bool = JSON,
 ) -> None:
@@ -120,6 +121,8 @@ def export(
         return
     others = f" ({found['others']} others were not chosen)" if found["others"] else ""
     say(f"{out}: {found['written']} completions{others}")
+    if found["repeats"]:
+        say(f"{found['repeats']} that repeat their prompt, in which gold may stand, were left out")
     for line in _damage_in_words(found):
         say(line)
     say(f"use it with: --set 'llm={{backend: replay, recordings: [{out.absolute()}]}}'")

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from stepsynth._util.hashing import digest
 from stepsynth.errors import ConfigError, RunFolderError
 from stepsynth.experiment.config import Config
 from stepsynth.experiment.locate import read_yaml
@@ -18,13 +17,12 @@ from stepsynth.experiment.pretend import Voice
 from stepsynth.experiment.preview import Previewer, PreviewLLM
 from stepsynth.experiment.rundir import RunFolder
 from stepsynth.llm import LLM, Backend, Completion, Failed, LLMSettings, Request
+from stepsynth.llm._recording import Seeds, bounded
 from stepsynth.llm._store_read import Stored, StoreReader
 from stepsynth.llm._store_tools import UNKNOWN
 
 ROWS = 5
 """Requests of each kind that are looked up."""
-SEEDS = 1000
-"""Seeds below this are tried, to tell the one that a stored completion was drawn with."""
 AROUND = 30
 """Characters of prompts that are shown before and after the place where they begin to differ."""
 
@@ -132,7 +130,7 @@ class _StoreLLM(LLM):
         teacher = self._teachers.next(request)
         name = teacher.request_id(request)
         found = next(iter(self._reader.find(name)[0]), None)
-        settings = _bounded(teacher.settings.request_identity(), teacher.settings.longest(request))
+        settings = bounded(teacher.settings.request_identity(), teacher.settings.longest(request))
         self.asked.append(_Asked(request, name, settings, found))
         if found is None:
             return Completion(self._voice.say(request), name, request.draw)
@@ -210,14 +208,6 @@ def _compare_settings(
         yield {**about, "model": known[name].get("model"), "differences": min(several, key=len)}
 
 
-def _bounded(settings: Mapping[str, Any], longest: int | None) -> dict[str, Any]:
-    """Return the settings with the `max_tokens` of a request, where it has its own."""
-    sampling = settings.get("sampling", {})
-    if longest is None or "max_tokens" not in sampling:
-        return dict(settings)
-    return {**settings, "sampling": {**sampling, "max_tokens": longest}}
-
-
 def _compare(
     asked: _Asked, known: Mapping[str, Mapping[str, Any]], random_seed: int
 ) -> dict[str, Any]:
@@ -227,11 +217,10 @@ def _compare(
     if similar is None:
         return {**about, "similar": None, "differences": []}
     theirs = known.get(similar.settings)
+    stored, seed, found = similar.request, None, list[dict[str, Any]]()
     if theirs is not None:
-        theirs = _bounded(theirs, similar.request.get("max_tokens"))
-    found = [] if theirs is None else list(_differences(theirs, asked.settings))
-    stored = similar.request
-    seed = None if theirs is None else _seed_of(similar, theirs, random_seed)
+        found += _differences(bounded(theirs, stored.get("max_tokens")), asked.settings)
+        seed = Seeds(random_seed).of(similar, theirs)
     for key, ours in (("stream", request.stream), ("draw", request.draw)):
         if stored.get(key) != ours:
             found.append({"key": key, "store": stored.get(key), "task": ours})
@@ -247,18 +236,6 @@ def _compare(
     if seed != random_seed and (seed is not None or not found):
         found.append({"key": "random_seed", "store": seed, "task": random_seed})
     return {**about, "similar": similar.id, "differences": found}
-
-
-def _seed_of(stored: Stored, settings: Mapping[str, Any], first: int) -> int | None:
-    """Return the seed that a stored completion was drawn with, if it is a small one."""
-    asked = {key: stored.request.get(key) for key in ("prompt", "stream", "draw")}
-    if stored.request.get("turns"):
-        asked["turns"] = stored.request["turns"]
-    for seed in (first, *range(SEEDS)):
-        for more in ({}, {"structured": True}):
-            if digest({**settings, **more, **asked, "random_seed": seed}) == stored.id:
-                return seed
-    return None
 
 
 def _differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

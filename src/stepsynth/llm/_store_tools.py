@@ -9,10 +9,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from stepsynth._util.files import replacing, to_line
-from stepsynth._util.hashing import hidden
 from stepsynth.errors import RunFolderError, StepsynthError, UnknownNameError
 from stepsynth.llm import _claims
 from stepsynth.llm._backend import llm_backends
+from stepsynth.llm._recording import Seeds, repeats_prompt, to_recording
 from stepsynth.llm._store_read import Stored, StoreReader
 from stepsynth.llm._types import Completion
 from stepsynth.llm.prices import Price
@@ -128,11 +128,13 @@ def export(
         out: The JSON-lines file to write.
         kind: Only completions of this kind of prompt.
         model: Only completions by this LLM.
-        hide_gold: Leave out prompts, and write contexts and sources as their digests.
+        hide_gold: Leave out prompts and the answers that repeat them, and write contexts and
+            sources as their digests.
 
     Returns:
-        `written` completions, `others` that were not chosen, `damaged` ones, and `unreadable`: rows
-        in places that cannot be read; None: nobody knows how many.
+        `written` completions, `others` that were not chosen, `repeats` that were left out,
+        `damaged` ones, and `unreadable`: rows in places that cannot be read; None: nobody knows
+        how many.
 
     Raises:
         UnknownNameError: The store has no completions by that LLM.
@@ -140,16 +142,26 @@ def export(
             written.
     """
     with StoreReader(path) as reader:
-        ids = None if model is None else ids_of_model(reader.settings(), model)
-        read = written = 0
+        known, seeds = reader.settings(), Seeds()
+        ids = None if model is None else ids_of_model(known, model)
+        read = written = repeats = 0
         with replacing(out) as file:
             for stored in reader.completions():
                 read += 1
-                if kind in (None, stored.kind) and (ids is None or stored.settings in ids):
-                    written += 1
-                    line = to_line(_recording(stored, hide_gold=hide_gold))
-                    file.write(line.encode("utf-8", "replace") + b"\n")
-        counts = {"written": written, "others": read - written, "damaged": reader.damaged}
+                if kind not in (None, stored.kind) or not (ids is None or stored.settings in ids):
+                    continue
+                if hide_gold and repeats_prompt(stored):
+                    repeats += 1
+                    continue
+                written += 1
+                seed = seeds.of(stored, known.get(stored.settings, {}))
+                line = to_line(to_recording(stored, seed, hide_gold=hide_gold))
+                file.write(line.encode("utf-8", "replace") + b"\n")
+        others = read - written - repeats
+        counts = {
+            **{"written": written, "others": others, "repeats": repeats},
+            "damaged": reader.damaged,
+        }
         return {"store": str(path), "out": str(out), **counts, **_unread(reader, read)}
 
 
@@ -250,22 +262,6 @@ def _answer(stored: Stored, known: Mapping[str, Mapping[str, Any]]) -> dict[str,
     usd = None if price is None else cost(price, Completion(**stored.completion))
     told = {"settings": _told(stored.settings, known), "request": dict(stored.request)}
     return {**told, "completion": dict(stored.completion), "created": stored.created, "usd": usd}
-
-
-def _recording(stored: Stored, *, hide_gold: bool) -> dict[str, Any]:
-    row: dict[str, Any] = {"kind": stored.kind}
-    row |= {k: stored.tags[k] for k in ("label", "context", "source") if k in stored.tags}
-    if hide_gold:
-        row |= {k: hidden(row[k]) for k in ("context", "source") if k in row}
-    row["draw"] = stored.request.get("draw", 0)
-    if stored.completion.get("truncated"):
-        row["truncated"] = True
-    if hide_gold:
-        return {**row, "completion": stored.completion["text"]}
-    asked = {"prompt": stored.request.get("prompt", "")}
-    if stored.request.get("turns"):
-        asked["turns"] = stored.request["turns"]
-    return {**row, "completion": stored.completion["text"], **asked}
 
 
 def ids_of_model(known: Mapping[str, Mapping[str, Any]], model: str) -> set[str]:

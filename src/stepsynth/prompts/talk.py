@@ -114,8 +114,9 @@ _OPTION = re.compile(r"[ \t]{0,4}(?:[-*•][ \t]+|\(?(?:\d{1,2}|[a-hA-H])[.)][ \
 _SENTENCES = re.compile(r"(?<=[.!?])\s+|\n+")
 _BAND = re.compile(r"\b(\d+ to \d+) words\b")
 _OF_LIST = re.compile(
-    r"\A\W{0,6}(?:sure\W{1,3})?here are\b|\A\W{0,6}there are (?:many|several) reasons\b|"
-    r"\bi(?:['’]ve| have) (?:listed|provided)\b|\b\d{1,3} (?:different |short )*(?:reasons|sentences)\b",
+    r"\A\W{0,6}(?:sure\W{1,3})?here are\b|\A\W{0,6}there are (?:many|several) (?:examples|reasons)\b|"
+    r"\bi(?:['’]ve| have) (?:listed|provided)\b|"
+    r"\b\d{1,3} (?:different |short )*(?:examples|reasons|sentences)\b",
     re.I,
 )
 """An item of a list that speaks of the list."""

@@ -3,8 +3,8 @@
 A recording is JSON lines, one completion a line: `kind` and `completion`, and `label`, `context`,
 `source` where they are known. A line answers a request when they agree on every one of these keys
 that the line carries; a request with a source takes a line recorded for it (else see `fallback`).
-An exported run carries `draw` too, so that replaying it gives each request its own answer again.
-`context` and `source` may be hidden, as `store export --hide-gold` writes them.
+An exported store carries `draw` and `request` too, so that replaying it gives each request its own
+answer again. `context` and `source` may be hidden, as `store export --hide-gold` writes them.
 A recording is handed out once in a run, unless `reuse` is set.
 """
 
@@ -27,6 +27,7 @@ from stepsynth._util.text import clean
 from stepsynth.errors import ConfigError, DataError
 from stepsynth.llm._backend import Backend, LLMSettings
 from stepsynth.llm._errors import GiveUpError
+from stepsynth.llm._recording import request_digest
 from stepsynth.llm._types import Completion, Request
 
 _OPTIONAL = ("label", "context", "source")
@@ -68,8 +69,8 @@ class Recording:
     context: str | None
     source: str | None
     draw: int | None
-    is_cut: bool
-    completion: str
+    request: str | None
+    completion: Completion
 
 
 class ReplayBackend(Backend[Replay]):
@@ -85,14 +86,19 @@ class ReplayBackend(Backend[Replay]):
         self._is_used = np.zeros(len(self._recordings), dtype=bool)
         self._groups: dict[tuple[str | None, ...], list[int]] = defaultdict(list)
         self._draws: dict[tuple[str | int | None, ...], int] = {}
+        self._requests: dict[str, int] = {}
         for i, r in enumerate(self._recordings):
             self._groups[r.kind, r.label, r.context, r.source].append(i)
             if r.draw is not None:
                 self._draws.setdefault((r.kind, r.label, r.context, r.source, r.draw), i)
+            if r.request is not None:
+                self._requests.setdefault(r.request, i)
 
     async def complete(self, request: Request) -> Completion:
         """Return a recorded completion, or give the request up as exhausted."""
-        chosen = self._same_draw(request)
+        chosen = self._same_request(request)
+        if chosen is None:
+            chosen = self._same_draw(request)
         if chosen is None:
             chosen = self._draw(request.tags)
         if chosen is None and "source" in request.tags and self.settings.fallback == "nearest":
@@ -103,11 +109,22 @@ class ReplayBackend(Backend[Replay]):
                 "exhausted", f"no unused recording of kind {kind!r} is left for label {label!r}"
             )
         self._is_used[chosen] = not self.settings.reuse
-        found = self._recordings[chosen]
-        return Completion(found.completion, truncated=found.is_cut)
+        return self._recordings[chosen].completion
+
+    def _same_request(self, request: Request) -> int | None:
+        """Return the unused recording of this very request: what an exported store carries."""
+        if not self._requests:
+            return None
+        asked = {"prompt": request.prompt, "stream": request.stream, "draw": request.draw}
+        turned = asked | {"turns": request.turns}
+        index = self._requests.get(request_digest(turned, self.random_seed))
+        return None if index is None or self._is_used[index] else index
 
     def _same_draw(self, request: Request) -> int | None:
-        """Return the unused recording of this very draw: what an exported run carries."""
+        """Return the unused recording of this very draw: what an exported run carries.
+
+        Draws of one number are many in a store of several runs: there the request tells more.
+        """
         tags = request.tags
         given = (_hidden(tags.get("context")), _hidden(tags.get("source")), request.draw)
         for name in _or_none(tags.get("label")):
@@ -166,7 +183,7 @@ class ReplayBackend(Backend[Replay]):
                 if r.kind == kind and r.label in (label, None)
             ]
             vectorizer = TfidfVectorizer(sublinear_tf=True)
-            texts = [self._recordings[i].completion for i in index]
+            texts = [self._recordings[i].completion.text for i in index]
             # A recording without a single word has no vocabulary; one word keeps it defined.
             vectorizer.fit([*texts, "text"])
             self._indexes[kind, label] = (
@@ -220,9 +237,19 @@ def _read_line(line: str) -> Recording:
     for key in ("kind", "completion"):
         if not isinstance(row.get(key), str):
             raise ValueError(f"{key!r} must be a text, got {row.get(key)!r}")
-    draw, is_cut = row.get("draw"), row.get("truncated") is True
+    draw, asked = row.get("draw"), row.get("request")
     if draw is not None and not isinstance(draw, int):
         raise ValueError(f"'draw' must be a whole number, got {draw!r}")
+    if not isinstance(asked, str | None):
+        raise ValueError(f"'request' must be a text, got {asked!r}")
+    tokens = [row.get(key) for key in ("prompt_tokens", "completion_tokens")]
+    read, written = (n if isinstance(n, int) and n >= 0 else None for n in tokens)
+    completion = Completion(
+        clean(row["completion"]),
+        truncated=row.get("truncated") is True,
+        prompt_tokens=read,
+        completion_tokens=written,
+    )
     label, context, source = (None if row.get(k) is None else str(row[k]) for k in _OPTIONAL)
     told = (row["kind"], label, _hidden(context), _hidden(source))
-    return Recording(*told, draw, is_cut, clean(row["completion"]))
+    return Recording(*told, draw, asked, completion)
