@@ -96,6 +96,8 @@ def kept(run: RunRow) -> list[dict[str, Any]]:
 def line(name: str, comparison: Comparison, judge: Judge | None) -> list[str]:
     """Return a set's line of the table."""
     runs = [run for run in comparison.runs if run.is_done]
+    if not runs:
+        raise SystemExit(f"{name}: no run is done: {comparison.runs[0].error}")
     rows = [kept(run) for run in runs]
     rounds = [rounds_of(Path(run.folder)) for run in runs]
     rejected = sum(sum(n.get("rejected", {}).values()) for each in rounds for n in each)
