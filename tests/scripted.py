@@ -26,7 +26,7 @@ def listed(*items: str) -> list[str]:
 
 RULES: list[dict[str, Any]] = [
     {
-        "pattern": r"List \d+ different short examples",
+        "pattern": r"List \d+ different short (?:reasons|examples)",
         "answers": listed("its skin", "its shape", "taste"),
     },
     {"pattern": r"(?s)List \d+ .*domains", "answers": listed("markets", "orchards")},
