@@ -68,7 +68,7 @@ def run_ours(url: str, rows: int, store: Path, results: Path | None, in_flight: 
     started = time.perf_counter()
     from stepsynth.llm import LLM, Failed, Request
     from stepsynth.llm.backends.openai_compatible import OpenAICompatible, OpenAICompatibleBackend
-    from stepsynth.llm.store import Store
+    from stepsynth.llm.store.store import Store
 
     imported = time.perf_counter()
     settings = OpenAICompatible(model="mock", base_url=url, concurrency=in_flight)

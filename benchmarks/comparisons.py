@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import stepsynth
-from stepsynth.experiment.compare_read import read_answers
-from stepsynth.experiment.compare_table import Comparison, compare_answers
-from stepsynth.experiment.rundir import RunFolder
+from stepsynth.comparison.read import read_answers
+from stepsynth.comparison.table import Comparison, compare_answers
 from stepsynth.metrics import SCORE_NAMES
 from stepsynth.metrics.bootstrap import Interval
 from stepsynth.report.compare_page import score_table
+from stepsynth.runfolder.folder import RunFolder
 
 HERE = Path(__file__).parent
 OUT = Path(".bench/compare")

@@ -28,7 +28,7 @@ LATENCIES_MS = (0.0, 50.0)
 SLOW_MS, SLOW_SIGMA = 1000.0, 0.5
 MANY = 200_000
 _IMPORT = (
-    "import time; started = time.perf_counter(); import stepsynth.llm.store; "
+    "import time; started = time.perf_counter(); import stepsynth.llm.store.store; "
     "from stepsynth.llm import LLM; "
     "from stepsynth.llm.backends.openai_compatible import OpenAICompatibleBackend; "
     "print(time.perf_counter() - started)"

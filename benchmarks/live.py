@@ -22,7 +22,7 @@ import stepsynth
 from benchmarks.comparisons import table
 from stepsynth._util.files import write_jsonl
 from stepsynth._util.rng import make_rng
-from stepsynth.experiment.compare_table import Comparison
+from stepsynth.comparison.table import Comparison
 
 OUT = Path(".bench/live")
 MINE, SELECT, TEST = 200, 100, 1_821

@@ -10,8 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from benchmarks import paper
-from stepsynth.experiment.config import Config, load_config
 from stepsynth.records import Answers, Example
+from stepsynth.taskfile.config import Config, load_config
 
 RECIPES = Path(__file__).parent.parent / "recipes" / "paper"
 TABLES = ("2", "3", "4", "5", "6", "8", "9")

@@ -16,8 +16,8 @@ from typing import Any
 
 import stepsynth
 from benchmarks.live import add_options, llm_of, rounds_of, rows_of, write_task
-from stepsynth.experiment.compare_read import RunRow
-from stepsynth.experiment.compare_table import Comparison
+from stepsynth.comparison.read import RunRow
+from stepsynth.comparison.table import Comparison
 from stepsynth.metrics.diversity import count_ngrams, distinct_n, tokenise
 from stepsynth.records import Dataset, Example
 from stepsynth.students.linear import Linear

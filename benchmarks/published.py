@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from stepsynth._util.rng import make_rng
-from stepsynth.experiment.config import Config
-from stepsynth.experiment.data import read_file
-from stepsynth.llm.limits import Limits
+from stepsynth.data.rows import read_file
+from stepsynth.llm.engine.limits import Limits
 from stepsynth.methods.gold import Gold
 from stepsynth.records import Dataset, union
 from stepsynth.students.linear import Linear
@@ -27,6 +26,7 @@ from stepsynth.studies import Findings, Study, Subject, Table
 from stepsynth.studies._sampling import draw, halve
 from stepsynth.studies.diversity import Diversity
 from stepsynth.studies.labels import Labels
+from stepsynth.taskfile.config import Config
 from stepsynth.tasks import Task
 from stepsynth.tasks.classification import Classification
 from stepsynth.tasks.sentence_pair import SentencePair

@@ -26,7 +26,6 @@ import numpy as np
 
 from stepsynth._util.rng import make_rng
 from stepsynth.errors import TooFewRowsError
-from stepsynth.experiment.config import load_config
 from stepsynth.llm import LLM, llm_backends
 from stepsynth.methods import Round, Setup
 from stepsynth.methods.regen import ReGen
@@ -36,6 +35,7 @@ from stepsynth.retrieval.bm25 import BM25
 from stepsynth.retrieval.dense import Dense
 from stepsynth.students import StudentFactory
 from stepsynth.students.linear import Linear
+from stepsynth.taskfile.config import load_config
 from stepsynth.tasks import Task
 
 OUT = Path(".bench/regen")

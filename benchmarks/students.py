@@ -72,8 +72,8 @@ def student(encoder: str, data: Dataset, label_names: tuple[str, ...]) -> float:
 def training_sets() -> Iterator[tuple[str, tuple[str, ...], Dataset]]:
     """Yield a name, labels, and the rows of a training set."""
     import stepsynth
-    from stepsynth.experiment.config import load_config
-    from stepsynth.experiment.inputs import read_gold
+    from stepsynth.inputs import read_gold
+    from stepsynth.taskfile.config import load_config
 
     rng = random.Random(0)
     if "STEPSYNTH_REPLAYS" in os.environ and "STEPSYNTH_DATA" in os.environ:

@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from stepsynth.experiment.config import Config
-from stepsynth.llm.limits import Limits
+from stepsynth.llm.engine.limits import Limits
 from stepsynth.methods.gold import Gold
 from stepsynth.metrics.coverage import nearest_distances
 from stepsynth.metrics.diversity import count_ngrams, self_bleu, tokenise
@@ -29,6 +28,7 @@ from stepsynth.studies.coverage import Coverage
 from stepsynth.studies.diversity import Diversity
 from stepsynth.studies.labels import Labels
 from stepsynth.studies.quality import EXTRAPOLATE, Quality
+from stepsynth.taskfile.config import Config
 from stepsynth.tasks.classification import Classification
 
 LENGTH = 40

@@ -87,7 +87,7 @@ class Data:
 
     @cached_property
     def _task(self) -> Any:
-        from stepsynth.experiment.config import load_config
+        from stepsynth.taskfile.config import load_config
 
         values = ["task.labels={negative: negative, positive: positive}"]
         return load_config(Path("recipes/paper/imdb.yaml"), values).task

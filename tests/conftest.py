@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-import stepsynth.llm._sender
+import stepsynth.llm.engine.send
 from stepsynth.tasks.classification import Classification
 from tests.stub_server import StubServer
 
@@ -33,7 +33,7 @@ def _ctrl_c_reaches_children() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stepsynth.llm._sender, "BACK_OFF_S", 0.0)
+    monkeypatch.setattr(stepsynth.llm.engine.send, "BACK_OFF_S", 0.0)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     for name in list(os.environ):
         if name.lower().endswith("_proxy"):

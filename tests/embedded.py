@@ -5,7 +5,7 @@ import importlib.util
 import pytest
 
 from stepsynth.errors import ConfigError
-from stepsynth.llm._llama import find_model
+from stepsynth.llm.local.llama import find_model
 
 MODEL = "smollm2-135m-instruct"
 

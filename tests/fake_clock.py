@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from stepsynth.llm import LLM, Backend, Completion, Request
-from stepsynth.llm._errors import RetryLaterError
-from stepsynth.llm.usage import Status
+from stepsynth.llm.core.errors import RetryLaterError
+from stepsynth.llm.core.usage import Status
 from tests.fakes import FakeSettings
 
 LONGEST_S = 24 * 3600.0
@@ -74,9 +74,9 @@ class _Loop(asyncio.SelectorEventLoop):
 def use_fake_clock(monkeypatch: Any) -> Clock:
     """Have the engine live by a clock that jumps."""
     clock = Clock()
-    monkeypatch.setattr("stepsynth.llm._loop.new_loop", clock.new_loop)
-    monkeypatch.setattr("stepsynth.llm.engine.monotonic", clock.time)
-    monkeypatch.setattr("stepsynth.llm._sender.monotonic", clock.time)
+    monkeypatch.setattr("stepsynth.llm.engine.loop.new_loop", clock.new_loop)
+    monkeypatch.setattr("stepsynth.llm.engine.llm.monotonic", clock.time)
+    monkeypatch.setattr("stepsynth.llm.engine.send.monotonic", clock.time)
     return clock
 
 

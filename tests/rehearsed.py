@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from stepsynth.experiment.config import Config, load_config
 from stepsynth.methods import methods
+from stepsynth.taskfile.config import Config, load_config
 from tests.scripted import PLACES, WORDS
 
 KINDS = ("classification", "sentence_pair", "extractive_qa")

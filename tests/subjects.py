@@ -2,12 +2,12 @@
 
 import random
 
-from stepsynth.experiment.config import Config
-from stepsynth.llm.limits import Limits
+from stepsynth.llm.engine.limits import Limits
 from stepsynth.methods.gold import Gold
 from stepsynth.records import Dataset, Example
 from stepsynth.students.linear import Linear
 from stepsynth.studies import Subject
+from stepsynth.taskfile.config import Config
 from stepsynth.tasks.classification import Classification
 
 SEA = ("ship", "sail", "wave", "harbour", "anchor", "tide", "captain", "deck", "storm", "reef")

@@ -7,7 +7,7 @@ from typing import Self
 
 from aiohttp import web
 
-from stepsynth.llm._loop import cancel_others
+from stepsynth.llm.engine.loop import cancel_others
 
 
 @dataclass

@@ -17,7 +17,7 @@ def write_texts(arguments: Any, model: str, prompts: list[str]) -> list[str | No
     """Return the text for each prompt, None where there is none."""
     from stepsynth.llm import LLM, Completion, Request
     from stepsynth.llm.backends.openai_compatible import OpenAICompatible, OpenAICompatibleBackend
-    from stepsynth.llm.store import Store
+    from stepsynth.llm.store.store import Store
 
     settings = OpenAICompatible(
         model=model, base_url=arguments.base_url, concurrency=arguments.concurrency
@@ -49,7 +49,7 @@ def main() -> None:
     common = import_module("common")  # the harness's own, which lies beside this file's copy
     arguments = common.args()
     import_module("stepsynth.llm.backends.openai_compatible")
-    import_module("stepsynth.llm.store")
+    import_module("stepsynth.llm.store.store")
     imported = began = common.now()
     texts = write_texts(arguments, common.MODEL, common.prompts(arguments.n))
     common.result(texts, imported, began, common.now())

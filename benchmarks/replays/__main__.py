@@ -121,12 +121,12 @@ def null(cell: Cell, s3: Row, final: int) -> Row:
     """
     from stepsynth._util.files import read_jsonl
     from stepsynth._util.rng import make_rng
-    from stepsynth.experiment.config import load_config
-    from stepsynth.experiment.inputs import read_gold, split
+    from stepsynth.inputs import read_gold, split
     from stepsynth.metrics import Predictions
     from stepsynth.metrics.scoring import fit_offsets, tuned_accuracy
     from stepsynth.records import Example, Rejected, union
     from stepsynth.students import StudentFactory
+    from stepsynth.taskfile.config import load_config
 
     config = load_config(HERE / f"{cell.task}.yaml", [f"random_seed={cell.random_seed}"])
     gold = split(config, read_gold(config, print), lambda _: None)

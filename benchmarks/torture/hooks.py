@@ -8,7 +8,7 @@ HOOK = Path(__file__).parent / "hook"
 
 TRAINING = ("stepsynth/students/", "fit")
 SEARCH = ("stepsynth/students/_search.py", "run_search")
-SCORING = ("stepsynth/experiment/runner.py", "_score_test")
+SCORING = ("stepsynth/runner/runner.py", "_score_test")
 REPORT = ("stepsynth/report/", "")
 PAGE = ("stepsynth/report/compare_page.py", "")
 

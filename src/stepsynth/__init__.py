@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from stepsynth.api import RunResult, compare, run, synthesize
+    from stepsynth.data import Split
     from stepsynth.errors import StepsynthError
-    from stepsynth.experiment.data_section import Split
+    from stepsynth.llm import Limits
     from stepsynth.llm.backends.anthropic import Anthropic
     from stepsynth.llm.backends.openai_compatible import OpenAICompatible
     from stepsynth.llm.backends.replay import Replay
     from stepsynth.llm.backends.scripted import Scripted
-    from stepsynth.llm.limits import Limits
     from stepsynth.methods.gold import Gold
     from stepsynth.methods.goldgen import GoldGen
     from stepsynth.methods.s3 import S3
@@ -46,7 +46,7 @@ _HOMES = {
     "ExtractiveQA": "stepsynth.tasks.extractive_qa",
     "Gold": "stepsynth.methods.gold",
     "GoldGen": "stepsynth.methods.goldgen",
-    "Limits": "stepsynth.llm.limits",
+    "Limits": "stepsynth.llm",
     "Linear": "stepsynth.students.linear",
     "OpenAICompatible": "stepsynth.llm.backends.openai_compatible",
     "Provenance": "stepsynth.records",
@@ -56,7 +56,7 @@ _HOMES = {
     "S3": "stepsynth.methods.s3",
     "Scripted": "stepsynth.llm.backends.scripted",
     "SentencePair": "stepsynth.tasks.sentence_pair",
-    "Split": "stepsynth.experiment.data_section",
+    "Split": "stepsynth.data",
     "StepsynthError": "stepsynth.errors",
     "Transformer": "stepsynth.students.transformer",
     "ZeroGen": "stepsynth.methods.zerogen",

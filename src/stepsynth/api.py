@@ -9,7 +9,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from stepsynth.comparison import (
+    Comparison,
+    Ended,
+    Plan,
+    Silence,
+    Watcher,
+    make_plan,
+    make_table,
+    run_plan,
+)
 from stepsynth.curation import Curation
+from stepsynth.data import Split, read_contexts, read_records
 from stepsynth.errors import (
     ConfigError,
     LimitReachedError,
@@ -17,25 +28,16 @@ from stepsynth.errors import (
     RunFolderError,
     StepsynthError,
 )
-from stepsynth.experiment.budget import Kind
-from stepsynth.experiment.compare_plan import Plan, make_plan
-from stepsynth.experiment.compare_run import Ended, Silence, Watcher, run_plan
-from stepsynth.experiment.compare_table import Comparison, make_table
-from stepsynth.experiment.config import Config, build_config, load_config
-from stepsynth.experiment.data import read_contexts, read_records
-from stepsynth.experiment.data_section import Split
-from stepsynth.experiment.inputs import GoldData
-from stepsynth.experiment.locate import Located
-from stepsynth.experiment.observer import Observer
-from stepsynth.experiment.rundir import RunFolder
-from stepsynth.experiment.runner import Runner
-from stepsynth.llm import LLMSettings
-from stepsynth.llm.limits import Limits
+from stepsynth.inputs import GoldData
+from stepsynth.llm import Limits, LLMSettings
 from stepsynth.methods import Method, Round
+from stepsynth.observer import Observer
 from stepsynth.records import Dataset
-from stepsynth.report import write_report
-from stepsynth.report.compare_page import write_comparison
+from stepsynth.report import write_comparison, write_report
+from stepsynth.runfolder import RunFolder
+from stepsynth.runner import Kind, Runner
 from stepsynth.students import Student, load_student
+from stepsynth.taskfile import Config, Located, build_config, load_config
 from stepsynth.tasks import Task
 
 

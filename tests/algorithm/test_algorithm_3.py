@@ -6,14 +6,14 @@ from itertools import pairwise
 
 import pytest
 
+from stepsynth.data.split import Gold, choose_contexts, make_gate
 from stepsynth.errors import TooFewRowsError
-from stepsynth.experiment.rundir import round_numbers
-from stepsynth.experiment.split import Gold, choose_contexts, make_gate
 from stepsynth.llm import Completion
 from stepsynth.methods.goldgen import GoldGen
 from stepsynth.methods.s3 import S3
 from stepsynth.methods.zerogen import ZeroGen
 from stepsynth.records import Answers, Context, Dataset, Example
+from stepsynth.runfolder.folder import round_numbers
 from stepsynth.tasks._answers import find_answer
 from stepsynth.tasks.extractive_qa import ExtractiveQA
 from stepsynth.tasks.sentence_pair import SentencePair

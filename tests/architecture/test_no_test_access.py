@@ -5,11 +5,11 @@ from types import FunctionType, ModuleType
 
 import pytest
 
-from stepsynth.experiment.config import build_config
-from stepsynth.experiment.inputs import GoldData
-from stepsynth.experiment.locate import Located
-from stepsynth.experiment.runner import Runner
+from stepsynth.inputs import GoldData
 from stepsynth.methods import Method, methods
+from stepsynth.runner.runner import Runner
+from stepsynth.taskfile.config import build_config
+from stepsynth.taskfile.yaml_lines import Located
 from tests.fakes import rows
 
 GOLD = rows(*((f"gold a {i}", "a") for i in range(8)), *((f"gold p {i}", "p") for i in range(8)))
@@ -86,7 +86,7 @@ def test_no_test_score_exists_before_the_method_has_ended(tmp_path, monkeypatch)
             folder = tmp_path / "run"
             seen.append(any("test" in p.read_text() for p in folder.glob("rounds/*/metrics.json")))
 
-    monkeypatch.setattr("stepsynth.experiment.config.methods", lambda: _Only(Spy))
+    monkeypatch.setattr("stepsynth.taskfile.config.methods", lambda: _Only(Spy))
     values = {
         "task": {"labels": ["a", "p"]},
         "data": {"gold": "(given)"},

@@ -21,7 +21,13 @@ LAYERS = [
     {"tasks"},
     {"students", "llm", "retrieval", "curation"},
     {"methods"},
-    {"experiment"},
+    {"data", "observer"},
+    {"taskfile"},
+    {"runfolder"},
+    {"inputs"},
+    {"dryrun"},
+    {"runner"},
+    {"preview", "comparison"},
     {"studies"},
     {"report"},
     {"deploy"},
@@ -60,6 +66,27 @@ def test_imports_point_down(path):
         other = module.split(".")[1]
         is_fine = other == unit or LEVEL[other] < LEVEL[unit] or {unit, other} <= FLOOR
         assert is_fine, f"{path.name}:{line} imports {module}, which is not below {unit}"
+
+
+LEAVES = ("llm.backends", "methods", "students", "tasks", "retrieval", "studies", "cli")
+"""Packages of which each file is one thing that goes by its own name."""
+
+
+def is_face(module: str) -> bool:
+    """Whether an import from outside takes a package, or a file that goes by its own name."""
+    place = ROOT.joinpath(*module.split(".")[1:])
+    package, _, name = module.removeprefix("stepsynth.").rpartition(".")
+    is_leaf = package in LEAVES and not name.startswith("_")
+    return place.is_dir() or not package or package == "_util" or is_leaf
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_what_is_imported_from_outside_goes_through_the_face(path):
+    unit = unit_of(path)
+    for line, module in imports(path):
+        if not module.startswith("stepsynth.") or module.split(".")[1] == unit:
+            continue
+        assert is_face(module), f"{path.name}:{line} imports {module}: take it from the package"
 
 
 def test_the_llm_engine_is_an_island():

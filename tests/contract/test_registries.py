@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from stepsynth.errors import LimitReachedError, TooFewRowsError, UnknownNameError
 from stepsynth.llm import LLM, llm_backends
-from stepsynth.llm.limits import Limits
-from stepsynth.llm.store import Store
+from stepsynth.llm.engine.limits import Limits
+from stepsynth.llm.store.store import Store
 from stepsynth.methods import methods
 from stepsynth.methods._purse import Purse
 from stepsynth.retrieval import Passage, retrievers

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stepsynth.experiment.events import read_events
+from stepsynth.runfolder.events import read_events
 from tests.e2e.cli import stepsynth, summary_of, write_task
 from tests.stub_server import StubServer, echo, failure
 

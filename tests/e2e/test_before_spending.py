@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from stepsynth.cli.main import app
-from stepsynth.experiment.config import load_config, recipe_names
+from stepsynth.taskfile.config import load_config, recipe_names
 from tests.e2e.cli import stepsynth, summary_of
 from tests.rehearsed import method_kinds, write_kind, write_recipe
 from tests.scripted import serve_rules
@@ -303,7 +303,7 @@ def test_a_wrong_key_model_or_url_is_told_by_check(settings, said, tmp_path):
 
 
 def test_a_ping_does_not_wait_for_a_server_that_hangs(tmp_path, monkeypatch):
-    monkeypatch.setattr("stepsynth.llm._backend.Backend.ping_s", 0.2)
+    monkeypatch.setattr("stepsynth.llm.core.backend.Backend.ping_s", 0.2)
     with StubServer(answer, delay_s=3) as server:
         task = write_kind(tmp_path, "classification", server.url)
         done = command("check", task, "--json")

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from stepsynth.llm.store import Store
+from stepsynth.llm.store.store import Store
 from tests.e2e.cli import stepsynth, summary_of, write_task
 from tests.stub_server import completion, failure
 

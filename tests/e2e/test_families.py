@@ -8,9 +8,9 @@ import pytest
 
 import stepsynth
 from stepsynth import S3, Replay, ZeroGen
-from stepsynth.experiment.recording import write_recording
-from stepsynth.experiment.rundir import RunFolder
 from stepsynth.metrics import Spans
+from stepsynth.runfolder.folder import RunFolder
+from stepsynth.runfolder.recording import write_recording
 from stepsynth.students._student import ALONE, Student
 
 PAIR_TASK = {"kind": "sentence_pair", "labels": {"yes": "true", "no": "false"}}

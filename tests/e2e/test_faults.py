@@ -20,7 +20,7 @@ from benchmarks.clients import read_client, start_client
 from stepsynth.errors import ProviderError
 from stepsynth.llm import LLM, Completion, Failed, Request
 from stepsynth.llm.backends.openai_compatible import OpenAICompatible, OpenAICompatibleBackend
-from stepsynth.llm.store import Store
+from stepsynth.llm.store.store import Store
 from tests.e2e.cli import stepsynth, summary_of, write_task
 from tests.stub_server import completion, failure
 

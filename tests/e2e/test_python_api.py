@@ -106,7 +106,7 @@ def test_wrong_arguments_have_a_message(change, message):
 
 
 def test_a_task_file_runs_and_progress_can_be_watched(tmp_path, server):
-    from stepsynth.experiment.observer import Observer
+    from stepsynth.observer import Observer
 
     class Watch(Observer):
         def __init__(self):

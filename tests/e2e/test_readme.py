@@ -12,14 +12,14 @@ from typer.testing import CliRunner
 
 import stepsynth
 from stepsynth.cli.main import app
-from stepsynth.experiment.config import load_config, recipe_names
-from stepsynth.experiment.runner import Runner
-from stepsynth.experiment.schema import task_file_schema
 from stepsynth.llm import llm_backends
-from stepsynth.llm.presets import preset_names
+from stepsynth.llm.core.presets import preset_names
 from stepsynth.methods import methods
 from stepsynth.retrieval import retrievers
+from stepsynth.runner.runner import Runner
 from stepsynth.students import students
+from stepsynth.taskfile.config import load_config, recipe_names
+from stepsynth.taskfile.schema import task_file_schema
 from stepsynth.tasks import task_kinds
 from tests.stub_server import completion
 from tests.unit.test_docs import PAGES, ROOT, blocks

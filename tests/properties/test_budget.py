@@ -13,10 +13,10 @@ import pytest
 
 from stepsynth.errors import LimitReachedError
 from stepsynth.llm import LLM, Completion, Request
-from stepsynth.llm._errors import RetryLaterError
-from stepsynth.llm.limits import Budget, Limits, Most
-from stepsynth.llm.store import Store
-from stepsynth.llm.usage import Spent
+from stepsynth.llm.core.errors import RetryLaterError
+from stepsynth.llm.core.usage import Spent
+from stepsynth.llm.engine.limits import Budget, Limits, Most
+from stepsynth.llm.store.store import Store
 from tests.fake_clock import Clock, Server, break_down, use_fake_clock
 from tests.fakes import FakeBackend
 
@@ -228,7 +228,7 @@ class Together:
 
 @pytest.mark.parametrize("schedule", range(30))
 def test_processes_cross_no_cap_together_and_nearly_use_it_up(tmp_path, monkeypatch, schedule):
-    monkeypatch.setattr("stepsynth.llm.limits.POLL_S", 0.005)
+    monkeypatch.setattr("stepsynth.llm.engine.limits.POLL_S", 0.005)
     together = Together(tmp_path / "s.sqlite", schedule)
     asyncio.run(together.run())
     bill, caps, most = together.bill, together.caps, together.most
@@ -260,8 +260,8 @@ class Slow(FakeBackend):
 @pytest.mark.parametrize("schedule", range(3))
 def test_two_runs_that_share_a_store_and_a_cap(tmp_path, monkeypatch, usd, schedule):
     """They wait for each other's answers and for each other's budget, and neither for ever."""
-    monkeypatch.setattr("stepsynth.llm._supply.POLL_S", 0.01)
-    monkeypatch.setattr("stepsynth.llm.limits.POLL_S", 0.01)
+    monkeypatch.setattr("stepsynth.llm.engine.feed.POLL_S", 0.01)
+    monkeypatch.setattr("stepsynth.llm.engine.limits.POLL_S", 0.01)
     bill: list[float] = []
 
     def run(number: int) -> int:

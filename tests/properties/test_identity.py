@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from stepsynth._util.files import to_line
 from stepsynth._util.hashing import derive_seed, digest
 from stepsynth._util.text import normalise
-from stepsynth.experiment.data_section import Split
-from stepsynth.experiment.split import split_gold
+from stepsynth.data.section import Split
+from stepsynth.data.split import split_gold
 from stepsynth.records import Dataset, Example, union
 
 JSON = st.recursive(

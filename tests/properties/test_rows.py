@@ -11,10 +11,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
+from stepsynth.data.bad_rows import BadRow, Reading
+from stepsynth.data.delimited import rows_of_delimited
+from stepsynth.data.rows import read_file, read_records
 from stepsynth.errors import DataError
-from stepsynth.experiment.bad_rows import BadRow, Reading
-from stepsynth.experiment.data import read_file, read_records
-from stepsynth.experiment.delimited import rows_of_delimited
 from stepsynth.tasks.classification import Classification
 
 PIECES = ['"', '""', ",", ", ", ";", "\t", "|", "\n", "\r\n", "\\", '\\"', " ", "sep=;", "a", "1"]

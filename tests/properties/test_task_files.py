@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stepsynth.errors import StepsynthError
-from stepsynth.experiment.config import load_config, recipe_names
-from stepsynth.experiment.locate import parse_yaml
-from stepsynth.experiment.rundir import dump_yaml
-from stepsynth.llm.presets import preset_names
+from stepsynth.llm.core.presets import preset_names
 from stepsynth.methods import methods
+from stepsynth.runfolder.folder import dump_yaml
 from stepsynth.students import students
+from stepsynth.taskfile.config import load_config, recipe_names
+from stepsynth.taskfile.yaml_lines import parse_yaml
 
 MOST_S = 5
 

@@ -7,8 +7,8 @@ import pytest
 
 from stepsynth.errors import ProviderError
 from stepsynth.llm import Request
-from stepsynth.llm._errors import GiveUpError, RetryLaterError
 from stepsynth.llm.backends.anthropic import Anthropic, AnthropicBackend
+from stepsynth.llm.core.errors import GiveUpError, RetryLaterError
 from tests.stub_server import failure
 
 KEY = "sk-ant-very-secret-9417"

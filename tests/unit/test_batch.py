@@ -19,14 +19,14 @@ from typing import Any
 import pytest
 
 from stepsynth.errors import LimitReachedError, ProviderError, RunFolderError
-from stepsynth.llm import _batch_ledger
-from stepsynth.llm._batch_driver import collect
-from stepsynth.llm._batch_ledger import BATCHES_TABLE, SQLiteLedger
-from stepsynth.llm._errors import GiveUpError, RetryLaterError
-from stepsynth.llm._types import Completion, Request
 from stepsynth.llm.backends.anthropic import Anthropic, AnthropicBackend
 from stepsynth.llm.backends.openai_compatible import OpenAICompatible, OpenAICompatibleBackend
-from stepsynth.llm.batch import BatchHooks, BatchState
+from stepsynth.llm.batches.driver import collect
+from stepsynth.llm.core.batch_api import BatchHooks, BatchState
+from stepsynth.llm.core.errors import GiveUpError, RetryLaterError
+from stepsynth.llm.core.types import Completion, Request
+from stepsynth.llm.store import batch_ledger
+from stepsynth.llm.store.batch_ledger import BATCHES_TABLE, SQLiteLedger
 from tests.batch_server import KEY, BatchServer, Result
 
 PROVIDERS = ("openai_compatible", "anthropic")
@@ -194,7 +194,7 @@ class Mortal:
 
 def run(api: Any, desk: Desk, path: Path, jobs: Any = None, life: Life | None = None, **hooks: Any):
     """Be one process, from start to end or death."""
-    _batch_ledger._SENDING.clear()
+    batch_ledger._SENDING.clear()
     connection = connect(path)
     ledger: Any = SQLiteLedger(connection)
     if life is not None:
@@ -261,10 +261,10 @@ def test_only_what_nobody_is_sending_any_more_counts_as_lost(path):
 
 CHILD = """
 import asyncio, sqlite3, sys
-from stepsynth.llm._batch_driver import collect
-from stepsynth.llm._batch_ledger import SQLiteLedger
-from stepsynth.llm._types import Completion, Request
-from stepsynth.llm.batch import BatchHooks
+from stepsynth.llm.batches.driver import collect
+from stepsynth.llm.store.batch_ledger import SQLiteLedger
+from stepsynth.llm.core.types import Completion, Request
+from stepsynth.llm.core.batch_api import BatchHooks
 from tests.batch_server import BatchServer
 from tests.unit.test_batch import make_backend, make_jobs
 
@@ -582,7 +582,7 @@ def run_at(
     attempts: int = 3,
     **hooks: Any,
 ) -> None:
-    _batch_ledger._SENDING.clear()
+    batch_ledger._SENDING.clear()
 
     async def start() -> None:
         backend = make_backend(server, name)

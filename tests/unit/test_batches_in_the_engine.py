@@ -10,8 +10,8 @@ from stepsynth.errors import LimitReachedError
 from stepsynth.llm import LLM, Completion, Failed, Request
 from stepsynth.llm.backends.anthropic import Anthropic, AnthropicBackend
 from stepsynth.llm.backends.openai_compatible import OpenAICompatible, OpenAICompatibleBackend
-from stepsynth.llm.limits import Limits
-from stepsynth.llm.store import Store
+from stepsynth.llm.engine.limits import Limits
+from stepsynth.llm.store.store import Store
 from tests.batch_server import KEY, BatchServer, Result
 
 PRICE = {"prompt": 1000.0, "completion": 1000.0}
@@ -19,8 +19,8 @@ PRICE = {"prompt": 1000.0, "completion": 1000.0}
 
 @pytest.fixture
 def server(monkeypatch):
-    monkeypatch.setattr("stepsynth.llm._batch_patience.FIRST_PAUSE_S", 0.0)
-    monkeypatch.setattr("stepsynth.llm._batch_patience.LONGEST_PAUSE_S", 0.0)
+    monkeypatch.setattr("stepsynth.llm.batches.patience.FIRST_PAUSE_S", 0.0)
+    monkeypatch.setattr("stepsynth.llm.batches.patience.LONGEST_PAUSE_S", 0.0)
     for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY"):
         monkeypatch.setenv(name, KEY)
     answers = lambda i, _body, _attempt: Result(f"text {i[:6]}")  # noqa: E731

@@ -9,12 +9,12 @@ import pytest
 
 from stepsynth.errors import ConfigError, ProviderError
 from stepsynth.llm import LLM, Completion, Failed, Request
-from stepsynth.llm._errors import RetryLaterError
-from stepsynth.llm._http import _find_proxy
 from stepsynth.llm.backends.anthropic import Anthropic, AnthropicBackend
 from stepsynth.llm.backends.openai_compatible import OpenAICompatible, OpenAICompatibleBackend
-from stepsynth.llm.limits import Limits
-from stepsynth.llm.store import Store
+from stepsynth.llm.chat.http import _find_proxy
+from stepsynth.llm.core.errors import RetryLaterError
+from stepsynth.llm.engine.limits import Limits
+from stepsynth.llm.store.store import Store
 from tests.stub_server import completion, failure
 
 TEXT = "My parcel is late."

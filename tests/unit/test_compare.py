@@ -8,20 +8,20 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, recall_score
 
+from stepsynth.comparison import plan as compare_plan
+from stepsynth.comparison.plan import make_plan, read_entries, split_names
+from stepsynth.comparison.read import Answered, score_labels
+from stepsynth.comparison.run import Ended
+from stepsynth.comparison.table import compare_answers, make_table
 from stepsynth.errors import ConfigError, UnknownNameError
-from stepsynth.experiment import compare_plan
-from stepsynth.experiment.budget import Budget
-from stepsynth.experiment.compare_plan import make_plan, read_entries, split_names
-from stepsynth.experiment.compare_read import Answered, score_labels
-from stepsynth.experiment.compare_run import Ended
-from stepsynth.experiment.compare_table import compare_answers, make_table
-from stepsynth.experiment.config import load_config
 from stepsynth.methods.gold import Gold
 from stepsynth.methods.goldgen import GoldGen
 from stepsynth.methods.llm import LLMItself
 from stepsynth.methods.s3 import S3
 from stepsynth.methods.zerogen import ZeroGen
 from stepsynth.report.compare_page import to_csv, to_html, to_markdown
+from stepsynth.runner.equal_budget import Budget
+from stepsynth.taskfile.config import load_config
 from tests.e2e.cli import write_task
 
 SCRIPTED = "{backend: scripted, rules: [{pattern: Write, answers: [x]}]}"
@@ -309,7 +309,7 @@ def test_gold_that_is_trained_on_too_is_gold_that_is_seen(task):
 
 
 def test_losses_and_noise_are_said_plainly(task):
-    from stepsynth.experiment.compare_table import _judge
+    from stepsynth.comparison.table import _judge
     from stepsynth.metrics.bootstrap import Interval
 
     plan = make_plan(task, ["s3", "zerogen"], seeds=1)

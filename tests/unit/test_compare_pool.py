@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from stepsynth.comparison.plan import make_plan
+from stepsynth.comparison.pool import Processes
+from stepsynth.comparison.run import DEATHS, Silence, run_plan
 from stepsynth.errors import ConfigError
-from stepsynth.experiment.compare_plan import make_plan
-from stepsynth.experiment.compare_pool import Processes
-from stepsynth.experiment.compare_run import DEATHS, Silence, run_plan
 from tests.e2e.cli import write_task
 
 SCRIPTED = "{backend: scripted, rules: [{pattern: Write, answers: [x]}]}"
@@ -120,7 +120,7 @@ def test_where_no_process_can_start_that_is_the_error(tmp_path, plan):
 
 STARTER = """
 import os, sys, time
-from stepsynth.experiment.compare_pool import Processes, at_work
+from stepsynth.comparison.pool import Processes, at_work
 from pathlib import Path
 
 def work(folder):

@@ -3,10 +3,10 @@
 import pytest
 
 from stepsynth.errors import ConfigError, PromptError, StepsynthError, UnknownNameError
-from stepsynth.experiment.config import load_config, recipe_names
-from stepsynth.experiment.locate import Located, build
-from stepsynth.experiment.rundir import dump_yaml
 from stepsynth.records import Example
+from stepsynth.runfolder.folder import dump_yaml
+from stepsynth.taskfile.config import load_config, recipe_names
+from stepsynth.taskfile.yaml_lines import Located, build
 from stepsynth.tasks.classification import Classification
 from stepsynth.tasks.extractive_qa import ExtractiveQA
 from stepsynth.tasks.sentence_pair import SentencePair

@@ -9,9 +9,9 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
+from stepsynth.data.bad_rows import PLAIN, Reading
+from stepsynth.data.corpus import read_corpus
 from stepsynth.errors import ConfigError, DataError
-from stepsynth.experiment.bad_rows import PLAIN, Reading
-from stepsynth.experiment.corpus import read_corpus
 from stepsynth.retrieval import Passage
 
 ROWS = [

@@ -13,10 +13,10 @@ import pytest
 from datasets import ClassLabel, Features, Value
 from pyarrow import parquet
 
+from stepsynth.data.bad_rows import Reading
+from stepsynth.data.rows import read_contexts, read_file, read_records
+from stepsynth.data.section import DataSection
 from stepsynth.errors import DataError
-from stepsynth.experiment.bad_rows import Reading
-from stepsynth.experiment.data import read_contexts, read_file, read_records
-from stepsynth.experiment.data_section import DataSection
 from stepsynth.records import Answers, Context, Dataset, Example
 from stepsynth.tasks.classification import Classification
 from stepsynth.tasks.extractive_qa import ExtractiveQA

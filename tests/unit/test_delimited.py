@@ -4,9 +4,9 @@ import io
 
 import pytest
 
+from stepsynth.data.bad_rows import BadRow
+from stepsynth.data.delimited import rows_of_delimited
 from stepsynth.errors import DataError
-from stepsynth.experiment.bad_rows import BadRow
-from stepsynth.experiment.delimited import rows_of_delimited
 
 
 def read(text, kind=".csv"):

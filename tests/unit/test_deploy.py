@@ -16,8 +16,8 @@ from stepsynth.deploy import hub
 from stepsynth.deploy import onnx as deploy_onnx
 from stepsynth.deploy.cards import COLUMNS, code, is_path, without_paths
 from stepsynth.errors import ConfigError, ProviderError, RunFolderError
-from stepsynth.experiment.rundir import RunFolder
 from stepsynth.records import GOLD, Answers, Dataset, Example
+from stepsynth.runfolder.folder import RunFolder
 from stepsynth.students import StudentFactory, load_student, students
 
 FRUIT = [

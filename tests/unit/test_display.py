@@ -11,7 +11,7 @@ from rich.console import Console
 
 from stepsynth.cli._display import Display
 from stepsynth.cli._shared import llm_in_words, print_json, printable, short_number
-from stepsynth.llm.usage import Status, Usage
+from stepsynth.llm.core.usage import Status, Usage
 
 
 def status(done=1234, total=2000, **more):

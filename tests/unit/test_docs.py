@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from stepsynth.comparison.plan import read_entries
 from stepsynth.curation import Curation
-from stepsynth.experiment.compare_plan import read_entries
-from stepsynth.experiment.config import TaskFile, load_config
-from stepsynth.experiment.locate import parse_yaml
 from stepsynth.methods import methods
 from stepsynth.retrieval import retrievers
 from stepsynth.studies import studies
+from stepsynth.taskfile.config import TaskFile, load_config
+from stepsynth.taskfile.yaml_lines import parse_yaml
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]

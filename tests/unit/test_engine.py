@@ -8,11 +8,11 @@ import pytest
 
 from stepsynth.errors import ConfigError, LimitReachedError, ProviderError
 from stepsynth.llm import LLM, Completion, Failed, Request
-from stepsynth.llm._errors import GiveUpError, RetryLaterError
-from stepsynth.llm._flow import Flow
-from stepsynth.llm.limits import Limits
-from stepsynth.llm.store import Store
-from stepsynth.llm.usage import Usage
+from stepsynth.llm.core.errors import GiveUpError, RetryLaterError
+from stepsynth.llm.core.usage import Usage
+from stepsynth.llm.engine.limits import Limits
+from stepsynth.llm.engine.queue import Flow
+from stepsynth.llm.store.store import Store
 from tests.fakes import FakeBackend
 
 PRICE = {"prompt": 1.0, "completion": 2.0}
@@ -303,7 +303,7 @@ def test_a_cap_on_minutes_stops_the_run(open_llm, monkeypatch):
 
     llm = open_llm(FakeBackend(lambda _: "x", concurrency=1), limits=Limits(minutes=1))
     now = time.monotonic()
-    monkeypatch.setattr("stepsynth.llm.engine.monotonic", lambda: now + 61)
+    monkeypatch.setattr("stepsynth.llm.engine.llm.monotonic", lambda: now + 61)
     with pytest.raises(LimitReachedError, match=r"limits\.minutes"):
         llm.generate(ask(3), phase="test")
     assert llm.usage.requests == 0

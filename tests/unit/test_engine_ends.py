@@ -8,14 +8,14 @@ import pytest
 
 from stepsynth.errors import ProviderError
 from stepsynth.llm import LLM, Completion, Request
-from stepsynth.llm._errors import GiveUpError, RetryLaterError
-from stepsynth.llm._flow import Flow
-from stepsynth.llm._http import JsonClient
 from stepsynth.llm.backends.openai_compatible import OpenAICompatible
 from stepsynth.llm.backends.scripted import Scripted
-from stepsynth.llm.pace import Pace
-from stepsynth.llm.store import Entry, Store
-from stepsynth.llm.usage import Spent
+from stepsynth.llm.chat.http import JsonClient
+from stepsynth.llm.core.errors import GiveUpError, RetryLaterError
+from stepsynth.llm.core.usage import Spent
+from stepsynth.llm.engine.queue import Flow
+from stepsynth.llm.pacing.pace import Pace
+from stepsynth.llm.store.store import Entry, Store
 from tests.fakes import FakeBackend, FakeSettings
 
 KEY = "a-key-of-ours-0123456789"
@@ -68,8 +68,8 @@ def test_what_was_put_is_on_disk_once_the_store_is_closed(tmp_path):
 
 
 def test_who_is_cancelled_while_the_store_is_full_keeps_what_was_paid_for(tmp_path, monkeypatch):
-    monkeypatch.setattr("stepsynth.llm.engine.GRACE_S", 0.2)
-    monkeypatch.setattr("stepsynth.llm.store.GROUP", 4)
+    monkeypatch.setattr("stepsynth.llm.engine.llm.GRACE_S", 0.2)
+    monkeypatch.setattr("stepsynth.llm.store.store.GROUP", 4)
     backend, store = FakeBackend(lambda _: "x", concurrency=32), Store(tmp_path / "s.sqlite")
     llm = LLM(backend, store=store)
     may_write, write = threading.Event(), store._write
@@ -284,8 +284,8 @@ def test_no_part_of_a_key_is_left_where_a_message_is_cut(before):
 
 def test_another_schema_is_another_request_and_none_is_as_before():
     from stepsynth._util.hashing import digest
-    from stepsynth.llm._teacher import Teacher
     from stepsynth.llm.backends.openai_compatible import OpenAICompatible, OpenAICompatibleBackend
+    from stepsynth.llm.engine.endpoint import Teacher
 
     settings = OpenAICompatible(model="m")
     teacher = Teacher(OpenAICompatibleBackend(settings, 0), 7, lambda: 0.0, print)

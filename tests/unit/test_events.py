@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from stepsynth._util.disk import as_disk_trouble
-from stepsynth.experiment.events import Cadence, EventLog, UsageLog, read_events
-from stepsynth.experiment.observer import Observer
-from stepsynth.experiment.totals import by_cause, llm_totals, retried_by_cause
-from stepsynth.llm.usage import Status, Usage
+from stepsynth.llm.core.usage import Status, Usage
+from stepsynth.observer import Observer
+from stepsynth.runfolder.events import Cadence, EventLog, UsageLog, read_events
+from stepsynth.runner.totals import by_cause, llm_totals, retried_by_cause
 
 
 class Clock:

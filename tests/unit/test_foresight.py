@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from stepsynth.experiment.config import load_config
-from stepsynth.experiment.foresight import foresee, measure_prompts
-from stepsynth.experiment.lengths import fit_task
-from stepsynth.experiment.pretend import count_tokens
-from stepsynth.experiment.split import Gold
+from stepsynth.data.split import Gold
+from stepsynth.dryrun.foresight import foresee, measure_prompts
+from stepsynth.dryrun.lengths import fit_task
+from stepsynth.dryrun.stubs import count_tokens
 from stepsynth.records import Dataset, Example, union
+from stepsynth.taskfile.config import load_config
 
 OPENAI = "{preset: openai, model: gpt-4o-mini}"
 

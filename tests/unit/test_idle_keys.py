@@ -5,13 +5,13 @@ import json
 import pytest
 
 import stepsynth
+from stepsynth.comparison.plan import make_plan
 from stepsynth.errors import ConfigError
-from stepsynth.experiment.compare_plan import make_plan
-from stepsynth.experiment.config import load_config
 from stepsynth.methods import methods
 from stepsynth.methods._training import run_method
 from stepsynth.retrieval import Passage
 from stepsynth.students.linear import Linear
+from stepsynth.taskfile.config import load_config
 from stepsynth.tasks.sentence_pair import SentencePair
 from tests.fakes import FakeBackend, WordIndex, answer_anything, make_setup, rows
 
@@ -202,7 +202,7 @@ def test_objects_are_refused_too(key, options):
 
 def test_the_resolved_configuration_of_a_run_is_taken_as_it_is(load, tmp_path):
     from stepsynth._util.files import write_text
-    from stepsynth.experiment.rundir import dump_yaml
+    from stepsynth.runfolder.folder import dump_yaml
 
     resolved = load("  keep: best\n", "method.rounds=0").to_dict()
     write_text(tmp_path / "config.yaml", dump_yaml(resolved))

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from stepsynth.cli._task_template import write_task_file
 from stepsynth.errors import DataError
-from stepsynth.experiment.config import load_config
-from stepsynth.experiment.template import write_task_file
+from stepsynth.taskfile.config import load_config
 
 
 def write(folder, gold, *, columns=None, text_name="text", labels=(), **more):

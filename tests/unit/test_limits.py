@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from stepsynth.errors import LimitReachedError
-from stepsynth.llm import _allowance, _claims, _schema
-from stepsynth.llm._allowance import Grant, Wish
-from stepsynth.llm.limits import Budget, Limits, Most
-from stepsynth.llm.usage import Spent
+from stepsynth.llm.core.usage import Spent
+from stepsynth.llm.engine.limits import Budget, Limits, Most
+from stepsynth.llm.store import claims, schema, shared_caps
+from stepsynth.llm.store.shared_caps import Grant, Wish
 
 NO_SPENT = Spent()
 MOST = Most(usd=1.0, tokens=100)
@@ -29,7 +29,7 @@ class Desk:
 
     def __init__(self, elsewhere: Spent = NO_SPENT) -> None:
         self.connection = sqlite3.connect(":memory:", isolation_level=None)
-        _schema.prepare(self.connection, Path("memory"))
+        schema.prepare(self.connection, Path("memory"))
         self.connection.execute("INSERT INTO spent VALUES ('r', ?, ?, ?)", astuple(elsewhere))
         self.asked = 0
         self.is_slow = False
@@ -37,12 +37,12 @@ class Desk:
         self._owners: dict[Budget, int] = {}
 
     def open(self, now: Callable[[], float] = float, **limits: Any) -> Budget:
-        owner = _claims.make_owner()
+        owner = claims.make_owner()
 
         async def ask(wish: Wish) -> Grant:
             self.asked += 1
-            _claims.enrol(self.connection, owner)
-            grant = _allowance.ask(self.connection, owner, wish)
+            claims.enrol(self.connection, owner)
+            grant = shared_caps.ask(self.connection, owner, wish)
             if self.is_slow:
                 await self.answer.wait()
             return grant
@@ -56,7 +56,7 @@ class Desk:
         budget.settle(most, spent)
         sums = "requests = requests + ?, usd = usd + ?, tokens = tokens + ?"
         self.connection.execute(f"UPDATE spent SET {sums}", astuple(spent))
-        _allowance.record(self.connection, self._owners[budget], "r", spent)
+        shared_caps.record(self.connection, self._owners[budget], "r", spent)
 
 
 async def settle_down() -> None:
@@ -163,7 +163,7 @@ def test_processes_that_share_a_cap_have_no_more_than_it_together():
 
 
 def test_who_waits_for_another_process_gets_what_that_gives_back(monkeypatch):
-    monkeypatch.setattr("stepsynth.llm.limits.POLL_S", 0.001)
+    monkeypatch.setattr("stepsynth.llm.engine.limits.POLL_S", 0.001)
 
     async def go() -> None:
         desk = Desk()
@@ -220,7 +220,7 @@ def test_what_is_given_up_in_an_ask_is_not_used_before_the_answer_has_come():
 
 
 def test_minutes_pass_for_who_waits_for_another_process(monkeypatch):
-    monkeypatch.setattr("stepsynth.llm.limits.POLL_S", 0.001)
+    monkeypatch.setattr("stepsynth.llm.engine.limits.POLL_S", 0.001)
 
     async def go() -> None:
         desk, now = Desk(), [0.0]

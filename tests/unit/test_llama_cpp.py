@@ -10,14 +10,15 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from stepsynth.dryrun.window import check_window
 from stepsynth.errors import ConfigError, ProviderError
-from stepsynth.experiment.config import load_config
-from stepsynth.experiment.window import check_window
-from stepsynth.llm import LLM, Completion, Request, _llama
-from stepsynth.llm._errors import GiveUpError, RetryLaterError
-from stepsynth.llm._llama import Engine, Said, find_model, fingerprint, free_cores, open_engine
+from stepsynth.llm import LLM, Completion, Request
 from stepsynth.llm.backends.llama_cpp import LlamaCpp, LlamaCppBackend
-from stepsynth.llm.store import Store
+from stepsynth.llm.core.errors import GiveUpError, RetryLaterError
+from stepsynth.llm.local import llama as _llama
+from stepsynth.llm.local.llama import Engine, Said, find_model, fingerprint, free_cores, open_engine
+from stepsynth.llm.store.store import Store
+from stepsynth.taskfile.config import load_config
 from tests.embedded import MODEL, needs_model
 
 SCHEMA = {
@@ -327,7 +328,7 @@ def test_what_nobody_waits_for_is_not_generated_to_its_end(monkeypatch):
 def test_an_engine_that_is_closed_in_the_middle_leaves_nothing_behind(monkeypatch):
     asked = []
     monkeypatch.setattr(Engine, "ask", spy_on(Engine.ask, asked))
-    monkeypatch.setattr("stepsynth.llm.engine.GRACE_S", 0.1)
+    monkeypatch.setattr("stepsynth.llm.engine.llm.GRACE_S", 0.1)
     llm = LLM(make_backend(max_tokens=1900, context=2048, concurrency=2))
     short = Request("Say yes.", "s", schema={"enum": ["yes"]})
     answers = llm.stream([short, *endless_requests(4)], phase="test")

@@ -3,7 +3,7 @@
 import pytest
 
 from stepsynth.errors import ConfigError, StepsynthError
-from stepsynth.experiment.config import load_config
+from stepsynth.taskfile.config import load_config
 
 TASK = """
 task: {kind: classification, text_name: review, labels: [good, bad]}

@@ -7,11 +7,11 @@ import logging
 import pytest
 
 from stepsynth.errors import ConfigError, ProviderError
-from stepsynth.experiment.locate import build, parse_yaml
 from stepsynth.llm import LLM, Completion, Failed, Request
-from stepsynth.llm._errors import GiveUpError, RetryLaterError
 from stepsynth.llm.backends.openai_compatible import OpenAICompatible, OpenAICompatibleBackend
-from stepsynth.llm.store import Store
+from stepsynth.llm.core.errors import GiveUpError, RetryLaterError
+from stepsynth.llm.store.store import Store
+from stepsynth.taskfile.yaml_lines import build, parse_yaml
 from tests.stub_server import completion, failure
 
 KEY = "sk-very-secret-7731"

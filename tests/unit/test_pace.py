@@ -11,10 +11,10 @@ import pytest
 
 from stepsynth.errors import ProviderError
 from stepsynth.llm import Completion, Request
-from stepsynth.llm._errors import RetryLaterError
-from stepsynth.llm._rate_headers import RateLimits
 from stepsynth.llm.backends.openai_compatible import OpenAICompatible
-from stepsynth.llm.pace import IN_A_ROW, Pace
+from stepsynth.llm.core.errors import RetryLaterError
+from stepsynth.llm.core.rate_headers import RateLimits
+from stepsynth.llm.pacing.pace import IN_A_ROW, Pace
 from tests.fake_clock import Run, Server, Sharing, break_down, refuse, use_fake_clock
 
 AT_ONCE = 256
@@ -23,8 +23,8 @@ AT_ONCE = 256
 @pytest.fixture
 def clock(monkeypatch):
     # As in use, and the same each time.
-    monkeypatch.setattr("stepsynth.llm._sender.BACK_OFF_S", 0.5)
-    monkeypatch.setattr("stepsynth.llm._sender.random", random.Random(0))
+    monkeypatch.setattr("stepsynth.llm.engine.send.BACK_OFF_S", 0.5)
+    monkeypatch.setattr("stepsynth.llm.engine.send.random", random.Random(0))
     return use_fake_clock(monkeypatch)
 
 

@@ -3,8 +3,8 @@
 import pytest
 
 from stepsynth.errors import ConfigError
-from stepsynth.experiment.locate import parse_value, parse_yaml, read_yaml
-from stepsynth.experiment.plain_yaml import MOST_BYTES
+from stepsynth.taskfile.plain_yaml import MOST_BYTES
+from stepsynth.taskfile.yaml_lines import parse_value, parse_yaml, read_yaml
 
 
 def parse(text):

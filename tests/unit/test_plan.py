@@ -6,13 +6,13 @@ import socket
 import pytest
 
 from stepsynth.cli.plan import _print
+from stepsynth.dryrun.plan import MOST_ROWS, make_plan, read_inputs
 from stepsynth.errors import ConfigError
-from stepsynth.experiment import spending
-from stepsynth.experiment.budget import Budget
-from stepsynth.experiment.config import load_config, recipe_names
-from stepsynth.experiment.plan import MOST_ROWS, make_plan, read_inputs
-from stepsynth.experiment.spending import Tally, compare_with_plan, plan_run
 from stepsynth.llm import Completion, Failed, Request
+from stepsynth.runner import usage as spending
+from stepsynth.runner.equal_budget import Budget
+from stepsynth.runner.usage import Tally, compare_with_plan, plan_run
+from stepsynth.taskfile.config import load_config, recipe_names
 from tests.rehearsed import configured, write_recipe
 
 PRICE = "llm.price={prompt: 1, completion: 2}"

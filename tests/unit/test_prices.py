@@ -9,8 +9,8 @@ from stepsynth.llm.backends.anthropic import Anthropic
 from stepsynth.llm.backends.llama_cpp import LlamaCpp
 from stepsynth.llm.backends.openai_compatible import OpenAICompatible
 from stepsynth.llm.backends.transformers import Transformers
-from stepsynth.llm.presets import _read_presets, apply_preset, find_provider, preset_names
-from stepsynth.llm.prices import Price, _read_table, find_price
+from stepsynth.llm.core.presets import _read_presets, apply_preset, find_provider, preset_names
+from stepsynth.llm.core.prices import Price, _read_table, find_price
 
 SETTINGS = {
     "openai_compatible": OpenAICompatible,

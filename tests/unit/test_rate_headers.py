@@ -5,7 +5,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from stepsynth.llm._rate_headers import RateLimits, read_rate_limits, retry_after_s
+from stepsynth.llm.core.rate_headers import RateLimits, read_rate_limits, retry_after_s
 
 
 def test_openai_says_what_is_left_and_for_how_long():

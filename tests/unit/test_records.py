@@ -3,8 +3,8 @@ import sys
 
 import pytest
 
+from stepsynth.data.rows import read_file, read_records
 from stepsynth.errors import RunFolderError, StepsynthError
-from stepsynth.experiment.data import read_file, read_records
 from stepsynth.records import Answers, Dataset, Example, Provenance, union
 from stepsynth.tasks.classification import Classification
 from stepsynth.tasks.extractive_qa import ExtractiveQA

@@ -6,15 +6,15 @@ from collections import Counter
 import pytest
 
 from stepsynth._util.rng import make_rng
-from stepsynth.experiment.config import Config
-from stepsynth.experiment.lengths import fit_task
-from stepsynth.experiment.plan import read_inputs
-from stepsynth.experiment.pretend import MARK, PretendStudent, Voice
-from stepsynth.experiment.rehearsal import EXPECTED, HIGH, LOW, RehearsedLLM, rehearse
+from stepsynth.dryrun.count import EXPECTED, HIGH, LOW, RehearsedLLM, rehearse
+from stepsynth.dryrun.lengths import fit_task
+from stepsynth.dryrun.plan import read_inputs
+from stepsynth.dryrun.stubs import MARK, PretendStudent, Voice
 from stepsynth.llm import LLM, Completion, Request
 from stepsynth.methods import methods
 from stepsynth.methods._training import run_method
 from stepsynth.records import Answers, Dataset, Example
+from stepsynth.taskfile.config import Config
 from stepsynth.tasks.extractive_qa import ExtractiveQA
 from tests.architecture.test_no_test_access import reachable
 from tests.fakes import FakeBackend, answer_anything, make_setup, rows

@@ -7,8 +7,8 @@ import pytest
 
 from stepsynth.errors import ConfigError, DataError
 from stepsynth.llm import LLM, Completion, Failed, Request
-from stepsynth.llm._recording import request_digest
 from stepsynth.llm.backends.replay import Replay, ReplayBackend
+from stepsynth.llm.store.recording import request_digest
 
 LINES = [
     *({"kind": "seed", "label": "a", "completion": f"a{i}"} for i in range(6)),

@@ -8,7 +8,7 @@ import pytest
 from benchmarks import paper
 from benchmarks.plan import RECIPES, TABLES, Planner, cost_of, tokens_of, with_needed
 from benchmarks.reproduce import cost_table, main, overrides_of, parse_options
-from stepsynth.experiment.config import load_config
+from stepsynth.taskfile.config import load_config
 from tests.conftest import SHARED
 from tests.stub_server import completion
 

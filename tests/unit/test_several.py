@@ -9,12 +9,9 @@ import stepsynth
 from stepsynth import Replay
 from stepsynth._util.files import write_jsonl
 from stepsynth.errors import ConfigError
-from stepsynth.experiment.budget import Budget
-from stepsynth.experiment.recording import write_recording
-from stepsynth.experiment.rundir import RunFolder
 from stepsynth.llm import LLM, Completion
-from stepsynth.llm._errors import GiveUpError
-from stepsynth.llm.store import Store
+from stepsynth.llm.core.errors import GiveUpError
+from stepsynth.llm.store.store import Store
 from stepsynth.methods import methods
 from stepsynth.methods._purse import Purse
 from stepsynth.methods._steps import extrapolation, write
@@ -25,6 +22,9 @@ from stepsynth.methods.s3 import S3
 from stepsynth.methods.zerogen import ZeroGen
 from stepsynth.prompts.several import split_texts
 from stepsynth.records import Context, Dataset, Example, Rejected
+from stepsynth.runfolder.folder import RunFolder
+from stepsynth.runfolder.recording import write_recording
+from stepsynth.runner.equal_budget import Budget
 from stepsynth.tasks.extractive_qa import ExtractiveQA
 from stepsynth.tasks.sentence_pair import SentencePair
 from tests.contract.test_registries import CORPUS

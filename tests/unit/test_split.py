@@ -1,9 +1,9 @@
 import pytest
 
 from stepsynth._util.text import normalise
+from stepsynth.data.section import Split
+from stepsynth.data.split import Gold, choose_contexts, make_gate, split_gold
 from stepsynth.errors import DataError
-from stepsynth.experiment.data_section import Split
-from stepsynth.experiment.split import Gold, choose_contexts, make_gate, split_gold
 from stepsynth.records import Answers, Context, Dataset, Example
 from stepsynth.tasks.extractive_qa import ExtractiveQA
 from stepsynth.tasks.sentence_pair import SentencePair

@@ -15,13 +15,14 @@ from pathlib import Path
 import pytest
 
 from stepsynth.errors import RunFolderError
-from stepsynth.llm import LLM, Request, _schema
-from stepsynth.llm._errors import GiveUpError
-from stepsynth.llm._store_read import StoreReader
-from stepsynth.llm._store_tools import export, summarize
+from stepsynth.llm import LLM, Request
 from stepsynth.llm.backends.openai_compatible import OpenAICompatible, OpenAICompatibleBackend
-from stepsynth.llm.store import GROUP, Store
-from stepsynth.llm.usage import Spent
+from stepsynth.llm.core.errors import GiveUpError
+from stepsynth.llm.core.usage import Spent
+from stepsynth.llm.store import schema
+from stepsynth.llm.store.read import StoreReader
+from stepsynth.llm.store.store import GROUP, Store
+from stepsynth.llm.store.tools import export, summarize
 from tests.fakes import FakeBackend
 
 ROWS = 400
@@ -136,7 +137,7 @@ def test_a_store_of_version_1_is_read_as_it_is_by_what_only_reads(tmp_path):
 MIGRATE = """
 import sys, time
 from pathlib import Path
-from stepsynth.llm.store import GROUP, Store
+from stepsynth.llm.store.store import GROUP, Store
 while time.time() < float(sys.argv[2]):
     pass
 Store(Path(sys.argv[1])).close()
@@ -158,9 +159,9 @@ def test_processes_that_migrate_one_store_at_the_same_time(tmp_path):
 KILLED = """
 import os, sys
 from pathlib import Path
-from stepsynth.llm import _schema
-from stepsynth.llm.store import GROUP, Store
-connect, left = _schema.connect, [int(sys.argv[2])]
+from stepsynth.llm.store import schema
+from stepsynth.llm.store.store import GROUP, Store
+connect, left = schema.connect, [int(sys.argv[2])]
 def count(statement):
     left[0] -= 1
     if left[0] < 0:
@@ -169,7 +170,7 @@ def traced(path):
     connection = connect(path)
     connection.set_trace_callback(count)
     return connection
-_schema.connect = traced
+schema.connect = traced
 Store(Path(sys.argv[1])).close()
 """
 
@@ -397,14 +398,14 @@ def test_a_full_disk_stops_the_run_and_the_same_run_goes_on_where_there_is_room(
     tmp_path, monkeypatch
 ):
     path = tmp_path / "store.sqlite"
-    connect = _schema.connect
+    connect = schema.connect
 
     def small(where):
         connection = connect(where)
         connection.execute("PRAGMA max_page_count=60")
         return connection
 
-    monkeypatch.setattr(_schema, "connect", small)
+    monkeypatch.setattr(schema, "connect", small)
     backend = FakeBackend(lambda r: f"old {r.draw}")
     llm = LLM(backend, store=Store(path), run="r")
     with pytest.raises(RunFolderError, match="disk is full") as caught:
@@ -416,7 +417,7 @@ def test_a_full_disk_stops_the_run_and_the_same_run_goes_on_where_there_is_room(
     assert 0 < counted[1] < ROWS
     # At most a group was answered and could not be kept.
     assert len(backend.requests) - counted[1] <= GROUP + backend.settings.concurrency
-    monkeypatch.setattr(_schema, "connect", connect)
+    monkeypatch.setattr(schema, "connect", connect)
     answers, usage, _ = run(path)
     assert (usage.from_store, usage.requests) == (counted[1], ROWS - counted[1])
     assert [answer.text.split()[0] for answer in answers].count("old") == counted[1]

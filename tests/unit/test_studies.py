@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 import stepsynth
 from stepsynth._util.files import read_jsonl
 from stepsynth.errors import ConfigError, DataError, RunFolderError, TooFewRowsError
-from stepsynth.experiment.rundir import RunFolder
 from stepsynth.records import Dataset, Example, Provenance
+from stepsynth.runfolder.folder import RunFolder
 from stepsynth.studies import Findings, RoundRows, open_subject
 from stepsynth.studies._vectors import find_encoder, make_vectors
 from stepsynth.studies.cartography import Cartography, map_dynamics, train_by_epochs

@@ -14,11 +14,11 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from stepsynth._util.pretrained import is_on_hub, quiet
 from stepsynth.errors import ConfigError, ProviderError
 from stepsynth.llm import LLM, Completion, Failed, Request
-from stepsynth.llm._causal_lm import CausalLM
-from stepsynth.llm._errors import GiveUpError
-from stepsynth.llm._thoughts import cut_thoughts
 from stepsynth.llm.backends.transformers import Transformers, TransformersBackend
-from stepsynth.llm.store import Store
+from stepsynth.llm.core.errors import GiveUpError
+from stepsynth.llm.local.causal_lm import CausalLM
+from stepsynth.llm.local.reasoning import cut_thoughts
+from stepsynth.llm.store.store import Store
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

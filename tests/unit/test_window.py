@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from stepsynth.dryrun.window import check_window
 from stepsynth.errors import ProviderError
-from stepsynth.experiment.window import check_window
 from stepsynth.llm.backends.openai_compatible import OpenAICompatible
 from stepsynth.llm.backends.scripted import Scripted
 from tests.stub_server import StubServer, completion, failure
@@ -98,7 +98,7 @@ def test_what_fails_in_another_way_may_be_well_later(monkeypatch):
     with ListingServer(lambda *_: failure(503)) as server:
         assert check(server) == ""
     with ListingServer(delay_s=0.5) as server:
-        monkeypatch.setattr("stepsynth.llm._backend.Backend.ping_s", 0.2)
+        monkeypatch.setattr("stepsynth.llm.core.backend.Backend.ping_s", 0.2)
         assert check(server) == ""
         while server.in_flight:
             time.sleep(0.01)

@@ -14,15 +14,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 from stepsynth._util.text import shorten
 from stepsynth.cli._shared import cost_in_words, printable, say, short_number, shown
-from stepsynth.experiment.events import Cadence
-from stepsynth.experiment.observer import Observer
-from stepsynth.experiment.totals import by_cause, retried_by_cause
+from stepsynth.observer import Observer
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.live import Live
 
-    from stepsynth.llm.usage import Status
+    from stepsynth.llm import Status
 
 PLAIN_EVERY_S = 10.0
 LONGEST_BAR = 30
@@ -78,6 +76,8 @@ class Display(Observer):
 
     def __init__(self, *, says_ends: bool = True) -> None:
         from rich.console import Console
+
+        from stepsynth.runfolder import Cadence
 
         self.console: Console = Console(stderr=True, highlight=False)
         self._is_live = self.console.is_terminal
@@ -268,6 +268,8 @@ def _use(status: "Status", most_allowed: int) -> Iterator[str]:
 
 def _trouble(status: "Status") -> Iterator[str]:
     """Yield what goes wrong, the most urgent first."""
+    from stepsynth.runner import by_cause, retried_by_cause
+
     usage = status.usage
     retried = retried_by_cause(usage.setbacks, usage.failures)
     said = (status.note, by_cause(usage.failures, "failed"), by_cause(retried, "retried"))

@@ -16,7 +16,6 @@ import typer
 from stepsynth._util.disk import as_disk_trouble
 from stepsynth._util.text import visible
 from stepsynth.errors import StepsynthError
-from stepsynth.experiment.totals import by_cause, retried_by_cause
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -159,6 +158,8 @@ def print_summary(summary: Mapping[str, Any], extra: Sequence[str] = ()) -> None
 
 def llm_in_words(llm: Mapping[str, Any], seconds: float) -> Iterator[str]:
     """Yield what the LLM was asked for now, what came of it, and what the whole run cost."""
+    from stepsynth.runner import by_cause, retried_by_cause
+
     time = f"{seconds:.1f} s" if seconds < 100 else f"{seconds / 60:.1f} minutes"
     counted = (
         by_cause(retried_by_cause(llm["setbacks"], llm["failures"]), "retried"),

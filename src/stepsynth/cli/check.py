@@ -19,10 +19,10 @@ from stepsynth.cli._shared import (
 from stepsynth.errors import ProviderError, StepsynthError
 
 if TYPE_CHECKING:
-    from stepsynth.experiment.config import Config
-    from stepsynth.experiment.foresight import PromptSizes
-    from stepsynth.experiment.split import Gold
+    from stepsynth.data import Gold
+    from stepsynth.dryrun import PromptSizes
     from stepsynth.llm import LLMSettings
+    from stepsynth.taskfile import Config
 
 _STAND_IN = 'llm={backend: scripted, rules: [{pattern: "", answers: [""]}]}'
 """Takes the place of an `llm` section that is not right yet, so that the data is checked too."""
@@ -71,7 +71,7 @@ def check(
 
 def _load(task: Path, overrides: Sequence[str]) -> "tuple[Config, StepsynthError | None]":
     """Return the configuration, and what is wrong with its `llm` section, if that is all."""
-    from stepsynth.experiment.config import load_config
+    from stepsynth.taskfile import load_config
 
     try:
         return load_config(task, overrides), None
@@ -89,8 +89,7 @@ def _look_at_data(config: "Config") -> "tuple[Gold, PromptSizes | None, dict[str
     Raises:
         StepsynthError: Data, student, retriever or curation cannot be used.
     """
-    from stepsynth.experiment.foresight import foresee, measure_prompts
-    from stepsynth.experiment.plan import read_inputs
+    from stepsynth.dryrun import foresee, measure_prompts, read_inputs
 
     warnings: list[str] = []
     gold, inputs = read_inputs(config, warnings.append)
@@ -122,9 +121,8 @@ def _look_at_llm(
     config: "Config", found: dict[str, Any], *, with_ping: bool
 ) -> StepsynthError | None:
     """Open each LLM and ask it for a word; return the first error, if there is one."""
-    from stepsynth.experiment.plan import is_free
-    from stepsynth.llm import LLM, llm_backends
-    from stepsynth.llm.presets import find_provider
+    from stepsynth.dryrun import is_free
+    from stepsynth.llm import LLM, find_provider, llm_backends
 
     assert config.llm is not None
     errors: list[StepsynthError] = []
@@ -169,7 +167,7 @@ def _look_at_window(
     settings: "LLMSettings", config: "Config", found: dict[str, Any], errors: list[StepsynthError]
 ) -> dict[str, Any]:
     """Return what there is to say of a ping if what is to be asked does not fit."""
-    from stepsynth.experiment.window import check_window
+    from stepsynth.dryrun import check_window
 
     longest = found.get("prompt_tokens", {}).get("most", 0)
     try:

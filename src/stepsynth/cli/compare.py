@@ -11,13 +11,11 @@ import typer
 
 from stepsynth.cli._display import Display
 from stepsynth.cli._shared import JSON, handle_errors, print_json, printable, say
-from stepsynth.experiment.observer import Observer
+from stepsynth.observer import Observer
 
 if TYPE_CHECKING:
-    from stepsynth.experiment.compare_plan import Plan, PlannedRun
-    from stepsynth.experiment.compare_run import Ended, Outcome
-    from stepsynth.experiment.compare_table import Comparison
-    from stepsynth.llm.usage import Status
+    from stepsynth.comparison import Comparison, Ended, Outcome, Plan, PlannedRun
+    from stepsynth.llm import Status
 
 
 _WIDTH_OF_A_FILE = 160
@@ -73,7 +71,7 @@ def compare(
     The same command again goes on where a stopped one ended. Limits are of the whole comparison.
     """
     from stepsynth.api import run_comparison
-    from stepsynth.experiment.compare_plan import make_plan, split_names
+    from stepsynth.comparison import make_plan, split_names
 
     plan = make_plan(
         task,
@@ -161,7 +159,7 @@ def _show(comparison: "Comparison", *, as_json: bool) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from stepsynth.report.compare_page import cost_table, problems, score_table
+    from stepsynth.report import cost_table, problems, score_table
 
     width = None if sys.stdout.isatty() else _WIDTH_OF_A_FILE
     console = Console(highlight=False, width=width)

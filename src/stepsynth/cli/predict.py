@@ -171,8 +171,7 @@ def _with_columns(rows: Iterable[tuple[str, Row]], columns: Mapping[str, str]) -
 
 
 def _rows(source: str | None, columns: Mapping[str, str]) -> Iterator[tuple[str, Row]]:
-    from stepsynth.experiment.bad_rows import BadRow
-    from stepsynth.experiment.sources import rows_of_file
+    from stepsynth.data import BadRow, rows_of_file
 
     if source not in (None, "-"):
         for place, row in rows_of_file(source, warn=lambda said: say(f"warning: {said}")):

@@ -17,10 +17,10 @@ from stepsynth.cli._shared import (
     printable,
     say,
 )
-from stepsynth.experiment.observer import Observer
+from stepsynth.observer import Observer
 
 if TYPE_CHECKING:
-    from stepsynth.experiment.preview import Preview, Shown
+    from stepsynth.preview import Preview, Shown
 
 MOST = 100
 
@@ -45,8 +45,8 @@ def preview(
     requests does not pay for them again.
     """
     from stepsynth.errors import ProviderError
-    from stepsynth.experiment.config import load_config
-    from stepsynth.experiment.preview import Previewer
+    from stepsynth.preview import Previewer
+    from stepsynth.taskfile import load_config
 
     config = load_config(task, overrides)
     previewer = Previewer(config, number, out, _Warnings())

@@ -21,7 +21,7 @@ from stepsynth.cli._shared import (
 
 if TYPE_CHECKING:
     from stepsynth.api import RunResult
-    from stepsynth.experiment.runner import Runner
+    from stepsynth.runner import Runner
 
 
 @handle_errors
@@ -39,8 +39,8 @@ def run(
 
     The same command again goes on where a stopped run ended: nothing is asked or paid for twice.
     """
-    from stepsynth.experiment.config import load_config
-    from stepsynth.experiment.runner import Runner
+    from stepsynth.runner import Runner
+    from stepsynth.taskfile import load_config
 
     display = Display()
     runner = Runner(load_config(task, overrides), out=out, observer=display)
@@ -51,7 +51,7 @@ def run(
 def run_to_end(runner: "Runner", display: Display, *, as_json: bool) -> "RunResult":
     """Run; when it is stopped, print why and what there is, and exit with the code of that."""
     from stepsynth.api import finish
-    from stepsynth.experiment.runner import stop_reason
+    from stepsynth.runner import stop_reason
 
     try:
         with display:

@@ -46,8 +46,8 @@ def ls(store: Path = STORE, as_json: bool = JSON) -> None:
 
     It only reads, and may be called while a run writes.
     """
-    from stepsynth.experiment.stored import find_store
-    from stepsynth.llm._store_tools import summarize
+    from stepsynth.llm.store import summarize
+    from stepsynth.preview import find_store
 
     found = summarize(find_store(store))
     if as_json:
@@ -74,13 +74,13 @@ def explain(
 
     Or a task file: why a run of it would find its completions here, or would not.
     """
-    from stepsynth.experiment.stored import explain_task, find_store
-    from stepsynth.llm._store_tools import explain_request
+    from stepsynth.llm.store import explain_request
+    from stepsynth.preview import explain_task, find_store
 
     path = find_store(store)
     is_task = what.endswith((".yaml", ".yml")) or Path(what).is_file()
     if is_task:
-        from stepsynth.experiment.config import load_config
+        from stepsynth.taskfile import load_config
 
         found = explain_task(path, load_config(what, overrides))
     else:
@@ -112,10 +112,10 @@ def export(
 
     Of a damaged store it saves what can still be read, and says how much that is not.
     """
-    from stepsynth.experiment.stored import find_store
-    from stepsynth.llm import _store_tools
+    from stepsynth.llm.store import tools
+    from stepsynth.preview import find_store
 
-    found = _store_tools.export(find_store(store), out, kind=kind, model=model, hide_gold=hide_gold)
+    found = tools.export(find_store(store), out, kind=kind, model=model, hide_gold=hide_gold)
     if as_json:
         print_json(found)
         return
@@ -155,8 +155,8 @@ def gc(
 
     A run that would have used them asks and pays for them again.
     """
-    from stepsynth.experiment.stored import find_store
-    from stepsynth.llm._store_gc import Chosen, collect_garbage
+    from stepsynth.llm.store import Chosen, collect_garbage
+    from stepsynth.preview import find_store
 
     chosen = Chosen(older_than, model, settings, failures)
     found = collect_garbage(find_store(store), chosen, is_dry=dry_run)

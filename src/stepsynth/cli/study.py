@@ -66,8 +66,8 @@ def study(
 
     For a folder of `compare` they make a page of their own, studies.html.
     """
-    from stepsynth.experiment.rundir import RunFolder
     from stepsynth.report import write_report, write_studies
+    from stepsynth.runfolder import RunFolder
 
     chosen, of_task = _build_study(name, overrides)
     if out is not None and out.suffix not in (".json", ".md"):
@@ -99,8 +99,8 @@ def study(
 
 def _build_study(name: str, overrides: Sequence[str]) -> "tuple[Study, list[str]]":
     """Return the study with its options, and the overrides that are meant for the task file."""
-    from stepsynth.experiment.locate import Located, build, parse_value
     from stepsynth.studies import studies
+    from stepsynth.taskfile import Located, build, parse_value
 
     found = studies().get(name)
     options: dict[str, Any] = {}

@@ -1,7 +1,7 @@
 """What makes a synthetic row fit to be kept: no copy, no repetition, a label that holds."""
 
 from stepsynth.curation.curator import Curator
-from stepsynth.curation.gate import Gate, row_digest
+from stepsynth.curation.gate import Gate, Key, row_digest, row_key
 from stepsynth.curation.label_check import Verdict, disagree, flag_confident, out_of_fold
 from stepsynth.curation.settings import Curation
 
@@ -9,9 +9,11 @@ __all__ = [
     "Curation",
     "Curator",
     "Gate",
+    "Key",
     "Verdict",
     "disagree",
     "flag_confident",
     "out_of_fold",
     "row_digest",
+    "row_key",
 ]

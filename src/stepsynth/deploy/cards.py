@@ -14,9 +14,9 @@ from typing import Any
 
 from stepsynth._util.text import normalise, shorten
 from stepsynth.errors import RunFolderError
-from stepsynth.experiment.locate import parse_yaml
 from stepsynth.records import Dataset
-from stepsynth.report.collect import RunView
+from stepsynth.report import RunView
+from stepsynth.taskfile import parse_yaml
 
 TEMPLATES = Path(__file__).parent / "templates"
 

@@ -18,11 +18,10 @@ from stepsynth.deploy.cards import (
     without_paths,
 )
 from stepsynth.errors import ConfigError, ProviderError, RunFolderError
-from stepsynth.experiment.rundir import RunFolder
 from stepsynth.records import Answers, Dataset, Example, Provenance
-from stepsynth.report.collect import collect
-from stepsynth.students._encoder import need
-from stepsynth.students._student import STUDENT_FILE
+from stepsynth.report import collect
+from stepsynth.runfolder import RunFolder
+from stepsynth.students import STUDENT_FILE, need
 
 PARTS = ("dataset", "model")
 """Folders that are written; each is also the hub's type of the repository."""

@@ -20,10 +20,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from stepsynth._util.files import read_jsonl, write_json
 from stepsynth._util.text import shorten
 from stepsynth.errors import ConfigError, RunFolderError, StepsynthError
-from stepsynth.experiment.rundir import RunFolder
 from stepsynth.records import Example
-from stepsynth.students import load_student
-from stepsynth.students._encoder import need, quiet
+from stepsynth.runfolder import RunFolder
+from stepsynth.students import load_student, need, quiet
 
 if TYPE_CHECKING:
     from stepsynth.students.transformer import Transformer
@@ -266,10 +265,8 @@ def _compare_labels(
     import numpy as np
     from tokenizers import Tokenizer
 
-    from stepsynth.students._training import compute_logits
-
     encoded = student._encode(rows)
-    (expected,) = compute_logits(student._model, student._tokenizer, encoded, ("logits",))
+    (expected,) = student.compute_logits(encoded, ("logits",))
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     run, got = _open(student, folder), []
     for batch in _batches(rows):
@@ -291,12 +288,11 @@ def _compare_answers(
     """Return how many questions get the same answer, and the largest difference of a logit."""
     import numpy as np
 
-    from stepsynth.students._training import compute_logits
-    from stepsynth.students._windows import find_spans, make_windows
+    from stepsynth.students import find_spans, make_windows
 
     tokenizer, names = student._tokenizer, _output_names(student)
     windows = make_windows(tokenizer, rows, limit=student._limit, stride=student.stride)
-    expected = compute_logits(student._model, tokenizer, [w.inputs for w in windows], names)
+    expected = student.compute_logits([w.inputs for w in windows], names)
     run, got = _open(student, folder), ([], [])
     for batch in _batches(windows):
         with quiet():

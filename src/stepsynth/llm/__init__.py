@@ -3,17 +3,31 @@
 An island: it knows strings and opaque tags, never examples or tasks.
 """
 
-from stepsynth.llm._backend import Backend, LLMSettings, llm_backends
-from stepsynth.llm._types import Completion, Failed, Request
-from stepsynth.llm.engine import LLM, Usage
+from stepsynth.llm.chat.chat import PING, ChatBackend
+from stepsynth.llm.core.backend import Backend, LLMSettings, llm_backends
+from stepsynth.llm.core.errors import GiveUpError
+from stepsynth.llm.core.presets import apply_preset, find_provider, preset_names
+from stepsynth.llm.core.types import Completion, Failed, Request
+from stepsynth.llm.core.usage import Status, Usage, cost
+from stepsynth.llm.engine.limits import Limits
+from stepsynth.llm.engine.llm import LLM
 
 __all__ = [
     "LLM",
+    "PING",
     "Backend",
+    "ChatBackend",
     "Completion",
     "Failed",
+    "GiveUpError",
     "LLMSettings",
+    "Limits",
     "Request",
+    "Status",
     "Usage",
+    "apply_preset",
+    "cost",
+    "find_provider",
     "llm_backends",
+    "preset_names",
 ]

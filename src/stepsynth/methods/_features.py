@@ -8,8 +8,7 @@ import numpy.typing as npt
 
 from stepsynth.methods._last_layer import Floats, one_hot
 from stepsynth.records import Dataset, Example
-from stepsynth.students import Student
-from stepsynth.students._student import ALONE
+from stepsynth.students import ALONE, Student
 
 
 def features_of(rows: Dataset, student: Student | None, label_names: Sequence[str]) -> Any:

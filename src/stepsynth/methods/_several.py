@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from stepsynth.llm import Completion, Failed, Request
 from stepsynth.methods._method import Setup
 from stepsynth.methods._written import Wish
-from stepsynth.prompts.several import Part, split_texts
+from stepsynth.prompts import Part, split_texts
 from stepsynth.records import Example, Provenance, Rejected
 
 

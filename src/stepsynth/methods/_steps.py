@@ -22,10 +22,9 @@ from stepsynth.methods._written import (
     warn_of_failed,
     warn_of_thoughts,
 )
-from stepsynth.prompts.parsing import parse_list
-from stepsynth.prompts.several import split_texts
+from stepsynth.prompts import parse_list, split_texts
 from stepsynth.records import Answers, Dataset, Example, Provenance, Rejected
-from stepsynth.students._factory import FreshStudent
+from stepsynth.students import FreshStudent
 
 T = TypeVar("T")
 

@@ -30,7 +30,7 @@ from stepsynth.errors import ConfigError
 from stepsynth.llm import Completion, Request
 from stepsynth.methods._method import Method, Round, Setup
 from stepsynth.methods._steps import Wish, Written, ask, read_list, train_round, write_until
-from stepsynth.prompts.choices import parse_choice
+from stepsynth.prompts import parse_choice
 from stepsynth.records import Dataset, Example, Provenance, Rejected
 from stepsynth.tasks import Task
 

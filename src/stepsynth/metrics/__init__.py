@@ -1,7 +1,22 @@
 """Scores of predictions against gold; they know nothing of tasks or students."""
 
-from stepsynth.metrics.scoring import Predictions, score_classification
-from stepsynth.metrics.spans import Spans, score_spans
+from stepsynth.metrics.bootstrap import Floats, Interval, Ints, bootstrap_macro_f1, bootstrap_mean
+from stepsynth.metrics.coverage import covered_share, nearest_distances
+from stepsynth.metrics.diversity import (
+    SelfBleu,
+    cosine_kernel,
+    count_ngrams,
+    distinct_n,
+    entropy,
+    gradient_kernel,
+    self_bleu,
+    tokenise,
+    vendi_score,
+)
+from stepsynth.metrics.mauve import mauve
+from stepsynth.metrics.scoring import Predictions, fit_offsets, score_classification, tuned_accuracy
+from stepsynth.metrics.spans import Spans, exact_match, score_spans, token_f1
+from stepsynth.metrics.two_sample import TwoSample, tell_apart, wilson_interval
 
 AnyPredictions = Predictions | Spans
 """What a student says of rows: class probabilities, or answers."""
@@ -17,8 +32,32 @@ SCORE_NAMES = {
 __all__ = [
     "SCORE_NAMES",
     "AnyPredictions",
+    "Floats",
+    "Interval",
+    "Ints",
     "Predictions",
+    "SelfBleu",
     "Spans",
+    "TwoSample",
+    "bootstrap_macro_f1",
+    "bootstrap_mean",
+    "cosine_kernel",
+    "count_ngrams",
+    "covered_share",
+    "distinct_n",
+    "entropy",
+    "exact_match",
+    "fit_offsets",
+    "gradient_kernel",
+    "mauve",
+    "nearest_distances",
     "score_classification",
     "score_spans",
+    "self_bleu",
+    "tell_apart",
+    "token_f1",
+    "tokenise",
+    "tuned_accuracy",
+    "vendi_score",
+    "wilson_interval",
 ]

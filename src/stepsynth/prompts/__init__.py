@@ -1,1 +1,20 @@
 """Prompts: templates that render them and parsers that read what comes back."""
+
+from stepsynth.prompts.choices import parse_choice
+from stepsynth.prompts.parsing import parse_list, parse_object, parse_reasons, parse_text
+from stepsynth.prompts.several import Part, split_texts
+from stepsynth.prompts.template import Template, compile_template, has_built_in, read_built_in
+
+__all__ = [
+    "Part",
+    "Template",
+    "compile_template",
+    "has_built_in",
+    "parse_choice",
+    "parse_list",
+    "parse_object",
+    "parse_reasons",
+    "parse_text",
+    "read_built_in",
+    "split_texts",
+]

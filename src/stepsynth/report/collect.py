@@ -7,8 +7,7 @@ from typing import Any
 
 from stepsynth._util.files import read_jsonl
 from stepsynth.errors import RunFolderError
-from stepsynth.experiment.events import read_events
-from stepsynth.experiment.rundir import RunFolder
+from stepsynth.runfolder import RunFolder, read_events
 from stepsynth.studies import Findings
 
 Rows = list[dict[str, Any]]

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from stepsynth.experiment.compare_table import Comparison, MethodRow
-from stepsynth.metrics.bootstrap import Interval
+from stepsynth.comparison import Comparison, MethodRow
+from stepsynth.metrics import Interval
 from stepsynth.report.charts import INK, LABELS, _svg
 
 SHAPES = ["circle", "square", "triangle-up", "diamond", "cross"]

@@ -10,11 +10,11 @@ from typing import Any
 from markupsafe import Markup
 
 from stepsynth._util.files import write_json, write_text
-from stepsynth.experiment.compare_table import Comparison, MethodRow
-from stepsynth.experiment.rundir import RunFolder
+from stepsynth.comparison import Comparison, MethodRow
 from stepsynth.metrics import SCORE_NAMES
 from stepsynth.report import compare_charts
 from stepsynth.report.render import make_environment, read_style
+from stepsynth.runfolder import RunFolder
 
 DASH = "–"
 NOTES = (

@@ -6,8 +6,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from stepsynth.experiment.totals import by_cause, retried_by_cause
 from stepsynth.report.charts import SELECT, TEST, _svg
+from stepsynth.runner import by_cause, retried_by_cause
 
 FEWEST_POINTS = 5
 """Fewer reports of progress than this make no curve."""

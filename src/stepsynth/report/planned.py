@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from stepsynth.experiment.spending import compare_with_plan
+from stepsynth.runner import compare_with_plan
 
 Shown = list[tuple[str, list[str]]]
 

@@ -9,13 +9,12 @@ from markupsafe import Markup
 
 from stepsynth._util.files import write_text
 from stepsynth._util.text import visible
-from stepsynth.experiment.rundir import RunFolder
-from stepsynth.metrics import SCORE_NAMES
-from stepsynth.metrics.two_sample import wilson_interval
+from stepsynth.metrics import SCORE_NAMES, wilson_interval
 from stepsynth.report import charts
 from stepsynth.report.collect import RoundView, RunView, collect, read_studies
 from stepsynth.report.cost import cost_section
 from stepsynth.report.planned import planned_section
+from stepsynth.runfolder import RunFolder
 from stepsynth.studies import Findings, format_cell
 
 MOST_PAIRS = 100

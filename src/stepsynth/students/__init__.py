@@ -1,6 +1,33 @@
 """Small models, one file each: fitted on a data set, asked for probabilities."""
 
-from stepsynth.students._factory import StudentFactory
-from stepsynth.students._student import Student, load_student, students
+from stepsynth.students._encoder import need, quiet
+from stepsynth.students._factory import FreshStudent, StudentFactory
+from stepsynth.students._head import fit_head, predict_head
+from stepsynth.students._student import (
+    ALONE,
+    STUDENT_FILE,
+    Coach,
+    Student,
+    Weights,
+    load_student,
+    students,
+)
+from stepsynth.students._windows import find_spans, make_windows
 
-__all__ = ["Student", "StudentFactory", "load_student", "students"]
+__all__ = [
+    "ALONE",
+    "STUDENT_FILE",
+    "Coach",
+    "FreshStudent",
+    "Student",
+    "StudentFactory",
+    "Weights",
+    "find_spans",
+    "fit_head",
+    "load_student",
+    "make_windows",
+    "need",
+    "predict_head",
+    "quiet",
+    "students",
+]

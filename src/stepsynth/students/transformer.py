@@ -133,9 +133,16 @@ class Transformer(Student):
         )
         return [{key: encoded[key][i] for key in encoded} for i in range(len(examples))]
 
+    def compute_logits(
+        self, rows: Sequence[dict[str, Any]], names: Sequence[str]
+    ) -> list[list[Any]]:
+        """Return the model's outputs of these names for rows of token ids, one array a row."""
+        from stepsynth.students._training import compute_logits
+
+        return compute_logits(self._model, self._tokenizer, rows, names)
+
     def predict_examples(self, examples: Sequence[Example]) -> AnyPredictions:
         """Return softmax probabilities (n_examples, n_labels), or the answers of n questions."""
-        from stepsynth.students._training import compute_logits
         from stepsynth.students._windows import find_spans, make_windows
 
         names = self.label_names
@@ -143,12 +150,12 @@ class Transformer(Student):
             return Predictions(names, np.zeros((0, len(names)))) if names else Spans([], [], [])
         if names:
             rows = self._encode(examples)
-            (logits,) = compute_logits(self._model, self._tokenizer, rows, ("logits",))
+            (logits,) = self.compute_logits(rows, ("logits",))
             return softmax(np.stack(logits).astype(np.float64), names)
         windows = make_windows(self._tokenizer, examples, limit=self._limit, stride=self.stride)
         inputs = [window.inputs for window in windows]
         heads = ("start_logits", "end_logits")
-        starts, ends = compute_logits(self._model, self._tokenizer, inputs, heads)
+        starts, ends = self.compute_logits(inputs, heads)
         return find_spans(windows, starts, ends, examples, longest=self.max_answer_tokens)
 
     def save_arrays(self, folder: Path) -> None:

@@ -11,16 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from stepsynth._util.files import read_jsonl
+from stepsynth.data import HUB, PLAIN, Gold, read_file
 from stepsynth.errors import ConfigError, DataError, RunFolderError
-from stepsynth.experiment.bad_rows import PLAIN
-from stepsynth.experiment.config import Config, load_config
-from stepsynth.experiment.data import read_file
-from stepsynth.experiment.inputs import read_gold, split
-from stepsynth.experiment.rundir import RunFolder
-from stepsynth.experiment.sources import HUB
-from stepsynth.experiment.split import Gold
+from stepsynth.inputs import read_gold, split
 from stepsynth.records import Answers, Dataset, Example, Label, Provenance, union
+from stepsynth.runfolder import RunFolder
 from stepsynth.students import Student, load_student
+from stepsynth.taskfile import Config, load_config
 from stepsynth.tasks import Task
 
 Warn = Callable[[str], None]

@@ -5,8 +5,7 @@ from pathlib import Path
 
 from stepsynth.metrics import SCORE_NAMES, AnyPredictions
 from stepsynth.records import Dataset
-from stepsynth.students import StudentFactory
-from stepsynth.students._student import Coach
+from stepsynth.students import Coach, StudentFactory
 from stepsynth.studies._subject import Subject
 
 

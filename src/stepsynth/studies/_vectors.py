@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stepsynth.experiment.rundir import RunFolder
+from stepsynth.runfolder import RunFolder
 from stepsynth.studies._features import embed, word_features
 from stepsynth.studies._subject import Subject
 

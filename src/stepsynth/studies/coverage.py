@@ -18,7 +18,7 @@ from pydantic import Field
 
 from stepsynth._util.rng import make_rng
 from stepsynth.errors import DataError
-from stepsynth.metrics.coverage import Floats, covered_share, nearest_distances
+from stepsynth.metrics import Floats, covered_share, nearest_distances
 from stepsynth.records import Dataset, union
 from stepsynth.studies._charts import line_chart
 from stepsynth.studies._features import ENCODER_OPTION, LSA, embed

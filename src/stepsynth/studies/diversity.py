@@ -23,22 +23,23 @@ from pydantic import Field
 
 from stepsynth._util.rng import make_rng
 from stepsynth.errors import DataError
-from stepsynth.metrics.diversity import (
+from stepsynth.metrics import (
     Floats,
     SelfBleu,
+    TwoSample,
     cosine_kernel,
     count_ngrams,
     distinct_n,
     entropy,
     gradient_kernel,
+    mauve,
     self_bleu,
+    tell_apart,
     tokenise,
     vendi_score,
 )
-from stepsynth.metrics.mauve import mauve
-from stepsynth.metrics.two_sample import TwoSample, tell_apart
 from stepsynth.records import Dataset, union
-from stepsynth.students._head import fit_head, predict_head
+from stepsynth.students import fit_head, predict_head
 from stepsynth.studies._charts import line_chart
 from stepsynth.studies._features import ENCODER_OPTION, LSA, embed, word_features
 from stepsynth.studies._sampling import draw, draw_alike, gold_sets, halve, without_copies

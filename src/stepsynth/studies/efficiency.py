@@ -19,8 +19,8 @@ import numpy as np
 from pydantic import Field
 
 from stepsynth._util.rng import make_rng
+from stepsynth.comparison import count_calls
 from stepsynth.errors import DataError, TooFewRowsError
-from stepsynth.experiment.compare_read import count_calls
 from stepsynth.records import Dataset, Example
 from stepsynth.studies._charts import line_chart
 from stepsynth.studies._study import Cell, Chart, Findings, Study, Table

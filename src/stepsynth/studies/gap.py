@@ -20,9 +20,9 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from stepsynth.errors import RunFolderError
-from stepsynth.experiment.rundir import RunFolder
 from stepsynth.metrics import AnyPredictions
 from stepsynth.records import Dataset, union
+from stepsynth.runfolder import RunFolder
 from stepsynth.studies._charts import line_chart
 from stepsynth.studies._study import Cell, Chart, Findings, Study, Table
 from stepsynth.studies._subject import RoundRows, Subject

@@ -20,11 +20,9 @@ from pydantic import Field
 
 from stepsynth._util.text import shorten
 from stepsynth.errors import DataError
-from stepsynth.metrics import Predictions
-from stepsynth.metrics.two_sample import wilson_interval
+from stepsynth.metrics import Predictions, wilson_interval
 from stepsynth.records import Dataset
-from stepsynth.students import Student
-from stepsynth.students._student import Coach
+from stepsynth.students import Coach, Student
 from stepsynth.students.linear import Linear
 from stepsynth.studies._charts import histogram
 from stepsynth.studies._study import Cell, Chart, Findings, Study, Table

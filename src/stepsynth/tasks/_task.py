@@ -8,11 +8,12 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from stepsynth._util.text import check_name
 from stepsynth.metrics import AnyPredictions
-from stepsynth.prompts.parsing import parse_list, parse_text
-from stepsynth.prompts.template import (
+from stepsynth.prompts import (
     Template,
     compile_template,
     has_built_in,
+    parse_list,
+    parse_text,
     read_built_in,
 )
 from stepsynth.records import Context, Example, Label, Rejected

@@ -11,8 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from stepsynth._util.text import check_name, clean, compose, normalise, shorten
 from stepsynth.errors import suggest
 from stepsynth.metrics import AnyPredictions, Predictions, score_classification
-from stepsynth.prompts.choices import parse_choice
-from stepsynth.prompts.parsing import parse_reasons, parse_text
+from stepsynth.prompts import parse_choice, parse_reasons, parse_text
 from stepsynth.records import Example, Label, Rejected
 from stepsynth.tasks._task import SHARED_FIELDS, Task
 

@@ -11,9 +11,8 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from stepsynth._util.text import shorten
-from stepsynth.metrics import AnyPredictions, Spans, score_spans
-from stepsynth.metrics.spans import exact_match, token_f1
-from stepsynth.prompts.parsing import parse_object, parse_text
+from stepsynth.metrics import AnyPredictions, Spans, exact_match, score_spans, token_f1
+from stepsynth.prompts import parse_object, parse_text
 from stepsynth.records import Answers, Context, Example, Label, Rejected
 from stepsynth.tasks._answers import find_answer, find_entities, read_answers
 from stepsynth.tasks._task import SHARED_FIELDS, Task

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from stepsynth.prompts.parsing import parse_text
+from stepsynth.prompts import parse_text
 from stepsynth.records import Context, Example, Rejected
 from stepsynth.tasks._task import SHARED_FIELDS
 from stepsynth.tasks.classification import Classification, label_text, read_text

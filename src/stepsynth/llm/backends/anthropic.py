@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from stepsynth.llm._chat import ChatBackend, count, make_messages, merge
-from stepsynth.llm._chat_settings import ChatSettings
-from stepsynth.llm._types import Completion, Request
+from stepsynth.llm.chat.chat import ChatBackend, count, make_messages, merge
+from stepsynth.llm.chat.settings import ChatSettings
+from stepsynth.llm.core.types import Completion, Request
 
 if TYPE_CHECKING:
-    from stepsynth.llm.batch import BatchApi
+    from stepsynth.llm.core.batch_api import BatchApi
 
 
 class Anthropic(ChatSettings):
@@ -88,6 +88,6 @@ class AnthropicBackend(ChatBackend[Anthropic]):
         """Return Anthropic's batch API, if completions are to come from it."""
         if not self.settings.batch:
             return None
-        from stepsynth.llm._anthropic_batches import AnthropicBatches
+        from stepsynth.llm.batches.anthropic import AnthropicBatches
 
         return AnthropicBatches(self)

@@ -13,12 +13,12 @@ from stepsynth._util.pretrained import need
 from stepsynth._util.reasoning import split_reasoning
 from stepsynth._util.text import clean
 from stepsynth.errors import ProviderError
-from stepsynth.llm._backend import Backend, LLMSettings
-from stepsynth.llm._chat import make_messages
-from stepsynth.llm._endings import ending_of, stop_word
-from stepsynth.llm._errors import GiveUpError, RetryLaterError
-from stepsynth.llm._llama import Engine, Said, find_model, fingerprint, open_engine
-from stepsynth.llm._types import Completion, Request
+from stepsynth.llm.chat.chat import make_messages
+from stepsynth.llm.core.backend import Backend, LLMSettings
+from stepsynth.llm.core.endings import ending_of, stop_word
+from stepsynth.llm.core.errors import GiveUpError, RetryLaterError
+from stepsynth.llm.core.types import Completion, Request
+from stepsynth.llm.local.llama import Engine, Said, find_model, fingerprint, open_engine
 
 _LONGER = "shorten the texts, or raise llm.context as far as the model was trained for"
 

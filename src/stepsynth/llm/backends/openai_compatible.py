@@ -9,12 +9,12 @@ from pydantic import Field
 
 from stepsynth._util.hashing import derive_seed
 from stepsynth.errors import StepsynthError
-from stepsynth.llm._chat import ChatBackend, count, make_messages, merge
-from stepsynth.llm._chat_settings import ChatSettings
-from stepsynth.llm._types import Completion, Request
+from stepsynth.llm.chat.chat import ChatBackend, count, make_messages, merge
+from stepsynth.llm.chat.settings import ChatSettings
+from stepsynth.llm.core.types import Completion, Request
 
 if TYPE_CHECKING:
-    from stepsynth.llm.batch import BatchApi
+    from stepsynth.llm.core.batch_api import BatchApi
 
 
 PLAIN_COUNTS = 3
@@ -116,7 +116,7 @@ class OpenAICompatibleBackend(ChatBackend[OpenAICompatible]):
         """Return OpenAI's batch API, if completions are to come from it."""
         if not self.settings.batch:
             return None
-        from stepsynth.llm._openai_batches import OpenAIBatches
+        from stepsynth.llm.batches.openai import OpenAIBatches
 
         return OpenAIBatches(self)
 

@@ -25,10 +25,10 @@ from stepsynth._util.hashing import hidden
 from stepsynth._util.rng import make_rng
 from stepsynth._util.text import clean
 from stepsynth.errors import ConfigError, DataError
-from stepsynth.llm._backend import Backend, LLMSettings
-from stepsynth.llm._errors import GiveUpError
-from stepsynth.llm._recording import request_digest
-from stepsynth.llm._types import Completion, Request
+from stepsynth.llm.core.backend import Backend, LLMSettings
+from stepsynth.llm.core.errors import GiveUpError
+from stepsynth.llm.core.types import Completion, Request
+from stepsynth.llm.store.recording import request_digest
 
 _OPTIONAL = ("label", "context", "source")
 

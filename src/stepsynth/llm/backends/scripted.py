@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from stepsynth._util.hashing import derive_seed
 from stepsynth._util.text import shorten
 from stepsynth.errors import ProviderError
-from stepsynth.llm._backend import Backend, LLMSettings
-from stepsynth.llm._types import Completion, Request
+from stepsynth.llm.core.backend import Backend, LLMSettings
+from stepsynth.llm.core.types import Completion, Request
 
 
 class Rule(BaseModel):

@@ -13,10 +13,10 @@ from pydantic import Field
 
 from stepsynth._util.hashing import derive_seed
 from stepsynth.errors import ConfigError, ProviderError
-from stepsynth.llm._backend import Backend, LLMSettings
-from stepsynth.llm._causal_lm import CausalLM, Device, DType, free_memory, is_out_of_memory
-from stepsynth.llm._errors import GiveUpError
-from stepsynth.llm._types import Completion, Request
+from stepsynth.llm.core.backend import Backend, LLMSettings
+from stepsynth.llm.core.errors import GiveUpError
+from stepsynth.llm.core.types import Completion, Request
+from stepsynth.llm.local.causal_lm import CausalLM, Device, DType, free_memory, is_out_of_memory
 
 
 class Transformers(LLMSettings):

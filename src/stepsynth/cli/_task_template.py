@@ -1,0 +1,230 @@
+"""The task file that `stepsynth init` writes: small, commented, ready to check and run."""
+
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from stepsynth._util.files import write_text
+from stepsynth._util.text import check_name, shorten
+from stepsynth.data import HUB, Reading, read_file
+from stepsynth.errors import ConfigError, DataError
+from stepsynth.records import Example
+from stepsynth.taskfile import load_config
+from stepsynth.tasks import Task, task_kinds
+from stepsynth.tasks.classification import Classification, label_text
+
+_MOST_LABELS = 200
+
+_TEXT = """\
+# A stepsynth task: `stepsynth check {name}`, then `stepsynth run {name}`.
+# Paths are relative to this file. `stepsynth schema` lists every key.
+task:
+  kind: {kind}
+  # What is to be decided, in one sentence: it opens every prompt.
+  instruction: {instruction}
+  # What the LLM is asked to write.
+  text_name: {text_name}
+{of_the_kind}
+  # language: French        # where the texts are in another language than the prompts
+  # prompts: {{seed: seed.j2}}  # your own templates; `stepsynth schema` names them
+
+data:
+  gold: {gold}{test}{encoding}
+  columns: {{{columns}}}
+{contexts}\
+  # Gold is split: errors are mined in `mine`, rounds are scored on `select`, and `test` is scored
+  # once, at the end. Decimals are shares of gold, whole numbers are rows.
+  split: {split}
+
+llm:
+  backend: openai_compatible
+  base_url: http://127.0.0.1:8000/v1   # any chat-completions endpoint, hosted or local
+  model: YOUR_MODEL
+  api_key_env: OPENAI_API_KEY           # the NAME of the variable that holds the key
+  temperature: 0.9
+  # price: {{prompt: 0.15, completion: 0.60}}   # USD for a million tokens, for limits.usd
+
+student: {{name: {student}}}   # {other_students}
+
+method:
+  name: s3
+  seed_size: {seed_size}   # rows to write before the first training
+  rounds: 2         # rounds of error extrapolation after it
+  # keep: best      # keep the round that scores best on select; default: the last one
+{rationales}
+# curation: {{duplicates: near, check: llm}}   # filters for synthetic rows, off unless set here
+limits: {{requests: 20000}}   # also: usd (needs llm.price), minutes
+
+random_seed: 0
+"""
+
+_LABELS = """\
+  # Label as in your file: the word for it in prompts. A word that says what is meant helps most.
+  labels:
+{labels}"""
+_CONTEXTS = """\
+  # Seed data is written for the contexts of gold; a file of more of them, or `llm` (the LLM writes
+  # them), makes it more diverse.
+  contexts: gold
+"""
+_RATIONALES = "  num_rationales: 20\n"
+
+
+def write_task_file(
+    path: Path,
+    *,
+    gold: str | Path,
+    test: str | Path | None,
+    labels: Sequence[str],
+    columns: Mapping[str, str],
+    text_name: str,
+    instruction: str,
+    force: bool,
+    encoding: str | None = None,
+    warn: Callable[[str], None] | None = None,
+) -> Counter[str]:
+    """Write a task file for a file of labelled rows, and make sure that it loads.
+
+    Args:
+        path: The task file.
+        gold: Labelled rows: a file, or `hf:NAME`.
+        test: Test rows, if they are apart.
+        labels: The labels; empty: those in `gold`.
+        columns: Field -> column; `context` among them: pairs, `answers` too: questions.
+        text_name: What a text is; empty: the name of its column.
+        instruction: What is to be decided; empty: a sentence made of the rest.
+        force: Write over a file that is there.
+        encoding: What text files are in, where they do not say so themselves.
+        warn: Told what was found out about the files, and could be otherwise.
+
+    Returns:
+        How many rows of `gold` have each label.
+
+    Raises:
+        ConfigError: The file is there already.
+        DataError: The rows cannot be read, or have another label than those given.
+    """
+    reading = Reading(encoding, on_bad_row=None)  # There is no task file yet that could say more.
+    text_name = text_name or _as_words(columns["text"])
+    kind = "extractive_qa" if "answers" in columns else "sentence_pair"
+    kind = kind if "context" in columns else "classification"
+    found = Counter[str]() if kind == "extractive_qa" else _labels_of(gold, columns, reading)
+    names = list(labels) or sorted(found)
+    if kind != "extractive_qa" and not labels:
+        _check_labels(gold, columns, found)
+    if path.exists() and not force:
+        raise ConfigError(f"{path}: there is such a file already", hint="--force writes over it")
+    task = _make_task(kind, names, gold)
+    for rows in filter(None, (gold, test)):
+        read_file(rows, task, columns, reading=reading, warn=warn)
+    only = "the student that finds answers"
+    text = _TEXT.format(
+        name=path.name,
+        kind=kind,
+        instruction=_quote(instruction or _decided(text_name, names)),
+        text_name=_quote(text_name),
+        of_the_kind=_keys_of(kind, columns, text_name, task.label_names),
+        gold=_quote(_relative(gold, path)),
+        test=f"\n  test: {_quote(_relative(test, path))}" if test else "",
+        encoding=f"\n  encoding: {_quote(encoding)}" if encoding else "",
+        columns=", ".join(f"{field}: {_quote(column)}" for field, column in columns.items()),
+        contexts="" if kind == "classification" else _CONTEXTS,
+        split="{mine: 0.6, select: 0.4}" if test else "{mine: 0.5, select: 0.2, test: 0.3}",
+        student="transformer" if kind == "extractive_qa" else "linear",
+        other_students=only if kind == "extractive_qa" else "or embedding, transformer: better",
+        seed_size=max(200, 100 * len(names)),
+        rationales=_RATIONALES if kind == "classification" else "",
+    )
+    write_text(path, text)
+    load_config(path, ["llm.model=any"])
+    return found
+
+
+def _make_task(kind: str, names: Sequence[str], gold: str | Path) -> Task:
+    try:
+        return task_kinds().get(kind).model_validate({"labels": names} if names else {})
+    except ValidationError as error:
+        message = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise DataError(f"{gold}: {message}", hint="correct the file, or give --labels") from error
+
+
+def _decided(text_name: str, names: Sequence[str]) -> str:
+    if not names:
+        return "Answer a question with a part of a passage."
+    return f"Decide which label the {text_name} has: {', '.join(names)}."
+
+
+def _keys_of(kind: str, columns: Mapping[str, str], text_name: str, labels: Sequence[str]) -> str:
+    """Return the keys of the task section that its kind alone has."""
+    if kind == "extractive_qa":
+        return "  extrapolate: same_answer   # or new_answer: another one each time"
+    context = _quote(_as_words(columns.get("context", "")))
+    named = f"  context_name: {context}   # what the {text_name} is written for\n"
+    listed = "\n".join(f"    {_quote(label)}: {_quote(label)}" for label in labels)
+    return (named if kind == "sentence_pair" else "") + _LABELS.format(labels=listed)
+
+
+def _as_words(column: str) -> str:
+    return column.replace("_", " ").strip()
+
+
+def _check_labels(gold: str | Path, columns: Mapping[str, str], found: Counter[str]) -> None:
+    column = columns["label"]
+    if len(found) > max(2, min(_MOST_LABELS, found.total() // 3)):
+        shown = ", ".join(shorten(repr(label), 40) for label, _ in found.most_common(3))
+        raise DataError(
+            f"{gold}: the column {column!r} has {len(found)} different values in {found.total()} "
+            f"rows, such as {shown}",
+            hint="name another column with --label; if these are your labels, list them: --labels "
+            "a,b,c",
+        )
+    if len(found) < 2:
+        raise DataError(
+            f"{gold}: the column {column!r} has only the value {next(iter(found))!r}",
+            hint="two labels are needed; name another column with --label",
+        )
+
+
+def _labels_of(gold: str | Path, columns: Mapping[str, str], reading: Reading) -> Counter[str]:
+    class AnyLabel(Classification):
+        """Takes every label, to find out which there are."""
+
+        def read_example(self, row: Mapping[str, Any]) -> Example:
+            text, label = str(row["text"]), label_text(row["label"])
+            if not label:
+                raise ValueError(f"the label of {shorten(text, 50)!r} is empty")
+            return Example(text=text, label=check_name(label, "the label"))
+
+    try:
+        given = {field: columns[field] for field in ("text", "label")}
+        any_label = AnyLabel(labels={"a": "a", "b": "b"})
+        return read_file(gold, any_label, given, reading=reading).label_counts()
+    except DataError as error:
+        if "there is no column" in error.message:
+            error.hint = "name your columns: --text COLUMN --label COLUMN"
+        error.hint = re.sub(r"data: \{encoding: (\S+)\}", r"--encoding \1", error.hint)
+        raise
+
+
+def _relative(target: str | Path, task_file: Path) -> str:
+    """Return a path from the folder of the task file on; an address on the Hub is none."""
+    if str(target).startswith(HUB):
+        return str(target)
+    return Path(os.path.relpath(Path(target).absolute(), task_file.absolute().parent)).as_posix()
+
+
+def _quote(value: str) -> str:
+    """Return a YAML scalar: plain where that is safe, else a JSON string, which YAML can read."""
+    plain = (
+        value.replace(" ", "").replace("_", "").replace("-", "").replace("/", "").replace(".", "")
+    )
+    words = {"null", "true", "false", "yes", "no", "on", "off"}
+    if plain.isalpha() and plain.isascii() and value.casefold() not in words and value[0].isalpha():
+        return value
+    return json.dumps(value, ensure_ascii=False)

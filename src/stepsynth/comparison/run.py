@@ -1,0 +1,295 @@
+"""Run a plan: random seeds side by side in processes, the methods of one seed one after the other.
+
+The order of methods matters where the store is shared: what S3 has paid for, GoldGen finds there,
+and nothing is sent twice.
+"""
+
+import json
+import multiprocessing
+import os
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from stepsynth._util.disk import as_disk_trouble
+from stepsynth._util.hashing import digest
+from stepsynth.comparison.plan import STORE, Failure, Plan, PlannedRun
+from stepsynth.comparison.pool import Pool, Processes, at_work
+from stepsynth.errors import (
+    ConfigError,
+    LimitReachedError,
+    ProviderError,
+    RunFolderError,
+    StepsynthError,
+)
+from stepsynth.llm.store import Store
+from stepsynth.observer import Observer
+from stepsynth.runfolder import RunFolder
+from stepsynth.runner import Runner, stop_reason
+from stepsynth.taskfile import load_config
+
+Finish = Callable[[Runner], Any]
+"""Runs a runner to its end; a function at the top of a module, so that processes find it."""
+
+DEATHS = 3
+"""So often a run is begun again whose process was killed; after that others still go on."""
+_MEMORY = "is there too little memory? --jobs 1 needs less"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        kind: done; failed: this run alone cannot be done; stopped: none should go on.
+        stopped: Why it was stopped ("limits.usd", "interrupted", ...).
+    """
+
+    run: PlannedRun
+    kind: Literal["done", "failed", "stopped"]
+    seconds: float = 0.0
+    failure: Failure | None = None
+    stopped: str = ""
+
+
+class Watcher(Protocol):
+    """Receives the progress of a comparison."""
+
+    def observer_of(self, run: PlannedRun) -> Observer:
+        """Return who is told of the progress inside a run; asked where runs share the process."""
+        return Observer()
+
+    def planned(self, plan: Plan, done: int, total: int) -> None:
+        """What is to be run is known; `done` runs of `total` were done before."""
+
+    def run_ended(self, outcome: Outcome, done: int, total: int) -> None:
+        """A run has ended; so many of all have."""
+
+    def warn(self, message: str) -> None:
+        """Something the user should know; the comparison goes on."""
+
+
+class Silence(Watcher):
+    """Ignores progress."""
+
+
+@dataclass
+class Ended:
+    """What became of a plan's runs.
+
+    Attributes:
+        failures: Runs that could not be done, and why.
+        stopped: Why not all runs were tried, if they were not; with the error, if there was one.
+    """
+
+    failures: dict[Path, Failure] = field(default_factory=dict)
+    stopped: str | None = None
+    error: Failure | None = None
+
+
+def run_plan(plan: Plan, finish: Finish, *, jobs: int, watcher: Watcher) -> Ended:
+    """Run what is not done yet, and say how it ended; Ctrl-C ends it early, and cleanly.
+
+    Args:
+        plan: The runs.
+        finish: Runs one.
+        jobs: How many random seeds are worked on at once, each in a process; 1: in this one.
+        watcher: Is told of progress.
+    """
+    return _Schedule(plan, finish, watcher).run(jobs)
+
+
+class _Schedule:
+    """The runs that are left, seed by seed."""
+
+    def __init__(self, plan: Plan, finish: Finish, watcher: Watcher) -> None:
+        self.plan, self.finish, self.watcher = plan, finish, watcher
+        everything = [run for runs in plan.runs.values() for run in runs]
+        self.left = {
+            seed: [run for run in runs if not run.is_done] for seed, runs in plan.runs.items()
+        }
+        self.total = len(everything)
+        self.count = self.total - sum(map(len, self.left.values()))
+        self.ended = Ended()
+        self.began = time.time()
+        self.pending: dict[Future[Outcome], PlannedRun] = {}
+        self.deaths: Counter[Path] = Counter()
+
+    def run(self, jobs: int) -> Ended:
+        self.watcher.planned(self.plan, self.count, self.total)
+        seeds = [seed for seed, runs in self.left.items() if runs]
+        jobs = min(jobs, len(seeds))
+        with Processes(jobs) if jobs > 1 else Pool() as pool:
+            try:
+                self._run_all(pool, seeds, jobs)
+            except KeyboardInterrupt:
+                self.ended.stopped = "interrupted"
+                self._stop(pool)
+        return self.ended
+
+    def _run_all(self, pool: Pool, seeds: list[int], jobs: int) -> None:
+        """Keep `jobs` seeds going, each with one run at a time, until none is left."""
+        waiting = seeds[jobs:]
+        for seed in seeds[:jobs]:
+            self._submit_next(pool, seed)
+        while self.pending:
+            done, _ = wait(self.pending, return_when=FIRST_COMPLETED)
+            for future in done:
+                run = self.pending.pop(future)
+                self._take_result(pool, future, run)
+                if not self._submit_next(pool, run.random_seed):
+                    while waiting and not self._submit_next(pool, waiting.pop(0)):
+                        pass
+
+    def _stop(self, pool: Pool) -> None:
+        """Have the runs in progress end, and keep what is done; another Ctrl-C drops the rest."""
+        try:
+            self.watcher.warn(
+                "stopping: waiting for answers that are on their way; Ctrl-C again drops them"
+            )
+            pool.stop()
+            for future in list(self.pending):
+                if not isinstance(future.exception(), BrokenExecutor):
+                    self._take(future.result())
+        except KeyboardInterrupt:
+            pool.kill()
+
+    def _submit_next(self, pool: Pool, seed: int) -> bool:
+        """Start the next run of a random seed; say whether there was one."""
+        if self.ended.stopped is not None or not self.left[seed]:
+            return False
+        run = self.left[seed].pop(0)
+        try:
+            limits = _limits_left(self.plan, run, time.time() - self.began)
+        except LimitReachedError as error:
+            self._take(Outcome(run, "stopped", 0.0, _failure(error), stop_reason(error)))
+            return False
+        # Another process cannot reach the watcher of this one.
+        observer = self.watcher.observer_of(run) if not isinstance(pool, Processes) else Observer()
+        self.pending[pool.submit(_work, run, limits, self.finish, observer)] = run
+        return True
+
+    def _take_result(self, pool: Pool, future: "Future[Outcome]", run: PlannedRun) -> None:
+        """Take how a run has ended; one whose process was killed is left to be done again.
+
+        Raises:
+            ConfigError: No process could start.
+        """
+        if not isinstance(future.exception(), BrokenExecutor):
+            self._take(future.result())
+            return
+        self.deaths[run.folder] += 1
+        name, deaths = f"{run.entry.name}, random seed {run.random_seed}", self.deaths[run.folder]
+        if deaths < DEATHS:
+            self.watcher.warn(f"{name}: its process was killed; the run goes on in another one")
+            self.left[run.random_seed].insert(0, run)
+        elif pool.can_start:
+            message = f"{name} was given up: its process was killed {deaths} times"
+            hint = f"{_MEMORY}; the same command tries it again"
+            self._take(Outcome(run, "failed", failure=Failure(message, hint, exit_code=2)))
+        else:
+            raise ConfigError(
+                f"no process could start to work on {name}, in {deaths} attempts: each ended "
+                "without a word",
+                hint=f'{_MEMORY}. In a script, call compare() under `if __name__ == "__main__":`',
+            )
+
+    def _take(self, outcome: Outcome) -> None:
+        if outcome.kind == "stopped":
+            self.ended.stopped = self.ended.stopped or outcome.stopped
+            self.ended.error = self.ended.error or outcome.failure
+            return
+        if outcome.failure is not None:
+            self.ended.failures[outcome.run.folder] = outcome.failure
+        self.count += 1
+        self.watcher.run_ended(outcome, self.count, self.total)
+
+
+def _work(run: PlannedRun, limits: tuple[str, ...], finish: Finish, observer: Observer) -> Outcome:
+    """Do one run; what goes wrong is an outcome, so that others can go on."""
+    began = time.monotonic()
+
+    def end(kind: Literal["done", "failed", "stopped"], *rest: Any) -> Outcome:
+        return Outcome(run, kind, time.monotonic() - began, *rest)
+
+    try:
+        with at_work():
+            config = load_config(run.task, (*run.overrides, *limits))
+            finish(Runner(config, out=run.folder, observer=observer, budget=run.budget))
+            run.mark_done()
+        return end("done")
+    except KeyboardInterrupt:
+        if multiprocessing.parent_process() is None:
+            raise
+        return end("stopped", None, "interrupted")
+    except (LimitReachedError, ProviderError) as error:
+        return end("stopped", _failure(error), stop_reason(error))
+    except RunFolderError as error:
+        store = run.folder.parent.parent / STORE
+        hint = f"give another --out; with --set llm.store={store.absolute()} nothing is paid twice"
+        return end("failed", Failure(error.message, hint, error.exit_code))
+    except StepsynthError as error:
+        return end("failed", _failure(error))
+    except Exception as error:  # a bug in one method is no reason to lose the others' results
+        if (trouble := as_disk_trouble(error)) is not None:  # but no other run could write either
+            return end("stopped", _failure(trouble), stop_reason(trouble))
+        if os.environ.get("STEPSYNTH_DEBUG"):
+            raise
+        message = f"this is a bug of stepsynth: {type(error).__name__}: {error}"
+        return end("failed", Failure(message, "STEPSYNTH_DEBUG=1 shows where"))
+
+
+def _failure(error: StepsynthError) -> Failure:
+    return Failure(error.message, error.hint, error.exit_code)
+
+
+def _limits_left(plan: Plan, run: PlannedRun, elapsed_s: float) -> tuple[str, ...]:
+    """Return what this run may use of the caps, which are those of the whole comparison.
+
+    Each random seed gets an equal share, so that processes need not watch each other.
+
+    Raises:
+        LimitReachedError: The other runs of its random seed have used the share up.
+    """
+    limits, shares = plan.config.limits, len(plan.runs)
+    if plan.configs[run.entry.name].llm is None:
+        return ()
+    left: dict[str, float] = {}
+    if limits.usd or limits.requests:
+        others = [r for r in plan.runs[run.random_seed] if r.folder != run.folder]
+        spent = [_spent(r, plan) for r in others]
+        if limits.usd is not None:
+            left["usd"] = limits.usd / shares - sum(usd for _, usd in spent)
+        if limits.requests is not None:
+            left["requests"] = limits.requests // shares - sum(sent for sent, _ in spent)
+    if limits.minutes is not None:
+        left["minutes"] = limits.minutes - elapsed_s / 60
+    for name, amount in left.items():
+        if amount <= 0:
+            raise LimitReachedError(
+                f"limits.{name} is reached: it is for the whole comparison, an equal share for "
+                f"each of {shares} random seeds, and that of {run.random_seed} is used up",
+                hint=f"the same command with a higher limits.{name} goes on where this stopped",
+            )
+    return tuple(f"limits.{name}={amount!r}" for name, amount in left.items())
+
+
+def _spent(run: PlannedRun, plan: Plan) -> tuple[int, float]:
+    """Return the requests and USD that a run has sent so far, in all its invocations."""
+    folder = RunFolder(run.folder)
+    settings = plan.config.llm
+    path = Path(settings.store) if settings and settings.store else plan.store
+    if not path.exists() or not folder.identity.exists():
+        return 0, 0.0
+    store = Store(path)
+    try:
+        spent = store.spent(digest(json.loads(folder.identity.read_text(encoding="utf-8"))))
+    except ValueError:  # a damaged folder: the run itself says so
+        return 0, 0.0
+    finally:
+        store.close()
+    return spent.requests, spent.usd

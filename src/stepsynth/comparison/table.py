@@ -1,0 +1,356 @@
+"""What a comparison says: each run's numbers, each method's, and how sure the differences are."""
+
+import re
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from stepsynth.comparison.plan import Entry, Plan, PlannedRun
+from stepsynth.comparison.read import Answered, RunRow, read_answers, read_run
+from stepsynth.comparison.run import Ended
+from stepsynth.methods import methods
+from stepsynth.metrics import (
+    SCORE_NAMES,
+    Floats,
+    Interval,
+    Ints,
+    bootstrap_macro_f1,
+    bootstrap_mean,
+    exact_match,
+    token_f1,
+)
+from stepsynth.runfolder import RunFolder
+from stepsynth.taskfile import Config
+
+MOST_APART = 0.02
+"""So much may the budgets that methods used differ before the reader is warned."""
+
+
+@dataclass(frozen=True)
+class MethodRow:
+    """What one method used and scored, over its random seeds.
+
+    Attributes:
+        name: The name of the entry.
+        sees: Which gold rows it uses, and for what.
+        takes_budget: Whether it has a size at all.
+        seeds: The random seeds whose runs are done.
+        mean: Score or cost -> mean over random seeds.
+        spread: Score -> standard deviation over random seeds; none for a single seed.
+        against: Score -> this method minus the one it is compared with, with its interval.
+        curve: For each round: round, rows, calls, and mean and spread of the main score.
+        by_label: Label -> gains of recall and F1 over the reference, means over random seeds.
+        errors: Why runs have no result -> what to do about it.
+    """
+
+    name: str
+    sees: str
+    takes_budget: bool
+    seeds: list[int]
+    mean: dict[str, float]
+    spread: dict[str, float]
+    against: dict[str, Interval]
+    curve: list[dict[str, float]]
+    by_label: dict[str, dict[str, float]]
+    errors: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A comparison's outcome.
+
+    Attributes:
+        task: The task's name.
+        student: The student of every run.
+        budget: What every run might use ("1500 rows").
+        equal: What is the same for all: rows, calls or usd.
+        against: The name that the others are compared with.
+        score: The main score, which decides.
+        scores: Score -> its name, for the scores that there are.
+        random_seeds: All of them.
+        methods: In the order in which they were asked for.
+        runs: One a method and random seed.
+        verdict: What follows, in sentences.
+        warnings: What the reader must know.
+        stopped: Why not all runs were tried; None: they were.
+        folder: Where it is.
+    """
+
+    task: str
+    student: str
+    budget: str
+    equal: str
+    against: str
+    score: str
+    scores: dict[str, str]
+    random_seeds: list[int]
+    methods: list[MethodRow]
+    runs: list[RunRow]
+    verdict: list[str]
+    warnings: list[str]
+    stopped: str | None
+    folder: str
+
+    @property
+    def exit_code(self) -> int:
+        """0, or the exit code of the first run that could not be done."""
+        return next((run.exit_code for run in self.runs if run.error), 0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form, as `compare.json` holds it."""
+        return asdict(self)
+
+    def __getitem__(self, name: str) -> MethodRow:
+        """Return the row of a method, by the name that it was asked for with."""
+        return next(row for row in self.methods if row.name == name)
+
+
+def make_table(plan: Plan, ended: Ended) -> Comparison:
+    """Read the runs of a comparison, and say what they show."""
+    runs: list[RunRow] = []
+    said: dict[str, dict[int, Answered]] = {}
+    for entry in plan.entries:
+        said[entry.name] = {}
+        for run in _runs_of(plan, entry):
+            row = read_run(run, ended) if isinstance(run, PlannedRun) else run
+            runs.append(row)
+            if row.is_done and isinstance(run, PlannedRun):
+                said[entry.name][run.random_seed] = read_answers(RunFolder(run.folder))
+    main = plan.config.task.score_name
+    scores = _scores_of(runs, main)
+    rows = [_summarise(plan, entry, runs, said, main) for entry in plan.entries]
+    return Comparison(
+        task=plan.config.name,
+        student=plan.config.student.name,
+        budget=str(plan.budget),
+        equal=plan.budget.kind,
+        against=plan.against,
+        score=main,
+        scores=scores,
+        random_seeds=plan.random_seeds,
+        methods=rows,
+        runs=runs,
+        verdict=_judge(rows, plan.against, scores),
+        warnings=[*plan.warnings, *_warn(plan, rows, runs)],
+        stopped=ended.stopped,
+        folder=str(plan.out),
+    )
+
+
+def _runs_of(plan: Plan, entry: Entry) -> list[PlannedRun | RunRow]:
+    """Return an entry's runs; where it cannot run at all, rows that say why."""
+    if failure := plan.failures.get(entry.name):
+        why = (failure.message, failure.hint, failure.exit_code)
+        return [RunRow(entry.name, seed, "", *why) for seed in plan.random_seeds]
+    return [run for runs in plan.runs.values() for run in runs if run.entry == entry]
+
+
+def _scores_of(runs: Sequence[RunRow], main: str) -> dict[str, str]:
+    """Return the names of the scores that there are, the main one first."""
+    done = next((run for run in runs if run.is_done), None)
+    found = {k: name for k, (name, _) in SCORE_NAMES.items() if done and k in done.scores}
+    return {k: found[k] for k in sorted(found, key=lambda k: k != main)}
+
+
+def _summarise(
+    plan: Plan,
+    entry: Entry,
+    runs: Sequence[RunRow],
+    said: Mapping[str, Mapping[int, Answered]],
+    main: str,
+) -> MethodRow:
+    own = [run for run in runs if run.method == entry.name]
+    done = [run for run in own if run.is_done]
+    reference = {r.random_seed: r for r in runs if r.method == plan.against and r.is_done}
+    config = plan.configs.get(entry.name)
+    names = list(done[0].scores) if done else []
+    values = {name: [run.scores.get(name) for run in done] for name in names}
+    costs = ("rows", "train_size", "calls", "prompt_tokens", "completion_tokens", "usd")
+    costs = (*costs, "seconds", "training_tokens", "usd_per_1000_predictions")
+    values |= {name: [getattr(run, name) for run in done] for name in costs}
+    known = {k: [x for x in v if x is not None] for k, v in values.items() if None not in v}
+    against = {}
+    if entry.name != plan.against:
+        against = compare_answers(said[entry.name], said.get(plan.against, {}))
+    return MethodRow(
+        name=entry.name,
+        sees=_sees(entry, config),
+        takes_budget=config is not None and plan.budget.fits(config.method),
+        seeds=[run.random_seed for run in done],
+        mean={name: statistics.fmean(found) for name, found in known.items() if found},
+        spread={k: statistics.stdev(known[k]) for k in names if len(known.get(k, ())) > 1},
+        against=against,
+        curve=_average_curve(done, main),
+        by_label=_gain_by_label(done, reference) if entry.name != plan.against else {},
+        errors=_errors_of(own),
+    )
+
+
+def _sees(entry: Entry, config: Config | None) -> str:
+    """Return which gold a method uses, also by the options that every method has."""
+    said = [getattr(methods().get(entry.method), "sees", "not said")]
+    if config is not None and config.method.train_on == "both":
+        said.append("texts and labels of `mine`: trained on too")
+    if config is not None and config.method.reweight != "none":
+        said.append("texts of `mine`: synthetic rows are weighed by them")
+    return "; ".join(part for part in said if part != "none" or len(said) == 1)
+
+
+def _average_curve(runs: Sequence[RunRow], main: str) -> list[dict[str, float]]:
+    """Return means over random seeds by round; a method that stops early has fewer at its end."""
+    curve: list[dict[str, float]] = []
+    for index in range(max((len(run.rounds) for run in runs), default=0)):
+        found = [run.rounds[index] for run in runs if index < len(run.rounds)]
+        scores = [row[main] for row in found]
+        curve.append(
+            {
+                "round": index,
+                "rows": statistics.fmean(row["rows"] for row in found),
+                "calls": statistics.fmean(row["calls"] for row in found),
+                "mean": statistics.fmean(scores),
+                "spread": statistics.stdev(scores) if len(scores) > 1 else 0.0,
+            }
+        )
+    return curve
+
+
+def _gain_by_label(
+    runs: Sequence[RunRow], reference: Mapping[int, RunRow]
+) -> dict[str, dict[str, float]]:
+    """Return how much better each label is than with the reference of the same random seed."""
+    pairs = [(run, reference[run.random_seed]) for run in runs if run.random_seed in reference]
+    gains: dict[str, dict[str, float]] = {}
+    for label in sorted({label for run, _ in pairs for label in run.by_label}):
+        both = [(a.by_label[label], b.by_label[label]) for a, b in pairs if label in a.by_label]
+        gains[label] = {
+            key: statistics.fmean(a[key] - b[key] for a, b in both) for key in ("recall", "f1")
+        }
+    return gains
+
+
+def compare_answers(
+    first: Mapping[int, Answered], second: Mapping[int, Answered]
+) -> dict[str, Interval]:
+    """Return the difference of two methods, with its interval, for each score that rows decide.
+
+    Args:
+        first: Random seed -> what the method's model said.
+        second: The same for the one that it is compared with.
+
+    Returns:
+        Differences over the random seeds that both have; none, where they share none.
+    """
+    seeds = sorted(first.keys() & second.keys())
+    if not seeds:
+        return {}
+    pairs = [(first[seed], second[seed]) for seed in seeds]
+    rows = _number_rows([a for a, _ in pairs])
+    if isinstance(pairs[0][0].gold[0], dict):
+        return {
+            name: bootstrap_mean(
+                [_rate(a, rate) for a, _ in pairs], [_rate(b, rate) for _, b in pairs], rows
+            )
+            for name, rate in (("exact_match", exact_match), ("f1", token_f1))
+        }
+    labels = sorted({x for pair in pairs for one in pair for x in (*one.gold, *one.predicted)})
+    codes = {label: i for i, label in enumerate(labels)}
+
+    def code(values: Sequence[str]) -> Ints:
+        return np.array([codes[value] for value in values], dtype=np.int64)
+
+    gold = [code(a.gold) for a, _ in pairs]
+    one, two = ([code(pair[i].predicted) for pair in pairs] for i in (0, 1))
+    first_hits = [_hits(said, truth) for said, truth in zip(one, gold, strict=True)]
+    second_hits = [_hits(said, truth) for said, truth in zip(two, gold, strict=True)]
+    return {
+        "accuracy": bootstrap_mean(first_hits, second_hits, rows),
+        "macro_f1": bootstrap_macro_f1(gold, one, two, rows),
+    }
+
+
+def _hits(said: Ints, gold: Ints) -> Floats:
+    return (said == gold).astype(np.float64)
+
+
+def _rate(answered: Answered, score: Callable[[str, Sequence[str]], float]) -> Floats:
+    pairs = zip(answered.predicted, answered.gold, strict=True)
+    return np.array([score(said, gold["text"]) for said, gold in pairs])
+
+
+def _number_rows(answered: Sequence[Answered]) -> list[Ints]:
+    """Number the test rows of each random seed, the same row alike wherever it is known to be."""
+    if len({a.test for a in answered}) == 1:
+        return [np.arange(len(answered[0].gold))] * len(answered)
+    known: dict[Any, int] = {}
+    return [
+        np.array(
+            [
+                known.setdefault(a.ids[i] if a.ids else (seed, i), len(known))
+                for i in range(len(a.gold))
+            ]
+        )
+        for seed, a in enumerate(answered)
+    ]
+
+
+def _judge(rows: Sequence[MethodRow], against: str, scores: Mapping[str, str]) -> list[str]:
+    """Say who beats whom and who loses; on the first score, who does neither too."""
+    said: list[str] = []
+    for place, (score, name) in enumerate(scores.items()):
+        found = [(row.name, row.against[score]) for row in rows if score in row.against]
+        found.sort(key=lambda pair: -pair[1].mean)
+        better = [f"{name} {gain}" for name, gain in found if gain.low > 0]
+        worse = [f"{name} {gain}" for name, gain in found if gain.high < 0]
+        level = [f"{name} {gain}" for name, gain in found if not gain.is_beyond_noise]
+        if found and not better and not place:
+            said.append(f"No method beats {against} beyond noise ({name}).")
+        for verb, names in (("Better than", better), ("Loses to", worse)):
+            if names:
+                said.append(f"{verb} {against} ({name}, points): {'; '.join(names)}.")
+        if level and not place:
+            said.append(f"Within noise of {against} ({name}, points): {'; '.join(level)}.")
+    return said
+
+
+def _warn(plan: Plan, rows: Sequence[MethodRow], runs: Sequence[RunRow]) -> list[str]:
+    said: list[str] = []
+    key = {"rows": "rows", "calls": "calls", "usd": "usd"}[plan.budget.kind]
+    used = {m.name: m.mean[key] for m in rows if m.takes_budget and key in m.mean}
+    if used and max(used.values()) - min(used.values()) > MOST_APART * max(used.values()):
+        listed = ", ".join(f"{name} {amount:,.6g}" for name, amount in used.items())
+        unit = "USD" if key == "usd" else f"final {key}" if key == "rows" else key
+        said.append(
+            f"the methods did not use the same budget ({plan.budget} were planned): "
+            f"{unit}, means over random seeds: {listed}"
+        )
+    if len(plan.random_seeds) == 1:
+        said.append(
+            "one random seed: the intervals are over test rows alone, and say nothing of how "
+            "another random seed would do"
+        )
+    return said + [line for row in rows for line in _warnings_of(row.name, runs)]
+
+
+def _warnings_of(name: str, runs: Sequence[RunRow]) -> list[str]:
+    found = [(run, said) for run in runs if run.method == name for said in run.warnings]
+    return [f"{name}, random seed {run.random_seed}: {said}" for run, said in _merge(found)]
+
+
+def _errors_of(runs: Sequence[RunRow]) -> dict[str, str]:
+    found = [(run, run.error) for run in runs if run.error]
+    return {said: run.hint for run, said in _merge(found)}
+
+
+def _merge(found: Sequence[tuple[RunRow, str]]) -> list[tuple[RunRow, str]]:
+    """Keep the first of the messages that differ in numbers alone, and say how many there are."""
+    alike: dict[str, list[tuple[RunRow, str]]] = {}
+    for run, message in found:
+        alike.setdefault(re.sub(r"\d+", "0", message), []).append((run, message))
+    merged: list[tuple[RunRow, str]] = []
+    for first, *rest in alike.values():
+        more = f" ({len(rest)} more like it)" if rest else ""
+        merged.append((first[0], f"{first[1]}{more}"))
+    return merged

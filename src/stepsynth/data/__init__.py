@@ -1,0 +1,29 @@
+"""Rows and passages as people have them: files read, columns named, gold divided."""
+
+from stepsynth.data.bad_rows import PLAIN, BadRow, Reading
+from stepsynth.data.corpus import read_corpus
+from stepsynth.data.decoding import check_encoding
+from stepsynth.data.files import HUB, rows_of_file
+from stepsynth.data.rows import read_contexts, read_file, read_records
+from stepsynth.data.section import DataSection, Split
+from stepsynth.data.split import Gold, choose_contexts, make_gate, screen, split_gold
+
+__all__ = [
+    "HUB",
+    "PLAIN",
+    "BadRow",
+    "DataSection",
+    "Gold",
+    "Reading",
+    "Split",
+    "check_encoding",
+    "choose_contexts",
+    "make_gate",
+    "read_contexts",
+    "read_corpus",
+    "read_file",
+    "read_records",
+    "rows_of_file",
+    "screen",
+    "split_gold",
+]

@@ -1,0 +1,184 @@
+"""Read the unlabelled passages that methods retrieve from: files, folders of texts, the Hub."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from stepsynth._util.hashing import digest
+from stepsynth._util.text import clean, normalise, shorten
+from stepsynth.data.bad_rows import PLAIN, BadRow, Defects, NoColumnError, Reading
+from stepsynth.data.decoding import UNREADABLE, open_text
+from stepsynth.data.files import HUB, is_saved, rows_of_file
+from stepsynth.errors import ConfigError, DataError, suggest
+from stepsynth.retrieval import Passage
+
+_FIELDS = ("text", "id")
+_KEYS = {"text": "passage", "id": "passage_id"}
+"""Field of a passage -> its key in `data.columns`, where `text` is that of a labelled row."""
+
+Warn = Callable[[str], None]
+
+
+def read_corpus(
+    path: str | Sequence[str],
+    *,
+    columns: Mapping[str, str] | None = None,
+    reading: Reading = PLAIN,
+    warn: Warn,
+) -> list[Passage]:
+    """Return the passages of a corpus, in its order, without empty ones and duplicates.
+
+    Args:
+        path: One or several of: what `rows_of_file` reads; a folder of `.txt` files, one passage
+            each.
+        columns: `text` and `id` -> column of the files, where they differ. A column of ids is not
+            needed: a passage without one gets a digest of its text.
+        reading: The files' encoding, and what to do about rows that cannot be used.
+        warn: Told how many passages were left out, and why.
+
+    Raises:
+        ConfigError: `columns` names a field that passages do not have.
+        DataError: With the file and its lines, and what was expected; or no passage is left.
+    """
+    columns = _check_columns(columns or {})
+    paths = [path] if isinstance(path, str) else list(path)
+    found = _Found(columns)
+    for name in paths:
+        defects = Defects(name, reading.on_bad_row)
+        good = 0
+        for place, row in _rows(name, reading.encoding, warn):
+            try:
+                found.add(row, f"{name}, {place}")
+                good += 1
+            except NoColumnError as error:
+                defects.add_lacking(place, error)
+            except _BadPassageError as error:
+                defects.add(place, str(error), error.hint)
+        defects.settle(good, warn)
+    source = ", ".join(paths)
+    if found.empty:
+        warn(f"{source}: {_count(found.empty, 'is empty and was', 'are empty and were')} left out")
+    if found.duplicates:
+        said = _count(found.duplicates, "is a duplicate and was", "are duplicates and were")
+        warn(f"{source}: {said} left out")
+    if not found.passages:
+        raise DataError(
+            f"{source or 'corpus'}: there is no passage in it",
+            hint=f"rows with a text in the column {columns['text']!r} are needed",
+        )
+    return list(found.passages.values())
+
+
+class _BadPassageError(ValueError):
+    """A row that is no passage."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class _Found:
+    """The passages of a corpus so far."""
+
+    def __init__(self, columns: Mapping[str, str]) -> None:
+        self.passages: dict[str, Passage] = {}
+        self.empty = self.duplicates = 0
+        self._columns = columns
+        self._places: dict[str, str] = {}
+
+    def add(self, row: Any, where: str) -> None:
+        """Take a row.
+
+        Raises:
+            NoColumnError: It lacks a column.
+            _BadPassageError: It is no passage, or has the id of another one.
+        """
+        passage = _read_passage(row, self._columns)
+        if passage is None:
+            self.empty += 1
+            return
+        # A digest, for the texts of a large corpus should not be held twice.
+        key = digest(normalise(passage.text))
+        if key in self.passages:
+            self.duplicates += 1
+            return
+        if passage.id in self._places:
+            raise _BadPassageError(
+                f"the id {shorten(passage.id, 40)!r} is that of another passage "
+                f"({self._places[passage.id]})",
+                "give each passage its own id, or none at all",
+            )
+        self.passages[key] = passage
+        self._places[passage.id] = where
+
+
+def _rows(name: str, encoding: str | None, warn: Warn) -> Iterator[tuple[str, Any]]:
+    """Yield (place, row) of one source."""
+    if not name.startswith(HUB) and Path(name).is_dir() and not is_saved(Path(name)):
+        return _text_files(Path(name), encoding)
+    return rows_of_file(name, encoding=encoding, warn=warn)
+
+
+def _text_files(folder: Path, encoding: str | None) -> Iterator[tuple[str, Any]]:
+    """Yield the `.txt` files below a folder by name: the id is their path, from the folder on."""
+    files = sorted(folder.rglob("*.txt"), key=lambda file: file.relative_to(folder).parts)
+    if not files:
+        raise DataError(
+            f"{folder}: there is no .txt file in this folder",
+            hint="a folder is read as one passage for each .txt file; else name a file",
+        )
+    for file in files:
+        place = file.relative_to(folder).as_posix()
+        try:
+            with open_text(file, encoding) as opened:
+                text = opened.read()
+        except UNREADABLE as error:
+            raise DataError(f"{file}: cannot be read: {error}") from error
+        yield place, _File(text, f"{folder.resolve().name}/{place}")
+
+
+class _File(dict[str, Any]):
+    """A row of its own: a file has a text and an id whatever `columns` says."""
+
+    def __init__(self, text: str, id_: str) -> None:
+        super().__init__(text=text, id=id_)
+
+
+def _read_passage(row: Any, columns: Mapping[str, str]) -> Passage | None:
+    """Return the passage of a row; None: its text is empty."""
+    if isinstance(row, BadRow):
+        raise _BadPassageError(row.message, row.hint)
+    if isinstance(row, _File):
+        columns = {field: field for field in _FIELDS}
+    text_column, id_column = columns["text"], columns.get("id", "id")
+    if not isinstance(row, Mapping):
+        raise _BadPassageError(
+            f"expected an object with {text_column}", 'a line is one object: {"text": "..."}'
+        )
+    for field, column in columns.items():
+        if column not in row:
+            hint = f"data: {{columns: {{{_KEYS[field]}: ...}}}} names the column"
+            raise NoColumnError(column, row, hint)
+    text, given = row[text_column], row.get(id_column)
+    if text is None or (isinstance(text, str) and not text.strip()):
+        return None
+    if not isinstance(text, str):
+        raise _BadPassageError(
+            f"{text_column} is {shorten(repr(text), 40)}, not a text",
+            "correct the row, or name another column: data: {columns: {passage: ...}}",
+        )
+    return Passage.of(clean(text), "" if given is None else clean(str(given)))
+
+
+def _check_columns(columns: Mapping[str, str]) -> dict[str, str]:
+    for field in columns:
+        if field not in _FIELDS:
+            raise ConfigError(
+                f"columns: a passage has no field {field!r}; it has text and id",
+                hint=suggest(field, _FIELDS),
+            )
+    return {"text": "text", **columns}
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"1 passage {one}" if number == 1 else f"{number} passages {many}"

@@ -1,0 +1,210 @@
+"""Make examples and contexts of rows: which column is which field, and what is wrong where."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from stepsynth._util.text import shorten
+from stepsynth.data.bad_rows import (
+    IN_MEMORY,
+    PLAIN,
+    BadRow,
+    Defects,
+    NoColumnError,
+    Reading,
+)
+from stepsynth.data.files import rows_of_file, rows_of_records
+from stepsynth.errors import DataError
+from stepsynth.records import Answers, Context, Dataset, Example, label_to_json
+from stepsynth.tasks import Task
+from stepsynth.tasks.classification import label_text
+
+_Made = TypeVar("_Made", Example, Context)
+
+
+def read_file(
+    path: str | Path,
+    task: Task,
+    columns: Mapping[str, str],
+    *,
+    reading: Reading = PLAIN,
+    warn: Callable[[str], None] | None = None,
+) -> Dataset:
+    """Return the rows of a file, or of a data set on the Hugging Face Hub.
+
+    Args:
+        path: See `rows_of_file`.
+        task: Says which fields a row has and makes an example of them.
+        columns: Field -> column of the file, where they differ.
+        reading: The file's encoding, and what to do about rows that cannot be used.
+        warn: Is told of what was put right or left out.
+
+    Raises:
+        DataError: With the file and its lines, and what was expected.
+    """
+    rows = rows_of_file(path, encoding=reading.encoding, warn=warn)
+    return read_rows(rows, task, columns, name=str(path), reading=reading, warn=warn)
+
+
+def read_records(
+    rows: Any,
+    task: Task,
+    columns: Mapping[str, str],
+    *,
+    name: str,
+    warn: Callable[[str], None] | None = None,
+) -> Dataset:
+    """Return the rows of dictionaries, a data frame, a `datasets.Dataset`, or our own `Dataset`.
+
+    The fields of a `Dataset` have their own names, whatever `columns` says.
+    """
+    if isinstance(rows, Dataset):
+        rows, columns = [_to_fields(row) for row in rows], {field: field for field in task.columns}
+    return read_rows(rows_of_records(rows, name), task, columns, name=name, warn=warn)
+
+
+def read_rows(
+    rows: Iterable[tuple[str, Any]],
+    task: Task,
+    columns: Mapping[str, str],
+    *,
+    name: str,
+    reading: Reading = IN_MEMORY,
+    warn: Callable[[str], None] | None = None,
+) -> Dataset:
+    """Return examples of (place, row) pairs; see `read_file`."""
+    columns = {**task.columns, **task.optional_columns, **columns}
+    defects = Defects(name, reading.on_bad_row)
+    examples = _read(rows, task.read_example, columns, task.columns, name, defects)
+    defects.settle(len(examples), warn)
+    _tell_repaired(examples, name, warn)
+    return Dataset(examples)
+
+
+def read_contexts(
+    source: Any,
+    task: Task,
+    columns: Mapping[str, str],
+    *,
+    reading: Reading = PLAIN,
+    warn: Callable[[str], None] | None = None,
+) -> list[Context]:
+    """Return the contexts of a file or of records; only their own column is required.
+
+    A column has its name in gold, or the name of its field (`context`, `label`, `answer`).
+
+    Args:
+        source: As for `read_file` or `read_records`.
+        task: Makes a context of the fields that a row has: a label or an answer may be fixed.
+        columns: Field -> column of the file, where they differ.
+        reading: As for `read_file`.
+        warn: Is told of what was put right or left out.
+
+    Raises:
+        DataError: With the file and its lines, and what was expected.
+    """
+    is_file = isinstance(source, (str, Path))
+    name = str(source) if is_file else "contexts"
+    if not task.has_context:
+        raise DataError(
+            f"{name}: a {task.name} task has no contexts",
+            hint="take `contexts` out of the task file's `data` section",
+        )
+    if is_file:
+        rows = rows_of_file(source, encoding=reading.encoding, warn=warn)
+    else:
+        rows, reading = rows_of_records(source, name), IN_MEMORY
+    columns = {**task.columns, **task.optional_columns, **columns}
+    rows = ((place, _by_column(row, columns)) for place, row in rows)
+    defects = Defects(name, reading.on_bad_row)
+    contexts = _read(rows, task.read_context, columns, ("context",), name, defects)
+    defects.settle(len(contexts), warn)
+    _tell_repaired(contexts, name, warn)
+    return contexts
+
+
+def _by_column(row: Any, columns: Mapping[str, str]) -> Any:
+    """Return a row of contexts under the columns of gold; it may use our field names too."""
+    if not isinstance(row, Mapping):
+        return row
+    return {column: row[field] for field, column in columns.items() if field in row} | dict(row)
+
+
+def _to_fields(row: Example) -> dict[str, Any]:
+    label = label_to_json(row.label)
+    return {"text": row.text, "context": row.context, "label": label, "answers": label}
+
+
+def _read(
+    rows: Iterable[tuple[str, Any]],
+    make: Callable[[Mapping[str, Any]], _Made],
+    columns: Mapping[str, str],
+    required: Collection[str],
+    name: str,
+    defects: Defects,
+) -> list[_Made]:
+    """Return what is made of each row's fields, those that are not required where it has them."""
+    expected = ", ".join(columns[field] for field in required)
+    made: list[_Made] = []
+    for place, row in rows:
+        if isinstance(row, BadRow):
+            defects.add(place, row.message, row.hint)
+            continue
+        if not isinstance(row, Mapping):
+            defects.add(place, f"expected an object with {expected}")
+            continue
+        where = f"{place}{_id_of(row, columns)}"
+        try:
+            made.append(make(_fields(row, columns, required)))
+        except NoColumnError as error:
+            defects.add_lacking(where, error)
+        except ValueError as error:
+            defects.add(where, str(error))
+    if not made and not defects.count:
+        raise DataError(f"{name}: there is no row in it", hint=f"rows with {expected} are needed")
+    return made
+
+
+def _fields(
+    row: Mapping[Any, Any], columns: Mapping[str, str], required: Collection[str]
+) -> dict[str, Any]:
+    """Return the fields of a row that it has; a label in a list of its own is taken out."""
+    for field in required:
+        if columns[field] not in row:
+            hint = f"name it in the task file: data: {{columns: {{{field}: YOUR_COLUMN}}}}"
+            raise NoColumnError(columns[field], row, hint)
+    fields = {field: row[column] for field, column in columns.items() if column in row}
+    if "label" in fields:
+        fields["label"] = _only(fields["label"])
+    return fields
+
+
+def _only(label: Any) -> Any:
+    """Return the one label of a list; what is no list is the label itself."""
+    labels = label.tolist() if hasattr(label, "tolist") else label  # NumPy arrays
+    if not isinstance(labels, (list, tuple)):
+        return label
+    different = list(dict.fromkeys(map(label_text, labels)))
+    if len(different) > 1:
+        listed = shorten(", ".join(map(repr, different)), 100)
+        raise ValueError(f"a row has one label, and this one has several: {listed}")
+    return different[0] if different else None
+
+
+def _id_of(row: Mapping[Any, Any], columns: Mapping[str, str]) -> str:
+    given = row.get(columns.get("id", "id"))
+    return f" (id {shorten(str(given), 40)})" if given not in (None, "") else ""
+
+
+def _tell_repaired(
+    made: Iterable[Example | Context], name: str, warn: Callable[[str], None] | None
+) -> None:
+    count = sum(isinstance(m.label, Answers) and m.label.is_repaired for m in made)
+    if not count or warn is None:
+        return
+    said = (
+        "1 answer stood elsewhere in its passage than its offset said"
+        if count == 1
+        else f"{count} answers stood elsewhere in their passages than their offsets said"
+    )
+    warn(f"{name}: {said}, or slightly otherwise; the nearest place where they stand was taken")

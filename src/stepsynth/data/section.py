@@ -1,0 +1,90 @@
+"""The `data` section of a task file: where rows are, how they are read, how gold is divided."""
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from stepsynth.data.bad_rows import OnBadRow, Reading
+from stepsynth.data.decoding import check_encoding
+
+
+class Split(BaseModel):
+    """How gold is divided: a whole number is rows, a decimal a share of gold."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mine: int | float | None = Field(
+        default=None, gt=0, description="Rows that errors are mined from."
+    )
+    select: int | float | None = Field(
+        default=None, gt=0, description="Rows that choose between rounds."
+    )
+    test: int | float | None = Field(
+        default=None, gt=0, description="Rows to test on, if no file is."
+    )
+
+    @field_validator("mine", "select", "test")
+    @classmethod
+    def _check_share(cls, value: float | None) -> float | None:
+        if isinstance(value, float) and value > 1:
+            raise ValueError(f"a share of gold is at most 1.0, got {value}; rows have no point")
+        return value
+
+
+class DataSection(BaseModel):
+    """Where the labelled rows are."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    gold: str | None = Field(
+        default=None,
+        description="Labelled rows: JSONL, JSON, CSV, TSV, Parquet, .xlsx, each gzipped or not, a "
+        "folder of save_to_disk, or hf:NAME[:config[:split]]. Methods that use no gold rows do "
+        "with `select` and `test`.",
+    )
+    test: str | None = Field(
+        default=None, description="Test rows; without it they are split from gold."
+    )
+    select: str | None = Field(default=None, description="Rows to select on; else split from gold.")
+    contexts: str = Field(
+        default="gold",
+        description="What seed data is written for, where rows have a context: a file, `gold` "
+        "(the contexts of the mined rows), or `llm` (the LLM writes them).",
+    )
+    corpus: str | list[str] | None = Field(
+        default=None,
+        description="Unlabelled passages to retrieve from: files with a column `text`, a folder "
+        "of .txt files, or hf:NAME[:config[:split]].",
+    )
+    columns: dict[str, str] = Field(
+        default_factory=dict,
+        description="Field (text, label, context, answers; of a corpus passage, passage_id) -> "
+        "column of your files.",
+    )
+    encoding: str | None = Field(
+        default=None,
+        description="Encoding of text files that do not begin with a mark that says it (cp1252, "
+        "utf-16-le, shift_jis, ...); default: UTF-8.",
+    )
+    on_bad_row: OnBadRow = Field(
+        default="error",
+        description="A row that cannot be used is an error, or is left out and counted (skip).",
+    )
+    split: Split = Field(default_factory=Split)
+    paper_splits: bool = Field(
+        default=False, description="As in the paper: select on the mined rows."
+    )
+
+    @property
+    def reading(self) -> Reading:
+        """How the files are read."""
+        return Reading(self.encoding, self.on_bad_row)
+
+    @field_validator("encoding")
+    @classmethod
+    def _check_encoding(cls, name: str | None) -> str | None:
+        return name and check_encoding(name)
+
+    @model_validator(mode="after")
+    def _check_gold(self) -> "DataSection":
+        if self.gold is None and (self.test is None or self.select is None):
+            raise ValueError("without `gold`, both `select` and `test` must be given")
+        return self

@@ -1,0 +1,51 @@
+"""Stand-ins for an LLM, a student and an index: what a run would ask, cost and run into."""
+
+from stepsynth.dryrun.count import RehearsedLLM, Scale, without_early_stop
+from stepsynth.dryrun.foresight import PromptSizes, foresee, measure_prompts, small_bounds
+from stepsynth.dryrun.lengths import fit_task, text_tokens
+from stepsynth.dryrun.plan import (
+    COUNTED,
+    Phase,
+    Plan,
+    Range,
+    is_free,
+    make_plan,
+    read_inputs,
+    read_planned,
+)
+from stepsynth.dryrun.stubs import (
+    LIST_KINDS,
+    MARK,
+    PretendFactory,
+    PretendIndex,
+    PretendStudent,
+    Voice,
+)
+from stepsynth.dryrun.window import check_window
+
+__all__ = [
+    "COUNTED",
+    "LIST_KINDS",
+    "MARK",
+    "Phase",
+    "Plan",
+    "PretendFactory",
+    "PretendIndex",
+    "PretendStudent",
+    "PromptSizes",
+    "Range",
+    "RehearsedLLM",
+    "Scale",
+    "Voice",
+    "check_window",
+    "fit_task",
+    "foresee",
+    "is_free",
+    "make_plan",
+    "measure_prompts",
+    "read_inputs",
+    "read_planned",
+    "small_bounds",
+    "text_tokens",
+    "without_early_stop",
+]

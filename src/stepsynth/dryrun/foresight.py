@@ -1,0 +1,162 @@
+"""What will go wrong with rows that can be read: told by `check`, before anything is paid for."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from statistics import median_low
+from typing import Any
+
+from stepsynth.data import Gold
+from stepsynth.dryrun.lengths import fit_task
+from stepsynth.dryrun.stubs import count_tokens
+from stepsynth.llm import LLMSettings
+from stepsynth.records import Dataset, union
+from stepsynth.taskfile import Config
+
+FEW_ROWS = 5
+"""Fewer rows of a label in a split say little of it."""
+LONG_PROMPT = 2_000
+"""Tokens of a prompt from which its length is worth a warning."""
+
+TOKENS_OF_A_REASON = 20
+"""Of a list of reasons, each; weak LLMs write more."""
+
+_NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?")
+_MOST_LISTED = 10
+
+
+@dataclass(frozen=True)
+class PromptSizes:
+    """How long the prompts are that hold gold rows, in tokens, as `plan` estimates them.
+
+    Attributes:
+        split: The split that the rows are of.
+        tokens: Of each row's prompt.
+        usd: What all of them cost, without the answers; None: the price is not known.
+    """
+
+    split: str
+    tokens: tuple[int, ...]
+    usd: float | None
+
+    @property
+    def most(self) -> int:
+        """Tokens of the longest prompt."""
+        return max(self.tokens)
+
+    @property
+    def median(self) -> int:
+        """Tokens of the middle one."""
+        return median_low(self.tokens)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        total = sum(self.tokens)
+        sizes = {"median": self.median, "most": self.most, "total": total}
+        return {"split": self.split, **sizes, "usd": self.usd}
+
+    def in_words(self) -> str:
+        """Return the sizes as a sentence."""
+        cost = "" if self.usd is None else f", {self.usd:.2g} USD"
+        return (
+            f"A prompt made of a row of {self.split} has about {self.median:,} tokens (median), at "
+            f"most {self.most:,}; once through {self.split} are {sum(self.tokens):,}{cost}."
+        )
+
+
+def foresee(config: Config, gold: Gold, sizes: PromptSizes | None) -> Iterator[str]:
+    """Yield what the user should know of rows that a run would take without a word."""
+    yield from _few_rows(config, gold)
+    if config.llm is not None:
+        yield from _nameless_labels(config)
+        yield from small_bounds(config, config.llm, gold.mine)
+    if sizes is not None and (long := sum(size > LONG_PROMPT for size in sizes.tokens)):
+        yield (
+            f"{long} of {len(sizes.tokens)} rows of {sizes.split} make prompts of more than "
+            f"{LONG_PROMPT:,} tokens, up to {sizes.most:,}: shorten the texts, or see `stepsynth "
+            "plan` for what they cost"
+        )
+
+
+def measure_prompts(config: Config, gold: Gold) -> PromptSizes | None:
+    """Return how long the prompts are that hold gold rows; None: the method sends none."""
+    method = config.method
+    task = fit_task(config.task, method, gold.mine)
+    if config.llm is None:
+        return None
+    if "decide" in method.prompts:
+        kind, split, rows = "decide", "select and test", union(gold.select, gold.test)
+        prompts = [task.prompt(kind, row) for row in rows]
+    elif method.needs_gold:
+        kind, split, rows = "extrapolate", "mine", gold.mine
+        prompts = [task.extrapolation_prompt(row) for row in rows]
+    elif task.has_context:
+        kind, split, rows = "seed", "mine", gold.mine
+        prompts = [task.seed_prompt(replace(row, text="")) for row in rows]
+    else:
+        return None
+    if not prompts:
+        return None
+    tokens = tuple(map(count_tokens, prompts))
+    price = config.llm.teachers_of(kind)[0].known_price()
+    return PromptSizes(split, tokens, None if price is None else price.usd(sum(tokens), 0))
+
+
+def _few_rows(config: Config, gold: Gold) -> Iterator[str]:
+    parts = [("mine", gold.mine), ("select", gold.select), ("test", gold.test)]
+    if gold.select == gold.mine:
+        del parts[1]
+    names = config.task.label_names
+    for name, rows in parts:
+        counts = rows.label_counts()
+        few = [f"{label!r} ({counts[label]})" for label in names if 0 < counts[label] < FEW_ROWS]
+        if few:
+            yield f"the {name} split has fewer than {FEW_ROWS} rows of the label {_listed(few)}"
+    all_rows = union(*(rows for _, rows in parts)).label_counts()
+    for label in names:
+        if all_rows[label] == 1:
+            (only,) = (name for name, rows in parts if _has(rows, label))
+            yield (
+                f"the label {label!r} has 1 row in all, which is in {only}: it cannot be both "
+                "learnt from and scored on; label more rows, or leave the label out"
+            )
+
+
+def _has(rows: Dataset, label: str) -> bool:
+    return any(row.label == label for row in rows)
+
+
+def _nameless_labels(config: Config) -> Iterator[str]:
+    """Yield a warning where the LLM would be asked for a text of the label "0"."""
+    task = config.task
+    names = task.label_names
+    numbers = [k for k in names if task.label_word(k) == k and _NUMBER.fullmatch(k)]
+    if numbers:
+        first = numbers[0]
+        yield (
+            f"the LLM is told no word for the label {_listed([repr(k) for k in numbers])}, and a "
+            f"{task.text_name} of the label {first!r} means nothing to it: write what each means, "
+            f"as in task: {{labels: {{{first}: negative, ...}}}}"
+        )
+
+
+def small_bounds(config: Config, llm: LLMSettings, mine: Dataset) -> Iterator[str]:
+    """Yield a warning for each `max_tokens` that will cut off what is asked for."""
+    sizes = sorted(count_tokens(row.text) for row in mine)
+    needs = {"seed": sizes[round(0.95 * (len(sizes) - 1))] if sizes else 0}
+    needs["extrapolate"] = needs["seed"]
+    if getattr(config.method, "rationales", False) and not config.task.has_context:
+        needs["rationale"] = TOKENS_OF_A_REASON * getattr(config.method, "num_rationales", 0)
+    for kind, tokens in needs.items():
+        for each in llm.teachers_of(kind) if kind in config.method.prompts else ():
+            if each.stores_completions and each.max_tokens < tokens:
+                key = f"llm.phases.{kind}" if kind in llm.phases else "llm"
+                yield (
+                    f"{key}.max_tokens is {each.max_tokens}, and an answer to the prompt {kind!r} "
+                    f"can take some {tokens}: answers will be cut off; raise it"
+                )
+
+
+def _listed(items: Sequence[str]) -> str:
+    more = len(items) - _MOST_LISTED
+    return ", ".join(items[:_MOST_LISTED]) + (f" and {more} more" if more > 0 else "")

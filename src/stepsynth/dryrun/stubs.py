@@ -1,0 +1,272 @@
+"""Stand-ins that cost nothing: answers that a task's parsers accept, a student, a corpus's index.
+
+With them a method runs for real, so that what it would ask can be counted before it is paid for.
+What they say has the length of gold texts and means nothing.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from itertools import count
+from random import Random
+from typing import Any, ClassVar
+
+import numpy as np
+
+from stepsynth.llm import Request
+from stepsynth.methods import Method
+from stepsynth.methods.zerogen import writes_questions
+from stepsynth.metrics import AnyPredictions, Predictions, Spans
+from stepsynth.records import Answers, Dataset, Example
+from stepsynth.retrieval import Hit, Index, Passage
+from stepsynth.students import ALONE, Coach, FreshStudent, StudentFactory
+from stepsynth.students.linear import Linear
+from stepsynth.tasks import Task
+from stepsynth.tasks.extractive_qa import ExtractiveQA
+
+MARK = "qzx"
+"""What a word begins with that stands in every made-up text, and in no other."""
+
+LISTED = {"rationale": 60, "condition": 20, "dimensions": 14, "values": 20, "domains": 30}
+"""Kind of prompt that a list answers -> bytes of an item, where no gold text tells."""
+
+LIST_KINDS = frozenset({*LISTED, "instance_seeds", "answers", "similar"})
+CONTEXT_BYTES, TEXT_BYTES = 400, 120
+"""Lengths of a context and of a text where gold has none."""
+
+BYTES_OF_A_TOKEN = 4
+_BYTES_OF_A_WORD = 6
+_LETTERS = "bdfghjklmnprstvwxyz"
+
+
+def count_tokens(text: str) -> int:
+    """Return about how many tokens a text has: a quarter of its UTF-8 bytes."""
+    return -(-_bytes(text) // BYTES_OF_A_TOKEN)
+
+
+class Voice:
+    """Answers requests by their kind, as an LLM could that keeps to the form.
+
+    Args:
+        task: What is asked about.
+        rows: Gold rows: answers are as long as their texts and contexts.
+        by_label: Share of dimensions whose values are said to depend on the label.
+        fewest_words: No text is shorter.
+        texts_per_prompt: Most texts that one prompt asks for.
+        mark: What one word of every made-up text begins with.
+        rng: Draws words and lengths.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        rows: Sequence[Example],
+        *,
+        by_label: float = 0.5,
+        fewest_words: int = 0,
+        texts_per_prompt: int = 1,
+        mark: str = MARK,
+        rng: Random,
+    ) -> None:
+        self._task = task
+        self._by_label = by_label
+        self._fewest = fewest_words
+        self._mark = mark
+        self._rng = rng
+        self._numbers = count()
+        self._several = {
+            n: task.render("several", number=n) for n in range(2, texts_per_prompt + 1)
+        }
+        self._words = [_syllables(rng) for _ in range(997)]
+        self._lengths: dict[str, list[int]] = {"": [_bytes(row.text) for row in rows]}
+        for row in rows:
+            if isinstance(row.label, str):
+                self._lengths.setdefault(row.label, []).append(_bytes(row.text))
+        self._contexts = [_bytes(row.context) for row in rows if row.context]
+
+    def say(self, request: Request) -> str:
+        """Return an answer that the task's parser of that kind of prompt accepts."""
+        for number, suffix in self._several.items():
+            if request.prompt.endswith(suffix):
+                texts = (self._row(request) for _ in range(number))
+                return "\n".join(f"<text>{text}</text>" for text in texts)
+        kind, tags = request.tags.get("kind", ""), request.tags
+        if kind in LIST_KINDS:
+            items = list(self._items(kind, request))
+            return "\n".join(f"{i}. {item}" for i, item in enumerate(items, 1))
+        if kind == "suits":
+            return "no"
+        if kind == "decide":
+            key, said = ("label", self._word_for(None)) if self._task.label_names else _NO_ANSWER
+            return json.dumps({key: said})
+        if kind == "judge":
+            verdict = {"label": self._word_for(tags.get("label"))}
+            return f"{self._text(100)}\n{json.dumps(verdict)}"
+        if kind == "context":
+            return self._text(self._draw(self._contexts, CONTEXT_BYTES))
+        return self._row(request)
+
+    def _row(self, request: Request) -> str:
+        tags = request.tags
+        lengths = self._lengths.get(tags.get("label", "")) or self._lengths[""]
+        end = "?" if writes_questions(self._task) else "."
+        text = self._text(self._draw(lengths, TEXT_BYTES), self._fewest) + end
+        task = self._task
+        if isinstance(task, ExtractiveQA) and task.extrapolate == "new_answer" and "source" in tags:
+            answer = next(_parts(tags.get("context", "")), "")
+            return json.dumps({"question": text, "answer": answer}, ensure_ascii=False)
+        return json.dumps({"text": text}) if '{"text"' in request.prompt else text
+
+    def _items(self, kind: str, request: Request) -> Iterator[str]:
+        number = self._number_asked(request)
+        if kind == "similar":
+            names = [n for n in self._task.label_names if n != request.tags.get("label")]
+            yield from (self._task.label_word(name) for name in names[:number])
+        elif kind == "answers":
+            yield from list(dict.fromkeys(_parts(request.tags.get("context", ""))))[:number]
+        elif kind == "dimensions":
+            for i in range(number):
+                is_by_label = i < round(self._by_label * number)
+                yield f"{self._text(LISTED[kind])}: {'by label' if is_by_label else 'shared'}"
+        else:
+            known = self._contexts if self._task.has_context else self._lengths[""]
+            for _ in range(number):
+                length = LISTED.get(kind) or self._draw(known, TEXT_BYTES)
+                yield self._text(length)
+
+    def _number_asked(self, request: Request) -> int:
+        """Return how many items a prompt asks for: the largest number that is the prompt's own."""
+        own = request.prompt
+        for given in (self._task.instruction, request.tags.get("context", "")):
+            own = own.replace(given, " ") if given else own
+        found = [int(digits) for digits in re.findall(r"(?<![\w.])\d{1,3}(?![\w])", own)]
+        return max((number for number in found if 0 < number <= 200), default=10)
+
+    def _word_for(self, label: str | None) -> str:
+        names = self._task.label_names
+        return self._task.label_word(label if label in names else names[0]) if names else ""
+
+    def _text(self, length: int, fewest: int = 0) -> str:
+        words = max(fewest, round(length / _BYTES_OF_A_WORD), 2) - 1
+        chosen = self._rng.choices(self._words, k=words)
+        return " ".join([*chosen, self._mark + _in_letters(next(self._numbers))])
+
+    def _draw(self, lengths: Sequence[int], default: int) -> int:
+        return self._rng.choice(lengths) if lengths else default
+
+
+_NO_ANSWER = ("answer", "x")
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))
+
+
+def _syllables(rng: Random) -> str:
+    pairs = (rng.choice(_LETTERS) + rng.choice("aeiou") for _ in range(rng.choice((1, 2, 2, 3, 4))))
+    return "".join(pairs)
+
+
+def _in_letters(number: int) -> str:
+    letters = ""
+    while number or not letters:
+        number, rest = divmod(number, len(_LETTERS))
+        letters += _LETTERS[rest]
+    return letters
+
+
+def _parts(context: str) -> Iterator[str]:
+    """Yield words of a context that could be answers; the long ones say more."""
+    found = re.findall(r"\w[\w'’-]*\w|\w", context)
+    yield from sorted(found, key=lambda word: -len(word)) or [context]
+
+
+class PretendStudent(Linear):
+    """A student that is wrong on a set share of the rows that it is asked about, in even steps.
+
+    It learns nothing and looks at the labels. Its features are two numbers, so that methods that
+    look at features (influence, weights) take no time.
+    """
+
+    name: ClassVar[str] = "pretend"
+
+    wrong: float = 0.25
+    most_wrong: int | None = None
+
+    def fit(
+        self, dataset: Dataset, *, weights: Sequence[float] | None = None, coach: Coach = ALONE
+    ) -> None:
+        """Learn nothing."""
+
+    def _features(self, examples: Sequence[Example], *, learn: bool = False) -> Any:
+        from scipy.sparse import csr_matrix
+
+        lengths = [[len(row.text) % 7 / 7, len(row.text) % 11 / 11] for row in examples]
+        return csr_matrix(np.array(lengths, dtype=np.float32).reshape(-1, 2))
+
+    def predict_examples(self, examples: Sequence[Example]) -> AnyPredictions:  # type: ignore[override]
+        """Return the gold label of most rows, and another one of the others."""
+        share, number = self.wrong, len(examples)
+        if self.most_wrong is not None:
+            share = min(1.0, self.most_wrong / max(1, number))
+        steps = [int((i + 1) * share + 1e-9) > int(i * share + 1e-9) for i in range(number)]
+        names = self.label_names
+        if not names:
+            right = [row.label for row in examples]
+            found = [
+                ("", 0) if is_wrong or not isinstance(label, Answers) else _first(label)
+                for label, is_wrong in zip(right, steps, strict=True)
+            ]
+            return Spans([t for t, _ in found], [s for _, s in found], [1.0] * number)
+        place = {name: i for i, name in enumerate(names)}
+        said = [
+            (place.get(str(row.label), 0) + is_wrong) % len(names)
+            for row, is_wrong in zip(examples, steps, strict=True)
+        ]
+        return Predictions(names, np.eye(len(names))[np.array(said, dtype=np.int_)])
+
+
+def _first(label: Answers) -> tuple[str, int]:
+    return label.texts[0], label.starts[0]
+
+
+class PretendFactory(StudentFactory):
+    """Makes pretend students; no label needs a row."""
+
+    def new(self, *, as_given: bool = False) -> FreshStudent:
+        """Return a fresh student."""
+        return _PretendFresh(self)
+
+
+class _PretendFresh(FreshStudent):
+    def fit(self, dataset: Dataset, weights: Sequence[float] | None = None) -> None:
+        self.rows, self.weights = dataset, None if weights is None else tuple(weights)
+        self._student, self.is_fitted = self._factory.start(), True
+
+
+class PretendIndex(Index):
+    """Finds random passages, all as near to a query as the method wants them."""
+
+    def __init__(self, passages: Sequence[Passage], method: Method, rng: Random) -> None:
+        super().__init__(passages)
+        self._rng = rng
+        bands: list[tuple[float, float]] = [
+            getattr(method, key)
+            for key in ("shot_cosines", "content_cosines")
+            if hasattr(method, key)
+        ]
+        low, high = max((b[0] for b in bands), default=0), min((b[1] for b in bands), default=1)
+        self._cosine = (low + high) / 2
+
+    def _search(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
+        return [
+            [
+                Hit(passage, rank, self._cosine, self._cosine)
+                for rank, passage in enumerate(self._rng.sample(self.passages, k), start=1)
+            ]
+            for _ in queries
+        ]
+
+    def embed(self, texts: Sequence[str]) -> Any:
+        """Return the same vector for all."""
+        return np.ones((len(texts), 1), dtype=np.float32)

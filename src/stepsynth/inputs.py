@@ -1,0 +1,161 @@
+"""What a run is given, read and divided as its configuration says: gold, select, test, contexts."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from stepsynth.curation import Gate
+from stepsynth.data import (
+    PLAIN,
+    Gold,
+    choose_contexts,
+    make_gate,
+    read_contexts,
+    read_corpus,
+    read_file,
+    screen,
+    split_gold,
+)
+from stepsynth.errors import ConfigError, DataError
+from stepsynth.records import Context, Dataset, Provenance, union
+from stepsynth.retrieval import Passage
+from stepsynth.runfolder import RunFolder
+from stepsynth.taskfile import PASSAGE_COLUMNS, Config
+
+
+@dataclass(frozen=True)
+class GoldData:
+    """Labelled rows before they are split, and contexts.
+
+    Attributes:
+        contexts: What seed data is written for; None: the contexts of gold; none: the LLM's own.
+    """
+
+    gold: Dataset
+    select: Dataset | None = None
+    test: Dataset | None = None
+    contexts: Sequence[Context] | None = None
+
+
+def read_gold(config: Config, warn: Callable[[str], None]) -> GoldData:
+    """Read the files of a configuration's `data` section."""
+    data, task = config.data, config.task
+    if data is None:
+        raise ConfigError("there is no `data` section", hint="data: {gold: gold.jsonl}")
+
+    reading = data.reading
+
+    def read(path: str | None) -> Dataset | None:
+        return read_file(path, task, data.columns, reading=reading, warn=warn) if path else None
+
+    gold = read(data.gold) or Dataset()
+    contexts: Sequence[Context] | None = () if data.contexts == "llm" else None
+    if task.has_context and data.contexts not in ("gold", "llm"):
+        contexts = read_contexts(data.contexts, task, data.columns, reading=reading, warn=warn)
+    return GoldData(gold, read(data.select), read(data.test), contexts)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a run reads beside gold.
+
+    Attributes:
+        contexts: What seed data is written for, where rows have a context.
+        passages: What is retrieved from, if the method does.
+        given: Key of the method -> the rows of the file or run that it names.
+        gate: Has stopped copies of held-out rows among them, and will among what is written.
+    """
+
+    contexts: tuple[Context, ...] = ()
+    passages: tuple[Passage, ...] = ()
+    given: Mapping[str, Dataset] = field(default_factory=dict)
+    gate: Gate = field(default_factory=lambda: Gate({}))
+
+
+def read_inputs(config: Config, data: GoldData, warn: Callable[[str], None]) -> tuple[Gold, Inputs]:
+    """Return gold, divided, and all else that a run reads, without copies of held-out rows."""
+    gold = split(config, data, warn)
+    gate = make_gate(gold, is_open=not config.curation.copies)
+    inputs = Inputs(
+        find_contexts(config, data, gold, gate, warn),
+        read_passages(config, gate, warn),
+        read_given(config, gate, warn),
+        gate,
+    )
+    if gate.seen and not config.curation.copies:
+        listed = ", ".join(f"{count} {reason}" for reason, count in sorted(gate.seen.items()))
+        warn(f"what is read holds copies of held-out rows, and curation.copies is off: {listed}")
+    return gold, inputs
+
+
+def split(config: Config, data: GoldData, warn: Callable[[str], None]) -> Gold:
+    """Split the rows as the configuration says."""
+    return split_gold(
+        data.gold,
+        select=data.select,
+        test=data.test,
+        sizes=config.data.split if config.data else None,
+        paper_splits=config.data.paper_splits if config.data else False,
+        label_names=config.task.label_names,
+        random_seed=config.random_seed,
+        warn=warn,
+        near=config.curation.copies,
+    )
+
+
+def read_passages(config: Config, gate: Gate, warn: Callable[[str], None]) -> tuple[Passage, ...]:
+    """Return the passages that a method retrieves from; none where it retrieves nothing."""
+    if config.retriever is None or config.data is None or config.data.corpus is None:
+        return ()
+    named = config.data.columns
+    columns = {own: named[ours] for ours, own in PASSAGE_COLUMNS.items() if ours in named}
+    reading = config.data.reading
+    passages = read_corpus(config.data.corpus, columns=columns, reading=reading, warn=warn)
+    kept = screen(passages, lambda each: gate.stop_text(each.text), "data.corpus", warn)
+    if not kept:
+        raise DataError(
+            "every passage of data.corpus is a copy of a test or select row", hint="give another"
+        )
+    return tuple(kept)
+
+
+def read_given(config: Config, gate: Gate, warn: Callable[[str], None]) -> dict[str, Dataset]:
+    """Return the rows of the files and run folders that a method's keys name.
+
+    Of a run folder, `seed_from` takes the rows of round 0 and `added_from` those of later rounds.
+    """
+    given: dict[str, Dataset] = {}
+    columns = config.data.columns if config.data else {}
+    reading = config.data.reading if config.data else PLAIN
+    for key in config.method.data_keys:
+        path = getattr(config.method, key)
+        if path is None:
+            continue
+        rounds = RunFolder(Path(path)).round_folders() if Path(path).is_dir() else []
+        if not rounds:
+            given[key] = read_file(path, config.task, columns, reading=reading, warn=warn)
+            continue
+        chosen = rounds[:1] if key == "seed_from" else rounds[1:]
+        files = [folder / "examples.jsonl" for folder in chosen]
+        # Rows that we wrote ourselves have our own names for their fields.
+        own = {field: field for field in config.task.columns if field != "answers"}
+        own |= {"answers": "label"} if "answers" in config.task.columns else {}
+        parts = [read_file(str(file), config.task, own, warn=warn) for file in files]
+        given[key] = union(*parts)
+    for key, rows in given.items():
+        rows = screen(rows, gate.stop_row, f"method.{key}", warn)
+        if not rows:
+            raise DataError(f"method.{key}: {getattr(config.method, key)} has no rows for it")
+        # They were read as gold is; trained on, they count as what they are.
+        origin = Provenance(config.method.name, int(key != "seed_from"), "given")
+        given[key] = Dataset(replace(row, provenance=origin) for row in rows)
+    return given
+
+
+def find_contexts(
+    config: Config, data: GoldData, gold: Gold, gate: Gate, warn: Callable[[str], None]
+) -> tuple[Context, ...]:
+    """Return what seed data is written for; nothing where rows have no context."""
+    if not config.task.has_context:
+        return ()
+    return choose_contexts(gold, data.contexts, config.task, gate, warn)

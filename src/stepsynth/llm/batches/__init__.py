@@ -1,0 +1,1 @@
+"""Requests sent in batches through providers' batch APIs."""

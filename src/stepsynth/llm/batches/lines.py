@@ -1,0 +1,110 @@
+"""Lines of a batch: how a request is written as one, and what a result on one says."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from stepsynth._util.text import shorten
+from stepsynth.errors import ProviderError
+from stepsynth.llm.chat.chat import ChatBackend
+from stepsynth.llm.chat.http import RAW_CHARACTERS
+from stepsynth.llm.core.batch_api import Outcome
+from stepsynth.llm.core.errors import GiveUpError, RetryLaterError
+from stepsynth.llm.core.types import Completion, Request
+
+ANY = Request("?", "?", schema={"type": "object"})
+"""Its body holds every parameter that is ever sent."""
+_LATER = {408, 409, 425, 429}
+_FOR_ALL = {401, 402, 403, 404}
+
+
+def encode_line(value: Mapping[str, Any]) -> bytes:
+    """Return a JSON object as one line: of ASCII, so that no reader breaks it elsewhere."""
+    return json.dumps(value, separators=(",", ":")).encode("ascii")
+
+
+def decode_line(raw: bytes) -> dict[str, Any]:
+    """Return the JSON object on a line; {} where there is none."""
+    try:
+        value = json.loads(raw)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def read_id(answer: Any) -> str:
+    """Return the id of what a provider has made."""
+    found = answer.get("id") if isinstance(answer, dict) else None
+    if not isinstance(found, str) or not found:
+        raise RetryLaterError("malformed", "the provider answered without an id")
+    return found
+
+
+def child(value: Any, key: str) -> dict[str, Any]:
+    """Return the object under a key; {} where there is none."""
+    found = value.get(key) if isinstance(value, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def add_up(counts: Mapping[str, Any], *keys: str) -> int:
+    """Return the sum of counts that a provider gives; what is no number counts as 0."""
+    return sum(counts[key] for key in keys if isinstance(counts.get(key), int))
+
+
+def was_cancelled(batch: str) -> ProviderError:
+    """Return the error for a batch that somebody stopped at the provider."""
+    return ProviderError(
+        f"batch {batch} was cancelled at the provider; what it had done is kept",
+        hint="the same command sends what is missing again",
+    )
+
+
+class ResultReader:
+    """Says what a result means for its request; learns what the endpoint refuses, as a post does.
+
+    Args:
+        backend: Whose results they are.
+    """
+
+    def __init__(self, backend: ChatBackend[Any]) -> None:
+        self._backend = backend
+        self._learnt: set[str] = set()
+
+    def read(self, answer: dict[str, Any]) -> Completion | RetryLaterError | GiveUpError:
+        """Return the completion in an answer, or what is wrong with it."""
+        try:
+            return self._backend.read(answer)
+        except (RetryLaterError, GiveUpError) as error:
+            return error
+
+    def refuse(self, status: int, said: object, raw: object) -> Outcome | ProviderError:
+        """Return what an error with an HTTP status means.
+
+        Args:
+            status: As it would have been outside of a batch.
+            said: The provider's message.
+            raw: The whole error, to be kept.
+        """
+        message = f"{self._backend.client.base_url} answered {status}: {self.mask(said)}"
+        text = self._backend.client.mask(json.dumps(raw, ensure_ascii=False))[:RAW_CHARACTERS]
+        if status in _FOR_ALL:
+            hint = "check the key, llm.model, and your account at the provider"
+            return ProviderError(message, hint=hint)
+        if status in _LATER or status >= 500:
+            reason = "rate_limit" if status == 429 else "server_error"
+            return RetryLaterError(reason, message, raw=text)
+        error = GiveUpError("refused_request", message, raw=text)
+        if self._can_be_cured(error):
+            return RetryLaterError("refused_parameter", message, raw=text)
+        return error
+
+    def mask(self, said: object) -> str:
+        """Return a provider's words on one line without our key."""
+        return shorten(self._backend.client.mask(str(said)), 300)
+
+    def _can_be_cured(self, error: GiveUpError) -> bool:
+        """Say whether the request would be sent without what is refused from now on."""
+        if notice := self._backend.quirks.learn(error, self._backend.body(ANY)):
+            self._backend.on_notice(f"{self._backend.settings.model}: {notice}")
+            self._learnt.add(error.message)
+        return error.message in self._learnt

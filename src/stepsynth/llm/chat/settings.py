@@ -1,0 +1,183 @@
+"""The settings that the backends of chat APIs share; a key in plain sight is refused."""
+
+import re
+from typing import Any, ClassVar, cast
+from urllib.parse import parse_qsl, urlsplit
+
+from pydantic import ConfigDict, Field, JsonValue, field_validator
+
+from stepsynth.llm.core.backend import LLMSettings
+from stepsynth.llm.core.presets import find_provider
+
+PLACEHOLDER = "YOUR_MODEL"
+"""What `stepsynth init` writes for a person to replace."""
+
+VARIABLE = re.compile(r"\$(?:\{([A-Z_][A-Z0-9_]*)\}|([A-Z_][A-Z0-9_]*))")
+_HEADER = re.compile(r"[A-Za-z0-9_-]+")
+_CREDENTIAL = re.compile(
+    r"(^|[-_])(auth(orization|entication)?|(api|access|auth)?[-_]?(key|token)|secret|password|cookie|credentials?)"
+    r"([-_]|$)",
+    re.IGNORECASE,
+)
+_LOOKS_LIKE_KEY = re.compile(r"(bearer|basic|token)\s+\S{12}|sk-|gsk_|AIza|hf_|eyJ", re.IGNORECASE)
+_ENDS_AS_KEY = re.compile(r"[-_](api|access|auth)[-_]?(key|token)$", re.IGNORECASE)
+_SCHEMES = ("", "bearer", "basic", "token", "key")
+_RESERVED = {
+    "model": "llm.model",
+    "messages": "the prompts of the task",
+    "n": "llm.n",
+    "stream": "nothing: answers come whole",
+    "seed": "llm.send_seed",
+    "temperature": "llm.temperature",
+    "top_p": "llm.top_p",
+    "max_tokens": "llm.max_tokens",
+    "max_completion_tokens": "llm.max_tokens",
+    "response_format": "llm.structured",
+}
+"""What `extra_body` may not hold, since the engine counts on it, and what to set instead."""
+_REPRICED = frozenset({"service_tier", "cache_control", "speed", "inference_geo"})
+"""Keys of a body that change the price, and so make it unknown."""
+
+
+class ChatSettings(LLMSettings):
+    """What the settings of every chat API hold."""
+
+    # An error of validation would else repeat the value, which may be a key in the wrong place.
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    model: str = Field(min_length=1, description="The LLM's name, as the endpoint knows it.")
+    base_url: str = Field(description="The endpoint, up to and with its /v1.")
+    api_key_env: str = Field(
+        description="Environment variable that holds the key; a local server may need none."
+    )
+    auth_header: str = Field(description="Header that carries the key.")
+    headers: dict[str, str] = Field(
+        default_factory=dict,
+        description="Further headers; $NAME stands for an environment variable and is put in as "
+        "they are sent.",
+    )
+    extra_body: dict[str, JsonValue] = Field(
+        default_factory=dict, description="Further keys of each request, as the endpoint has them."
+    )
+    structured: bool = Field(
+        default=True, description="Hold the LLM to a JSON Schema where a prompt has one."
+    )
+    batch: bool = Field(
+        default=False,
+        description="Send requests through the provider's batch API: half the price, up to a day "
+        "later.",
+    )
+
+    identity_keys: ClassVar[tuple[str, ...]] = (*LLMSettings.identity_keys, "base_url")
+
+    def identity(self) -> dict[str, Any]:
+        """Return the settings that are part of a run's identity."""
+        return super().identity() | {
+            key: getattr(self, key)
+            for key, default in (("extra_body", {}), ("structured", True))
+            if getattr(self, key) != default
+        }
+
+    def request_identity(self, *, has_schema: bool = False) -> dict[str, Any]:
+        """Return all that is sent beside the prompt and decides the answer."""
+        identity = super().request_identity(has_schema=has_schema)
+        if self.extra_body:
+            identity["extra_body"] = self.extra_body
+        if has_schema and self.structured:
+            identity["structured"] = True
+        return identity
+
+    @property
+    def is_batched(self) -> bool:
+        """Whether completions come from a provider's batch API."""
+        return self.batch
+
+    def price_list(self) -> str:
+        """Return the provider whose host the URL names; "" where the price may be another."""
+        return "" if _REPRICED & set(self.extra_body) else find_provider(self.base_url)
+
+    @field_validator("base_url")
+    @classmethod
+    def _check_url(cls, url: str) -> str:
+        # No message may repeat the URL: it may hold a key.
+        if not url.startswith(("http://", "https://")):
+            raise ValueError("a URL that starts with http:// or https:// is needed")
+        try:
+            parts = urlsplit(url)
+        except ValueError as error:
+            raise ValueError("this is no URL") from error
+        if parts.username or parts.password or parts.fragment:
+            raise ValueError("no name or password may stand in it; see api_key_env")
+        for name, value in parse_qsl(parts.query, keep_blank_values=True):
+            if _CREDENTIAL.search(name) or _LOOKS_LIKE_KEY.match(value):
+                raise ValueError("no key may stand in it; see api_key_env and headers")
+        place, mark, query = url.partition("?")
+        return place.rstrip("/") + mark + query
+
+    @field_validator("model")
+    @classmethod
+    def _check_model(cls, model: str) -> str:
+        if model == PLACEHOLDER:
+            raise ValueError(f"write the name of your LLM in place of {PLACEHOLDER}")
+        return model
+
+    @field_validator("api_key_env")
+    @classmethod
+    def _check_name(cls, name: str) -> str:
+        # The message must not repeat the value: it may be the key itself.
+        if not name.replace("_", "").isalnum() or not name.isupper():
+            raise ValueError(
+                "this must be the NAME of an environment variable (capitals, digits, _); "
+                "a key must never stand in a file"
+            )
+        return name
+
+    @field_validator("auth_header")
+    @classmethod
+    def _check_auth_header(cls, name: str) -> str:
+        if not _HEADER.fullmatch(name):
+            raise ValueError("this must be the name of a header, such as Authorization or api-key")
+        return name
+
+    @field_validator("headers", mode="before")
+    @classmethod
+    def _check_headers(cls, headers: Any) -> Any:
+        for name, value in headers.items() if isinstance(headers, dict) else ():
+            _check_header(name, value)
+        return headers
+
+    @field_validator("extra_body")
+    @classmethod
+    def _check_extra_body(cls, extra: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        for key in extra:
+            if key in _RESERVED:
+                raise ValueError(f"{key!r} may not stand in it; set {_RESERVED[key]}")
+        if _holds_key(extra):
+            raise ValueError("a key must never stand in a file; see api_key_env and headers")
+        return extra
+
+
+def _check_header(name: object, value: object) -> None:
+    """Refuse a header that is none, or that holds a key in plain sight; repeats no value."""
+    if not isinstance(name, str) or not _HEADER.fullmatch(name):
+        raise ValueError("the name of a header has letters, digits and - alone")
+    if not isinstance(value, str) or not value.isprintable():
+        raise ValueError(f"the value of {name!r} must be text on one line")
+    if _CREDENTIAL.search(name) or _LOOKS_LIKE_KEY.match(value):
+        rest = VARIABLE.sub("", value)
+        if rest == value or rest.strip().casefold() not in _SCHEMES:
+            raise ValueError(
+                f"{name!r} carries a key, and a key must never stand in a file: "
+                "put it into an environment variable and write $NAME"
+            )
+
+
+def _holds_key(value: object, name: str = "") -> bool:
+    """Say whether a key stands in a value, at any depth, by its name or its form."""
+    if isinstance(value, dict):
+        inner = cast("dict[str, object]", value)
+        return any(_holds_key(inner[each], each) for each in inner)
+    if isinstance(value, list):
+        return any(_holds_key(each, name) for each in cast("list[object]", value))
+    is_secret = _CREDENTIAL.fullmatch(name) or _ENDS_AS_KEY.search(name)
+    return isinstance(value, str) and bool(is_secret or _LOOKS_LIKE_KEY.match(value))

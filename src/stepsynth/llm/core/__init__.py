@@ -1,0 +1,1 @@
+"""What the engine, its store and its backends share: requests, completions, errors, usage."""

@@ -1,0 +1,199 @@
+"""What a backend is: one file that sends one request and returns one completion."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
+
+from stepsynth.llm.core.prices import Price, find_price
+from stepsynth.llm.core.types import Completion, Request
+from stepsynth.registry import Registry
+
+if TYPE_CHECKING:
+    from stepsynth.llm.core.batch_api import BatchApi
+    from stepsynth.llm.core.rate_headers import RateLimits
+
+
+class LLMSettings(BaseModel):
+    """The `llm` section of a task file: what every backend has. Each backend adds its own keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    backend: str
+    model: str = Field(default="", description="The LLM's name, as the endpoint knows it.")
+    temperature: float = Field(default=0.9, ge=0, le=5, description="The paper's 0.9.")
+    top_p: float = Field(default=0.95, gt=0, le=1, description="Nucleus sampling.")
+    max_tokens: int = Field(
+        default=1024,
+        gt=0,
+        description="Longest completion, in tokens; where it is not set, a text gets what gold's "
+        "lengths need.",
+    )
+    concurrency: int = Field(default=64, gt=0, le=4096, description="Requests in flight at most.")
+    max_attempts: int = Field(
+        default=6, gt=0, description="Attempts at one request before it is failed."
+    )
+    timeout_s: float = Field(default=120, gt=0, description="Seconds to wait for one answer.")
+    patience_s: float = Field(
+        default=120, gt=0, description="Seconds that a provider may be down before the run stops."
+    )
+    store: str | None = Field(
+        default=None, description="A store to share; default: in the run folder."
+    )
+    price: Price | None = Field(
+        default=None,
+        description="USD for a million tokens; default: of the dated table, if it knows the model.",
+    )
+    rpm: float | None = Field(default=None, gt=0, description="Most requests sent in a minute.")
+    input_tpm: float | None = Field(
+        default=None, gt=0, description="Most prompt tokens sent in a minute."
+    )
+    output_tpm: float | None = Field(
+        default=None, gt=0, description="Most completion tokens in a minute."
+    )
+    phases: Mapping[str, tuple[SerializeAsAny["LLMSettings"], ...]] = Field(
+        default_factory=dict,
+        description="Kind of prompt (seed, extrapolate, judge, ...) -> keys that differ for it; a "
+        "list: several LLMs in turn.",
+        # In a file these are the keys that differ, of one LLM or of several.
+        json_schema_extra={
+            "additionalProperties": {
+                "anyOf": [{"type": "object"}, {"type": "array", "items": {"type": "object"}}]
+            }
+        },
+    )
+
+    sampling_keys: ClassVar[tuple[str, ...]] = ("temperature", "top_p", "max_tokens")
+    identity_keys: ClassVar[tuple[str, ...]] = ("backend", "model", *sampling_keys)
+    """What decides which completions come back; limits and concurrency do not."""
+
+    stores_completions: ClassVar[bool] = True
+    """Whether completions cost something and are kept in the store."""
+
+    runs_here: ClassVar[bool] = False
+    """Whether the model runs in this process: no provider charges for it."""
+
+    def identity(self) -> dict[str, Any]:
+        """Return the settings that are part of a run's identity."""
+        own = {key: getattr(self, key) for key in self.identity_keys}
+        phases = {kind: [t.identity() for t in self.phases[kind]] for kind in self.phases}
+        return own | ({"phases": phases} if phases else {})
+
+    def known_price(self) -> Price | None:
+        """Return the price that is set, else that of the dated table; None: not known."""
+        if self.runs_here:
+            return self.price or Price(prompt=0, completion=0)
+        return self.price or find_price(self.model, self.price_list(), batch=self.is_batched)
+
+    def price_list(self) -> str:
+        """Return the name of the provider in the table of prices; "": none is known."""
+        return ""
+
+    @property
+    def is_batched(self) -> bool:
+        """Whether completions come from a provider's batch API."""
+        return False
+
+    @property
+    def window(self) -> int | None:
+        """How many tokens it takes at once, prompt and answer; None: the settings do not say."""
+        return None
+
+    @property
+    def group_size(self) -> int:
+        """How many draws of one prompt are asked for in one request."""
+        return 1
+
+    def teachers_of(self, kind: str) -> Sequence["LLMSettings"]:
+        """Return the settings of the LLMs that answer requests of a kind."""
+        return self.phases.get(kind) or (self,)
+
+    def teachers(self) -> list[Self]:
+        """Return these settings and those of every phase."""
+        return [self, *(each for phase in self.phases.values() for each in phase)]  # type: ignore[list-item]
+
+    def sampling(self) -> dict[str, Any]:
+        """Return the sampling parameters as they are sent."""
+        return {key: getattr(self, key) for key in self.sampling_keys}
+
+    def longest(self, request: Request) -> int:
+        """Return the most tokens of an answer: as is set, else as the request needs."""
+        if request.max_tokens is None or "max_tokens" in self.model_fields_set:
+            return self.max_tokens
+        return min(self.max_tokens, request.max_tokens)
+
+    def request_identity(self, *, has_schema: bool = False) -> dict[str, Any]:
+        """Return all that is sent beside the prompt and decides the answer."""
+        return {
+            "backend": self.backend,
+            "base_url": getattr(self, "base_url", None),
+            "model": self.model,
+            "sampling": self.sampling(),
+        }
+
+
+S = TypeVar("S", bound=LLMSettings)
+
+
+class Backend(ABC, Generic[S]):
+    """Answers one request at a time; caching, retrying and limits are the engine's.
+
+    A backend's file defines its settings (`settings_class`) and this class.
+
+    Args:
+        settings: The validated `llm` section.
+        random_seed: The run's seed, for backends that draw by themselves.
+    """
+
+    name: ClassVar[str]
+    settings_class: ClassVar[type[LLMSettings]]
+    ping_s: ClassVar[float | None] = 5.0
+    """Longest time for a ping; None: as long as it takes."""
+
+    def __init__(self, settings: S, random_seed: int) -> None:
+        self.settings = settings
+        self.random_seed = random_seed
+        self.on_rate_limits: Callable[[RateLimits], None] = lambda _limits: None
+        self.on_notice: Callable[[str], None] = lambda _message: None
+
+    @abstractmethod
+    async def complete(self, request: Request) -> Completion:
+        """Return the completion of a request.
+
+        Requests arrive in order: a backend that never awaits answers them in order.
+
+        Raises:
+            RetryLaterError: It may succeed later.
+            GiveUpError: This request never will.
+            ProviderError: No request will; the run stops.
+        """
+
+    @property
+    def group_size(self) -> int:
+        """How many draws of one prompt `complete_group` asks for at once."""
+        return self.settings.group_size
+
+    async def complete_group(self, requests: Sequence[Request]) -> list[Completion]:
+        """Return completions of requests that differ in their draw alone, asked for at once.
+
+        Their tokens add up to what the provider counted. Fewer than asked for may come back.
+        """
+        return [await self.complete(request) for request in requests]
+
+    def batch_api(self) -> "BatchApi | None":
+        """Return the provider's batch API, if completions are to come from it."""
+        return None
+
+    async def ping(self) -> None:
+        """Ask for one token, to see that key, URL and model are right; raises as `complete`."""
+        return
+
+    async def close(self) -> None:
+        """Release connections."""
+        return
+
+
+def llm_backends() -> Registry[Backend[Any]]:
+    """Return the registry of LLM backends."""
+    return Registry("stepsynth.llm.backends", "LLM backend", Backend)

@@ -1,0 +1,192 @@
+"""What a provider's batch API is: half the price, hours later; the same store.
+
+`_batch_driver.collect` sends requests in batches and delivers what comes of them.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO, Literal, Protocol
+
+from stepsynth.errors import ProviderError
+from stepsynth.llm.core.errors import GiveUpError, RetryLaterError
+from stepsynth.llm.core.types import Completion, Request
+
+Outcome = Completion | RetryLaterError | GiveUpError
+
+
+@dataclass(frozen=True, slots=True)
+class BatchState:
+    """How far a batch is.
+
+    Attributes:
+        status: running; ended: its results can be fetched; failed: none of it was or will be done.
+        done: Requests that were answered.
+        failed: Requests that were given up.
+        total: All of its requests.
+        message: What the provider says of it, where it failed.
+        is_queue_full: It failed since too much of ours is waiting there: smaller, or later.
+    """
+
+    status: Literal["running", "ended", "failed"]
+    done: int = 0
+    failed: int = 0
+    total: int = 0
+    message: str = ""
+    is_queue_full: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SentBatch:
+    """A batch in the ledger.
+
+    Attributes:
+        id: The ledger's number of it.
+        token: Ours alone; goes to the provider with the batch, where that takes such a thing.
+        requests: Ids of its requests whose results were not delivered yet.
+        created: Unix time, seconds.
+        provider_id: The provider's id; "" while it is being sent.
+        is_lost: It was being sent when its run broke off.
+    """
+
+    id: int
+    token: str
+    requests: tuple[str, ...]
+    created: int
+    provider_id: str = ""
+    is_lost: bool = False
+
+
+class Ledger(Protocol):
+    """What is out at providers; every call is durable when it returns."""
+
+    def take(self, provider: str, ids: Sequence[str], at_most: int) -> SentBatch | None:
+        """Write down that a batch is about to be sent, of ids that no open batch holds."""
+        ...
+
+    def keep(self, batch: SentBatch, ids: Sequence[str]) -> SentBatch:
+        """Let go of all but some of the requests of a batch that was not sent yet."""
+        ...
+
+    def set_sent(self, batch: SentBatch, provider_id: str) -> SentBatch:
+        """Write down the provider's id of a batch."""
+        ...
+
+    def lose(self, batch: SentBatch) -> None:
+        """Write down that nobody knows whether a batch was sent."""
+        ...
+
+    def drop(self, batch: SentBatch) -> None:
+        """Let go of all requests of a batch: none of them was or will be answered by it."""
+        ...
+
+    def settle(self, batch: SentBatch, ids: Sequence[str]) -> None:
+        """Let go of requests whose results were delivered; with the last one, of the batch."""
+        ...
+
+    def open_batches(self, provider: str) -> list[SentBatch]:
+        """Return the batches of all processes that are not closed, oldest first."""
+        ...
+
+    def known_ids(self, provider: str) -> set[str]:
+        """Return the provider's ids of all batches that were ever sent."""
+        ...
+
+
+class BatchApi(Protocol):
+    """One provider's batch API.
+
+    Attributes:
+        provider: Backend and URL, for the ledger; holds no key.
+        max_requests: Most requests in a batch.
+        max_bytes: Most bytes of a batch.
+        frame: What stands before, between and after the requests of a batch.
+    """
+
+    provider: str
+    max_requests: int
+    max_bytes: int
+    frame: tuple[bytes, bytes, bytes]
+
+    def line(self, request_id: str, request: Request) -> bytes:
+        """Return one request as it stands in a batch; its custom id is the request's."""
+        ...
+
+    async def submit(self, file: BinaryIO, token: str) -> str:
+        """Send a batch, and return the provider's id of it; raises as `JsonClient.post`."""
+        ...
+
+    async def find(self, lost: SentBatch, known: Collection[str]) -> str | None:
+        """Return the provider's id of a batch that may have been sent; None: there is none."""
+        ...
+
+    async def poll(self, batch: str) -> BatchState:
+        """Return how far a batch is."""
+        ...
+
+    def results(self, batch: str) -> AsyncGenerator[tuple[str, Outcome | ProviderError]]:
+        """Yield the request id of each result of an ended batch, and what came of it.
+
+        Lines that cannot be read are left out. A ProviderError: no other request will succeed.
+        """
+        ...
+
+
+async def _allow_all(requests: Sequence[Request]) -> int:
+    return len(requests)
+
+
+@dataclass(frozen=True)
+class BatchHooks:
+    """What `collect` asks of the engine, all called in its loop.
+
+    Attributes:
+        deliver: Keeps what came of a request, durable when it returns; up to 256 at a time. Also
+            called for requests that an earlier run or another process sent. Two processes that
+            fetch the same batch at the same moment may both deliver a result.
+        is_stopped: Whether to return at once.
+        on_state: Is told, at each look, what is out; for the live line.
+        on_notice: Is told what a person should know once.
+        before_submit: Reserves what requests may cost, and returns how many of the first ones may
+            be sent. Fewer, or its error, is final only once nothing else is out: what ended has
+            freed what it did not use up.
+        on_returned: Is told which requests were not answered and will be submitted anew, or were
+            answered by another process: what was reserved for them is free.
+        find_stored: Which of these ids have a completion in the store by now. Those are not sent
+            and not delivered: another process has had them answered.
+        on_resumed: Is told which requests are out already; before_submit never saw them.
+        sleep: Waits so many seconds.
+    """
+
+    deliver: Callable[[str, Outcome], Awaitable[None]]
+    is_stopped: Callable[[], bool] = lambda: False
+    on_state: Callable[[str], None] = lambda _text: None
+    on_notice: Callable[[str], None] = lambda _text: None
+    before_submit: Callable[[Sequence[Request]], Awaitable[int]] = _allow_all
+    on_returned: Callable[[Sequence[Request]], None] = lambda _requests: None
+    find_stored: Callable[[Sequence[str]], Collection[str]] = lambda _ids: ()
+    on_resumed: Callable[[Sequence[Request]], None] = lambda _requests: None
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+
+def describe(
+    states: Sequence[tuple[BatchState, int]], waiting: int, trouble: str, pause_s: float
+) -> str:
+    """Return what is out, in one line.
+
+    Args:
+        states: How far each batch is, and how many of its requests are ours.
+        waiting: Requests that are in no batch.
+        trouble: Why the last look failed; "" where it did not.
+        pause_s: Seconds until the next look.
+    """
+    total = sum(size for _, size in states)
+    done = sum(min(state.done + state.failed, size) for state, size in states)
+    name = "batch" if len(states) == 1 else "batches"
+    parts = [f"{len(states)} {name} out: {done:,} of {total:,} requests done"]
+    if waiting:
+        parts.append(f"{waiting:,} wait for their turn")
+    if trouble:
+        parts.append(f"the last look failed ({trouble})")
+    parts.append(f"the next look in {pause_s:.0f} s")
+    return "; ".join([*parts, "Ctrl-C leaves them running, the same command collects them"])

@@ -1,0 +1,91 @@
+"""What goes to an LLM and what comes back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from stepsynth.llm.core.endings import is_filtered
+
+NO_TAGS: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One prompt, to be answered once.
+
+    Attributes:
+        prompt: The text of the user's message.
+        stream: A named sequence of draws. The engine numbers the requests of a stream, and the
+            number is part of what identifies a completion: the same prompt asked again is a new
+            draw, the same run repeated is not.
+        tags: Opaque to the engine; `replay` looks recordings up by them (kind, label, context,
+            source).
+        draw: Position in the stream; set by the engine.
+        turns: What was said after the prompt, by the LLM and the user in turn: a correction.
+        schema: JSON Schema of the answer, for backends that can hold an LLM to one.
+        max_tokens: Longest answer that makes sense, where the settings do not say; None: theirs.
+    """
+
+    prompt: str
+    stream: str
+    tags: Mapping[str, str] = field(default_factory=lambda: NO_TAGS, compare=False)
+    draw: int = 0
+    turns: tuple[str, ...] = ()
+    schema: Mapping[str, Any] | None = field(default=None, compare=False)
+    max_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What an LLM answered.
+
+    Attributes:
+        text: The text, verbatim.
+        request_id: Digest of the request as sent and its draw: the key in the store.
+        draw: Which draw of the request's stream it is.
+        truncated: It is not whole: cut off, or stopped by a filter.
+        prompt_tokens: As the provider counted them, or None.
+        completion_tokens: As the provider counted them, or None.
+        cached_tokens: Those of `prompt_tokens` that the provider had in its cache.
+        reasoning_tokens: Those of `completion_tokens` that are no part of the text.
+        model: Name of the LLM that answered, as in the task file.
+        stop: The provider's word for why it ended, where it is not whole ("length", ...).
+    """
+
+    text: str
+    request_id: str = ""
+    draw: int = 0
+    truncated: bool = False
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    model: str = ""
+    stop: str = ""
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether the provider's filter stopped it, or the LLM itself refused."""
+        return is_filtered(self.stop)
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A request that was given up, and why ("exhausted", "timeout", "server_error", ...).
+
+    `message` is what the provider said, `hint` what to do about it, `raw` what it sent last where
+    that could not be read.
+    """
+
+    reason: str
+    message: str
+    request_id: str = ""
+    draw: int = 0
+    raw: str = ""
+    hint: str = ""
+
+    @property
+    def detail(self) -> str:
+        """What the provider said, and what to do about it."""
+        return f"{self.message}; {self.hint}" if self.hint else self.message

@@ -1,0 +1,1 @@
+"""The engine: store, caps, retries and order around backends that send one request."""

@@ -1,0 +1,144 @@
+"""From the caller's requests to what has to be sent: numbered, looked up, claimed, grouped."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+from stepsynth.llm.core.types import Completion, Request
+from stepsynth.llm.engine.endpoint import Teacher, Teachers
+from stepsynth.llm.engine.limits import Budget
+from stepsynth.llm.engine.queue import Flow, Item, Job
+from stepsynth.llm.store.store import Store
+
+BLOCK = 256
+"""Requests that are looked up and claimed at once."""
+POLL_S = 0.2
+"""How often it is looked whether another process has had a request answered."""
+PREFIX = 1024
+"""Prompts that begin with the same so many characters are sent together; a cache of fewer is of
+little use."""
+
+
+class Supply:
+    """Hands requests to a flow, as it needs them.
+
+    Args:
+        teachers: Say who answers a request.
+        store: Has the completions of before, and the claims of other processes; None: neither.
+        budget: What this process may spend, and others cannot meanwhile.
+    """
+
+    def __init__(self, teachers: Teachers, store: Store | None, budget: Budget) -> None:
+        self._teachers = teachers
+        self._store = store
+        self._budget = budget
+        self._draws: Counter[str] = Counter()
+        self._repeats: Counter[tuple[Teacher, str, str]] = Counter()
+
+    async def feed(
+        self, flow: Flow, requests: Iterator[Request], found: Callable[[Item, Completion], None]
+    ) -> None:
+        """Take requests as long as there are any, and hand over what has to be sent.
+
+        Args:
+            flow: The phase.
+            requests: As the caller gives them.
+            found: Is given what the store has.
+        """
+        claimed: dict[str, Item] = {}
+        is_used_up, polled = False, 0.0
+        while not flow.is_stopped:
+            if not is_used_up and flow.wants_more(BLOCK):
+                block = [self._item(flow, request) for request in islice(requests, BLOCK)]
+                is_used_up = len(block) < BLOCK
+                claimed |= await self._look_up(flow, block, found)
+            elif claimed and time.monotonic() - polled >= POLL_S:
+                # Another process asks for these: its answers are waited for, or its end. For
+                # that it may need what this one does not.
+                await self._budget.give_back()
+                claimed = await self._look_up(flow, list(claimed.values()), found)
+                polled = time.monotonic()
+            elif is_used_up and not claimed:
+                return
+            else:
+                await flow.wait_until_hungry(POLL_S if claimed else None)
+
+    def _item(self, flow: Flow, r: Request) -> Item:
+        draw = self._draws[r.stream]
+        self._draws[r.stream] = draw + 1
+        request = replace(r, draw=draw)
+        teacher = self._teachers.next(request)
+        flow.taken += 1
+        repeat = 0
+        if teacher.backend.group_size > 1:
+            repeat = self._repeats[teacher, r.stream, r.prompt]
+            self._repeats[teacher, r.stream, r.prompt] += 1
+        return Item(flow.taken - 1, teacher.request_id(request), request, teacher, repeat)
+
+    async def _look_up(
+        self, flow: Flow, items: list[Item], found: Callable[[Item, Completion], None]
+    ) -> dict[str, Item]:
+        """Hand over what is this process's to send, and return what another one has claimed."""
+        others: set[str] = set()
+        free: list[Item] = []
+        if self._store is not None:
+            # Claims of what is never stored would end with the phase alone.
+            free = [item for item in items if not item.teacher.is_stored]
+            items = [item for item in items if item.teacher.is_stored] if free else items
+            items = self._drop_found(items, self._store.get_many(i.id for i in items), found)
+            # What goes into a batch is claimed there: a batch outlives this process.
+            flow.batched += [item for item in items if item.teacher.is_batched]
+            items = [item for item in items if not item.teacher.is_batched]
+            if items:
+                values, others = await self._store.take([item.id for item in items])
+                items = self._drop_found(items, values, found)
+        flow.begin_rate()
+        flow.add(_jobs([*free, *(item for item in items if item.id not in others)]))
+        return {item.id: item for item in items if item.id in others}
+
+    @staticmethod
+    def _drop_found(
+        items: list[Item],
+        values: dict[str, dict[str, Any]],
+        found: Callable[[Item, Completion], None],
+    ) -> list[Item]:
+        if not values:
+            return items
+        for item in items:
+            if (value := values.get(item.id)) is not None:
+                model = item.teacher.settings.model
+                known: dict[str, Any] = {"draw": item.request.draw, "model": model}
+                found(item, Completion(request_id=item.id, **known, **value))
+        return [item for item in items if item.id not in values]
+
+
+def _jobs(items: Iterable[Item]) -> Iterable[Job]:
+    """Return what is sent at once, long prompts with the same beginning one after another.
+
+    Providers and vLLM keep the beginnings of prompts in a cache. Draws of one prompt are one job
+    where the endpoint can answer several at once; which ones does not depend on what was done
+    before, so that a run that was killed asks for the same groups again.
+    """
+    jobs: dict[Any, Job] = {}
+    places: dict[Any, int] = {}
+    for item in items:
+        request, size = item.request, item.teacher.backend.group_size
+        key: Any = item.place
+        if size > 1 and not request.turns:
+            key = (id(item.teacher), request.stream, request.prompt, item.repeat // size)
+        jobs.setdefault(key, []).append(item)
+        places.setdefault(_beginning(item), item.place)
+    return sorted(jobs.values(), key=lambda job: places[_beginning(job[0])])
+
+
+def _beginning(item: Item) -> str | int:
+    """Return what prompts that are sent together have in common; else the request's own place.
+
+    Recordings keep their places: they are handed out in the order of the requests.
+    """
+    prompt = item.request.prompt
+    is_short = len(prompt) < PREFIX or not item.teacher.is_stored
+    return item.place if is_short else prompt[:PREFIX]

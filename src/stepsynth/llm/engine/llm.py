@@ -1,0 +1,329 @@
+"""The engine: store, limits, retries and order around backends that send one request.
+
+A request is numbered, looked up in the store, claimed, sent when its endpoint's pace and the
+budget allow, tried again if that may help, and handed back in its place. A completion is on disk
+before it is counted; a run that was killed asks again for what was in flight, and for the few
+answers (`store.GROUP` at most) that were on their way to the disk.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from functools import partial
+from time import monotonic
+from typing import Any
+
+from stepsynth.errors import ProviderError, StepsynthError
+from stepsynth.llm.core.backend import Backend
+from stepsynth.llm.core.errors import GiveUpError, RetryLaterError
+from stepsynth.llm.core.types import Request
+from stepsynth.llm.core.usage import Status, Usage
+from stepsynth.llm.engine.batching import Batching
+from stepsynth.llm.engine.endpoint import Teacher, Teachers
+from stepsynth.llm.engine.feed import Supply
+from stepsynth.llm.engine.limits import Budget, Limits, check_price
+from stepsynth.llm.engine.loop import LoopThread, cancel_others
+from stepsynth.llm.engine.queue import Answer, Flow
+from stepsynth.llm.engine.send import Sender
+from stepsynth.llm.store.store import Store
+
+GRACE_S = 10.0
+"""How long a run that stops waits for answers that are on their way: they are paid for."""
+WINDOW = 32_768
+"""Requests that `stream` has under way at most, so that its memory does not grow with their
+number. Far more than are in flight: one that is tried again for minutes must not stop the rest."""
+TICK_S = 0.1
+
+
+class LLM:
+    """An LLM that remembers what it was asked.
+
+    Its phases come one after another: the end of each gives back what this process has claimed and
+    may still spend. Each LLM has a `Store` of its own, over one file or several.
+
+    Args:
+        backend: Sends one request.
+        random_seed: Part of every request's identity: another seed draws other completions.
+        store: Where completions are kept; None keeps none.
+        run: Digest of the run's identity, under which the store keeps what was spent.
+        limits: Hard caps.
+        phases: Kind of request (the tag `kind`) -> the backends that answer it, in turn.
+
+    Raises:
+        ConfigError: A cap on USD without a known price.
+    """
+
+    def __init__(
+        self,
+        backend: Backend[Any],
+        *,
+        random_seed: int = 0,
+        store: Store | None = None,
+        run: str = "",
+        limits: Limits | None = None,
+        phases: Mapping[str, Sequence[Backend[Any]]] | None = None,
+    ) -> None:
+        self.backend = backend
+        self.settings = backend.settings
+        self.random_seed = random_seed
+        self.on_progress: Callable[[Status], None] = lambda _status: None
+        self.on_notice: Callable[[str], None] = lambda _message: None
+        self._teachers = Teachers(
+            self._teacher(backend),
+            {kind: [self._teacher(b) for b in several] for kind, several in (phases or {}).items()},
+        )
+        is_paid = any(t.is_stored for t in self._teachers.all)
+        self._store = store if is_paid else None
+        is_priced = all(t.price or not t.is_stored for t in self._teachers.all)
+        check_price(limits or Limits(), is_known=is_priced)
+        self.usage = Usage(usd=0.0 if self._teachers.main.price else None)
+        ask = self._store.ask if self._store else None
+        budget = self._budget = Budget(limits or Limits(), _now, ask, run)
+        self._supply = Supply(self._teachers, self._store, budget)
+        self._sender = Sender(budget, self.usage, self._store, run)
+        self._batching = Batching(
+            budget, self._sender, self.usage, self._store, lambda text: self.on_notice(text)
+        )
+        self._thread: LoopThread | None = None
+        self._damaged = 0
+
+    def generate(self, requests: Sequence[Request], *, phase: str) -> list[Answer]:
+        """Return the answer to each request, in their order.
+
+        Args:
+            requests: They get their draws here: the n-th request of a stream is draw n of it,
+                over the whole life of this object.
+            phase: What this is for, for the progress display.
+
+        Raises:
+            LimitReachedError: A cap would have been crossed.
+            ProviderError: The LLM cannot be used.
+            RunFolderError: The store cannot be written.
+            KeyboardInterrupt: Ctrl-C; answers on their way are waited for and stored.
+        """
+        if not requests:
+            return []
+        flow = Flow(phase, len(requests), None, _now)
+        ended = self._loop_thread().submit(self._run(flow, iter(requests)))
+        self._wait_for(ended, flow, ended)
+        return flow.take_out()
+
+    def stream(
+        self, requests: Iterable[Request], *, phase: str, total: int | None = None
+    ) -> Iterator[Answer]:
+        """Yield the answer to each request, in their order, with memory that does not grow.
+
+        Args:
+            requests: As for `generate`; taken as they are needed, in the engine's thread.
+            phase: What this is for, for the progress display.
+            total: How many there are, if that is known.
+
+        Raises:
+            StepsynthError: As `generate`.
+        """
+        is_batched = any(teacher.is_batched for teacher in self._teachers.all)
+        flow = Flow(phase, total, None if is_batched else WINDOW, _now)
+        thread = self._loop_thread()
+        ended = thread.submit(self._run(flow, iter(requests)))
+        try:
+            while chunk := self._wait_for(thread.submit(flow.chunk()), flow, ended):
+                yield from chunk
+            self._wait_for(ended, flow, ended)
+        finally:
+            self._end(flow, ended)
+
+    def ping(self) -> dict[str, float]:
+        """Ask every LLM of the run for one token, and return model -> seconds that it took.
+
+        Raises:
+            ProviderError: One of them cannot be used; said within its `ping_s` seconds.
+        """
+        return self._loop_thread().submit(self._ping()).result()
+
+    def close(self) -> None:
+        """Close connections and the store. The object cannot be used afterwards."""
+        if self._thread is not None:
+            self._thread.submit(self._close_backends()).result()
+            self._thread.close()
+            self._thread = None
+        if self._store is not None:
+            self._store.close()
+
+    @property
+    def has_answered(self) -> bool:
+        """Whether any request was answered yet, now or in the store."""
+        return self.usage.from_store > 0 or any(t.has_answered for t in self._teachers.all)
+
+    def request_id(self, request: Request) -> str:
+        """Return the digest of a request as it is sent by the main LLM, and of its draw."""
+        return self._teachers.main.request_id(request)
+
+    def _teacher(self, backend: Backend[Any]) -> Teacher:
+        return Teacher(backend, self.random_seed, _now, lambda text: self.on_notice(text))
+
+    def _loop_thread(self) -> LoopThread:
+        if self._thread is None:
+            self._thread = LoopThread()
+        return self._thread
+
+    def _wait_for(self, future: Future[Any], flow: Flow, ended: Future[None]) -> Any:
+        """Return a result; on Ctrl-C let answers that are on their way land first."""
+        try:
+            return future.result()
+        except KeyboardInterrupt:
+            self.on_notice(
+                f"stopping: waiting up to {GRACE_S:.0f} s for answers that are on their way; "
+                "Ctrl-C again drops them"
+            )
+            self._end(flow, ended)
+            raise
+
+    def _end(self, flow: Flow, ended: Future[None]) -> None:
+        """Stop a phase that has not ended, and wait until it has."""
+        if not ended.done():
+            self._loop_thread().loop.call_soon_threadsafe(flow.stop, None)
+            with contextlib.suppress(StepsynthError, FutureTimeoutError):
+                ended.result(timeout=GRACE_S + 1)
+
+    async def _run(self, flow: Flow, requests: Iterator[Request]) -> None:
+        flow.on_stop = self._wake_all
+        for teacher in self._teachers.all:
+            teacher.pace.begin_phase()
+            if self._store is not None:
+                identity = teacher.settings.request_identity()
+                self._store.remember_settings(teacher.settings_id, identity)
+        places = sum(teacher.settings.concurrency for teacher in self._teachers.all)
+        workers = min(places, flow.total or places)
+        jobs = [self._feed(flow, requests), *(self._work(flow) for _ in range(workers))]
+        ticking = asyncio.ensure_future(self._tick(flow))
+        try:
+            await _run_until_stopped(flow, jobs)
+            if self._store is not None:
+                await self._store.release()
+                self._budget.close_part()
+                self._tell_of_store(self._store)
+        finally:
+            ticking.cancel()
+            flow.end()
+            self._tell(flow)
+        if flow.reason is not None:
+            raise flow.reason
+        if flow.unsent is not None:
+            raise flow.unsent
+
+    async def _feed(self, flow: Flow, requests: Iterator[Request]) -> None:
+        try:
+            await self._supply.feed(flow, requests, partial(self._sender.found, flow))
+        finally:
+            flow.end_feed()
+        await self._batching.collect(flow)
+
+    async def _work(self, flow: Flow) -> None:
+        while (job := await flow.next_job()) is not None:
+            await self._sender.answer(flow, job)
+
+    def _tell_of_store(self, store: Store) -> None:
+        """Tell what of the store could not be read."""
+        if (damaged := len(store.damaged)) > self._damaged:
+            store.notices.append(f"{store.path}: {damaged} damaged answers were asked for again")
+            self._damaged = damaged
+        while store.notices:
+            self.on_notice(store.notices.pop(0))
+
+    def _wake_all(self) -> None:
+        """Let everything that waits see that the run is to stop."""
+        self._sender.wake()
+        for teacher in self._teachers.all:
+            teacher.pace.stop()
+
+    async def _tick(self, flow: Flow) -> None:
+        while True:
+            flow.tick(sum(teacher.pace.in_flight for teacher in self._teachers.all))
+            self._tell(flow)
+            if self._store is not None:
+                self._store.beat()
+            await asyncio.sleep(TICK_S)
+
+    def _tell(self, flow: Flow) -> None:
+        paces = [teacher.pace for teacher in self._teachers.all]
+        in_flight, allowed = sum(p.in_flight for p in paces), sum(int(p.allowed) for p in paces)
+        note = next(filter(None, (teacher.note for teacher in self._teachers.all)), flow.note)
+        usual_s = max(pace.usual_s for pace in paces)
+        self.on_progress(flow.status(in_flight, allowed, self.usage, note, usual_s))
+
+    async def _ping(self) -> dict[str, float]:
+        took: dict[str, float] = {}
+        for teacher in self._teachers.all:
+            began = _now()
+            try:
+                async with asyncio.timeout(teacher.backend.ping_s):
+                    await teacher.backend.ping()
+            except TimeoutError as error:
+                raise ProviderError(
+                    f"{teacher.settings.model} took a request and gave no answer in "
+                    f"{teacher.backend.ping_s:g} s",
+                    hint="a local server may be loading the model, or be busy: check again in a "
+                    f"minute (a run waits for llm.timeout_s, {teacher.settings.timeout_s:g} s); "
+                    "else, is llm.base_url right?",
+                ) from error
+            except (RetryLaterError, GiveUpError) as error:
+                raise ProviderError(error.message, hint=_ping_hint(error, teacher)) from error
+            took[teacher.settings.model] = _now() - began
+        return took
+
+    async def _close_backends(self) -> None:
+        await cancel_others()
+        for teacher in self._teachers.all:
+            await teacher.backend.close()
+
+
+def _ping_hint(error: RetryLaterError | GiveUpError, teacher: Teacher) -> str:
+    """Return what to do about a ping that failed."""
+    if isinstance(error, RetryLaterError):
+        if error.is_unreachable:
+            return "is the server running, and is llm.base_url right (http or https, port)?"
+        if error.is_unavailable:
+            return (
+                "the server may be loading the model: check again in a minute (a run waits for "
+                f"llm.patience_s, {teacher.settings.patience_s:g} s)"
+            )
+        if error.reason == "timeout":
+            return "raise llm.timeout_s: not even a ping fits into it"
+    return "check llm.model and the rest of the `llm` section"
+
+
+async def _run_until_stopped(flow: Flow, jobs: Sequence[Coroutine[Any, Any, None]]) -> None:
+    """Run jobs; once the phase is to stop, let those in flight land: they are paid for.
+
+    After Ctrl-C they get `GRACE_S` seconds; after a limit or an error, as long as they take,
+    which the time-out of a request bounds.
+    """
+    running = {asyncio.ensure_future(job) for job in jobs}
+    all_ended = asyncio.Event()
+
+    def end(task: asyncio.Task[None]) -> None:
+        running.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            flow.stop(error)
+        if not running:
+            all_ended.set()
+
+    for task in list(running):
+        task.add_done_callback(end)
+    waiting: list[asyncio.Task[Any]] = [
+        asyncio.ensure_future(event.wait()) for event in (all_ended, flow.stopped)
+    ]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    waiting[1].cancel()
+    await asyncio.wait(waiting, timeout=GRACE_S if flow.reason is None else None)
+    left: list[asyncio.Task[Any]] = [*running, *waiting]
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
+
+
+def _now() -> float:
+    """Return the time by a clock that only goes forward; looked up anew, so tests can set it."""
+    return monotonic()

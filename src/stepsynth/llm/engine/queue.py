@@ -1,0 +1,235 @@
+"""The requests of one phase on their way to the LLM, and their answers in order again."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from stepsynth.errors import StepsynthError
+from stepsynth.llm.core.types import Completion, Failed, Request
+from stepsynth.llm.core.usage import Status, Usage
+from stepsynth.llm.engine.endpoint import Teacher
+
+Answer = Completion | Failed
+CHUNK = 256
+"""Answers that are handed to the caller at once: each time another thread has to wake up."""
+LOW = 128
+"""When fewer jobs wait, more are asked for."""
+RATE_OVER_S, RATE_OVER = 5.0, 20
+"""The rate is that of the last seconds, or of the last answers where those took longer: of two
+waves at least, since requests that are sent at once are often answered at once."""
+FEWEST_FOR_A_RATE = 3
+QUIET_S = 10.0
+"""No answer for so long, and for twice the time of one: that is said, and no time foretold."""
+
+
+class Item(NamedTuple):
+    """A request of the phase: its place among them, its id, and who answers it.
+
+    `repeat` counts how often its prompt was asked before, where an LLM answers several at once.
+    """
+
+    place: int
+    id: str
+    request: Request
+    teacher: Teacher
+    repeat: int = 0
+
+
+Job = list[Item]
+"""What is sent at once: one request, or draws of one prompt."""
+
+
+class Flow:
+    """One phase.
+
+    Args:
+        phase: What the requests are for.
+        total: How many there are; None: not known beforehand.
+        window: Requests that may be under way or not yet handed over, so that memory stays flat;
+            None: all of them, since their answers are wanted as a list.
+        now: Seconds, of a clock that only goes forward.
+    """
+
+    def __init__(
+        self, phase: str, total: int | None, window: int | None, now: Callable[[], float]
+    ) -> None:
+        self.phase = phase
+        self.total = total
+        self.taken = 0
+        self.done = 0
+        self.found = 0
+        self.unsent: StepsynthError | None = None
+        self.stopped = asyncio.Event()
+        self.reason: BaseException | None = None
+        self.on_stop: Callable[[], None] = lambda: None
+        self.batched: list[Item] = []
+        self.note = ""
+        self._window = window
+        self._now = now
+        self.attempts: dict[int, float] = {}
+        self._ready: deque[Job] = deque()
+        self._later = 0
+        self._is_fed = False
+        self._fed: deque[asyncio.Future[None]] = deque()
+        self._hungry = asyncio.Event()
+        self._answers: dict[int, Answer] = {}
+        self._out: list[Answer] = []
+        self._put_out = 0
+        self._handed_over = 0
+        self._has_ended = False
+        self._has_chunk = asyncio.Event()
+        self._pace: deque[tuple[float, int]] = deque([(now(), 0)])
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether nothing more may be sent."""
+        return self.stopped.is_set()
+
+    def stop(self, reason: BaseException | None) -> None:
+        """Have the phase end: what is in flight may land, nothing more is sent.
+
+        Args:
+            reason: The error to end with, the first one counts; None: Ctrl-C.
+        """
+        if self.reason is None:
+            self.reason = reason
+        self.stopped.set()
+        self._hungry.set()
+        self._wake_workers()
+        self.on_stop()
+
+    def add(self, jobs: Iterable[Job]) -> None:
+        """Add what can be sent."""
+        self._ready.extend(jobs)
+        self._wake_workers()
+
+    def retry(self, job: Job, wait_s: float) -> None:
+        """Have a job sent again after so many seconds; it keeps nobody waiting meanwhile."""
+        self._later += 1
+        asyncio.get_running_loop().call_later(wait_s, self._add_again, job)
+
+    def set_aside(self, error: StepsynthError) -> None:
+        """Leave a job unsent; what can be done without it goes on, and then the phase fails."""
+        self.unsent = self.unsent or error
+
+    def end_feed(self) -> None:
+        """Say that no more jobs will come."""
+        self._is_fed = True
+        self._wake_workers()
+
+    async def next_job(self) -> Job | None:
+        """Return what is to be sent next; None: there is nothing more, or it is to stop."""
+        while not self._ready and not self.is_stopped:
+            if self._is_fed and not self._later:
+                return None
+            waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._fed.append(waiting)
+            await waiting
+        if self.is_stopped:
+            return None
+        job = self._ready.popleft()
+        if len(self._ready) < LOW:
+            self._hungry.set()
+        return job
+
+    def wants_more(self, block: int) -> bool:
+        """Say whether to take more requests from the caller: few wait, and there is room."""
+        held = self.taken - self._handed_over
+        return len(self._ready) < LOW and (self._window is None or held + block <= self._window)
+
+    async def wait_until_hungry(self, seconds: float | None) -> None:
+        """Wait until `wants_more` may have changed, or so many seconds."""
+        self._hungry.clear()
+        try:
+            await asyncio.wait_for(self._hungry.wait(), seconds)
+        except TimeoutError:
+            return
+
+    def deliver(self, index: int, answer: Answer) -> None:
+        """Take the answer to a request."""
+        self.done += 1
+        self._answers[index] = answer
+        while (following := self._answers.pop(self._put_out, None)) is not None:
+            self._out.append(following)
+            self._put_out += 1
+        if len(self._out) >= CHUNK:
+            self._has_chunk.set()
+
+    def end(self) -> None:
+        """Say that no more answers will come."""
+        self._has_ended = True
+        self._has_chunk.set()
+
+    async def chunk(self) -> list[Answer]:
+        """Return the next answers, in the order of their requests; none: that was all."""
+        while len(self._out) < CHUNK and not self._has_ended:
+            self._has_chunk.clear()
+            await self._has_chunk.wait()
+            if self._out:
+                break
+        return self.take_out()
+
+    def take_out(self) -> list[Answer]:
+        """Return the answers that are there, in the order of their requests."""
+        out, self._out = self._out, []
+        self._handed_over += len(out)
+        self._hungry.set()
+        return out
+
+    def tick(self, in_flight: int) -> None:
+        """Do what is due some times a second.
+
+        Args:
+            in_flight: Requests that wait for their answer.
+        """
+        if self._out:
+            self._has_chunk.set()
+        now, answered = self._now(), self.done - self.found
+        pace = self._pace
+        if answered > pace[-1][1]:
+            pace.append((now, answered))
+        most = answered - max(RATE_OVER, 2 * in_flight)
+        while len(pace) > 2 and now - pace[1][0] > RATE_OVER_S and pace[1][1] <= most:
+            pace.popleft()
+
+    def begin_rate(self) -> None:
+        """Measure the rate from here: looking into the store is no part of it."""
+        if len(self._pace) == 1:
+            self._pace[0] = (self._now(), self.done - self.found)
+
+    def status(
+        self, in_flight: int, allowed: int, usage: Usage, note: str, usual_s: float
+    ) -> Status:
+        """Return how far the phase is.
+
+        Args:
+            in_flight: Requests that wait for their answer.
+            allowed: How many may be in flight.
+            usage: What was used so far.
+            note: What is waited for; "": nothing that is known.
+            usual_s: How long an answer takes.
+        """
+        (since, before), (last, answered), now = self._pace[0], self._pace[-1], self._now()
+        quiet_s = now - last
+        # Of a first wave, the fastest come first.
+        fewest = max(FEWEST_FOR_A_RATE, in_flight / 2 if before == 0 else 0)
+        is_known = answered - before >= fewest and now - since > 0.5
+        is_quiet = quiet_s > max(QUIET_S, 2 * usual_s)
+        if is_quiet and not note and (in_flight or self._later):
+            note = f"no answer for {quiet_s:.0f} s"
+        rate = (answered - before) / (now - since) if is_known and not is_quiet else 0.0
+        return Status(self.phase, self.done, self.total, in_flight, allowed, rate, usage, note=note)
+
+    def _add_again(self, job: Job) -> None:
+        self._later -= 1
+        self._ready.appendleft(job)
+        self._wake_workers()
+
+    def _wake_workers(self) -> None:
+        """Wake as many as there are jobs for; at the end all of them."""
+        is_end = self.is_stopped or (self._is_fed and not self._later)
+        for _ in range(len(self._fed) if is_end else min(len(self._fed), len(self._ready))):
+            waiting = self._fed.popleft()
+            if not waiting.done():
+                waiting.set_result(None)

@@ -1,0 +1,319 @@
+"""One job on its way: its endpoint's pace, the budget, attempts, and what comes of them."""
+
+import random
+from collections.abc import Sequence
+from time import monotonic
+
+from stepsynth.errors import ProviderError
+from stepsynth.llm.core.errors import GiveUpError, RetryLaterError
+from stepsynth.llm.core.types import Completion, Failed, Request
+from stepsynth.llm.core.usage import Spent, Usage
+from stepsynth.llm.engine.endpoint import Teacher
+from stepsynth.llm.engine.limits import Budget, Most
+from stepsynth.llm.engine.queue import Flow, Item, Job
+from stepsynth.llm.store.store import Entry, Lost, Store
+
+BACK_OFF_S = 0.5
+LONGEST_BACK_OFF_S, LONGEST_RETRY_AFTER_S = 60.0, 300.0
+"""Who asks to wait longer than the latter, and than `llm.patience_s`, is not waited for."""
+REFUSED_IN_A_ROW = 20
+"""So many refused requests with no answer between them: no other one will be taken either."""
+REFUSED = 0.25
+"""How much of an attempt it counts to be refused as one too many: that says little of a request."""
+_ANSWERED = ("malformed", "empty_body", "empty", "broken_off", "too_large_answer")
+"""Attempts that brought a 200 and no text: these may have been charged in full."""
+
+
+class Sender:
+    """Has jobs answered.
+
+    Args:
+        budget: What may still be spent.
+        usage: Counts what is used.
+        store: Where completions go; None: nowhere.
+        run: Digest of the run's identity, under which the store keeps what was spent.
+    """
+
+    def __init__(self, budget: Budget, usage: Usage, store: Store | None, run: str) -> None:
+        self._budget = budget
+        self._usage = usage
+        self._store = store
+        self._run = run
+
+    def wake(self) -> None:
+        """Send away those who wait for the budget."""
+        self._budget.stop()
+
+    async def answer(self, flow: Flow, job: Job) -> None:
+        """Send a job once; what has to be sent again goes back to the flow.
+
+        Raises:
+            LimitReachedError: A cap would have been crossed.
+            ProviderError: The LLM cannot be used.
+        """
+        teacher = job[0].teacher
+        if teacher.closed is not None:
+            flow.set_aside(teacher.closed)
+            return
+        try:
+            left = await self._attempt(flow, teacher, job)
+        except RetryLaterError as error:
+            self._usage.setbacks[error.reason] += 1
+            self._check_provider(teacher, error)
+            if teacher.closed is not None:
+                flow.set_aside(teacher.closed)
+            else:
+                self._try_again(flow, teacher, job, error)
+        except GiveUpError as refused:
+            self.give_up(flow, job, refused)
+            self._check_refused(teacher, refused)
+        else:
+            if left:
+                flow.retry(left, 0.0)
+
+    def _try_again(self, flow: Flow, teacher: Teacher, job: Job, error: RetryLaterError) -> None:
+        """Have a job sent again after a while, unless that was tried often enough."""
+        place = job[0].place
+        before = flow.attempts.pop(place, 0.0)
+        # Where nothing is there to answer, none of the failures is the request's own.
+        is_refused = error.reason == "rate_limit"
+        is_others = teacher.pace.is_down or error.is_unreachable
+        own = 0.0 if is_others else REFUSED if is_refused else 1.0
+        if before + own >= teacher.settings.max_attempts:
+            self.give_up(flow, job, error)
+            return
+        flow.attempts[place] = before + own
+        self._usage.retries += 1
+        # A place is free when an answer has been given; other failures need longer to pass.
+        first_s = min(BACK_OFF_S, teacher.pace.usual_s) if is_refused else BACK_OFF_S
+        flow.retry(job, _back_off_s(first_s, before, error.retry_after_s))
+
+    async def _attempt(self, flow: Flow, teacher: Teacher, job: Job) -> Job:
+        """Send a job once, and return what of it has still to be answered."""
+        requests = [item.request for item in job]
+        if not teacher.is_stored:
+            completion = await teacher.backend.complete(requests[0])
+            self._usage.replayed += 1
+            self._landed(flow, job, [_as_answer(job[0], completion)], None)
+            return []
+        most = teacher.most(requests)
+        if not await teacher.pace.enter(len(requests[0].prompt)):
+            return job
+        is_reserved = False
+        try:
+            is_reserved = not flow.is_stopped and await self._budget.enter(most)
+        finally:
+            if not is_reserved:
+                teacher.pace.left()
+        if not is_reserved:
+            return job
+        self._usage.requests += 1
+        completions = await self._send(flow, teacher, requests, most)
+        if flow.attempts:
+            flow.attempts.pop(job[0].place, None)
+        await self.keep(flow, job[: len(completions)], completions, most)
+        return job[len(completions) :]
+
+    async def keep(
+        self, flow: Flow, items: Sequence[Item], completions: Sequence[Completion], most: Most
+    ) -> None:
+        """Put what an attempt has brought into the store; when it is on disk it is handed over.
+
+        Returns when another request may be sent, which may be before it is on disk.
+        """
+        spent = items[0].teacher.spent(most, completions)
+        self._budget.settle(most, spent)
+        answers = [_as_answer(*pair) for pair in zip(items, completions, strict=True)]
+        if self._store is None:
+            self._landed(flow, items, answers, None)
+            return
+        entries = [_entry(*pair) for pair in zip(items, answers, strict=True)]
+        self._store.put(
+            entries, self._run, spent, lambda error: self._landed(flow, items, answers, error)
+        )
+        await self._store.room()
+
+    async def _send(
+        self, flow: Flow, teacher: Teacher, requests: Sequence[Request], most: Most
+    ) -> list[Completion]:
+        """Return what the backend answers, and tell the pace and the budget what came of it."""
+        sent = monotonic()
+        try:
+            if len(requests) == 1:
+                completions = [await teacher.backend.complete(requests[0])]
+            else:
+                completions = await teacher.backend.complete_group(requests)
+            if not completions:
+                raise RetryLaterError("malformed", f"{teacher.settings.model} sent no completion")
+        except RetryLaterError as error:
+            teacher.pace.failed(error)
+            if error.reason == "timeout":
+                teacher.timeouts.timed_out()
+                error.hint = error.hint or teacher.timeouts.advice
+            is_charged = error.reason in _ANSWERED
+            self.fail(flow, most, Spent(1, most.usd, most.tokens) if is_charged else Spent(1))
+            raise
+        except BaseException as error:
+            if isinstance(error, GiveUpError):
+                teacher.pace.refused()
+            else:
+                teacher.pace.left()
+            is_charged = isinstance(error, GiveUpError) and error.reason in _ANSWERED
+            self.fail(flow, most, Spent(1, most.usd, most.tokens) if is_charged else Spent(1))
+            raise
+        latency_s = monotonic() - sent
+        read = [c.prompt_tokens for c in completions if c.prompt_tokens is not None]
+        written = [c.completion_tokens for c in completions if c.completion_tokens is not None]
+        teacher.pace.answered(
+            latency_s,
+            len(requests[0].prompt),
+            sum(read) if read else None,
+            sum(written) if written else None,
+        )
+        teacher.timeouts.answered(latency_s)
+        teacher.has_answered = True
+        teacher.refused_in_a_row = 0
+        return completions
+
+    def fail(self, flow: Flow, most: Most, spent: Spent) -> None:
+        """Count an attempt that brought nothing."""
+        self._budget.settle(most, spent)
+        if self._store is not None:
+            self._store.put((), self._run, spent, lambda error: error and flow.stop(error))
+
+    def _landed(
+        self,
+        flow: Flow,
+        items: Sequence[Item],
+        answers: Sequence[Completion],
+        error: Exception | None,
+    ) -> None:
+        """Count answers that are on disk, and hand them over."""
+        if error is not None:
+            flow.stop(error)
+            return
+        for item, answer in zip(items, answers, strict=True):
+            self.hand_over(flow, item, answer)
+
+    def found(self, flow: Flow, item: Item, answer: Completion) -> None:
+        """Count a completion of before, and hand it over."""
+        self._usage.from_store += 1
+        flow.found += 1
+        self.hand_over(flow, item, answer)
+
+    def hand_over(self, flow: Flow, item: Item, answer: Completion) -> None:
+        """Count an answer, and give it its place."""
+        self._usage.count(answer, item.teacher.price)
+        flow.deliver(item.place, answer)
+
+    def give_up(self, flow: Flow, job: Job, error: RetryLaterError | GiveUpError) -> None:
+        """Hand over why a job failed, and keep what the provider sent."""
+        for item in job:
+            self._usage.failures[error.reason] += 1
+            draw = item.request.draw
+            said = (error.reason, error.message, item.id, draw, error.raw, error.hint)
+            flow.deliver(item.place, Failed(*said))
+            if self._store is not None:
+                asked = _asked(item)
+                lost = Lost(item.id, asked, error.reason, error.message, error.raw)
+                self._store.put_lost(lost, lambda failed: failed and flow.stop(failed))
+
+    def _check_provider(self, teacher: Teacher, error: RetryLaterError) -> None:
+        """Stop the run where no other request would fare better.
+
+        Raises:
+            ProviderError: The endpoint was never reached, or is down for too long.
+        """
+        hint = "the same command goes on where this stopped"
+        if error.is_unreachable and not teacher.has_answered:
+            raise ProviderError(
+                error.message, hint=f"is the server running, and is llm.base_url right? {hint}"
+            )
+        if error.is_no_api and not teacher.has_answered:
+            raise ProviderError(error.message, hint=error.hint)
+        asked_s = error.retry_after_s or 0.0
+        if asked_s > max(teacher.settings.patience_s, LONGEST_RETRY_AFTER_S):
+            teacher.closed = ProviderError(
+                f"the provider asks to wait {_duration(asked_s)}: {error.message}",
+                hint="the same command goes on then; or raise llm.patience_s above that",
+            )
+            teacher.say(teacher.closed.message)
+            return
+        if teacher.pace.out_of_patience:
+            waited = f"the provider answered nothing for {teacher.settings.patience_s:g} s"
+            raise ProviderError(
+                f"{waited} (llm.patience_s); the last failure: {error.message}",
+                hint=f"{error.hint}; {hint}" if error.hint else hint,
+            )
+
+    def _check_refused(self, teacher: Teacher, error: GiveUpError) -> None:
+        if not teacher.is_stored:
+            return
+        teacher.refused_in_a_row += 1
+        if teacher.refused_in_a_row >= REFUSED_IN_A_ROW:
+            raise ProviderError(
+                f"{teacher.settings.model} refused {teacher.refused_in_a_row} requests in a row; "
+                f"the last: {error.message}",
+                hint=error.hint or "is llm.model right? the same command goes on where it stopped",
+            )
+
+
+def _duration(seconds: float) -> str:
+    """Return a time in words, as roughly as one would say it."""
+    for unit, name in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * unit:
+            return f"{seconds / unit:.0f} {name}"
+    return f"{seconds:.0f} seconds"
+
+
+def _back_off_s(first_s: float, attempts: float, retry_after_s: float | None) -> float:
+    """Return how long to wait: as long as the provider asks for, else longer each time."""
+    # Jitter keeps clients that failed together from coming back together.
+    if retry_after_s:
+        return min(retry_after_s, LONGEST_RETRY_AFTER_S) + BACK_OFF_S * random.random()
+    return min(first_s * 2**attempts, LONGEST_BACK_OFF_S) * random.uniform(0.5, 1.0)
+
+
+def _as_answer(item: Item, c: Completion) -> Completion:
+    """Return what a backend answered, with what the engine knows of it."""
+    return Completion(
+        text=c.text,
+        request_id=item.id,
+        draw=item.request.draw,
+        truncated=c.truncated,
+        prompt_tokens=c.prompt_tokens,
+        completion_tokens=c.completion_tokens,
+        cached_tokens=c.cached_tokens,
+        reasoning_tokens=c.reasoning_tokens,
+        model=c.model or item.teacher.settings.model,
+        stop=c.stop,
+    )
+
+
+def _entry(item: Item, answer: Completion) -> Entry:
+    answered = {
+        "text": answer.text,
+        "truncated": answer.truncated,
+        "prompt_tokens": answer.prompt_tokens,
+        "completion_tokens": answer.completion_tokens,
+    }
+    if answer.cached_tokens:
+        answered["cached_tokens"] = answer.cached_tokens
+    if answer.reasoning_tokens:
+        answered["reasoning_tokens"] = answer.reasoning_tokens
+    if answer.stop:
+        answered["stop"] = answer.stop
+    return Entry(item.id, _asked(item), answered, item.teacher.settings_id)
+
+
+def _asked(item: Item) -> dict[str, object]:
+    request, settings = item.request, item.teacher.settings
+    asked: dict[str, object] = {
+        "prompt": request.prompt,
+        "stream": request.stream,
+        "draw": request.draw,
+        "tags": dict(request.tags),
+    }
+    if (longest := settings.longest(request)) != settings.max_tokens:
+        asked["max_tokens"] = longest
+    return asked | ({"turns": list(request.turns)} if request.turns else {})

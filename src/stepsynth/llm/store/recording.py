@@ -1,0 +1,102 @@
+"""A completion of a store as a recording: one line that the backend `replay` answers from.
+
+A line says by `request` which request it answered, as a digest: so runs that share a store (a
+comparison, several random seeds) get their own answers again, and no prompt has to be told.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from stepsynth._util.hashing import digest, hidden
+from stepsynth.llm.store.read import Stored
+
+SEEDS = 1000
+"""Seeds below this are tried, to tell the one that a stored completion was drawn with."""
+_MISSES = 20
+_SHORTEST = 20  # characters: shorter lines stand in other people's texts too
+_QUOTES = "\"'“”‘’ "
+
+
+def request_digest(asked: Mapping[str, Any], random_seed: int) -> str:
+    """Return what tells a request, its draw and its random seed from all others.
+
+    Args:
+        asked: `prompt`, `stream`, `draw` and, of a correction, `turns`.
+        random_seed: Of the run.
+    """
+    turns = list(asked.get("turns") or ())
+    parts = [asked.get("prompt"), asked.get("stream"), asked.get("draw"), turns, random_seed]
+    return digest(parts, length=16)
+
+
+def bounded(settings: Mapping[str, Any], longest: int | None) -> dict[str, Any]:
+    """Return the settings with the `max_tokens` of a request, where it has its own."""
+    sampling = settings.get("sampling", {})
+    if longest is None or "max_tokens" not in sampling:
+        return dict(settings)
+    return {**settings, "sampling": {**sampling, "max_tokens": longest}}
+
+
+class Seeds:
+    """The random seeds of stored completions, told by their digests."""
+
+    def __init__(self, *likely: int) -> None:
+        self._found = list(likely)
+        self._misses = 0
+
+    def of(self, stored: Stored, settings: Mapping[str, Any]) -> int | None:
+        """Return the seed that a completion was drawn with; None: it is not a small one."""
+        asked = {key: stored.request.get(key) for key in ("prompt", "stream", "draw")}
+        if stored.request.get("turns"):
+            asked["turns"] = stored.request["turns"]
+        sent = bounded(settings, stored.request.get("max_tokens"))
+        # A store whose seeds are large would cost thousands of digests for each completion.
+        more = range(SEEDS) if self._misses < _MISSES else ()
+        for seed in (*self._found, *more):
+            for form in ({}, {"structured": True}):
+                if digest({**sent, **form, **asked, "random_seed": seed}) == stored.id:
+                    if seed not in self._found:
+                        self._found.append(seed)
+                    return seed
+        self._misses += 1
+        return None
+
+
+def to_recording(stored: Stored, random_seed: int | None, *, hide_gold: bool) -> dict[str, Any]:
+    """Return the line of a completion, with its prompt or, hidden, with digests alone."""
+    row: dict[str, Any] = {"kind": stored.kind}
+    texts = {key: stored.tags[key] for key in ("context", "source") if key in stored.tags}
+    row |= {key: stored.tags[key] for key in ("label",) if key in stored.tags}
+    row |= {key: hidden(text) for key, text in texts.items()} if hide_gold else texts
+    row["draw"] = stored.request.get("draw", 0)
+    if random_seed is not None:
+        row["request"] = request_digest(stored.request, random_seed)
+    if stored.completion.get("truncated"):
+        row["truncated"] = True
+    row |= {
+        key: stored.completion[key]
+        for key in ("prompt_tokens", "completion_tokens")
+        if stored.completion.get(key) is not None
+    }
+    row["completion"] = stored.completion["text"]
+    if hide_gold:
+        return row
+    row["prompt"] = stored.request.get("prompt", "")
+    return row | ({"turns": turns} if (turns := stored.request.get("turns")) else {})
+
+
+def repeats_prompt(stored: Stored) -> bool:
+    """Return whether an answer repeats a line of what was asked, or is all in it.
+
+    What is asked holds gold texts: sources, contexts, examples.
+    """
+    asked = [str(stored.request.get("prompt", "")), *map(str, stored.request.get("turns") or ())]
+    answer = _plain(str(stored.completion.get("text", "")))
+    if len(answer) >= _SHORTEST and any(answer in _plain(text) for text in asked):
+        return True
+    lines = {_plain(line) for text in asked for line in text.splitlines()}
+    return any(len(line) >= _SHORTEST and line in answer for line in lines)
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().split()).strip(_QUOTES)

@@ -1,0 +1,361 @@
+"""A look at what a run sends and gets, for a few requests: real prompts, real answers, real rows.
+
+The configured method runs, but only the first requests of each kind go to the LLM; the others get
+made-up answers, and a prompt in which such an answer stands is never sent. The student is a
+stand-in that is wrong on a few rows of `mine`. So the requests are those that the run begins with,
+and what they bring is in its store.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from stepsynth._util.hashing import digest
+from stepsynth._util.rng import make_rng
+from stepsynth.data import Gold
+from stepsynth.dryrun import (
+    LIST_KINDS,
+    MARK,
+    PretendFactory,
+    PretendIndex,
+    PretendStudent,
+    RehearsedLLM,
+    Scale,
+    Voice,
+    read_inputs,
+    without_early_stop,
+)
+from stepsynth.errors import StepsynthError
+from stepsynth.inputs import Inputs
+from stepsynth.llm import LLM, Completion, Failed, LLMSettings, Request
+from stepsynth.methods import Method, Round, Setup, run_method
+from stepsynth.observer import Observer
+from stepsynth.prompts import parse_list
+from stepsynth.records import Example, Rejected, label_to_json
+from stepsynth.runner import Progress, Runner, make_setup, open_llm
+from stepsynth.taskfile import Config
+from stepsynth.tasks import Task
+
+LISTS_ASKED = 20
+NEEDED_LISTS = frozenset({"rationale", "dimensions", "values", "similar", "domains"})
+"""Lists that hardly a prompt goes without: up to so many are asked for, or as many as rows."""
+
+FED_BACK = 30
+"""Rows that are asked for at most so that every label has some to be shown in prompts."""
+
+MOST_ROWS = 2000
+_UNSENT = "zqk"
+"""What a word begins with that stands for an answer of the LLM where nothing is sent."""
+
+
+@dataclass
+class Shown:
+    """One exchange with the LLM.
+
+    Attributes:
+        row: What became of the answer: a row, a list of items or a label; None: nothing.
+        rejected: Why the answer is not used, if it is not.
+        failed: Why there is no answer, if there is none.
+    """
+
+    kind: str
+    prompt: str
+    turns: tuple[str, ...] = ()
+    answer: str = ""
+    row: Any = None
+    rejected: str = ""
+    failed: str = ""
+    request_id: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        shown = {"prompt": self.prompt, "answer": self.answer, "row": self.row}
+        turns = {"turns": list(self.turns)} if self.turns else {}
+        return {**shown, **turns, "rejected": self.rejected or None, "failed": self.failed or None}
+
+
+@dataclass
+class Preview:
+    """What a preview has shown.
+
+    Attributes:
+        kinds: Kind of prompt -> exchanges, in the order in which kinds are asked.
+        unshown: Kinds that the method sends too, but not with what was asked here.
+        usage: What was sent, and what it cost.
+        store: Where the completions are; None: nowhere.
+        error: What stopped it early, if something did.
+    """
+
+    kinds: dict[str, list[Shown]] = field(default_factory=dict)
+    unshown: tuple[str, ...] = ()
+    usage: Mapping[str, Any] = field(default_factory=dict)
+    store: Path | None = None
+    error: StepsynthError | KeyboardInterrupt | None = None
+
+    @property
+    def is_all_failed(self) -> bool:
+        """Whether requests were sent and none was answered."""
+        shown = [each for several in self.kinds.values() for each in several]
+        return bool(shown) and all(each.failed for each in shown)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "kinds": {k: [each.to_dict() for each in several] for k, several in self.kinds.items()},
+            "unshown": list(self.unshown),
+            "llm": dict(self.usage),
+            "store": str(self.store) if self.store else None,
+        }
+
+
+class PreviewLLM(RehearsedLLM):
+    """Passes the first requests of each kind on, and makes up the other answers.
+
+    Args:
+        settings: Those of the LLM.
+        voice: Makes up answers.
+        most: Requests of a kind that are passed on.
+        pass_on: Where to: the LLM; or what stands in for it.
+    """
+
+    def __init__(
+        self, settings: LLMSettings, voice: Voice, most: int, pass_on: "LLM | Voice"
+    ) -> None:
+        super().__init__(settings, voice)
+        self.shown: list[Shown] = []
+        self.kinds: dict[str, int] = {}
+        self._most = most
+        self._pass_on = pass_on
+
+    def generate(self, requests: Sequence[Request], *, phase: str) -> list[Completion | Failed]:
+        """Return an answer to each request, in their order."""
+        due = [place for place, request in enumerate(requests) if self._is_due(request)]
+        passed = [requests[place] for place in due]
+        if isinstance(self._pass_on, LLM):
+            real = self._pass_on.generate(passed, phase=phase)
+        else:
+            real = [replace(self._answer(r), text=self._pass_on.say(r)) for r in passed]
+        answers = dict(zip(due, real, strict=True))
+        for request, answer in zip(passed, real, strict=True):
+            self.shown.append(_shown(request, answer))
+        return [answers.get(i) or self._make_up(request) for i, request in enumerate(requests)]
+
+    def _is_due(self, request: Request) -> bool:
+        """Say whether a request is to be sent, and count it."""
+        kind = request.tags.get("kind", "")
+        sent = self.kinds.setdefault(kind, 0)
+        most = max(self._most, LISTS_ASKED) if kind in NEEDED_LISTS else self._most
+        if sent >= most or any(MARK in said for said in (request.prompt, *request.turns)):
+            return False
+        self.kinds[kind] += 1
+        return True
+
+    def _make_up(self, request: Request) -> Completion:
+        answer = self._answer(request)
+        # Made-up answers to be asked about stand in their passage, and could not be told apart.
+        return replace(answer, text="") if request.tags.get("kind") == "answers" else answer
+
+
+def _shown(request: Request, answer: Completion | Failed) -> Shown:
+    shown = Shown(request.tags.get("kind", ""), request.prompt, request.turns)
+    shown.request_id = answer.request_id
+    if isinstance(answer, Failed):
+        shown.failed = f"{answer.reason}: {answer.message}"
+    else:
+        shown.answer = answer.text
+        shown.rejected = "truncated" if answer.truncated else ""
+    return shown
+
+
+@dataclass
+class Previewer:
+    """Shows a few requests of a configuration.
+
+    Args:
+        config: What would be run.
+        rows: Requests of each kind to show.
+        out: The run folder whose store is used; default: as for a run.
+        observer: Is told of progress.
+    """
+
+    config: Config
+    rows: int
+    out: Path | None = None
+    observer: Observer = field(default_factory=Observer)
+
+    def __post_init__(self) -> None:
+        self._runner = Runner(self.config, out=self.out, observer=self.observer)
+        self._gold: Gold | None = None
+        self._inputs = Inputs()
+
+    def count(self) -> dict[str, int]:
+        """Return about how many requests of each kind will be sent; sends none.
+
+        Raises:
+            StepsynthError: The data cannot be used.
+        """
+        settings = self.config.llm
+        if settings is None:
+            return {}
+        gold = self._read()
+        llm = PreviewLLM(settings, self._voice(gold), self._most, self._voice(gold, _UNSENT))
+        for _ in self._run(self._setup(gold, llm, is_real=False)):
+            pass
+        return {kind: number for kind, number in llm.kinds.items() if number}
+
+    def run(self) -> Preview:
+        """Send the requests and return what came of them.
+
+        Raises:
+            StepsynthError: The data, or the LLM as it is set, cannot be used.
+        """
+        settings = self.config.llm
+        if settings is None:
+            return Preview()
+        gold = self._read()
+        identity = self._runner.identity(gold, self._inputs)
+        real = open_llm(self.config, self._runner.folder, digest(identity))
+        real.on_progress = self.observer.asking
+        real.on_notice = self.observer.warn
+        llm = PreviewLLM(settings, self._voice(gold), self._most, real)
+        preview, rounds = Preview(), list[Round]()
+        try:
+            rounds += self._run(self._setup(gold, llm, is_real=True))
+        except (StepsynthError, KeyboardInterrupt) as error:
+            preview.error = error
+        finally:
+            preview.usage = real.usage.to_dict()
+            real.close()
+        if settings.stores_completions:
+            preview.store = Path(settings.store) if settings.store else self._runner.folder.store
+        _add_results(llm.shown, rounds, self.config.task)
+        for kind in llm.kinds:
+            found = [each for each in llm.shown if each.kind == kind]
+            if found:
+                preview.kinds[kind] = found
+        preview.unshown = tuple(kind for kind in llm.kinds if kind not in preview.kinds)
+        return preview
+
+    @property
+    def _most(self) -> int:
+        """Requests of a kind to send; more where rows of every label go back into prompts."""
+        if not _feeds_back(self.config.method):
+            return self.rows
+        return max(self.rows, min(FED_BACK, 4 * len(self.config.task.label_names)))
+
+    def _read(self) -> Gold:
+        if self._gold is None:
+            self._gold, self._inputs = read_inputs(self.config, self.observer.warn)
+            if self.config.retriever is not None:
+                self.config.retriever.check()
+        return self._gold
+
+    def _voice(self, gold: Gold, mark: str = MARK) -> Voice:
+        return Voice(
+            self.config.task,
+            [*gold.mine, *gold.select][:MOST_ROWS],
+            fewest_words=12 if getattr(self.config.method, "cleaning", False) else 0,
+            texts_per_prompt=self.config.method.texts_per_prompt,
+            mark=mark,
+            rng=make_rng(self.config.random_seed, "preview", mark),
+        )
+
+    def _setup(self, gold: Gold, llm: LLM, *, is_real: bool) -> Setup:
+        """Return the set-up of a run with a stand-in for the student; unless real, for all."""
+        config = self.config
+        setup = make_setup(
+            config if is_real else replace(config, retriever=None),
+            gold,
+            self._inputs,
+            llm=llm,
+            budget=None,
+            folder=self._runner.folder,
+            warn=lambda _: None,
+            progress=Progress(self.observer),
+        )
+        student = PretendStudent(most_wrong=self.rows)
+        factory = PretendFactory(student, config.task.label_names, config.random_seed)
+        if config.retriever is not None and not is_real:
+            rng = make_rng(config.random_seed, "preview")
+            setup = replace(setup, index=PretendIndex(self._inputs.passages, config.method, rng))
+        return replace(setup, student=factory, select=setup.select[:MOST_ROWS])
+
+    def _run(self, setup: Setup) -> Iterator[Round]:
+        method = _small(self.config.method, self._most)
+        for done in run_method(method, setup):
+            if done.model.student is None:  # the LLM itself: its model asks about select
+                done.model.predict(setup.select)
+            yield done
+
+
+def _small(method: Method, rows: int) -> Method:
+    """Return the method with sizes that are quick to go through; its prompts stay as they are."""
+    small = without_early_stop(Scale.of(method, MOST_ROWS).size(method))
+    if _feeds_back(method):
+        # After the first few rows, so that those that prompts show are real ones.
+        small = small.model_copy(update={"initial": rows, "size": 2 * rows, "feedback": 1.0})
+    return small
+
+
+def _feeds_back(method: Method) -> bool:
+    """Say whether a method shows rows of its own in later prompts."""
+    return "feedback" in type(method).model_fields
+
+
+def _add_results(shown: Sequence[Shown], rounds: Sequence[Round], task: Task) -> None:
+    """Say of each exchange what became of its answer."""
+    rows: dict[str, list[Example]] = {}
+    reasons: dict[str, list[str]] = {}
+    for done in rounds:
+        for row in done.added:
+            rows.setdefault(row.provenance.request, []).append(row)
+        for unused in done.unused:
+            reasons.setdefault(unused.provenance.request, []).append(unused.rejected.reason)
+    for each in shown:
+        if each.failed:
+            continue
+        written = [_row(row) for row in rows.get(each.request_id, ())]
+        if written:
+            each.row = written[0] if len(written) == 1 else written
+        elif each.kind in ROWLESS:
+            each.row = _read(each, task)
+        elif any(other.turns[:1] == (each.answer,) for other in shown):
+            each.rejected = "cannot be read; corrected in a second turn"
+        counts = Counter(reasons.get(each.request_id, ()))
+        if counts:
+            each.rejected = ", ".join(f"{n} {r}" if n > 1 else r for r, n in counts.items())
+
+
+ROWLESS = LIST_KINDS | {"decide", "judge", "suits", "context"}
+"""Kinds whose answers are no rows."""
+
+
+def _row(row: Example) -> dict[str, Any]:
+    context = {} if row.context is None else {"context": row.context}
+    return {"text": row.text, "label": label_to_json(row.label), **context}
+
+
+def _read(shown: Shown, task: Task) -> Any:
+    """Return what an answer that is no row says, as the task reads it."""
+    read = partial(_or_rejected, shown)
+    if shown.kind in LIST_KINDS:
+        found = parse_list(shown.answer)
+        return read(found if isinstance(found, Rejected) else list(found))
+    if shown.kind in ("decide", "judge"):
+        # Where the answer stands in a passage, the prompt holds that passage.
+        asked = Example("", "", shown.prompt)
+        found = task.parse_decision(shown.answer, asked, truncated=False)
+        return read(found if isinstance(found, Rejected) else label_to_json(found))
+    if shown.kind == "context":
+        return read(task.parse_context(shown.answer, truncated=False))
+    return shown.answer.strip()
+
+
+def _or_rejected(shown: Shown, found: Any) -> Any:
+    if isinstance(found, Rejected):
+        shown.rejected = found.reason
+        return None
+    return found

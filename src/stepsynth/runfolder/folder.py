@@ -1,0 +1,375 @@
+"""The run folder: what lies where, who may write into it, and which run it belongs to."""
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from stepsynth._util.files import sweep, write_json, write_jsonl, write_text
+from stepsynth.errors import RunFolderError
+from stepsynth.llm.store import Store
+from stepsynth.methods import Journal, Model, Round, count_by_reason
+from stepsynth.records import Answers, Dataset, Provenance
+from stepsynth.runfolder.events import EventLog, read_events
+from stepsynth.runfolder.identity import check_identity
+from stepsynth.taskfile import Config
+
+LONGEST_PATH = 500
+"""Bytes; SQLite takes 512, with the endings of the files that it makes beside one."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths of a run folder, declared once; everything in it is text but the store and arrays."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The configuration with every default filled in."""
+        return self.path / "config.yaml"
+
+    @property
+    def identity(self) -> Path:
+        """What decides the run's results; another value is another run."""
+        return self.path / "identity.json"
+
+    @property
+    def prompts(self) -> Path:
+        """The prompt templates in force, and each filled in with rows of the run."""
+        return self.path / "prompts.json"
+
+    @property
+    def manifest(self) -> Path:
+        """Versions, digests, times and the summary; written last."""
+        return self.path / "manifest.json"
+
+    @property
+    def store(self) -> Path:
+        """Completions, unless `llm.store` names another file."""
+        return self.path / "requests.sqlite"
+
+    @property
+    def events(self) -> Path:
+        """What happened when, a line each."""
+        return self.path / "events.jsonl"
+
+    @property
+    def dataset(self) -> Path:
+        """The training rows of the kept round."""
+        return self.path / "dataset.jsonl"
+
+    @property
+    def model(self) -> Path:
+        """The student of the kept round."""
+        return self.path / "model"
+
+    @property
+    def fitted(self) -> Path:
+        """Fitted students by what they were fitted on, so that resuming trains nothing twice."""
+        return self.path / "fitted"
+
+    @property
+    def index(self) -> Path:
+        """The index of the passages that are retrieved from, unless `retrieval.folder` is set."""
+        return self.path / "index"
+
+    @property
+    def report(self) -> Path:
+        """The report, one file."""
+        return self.path / "report.html"
+
+    @property
+    def plan(self) -> Path:
+        """What the run was planned to ask of its LLM (`planned`), and what it used (`used`)."""
+        return self.path / "plan.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held while a process writes into the folder."""
+        return self.path / "lock.sqlite"
+
+    def round(self, index: int) -> Path:
+        """The folder of one round."""
+        return self.path / "rounds" / str(index)
+
+    def round_folders(self) -> list[Path]:
+        """Return the folders of the rounds, in order, but for one that a run has ended in."""
+        found = [p.parent for p in self.path.glob("rounds/*/examples.jsonl")]
+        found = [p for p in found if p.name.isdigit()]
+        return sorted(found, key=lambda p: int(p.name))
+
+
+class OpenRun:
+    """A run folder that this process alone writes into.
+
+    Args:
+        path: The folder; made if it is not there.
+        identity: What decides the run's results.
+        config: Written to `config.yaml`.
+
+    Attributes:
+        identity: As it was first written: the store knows by its digest what the run has spent.
+
+    Raises:
+        RunFolderError: The folder is in use, holds something else, or belongs to another run.
+    """
+
+    def __init__(self, path: Path, identity: Mapping[str, Any], config: Config) -> None:
+        self.folder = RunFolder(path)
+        self.events = EventLog(self.folder.events)
+        self._planned: Mapping[str, Any] | None = None
+        if path.exists() and not path.is_dir():
+            raise RunFolderError(f"{path}: this is a file, not a folder", hint="give another --out")
+        # `preview` leaves its completions (and an index) for the run that follows.
+        ours = (".", "lock.sqlite", self.folder.store.name, self.folder.index.name)
+        others = [p for p in path.glob("*") if not p.name.startswith(ours)]
+        if others and not self.folder.identity.exists():
+            if self.folder.store.exists() and self.folder.config.exists():
+                raise RunFolderError(
+                    f"{path}: its {self.folder.identity.name} is gone: damaged, or not whole",
+                    hint=f"give another --out; --set llm.store={self.folder.store} keeps what was "
+                    "answered",
+                )
+            raise RunFolderError(
+                f"{path}: this folder is not empty and is no run folder", hint="give another --out"
+            )
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunFolderError(f"{path}: cannot be written: {error.strerror}") from error
+        self._lock = _acquire(self.folder.lock)
+        try:
+            self.identity = identity
+            if self.folder.identity.exists() and not self._is_unpaid():
+                self.identity = check_identity(self.folder, identity, config)
+                self._check_store(config)
+            # What this run does is written anew; an earlier one may have had more rounds.
+            shutil.rmtree(path / "rounds", ignore_errors=True)
+            sweep(path)
+            for left in self.folder.fitted.glob(".*"):
+                shutil.rmtree(left)
+            self.folder.manifest.unlink(missing_ok=True)
+            write_json(self.folder.identity, self.identity)
+            write_text(self.folder.config, dump_yaml(config.to_dict()))
+        except BaseException:
+            self.close()
+            raise
+
+    def _is_unpaid(self) -> bool:
+        """Say whether nothing would be lost if this folder became another run's.
+
+        So a wrong URL or model can be corrected: the first answer makes the folder the run's.
+        """
+        return not self.folder.round_folders() and _is_empty(self.folder.store)
+
+    def _check_store(self, config: Config) -> None:
+        """Make sure that a run whose completions are gone does not pay for them again unasked."""
+        if (
+            config.llm is None
+            or not config.llm.stores_completions
+            or not self.folder.round_folders()
+        ):
+            return
+        place = Path(config.llm.store) if config.llm.store else self.folder.store
+        used = (row for row in read_events(self.folder.events) if row["event"] == "usage")
+        if _is_empty(place) and any(row.get("requests") for row in used):
+            raise RunFolderError(
+                f"{self.folder.path} holds a run, but {place} with its completions is empty or "
+                "gone: all of them would be asked and paid for again",
+                hint="put the file back; to begin anew, give another --out or remove the folder",
+            )
+
+    def event(self, name: str, **values: Any) -> None:
+        """Append a line to `events.jsonl`; from any thread."""
+        self.events.write(name, **values)
+
+    def write_round(
+        self, done: Round, metrics: Mapping[str, Any], sources: Mapping[str, str]
+    ) -> None:
+        """Write what a round added, rejected and got wrong.
+
+        Args:
+            done: The round.
+            metrics: Its numbers.
+            sources: Id of a gold row that rows are written from -> its text.
+        """
+        folder = self.folder.round(done.index)
+        write_jsonl(folder / "examples.jsonl", _added_rows(done, sources))
+        self._write_unused(folder, done, sources)
+        write_jsonl(folder / "misclassified.jsonl", _misclassified_rows(done))
+        if done.asked:
+            write_jsonl(folder / "asked.jsonl", done.asked)
+        for name, lines in done.notes.items():
+            write_jsonl(folder / f"{name}.jsonl", lines)
+        if done.rationales:
+            listed = {label: {"rationales": items} for label, items in done.rationales.items()}
+            write_json(folder / "rationales.json", listed)
+        self.write_metrics(done.index, metrics)
+
+    def write_unfinished(
+        self, index: int, journal: Journal, sources: Mapping[str, str], cause: str
+    ) -> None:
+        """Write what came of the requests of a round that the run has ended in, and why it has."""
+        folder = self.folder.round(index)
+        self._write_unused(folder, journal, sources)
+        ended = {"reason": "stopped", "label": "", "detail": cause, "completion": ""}
+        failed = [*_unused_rows(journal, sources, failed=True), ended]
+        write_jsonl(folder / "failed.jsonl", failed)
+
+    def _write_unused(
+        self, folder: Path, done: Round | Journal, sources: Mapping[str, str]
+    ) -> None:
+        write_jsonl(folder / "rejected.jsonl", _unused_rows(done, sources, failed=False))
+        write_jsonl(folder / "failed.jsonl", _unused_rows(done, sources, failed=True))
+
+    def write_prompts(self, templates: Mapping[str, str], filled: Mapping[str, str]) -> None:
+        """Write each prompt template, and what it looks like filled in."""
+        prompts = {
+            name: {"template": source, "filled": filled.get(name)}
+            for name, source in templates.items()
+        }
+        write_json(self.folder.prompts, prompts)
+
+    def write_metrics(self, index: int, metrics: Mapping[str, Any]) -> None:
+        """Write a round's numbers."""
+        write_json(self.folder.round(index) / "metrics.json", metrics)
+
+    def write_config(self, config: Config) -> None:
+        """Write the configuration again, with what a search of hyper-parameters found."""
+        write_text(self.folder.config, dump_yaml(config.to_dict()))
+
+    def write_plan(self, plan: Mapping[str, Any] | None) -> None:
+        """Write what the run will ask of its LLM; None: nobody knows, and nothing is written."""
+        self._planned = plan
+        self.folder.plan.unlink(missing_ok=True)
+        self.write_used(None)
+
+    def write_used(self, used: Mapping[str, Any] | None) -> None:
+        """Write what the run used, beside its plan, if it has one."""
+        if self._planned is not None:
+            write_json(self.folder.plan, {"planned": self._planned, "used": used})
+
+    def write_result(self, dataset: Dataset, model: Model, columns: Mapping[str, str]) -> None:
+        """Write the data set and the student of the kept round, if it has one."""
+        dataset.to_jsonl(self.folder.dataset)
+        shutil.rmtree(self.folder.model, ignore_errors=True)
+        if model.student is not None:
+            model.student.save(self.folder.model, columns=columns)
+
+    def close(self) -> None:
+        """Let others write into the folder."""
+        self.events.close()
+        self._lock.close()
+
+
+def round_numbers(done: Round) -> dict[str, Any]:
+    """Return the numbers of a round that need no test data."""
+    return {
+        "round": done.index,
+        "added": len(done.added),
+        "train_size": len(done.train),
+        "misclassified": len(done.misclassified),
+        "duplicates": len(done.train) - len(done.train.without_duplicates()),
+        "labels": dict(sorted(done.train.label_counts().items())),
+        "added_labels": dict(sorted(done.added.label_counts().items())),
+        "repaired": sum(isinstance(r.label, Answers) and r.label.is_repaired for r in done.added),
+        "rejected": count_by_reason(done.unused, failed=False),
+        "failed": count_by_reason(done.unused, failed=True),
+    }
+
+
+def dump_yaml(value: Any) -> str:
+    """Return a value as YAML."""
+    stream = StringIO()
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    yaml.allow_unicode = True
+    yaml.width = 100
+    yaml.dump(value, stream)
+    return stream.getvalue()
+
+
+def _is_empty(path: Path) -> bool:
+    """Say whether a store is not there, or holds nothing."""
+    if not path.exists():
+        return True
+    store = Store(path)
+    try:
+        return store.is_empty()
+    finally:
+        store.close()
+
+
+def _acquire(path: Path) -> sqlite3.Connection:
+    """Lock the folder by an open SQLite transaction: it ends with the process, however it ends."""
+    try:
+        connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+    except sqlite3.DatabaseError as error:
+        is_long = len(os.fsencode(path.absolute())) > LONGEST_PATH
+        raise RunFolderError(
+            f"{path.parent}: cannot be written: {error}",
+            hint=f"SQLite takes paths of {LONGEST_PATH} bytes: give a shorter --out"
+            if is_long
+            else "",
+        ) from error
+    try:
+        connection.execute("BEGIN EXCLUSIVE")
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        if "locked" not in str(error):
+            raise RunFolderError(f"{path.parent}: cannot be written: {error}") from error
+        raise RunFolderError(
+            f"{path.parent}: another process is writing into this run folder",
+            hint="wait for it, stop it, or give another --out",
+        ) from error
+    return connection
+
+
+def _origin(
+    done: Round | Journal, provenance: Provenance, sources: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the prompt behind a row, the LLM's answer, and the gold text it was written from."""
+    origin: dict[str, str] = {}
+    if provenance.kind == "extrapolate":
+        origin["source"] = sources[provenance.parents[0]]
+    if provenance.request in done.exchanges:
+        origin["prompt"], origin["completion"] = done.exchanges[provenance.request]
+    return origin
+
+
+def _added_rows(done: Round, sources: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    for row in done.added:
+        yield {"id": row.id, **row.to_dict(), **_origin(done, row.provenance, sources)}
+
+
+def _unused_rows(
+    done: Round | Journal, sources: Mapping[str, str], *, failed: bool
+) -> Iterator[dict[str, Any]]:
+    for item in done.unused:
+        if item.is_failed == failed:
+            origin = _origin(done, item.provenance, sources)
+            if failed:  # there was no answer; what was sent in its place
+                origin.pop("completion", None)
+            yield {
+                "reason": item.rejected.reason,
+                "label": item.label,
+                **({} if item.context is None else {"context": item.context}),
+                **({"detail": item.detail} if item.detail else {}),
+                "completion": item.rejected.completion,
+                "provenance": item.provenance.to_dict(),
+                **origin,
+            }
+
+
+def _misclassified_rows(done: Round) -> Iterator[dict[str, Any]]:
+    for row, predicted in zip(done.misclassified, done.predicted, strict=True):
+        gold = {key: value for key, value in row.to_dict().items() if key != "provenance"}
+        yield {"id": row.id, **gold, "predicted": predicted}

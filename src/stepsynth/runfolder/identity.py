@@ -1,0 +1,79 @@
+"""Which run a folder belongs to: what decides a run's results, as it was and as it is now."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from stepsynth.errors import RunFolderError
+from stepsynth.taskfile import Config
+
+if TYPE_CHECKING:
+    from stepsynth.runfolder.folder import RunFolder
+
+_DATA = {
+    "mine": "the gold rows that are mined",
+    "select": "the select rows",
+    "test": "the test rows",
+    "contexts": "the contexts",
+    "corpus": "the passages of the corpus",
+}
+
+
+def check_identity(
+    folder: "RunFolder", identity: Mapping[str, Any], config: Config
+) -> Mapping[str, Any]:
+    """Return the identity of the run that is here, which must be this one.
+
+    A key that it does not have was not there yet: its default is what was always done.
+    """
+    try:
+        known = json.loads(folder.identity.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunFolderError(f"{folder.identity}: damaged: {error}") from error
+    before, now = dict(_flatten(known)), dict(_flatten(json.loads(json.dumps(identity))))
+    for key in [*now, *before]:
+        is_new = key not in before and _is_default(key, config)
+        if before.get(key) != now.get(key) and not is_new:
+            # What is asked of another LLM, or asked otherwise, is asked anew.
+            is_shared = not key.startswith(("llm.", "random_seed"))
+            store = f"; with --set llm.store={folder.store.absolute()} the runs share what"
+            raise RunFolderError(
+                f"{folder.path} belongs to another run: "
+                + _describe_change(key, before.get(key), now.get(key)),
+                hint=f"give another --out{f'{store} was paid for' if is_shared else ''}",
+            )
+    return known
+
+
+def _describe_change(key: str, before: Any, now: Any) -> str:
+    """Return in words what of an identity is another; data is known by its digest alone."""
+    section, _, name = key.partition(".")
+    if section != "data":
+        return f"its {key} is {before!r}, now it is {now!r}"
+    what = _DATA.get(name, f"the rows of method.{name}")
+    if before is None or now is None:
+        return f"{what} were {'not ' if before is None else ''}used in it"
+    return f"{what} have changed"
+
+
+def _is_default(key: str, config: Config) -> bool:
+    """Say whether a key of an identity, such as `curation.clean`, has its default."""
+    section, name = (*key.split("."), "")[:2]
+    model = {
+        "method": config.method,
+        "student": config.student,
+        "task": config.task,
+        "curation": config.curation,
+    }.get(section)
+    field = type(model).model_fields.get(name) if model is not None else None
+    return field is not None and getattr(model, name) == field.get_default(
+        call_default_factory=True
+    )
+
+
+def _flatten(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping) and value:
+        for key, inner in value.items():
+            yield from _flatten(inner, f"{path}.{key}" if path else str(key))
+    else:
+        yield path, value

@@ -1,0 +1,84 @@
+"""What a method may use up, so that methods are compared at equal cost."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import ValidationError
+
+from stepsynth.errors import ConfigError
+from stepsynth.llm import LLM
+from stepsynth.methods import Method, Purse
+
+Kind = Literal["rows", "calls", "usd"]
+_OPEN_END = 1_000_000
+"""Rows to ask for where the purse alone says when it is enough."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A budget of one run.
+
+    Attributes:
+        kind: rows: training rows of the last round; calls: all requests, those for rationales,
+            rejected ones and those of a judge too; usd: what they cost.
+        amount: How many rows, requests or USD.
+    """
+
+    kind: Kind
+    amount: float
+
+    def apply(self, method: Method, by_hand: Collection[str] = ()) -> Method:
+        """Return the method with sizes that use up the budget.
+
+        Args:
+            method: Any.
+            by_hand: Keys that were set by hand: these stay as they are.
+
+        Raises:
+            ConfigError: A size that was set by hand does not go with the others.
+        """
+        sized = self._sized(method)
+        kept = {name: getattr(method, name) for name in self.kept_sizes(method, by_hand)}
+        try:
+            return type(method).model_validate(sized.model_dump() | kept)
+        except ValidationError as error:
+            said = error.errors()[0]["msg"].removeprefix("Value error, ")
+            raise ConfigError(
+                f"the method {method.name!r} with a budget of {self}: {said}",
+                hint="leave the size out, or give a larger --budget",
+            ) from error
+
+    def kept_sizes(self, method: Method, by_hand: Collection[str]) -> tuple[str, ...]:
+        """Return the keys that the budget would set otherwise, but that were set by hand."""
+        sized = self._sized(method)
+        return tuple(key for key in sorted(by_hand) if getattr(sized, key) != getattr(method, key))
+
+    def fits(self, method: Method) -> bool:
+        """Say whether a budget means anything to this method: `gold` and `llm` have no size."""
+        return method.sized(_OPEN_END) != method.sized(_OPEN_END // 2)
+
+    def purse(self, llm: LLM) -> Purse:
+        """Return the purse of a run that asks this LLM."""
+        if self.kind == "calls":
+            return Purse(requests=int(self.amount))
+        if self.kind == "usd":
+            return Purse(usd=self.amount, spent_usd=lambda: _spent(llm))
+        return Purse()
+
+    def _sized(self, method: Method) -> Method:
+        each = method.texts_per_prompt if self.kind == "calls" else 1
+        return method.sized(_OPEN_END if self.kind == "usd" else int(self.amount) * each)
+
+    def __str__(self) -> str:
+        return f"{self.amount:.10g} {'USD' if self.kind == 'usd' else self.kind}"
+
+
+def _spent(llm: LLM) -> float:
+    if llm.usage.usd is None:
+        raise ConfigError(
+            "what the LLM costs is not known: it does not say how many tokens an answer has, or "
+            "it has no price, so a budget in USD cannot be kept",
+            hint="--equal calls, or set llm.price",
+        )
+    return llm.usage.usd

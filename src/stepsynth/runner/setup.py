@@ -1,0 +1,125 @@
+"""What a method is given: made here from a configuration and the data of a run.
+
+Nothing that a method gets leads to test rows: of those it gets digests, against copies.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from stepsynth.curation import Curator, Gate
+from stepsynth.data import Gold
+from stepsynth.dryrun import fit_task, text_tokens
+from stepsynth.inputs import Inputs
+from stepsynth.llm import LLM
+from stepsynth.methods import Preparation, Purse, Setup
+from stepsynth.metrics import AnyPredictions
+from stepsynth.observer import Observer
+from stepsynth.records import Dataset
+from stepsynth.runfolder import RunFolder
+from stepsynth.runner.equal_budget import Budget
+from stepsynth.students import Coach, StudentFactory, Weights
+from stepsynth.taskfile import Config
+from stepsynth.tasks import Task
+
+
+@dataclass
+class Warnings:
+    """Takes warnings, for the summary and the observer.
+
+    A method is given its `warn`, so it must not lead to the runner, which holds the test split,
+    nor to the run folder.
+    """
+
+    observer: Observer
+    messages: list[str] = field(default_factory=list)
+
+    def warn(self, message: str) -> None:
+        """Take a warning."""
+        self.messages.append(message)
+        self.observer.warn(message)
+
+
+@dataclass
+class Progress:
+    """Tells the observer how far training is; like `Warnings` it leads to no test row."""
+
+    observer: Observer
+    round: int = 0
+
+    def tell(self, what: str, done: int, total: int) -> None:
+        """Take the steps that are done."""
+        phase = "search of hyper-parameters" if what == "trials" else f"round {self.round}: {what}"
+        self.observer.progress(phase, done, total)
+
+
+@dataclass
+class Admission:
+    """The last gate before training, whatever a method has done: no copy of a held-out row."""
+
+    gate: Gate
+    warn: Callable[[str], None]
+
+    def __call__(self, rows: Dataset, weights: Weights) -> tuple[Dataset, Weights]:
+        """Return the rows that may be trained on, and their weights."""
+        places = [place for place, row in enumerate(rows) if self.gate.admits(row)]
+        if len(places) == len(rows):
+            return rows, weights
+        self.warn(
+            f"{len(rows) - len(places)} rows were not trained on: copies of test or select rows"
+        )
+        kept = Dataset(rows[place] for place in places)
+        return kept, weights and [weights[place] for place in places]
+
+
+def make_setup(
+    config: Config,
+    gold: Gold,
+    inputs: Inputs,
+    *,
+    llm: LLM,
+    budget: Budget | None,
+    folder: RunFolder,
+    warn: Callable[[str], None],
+    progress: Progress,
+) -> Setup:
+    """Return the set-up of a run's method."""
+    student = StudentFactory(
+        config.student,
+        config.task.label_names,
+        config.random_seed,
+        folder.fitted,
+        _coach(config.task, gold.select, progress, warn),
+        Admission(inputs.gate, warn),
+    )
+    is_checked = config.curation.check in ("student", "confident")
+    # Gold rows are the reference: only what is synthesised is checked and weighed.
+    if not config.method.is_reference and (is_checked or config.method.reweight != "none"):
+        student.prepare = Preparation(
+            config.method, config.curation, student, gold.mine, config.random_seed, warn
+        )
+    index = None
+    if config.retriever is not None:
+        place, told = folder.index, progress.observer.progress
+        index = config.retriever.index(inputs.passages, place, warn=warn, on_progress=told)
+    return Setup(
+        task=fit_task(config.task, config.method, gold.mine),
+        llm=llm,
+        student=student,
+        mine=gold.mine,
+        select=gold.select,
+        random_seed=config.random_seed,
+        warn=warn,
+        contexts=inputs.contexts,
+        index=index,
+        given=inputs.given,
+        curator=Curator(config.curation, inputs.gate),
+        purse=budget.purse(llm) if budget else Purse(),
+        text_tokens=text_tokens(gold.mine),
+    )
+
+
+def _coach(task: Task, select: Dataset, progress: Progress, warn: Callable[[str], None]) -> Coach:
+    def score(predictions: AnyPredictions) -> float:
+        return task.score(select, predictions)[task.score_name]
+
+    return Coach(select, score, on_progress=progress.tell, warn=warn)

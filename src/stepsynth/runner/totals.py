@@ -1,0 +1,65 @@
+"""What a run used, in numbers and in words: for the summary, the display and the report."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from stepsynth._util.text import shorten
+
+if TYPE_CHECKING:
+    from stepsynth.llm import Usage
+    from stepsynth.methods import Unused
+
+
+def llm_totals(
+    usage: "Usage", rejected: Mapping[str, int], *, backend: str | None, kept_rows: int | None
+) -> dict[str, Any]:
+    """Return the `llm` part of a summary.
+
+    Args:
+        usage: What was sent, and what all completions of the data set cost.
+        rejected: Answers that were not used, by reason.
+        backend: The name of the backend; None: the method asks no LLM.
+        kept_rows: Rows of the final data set; None: there is none yet.
+    """
+    used = usage.to_dict()
+    tokens = used["prompt_tokens"] + used["completion_tokens"]
+    rows = kept_rows if backend is not None else None
+    return {
+        **{key: used[key] for key in ("requests", "from_store", "failed")},
+        "rejected": dict(sorted(rejected.items())),
+        **{key: used[key] for key in ("prompt_tokens", "completion_tokens", "usd")},
+        **{key: used[key] for key in ("cached_tokens", "reasoning_tokens")},
+        **{key: used[key] for key in ("retries", "setbacks", "failures", "replayed")},
+        # No tokens at all means that the provider did not count them.
+        "tokens_per_kept_row": round(tokens / rows, 1) if rows and tokens else None,
+        "usd_per_kept_row": None if not rows or used["usd"] is None else used["usd"] / rows,
+        "backend": backend,
+    }
+
+
+def retried_by_cause(setbacks: Mapping[str, int], failures: Mapping[str, int]) -> Counter[str]:
+    """Return why requests were sent again: attempts that failed and were not the last ones."""
+    return Counter(setbacks) - Counter(failures)
+
+
+def by_cause(counts: Mapping[str, int], name: str) -> str:
+    """Return counts in words ("12 retried: 10 rate_limit, 2 timeout"); "": there are none."""
+    total = sum(counts.values())
+    if not total:
+        return ""
+    most_first = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    if len(most_first) == 1:
+        return f"{total} {name}: {most_first[0][0]}"
+    return f"{total} {name}: " + ", ".join(f"{n} {cause}" for cause, n in most_first)
+
+
+def unused_in_words(unused: "Sequence[Unused]") -> str:
+    """Return what became of most requests that brought no row; "": there are none."""
+    if not unused:
+        return ""
+    counts = Counter(item.rejected.reason for item in unused)
+    reason = counts.most_common(1)[0][0]
+    last = next(item for item in reversed(unused) if item.rejected.reason == reason)
+    said = shorten(last.detail or last.rejected.completion, 200)
+    return f". Of what was asked, {by_cause(counts, 'became no row')}; the last {reason}: {said!r}"

@@ -1,0 +1,171 @@
+"""What a run was planned to use, and what it did use: `plan.json`."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from stepsynth.data import Gold
+from stepsynth.dryrun import COUNTED, Plan, is_free, make_plan, read_planned
+from stepsynth.llm import LLM, Completion, Failed, LLMSettings, Request, cost
+from stepsynth.runner.equal_budget import Budget
+from stepsynth.runner.setup import Inputs
+from stepsynth.taskfile import Config
+
+ROWS_IN_A_RUN = 450
+"""Most rows of a rehearsal that a run waits for; enough that what does not grow shows it."""
+
+
+@dataclass
+class Used:
+    """What requests of one kind used, stored completions included.
+
+    Attributes:
+        usd: None: the price, or the tokens of an answer, are not known.
+    """
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    usd: float | None = 0.0
+
+
+@dataclass
+class Tally:
+    """What a run used, by kind of prompt.
+
+    Attributes:
+        seconds: In which it waited for the LLM, in this invocation.
+    """
+
+    settings: LLMSettings
+    kinds: dict[str, Used] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def count(self, request: Request, answer: Completion | Failed) -> None:
+        """Add a request and its answer."""
+        kind = request.tags.get("kind", "")
+        used = self.kinds.setdefault(kind, Used())
+        if isinstance(answer, Failed):
+            used.requests += 1
+            return
+        teachers = self.settings.teachers_of(kind)
+        teacher = next((each for each in teachers if each.model == answer.model), teachers[0])
+        # One of a group that has no prompt of its own came with another, to one request.
+        used.requests += teacher.group_size == 1 or answer.prompt_tokens != 0
+        used.prompt_tokens += answer.prompt_tokens or 0
+        used.completion_tokens += answer.completion_tokens or 0
+        price = teacher.known_price()
+        usd = None if price is None else cost(price, answer)
+        used.usd = None if used.usd is None or usd is None else used.usd + usd
+
+    def to_dict(self, *, from_store: int) -> dict[str, Any]:
+        """Return the JSON form.
+
+        Args:
+            from_store: Completions that were there already.
+        """
+        rows = {kind: asdict(used) for kind, used in self.kinds.items()}
+        known = [row["usd"] for row in rows.values() if row["usd"] is not None]
+        total = {key: sum(row[key] for row in rows.values()) for key in COUNTED}
+        usd = sum(known) if len(known) == len(rows) else None
+        return {
+            "phases": [{"phase": kind, **row} for kind, row in rows.items()],
+            "total": {**total, "usd": usd, "minutes": self.seconds / 60},
+            "from_store": from_store,
+        }
+
+
+class CountedLLM(LLM):
+    """An LLM that tallies what each kind of prompt uses."""
+
+    tally: Tally | None = None
+
+    def generate(self, requests: Sequence[Request], *, phase: str) -> list[Completion | Failed]:
+        """Return the answer to each request, in their order; see `LLM.generate`."""
+        began = time.monotonic()
+        answers = super().generate(requests, phase=phase)
+        tally = self._tally()
+        tally.seconds += time.monotonic() - began
+        for request, answer in zip(requests, answers, strict=True):
+            tally.count(request, answer)
+        return answers
+
+    def stream(
+        self, requests: Iterable[Request], *, phase: str, total: int | None = None
+    ) -> Iterator[Completion | Failed]:
+        """Yield the answer to each request, in their order; see `LLM.stream`."""
+        began, tally = time.monotonic(), self._tally()
+        asked: deque[Request] = deque()
+
+        def taken() -> Iterator[Request]:
+            for request in requests:
+                asked.append(request)
+                yield request
+
+        for answer in super().stream(taken(), phase=phase, total=total):
+            tally.count(asked.popleft(), answer)
+            yield answer
+        tally.seconds += time.monotonic() - began
+
+    def used(self) -> dict[str, Any]:
+        """Return what was used so far, in its JSON form."""
+        return self._tally().to_dict(from_store=self.usage.from_store)
+
+    def _tally(self) -> Tally:
+        if self.tally is None:
+            self.tally = Tally(self.settings)
+        return self.tally
+
+
+def plan_run(
+    config: Config,
+    gold: Gold,
+    inputs: Inputs,
+    budget: Budget | None,
+    warn: Callable[[str], None],
+) -> Plan | None:
+    """Return the plan of a run that is about to start, or None where there is nothing to plan.
+
+    A plan costs a moment, and so does not go with recordings and rules, nor with the runs of a
+    comparison, whose budget decides what they ask. It never stops a run.
+    """
+    if config.llm is None or all(map(is_free, config.llm.teachers())) or budget is not None:
+        return None
+    try:
+        return make_plan(config, gold, inputs, most_rows=ROWS_IN_A_RUN)
+    except Exception as error:
+        warn(f"this run goes on without a plan: {type(error).__name__}: {error}")
+        return None
+
+
+def compare_with_plan(plan: Mapping[str, Any], used: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return a row for each phase and the total: what was planned, what was used, the error.
+
+    Args:
+        plan: `Plan.to_dict()`.
+        used: `Tally.to_dict()`.
+
+    Returns:
+        `phase`, and for requests, tokens, USD and (of the total) minutes a cell: `planned` (a
+        range, or None), `used`, and `error`: how far the expected number is above (+) or below
+        what was used, 1.0 is as much again; None where that is not known.
+    """
+    done = {row["phase"]: row for row in used["phases"]} | {"total": used["total"]}
+    kinds = dict.fromkeys([*(p["phase"] for p in plan["phases"]), *done])
+    ordered = [*(kind for kind in kinds if kind != "total"), "total"]
+    return [
+        {"phase": kind} | _cells(read_planned(plan, kind), done.get(kind, {})) for kind in ordered
+    ]
+
+
+def _cells(planned: Mapping[str, Any], used: Mapping[str, Any]) -> dict[str, Any]:
+    cells: dict[str, Any] = {}
+    for key in (*COUNTED, "usd", "minutes"):
+        expected, actual = planned.get(key), used.get(key)
+        error = None
+        if expected is not None and actual:
+            error = (expected["expected"] - actual) / actual
+        cells[key] = {"planned": expected, "used": actual, "error": error}
+    return cells

@@ -1,0 +1,151 @@
+"""Do the parts of a task file fit together? Said before anything is read or paid for."""
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Protocol
+
+from stepsynth.curation import Curation
+from stepsynth.errors import ConfigError, suggest
+from stepsynth.methods import Method
+from stepsynth.students import Student, students
+from stepsynth.taskfile.yaml_lines import Located
+from stepsynth.tasks import Task, task_kinds
+
+PASSAGE_COLUMNS = {"passage": "text", "passage_id": "id"}
+"""Field of a passage -> its column in the files of a corpus."""
+
+
+class HasData(Protocol):
+    """What is asked of the `data` section here."""
+
+    @property
+    def gold(self) -> str | None:
+        """Labelled rows."""
+        ...
+
+    @property
+    def corpus(self) -> str | list[str] | None:
+        """Passages."""
+        ...
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Field -> column."""
+        ...
+
+
+def check_student(student: Student, task: Task, where: str) -> None:
+    """Make sure that a student can learn this kind of task."""
+    kind = _kind(task)
+    if kind in student.kinds:
+        return
+    able = [name for name in students().names() if kind in students().get(name).kinds]
+    raise ConfigError(
+        f"{where}: the student {student.name!r} cannot learn {kind}. "
+        f"Those that can: {', '.join(able)}.",
+        hint=f"student: {{name: {able[0]}}}" if able else "",
+    )
+
+
+def check_method(method: Method, task: Task, located: Located, stated: Collection[str]) -> None:
+    """Make sure that a method is defined for this kind of task, and that its keys do something.
+
+    Args:
+        method: The method.
+        task: The task.
+        located: Knows the line of each key.
+        stated: Keys that the user has set, and no recipe.
+
+    Raises:
+        ConfigError: With the place of the key.
+    """
+    if _kind(task) not in method.kinds:
+        raise ConfigError(
+            f"{located.where(('method',))}: the method {method.name!r} is not defined for "
+            f"{_kind(task)}, only for {', '.join(method.kinds)}"
+        )
+    by_command = {path[1] for path in located.origins if path[0] == "method" and len(path) > 1}
+    if by_command and ("method",) not in located.origins:
+        # What the file states may well be idle beside what the command line puts in its place.
+        stated = by_command
+    for key, (value, why) in find_idle(method, task, stated).items():
+        raise ConfigError(
+            f"{located.where(('method', key))}: {value!r} has no effect on the method "
+            f"{method.name!r}: {why}",
+            hint=f"leave {key} out",
+        )
+
+
+def find_idle(method: Method, task: Task, stated: Collection[str]) -> dict[str, tuple[object, str]]:
+    """Return the keys that were set and do nothing: key -> its value, and why."""
+    fields = type(method).model_fields
+    if fields.keys() <= set(stated):
+        return {}  # the resolved configuration of a run: it states what nobody has set
+    return {
+        key: (getattr(method, key), why)
+        for key, why in method.idle_keys(task).items()
+        if key in stated and getattr(method, key) != fields[key].default
+    }
+
+
+def check_curation(
+    curation: Curation, method: Method, task: Task, warn: Callable[[str], None]
+) -> None:
+    """Make sure that rows of this kind can be curated so; warn of what has no effect.
+
+    Raises:
+        ConfigError: A filter is about labels, and the rows have answers; or a key does nothing.
+    """
+    asked = {"check": curation.check != "none", "balance": curation.balance}
+    if not task.label_names and any(asked.values()):
+        keys = " and ".join(f"curation.{key}" for key, is_set in asked.items() if is_set)
+        raise ConfigError(
+            f"{keys}: these filters are about labels, and {_kind(task)} rows have answers",
+            hint="leave it out; curation.duplicates, min_words and max_words work for every row",
+        )
+    default = Curation.model_fields["similarity"].default
+    if curation.duplicates != "near" and curation.similarity != default:
+        raise ConfigError(
+            f"curation.similarity: {curation.similarity} has no effect: texts are likened with "
+            "duplicates: near alone",
+            hint="curation.duplicates: near, or leave similarity out",
+        )
+    if curation.check == "llm" and not method.needs_llm and not method.is_reference:
+        warn(
+            f"curation.check: the method {method.name!r} asks no LLM, so labels are not checked; "
+            "student or confident would check them"
+        )
+
+
+def check_data(method: Method, data: HasData, where: str) -> None:
+    """Make sure that there is the data that a method cannot do without."""
+    uses_gold = method.needs_gold or method.train_on == "both" or method.reweight != "none"
+    if uses_gold and data.gold is None:
+        raise ConfigError(
+            f"{where}: there are no gold rows, but the method {method.name!r} uses them "
+            f"({method.sees})",
+            hint="data: {gold: gold.jsonl}",
+        )
+    if method.needs_corpus and not data.corpus:
+        raise ConfigError(
+            f"{where}: there is no corpus, but the method {method.name!r} retrieves passages",
+            hint="data: {corpus: passages.jsonl}",
+        )
+
+
+def check_columns(data: HasData, task: Task, located: Located) -> None:
+    """Make sure that `data.columns` names fields that rows of the task have."""
+    known: Mapping[str, str] = {**task.columns, **task.optional_columns, **PASSAGE_COLUMNS}
+    for field in data.columns:
+        if field not in known:
+            raise ConfigError(
+                f"{located.where(('data', 'columns', field))}: a {task.name} row has no field "
+                f"{field!r}. Fields: {', '.join(known)}.",
+                hint=suggest(field, known),
+            )
+
+
+def _kind(task: Task) -> str:
+    """Return the registered kind that a task is, or that its class extends."""
+    names = task_kinds().names()
+    found = (vars(kind).get("name") for kind in type(task).__mro__)
+    return next((name for name in found if name in names), task.name)

@@ -1,0 +1,121 @@
+"""The `llm` section of a task file: presets, and other LLMs for some kinds of prompt."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from stepsynth.errors import ConfigError, UnknownNameError
+from stepsynth.llm import Limits, LLMSettings, apply_preset, llm_backends, preset_names
+from stepsynth.taskfile.yaml_lines import KeyPath, Located, build
+from stepsynth.tasks import Task
+
+LISTS = frozenset(
+    {
+        *("rationale", "answers", "dimensions", "values", "similar", "condition"),
+        *("domains", "instance_seeds"),
+    }
+)
+"""Prompts whose answer is a list."""
+LIST_TOKENS = 400
+"""Of twenty short reasons: a lower `max_tokens`, set for short texts, does not hold for lists."""
+
+_NOT_INHERITED = ("phases", "store", "price")
+"""Keys of the main LLM that another one does not have: its price would be a guess."""
+
+
+def build_llm(values: Mapping[str, Any], located: Located) -> LLMSettings:
+    """Return the settings of an `llm` section.
+
+    Raises:
+        ConfigError: With the file, line and key that is wrong.
+    """
+    main = apply_preset(values, where=located.where(("llm", "preset")))
+    phases = main.pop("phases", None) or {}
+    if not isinstance(phases, dict):
+        raise ConfigError(
+            f"{located.where(('llm', 'phases'))}: expected kinds of prompt, got {phases!r}",
+            hint="phases: {extrapolate: {model: ...}}",
+        )
+    settings = _build(main, located, ("llm",))
+    if not phases:
+        return settings
+    built = {
+        kind: tuple(
+            _build_phase(main, own, located, ("llm", "phases", kind))
+            for own in (given if isinstance(given, list) else [given])
+        )
+        for kind, given in phases.items()
+    }
+    return settings.model_copy(update={"phases": built})
+
+
+def check_llm(llm: LLMSettings | None, task: Task, limits: Limits, located: Located) -> None:
+    """Make sure that phases are kinds of prompt, and that a cap on USD can be kept.
+
+    Raises:
+        ConfigError: With the place of the key.
+    """
+    if llm is None:
+        return
+    kinds = task.template_sources().keys() - {"several"}  # which is added to prompts of any kind
+    for kind in llm.phases:
+        if kind not in kinds:
+            raise UnknownNameError(
+                "kind of prompt", kind, kinds, where=located.where(("llm", "phases", kind))
+            )
+    paid = [each for each in llm.teachers() if each.stores_completions]
+    unknown = [each.model for each in paid if each.known_price() is None]
+    if limits.usd is not None and unknown:
+        raise ConfigError(
+            f"{located.where(('limits', 'usd'))}: the price of the LLM is not known "
+            f"({', '.join(unknown)})",
+            hint="set llm.price: {prompt: ..., completion: ...} in USD for a million tokens, or "
+            "limits.tokens",
+        )
+
+
+def _build(values: Mapping[str, Any], located: Located, path: KeyPath) -> LLMSettings:
+    if "backend" not in values:
+        raise ConfigError(
+            f"{located.where(path)}: `backend` is required. "
+            f"Known: {', '.join(llm_backends().names())}; or a `preset`: "
+            f"{', '.join(preset_names())}."
+        )
+    name = str(values["backend"])
+    backend = llm_backends().get(name, where=located.where((*path, "backend")))
+    return build(backend.settings_class, values, located, path)
+
+
+def _build_phase(main: Mapping[str, Any], own: Any, located: Located, path: KeyPath) -> LLMSettings:
+    """Return the settings of another LLM: its own keys, and beneath them the main one's."""
+    if not isinstance(own, dict):
+        raise ConfigError(
+            f"{located.where(path)}: expected the keys that differ, got {own!r}",
+            hint="{model: ...}, or a list of such",
+        )
+    preset = apply_preset(own, where=located.where((*path, "preset")))
+    inherited = {key: value for key, value in main.items() if key not in _NOT_INHERITED}
+    if {"preset", "backend", "base_url"} & own.keys():
+        # Another endpoint: headers and keys of the main one are none of its business.
+        shared = LLMSettings.model_fields.keys() - {"model"}
+        inherited = {key: value for key, value in inherited.items() if key in shared}
+    if path[-1] in LISTS and _is_short(inherited.get("max_tokens")):
+        del inherited["max_tokens"]
+    return _build({**inherited, **preset}, located, path)
+
+
+def make_room(llm: LLMSettings, prompts: Iterable[str]) -> LLMSettings:
+    """Return the settings with a `max_tokens` for lists that they need, where a text's is lower.
+
+    Args:
+        llm: Its phases stay as they are.
+        prompts: Those of the task.
+    """
+    if not _is_short(llm.max_tokens) or not llm.stores_completions:
+        return llm
+    roomy = llm.model_copy(update={"max_tokens": LIST_TOKENS, "phases": {}})
+    lists = {name: (roomy,) for name in prompts if name in LISTS}
+    return llm.model_copy(update={"phases": {**lists, **llm.phases}}) if lists else llm
+
+
+def _is_short(max_tokens: object) -> bool:
+    return isinstance(max_tokens, int) and max_tokens < LIST_TOKENS

@@ -1,0 +1,169 @@
+"""What a task file says, and where: every message can name the line in which a key stands."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from stepsynth._util.text import find_control, shorten
+from stepsynth.errors import ConfigError, suggest
+from stepsynth.taskfile.plain_yaml import MOST_BYTES, KeyPath, NotYamlError, parse
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class Located:
+    """The plain values of a YAML document, and the place of each key.
+
+    Args:
+        values: Nested dictionaries, lists and scalars.
+        name: What messages call the document.
+        lines: Key path -> line, where it is known.
+    """
+
+    def __init__(self, values: dict[str, Any], name: str, lines: Mapping[KeyPath, int]) -> None:
+        self.values = values
+        self.name = name
+        self.lines = dict(lines)
+        self.origins: dict[KeyPath, str] = {}
+
+    def where(self, path: KeyPath) -> str:
+        """Return "file, line 3: key.path" for a key, or for the nearest key above it."""
+        for end in range(len(path), 0, -1):
+            if (origin := self.origins.get(path[:end])) is not None:
+                return f"{origin}: {'.'.join(path)}"
+            if (line := self.lines.get(path[:end])) is not None:
+                return f"{self.name}, line {line}: {'.'.join(path)}"
+        return f"{self.name}: {'.'.join(path)}" if path else self.name
+
+    def set(self, path: KeyPath, value: Any, *, origin: str) -> None:
+        """Set a key, making the sections above it."""
+        section = self.values
+        for key in path[:-1]:
+            inner: Any = section.setdefault(key, {})
+            if isinstance(inner, str) and section is self.values:
+                # `method: zerogen` is short for `method: {name: zerogen}`.
+                inner = section[key] = {"name": inner}
+            if not isinstance(inner, dict):
+                raise ConfigError(f"{origin}: {key!r} is no section, it is {inner!r}")
+            section = inner
+        section[path[-1]] = value
+        self.origins[path] = origin
+
+
+def read_yaml(path: Path) -> Located:
+    """Read a YAML 1.2 file whose top level is a mapping (so `yes` and `no` stay text).
+
+    Raises:
+        ConfigError: It is not there, is no UTF-8, does not parse, or is no mapping.
+    """
+    if path.suffix.lower() == ".toml":
+        raise ConfigError(
+            f"{path}: a task file is YAML, and this is TOML",
+            hint="`stepsynth init` writes a task file; JSON is YAML too",
+        )
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MOST_BYTES + 1)
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"{path}: there is no such file", hint="`stepsynth init` writes a task file"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    try:
+        return parse_yaml(raw.decode("utf-8-sig"), str(path))
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise ConfigError(
+            f"{path}, line {line}: cannot be read: the byte 0x{raw[error.start]:02X} is no UTF-8",
+            hint="save the task file as UTF-8",
+        ) from error
+
+
+def parse_yaml(text: str, name: str) -> Located:
+    """Parse a YAML document; see `read_yaml`."""
+    try:
+        values, lines = parse(text)
+    except NotYamlError as error:
+        line = f", line {error.line}" if error.line else ""
+        raise ConfigError(f"{name}{line}: {error}", hint=error.hint) from error
+    if not isinstance(values, dict):
+        raise ConfigError(
+            f"{name}: expected keys such as `task:` and `data:` at the top level",
+            hint="`stepsynth schema` prints what a task file may hold",
+        )
+    return Located(values, name, lines)
+
+
+def parse_value(text: str) -> Any:
+    """Return the value that a text stands for in YAML: 3, 0.5, true, [a, b], or the text.
+
+    Raises:
+        ConfigError: It holds a character that no key may hold.
+    """
+    if control := find_control(text, is_name=False):
+        raise ConfigError(f"--set: a value holds {control}")
+    try:
+        value, _ = parse(text)
+    except NotYamlError:
+        return text
+    return text if value is None and text.strip() not in ("", "null", "~") else value
+
+
+def _innermost(model: type[BaseModel], path: KeyPath) -> type[BaseModel]:
+    """Return the model of a section within a model, as far as sections are models."""
+    for key in path:
+        inner = model.model_fields[key].annotation if key in model.model_fields else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return model
+        model = inner
+    return model
+
+
+def _key_of(place: Sequence[int | str], *, is_unknown: bool) -> KeyPath:
+    """Return the key path of a place that pydantic names.
+
+    It names the members of a union in it ("dict[str,any]"), which are no keys; the last part is one
+    where a key itself is wrong.
+    """
+    parts = [str(part) for part in place]
+    last = parts[-1:] if is_unknown else []
+    before = parts[:-1] if is_unknown else parts
+    return (*(part for part in before if "[" not in part), *last)
+
+
+def build(model: type[M], values: Mapping[str, Any], located: Located, path: KeyPath) -> M:
+    """Return a validated section.
+
+    Raises:
+        ConfigError: With the place of the first wrong key, what was expected, and a suggestion.
+    """
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        # A key that is misspelt is missing too: name the misspelling.
+        first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+        is_unknown = first["type"] == "extra_forbidden"
+        key = _key_of(first["loc"], is_unknown=is_unknown)
+        where = located.where((*path, *key))
+        if is_unknown:
+            known = list(_innermost(model, key[:-1]).model_fields)
+            raise ConfigError(
+                f"{where}: unknown key. Known keys here: {', '.join(known) or 'none'}.",
+                hint=suggest(key[-1], known),
+            ) from error
+        if first["type"] == "missing":
+            raise ConfigError(f"{where}: this key is required.") from error
+        message = first["msg"].removeprefix("Value error, ").rstrip(".")
+        if first["type"] in ("dict_type", "model_type"):
+            message = "expected keys and values, such as {name: ...}"
+        given = shorten(repr(first["input"]), 200)
+        got = "" if first["type"] == "value_error" else f", got {given}"
+        raise ConfigError(f"{where}: {message}{got}.") from error
+    except (ArithmeticError, MemoryError, RecursionError, SyntaxError) as error:
+        # Of the compilers of templates and patterns, for what is too deep or too long.
+        raise ConfigError(
+            f"{located.where(path)}: a template or pattern here cannot be compiled: {error}"
+        ) from error
