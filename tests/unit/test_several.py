@@ -153,7 +153,7 @@ def test_a_request_serves_k_rows_with_the_label_and_reasons_that_were_drawn(task
     assert [r.label for r in done.rows] == [
         request.tags["label"] for request in asked for _ in range(number_of(request))
     ]
-    assert all("things like these: " in request.prompt for request in asked)
+    assert all("things like these:\n- " in request.prompt for request in asked)
     sent = done.exchanges[done.rows[0].provenance.request]
     assert sent[0] == asked[0].prompt
 

@@ -4,6 +4,7 @@ A line says by `request` which request it answered, as a digest: so runs that sh
 comparison, several random seeds) get their own answers again, and no prompt has to be told.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ SEEDS = 1000
 """Seeds below this are tried, to tell the one that a stored completion was drawn with."""
 _MISSES = 20
 _SHORTEST = 20  # characters: shorter lines stand in other people's texts too
-_QUOTES = "\"'“”‘’ "
+_WORD = re.compile(r"\w+")
 
 
 def request_digest(asked: Mapping[str, Any], random_seed: int) -> str:
@@ -88,15 +89,17 @@ def to_recording(stored: Stored, random_seed: int | None, *, hide_gold: bool) ->
 def repeats_prompt(stored: Stored) -> bool:
     """Return whether an answer repeats a line of what was asked, or is all in it.
 
-    What is asked holds gold texts: sources, contexts, examples.
+    What is asked holds gold texts: sources, contexts, examples. Items of a list are the LLM's own
+    words: rationales, and names of labels.
     """
     asked = [str(stored.request.get("prompt", "")), *map(str, stored.request.get("turns") or ())]
     answer = _plain(str(stored.completion.get("text", "")))
-    if len(answer) >= _SHORTEST and any(answer in _plain(text) for text in asked):
+    told = [line for text in asked for line in text.splitlines() if not line.startswith("- ")]
+    if len(answer) >= _SHORTEST and answer in _plain("\n".join(told)):
         return True
-    lines = {_plain(line) for text in asked for line in text.splitlines()}
-    return any(len(line) >= _SHORTEST and line in answer for line in lines)
+    return any(len(line) >= _SHORTEST and line in answer for line in map(_plain, told))
 
 
 def _plain(text: str) -> str:
-    return " ".join(text.casefold().split()).strip(_QUOTES)
+    """Return the words alone: an LLM sets quotation marks and spaces as it likes."""
+    return " ".join(_WORD.findall(text.casefold()))
