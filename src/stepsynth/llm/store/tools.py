@@ -14,6 +14,7 @@ from stepsynth.llm.core.backend import llm_backends
 from stepsynth.llm.core.prices import Price
 from stepsynth.llm.core.types import Completion
 from stepsynth.llm.core.usage import cost
+from stepsynth.llm.store.claims import is_there
 from stepsynth.llm.store.read import Stored, StoreReader
 from stepsynth.llm.store.recording import Seeds, repeats_prompt, to_recording
 
@@ -216,7 +217,7 @@ def processes(reader: StoreReader) -> list[dict[str, Any]]:
     return [
         {"host": host, "pid": pid, "claims": claims, "heard_of": beat}
         for host, pid, beat, claims in rows
-        if claims and claims.is_there(host, pid, beat)
+        if claims and is_there(host, pid, beat)
     ]
 
 
