@@ -22,6 +22,7 @@ def test_a_recording_tells_no_prompt_and_no_source(path):
     with gzip.open(path, "rt", encoding="utf-8") as lines:
         rows = [json.loads(line) for line in lines]
     assert len(rows) > 500
+    assert any("source" in row for row in rows), "errors were extrapolated"
     for row in rows:
         assert not row.keys() & {"prompt", "turns"}
         assert re.fullmatch("[0-9a-f]{16}", row["request"])

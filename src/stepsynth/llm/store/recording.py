@@ -66,9 +66,9 @@ class Seeds:
 def to_recording(stored: Stored, random_seed: int | None, *, hide_gold: bool) -> dict[str, Any]:
     """Return the line of a completion, with its prompt or, hidden, with digests alone."""
     row: dict[str, Any] = {"kind": stored.kind}
-    texts = {key: stored.tags[key] for key in ("context", "source") if key in stored.tags}
-    row |= {key: stored.tags[key] for key in ("label",) if key in stored.tags}
-    row |= {key: hidden(text) for key, text in texts.items()} if hide_gold else texts
+    row |= {k: stored.tags[k] for k in ("label", "context", "source") if k in stored.tags}
+    if hide_gold:
+        row |= {k: hidden(row[k]) for k in ("context", "source") if k in row}
     row["draw"] = stored.request.get("draw", 0)
     if random_seed is not None:
         row["request"] = request_digest(stored.request, random_seed)

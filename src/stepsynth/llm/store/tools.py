@@ -157,11 +157,8 @@ def export(
                 seed = seeds.of(stored, known.get(stored.settings, {}))
                 line = to_line(to_recording(stored, seed, hide_gold=hide_gold))
                 file.write(line.encode("utf-8", "replace") + b"\n")
-        others = read - written - repeats
-        counts = {
-            **{"written": written, "others": others, "repeats": repeats},
-            "damaged": reader.damaged,
-        }
+        counts = {"written": written, "others": read - written - repeats, "repeats": repeats}
+        counts["damaged"] = reader.damaged
         return {"store": str(path), "out": str(out), **counts, **_unread(reader, read)}
 
 
