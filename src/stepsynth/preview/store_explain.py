@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from stepsynth.dryrun import Voice
 from stepsynth.errors import ConfigError, RunFolderError
 from stepsynth.llm import LLM, Backend, Completion, Failed, LLMSettings, Request
-from stepsynth.llm.store import UNKNOWN, Seeds, Stored, StoreReader, bounded
+from stepsynth.llm.store import UNKNOWN, Stored, StoreReader, bounded
 from stepsynth.preview.preview import Previewer, PreviewLLM
 from stepsynth.runfolder import RunFolder
 from stepsynth.taskfile import Config, read_yaml
@@ -214,10 +214,9 @@ def _compare(
     if similar is None:
         return {**about, "similar": None, "differences": []}
     theirs = known.get(similar.settings)
-    stored, seed, found = similar.request, None, list[dict[str, Any]]()
+    stored, found = similar.request, list[dict[str, Any]]()
     if theirs is not None:
         found += _differences(bounded(theirs, stored.get("max_tokens")), asked.settings)
-        seed = Seeds(random_seed).of(similar, theirs)
     for key, ours in (("stream", request.stream), ("draw", request.draw)):
         if stored.get(key) != ours:
             found.append({"key": key, "store": stored.get(key), "task": ours})
@@ -229,7 +228,8 @@ def _compare(
             at = _first_difference(text, ours)
             excerpts = {"store": _excerpt(text, at), "task": _excerpt(ours, at)}
             found.append({"key": key, "at": at, **excerpts})
-    # Where the seed is not known and all else is the same, it is what differs.
+    seed = stored.get("random_seed")
+    # Where a store does not say the seed and all else is the same, it is what differs.
     if seed != random_seed and (seed is not None or not found):
         found.append({"key": "random_seed", "store": seed, "task": random_seed})
     return {**about, "similar": similar.id, "differences": found}

@@ -57,7 +57,7 @@ class Teacher:
         self.settings_id = digest(self.settings.request_identity(), length=12)
         backend.on_rate_limits = self.pace.told
         backend.on_notice = on_notice
-        self._random_seed = random_seed
+        self.random_seed = random_seed
         self._moulds: dict[tuple[str, int | None], Sequence[str]] = {}
 
     @property
@@ -94,7 +94,7 @@ class Teacher:
         return {
             **sent,
             "prompt": request.prompt,
-            "random_seed": self._random_seed,
+            "random_seed": self.random_seed,
             "stream": request.stream,
             "draw": request.draw,
         }

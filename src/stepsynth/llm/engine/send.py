@@ -312,6 +312,7 @@ def _asked(item: Item) -> dict[str, object]:
         "prompt": request.prompt,
         "stream": request.stream,
         "draw": request.draw,
+        "random_seed": item.teacher.random_seed,
         "tags": dict(request.tags),
     }
     if (longest := settings.longest(request)) != settings.max_tokens:

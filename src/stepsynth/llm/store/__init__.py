@@ -2,14 +2,13 @@
 
 from stepsynth.llm.store.gc import Chosen, collect_garbage
 from stepsynth.llm.store.read import Stored, StoreReader
-from stepsynth.llm.store.recording import Seeds, bounded
+from stepsynth.llm.store.recording import bounded
 from stepsynth.llm.store.store import Store
 from stepsynth.llm.store.tools import UNKNOWN, explain_request, summarize
 
 __all__ = [
     "UNKNOWN",
     "Chosen",
-    "Seeds",
     "Store",
     "StoreReader",
     "Stored",

@@ -11,9 +11,6 @@ from typing import Any
 from stepsynth._util.hashing import digest, hidden
 from stepsynth.llm.store.read import Stored
 
-SEEDS = 1000
-"""Seeds below this are tried, to tell the one that a stored completion was drawn with."""
-_MISSES = 20
 _SHORTEST = 20  # characters: shorter lines stand in other people's texts too
 _WORD = re.compile(r"\w+")
 
@@ -38,39 +35,14 @@ def bounded(settings: Mapping[str, Any], longest: int | None) -> dict[str, Any]:
     return {**settings, "sampling": {**sampling, "max_tokens": longest}}
 
 
-class Seeds:
-    """The random seeds of stored completions, told by their digests."""
-
-    def __init__(self, *likely: int) -> None:
-        self._found = list(likely)
-        self._misses = 0
-
-    def of(self, stored: Stored, settings: Mapping[str, Any]) -> int | None:
-        """Return the seed that a completion was drawn with; None: it is not a small one."""
-        asked = {key: stored.request.get(key) for key in ("prompt", "stream", "draw")}
-        if stored.request.get("turns"):
-            asked["turns"] = stored.request["turns"]
-        sent = bounded(settings, stored.request.get("max_tokens"))
-        # A store whose seeds are large would cost thousands of digests for each completion.
-        more = range(SEEDS) if self._misses < _MISSES else ()
-        for seed in (*self._found, *more):
-            for form in ({}, {"structured": True}):
-                if digest({**sent, **form, **asked, "random_seed": seed}) == stored.id:
-                    if seed not in self._found:
-                        self._found.append(seed)
-                    return seed
-        self._misses += 1
-        return None
-
-
-def to_recording(stored: Stored, random_seed: int | None, *, hide_gold: bool) -> dict[str, Any]:
+def to_recording(stored: Stored, *, hide_gold: bool) -> dict[str, Any]:
     """Return the line of a completion, with its prompt or, hidden, with digests alone."""
     row: dict[str, Any] = {"kind": stored.kind}
     row |= {k: stored.tags[k] for k in ("label", "context", "source") if k in stored.tags}
     if hide_gold:
         row |= {k: hidden(row[k]) for k in ("context", "source") if k in row}
     row["draw"] = stored.request.get("draw", 0)
-    if random_seed is not None:
+    if (random_seed := stored.request.get("random_seed")) is not None:
         row["request"] = request_digest(stored.request, random_seed)
     if stored.completion.get("truncated"):
         row["truncated"] = True

@@ -16,7 +16,7 @@ from stepsynth.llm.core.types import Completion
 from stepsynth.llm.core.usage import cost
 from stepsynth.llm.store.claims import is_there
 from stepsynth.llm.store.read import Stored, StoreReader
-from stepsynth.llm.store.recording import Seeds, repeats_prompt, to_recording
+from stepsynth.llm.store.recording import repeats_prompt, to_recording
 
 UNKNOWN = "unknown"
 """What stands for the settings of completions that version 1 of the store did not keep."""
@@ -142,8 +142,7 @@ def export(
             written.
     """
     with StoreReader(path) as reader:
-        known, seeds = reader.settings(), Seeds()
-        ids = None if model is None else ids_of_model(known, model)
+        ids = None if model is None else ids_of_model(reader.settings(), model)
         read = written = repeats = 0
         with replacing(out) as file:
             for stored in reader.completions():
@@ -154,8 +153,7 @@ def export(
                     repeats += 1
                     continue
                 written += 1
-                seed = seeds.of(stored, known.get(stored.settings, {}))
-                line = to_line(to_recording(stored, seed, hide_gold=hide_gold))
+                line = to_line(to_recording(stored, hide_gold=hide_gold))
                 file.write(line.encode("utf-8", "replace") + b"\n")
         counts = {"written": written, "others": read - written - repeats, "repeats": repeats}
         counts["damaged"] = reader.damaged
