@@ -31,6 +31,9 @@ MINE, SELECT, TEST = 200, 100, 1_821
 PASSAGES, WORDS = 4_000, 64
 """How many passages a corpus has, and the most words of one."""
 
+CONTEXT = 4_096
+"""Tokens; the sixteen texts that FewGen shows of AG News take more than the default."""
+
 METHODS = (
     *("s3", "s3:rounds=0", "zerogen", "goldgen", "random", "fewgen", "progen", "sungen", "targen"),
     *("gold", "llm"),
@@ -216,8 +219,9 @@ def llm_of(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
         return f"{Path(options.llm).stem}-http", found
     if options.llm:
         path = Path(options.llm)
-        return path.stem, {"backend": "llama_cpp", "model": str(path.absolute())}
-    return "embedded", {"preset": "embedded"}
+        found = {"backend": "llama_cpp", "model": str(path.absolute())}
+        return path.stem, found | {"context": CONTEXT}
+    return "embedded", {"preset": "embedded", "context": CONTEXT}
 
 
 def main() -> None:

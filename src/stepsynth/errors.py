@@ -4,7 +4,7 @@ StepsynthError                 hint: what to do next; exit_code: what the comman
 ├── ConfigError                a task file, an option or a name is wrong             (2)
 │   └── UnknownNameError       no method, backend, student, kind or recipe of that name
 ├── DataError                  gold, test or a recording is wrong                    (2)
-├── PromptError                a template is broken or uses an unknown field         (2)
+├── PromptError                a template is broken, or makes prompts that are too long  (2)
 ├── RunFolderError             a folder is in use, or belongs to another run         (2)
 ├── LimitReachedError          a cap of `limits` was reached; the same run resumes   (3)
 ├── ProviderError              the LLM cannot be used at all: key, URL, model        (4)
@@ -66,7 +66,7 @@ class DataError(StepsynthError):
 
 
 class PromptError(StepsynthError):
-    """A prompt template does not parse or asks for a field that it is not given."""
+    """A prompt template does not parse or lacks a field; or its prompts are too long for the LLM."""
 
     exit_code = 2
 

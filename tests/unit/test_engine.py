@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stepsynth.errors import ConfigError, LimitReachedError, ProviderError
+from stepsynth.errors import ConfigError, LimitReachedError, PromptError, ProviderError
 from stepsynth.llm import LLM, Completion, Failed, Request
 from stepsynth.llm.core.errors import GiveUpError, RetryLaterError
 from stepsynth.llm.core.usage import Usage
@@ -162,9 +162,12 @@ def test_an_endpoint_that_was_never_reached_is_not_tried_six_times(open_llm):
     assert len(backend.requests) == 1
 
 
-def test_many_failures_in_a_row_stop_the_run(open_llm):
-    backend = Failing([GiveUpError("refused_request", "bad")] * 100, concurrency=1)
-    with pytest.raises(ProviderError, match="20 requests in a row; the last: bad"):
+@pytest.mark.parametrize(
+    ("reason", "kind"), [("refused_request", ProviderError), ("too_long", PromptError)]
+)
+def test_many_failures_in_a_row_stop_the_run(open_llm, reason, kind):
+    backend = Failing([GiveUpError(reason, "bad")] * 100, concurrency=1)
+    with pytest.raises(kind, match="20 requests in a row; the last: bad"):
         open_llm(backend).generate(ask(100), phase="test")
 
 

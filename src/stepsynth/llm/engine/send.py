@@ -4,7 +4,7 @@ import random
 from collections.abc import Sequence
 from time import monotonic
 
-from stepsynth.errors import ProviderError
+from stepsynth.errors import PromptError, ProviderError
 from stepsynth.llm.core.errors import GiveUpError, RetryLaterError
 from stepsynth.llm.core.types import Completion, Failed, Request
 from stepsynth.llm.core.usage import Spent, Usage
@@ -251,7 +251,8 @@ class Sender:
             return
         teacher.refused_in_a_row += 1
         if teacher.refused_in_a_row >= REFUSED_IN_A_ROW:
-            raise ProviderError(
+            # Another method's prompts may be shorter: the LLM is not to blame.
+            raise (PromptError if error.reason == "too_long" else ProviderError)(
                 f"{teacher.settings.model} refused {teacher.refused_in_a_row} requests in a row; "
                 f"the last: {error.message}",
                 hint=error.hint or "is llm.model right? the same command goes on where it stopped",
