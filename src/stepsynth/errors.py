@@ -66,7 +66,7 @@ class DataError(StepsynthError):
 
 
 class PromptError(StepsynthError):
-    """A prompt template does not parse or lacks a field; or its prompts are too long for the LLM."""
+    """A prompt template is broken or lacks a field, or makes prompts that an LLM cannot take."""
 
     exit_code = 2
 
