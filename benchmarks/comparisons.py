@@ -21,7 +21,7 @@ from stepsynth.comparison.table import Comparison, compare_answers
 from stepsynth.metrics import SCORE_NAMES
 from stepsynth.metrics.bootstrap import Interval
 from stepsynth.report.compare_page import score_table
-from stepsynth.runfolder.folder import RunFolder
+from stepsynth.runfolder import Run
 
 HERE = Path(__file__).parent
 OUT = Path(".bench/compare")
@@ -131,7 +131,7 @@ def difference(comparison: Comparison, first: str, second: str) -> dict[str, Int
     """Return the paired differences of two methods' scores."""
     said = [
         {
-            run.random_seed: read_answers(RunFolder(Path(run.folder)))
+            run.random_seed: read_answers(Run(run.folder))
             for run in comparison.runs
             if run.method == name and run.is_done
         }

@@ -16,6 +16,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from benchmarks.encoder import minilm
 from stepsynth._util.files import write_jsonl
 from stepsynth._util.rng import make_rng
 from stepsynth.comparison.table import Comparison
+from stepsynth.run_records import RoundMetrics, Scores
+from stepsynth.runfolder import Run
 
 OUT = Path(".bench/live")
 MINE, SELECT, TEST = 200, 100, 1_821
@@ -167,31 +170,26 @@ def by_round(comparison: Comparison) -> Iterator[str]:
     yield "| --- | --- | --- | ---: | --- |"
     for method in comparison.methods:
         runs = [r for r in comparison.runs if r.method == method.name and r.is_done]
-        rounds = [rounds_of(Path(run.folder)) for run in runs]
-        if not rounds or not all(rounds):
+        rounds = [[done.metrics for done in Run(run.folder).rounds] for run in runs]
+        if not rounds:
             continue
         number = min(map(len, rounds))
         said = [
-            ", ".join(_mean([each[i]["test"][score] for each in rounds]) for i in range(number))
+            ", ".join(_mean([scores_of(each[i])[score] for each in rounds]) for i in range(number))
             for score in ("auc", "accuracy")
         ]
-        rejected = sum((Counter(_rejected(each)) for each in rounds), Counter[str]())
+        rejected = Counter[str]()
+        for numbers in chain.from_iterable(rounds):
+            rejected.update(numbers.rejected)
         listed = ", ".join(f"{n} {reason}" for reason, n in rejected.most_common(4)) or "–"
         rows = f"{method.mean['rows']:.0f}"
         yield f"| {method.name} | {said[0]} | {said[1]} | {rows} | {listed} |"
 
 
-def rounds_of(folder: Path) -> list[dict[str, Any]]:
-    """Return the metrics of a run's rounds, in order."""
-    paths = sorted((folder / "rounds").glob("*/metrics.json"), key=lambda p: int(p.parent.name))
-    return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
-
-
-def _rejected(rounds: Sequence[dict[str, Any]]) -> dict[str, int]:
-    found = Counter[str]()
-    for numbers in rounds:
-        found.update(numbers.get("rejected", {}))
-    return found
+def scores_of(numbers: RoundMetrics) -> Scores:
+    """Return the test scores of a round of a run that is done."""
+    assert numbers.test is not None
+    return numbers.test
 
 
 def _mean(scores: Sequence[float]) -> str:

@@ -8,18 +8,16 @@ judge is no better than chance. What is done stays in `.bench/prompts`.
 """
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any
 
 import stepsynth
-from benchmarks.live import add_options, llm_of, rounds_of, rows_of, write_task
-from stepsynth.comparison.read import RunRow
+from benchmarks.live import add_options, llm_of, rows_of, scores_of, write_task
 from stepsynth.comparison.table import Comparison
 from stepsynth.metrics.diversity import count_ngrams, distinct_n, tokenise
 from stepsynth.records import Dataset, Example
+from stepsynth.runfolder import Run
 from stepsynth.students.linear import Linear
 
 OUT = Path(".bench/prompts")
@@ -81,16 +79,10 @@ class Judge:
         self.student = Linear().start(names, 0)
         self.student.fit(Dataset(tuple(known)))
 
-    def share_right(self, rows: Sequence[dict[str, Any]]) -> float:
+    def share_right(self, rows: Dataset) -> float:
         """Return the share of rows whose label is the judge's too."""
-        said = self.student.predict([row["text"] for row in rows])
-        return mean(a == row["label"] for a, row in zip(said, rows, strict=True))
-
-
-def kept(run: RunRow) -> list[dict[str, Any]]:
-    """Return the rows of a run's data set."""
-    text = (Path(run.folder) / "dataset.jsonl").read_text(encoding="utf-8")
-    return [json.loads(line) for line in text.splitlines()]
+        said = self.student.predict(rows.texts)
+        return mean(a == label for a, label in zip(said, rows.labels, strict=True))
 
 
 def line(name: str, comparison: Comparison, judge: Judge | None) -> list[str]:
@@ -98,19 +90,20 @@ def line(name: str, comparison: Comparison, judge: Judge | None) -> list[str]:
     runs = [run for run in comparison.runs if run.is_done]
     if not runs:
         raise SystemExit(f"{name}: no run is done: {comparison.runs[0].error}")
-    rows = [kept(run) for run in runs]
-    rounds = [rounds_of(Path(run.folder)) for run in runs]
-    rejected = sum(sum(n.get("rejected", {}).values()) for each in rounds for n in each)
-    copies = sum(n.get("duplicates", 0) for each in rounds for n in each)
+    found = [Run(run.folder) for run in runs]
+    rows = [run.dataset for run in found]
+    rounds = [[done.metrics for done in run.rounds] for run in found]
+    rejected = sum(sum(n.rejected.values()) for each in rounds for n in each)
+    copies = sum(n.duplicates for each in rounds for n in each)
     written = sum(map(len, rows)) + copies + rejected
     fewest = min(map(len, rows))
     pairs = [
-        distinct_n(count_ngrams([tokenise(row["text"]) for row in each[:fewest]]))[1]
+        distinct_n(count_ngrams([tokenise(text) for text in each.texts[:fewest]]))[1]
         for each in rows
     ]
     tokens = [(run.prompt_tokens + run.completion_tokens) / run.rows for run in runs]
     number = min(map(len, rounds))
-    auc = [[each[i]["test"]["auc"] for each in rounds] for i in range(number)]
+    auc = [[scores_of(each[i])["auc"] for each in rounds] for i in range(number)]
     return [
         name,
         f"{100 * (1 - rejected / written):.0f} %",
@@ -118,7 +111,7 @@ def line(name: str, comparison: Comparison, judge: Judge | None) -> list[str]:
         f"{mean(pairs):.2f}",
         f"{mean(tokens):.0f}",
         ", ".join(_spread(each) for each in auc),
-        _spread([each[-1]["test"]["accuracy"] for each in rounds]),
+        _spread([scores_of(each[-1])["accuracy"] for each in rounds]),
     ]
 
 

@@ -106,9 +106,9 @@ def run_lines(lines: Sequence[Planned], options: argparse.Namespace) -> Iterator
             overrides=overrides_of(line, runs, options),
             out=out,
         ).summary
-        round_ = done["rounds"][done["kept_round"]]
-        ours = _study(line, out) if line.study else _scores(score_cells(done["test"]))
-        size = f"{round_['train_size']:,}"
+        assert done.test is not None
+        ours = _study(line, out) if line.study else _scores(score_cells(dict(done.test.known())))
+        size = f"{done.kept.train_size:,}"
         yield [line.data_set, line.name, f"{line.rows:,}", size, _scores(line.paper), ours]
 
 

@@ -6,13 +6,16 @@ also taken by nltk, for 5 texts against 1,000 others, and extrapolated to all pa
 
 import argparse
 import resource
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from stepsynth._util.files import write_jsonl
 from stepsynth.llm.engine.limits import Limits
 from stepsynth.methods.gold import Gold
 from stepsynth.metrics.coverage import nearest_distances
@@ -20,8 +23,9 @@ from stepsynth.metrics.diversity import count_ngrams, self_bleu, tokenise
 from stepsynth.metrics.mauve import mauve
 from stepsynth.metrics.two_sample import tell_apart
 from stepsynth.records import Dataset, Example, Provenance
+from stepsynth.runfolder import MissedRow, RunRound
 from stepsynth.students.linear import Linear
-from stepsynth.studies import RoundRows, Subject
+from stepsynth.studies import Subject
 from stepsynth.studies._features import embed, word_features
 from stepsynth.studies.cartography import Cartography
 from stepsynth.studies.coverage import Coverage
@@ -63,7 +67,10 @@ def made_subject(n: int) -> Subject:
         replace(row, provenance=Provenance("s3", 1, EXTRAPOLATE, (mine[i % len(mine)].id,)))
         for i, row in enumerate(subject.rows)
     )
-    return replace(subject, rounds=(RoundRows(1, added, mine, (), {}),))
+    folder = Path(tempfile.mkdtemp())
+    write_jsonl(folder / "examples.jsonl", added.to_dicts())
+    write_jsonl(folder / "misclassified.jsonl", (MissedRow(row, "").to_dict() for row in mine))
+    return replace(subject, rounds=(RunRound(1, folder),))
 
 
 def timed(action: Callable[[], Any]) -> tuple[float, Any]:

@@ -8,7 +8,6 @@ stay under `.bench/families`, so the command goes on where it was stopped.
 """
 
 import argparse
-import json
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from stepsynth.metrics import SCORE_NAMES
+from stepsynth.runfolder import Run
 
 HERE = Path(__file__).parent
 OUT = Path(".bench/families")
@@ -83,30 +83,24 @@ def measure(job: Job) -> list[Row]:
     """Run a job, unless it is done, and return a row for each round."""
     import stepsynth
 
-    manifest = job.folder / "manifest.json"
-    if manifest.exists():
-        summary = json.loads(manifest.read_text(encoding="utf-8"))["summary"]
-    else:
-        path = HERE / f"{job.task}.yaml"
-        summary = stepsynth.run(path, overrides=job.overrides(), out=job.folder).summary
+    run = Run(job.folder)
+    if not run.is_done:
+        stepsynth.run(HERE / f"{job.task}.yaml", overrides=job.overrides(), out=job.folder)
     return [
         {
             "task": job.task,
             "student": job.student,
-            "method": job.method if job.method == "gold" else f"s3 round {done['round']}",
-            "rows": done["train_size"],
-            "seconds": summary["seconds"],
-            "exhausted": _exhausted(job.folder, done["round"]),
-            "asked": done["added"] + _exhausted(job.folder, done["round"]),
-            **{key: 100 * done["test"][key] for key in SCORE_NAMES if key in done["test"]},
+            "method": job.method if job.method == "gold" else f"s3 round {done.index}",
+            "rows": done.metrics.train_size,
+            "seconds": run.summary.seconds,
+            "exhausted": exhausted,
+            "asked": done.metrics.added + exhausted,
+            **{key: 100 * x for key, x in done.metrics.test.known() if key in SCORE_NAMES},
         }
-        for done in summary["rounds"]
+        for done in run.rounds
+        if done.metrics.test
+        for exhausted in (done.metrics.failed.get("exhausted", 0),)
     ]
-
-
-def _exhausted(folder: Path, index: int) -> int:
-    numbers = json.loads((folder / "rounds" / str(index) / "metrics.json").read_text())
-    return int(numbers["failed"].get("exhausted", 0))
 
 
 def table(rows: Sequence[Row]) -> str:

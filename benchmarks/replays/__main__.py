@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from stepsynth.metrics.bootstrap import Interval, bootstrap_mean
+from stepsynth.runfolder import Run, RunRound
 
 HERE = Path(__file__).parent
 OUT = Path(".bench/replays")
@@ -66,8 +67,8 @@ def cells(seeds: int, only: str | None) -> Iterator[Cell]:
 def measure(cell: Cell) -> list[Row]:
     """Run every method on a cell and return a row for each; S3 has one for each round."""
     s3 = run(cell, "s3", f"method.seed_size={cell.seed_size}")
-    final = s3["rounds"][-1]["train_size"]
-    rows = [row_of(cell, f"s3 round {r['round']}", s3, r) for r in s3["rounds"]]
+    final = s3.rounds[-1].metrics.train_size
+    rows = [row_of(cell, f"s3 round {done.index}", s3, done) for done in s3.rounds]
     for name, method, size in (
         ("s3 balanced", "s3", "method.balance_added=true"),
         ("zerogen, seed rows", "zerogen", f"method.seed_size={cell.seed_size}"),
@@ -80,46 +81,43 @@ def measure(cell: Cell) -> list[Row]:
             extra += [f"method.seed_size={cell.seed_size}", "method.rationales=false"]
         if method == "s3":
             extra.append(f"method.seed_size={cell.seed_size}")
-        summary = run(cell, method, *extra)
-        kept = summary["rounds"] if method == "s3" else summary["rounds"][-1:]
-        for r in kept[-2:]:
-            title = f"{name} round {r['round']}" if method == "s3" else name
-            rows.append(row_of(cell, title, summary, r))
+        done_run = run(cell, method, *extra)
+        for done in done_run.rounds[-2 if method == "s3" else -1 :]:
+            title = f"{name} round {done.index}" if method == "s3" else name
+            rows.append(row_of(cell, title, done_run, done))
     return [*rows, null(cell, s3, final)]
 
 
-def run(cell: Cell, method: str, *overrides: str) -> Row:
+def run(cell: Cell, method: str, *overrides: str) -> Run:
     """Run a method; a run that is done is not run again."""
     import stepsynth
 
     key = "-".join([method, *(o.split("=")[1] for o in overrides)])
     out = OUT / cell.name.replace(", ", "/").replace(" ", "-") / str(cell.random_seed) / key
-    manifest = out / "manifest.json"
-    if manifest.exists():
-        return json.loads(manifest.read_text())["summary"]
+    found = Run(out)
+    if found.is_done:
+        return found
     recordings = json.dumps([str(path) for path in cell.recordings()])
     chosen = ["method=" + method] if method != "s3" else []
-    return dict(
-        stepsynth.run(
-            HERE / f"{cell.task}.yaml",
-            overrides=[
-                *chosen,
-                f"llm.recordings={recordings}",
-                f"random_seed={cell.random_seed}",
-                *overrides,
-            ],
-            out=out,
-        ).summary
+    stepsynth.run(
+        HERE / f"{cell.task}.yaml",
+        overrides=[
+            *chosen,
+            f"llm.recordings={recordings}",
+            f"random_seed={cell.random_seed}",
+            *overrides,
+        ],
+        out=out,
     )
+    return Run(out)
 
 
-def null(cell: Cell, s3: Row, final: int) -> Row:
+def null(cell: Cell, s3: Run, final: int) -> Row:
     """Train on S3's seed rows and as many random rows of the pool as S3 added.
 
     Where the pool is keyed, only rows written for `mine` are drawn: the rest would carry
     knowledge of gold rows that no method may see.
     """
-    from stepsynth._util.files import read_jsonl
     from stepsynth._util.rng import make_rng
     from stepsynth.inputs import read_gold, split
     from stepsynth.metrics import Predictions
@@ -137,10 +135,7 @@ def null(cell: Cell, s3: Row, final: int) -> Row:
         row = config.task.parse_example(line["completion"], like, truncated=False)
         if not isinstance(row, Rejected) and line.get("source") in (None, *mined):
             pool.append(row)
-    seed_rows = [
-        Example(row["text"], row["label"])
-        for row in read_jsonl(Path(s3["run"]) / "rounds" / "0" / "examples.jsonl")
-    ]
+    seed_rows = s3.rounds[0].added
     drawn = make_rng(cell.random_seed, "null").sample(pool, final - len(seed_rows))
     factory = StudentFactory(config.student, config.task.label_names, cell.random_seed)
     model = factory.new()
@@ -171,19 +166,19 @@ def _read_recording(path: Path) -> Iterator[Row]:
             yield json.loads(line)
 
 
-def row_of(cell: Cell, name: str, summary: Row, round_: Row) -> Row:
+def row_of(cell: Cell, name: str, run: Run, done: RunRound) -> Row:
     """Return a method's scores and which test rows it got right."""
-    place = Path(summary["run"]) / "rounds" / str(round_["round"]) / "test_predictions.json"
-    said = json.loads(place.read_text())
-    hits = [p == g for p, g in zip(said["predicted"], said["gold"], strict=True)]
+    said, test = done.answers, done.metrics.test
+    assert test is not None
+    hits = [p == g for p, g in zip(said.predicted, said.gold, strict=True)]
     return {
         "cell": cell.name,
         "method": name,
         "random_seed": cell.random_seed,
-        "rows": round_["train_size"],
-        **{key: round_["test"][key] for key in SCORES},
-        "failed": summary["llm"]["failed"],
-        "rejected": sum(summary["llm"]["rejected"].values()),
+        "rows": done.metrics.train_size,
+        **{key: test[key] for key in SCORES},
+        "failed": run.summary.llm.failed,
+        "rejected": sum(run.summary.llm.rejected.values()),
         "hits": np.packbits(hits).tobytes().hex(),
         "n": len(hits),
     }

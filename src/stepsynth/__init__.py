@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from stepsynth.methods.s3 import S3
     from stepsynth.methods.zerogen import ZeroGen
     from stepsynth.records import Answers, Context, Dataset, Example, Provenance, Rejected
+    from stepsynth.runfolder import Run, open_run
     from stepsynth.students import load_student
     from stepsynth.students.embedding import Embedding
     from stepsynth.students.linear import Linear
@@ -52,6 +53,7 @@ _HOMES = {
     "Provenance": "stepsynth.records",
     "Rejected": "stepsynth.records",
     "Replay": "stepsynth.llm.backends.replay",
+    "Run": "stepsynth.runfolder",
     "RunResult": "stepsynth.api",
     "S3": "stepsynth.methods.s3",
     "Scripted": "stepsynth.llm.backends.scripted",
@@ -62,6 +64,7 @@ _HOMES = {
     "ZeroGen": "stepsynth.methods.zerogen",
     "compare": "stepsynth.api",
     "load_student": "stepsynth.students",
+    "open_run": "stepsynth.runfolder",
     "run": "stepsynth.api",
     "synthesize": "stepsynth.api",
 }
@@ -84,6 +87,7 @@ __all__ = [
     "Provenance",
     "Rejected",
     "Replay",
+    "Run",
     "RunResult",
     "Scripted",
     "SentencePair",
@@ -93,6 +97,7 @@ __all__ = [
     "ZeroGen",
     "compare",
     "load_student",
+    "open_run",
     "run",
     "synthesize",
 ]

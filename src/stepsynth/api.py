@@ -34,6 +34,7 @@ from stepsynth.methods import Method, Round
 from stepsynth.observer import Observer
 from stepsynth.records import Dataset
 from stepsynth.report import write_comparison, write_report
+from stepsynth.run_records import Summary
 from stepsynth.runfolder import RunFolder
 from stepsynth.runner import Kind, Runner
 from stepsynth.students import Student, load_student
@@ -47,13 +48,13 @@ class RunResult:
 
     Attributes:
         folder: The run folder. Without `out`, it is temporary and goes with this object.
-        summary: Scores, counts and costs, as `stepsynth run --json` prints them.
+        summary: Scores, counts and costs: `summary.test["accuracy"]`, `summary.llm.requests`, ...
         rounds: Each round: `.added`, `.misclassified`, `.train`, `.model`, `.unused`.
         dataset: The training rows of the kept round.
     """
 
     folder: Path
-    summary: Mapping[str, Any] = field(repr=False)
+    summary: Summary = field(repr=False)
     rounds: Sequence[Round] = field(repr=False)
     dataset: Dataset
 
@@ -68,7 +69,7 @@ class RunResult:
         Args:
             path: Where to; default: `report.html` in the run folder.
         """
-        return write_report(RunFolder(self.folder), Path(path) if path else None)
+        return write_report(self.folder, Path(path) if path else None)
 
 
 def run(
@@ -265,7 +266,7 @@ def finish(runner: Runner) -> RunResult:
         TooFewRowsError: A label has no row at the end; all there is is written.
     """
     summary = runner.run()
-    write_report(runner.folder)
+    write_report(runner.folder.path)
     runner.check_labels()
     assert runner.kept is not None
     return RunResult(

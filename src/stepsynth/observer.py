@@ -1,9 +1,10 @@
 """What a run tells whoever watches it. The command line draws it; a library user gets silence."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from stepsynth.llm import Status
+    from stepsynth.run_records import RoundMetrics
 
 
 class Observer:
@@ -20,8 +21,8 @@ class Observer:
     def progress(self, phase: str, done: int, total: int) -> None:
         """So many steps of training, indexing or asking are done."""
 
-    def round_done(self, numbers: dict[str, Any]) -> None:
-        """A round is over; `numbers` is as in `metrics.json`, without test."""
+    def round_done(self, numbers: "RoundMetrics") -> None:
+        """A round is over; its numbers have no `test` yet."""
 
     def warn(self, message: str) -> None:
         """Something the user should know; the run goes on."""

@@ -1,8 +1,8 @@
 """The rows: what is synthesised, learnt from and scored, and where each came from."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -53,6 +53,14 @@ class Provenance:
             **({"part": self.part} if self.part else {}),
         }
 
+    @classmethod
+    def from_dict(cls, row: Mapping[str, Any]) -> "Provenance":
+        """Return the provenance of its JSON form; keys that are not known are left alone."""
+        known = {f.name for f in fields(cls)}
+        values: dict[str, Any] = {key: value for key, value in row.items() if key in known}
+        values["parents"] = tuple(values.get("parents", ()))
+        return cls(**values)
+
 
 GOLD = Provenance(method="gold")
 
@@ -77,6 +85,11 @@ class Answers:
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form, as in SQuAD."""
         return {"text": list(self.texts), "answer_start": list(self.starts)}
+
+    @classmethod
+    def from_dict(cls, row: Mapping[str, Any]) -> "Answers":
+        """Return the answers of their JSON form."""
+        return cls(tuple(row["text"]), tuple(row["answer_start"]))
 
 
 Label = str | Answers
@@ -109,6 +122,17 @@ class Example:
         if self.context is not None:
             row["context"] = self.context
         return row | {"provenance": self.provenance.to_dict()}
+
+    @classmethod
+    def from_dict(cls, row: Mapping[str, Any]) -> "Example":
+        """Return the row of its JSON form; without a provenance it is a gold row."""
+        label = row["label"]
+        return cls(
+            text=row["text"],
+            label=label if isinstance(label, str) else Answers.from_dict(label),
+            context=row.get("context"),
+            provenance=Provenance.from_dict(row["provenance"]) if "provenance" in row else GOLD,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -248,7 +248,7 @@ def test_a_list_without_one_answer_of_the_passage_is_rejected_and_counted():
 
     contexts = [Context(p) for p in PREMISES[:2]]
     trace = Trace(SAME, ZeroGen(seed_size=2), contexts=contexts, answer=propose)
-    assert round_numbers(trace.rounds[0])["rejected"] == {"answer_not_in_passage": 1}
+    assert round_numbers(trace.rounds[0], {}, {}).rejected == {"answer_not_in_passage": 1}
     (unused,) = trace.rounds[0].unused
     assert (unused.provenance.kind, unused.context) == ("answers", PREMISES[0])
     assert unused.rejected.completion == "1. nowhere\n2. 1980"
@@ -298,8 +298,8 @@ def test_a_new_answer_is_located_and_counted(said, label, repaired, rejected):
         return json.dumps({"question": "Which one?", "answer": said})
 
     trace = Trace(NEW, S3(seed_size=2, rounds=1), gold=gold, answer=write)
-    numbers = round_numbers(trace.rounds[1])
-    assert (numbers["repaired"], numbers["rejected"]) == (repaired, rejected)
+    numbers = round_numbers(trace.rounds[1], {}, {})
+    assert (numbers.repaired, numbers.rejected) == (repaired, rejected)
     assert trace.rounds[1].added.labels == ([] if label is None else [label] * 2)
     for row in trace.rounds[1].added:
         (text,), (start,) = row.label.texts, row.label.starts

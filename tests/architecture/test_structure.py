@@ -16,7 +16,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 LAYERS = [
     {"errors", "registry", "_util"},
-    {"records"},
+    {"records", "run_records"},
     {"prompts", "metrics"},
     {"tasks"},
     {"students", "llm", "retrieval", "curation"},

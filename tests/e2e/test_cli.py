@@ -331,8 +331,8 @@ def test_check_prints_a_table_and_says_what_overlaps(tmp_path):
         (["run"], 2, "Missing argument"),
         (["rnu"], 2, "run"),
         (["predict", "nowhere", "text"], 2, "no trained student is here"),
-        (["report", "nowhere"], 2, "nothing to report"),
-        (["export", "nowhere", "--recording", "x"], 2, "no round of a run"),
+        (["report", "nowhere"], 2, "no run is here"),
+        (["export", "nowhere", "--recording", "x"], 2, "no run is here"),
     ],
 )
 def test_wrong_usage_has_one_message_and_no_traceback(tmp_path, args, code, message):

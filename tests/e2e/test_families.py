@@ -144,8 +144,8 @@ def test_a_run_that_is_exported_can_be_replayed_and_is_the_same(tmp_path, family
     assert recordings[0] == recordings[1]
     datasets = [RunFolder(r.folder).dataset.read_bytes() for r in results[1:]]
     assert datasets[0] == datasets[1]
-    assert results[1].summary["llm"]["rejected"] == first.summary["llm"]["rejected"] != {}
-    assert results[1].summary["llm"]["failed"] == 0
+    assert results[1].summary.llm.rejected == first.summary.llm.rejected != {}
+    assert results[1].summary.llm.failed == 0
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -189,7 +189,7 @@ def test_a_new_answer_that_was_repaired_is_counted_and_the_rows_stand_in_their_p
         if json.loads(line)["completion"].startswith("{")
     )
     assert sum(m["repaired"] for m in metrics) == repaired > 0
-    rejected = result.summary["llm"]["rejected"]
+    rejected = result.summary.llm.rejected
     assert {"answer_not_in_passage", "no_object"} <= set(rejected)
 
 
@@ -197,4 +197,4 @@ def test_contexts_of_test_rows_are_not_written_about(tmp_path):
     given = [*CONTEXTS, {"context": passage(4).upper()}]
     result = synthesize("pairs", tmp_path / "run", contexts=given, method=ZeroGen(seed_size=9))
     assert {row.context for row in result.dataset} == {passage(6), passage(7)}
-    assert "contexts: 1 of 3 were left out: copy of test" in result.summary["warnings"]
+    assert "contexts: 1 of 3 were left out: copy of test" in result.summary.warnings

@@ -140,11 +140,9 @@ def test_nothing_held_out_is_trained_on_or_sent(tmp_path, leaky, name):
         return
     assert not [prompt for prompt in prompts if holds_hidden(prompt)]
     if methods().get(name).needs_corpus:
-        assert any(
-            "data.corpus: " in said and "copy of test" in said for said in summary["warnings"]
-        )
+        assert any("data.corpus: " in said and "copy of test" in said for said in summary.warnings)
     if prompts and name != "gold":
-        assert {"copy_of_test", "near_copy_of_test"} & set(summary["llm"]["rejected"])
+        assert {"copy_of_test", "near_copy_of_test"} & set(summary.llm.rejected)
 
 
 @pytest.mark.parametrize("name", PAIRS)
@@ -154,14 +152,14 @@ def test_nothing_held_out_is_trained_on_or_sent_where_rows_have_contexts(tmp_pat
         return
     assert not [prompt for prompt in prompts if holds_hidden(prompt, PREMISES)]
     if prompts:
-        assert any("contexts: 12 of" in said for said in summary["warnings"])
+        assert any("contexts: 12 of" in said for said in summary.warnings)
 
 
 @pytest.mark.parametrize("name", ["s3", "goldgen", "random"])
 def test_rows_of_another_run_or_file_pass_the_gate(tmp_path, leaky, name):
     prompts, summary = run(tmp_path, leaky, "classification", name, seed_from="seed.jsonl")
     assert not [prompt for prompt in prompts if holds_hidden(prompt)]
-    said = [each for each in summary["warnings"] if each.startswith("method.seed_from: ")]
+    said = [each for each in summary.warnings if each.startswith("method.seed_from: ")]
     counts = sum(int(each.split()[1]) for each in said)
     assert counts == len(HELD_OUT)
 
@@ -169,7 +167,7 @@ def test_rows_of_another_run_or_file_pass_the_gate(tmp_path, leaky, name):
 def test_added_rows_pass_the_gate(tmp_path, leaky):
     keys = {"seed_from": "seed.jsonl", "added_from": "seed.jsonl"}
     _, summary = run(tmp_path, leaky, "classification", "s3", **keys)
-    assert any(each.startswith("method.added_from: ") for each in summary["warnings"])
+    assert any(each.startswith("method.added_from: ") for each in summary.warnings)
 
 
 def test_recorded_answers_pass_the_gate(tmp_path):
@@ -184,7 +182,7 @@ def test_recorded_answers_pass_the_gate(tmp_path):
     task.write_text(json.dumps(values))
     result = stepsynth.run(task, out=tmp_path / "run")
     assert not [row for row in result.dataset if holds_hidden(row.text)]
-    assert result.summary["llm"]["rejected"]["copy_of_test"] > 0
+    assert result.summary.llm.rejected["copy_of_test"] > 0
 
 
 def test_copies_are_let_pass_and_counted_where_that_is_asked_for(tmp_path, leaky):
@@ -196,4 +194,4 @@ def test_copies_are_let_pass_and_counted_where_that_is_asked_for(tmp_path, leaky
     )
     result = stepsynth.run(task, overrides=["curation.copies=false"], out=tmp_path / "run")
     assert len(result.dataset) == len(OTHERS) + len(HELD_OUT)
-    assert any("curation.copies is off" in said for said in result.summary["warnings"])
+    assert any("curation.copies is off" in said for said in result.summary.warnings)

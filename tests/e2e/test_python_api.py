@@ -42,7 +42,7 @@ def test_objects_in_objects_out(tmp_path):
     result.dataset.to_jsonl(tmp_path / "d.jsonl")
     assert len(result.dataset.to_pandas()) == len(result.dataset)
     assert result.report(tmp_path / "r.html").read_text(encoding="utf-8").startswith("<!doctype")
-    assert result.summary["test"]["n"] == 10
+    assert result.summary.test.n == 10
     assert result.folder.is_dir()
 
 
@@ -56,14 +56,14 @@ def test_names_and_dictionaries_do_as_well(tmp_path):
         split={"mine": 10, "select": 10, "test": 20},
         out=tmp_path / "run",
     )
-    assert result.summary["method"] == "zerogen"
+    assert result.summary.method == "zerogen"
     assert result.folder == tmp_path / "run"
     assert (tmp_path / "run/report.html").exists()
 
 
 def test_gold_needs_no_llm():
     result = stepsynth.synthesize({"labels": ["apple", "pear"]}, GOLD, method="gold")
-    assert result.summary["llm"]["requests"] == 0
+    assert result.summary.llm.requests == 0
 
 
 def test_rows_may_have_other_keys_and_a_test_of_their_own():
@@ -78,7 +78,7 @@ def test_rows_may_have_other_keys_and_a_test_of_their_own():
         columns={"text": "body", "label": "fruit"},
         method="gold",
     )
-    assert result.summary["test"]["n"] == 40
+    assert result.summary.test.n == 40
 
 
 def test_gold_rows_that_are_all_in_the_test_rows_are_said_to_be():
@@ -117,7 +117,7 @@ def test_a_task_file_runs_and_progress_can_be_watched(tmp_path, server):
             self.phases.add(phase)
 
         def round_done(self, numbers):
-            self.rounds.append(numbers["round"])
+            self.rounds.append(numbers.round)
 
     watch = Watch()
     task = write_task(tmp_path, url=server.url)
@@ -159,7 +159,7 @@ def test_a_subclass_of_ones_own_is_used_as_it_is():
         llm=RULES,
         method=Greedy(seed_size=12, rounds=0, rationales=False),
     )
-    assert "this is mine" in result.summary["warnings"]
+    assert "this is mine" in result.summary.warnings
     assert len(repr(result)) < 300
 
 
@@ -178,5 +178,5 @@ def test_requests_that_fail_are_warned_of(tmp_path):
     missed = len(result.rounds[0].misclassified)
     assert missed > 0
     said = f"{missed} requests failed: {missed} exhausted"
-    assert any(said in warning for warning in result.summary["warnings"])
-    assert result.summary["llm"]["failed"] == missed
+    assert any(said in warning for warning in result.summary.warnings)
+    assert result.summary.llm.failed == missed

@@ -40,27 +40,27 @@ def demos(tmp_path_factory):
     """The demo's rounds, by random seed."""
     folder = tmp_path_factory.mktemp("demo")
     configs = [load_config(DEMO, [f"random_seed={seed}"]) for seed in range(8)]
-    return [Runner(c, out=folder / str(c.random_seed)).run()["rounds"] for c in configs]
+    return [Runner(c, out=folder / str(c.random_seed)).run().rounds for c in configs]
 
 
 def test_the_demos_table_is_what_it_prints(demos):
     (shown,) = (text for _, _, text in blocks(ROOT / "README.md") if text.startswith("round  "))
     lines = [line.replace("kept", "").split() for line in shown.splitlines()[1:]]
     for line, row in zip(lines, demos[0], strict=True):
-        counts = [row[key] for key in ("round", "added", "train_size", "misclassified")]
-        scores = [row[split]["accuracy"] for split in ("select", "test")]
+        counts = (row.round, row.added, row.train_size, row.misclassified)
+        scores = [scores["accuracy"] for scores in (row.select, row.test)]
         assert line == [*map(str, counts), *(f"{score:.3f}" for score in scores)]
 
 
 def test_the_demo_over_random_seeds_is_as_said(demos, tmp_path):
     said = section("Try it").replace("\n", " ")
-    first, last = ([rounds[at]["test"]["accuracy"] for rounds in demos] for at in (0, -1))
+    first, last = ([rounds[at].test["accuracy"] for rounds in demos] for at in (0, -1))
     told = r"Over seeds 0 to 7 test accuracy goes from ([\d.]+) % to ([\d.]+) % on average"
     means = [float(number) / 100 for number in re.search(told, said).groups()]
     assert means == pytest.approx([fmean(first), fmean(last)], abs=0.000501)
     assert "and falls in two of the eight" in said
     assert sum(b < a for a, b in zip(first, last, strict=True)) == 2
-    gold = stepsynth.run(DEMO, overrides=["method=gold"], out=tmp_path / "gold").summary["test"]
+    gold = stepsynth.run(DEMO, overrides=["method=gold"], out=tmp_path / "gold").summary.test
     told = f"The 80 mined messages alone, without an LLM, give {100 * gold['accuracy']:.1f} %"
     assert told in said
 

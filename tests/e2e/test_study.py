@@ -154,7 +154,7 @@ def test_a_study_changes_nothing_of_the_run(run):
         (["teory"], "no study is named 'teory'", "did you mean 'theory'?"),
         (["gap"], "there is nothing to study", "stepsynth study gap runs/"),
         (["gap", "nowhere"], "nowhere: there is no such folder", "give a run folder"),
-        (["gap", "."], "there is nothing to study here", "give the folder of a run"),
+        (["gap", "."], "no run is here", "give the folder of a run"),
         (["quality", "ZEROGEN"], "no extrapolation is here", "`s3` and `goldgen`"),
         (["gap", "RUN", "--set", "golt=false"], "golt: unknown key", "did you mean 'gold'?"),
         (["gap", "RUN", "--set", "gold"], "expected KEY=VALUE", "--set random_seed=1"),

@@ -17,7 +17,6 @@ from stepsynth.deploy import onnx as deploy_onnx
 from stepsynth.deploy.cards import COLUMNS, code, is_path, without_paths
 from stepsynth.errors import ConfigError, ProviderError, RunFolderError
 from stepsynth.records import GOLD, Answers, Dataset, Example
-from stepsynth.runfolder.folder import RunFolder
 from stepsynth.students import StudentFactory, load_student, students
 
 FRUIT = [
@@ -170,7 +169,7 @@ def test_a_model_for_questions_says_the_same_as_onnx(encoder, tmp_path):
     long = [{**QUESTIONS[0], "context": "number 0 is no pear but an apple , they say . " * 20}]
     (rounds / "examples.jsonl").touch()
     (rounds / "misclassified.jsonl").write_text(
-        "".join(json.dumps(row) + "\n" for row in [*QUESTIONS, *long, {**FRUIT[0]}])
+        "".join(json.dumps(row | {"label": ""}) + "\n" for row in [*QUESTIONS, *long, FRUIT[0]])
     )
     found = deploy_onnx.write_onnx(tmp_path / "run", tmp_path / "onnx")
     assert found["rows"] == found["same_labels"] == 25
@@ -239,7 +238,7 @@ def test_only_an_earlier_export_is_replaced(fruit_model, tmp_path, exports_at_on
 def test_rows_of_the_run_are_spread_evenly(tmp_path):
     (tmp_path / "model").mkdir()
     file = tmp_path / "dataset.jsonl"
-    file.write_text("".join(json.dumps({"text": f"t {i}"}) + "\n" for i in range(1200)))
+    file.write_text("".join(f'{{"text": "t {i}", "label": "a"}}\n' for i in range(1200)))
     rows = deploy_onnx._rows_to_check(tmp_path, has_labels=True)
     assert [row.text for row in rows] == [f"t {i * 12 // 5}" for i in range(500)]
     assert deploy_onnx._rows_to_check(tmp_path, has_labels=False)[0].context, (
@@ -297,7 +296,7 @@ def fruit_run(tmp_path_factory):
 
 @pytest.fixture
 def cards(fruit_run, tmp_path):
-    hub.write_hub_files(RunFolder(fruit_run), tmp_path, name="me/fruit", license="mit")
+    hub.write_hub_files(fruit_run, tmp_path, name="me/fruit", license="mit")
     return tuple((tmp_path / part / "README.md").read_text("utf-8") for part in hub.PARTS)
 
 
@@ -380,7 +379,7 @@ def test_paths_are_told_from_names(tmp_path):
 
 def test_what_is_written_loads_again(fruit_run, tmp_path):
     datasets = pytest.importorskip("datasets")
-    files = hub.write_hub_files(RunFolder(fruit_run), tmp_path / "h", name="me/x", license="mit")
+    files = hub.write_hub_files(fruit_run, tmp_path / "h", name="me/x", license="mit")
     assert tmp_path / "h/dataset/data/train.parquet" in files
     rows = datasets.load_dataset(
         str(tmp_path / "h/dataset"), split="train", cache_dir=str(tmp_path / "cache")
@@ -393,7 +392,7 @@ def test_what_is_written_loads_again(fruit_run, tmp_path):
 
 def test_without_pyarrow_the_rows_are_json_lines(fruit_run, tmp_path, monkeypatch):
     monkeypatch.setattr(hub, "find_spec", lambda _: None)
-    hub.write_hub_files(RunFolder(fruit_run), tmp_path, name="me/x", license="mit")
+    hub.write_hub_files(fruit_run, tmp_path, name="me/x", license="mit")
     first = json.loads((tmp_path / "dataset/data/train.jsonl").read_text().splitlines()[0])
     assert set(first) == {"text", "label", *GOLD.to_dict()}
     card = (tmp_path / "dataset/README.md").read_text()
@@ -417,14 +416,14 @@ def test_what_is_secret_or_local_stays_here(fruit_run, tmp_path, monkeypatch):
     (run / "model/student.json").write_text(json.dumps(about))
     # Parquet is compressed, so JSON lines are looked through in its place.
     monkeypatch.setattr(hub, "find_spec", lambda _: None)
-    for path in hub.write_hub_files(RunFolder(run), tmp_path / "h", name="me/x", license="mit"):
+    for path in hub.write_hub_files(run, tmp_path / "h", name="me/x", license="mit"):
         assert not re.search(rb"hunter2|10\.0\.0\.1|MY_KEY|/home/me", path.read_bytes()), path
     assert "`corpus`: `wiki.jsonl`" in (tmp_path / "h/model/README.md").read_text()
 
 
 def test_the_gold_method_is_warned_of(tmp_path):
     stepsynth.synthesize({"labels": ["apple", "pear"]}, FRUIT, method="gold", out=tmp_path / "run")
-    hub.write_hub_files(RunFolder(tmp_path / "run"), tmp_path / "h", name="me/x", license="mit")
+    hub.write_hub_files(tmp_path / "run", tmp_path / "h", name="me/x", license="mit")
     card = (tmp_path / "h/dataset/README.md").read_text()
     assert "**This data set is the gold data.**" in card
     assert "LLM: none was asked" in card
@@ -437,22 +436,21 @@ def test_a_run_that_is_not_done_is_not_published(fruit_run, tmp_path):
     shutil.copytree(fruit_run, run)
     (run / "manifest.json").unlink()
     with pytest.raises(RunFolderError, match="not done"):
-        hub.write_hub_files(RunFolder(run), tmp_path / "h", name="me/x", license="mit")
+        hub.write_hub_files(run, tmp_path / "h", name="me/x", license="mit")
     with pytest.raises(RunFolderError, match="no run is here"):
-        hub.write_hub_files(RunFolder(tmp_path), tmp_path / "h", name="me/x", license="mit")
+        hub.write_hub_files(tmp_path, tmp_path / "h", name="me/x", license="mit")
     (run / "manifest.json").write_text('{"summary": {"llm": 3}}')
     with pytest.raises(RunFolderError, match="damaged"):
-        hub.write_hub_files(RunFolder(run), tmp_path / "h", name="me/x", license="mit")
+        hub.write_hub_files(run, tmp_path / "h", name="me/x", license="mit")
     assert not (tmp_path / "h").exists()
 
 
 def test_only_files_of_ours_are_replaced(fruit_run, tmp_path):
-    run = RunFolder(fruit_run)
     for _ in range(2):
-        hub.write_hub_files(run, tmp_path / "h", name="me/x", license="mit")
+        hub.write_hub_files(fruit_run, tmp_path / "h", name="me/x", license="mit")
     (tmp_path / "h" / "notes.txt").touch()
     with pytest.raises(RunFolderError, match=r"something else here: notes\.txt"):
-        hub.write_hub_files(run, tmp_path / "h", name="me/x", license="mit")
+        hub.write_hub_files(fruit_run, tmp_path / "h", name="me/x", license="mit")
 
 
 def run_snippet(card, folder, monkeypatch, capsys):
@@ -483,7 +481,7 @@ def test_the_snippet_of_a_transformers_card_works(kind, encoder, tmp_path, monke
         student={"name": "transformer", "model": str(encoder), "epochs": 1, "max_length": 48},
         out=tmp_path / "run",
     )
-    hub.write_hub_files(RunFolder(tmp_path / "run"), tmp_path / "h", name="me/x", license="mit")
+    hub.write_hub_files(tmp_path / "run", tmp_path / "h", name="me/x", license="mit")
     card = (tmp_path / "h/model/README.md").read_text()
     about = front_matter(card)
     assert about["library_name"] == "transformers"
@@ -502,7 +500,7 @@ def test_the_snippet_of_a_transformers_card_works(kind, encoder, tmp_path, monke
 
 
 def test_the_snippet_of_other_students_cards_works(fruit_run, tmp_path, monkeypatch, capsys):
-    hub.write_hub_files(RunFolder(fruit_run), tmp_path, name="me/x", license="mit")
+    hub.write_hub_files(fruit_run, tmp_path, name="me/x", license="mit")
     card = (tmp_path / "model/README.md").read_text()
     said = run_snippet(card, tmp_path / "model", monkeypatch, capsys)
     assert said in ("['apple']\n", "['pear']\n")
@@ -544,7 +542,7 @@ def api(monkeypatch):
 
 
 def test_both_are_uploaded(api, fruit_run, tmp_path):
-    hub.write_hub_files(RunFolder(fruit_run), tmp_path, name="me/x", license="mit")
+    hub.write_hub_files(fruit_run, tmp_path, name="me/x", license="mit")
     assert hub.push(tmp_path, "me/x", private=True) == [
         "https://huggingface.co/datasets/me/x",
         "https://huggingface.co/me/x",

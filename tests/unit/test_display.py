@@ -12,6 +12,7 @@ from rich.console import Console
 from stepsynth.cli._display import Display
 from stepsynth.cli._shared import llm_in_words, print_json, printable, short_number
 from stepsynth.llm.core.usage import Status, Usage
+from stepsynth.run_records import LLMTotals
 
 
 def status(done=1234, total=2000, **more):
@@ -207,13 +208,13 @@ def test_the_totals_say_what_was_sent_what_failed_and_what_a_row_cost():
         "usd": None,
         "tokens_per_kept_row": 58.0,
     }
-    assert list(llm_in_words(llm, 150.0)) == [
+    assert list(llm_in_words(LLMTotals(**llm), 150.0)) == [
         "LLM: 120 requests sent now, 30 from the store; 12 retried: 10 rate_limit, 2 timeout; "
         "1 failed: timeout; 6 rejected: 4 refusal, 2 too_short. 2.5 minutes.",
         "The whole run: 5000 prompt (400 of them cached) + 800 completion (300 of them reasoning) "
         "tokens, cost not known, 58 tokens a kept row.",
     ]
-    (replayed,) = llm_in_words({**llm, "replayed": 9}, 1.0)
+    (replayed,) = llm_in_words(LLMTotals(**llm | {"replayed": 9}), 1.0)
     assert replayed.startswith("LLM: none was called, 9 recorded answers; ")
 
 

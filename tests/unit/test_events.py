@@ -212,7 +212,7 @@ def test_an_observer_that_knows_progress_alone_hears_of_requests():
 def test_what_a_kept_row_costs_is_unknown_rather_than_wrong():
     usage = Usage(prompt_tokens=900, completion_tokens=100, usd=0.5)
     totals = llm_totals(usage, {"refusal": 2}, backend="openai_compatible", kept_rows=50)
-    assert (totals["tokens_per_kept_row"], totals["usd_per_kept_row"]) == (20.0, 0.01)
+    assert (totals.tokens_per_kept_row, totals.usd_per_kept_row) == (20.0, 0.01)
     for changed, rows in (
         ({"usd": None, "prompt_tokens": 0, "completion_tokens": 0}, 50),  # not counted
         ({}, None),  # stopped before the end
@@ -220,9 +220,9 @@ def test_what_a_kept_row_costs_is_unknown_rather_than_wrong():
     ):
         given = Usage(**{"prompt_tokens": 9, "usd": 0.5, **changed})
         totals = llm_totals(given, {}, backend="openai_compatible", kept_rows=rows)
-        assert (totals["tokens_per_kept_row"], totals["usd_per_kept_row"]) == (None, None)
+        assert (totals.tokens_per_kept_row, totals.usd_per_kept_row) == (None, None)
     gold = llm_totals(Usage(), {}, backend=None, kept_rows=50)
-    assert gold["usd_per_kept_row"] is None
+    assert gold.usd_per_kept_row is None
 
 
 def test_causes_in_words():

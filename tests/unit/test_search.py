@@ -288,7 +288,7 @@ def test_a_run_writes_what_was_found_and_resumes_with_it(tmp_path, monkeypatch):
         )
 
     first = run()
-    found = first.summary["search"]
+    found = first.summary.search
     assert found["trials"] == 3
     assert set(found["values"]) == {"C", "max_features"}
     config = (tmp_path / "run/config.yaml").read_text(encoding="utf-8")
@@ -299,4 +299,4 @@ def test_a_run_writes_what_was_found_and_resumes_with_it(tmp_path, monkeypatch):
     assert "3 trials" in page
     assert f"<td>{found['values']['C']}</td>" in page
     monkeypatch.setattr(Linear, "fit", lambda *_, **__: pytest.fail("it was trained again"))
-    assert run().summary["search"] == found
+    assert run().summary.search == found

@@ -44,8 +44,8 @@ def test_seed_data_and_added_rows_of_other_runs_are_taken_and_are_no_gold(tmp_pa
     two = stepsynth.synthesize(**common, method=given, out=tmp_path / "two")
     assert two.dataset.texts == [row["text"] for row in [*seed, *added]]
     assert Counter(row.provenance.kind for row in two.dataset) == {"given": len(two.dataset)}
-    assert two.summary["llm"]["requests"] == 0
-    assert [r["added"] for r in two.summary["rounds"]] == [20, len(added)]
+    assert two.summary.llm.requests == 0
+    assert [r.added for r in two.summary.rounds] == [20, len(added)]
     plain = {"name": "s3", "rounds": 0, "seed_from": str(one.folder / "rounds/0/examples.jsonl")}
     three = stepsynth.synthesize(**common, method=plain, out=tmp_path / "three")
     assert three.dataset.texts == [row["text"] for row in seed]
@@ -61,8 +61,8 @@ def test_a_run_that_added_nothing_has_nothing_to_merge(tmp_path):
 def test_gold_is_the_reference_whatever_is_checked(tmp_path):
     common = {**COMMON, "gold": swapped(), "curation": {"check": "student"}}
     done = stepsynth.synthesize(**common, method="gold")
-    assert len(done.dataset) == done.summary["rounds"][0]["added"]
-    assert not any("label check" in warning for warning in done.summary["warnings"])
+    assert len(done.dataset) == done.summary.rounds[0].added
+    assert not any("label check" in warning for warning in done.summary.warnings)
     for key in ({"reweight": "density_ratio"}, {"train_on": "both"}):
         with pytest.raises(ConfigError, match="gold rows are all that it is trained on"):
             stepsynth.synthesize(**common, method={"name": "gold", **key})

@@ -7,7 +7,7 @@ import pytest
 
 import stepsynth
 from stepsynth import Replay
-from stepsynth._util.files import write_jsonl
+from stepsynth._util.files import write_json, write_jsonl
 from stepsynth.errors import ConfigError
 from stepsynth.llm import LLM, Completion
 from stepsynth.llm.core.errors import GiveUpError
@@ -22,7 +22,7 @@ from stepsynth.methods.s3 import S3
 from stepsynth.methods.zerogen import ZeroGen
 from stepsynth.prompts.several import split_texts
 from stepsynth.records import Context, Dataset, Example, Rejected
-from stepsynth.runfolder.folder import RunFolder
+from stepsynth.runfolder import Run, RunFolder
 from stepsynth.runfolder.recording import write_recording
 from stepsynth.runner.equal_budget import Budget
 from stepsynth.tasks.extractive_qa import ExtractiveQA
@@ -370,29 +370,30 @@ def test_an_exported_run_is_replayed_the_same(tmp_path, method):
     results = [first]
     for name in ("again", "and again"):
         path = tmp_path / f"{name}.jsonl"
-        write_recording(RunFolder(results[-1].folder), path)
+        write_recording(Run(results[-1].folder), path)
         llm = Replay(recordings=(str(path),))
         results.append(synthesize("pairs", tmp_path / name, llm=llm, method=chosen))
     assert any("part" in row["provenance"] for row in content(first))
     assert content(results[1]) == content(first)
     recordings = [(tmp_path / f"{n}.jsonl").read_bytes() for n in ("again", "and again")]
     assert recordings[0] == recordings[1]
-    assert results[1].summary["llm"]["failed"] == 0
-    rejected = first.summary["llm"]["rejected"]
-    assert results[1].summary["llm"]["rejected"] == rejected
+    assert results[1].summary.llm.failed == 0
+    rejected = first.summary.llm.rejected
+    assert results[1].summary.llm.rejected == rejected
     assert {"missing", "no_texts", "empty"} <= set(rejected)
 
 
 def test_the_recording_of_a_request_is_one_line_and_says_that_it_was_cut(tmp_path):
-    origin = {"kind": "seed", "parents": [], "draw": 3, "request": "r"}
-    shared = {"label": "a", "completion": "<text>one</text><text>tw"}
+    origin = {"method": "zerogen", "kind": "seed", "parents": [], "draw": 3, "request": "r"}
+    shared = {"label": "a", "prompt": "Write.", "completion": "<text>one</text><text>tw"}
     kept = {**shared, "text": "one", "provenance": {**origin, "part": 1}}
     cut = {**shared, "reason": "truncated", "provenance": {**origin, "part": 2}}
     lacking = {**shared, "reason": "missing", "provenance": {**origin, "part": 3}}
     place = RunFolder(tmp_path).round(0)
     write_jsonl(place / "examples.jsonl", [kept])
     write_jsonl(place / "rejected.jsonl", [cut, lacking])
-    assert write_recording(RunFolder(tmp_path), tmp_path / "r.jsonl") == 1
+    write_json(place / "metrics.json", {})
+    assert write_recording(Run(tmp_path), tmp_path / "r.jsonl") == 1
     assert json.loads((tmp_path / "r.jsonl").read_text()) == {
         **{"kind": "seed", "label": "a", "draw": 3, "truncated": True},
         "completion": shared["completion"],
@@ -427,7 +428,7 @@ def test_a_folder_from_before_the_keys_goes_on_with_their_defaults_alone(tmp_pat
     written = path.read_text()
     again = synthesize("pairs", tmp_path / "run", method=method)
     assert RunFolder(again.folder).dataset.read_bytes() == before
-    assert again.summary["llm"]["requests"] == 0
+    assert again.summary.llm.requests == 0
     # The store's ledger knows the run by the identity that it began with.
     assert json.loads(path.read_text()) == json.loads(written)
     with pytest.raises(

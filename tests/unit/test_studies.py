@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,8 +16,9 @@ import stepsynth
 from stepsynth._util.files import read_jsonl
 from stepsynth.errors import ConfigError, DataError, RunFolderError, TooFewRowsError
 from stepsynth.records import Dataset, Example, Provenance
-from stepsynth.runfolder.folder import RunFolder
-from stepsynth.studies import Findings, RoundRows, open_subject
+from stepsynth.run_records import LLMTotals, Scores
+from stepsynth.runfolder import MissedRow, Run, RunFolder
+from stepsynth.studies import Findings, open_subject
 from stepsynth.studies._vectors import find_encoder, make_vectors
 from stepsynth.studies.cartography import Cartography, map_dynamics, train_by_epochs
 from stepsynth.studies.efficiency import Efficiency, find_crossing, order_rows
@@ -95,7 +97,8 @@ def extrapolated(gold, texts):
         Example(text, row.label, row.context, Provenance("s3", 1, "extrapolate", (row.id,)))
         for row, text in zip(gold, texts, strict=True)
     )
-    return RoundRows(1, added, Dataset(gold), tuple(gold.labels), {})
+    missed = [MissedRow(row, row.label) for row in gold]
+    return SimpleNamespace(index=1, added=added, missed=missed)
 
 
 def test_copies_are_counted_and_nearer_than_any_random_error():
@@ -124,7 +127,8 @@ def test_a_lonely_error_has_no_random_pair_and_a_lost_one_is_said():
     one = subject.mine[:1]
     lost = extrapolated(texts_about(TOPICS, 1, seed=1), ["who wrote me?"])
     subject = replace(
-        subject, rounds=(extrapolated(one, ["like it"]), replace(lost, misclassified=Dataset()))
+        subject,
+        rounds=(extrapolated(one, ["like it"]), SimpleNamespace(**vars(lost) | {"missed": []})),
     )
     found = Quality().run([subject])
     assert math.isnan(column(found.tables[0], "random")[0])
@@ -156,7 +160,7 @@ def test_a_row_that_a_gold_row_was_but_an_example_for_is_no_extrapolation(method
         for row in done.added
     )
     with pytest.raises(DataError, match="no extrapolation is here"):
-        Quality().run([replace(subject, rounds=(replace(done, added=rows),))])
+        Quality().run([replace(subject, rounds=(SimpleNamespace(**vars(done) | {"added": rows}),))])
 
 
 def test_without_an_extrapolation_it_says_which_methods_have_some(demo):
@@ -220,7 +224,7 @@ def flipped(rows, every):
 
 def test_rows_with_a_wrong_label_are_hard_to_learn(tmp_path):
     rows = flipped(texts_about(TOPICS, 300, seed=3), 10)
-    subject = replace(make_subject("noisy", rows), folder=tmp_path)
+    subject = replace(make_subject("noisy", rows), run=Run(tmp_path))
     found = round_trip(Cartography(gold="none").run([subject]))
     lines = list(read_jsonl(tmp_path / "studies/cartography.jsonl"))
     assert [line["id"] for line in lines] == [row.id for row in rows]
@@ -273,8 +277,8 @@ def test_the_gap_of_a_round_is_that_of_its_own_model(run, demo):
     assert column(table, "model") == ["of the run", "of the run", "kept", "trained here"]
     for done, row in zip(subject.rounds, table.rows, strict=False):
         values = dict(zip(table.columns, row, strict=True))
-        assert values["trained on"] == done.numbers["train_size"]
-        assert values["mine"] == pytest.approx(1 - len(done.misclassified) / len(subject.mine))
+        assert values["trained on"] == done.metrics.train_size
+        assert values["mine"] == pytest.approx(1 - len(done.missed) / len(subject.mine))
         stored = json.loads((run / f"rounds/{done.index}/test_predictions.json").read_text())
         right = [g == p for g, p in zip(stored["gold"], stored["predicted"], strict=True)]
         assert values["test"] == pytest.approx(np.mean(right))
@@ -330,8 +334,8 @@ def test_every_prefix_has_the_mix_of_labels_and_the_order_is_random():
 
 
 def with_calls(subject, calls):
-    llm = {"requests": calls + 7, "retries": 7, "from_store": 0, "replayed": 0, "failed": 3}
-    return replace(subject, summary={"llm": llm})
+    llm = LLMTotals(requests=calls + 7, retries=7, failed=3)
+    return replace(subject, summary=SimpleNamespace(llm=llm, test=None))
 
 
 def test_what_a_method_needs_to_reach_zerogen_is_found():
@@ -359,14 +363,14 @@ def test_all_rows_are_scored_as_the_run_scored_them(demo):
     needs, curves = Efficiency(sizes=2, orders=2).run([subject]).tables
     size, score = curves.rows[-1][1], curves.rows[-1][3]
     assert size == len(demo.dataset)
-    assert score == pytest.approx(demo.summary["test"]["accuracy"])
+    assert score == pytest.approx(demo.summary.test["accuracy"])
     assert needs.rows[0][0] == "s3"
 
 
 def test_a_run_whose_model_had_more_than_its_rows_is_said(demo):
     subject = open_subject(demo.folder)
     assert Efficiency(sizes=2, orders=1).run([subject]).warnings == ()
-    weighted = {**subject.summary, "test": {**subject.summary["test"], "accuracy": 0.123}}
+    weighted = subject.summary.model_copy(update={"test": Scores(accuracy=0.123)})
     found = Efficiency(sizes=2, orders=1).run([replace(subject, summary=weighted)])
     assert "in the run 0.123" in found.warnings[0]
 

@@ -31,8 +31,9 @@ def test_a_run_is_opened_with_the_rows_and_splits_that_it_had(demo):
         assert getattr(subject, split).digest() == identity[split]
     assert [r.index for r in subject.rounds] == [0, 1]
     assert subject.train_after(1) == result.rounds[1].train
-    assert subject.rounds[0].misclassified == result.rounds[0].misclassified
-    assert subject.rounds[0].predicted == result.rounds[0].predicted
+    missed = subject.rounds[0].missed
+    assert tuple(row.example for row in missed) == tuple(result.rounds[0].misclassified)
+    assert tuple(row.predicted for row in missed) == tuple(result.rounds[0].predicted)
     assert set(subject.unseen) == {*subject.select, *subject.test}
     assert subject.load_model().predict(["hello"])
     assert told == []
@@ -62,7 +63,7 @@ def test_a_file_is_opened_with_its_task_file(demo):
     ("make", "error", "message"),
     [
         (lambda p: p / "none", DataError, "no such folder or file"),
-        (lambda p: p, RunFolderError, "nothing to study"),
+        (lambda p: p, RunFolderError, "no run is here"),
         (lambda p: _file(p), ConfigError, "next to its task file"),
     ],
     ids=["nothing", "an empty folder", "a file alone"],

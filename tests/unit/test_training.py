@@ -144,7 +144,7 @@ def test_copies_of_hidden_rows_are_rejected_counted_and_replaced(tmp_path):
     hidden = {row["text"] for row in gold} & {
         f"{f} {w}" for f in ("apple", "pear") for w in "bcdefghjk"
     }
-    reasons = result.summary["llm"]["rejected"]
+    reasons = result.summary.llm.rejected
     kept = stepsynth.synthesize(**common, curation={"copies": False})
     seen = json.loads((kept.folder / "rounds/0/metrics.json").read_text())["copies_seen"]
     assert set(reasons) <= {"copy_of_test", "copy_of_select"}
@@ -212,7 +212,7 @@ def test_gold_is_needed_only_by_those_that_use_it(tmp_path):
         "method: {name: zerogen, seed_size: 20}\n"
     )
     result = stepsynth.run(tmp_path / "t.yaml", out=tmp_path / "run")
-    assert result.summary["test"]["accuracy"] == 1.0
+    assert result.summary.test["accuracy"] == 1.0
     for name in ("s3", "goldgen", "random", "gold", "fewgen"):
         with pytest.raises(ConfigError, match="there are no gold rows"):
             stepsynth.run(tmp_path / "t.yaml", overrides=[f"method={name}"])

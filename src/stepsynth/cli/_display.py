@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from stepsynth._util.text import shorten
 from stepsynth.cli._shared import cost_in_words, printable, say, short_number, shown
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.live import Live
 
     from stepsynth.llm import Status
+    from stepsynth.run_records import RoundMetrics
 
 PLAIN_EVERY_S = 10.0
 LONGEST_BAR = 30
@@ -151,13 +152,13 @@ class Display(Observer):
             self._lines.clear()
         self._plain.drop()
 
-    def round_done(self, numbers: dict[str, Any]) -> None:
+    def round_done(self, numbers: "RoundMetrics") -> None:
         """Say what a round brought."""
         self._leave_lines()
         self.tell(
-            f"round {numbers['round']}: {numbers['added']} rows added, trained on "
-            f"{numbers['train_size']}, {numbers['misclassified']} of mine misclassified, "
-            + ", ".join(f"select {n} {numbers['select'][k]:.3f}" for k, n in shown(numbers))
+            f"round {numbers.round}: {numbers.added} rows added, trained on "
+            f"{numbers.train_size}, {numbers.misclassified} of mine misclassified, "
+            + ", ".join(f"select {n} {numbers.select[k]:.3f}" for k, n in shown(numbers.select))
         )
 
     def warn(self, message: str) -> None:

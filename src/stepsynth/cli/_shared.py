@@ -9,13 +9,16 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
 from stepsynth._util.disk import as_disk_trouble
 from stepsynth._util.text import visible
 from stepsynth.errors import StepsynthError
+
+if TYPE_CHECKING:
+    from stepsynth.run_records import LLMTotals, Scores, Summary
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -109,75 +112,74 @@ def print_json(value: Mapping[str, Any]) -> None:
     print(_UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", line), flush=True)
 
 
-def shown(numbers: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the keys and names of a round's scores to show."""
+def shown(scores: "Scores") -> list[tuple[str, str]]:
+    """Return the keys and names of the scores to show."""
     from stepsynth.metrics import SCORE_NAMES
 
-    scores = numbers.get("select", {})
     return [(key, short) for key, (_, short) in SCORE_NAMES.items() if key in scores]
 
 
-def round_table(summary: Mapping[str, Any]) -> Any:
+def round_table(summary: "Summary") -> Any:
     """Return the table of a run's rounds."""
     from rich.markup import escape
     from rich.table import Table
 
-    title = f"{summary['task']}: {summary['method']} with {summary['student']}"
+    title = f"{summary.task}: {summary.method} with {summary.student}"
     table = Table(title=escape(title))
     for name in ("round", "added", "train\nrows", "mine\nwrong"):
         table.add_column(name, justify="right")
-    keys = shown(summary["rounds"][0]) if summary["rounds"] else []
+    keys = shown(summary.rounds[0].select) if summary.rounds else []
     for split in ("select", "test"):
         for _, name in keys:
             table.add_column(f"{split}\n{name}", justify="right")
     table.add_column("")
-    for row in summary["rounds"]:
-        counts = [str(row[k]) for k in ("round", "added", "train_size", "misclassified")]
+    for row in summary.rounds:
+        counts = map(str, (row.round, row.added, row.train_size, row.misclassified))
         scores = [
-            f"{row[split][key]:.3f}" if split in row else "-"
-            for split in ("select", "test")
+            f"{split[key]:.3f}" if split else "-"
+            for split in (row.select, row.test)
             for key, _ in keys
         ]
-        table.add_row(*counts, *scores, "kept" if row["round"] == summary["kept_round"] else "")
+        table.add_row(*counts, *scores, "kept" if row.round == summary.kept_round else "")
     f1 = "EM: exact match" if ("f1", "F1") in keys else "F1: macro-F1"
     table.caption = f"mine: gold that errors are taken from; {f1}"
     return table
 
 
-def print_summary(summary: Mapping[str, Any], extra: Sequence[str] = ()) -> None:
+def print_summary(summary: "Summary", extra: Sequence[str] = ()) -> None:
     """Print the table of rounds, the LLM's counts and where the results are, on stdout."""
     from rich.console import Console
 
     console = Console(highlight=False)
     console.print(round_table(summary))
-    for line in llm_in_words(summary["llm"], summary["seconds"]):
+    for line in llm_in_words(summary.llm, summary.seconds):
         console.print(line, markup=False, soft_wrap=True)
     for line in extra:
         console.print(line, markup=False, soft_wrap=True)
 
 
-def llm_in_words(llm: Mapping[str, Any], seconds: float) -> Iterator[str]:
+def llm_in_words(llm: "LLMTotals", seconds: float) -> Iterator[str]:
     """Yield what the LLM was asked for now, what came of it, and what the whole run cost."""
     from stepsynth.runner import by_cause, retried_by_cause
 
     time = f"{seconds:.1f} s" if seconds < 100 else f"{seconds / 60:.1f} minutes"
     counted = (
-        by_cause(retried_by_cause(llm["setbacks"], llm["failures"]), "retried"),
-        by_cause(llm["failures"], "failed") or "0 failed",
-        by_cause(llm["rejected"], "rejected") or "0 rejected",
+        by_cause(retried_by_cause(llm.setbacks, llm.failures), "retried"),
+        by_cause(llm.failures, "failed") or "0 failed",
+        by_cause(llm.rejected, "rejected") or "0 rejected",
     )
     troubles = "; ".join(part for part in counted if part)
-    if llm["replayed"]:
-        yield f"LLM: none was called, {llm['replayed']} recorded answers; {troubles}. {time}."
+    if llm.replayed:
+        yield f"LLM: none was called, {llm.replayed} recorded answers; {troubles}. {time}."
         return
-    sent = f"{llm['requests']} requests sent now, {llm['from_store']} from the store"
+    sent = f"{llm.requests} requests sent now, {llm.from_store} from the store"
     yield f"LLM: {sent}; {troubles}. {time}."
-    prompt, completion = f"{llm['prompt_tokens']} prompt", f"{llm['completion_tokens']} completion"
-    cached = f" ({llm['cached_tokens']} of them cached)" if llm["cached_tokens"] else ""
-    thought = f" ({llm['reasoning_tokens']} of them reasoning)" if llm["reasoning_tokens"] else ""
-    each = llm["tokens_per_kept_row"]
+    prompt, completion = f"{llm.prompt_tokens} prompt", f"{llm.completion_tokens} completion"
+    cached = f" ({llm.cached_tokens} of them cached)" if llm.cached_tokens else ""
+    thought = f" ({llm.reasoning_tokens} of them reasoning)" if llm.reasoning_tokens else ""
+    each = llm.tokens_per_kept_row
     a_row = f", {each:.0f} tokens a kept row" if each else ""
-    cost = cost_in_words(llm["usd"])
+    cost = cost_in_words(llm.usd)
     yield f"The whole run: {prompt}{cached} + {completion}{thought} tokens, {cost}{a_row}."
 
 

@@ -16,6 +16,7 @@ from stepsynth.observer import Observer
 if TYPE_CHECKING:
     from stepsynth.comparison import Comparison, Ended, Outcome, Plan, PlannedRun
     from stepsynth.llm import Status
+    from stepsynth.run_records import RoundMetrics
 
 
 _WIDTH_OF_A_FILE = 160
@@ -143,7 +144,7 @@ class _OfRun(Observer):
         """Show how far training or indexing is."""
         self.display.progress(f"{self.name}: {phase}", done, total)
 
-    def round_done(self, numbers: dict[str, Any]) -> None:
+    def round_done(self, numbers: "RoundMetrics") -> None:
         """Leave nothing of a round: the page shows it."""
 
 

@@ -65,9 +65,9 @@ def _check_hub(hub: str | None, license_name: str, dry_run: Path | None) -> None
 
 
 def _export_recording(run: Path, recording: Path) -> None:
-    from stepsynth.runfolder import RunFolder, write_recording
+    from stepsynth.runfolder import open_run, write_recording
 
-    count = write_recording(RunFolder(run), recording)
+    count = write_recording(open_run(run), recording)
     say(f"{recording}: {count} completions")
     say(
         "use it with: --set 'llm={backend: replay, recordings: ["
@@ -90,15 +90,14 @@ def _export_hub(
     run: Path, name: str, license_name: str, *, private: bool, dry_run: Path | None
 ) -> None:
     from stepsynth.deploy import push, write_hub_files
-    from stepsynth.runfolder import RunFolder
 
     if dry_run is not None:
-        for path in write_hub_files(RunFolder(run), dry_run, name=name, license=license_name):
+        for path in write_hub_files(run, dry_run, name=name, license=license_name):
             say(str(path))
         say("nothing was uploaded")
         return
     with tempfile.TemporaryDirectory(prefix="stepsynth-") as folder:
-        write_hub_files(RunFolder(run), Path(folder), name=name, license=license_name)
+        write_hub_files(run, Path(folder), name=name, license=license_name)
         urls = push(Path(folder), name, private=private)
     for url in urls:
         say(f"{url} ({'private' if private else 'public'})")

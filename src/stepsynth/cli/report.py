@@ -16,6 +16,5 @@ def report(
 ) -> None:
     """Write the report of a run, also of one that was stopped: one self-contained HTML file."""
     from stepsynth.report import write_report
-    from stepsynth.runfolder import RunFolder
 
-    print(write_report(RunFolder(run), out))
+    print(write_report(run, out))

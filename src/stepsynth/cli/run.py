@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -21,6 +21,7 @@ from stepsynth.cli._shared import (
 
 if TYPE_CHECKING:
     from stepsynth.api import RunResult
+    from stepsynth.run_records import Summary
     from stepsynth.runner import Runner
 
 
@@ -66,7 +67,8 @@ def run_to_end(runner: "Runner", display: Display, *, as_json: bool) -> "RunResu
             show(runner.summary(), as_json=False)
         print_error(error)
         if as_json:
-            print_json({**runner.summary(stopped=stop_reason(caught)), **error_line(error)})
+            stopped = runner.summary(stopped=stop_reason(caught))
+            print_json({**stopped.to_dict(), **error_line(error)})
         raise SystemExit(error.exit_code) from None
 
 
@@ -81,13 +83,13 @@ def _predict_line(folder: str) -> list[str]:
 
 
 def show(
-    summary: Any, *, as_json: bool, more: Callable[[str], list[str]] = lambda _folder: []
+    summary: "Summary", *, as_json: bool, more: Callable[[str], list[str]] = lambda _folder: []
 ) -> None:
     """Print a finished run: a table, or one line of JSON."""
     if as_json:
-        print_json(summary)
+        print_json(summary.to_dict())
         return
-    folder = summary["run"]
+    folder = summary.run
     lines = [
         f"Report:   {folder}/report.html",
         f"Data set: {folder}/dataset.jsonl",

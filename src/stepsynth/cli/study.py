@@ -86,7 +86,7 @@ def study(
     written = _write(findings, runs or [], out)
     for run in runs or []:
         if RunFolder(run).identity.exists():
-            written.append(write_report(RunFolder(run)))
+            written.append(write_report(run))
         elif run.is_dir() and out is None:
             written.append(write_studies(run))
     if as_json:

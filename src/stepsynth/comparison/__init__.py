@@ -1,7 +1,6 @@
 """Methods side by side at equal cost: planned, run, read and put in a table."""
 
 from stepsynth.comparison.plan import Plan, PlannedRun, make_plan, split_names
-from stepsynth.comparison.read import count_calls
 from stepsynth.comparison.run import Ended, Outcome, Silence, Watcher, run_plan
 from stepsynth.comparison.table import Comparison, MethodRow, make_table
 
@@ -14,7 +13,6 @@ __all__ = [
     "PlannedRun",
     "Silence",
     "Watcher",
-    "count_calls",
     "make_plan",
     "make_table",
     "run_plan",

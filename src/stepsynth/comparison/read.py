@@ -1,17 +1,15 @@
 """Read what the runs of a comparison used, scored and said."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 
-from stepsynth._util.files import read_jsonl
 from stepsynth.comparison.plan import PlannedRun
 from stepsynth.comparison.run import Ended
-from stepsynth.runfolder import RunFolder
+from stepsynth.runfolder import Run, RunFolder
 from stepsynth.students import students
 from stepsynth.taskfile import read_yaml
 
@@ -64,12 +62,25 @@ class RunRow:
 
 @dataclass(frozen=True)
 class Answered:
-    """What a run's model said of the test rows."""
+    """What the model of a run's kept round said of the test rows.
 
-    gold: list[Any]
-    predicted: list[str]
+    Attributes:
+        gold: Their labels, in order.
+        predicted: What it said.
+        test: Digest of the test rows.
+        ids: Of the test rows; None: an earlier version did not write them.
+    """
+
+    gold: Sequence[Any]
+    predicted: Sequence[str]
     test: str
-    ids: list[str] | None
+    ids: Sequence[str] | None
+
+
+def read_answers(run: Run) -> Answered:
+    """Return what the model of a run's kept round said of the test rows."""
+    found = run.kept.answers
+    return Answered(found.gold, found.predicted, run.identity.data["test"], found.ids)
 
 
 def read_run(run: PlannedRun, ended: Ended) -> RunRow:
@@ -79,53 +90,36 @@ def read_run(run: PlannedRun, ended: Ended) -> RunRow:
         return RunRow(name, seed, place, failure.message, failure.hint, failure.exit_code)
     if not run.is_done:
         return RunRow(name, seed, place)
-    folder = RunFolder(run.folder)
-    summary: dict[str, Any] = _read(folder.manifest)["summary"]
-    llm: Mapping[str, Any] = summary["llm"]
-    calls = count_calls(llm)
-    gold_rows, tokens = _count_rows(folder)
-    kept = summary["rounds"][summary["kept_round"]]
-    answered = read_answers(folder)
+    done = Run(run.folder)
+    summary, llm = done.summary, done.summary.llm
+    assert summary.test is not None
+    gold_rows, tokens = _count_rows(done)
+    answers = done.kept.answers
     return RunRow(
         method=name,
         random_seed=seed,
         folder=place,
-        scores={k: v for k, v in summary["test"].items() if k != "n" and v is not None},
-        rounds=_read_rounds(folder, summary["rounds"], calls),
-        rows=kept["train_size"] - gold_rows,
-        train_size=kept["train_size"],
-        calls=calls,
-        sent=llm["requests"],
-        prompt_tokens=llm["prompt_tokens"],
-        completion_tokens=llm["completion_tokens"],
-        usd=llm["usd"],
-        seconds=summary["seconds"],
-        training_tokens=tokens * _epochs(folder),
-        usd_per_1000_predictions=summary.get("usd_per_1000_predictions"),
-        by_label=score_labels(answered.gold, answered.predicted),
-        warnings=summary["warnings"],
+        scores=dict(summary.test.known()),
+        rounds=_read_rounds(done),
+        rows=summary.kept.train_size - gold_rows,
+        train_size=summary.kept.train_size,
+        calls=llm.calls,
+        sent=llm.requests,
+        prompt_tokens=llm.prompt_tokens,
+        completion_tokens=llm.completion_tokens,
+        usd=llm.usd,
+        seconds=summary.seconds,
+        training_tokens=tokens * _epochs(done.folder),
+        usd_per_1000_predictions=summary.usd_per_1000_predictions,
+        by_label=score_labels(answers.gold, answers.predicted),
+        warnings=list(summary.warnings),
     )
 
 
-def count_calls(llm: Mapping[str, Any]) -> int:
-    """Return the requests that a run asked, whoever answered; a retry is no request of its own.
-
-    Args:
-        llm: The part `llm` of its summary.
-    """
-    # Attempts are counted, retries too; recorded answers that are used up are requests as well.
-    calls = llm["requests"] - llm["retries"] + llm["from_store"] + llm["replayed"]
-    return int(calls + (llm["failed"] if llm["replayed"] else 0))
-
-
-def _count_rows(folder: RunFolder) -> tuple[int, int]:
+def _count_rows(run: Run) -> tuple[int, int]:
     """Return the gold rows and the white-space tokens of a run's training rows."""
-    if not folder.dataset.exists():
-        return 0, 0
-    gold, tokens = 0, 0
-    for row in read_jsonl(folder.dataset):
-        gold += row["provenance"]["kind"] == "gold"
-        tokens += len(row["text"].split()) + len(row.get("context", "").split())
+    gold = sum(row.provenance.kind == "gold" for row in run.dataset)
+    tokens = sum(len(row.text.split()) + len((row.context or "").split()) for row in run.dataset)
     return gold, tokens
 
 
@@ -135,40 +129,26 @@ def _epochs(folder: RunFolder) -> int:
     return students().get(section.pop("name")).model_validate(section).passes
 
 
-def _read_rounds(
-    folder: RunFolder, rounds: Sequence[Mapping[str, Any]], calls: int
-) -> list[dict[str, Any]]:
+def _read_rounds(run: Run) -> list[dict[str, Any]]:
     """Return each round's scores and what was used until then.
 
     Calls for rows are counted by round; the rest (rationales, contexts) came before the first.
     """
-    used: list[int] = []
-    for row in rounds:
-        numbers = _read(folder.round(row["round"]) / "metrics.json")
-        unused = sum(numbers["rejected"].values()) + sum(numbers["failed"].values())
-        used.append((used[-1] if used else 0) + numbers["added"] + unused)
-    before = calls - used[-1]
+    calls = run.summary.llm.calls
+    asked = [
+        numbers.added + sum(numbers.rejected.values()) + sum(numbers.failed.values())
+        for numbers in (done.metrics for done in run.rounds)
+    ]
+    before = calls - sum(asked)
     return [
         {
-            "round": row["round"],
-            "rows": row["train_size"],
+            "round": row.round,
+            "rows": row.train_size,
             "calls": min(calls, max(0, so_far + before)),
-            **{key: value for key, value in row["test"].items() if value is not None},
+            **dict(row.test.known() if row.test else ()),
         }
-        for row, so_far in zip(rounds, used, strict=True)
+        for row, so_far in zip(run.summary.rounds, accumulate(asked), strict=True)
     ]
-
-
-def read_answers(folder: RunFolder) -> Answered:
-    """Return what the kept round's model said of the test rows."""
-    kept = _read(folder.manifest)["summary"]["kept_round"]
-    values = _read(folder.round(kept) / "test_predictions.json")
-    test = _read(folder.identity)["data"]["test"]
-    return Answered(values["gold"], values["predicted"], test, values.get("ids"))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def score_labels(gold: Sequence[Any], predicted: Sequence[str]) -> dict[str, dict[str, float]]:

@@ -22,7 +22,7 @@ from stepsynth.metrics import (
     exact_match,
     token_f1,
 )
-from stepsynth.runfolder import RunFolder
+from stepsynth.runfolder import Run
 from stepsynth.taskfile import Config
 
 MOST_APART = 0.02
@@ -118,7 +118,7 @@ def make_table(plan: Plan, ended: Ended) -> Comparison:
             row = read_run(run, ended) if isinstance(run, PlannedRun) else run
             runs.append(row)
             if row.is_done and isinstance(run, PlannedRun):
-                said[entry.name][run.random_seed] = read_answers(RunFolder(run.folder))
+                said[entry.name][run.random_seed] = read_answers(Run(run.folder))
     main = plan.config.task.score_name
     scores = _scores_of(runs, main)
     rows = [_summarise(plan, entry, runs, said, main) for entry in plan.entries]

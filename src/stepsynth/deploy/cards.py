@@ -15,7 +15,8 @@ from typing import Any
 from stepsynth._util.text import normalise, shorten
 from stepsynth.errors import RunFolderError
 from stepsynth.records import Dataset
-from stepsynth.report import RunView
+from stepsynth.run_records import RoundMetrics
+from stepsynth.runfolder import Run
 from stepsynth.taskfile import parse_yaml
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -45,23 +46,18 @@ _SECRET = re.compile(r"(^|_)(key|token|secret|password|url)($|_)", re.IGNORECASE
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
 
-def card_facts(view: RunView, dataset: Dataset, *, name: str) -> dict[str, Any]:
+def card_facts(run: Run, dataset: Dataset, *, name: str) -> dict[str, Any]:
     """Return what both cards tell of a run.
 
     Args:
-        view: A run that is done.
+        run: One that is done.
         dataset: Its training rows.
         name: ORG/NAME on the hub.
 
     Raises:
         RunFolderError: The run is not done, or a file of it is damaged.
     """
-    if not view.summary:
-        raise RunFolderError(
-            f"{view.folder.path}: this run is not done, so there is no result to publish",
-            hint="the command that started it goes on with it",
-        )
-    config = parse_yaml(view.config, str(view.folder.config)).values
+    config = parse_yaml(run.config, str(run.folder.config)).values
     given = config.get("data") or {}
     try:
         return {
@@ -69,23 +65,23 @@ def card_facts(view: RunView, dataset: Dataset, *, name: str) -> dict[str, Any]:
             "title": name.rpartition("/")[2],
             "task": _task(config),
             "method": _named(config["method"]),
-            "student": _student(config["student"], view.folder.model),
+            "student": _student(config["student"], run.folder.model),
             "llm": _llm(config.get("llm")),
-            "data": _data(view, dataset),
-            "rounds": [_round(r.numbers) for r in view.rounds],
-            "kept": view.summary["kept_round"],
-            "reasons": _reasons(view),
-            "scores": _scores(view),
-            "cost": view.summary["llm"],
-            "random_seed": view.summary["random_seed"],
+            "data": _data(run, dataset),
+            "rounds": [_round(done.metrics) for done in run.rounds],
+            "kept": run.summary.kept_round,
+            "reasons": _reasons(run),
+            "scores": _scores(run),
+            "cost": run.summary.llm,
+            "random_seed": run.summary.random_seed,
             "contexts": given.get("contexts"),
             "selects_on_mine": bool(given.get("paper_splits")),
-            "versions": {k: v for k, v in view.manifest["versions"].items() if v},
-            "warnings": len(view.summary["warnings"]),
+            "versions": {k: v for k, v in run.manifest.versions.items() if v},
+            "warnings": len(run.summary.warnings),
         }
     except (KeyError, TypeError, AttributeError) as error:
         raise RunFolderError(
-            f"{view.folder.path}: a file of the run is damaged: {error!r}"
+            f"{run.folder.path}: a file of the run is damaged: {error!r}"
         ) from error
 
 
@@ -232,15 +228,15 @@ def _llm(section: Mapping[str, Any] | None) -> dict[str, Any] | None:
     }
 
 
-def _data(view: RunView, dataset: Dataset) -> dict[str, Any]:
+def _data(run: Run, dataset: Dataset) -> dict[str, Any]:
     gold = sum(row.provenance.kind == "gold" for row in dataset)
     parents = {parent for row in dataset for parent in row.provenance.parents}
     known = {
         normalise(text)
-        for r in view.rounds
+        for done in run.rounds
         for text in (
-            *(row["text"] for row, _ in r.pairs),
-            *(row["source"] for row in r.examples if row.get("source")),
+            *(row.example.text for row in done.missed),
+            *(row.origin.source for row in done.rows if row.origin.source),
         )
     }
     return {
@@ -262,43 +258,41 @@ def _columns(dataset: Dataset) -> list[str]:
     return list(dataset._to_flat_dicts()[0]) if dataset else []
 
 
-def _round(numbers: Mapping[str, Any]) -> dict[str, Any]:
+def _round(numbers: RoundMetrics) -> dict[str, Any]:
     return {
-        "index": numbers["round"],
-        "added": numbers["added"],
-        "train_size": numbers["train_size"],
-        "misclassified": numbers["misclassified"],
-        "rejected": sum(numbers["rejected"].values()),
-        "failed": sum(numbers["failed"].values()),
+        "index": numbers.round,
+        "added": numbers.added,
+        "train_size": numbers.train_size,
+        "misclassified": numbers.misclassified,
+        "rejected": sum(numbers.rejected.values()),
+        "failed": sum(numbers.failed.values()),
     }
 
 
-def _reasons(view: RunView) -> dict[str, dict[str, int]]:
+def _reasons(run: Run) -> dict[str, dict[str, int]]:
     """Return how often each reason was given, for what was rejected and for what failed."""
-    counts: dict[str, Counter[str]] = {"rejected": Counter(), "failed": Counter()}
-    for r in view.rounds:
-        for name, counter in counts.items():
-            counter.update(r.numbers[name])
-    return {name: dict(counter.most_common()) for name, counter in counts.items()}
+    rejected, failed = Counter[str](), Counter[str]()
+    for done in run.rounds:
+        rejected.update(done.metrics.rejected)
+        failed.update(done.metrics.failed)
+    return {"rejected": dict(rejected.most_common()), "failed": dict(failed.most_common())}
 
 
-def _scores(view: RunView) -> dict[str, Any]:
+def _scores(run: Run) -> dict[str, Any]:
     """Return the scores of each round: names of the scores, and a row of values for each split."""
-    numbers = [r.numbers for r in view.rounds]
-    splits = [s for s in ("select", "test") if all(s in n for n in numbers)]
-    names = {
-        key: None
-        for s in splits
-        for key, value in numbers[-1][s].items()
-        if key != "n" and (value is None or isinstance(value, float))
-    }
+    rows = [
+        (done.index, split, scores)
+        for done in run.rounds
+        for split, scores in (("select", done.metrics.select), ("test", done.metrics.test))
+        if scores is not None
+    ]
+    names = dict.fromkeys(name for _, _, scores in rows for name in scores.names)
     return {
         "names": list(names),
-        "n": {s: numbers[-1][s]["n"] for s in splits},
+        "n": {split: scores.n for _, split, scores in rows},
         "rows": [
-            {"round": n["round"], "split": s, "values": [n[s].get(name) for name in names]}
-            for n in numbers
-            for s in splits
+            {"round": index, "split": split, "values": [scores.get(name) for name in names]}
+            for index, split, scores in rows
         ],
     }
 

@@ -5,11 +5,11 @@ import re
 import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
-from stepsynth._util.files import read_jsonl, write_json, write_jsonl, write_text
+from stepsynth._util.files import write_json, write_jsonl, write_text
 from stepsynth._util.text import shorten
 from stepsynth.deploy.cards import (
     card_facts,
@@ -18,9 +18,8 @@ from stepsynth.deploy.cards import (
     without_paths,
 )
 from stepsynth.errors import ConfigError, ProviderError, RunFolderError
-from stepsynth.records import Answers, Dataset, Example, Provenance
-from stepsynth.report import collect
-from stepsynth.runfolder import RunFolder
+from stepsynth.records import Dataset, Example
+from stepsynth.runfolder import open_run
 from stepsynth.students import STUDENT_FILE, need
 
 PARTS = ("dataset", "model")
@@ -62,7 +61,7 @@ def check_license(license_name: str) -> str:
 
 
 def write_hub_files(
-    run: RunFolder,
+    place: Path,
     folder: Path,
     *,
     name: str,
@@ -71,7 +70,7 @@ def write_hub_files(
     """Write what goes to the hub: a data set and a model, each with its card.
 
     Args:
-        run: A run that is done.
+        place: The folder of a run that is done.
         folder: `dataset/` and `model/` are written into it; what it wrote before is replaced.
         name: ORG/NAME of both.
         license: A licence as the hub names it.
@@ -85,49 +84,27 @@ def write_hub_files(
     """
     check_name(name)
     license_name = check_license(license)
-    dataset = _read_dataset(run)
+    run = open_run(place)
+    dataset = Dataset(map(_without_path, run.dataset))
     need("huggingface_hub", "hub")
-    facts = card_facts(collect(run), dataset, name=name)
-    if not (run.model / STUDENT_FILE).exists():
-        raise RunFolderError(f"{run.model}: no trained student is here")
+    facts = card_facts(run, dataset, name=name)
+    model = run.folder.model
+    if not (model / STUDENT_FILE).exists():
+        raise RunFolderError(f"{model}: no trained student is here")
     _make_room(folder)
     data_file = _write_rows(dataset, folder / "dataset")
     card = render_dataset_card(facts, license_name=license_name, data_file=data_file)
     write_text(folder / "dataset" / "README.md", card)
-    _copy_model(run.model, folder / "model")
+    _copy_model(model, folder / "model")
     card = render_model_card(facts, license_name=license_name)
     write_text(folder / "model" / "README.md", card)
     return sorted(p for part in PARTS for p in (folder / part).rglob("*") if p.is_file())
 
 
-def _read_dataset(run: RunFolder) -> Dataset:
-    if not run.manifest.exists() or not run.dataset.exists():
-        if run.identity.exists():
-            raise RunFolderError(
-                f"{run.path}: this run is not done, so there is no result to publish",
-                hint="the command that started it goes on with it",
-            )
-        raise RunFolderError(f"{run.path}: no run is here", hint="give a run folder")
-    try:
-        return Dataset(_read_row(row) for row in read_jsonl(run.dataset))
-    except (ValueError, KeyError, TypeError) as error:
-        raise RunFolderError(f"{run.dataset}: damaged: {error}") from error
-
-
-def _read_row(row: dict[str, Any]) -> Example:
-    label = row["label"]
-    provenance: dict[str, Any] = {
-        **row["provenance"],
-        "parents": tuple(row["provenance"]["parents"]),
-        "model": without_paths(row["provenance"]["model"]),
-    }
-    if not isinstance(label, str):
-        label = Answers(tuple(label["text"]), tuple(label["answer_start"]))
-    return Example(
-        text=row["text"],
-        label=label,
-        context=row.get("context"),
-        provenance=Provenance(**provenance),
+def _without_path(row: Example) -> Example:
+    """Return a row without the place of its LLM on this machine."""
+    return replace(
+        row, provenance=replace(row.provenance, model=without_paths(row.provenance.model))
     )
 
 

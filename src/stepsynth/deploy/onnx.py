@@ -17,11 +17,11 @@ from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from stepsynth._util.files import read_jsonl, write_json
+from stepsynth._util.files import write_json
 from stepsynth._util.text import shorten
 from stepsynth.errors import ConfigError, RunFolderError, StepsynthError
 from stepsynth.records import Example
-from stepsynth.runfolder import RunFolder
+from stepsynth.runfolder import RunFolder, read_rows
 from stepsynth.students import load_student, need, quiet
 
 if TYPE_CHECKING:
@@ -115,15 +115,12 @@ def _rows_to_check(place: Path, *, has_labels: bool) -> list[Example]:
     """Return rows of the run, evenly spread over what it wrote and the gold that it got wrong."""
     run = RunFolder(place if (place / "model").is_dir() else place.parent)
     files = [run.dataset, *(r / "misclassified.jsonl" for r in run.round_folders())]
-    found: dict[tuple[str, str | None], Example] = {}
-    for file in (f for f in files if f.exists()):
-        try:
-            for row in read_jsonl(file):
-                text, context = row["text"], row.get("context")
-                if has_labels or context:
-                    found[text, context] = Example(text=text, label="", context=context)
-        except (ValueError, KeyError, AttributeError) as error:
-            raise RunFolderError(f"{file}: damaged: {error}") from error
+    found = {
+        (row.text, row.context): Example(text=row.text, label="", context=row.context)
+        for file in files
+        for row in read_rows(file, Example.from_dict)
+        if has_labels or row.context
+    }
     rows = list(found.values())
     number = min(len(rows), MOST_ROWS)
     spread = [rows[i * len(rows) // number] for i in range(number)]

@@ -1,12 +1,9 @@
 """The report: a run folder as one self-contained HTML file."""
 
-from stepsynth.report.collect import RunView, collect
 from stepsynth.report.compare_page import cost_table, problems, score_table, write_comparison
 from stepsynth.report.render import write_report, write_studies
 
 __all__ = [
-    "RunView",
-    "collect",
     "cost_table",
     "problems",
     "score_table",

@@ -5,28 +5,29 @@ from typing import Any
 
 from stepsynth._util.text import shorten
 from stepsynth.errors import RunFolderError
+from stepsynth.run_records import RoundMetrics
 
 INK = "#1f2933"
 SELECT, TEST = "#d55e00", "#0072b2"  # told apart by colour-blind readers, and by dash in print
 LABELS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0e442", "#7f7f7f"]
 
 
-def learning_curve(rounds: Sequence[Mapping[str, Any]], score: str) -> str:
+def learning_curve(rounds: Sequence[RoundMetrics], score: str) -> str:
     """Return the score on select and test against the rows trained on.
 
     Args:
-        rounds: `metrics.json` of each round.
+        rounds: The numbers of each round.
         score: The key of the score ("accuracy").
     """
     import altair as alt
 
     rows = [
-        {"rows": r["train_size"], "round": f"round {r['round']}", "score": r[s][score], "split": s}
+        {"rows": r.train_size, "round": f"round {r.round}", "score": scores[score], "split": split}
         for r in rounds
-        for s in ("select", "test")
-        if s in r
+        for split, scores in (("select", r.select), ("test", r.test))
+        if scores
     ]
-    sizes = [r["train_size"] for r in rounds]
+    sizes = [r.train_size for r in rounds]
     room = max(1, (max(sizes) - min(sizes)) / 12)
     domain = [max(0, min(sizes) - room), max(sizes) + room]
     x = alt.X("rows:Q", title="training rows", scale=alt.Scale(domain=domain, nice=False))
@@ -74,20 +75,19 @@ def confusion(matrix: Mapping[str, Mapping[str, int]]) -> str:
     return _svg(cells + numbers, width=side, height=side)
 
 
-def label_balance(rounds: Sequence[Mapping[str, Any]], key: str, title: str) -> str:
-    """Return the rows of each label by round.
+def label_balance(rounds: Sequence[RoundMetrics], title: str) -> str:
+    """Return the rows of each label that each round added.
 
     Args:
-        rounds: `metrics.json` of each round.
-        key: "added_labels" or "labels".
+        rounds: The numbers of each round.
         title: Of the axis.
     """
     import altair as alt
 
     rows = [
-        {"round": f"round {r['round']}", "label": label, "rows": count}
+        {"round": f"round {r.round}", "label": label, "rows": count}
         for r in rounds
-        for label, count in r[key].items()
+        for label, count in r.added_labels.items()
     ]
     names = sorted({row["label"] for row in rows})
     chart = (

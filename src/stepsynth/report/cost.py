@@ -7,13 +7,14 @@ from typing import Any
 from markupsafe import Markup
 
 from stepsynth.report.charts import SELECT, TEST, _svg
+from stepsynth.run_records import LLMTotals, Summary
 from stepsynth.runner import by_cause, retried_by_cause
 
 FEWEST_POINTS = 5
 """Fewer reports of progress than this make no curve."""
 
 
-def cost_section(summary: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def cost_section(summary: Summary, events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return what the template shows of a run that is done.
 
     Args:
@@ -28,33 +29,31 @@ def cost_section(summary: Mapping[str, Any], events: Sequence[Mapping[str, Any]]
     except (KeyError, TypeError, ValueError):  # not ours, or of another version: no curve
         points = []
     charts = [Markup(_rate_chart(points)), Markup(_in_flight_chart(points))] if points else []
-    return {"rows": list(_rows(summary["llm"], summary["seconds"])), "charts": charts}
+    return {"rows": list(_rows(summary.llm, summary.seconds)), "charts": charts}
 
 
-def _rows(llm: Mapping[str, Any], seconds: float) -> Iterator[tuple[str, str]]:
-    # A run of an earlier version counted less.
-    failures, setbacks = llm.get("failures", {}), llm.get("setbacks", {})
-    retried = retried_by_cause(setbacks, failures)
-    yield "requests sent in the last invocation", _number(llm["requests"])
+def _rows(llm: LLMTotals, seconds: float) -> Iterator[tuple[str, str]]:
+    retried = retried_by_cause(llm.setbacks, llm.failures)
+    yield "requests sent in the last invocation", _number(llm.requests)
     yield (
         "sent again in the last invocation",
-        by_cause(retried, "retried") or _number(llm["retries"]),
+        by_cause(retried, "retried") or _number(llm.retries),
     )
-    yield "answered from the store", _number(llm["from_store"])
-    if llm.get("replayed"):
-        yield "recorded answers", _number(llm["replayed"])
-    yield "failed", by_cause(failures, "failed") or "0"
-    yield "rejected", by_cause(llm["rejected"], "rejected") or "0"
-    yield "prompt tokens", _part(llm["prompt_tokens"], llm.get("cached_tokens"), "cached")
+    yield "answered from the store", _number(llm.from_store)
+    if llm.replayed:
+        yield "recorded answers", _number(llm.replayed)
+    yield "failed", by_cause(llm.failures, "failed") or "0"
+    yield "rejected", by_cause(llm.rejected, "rejected") or "0"
+    yield "prompt tokens", _part(llm.prompt_tokens, llm.cached_tokens, "cached")
     yield (
         "completion tokens",
-        _part(llm["completion_tokens"], llm.get("reasoning_tokens"), "reasoning"),
+        _part(llm.completion_tokens, llm.reasoning_tokens, "reasoning"),
     )
-    yield "cost", _usd(llm["usd"])
-    if llm.get("tokens_per_kept_row"):
-        yield "tokens a row of the data set", f"{llm['tokens_per_kept_row']:,.0f}"
-    if llm.get("usd_per_kept_row"):
-        yield "USD for 1,000 rows of the data set", f"{1000 * llm['usd_per_kept_row']:.4f}"
+    yield "cost", _usd(llm.usd)
+    if llm.tokens_per_kept_row:
+        yield "tokens a row of the data set", f"{llm.tokens_per_kept_row:,.0f}"
+    if llm.usd_per_kept_row:
+        yield "USD for 1,000 rows of the data set", f"{1000 * llm.usd_per_kept_row:.4f}"
     yield "time of the last invocation", _time(seconds)
 
 

@@ -1,6 +1,8 @@
 """Turn a run into HTML. Everything that data or an LLM wrote is escaped by the template."""
 
 from collections import Counter
+from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +12,23 @@ from markupsafe import Markup
 from stepsynth._util.files import write_text
 from stepsynth._util.text import visible
 from stepsynth.metrics import SCORE_NAMES, wilson_interval
+from stepsynth.records import Example
 from stepsynth.report import charts
-from stepsynth.report.collect import RoundView, RunView, collect, read_studies
 from stepsynth.report.cost import cost_section
 from stepsynth.report.planned import planned_section
-from stepsynth.runfolder import RunFolder
-from stepsynth.studies import Findings, format_cell
+from stepsynth.run_records import RoundMetrics, Scores
+from stepsynth.runfolder import AddedRow, Run, RunRound, UnusedRow, open_run
+from stepsynth.studies import Findings, format_cell, read_findings
 
 MOST_PAIRS = 100
 MOST_SAMPLES = 6
+Pairs = list[tuple[Example, str, list[AddedRow | UnusedRow]]]
+"""Errors: the gold row, what the model says, what was written for it."""
+
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def write_report(folder: RunFolder, path: Path | None = None) -> Path:
+def write_report(folder: Path, path: Path | None = None) -> Path:
     """Write a run's report and return where it is.
 
     Args:
@@ -32,8 +38,9 @@ def write_report(folder: RunFolder, path: Path | None = None) -> Path:
     Raises:
         RunFolderError: The folder holds no round, or a damaged one.
     """
-    path = path or folder.report
-    write_text(path, render(collect(folder)))
+    run = open_run(folder)
+    path = path or run.folder.report
+    write_text(path, render(run))
     return path
 
 
@@ -48,38 +55,54 @@ def write_studies(folder: Path) -> Path:
     """
     page = make_environment().get_template("studies.html.j2")
     path = folder / "studies.html"
-    shown = [_study(findings) for findings in read_studies(folder)]
+    shown = [_study(findings) for findings in read_findings(folder)]
     write_text(path, page.render(name=folder.resolve().name, style=read_style(), studies=shown))
     return path
 
 
-def render(view: RunView) -> str:
+def render(run: Run) -> str:
     """Return the report as one HTML document, with no script and nothing to load."""
     environment = make_environment()
     environment.filters["percent"] = lambda value: f"{100 * value:.1f}"
-    environment.filters["label"] = _label
-    numbers = [r.numbers for r in view.rounds]
-    shown = _shown(numbers)
-    rejected, failed = _counts(view.rounds, "rejected"), _counts(view.rounds, "failed")
+    numbers = [done.metrics for done in run.rounds]
+    shown = _shown(numbers[0].select)
+    summary = run.summary if run.is_done else None
+    rejected, failed = Counter[str](), Counter[str]()
+    for each in numbers:
+        rejected.update(each.rejected)
+        failed.update(each.failed)
     return environment.get_template("report.html.j2").render(
-        view=view,
-        summary=view.summary,
+        run=run,
+        summary=summary,
         style=read_style(),
         shown=shown,
-        has_labels="accuracy" in numbers[0]["select"],
-        interval=_interval(view.summary["test"], shown[0][0]) if view.summary else None,
-        has_test=all("test" in n for n in numbers),
+        has_labels="accuracy" in numbers[0].select,
+        interval=_interval(summary.test, shown[0][0]) if summary and summary.test else None,
+        has_test=all(each.test for each in numbers),
         numbers=numbers,
         rejected=rejected,
         failed=failed,
+        pairs=_pairs(run.rounds),
         charts=_draw(numbers, rejected, shown[0][0]),
-        unused=[_sample(r) for r in view.rounds],
-        studies=[_study(findings) for findings in view.studies],
-        cost=cost_section(view.summary, view.events) if view.summary else None,
-        planned=planned_section(view.plan) if view.summary else None,
+        unused=[_sample(done.rejected) for done in run.rounds],
+        studies=[_study(findings) for findings in read_findings(run.folder.path)],
+        cost=cost_section(summary, run.events) if summary else None,
+        planned=planned_section(run.plan) if summary else None,
         most_pairs=MOST_PAIRS,
         most_samples=MOST_SAMPLES,
     )
+
+
+def _pairs(rounds: Sequence[RunRound]) -> list[Pairs]:
+    """Return of each round the errors, each with what the next round has for it: rows or causes."""
+    found: list[Pairs] = []
+    for done, after in zip_longest(rounds, rounds[1:]):
+        written: dict[str, list[AddedRow | UnusedRow]] = {}
+        for row in (*after.rows, *after.rejected, *after.failed) if after else ():
+            for parent in row.provenance.parents if row.provenance else ():
+                written.setdefault(parent, []).append(row)
+        found.append([(m.example, m.predicted, written.get(m.example.id, [])) for m in done.missed])
+    return found
 
 
 def make_environment() -> jinja2.Environment:
@@ -104,37 +127,29 @@ def read_style() -> Markup:
     return Markup((TEMPLATES / "report.css").read_text(encoding="utf-8"))
 
 
-def _shown(numbers: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
+def _shown(scores: Scores) -> list[tuple[str, str, str]]:
     """Return the scores that the run has: key, name, short name."""
-    scores = numbers[0]["select"]
     return [(key, *names) for key, names in SCORE_NAMES.items() if key in scores]
 
 
-def _label(value: Any) -> str:
-    """Return a label as text; of answers the first."""
-    return value["text"][0] if isinstance(value, dict) else str(value)
-
-
-def _interval(test: dict[str, Any], score: str) -> tuple[float, float]:
+def _interval(test: Scores, score: str) -> tuple[float, float]:
     """Return the 95 % interval of a share of rows: what so many test rows can tell."""
-    return wilson_interval(round(test[score] * test["n"]), test["n"])
+    assert test.n is not None
+    return wilson_interval(round(test[score] * test.n), test.n)
 
 
-def _draw(numbers: list[dict[str, Any]], rejected: Counter[str], score: str) -> dict[str, Any]:
+def _draw(numbers: list[RoundMetrics], rejected: Counter[str], score: str) -> dict[str, Any]:
     """Return the SVG of each chart; the text in it was escaped by the chart library."""
     drawn = {
         "curve": Markup(charts.learning_curve(numbers, score)),
-        "added": Markup(charts.label_balance(numbers, "added_labels", "rows added"))
-        if any(n["added_labels"] for n in numbers)
+        "added": Markup(charts.label_balance(numbers, "rows added"))
+        if any(n.added_labels for n in numbers)
         else None,
         "reasons": Markup(charts.reasons(rejected)) if rejected else None,
     }
-    confusions = [
-        Markup(charts.confusion(n["test" if "test" in n else "select"]["confusion"]))
-        for n in numbers
-        if 0 < len(n["select"].get("confusion", ())) <= 25
-    ]
-    return {**drawn, "confusions": confusions}
+    matrices = [(n.test or n.select).confusion or {} for n in numbers]
+    shown = [Markup(charts.confusion(each)) for each in matrices if 0 < len(each) <= 25]
+    return {**drawn, "confusions": shown}
 
 
 def _study(findings: Findings) -> dict[str, Any]:
@@ -161,19 +176,12 @@ def _study(findings: Findings) -> dict[str, Any]:
     }
 
 
-def _counts(rounds: list[RoundView], key: str) -> Counter[str]:
-    total: Counter[str] = Counter()
-    for r in rounds:
-        total.update(r.numbers[key])
-    return total
-
-
-def _sample(view: RoundView) -> list[dict[str, Any]]:
+def _sample(rejected: Sequence[UnusedRow]) -> list[UnusedRow]:
     """Return some rejected answers, a few of each reason."""
     taken: Counter[str] = Counter()
-    sample: list[dict[str, Any]] = []
-    for row in view.rejected:
-        if taken[row["reason"]] < MOST_SAMPLES:
-            taken[row["reason"]] += 1
+    sample: list[UnusedRow] = []
+    for row in rejected:
+        if taken[row.reason] < MOST_SAMPLES:
+            taken[row.reason] += 1
             sample.append(row)
     return sample

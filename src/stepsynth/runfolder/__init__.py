@@ -3,13 +3,24 @@
 from stepsynth.runfolder.events import Cadence, UsageLog, read_events
 from stepsynth.runfolder.folder import OpenRun, RunFolder, round_numbers
 from stepsynth.runfolder.recording import write_recording
+from stepsynth.runfolder.rows import AddedRow, MissedRow, UnusedRow
+from stepsynth.runfolder.run import Run, RunRound, open_run, read_json, read_record, read_rows
 
 __all__ = [
+    "AddedRow",
     "Cadence",
+    "MissedRow",
     "OpenRun",
+    "Run",
     "RunFolder",
+    "RunRound",
+    "UnusedRow",
     "UsageLog",
+    "open_run",
     "read_events",
+    "read_json",
+    "read_record",
+    "read_rows",
     "round_numbers",
     "write_recording",
 ]

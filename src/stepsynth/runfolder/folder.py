@@ -3,9 +3,10 @@
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from io import StringIO
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,18 @@ from stepsynth._util.files import sweep, write_json, write_jsonl, write_text
 from stepsynth.errors import RunFolderError
 from stepsynth.llm.store import Store
 from stepsynth.methods import Journal, Model, Round, count_by_reason
-from stepsynth.records import Answers, Dataset, Provenance
+from stepsynth.records import Answers, Dataset
+from stepsynth.run_records import FORMAT, Manifest, Record, RoundMetrics, Scores, TestAnswers
 from stepsynth.runfolder.events import EventLog, read_events
 from stepsynth.runfolder.identity import check_identity
+from stepsynth.runfolder.rows import (
+    AddedRow,
+    MissedRow,
+    UnusedRow,
+    added_rows,
+    missed_rows,
+    unused_rows,
+)
 from stepsynth.taskfile import Config
 
 LONGEST_PATH = 500
@@ -190,9 +200,7 @@ class OpenRun:
         """Append a line to `events.jsonl`; from any thread."""
         self.events.write(name, **values)
 
-    def write_round(
-        self, done: Round, metrics: Mapping[str, Any], sources: Mapping[str, str]
-    ) -> None:
+    def write_round(self, done: Round, metrics: RoundMetrics, sources: Mapping[str, str]) -> None:
         """Write what a round added, rejected and got wrong.
 
         Args:
@@ -201,9 +209,9 @@ class OpenRun:
             sources: Id of a gold row that rows are written from -> its text.
         """
         folder = self.folder.round(done.index)
-        write_jsonl(folder / "examples.jsonl", _added_rows(done, sources))
+        write_jsonl(folder / "examples.jsonl", map(AddedRow.to_dict, added_rows(done, sources)))
         self._write_unused(folder, done, sources)
-        write_jsonl(folder / "misclassified.jsonl", _misclassified_rows(done))
+        write_jsonl(folder / "misclassified.jsonl", map(MissedRow.to_dict, missed_rows(done)))
         if done.asked:
             write_jsonl(folder / "asked.jsonl", done.asked)
         for name, lines in done.notes.items():
@@ -211,23 +219,27 @@ class OpenRun:
         if done.rationales:
             listed = {label: {"rationales": items} for label, items in done.rationales.items()}
             write_json(folder / "rationales.json", listed)
-        self.write_metrics(done.index, metrics)
+        self.write_metrics(metrics)
 
     def write_unfinished(
         self, index: int, journal: Journal, sources: Mapping[str, str], cause: str
     ) -> None:
         """Write what came of the requests of a round that the run has ended in, and why it has."""
         folder = self.folder.round(index)
-        self._write_unused(folder, journal, sources)
-        ended = {"reason": "stopped", "label": "", "detail": cause, "completion": ""}
-        failed = [*_unused_rows(journal, sources, failed=True), ended]
-        write_jsonl(folder / "failed.jsonl", failed)
+        ended = UnusedRow("stopped", "", detail=cause)
+        self._write_unused(folder, journal, sources, ended)
 
     def _write_unused(
-        self, folder: Path, done: Round | Journal, sources: Mapping[str, str]
+        self,
+        folder: Path,
+        done: Round | Journal,
+        sources: Mapping[str, str],
+        *ends: UnusedRow,
     ) -> None:
-        write_jsonl(folder / "rejected.jsonl", _unused_rows(done, sources, failed=False))
-        write_jsonl(folder / "failed.jsonl", _unused_rows(done, sources, failed=True))
+        rejected = unused_rows(done, sources, failed=False)
+        failed = chain(unused_rows(done, sources, failed=True), ends)
+        write_jsonl(folder / "rejected.jsonl", map(UnusedRow.to_dict, rejected))
+        write_jsonl(folder / "failed.jsonl", map(UnusedRow.to_dict, failed))
 
     def write_prompts(self, templates: Mapping[str, str], filled: Mapping[str, str]) -> None:
         """Write each prompt template, and what it looks like filled in."""
@@ -237,9 +249,20 @@ class OpenRun:
         }
         write_json(self.folder.prompts, prompts)
 
-    def write_metrics(self, index: int, metrics: Mapping[str, Any]) -> None:
+    def write_metrics(self, metrics: RoundMetrics) -> None:
         """Write a round's numbers."""
-        write_json(self.folder.round(index) / "metrics.json", metrics)
+        self._write(self.folder.round(metrics.round) / "metrics.json", metrics)
+
+    def write_answers(self, index: int, answers: TestAnswers) -> None:
+        """Write what a round's model said of the test rows."""
+        self._write(self.folder.round(index) / "test_predictions.json", answers)
+
+    def write_manifest(self, manifest: Manifest) -> None:
+        """Write what the run was: it is done."""
+        self._write(self.folder.manifest, manifest)
+
+    def _write(self, path: Path, record: Record) -> None:
+        write_json(path, {"format": FORMAT, **record.to_dict()})
 
     def write_config(self, config: Config) -> None:
         """Write the configuration again, with what a search of hyper-parameters found."""
@@ -269,20 +292,32 @@ class OpenRun:
         self._lock.close()
 
 
-def round_numbers(done: Round) -> dict[str, Any]:
-    """Return the numbers of a round that need no test data."""
-    return {
-        "round": done.index,
-        "added": len(done.added),
-        "train_size": len(done.train),
-        "misclassified": len(done.misclassified),
-        "duplicates": len(done.train) - len(done.train.without_duplicates()),
-        "labels": dict(sorted(done.train.label_counts().items())),
-        "added_labels": dict(sorted(done.added.label_counts().items())),
-        "repaired": sum(isinstance(r.label, Answers) and r.label.is_repaired for r in done.added),
-        "rejected": count_by_reason(done.unused, failed=False),
-        "failed": count_by_reason(done.unused, failed=True),
-    }
+def round_numbers(
+    done: Round, select: Mapping[str, Any], copies_seen: Mapping[str, int]
+) -> RoundMetrics:
+    """Return the numbers of a round that need no test data.
+
+    Args:
+        done: The round.
+        select: Its model's scores on the select rows.
+        copies_seen: Part of gold -> rows that repeat a text of it.
+    """
+    seen: dict[str, Any] = {"copies_seen": dict(sorted(copies_seen.items()))} if copies_seen else {}
+    repaired = sum(isinstance(r.label, Answers) and r.label.is_repaired for r in done.added)
+    return RoundMetrics(
+        round=done.index,
+        added=len(done.added),
+        train_size=len(done.train),
+        misclassified=len(done.misclassified),
+        select=Scores(**select),
+        duplicates=len(done.train) - len(done.train.without_duplicates()),
+        labels=dict(sorted(done.train.label_counts().items())),
+        added_labels=dict(sorted(done.added.label_counts().items())),
+        repaired=repaired,
+        rejected=count_by_reason(done.unused, failed=False),
+        failed=count_by_reason(done.unused, failed=True),
+        **seen,
+    )
 
 
 def dump_yaml(value: Any) -> str:
@@ -331,45 +366,3 @@ def _acquire(path: Path) -> sqlite3.Connection:
             hint="wait for it, stop it, or give another --out",
         ) from error
     return connection
-
-
-def _origin(
-    done: Round | Journal, provenance: Provenance, sources: Mapping[str, str]
-) -> dict[str, str]:
-    """Return the prompt behind a row, the LLM's answer, and the gold text it was written from."""
-    origin: dict[str, str] = {}
-    if provenance.kind == "extrapolate":
-        origin["source"] = sources[provenance.parents[0]]
-    if provenance.request in done.exchanges:
-        origin["prompt"], origin["completion"] = done.exchanges[provenance.request]
-    return origin
-
-
-def _added_rows(done: Round, sources: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-    for row in done.added:
-        yield {"id": row.id, **row.to_dict(), **_origin(done, row.provenance, sources)}
-
-
-def _unused_rows(
-    done: Round | Journal, sources: Mapping[str, str], *, failed: bool
-) -> Iterator[dict[str, Any]]:
-    for item in done.unused:
-        if item.is_failed == failed:
-            origin = _origin(done, item.provenance, sources)
-            if failed:  # there was no answer; what was sent in its place
-                origin.pop("completion", None)
-            yield {
-                "reason": item.rejected.reason,
-                "label": item.label,
-                **({} if item.context is None else {"context": item.context}),
-                **({"detail": item.detail} if item.detail else {}),
-                "completion": item.rejected.completion,
-                "provenance": item.provenance.to_dict(),
-                **origin,
-            }
-
-
-def _misclassified_rows(done: Round) -> Iterator[dict[str, Any]]:
-    for row, predicted in zip(done.misclassified, done.predicted, strict=True):
-        gold = {key: value for key, value in row.to_dict().items() if key != "provenance"}
-        yield {"id": row.id, **gold, "predicted": predicted}

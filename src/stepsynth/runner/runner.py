@@ -17,17 +17,17 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from stepsynth._util.files import write_json
 from stepsynth._util.hashing import digest
 from stepsynth.data import Gold
 from stepsynth.errors import LimitReachedError, StepsynthError, TooFewRowsError
 from stepsynth.inputs import GoldData, Inputs, read_gold, read_inputs
 from stepsynth.llm import Usage
 from stepsynth.methods import Journal, Round, run_method
-from stepsynth.metrics import SCORE_NAMES, AnyPredictions, Predictions, fit_offsets, tuned_accuracy
+from stepsynth.metrics import AnyPredictions, Predictions, fit_offsets, tuned_accuracy
 from stepsynth.observer import Observer
 from stepsynth.records import Dataset, label_to_json
 from stepsynth.retrieval import digest_corpus
+from stepsynth.run_records import Manifest, RoundMetrics, Scores, Summary, TestAnswers
 from stepsynth.runfolder import OpenRun, RunFolder, UsageLog, round_numbers
 from stepsynth.runner.equal_budget import Budget
 from stepsynth.runner.open_llm import open_llm
@@ -67,7 +67,7 @@ class Runner:
         c = self.config
         self.out = self.out or Path("runs") / f"{c.name}-{c.method.name}-{c.random_seed}"
         self.rounds: list[Round] = []
-        self.numbers: list[dict[str, Any]] = []
+        self.numbers: list[RoundMetrics] = []
         self.warnings = Warnings(self.observer)
         self.search: dict[str, Any] | None = None
         self.kept: int | None = None
@@ -83,7 +83,7 @@ class Runner:
         assert self.out is not None
         return RunFolder(self.out)
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> Summary:
         """Run to the end and return the summary, as `run --json` prints it.
 
         Raises:
@@ -114,8 +114,9 @@ class Runner:
             summary = self.summary()
             for message in self.warnings.messages:
                 self._open.event("warning", message=message)
-            self._open.event("end", test=summary["test"], llm=summary["llm"])
-            write_json(self.folder.manifest, self._manifest(identity, summary, began))
+            scores = summary.test and summary.test.to_dict()
+            self._open.event("end", test=scores, llm=summary.llm.to_dict())
+            self._open.write_manifest(self._manifest(identity, summary, began))
             return summary
         except BaseException as error:
             if isinstance(error, TooFewRowsError):
@@ -136,7 +137,7 @@ class Runner:
                 self._llm.close()
             self._open.close()
 
-    def summary(self, *, stopped: str | None = None) -> dict[str, Any]:
+    def summary(self, *, stopped: str | None = None) -> Summary:
         """Return the summary of what is done so far.
 
         Args:
@@ -145,34 +146,34 @@ class Runner:
         usage = self._llm.usage if self._llm else Usage(usd=None)
         rejected: Counter[str] = Counter()
         for numbers in self.numbers:
-            rejected.update(numbers["rejected"])
+            rejected.update(numbers.rejected)
+        kept = None if self.kept is None else self.numbers[self.kept]
         # Rounds in progress are not in `rounds`; their rejects are counted when they are done.
         llm = llm_totals(
             usage,
             rejected,
             backend=self.config.llm.backend if self.config.llm else None,
-            kept_rows=None if self.kept is None else len(self.rounds[self.kept].train),
+            kept_rows=kept and kept.train_size,
         )
-        result: dict[str, Any] = {
-            "run": str(self.folder.path),
-            "task": self.config.name,
-            "method": self.config.method.name,
-            "student": self.config.student.name,
-            "random_seed": self.config.random_seed,
-            "search": self.search,
-            "rounds": [_round_summary(numbers) for numbers in self.numbers],
-            "kept_round": self.kept,
-            "test": None,
-            "llm": llm,
-            "warnings": list(self.warnings.messages),
-            "seconds": round(time.monotonic() - self._started, 2),
-        }
         asked = getattr(self.rounds[-1].model, "asked", 0) if self.rounds else 0
+        more: dict[str, Any] = {} if stopped is None else {"stopped": stopped}
         if asked and usage.usd is not None:
-            result["usd_per_1000_predictions"] = 1000 * usage.usd / asked
-        if self.kept is not None and "test" in self.numbers[self.kept]:
-            result["test"] = _scores(self.numbers[self.kept]["test"], with_n=True)
-        return result if stopped is None else {**result, "stopped": stopped}
+            more["usd_per_1000_predictions"] = 1000 * usage.usd / asked
+        return Summary(
+            run=str(self.folder.path),
+            task=self.config.name,
+            method=self.config.method.name,
+            student=self.config.student.name,
+            random_seed=self.config.random_seed,
+            search=self.search,
+            rounds=tuple(numbers.summary() for numbers in self.numbers),
+            kept_round=self.kept,
+            test=kept and kept.test and kept.test.brief(with_n=True),
+            llm=llm,
+            warnings=tuple(self.warnings.messages),
+            seconds=round(time.monotonic() - self._started, 2),
+            **more,
+        )
 
     def check_labels(self) -> None:
         """Make sure that the kept model can predict every label.
@@ -210,15 +211,13 @@ class Runner:
         student, self._journal = setup.student, setup.journal
         sources = self._sources = {row.id: row.text for row in gold.mine}
         for done in run_method(config.method, setup):
-            numbers = round_numbers(done)
-            if inputs.gate.seen:
-                numbers["copies_seen"] = dict(sorted(inputs.gate.seen.items()))
-            numbers["select"] = self._score(gold.select, done.model.predict(gold.select))
+            scores = self._score(gold.select, done.model.predict(gold.select))
+            numbers = round_numbers(done, scores, inputs.gate.seen)
             self._open.write_round(done, numbers, sources)
             if done.index == 0:
                 self._open.write_prompts(self._prompts(), filled_prompts(setup.task, done))
             self._usage.flush()
-            self._open.event("round", **_round_summary(numbers))
+            self._open.event("round", **numbers.summary().to_dict())
             self.rounds.append(done)
             self.numbers.append(numbers)
             setup.journal.clear()
@@ -250,21 +249,24 @@ class Runner:
     def _score_test(self, gold: Gold) -> None:
         """Score every round's model on test; the threshold is set on select."""
         assert self._open is not None
-        for done, numbers in zip(self.rounds, self.numbers, strict=True):
+        for i, done in enumerate(self.rounds):
             selected, predictions = (done.model.predict(s) for s in (gold.select, gold.test))
-            numbers["test"] = self._score(gold.test, predictions)
+            scores = self._score(gold.test, predictions)
             spread = done.model.student and done.model.student.spread(gold.test)
             if spread is not None:
-                numbers["test"]["spread"] = float(spread.mean())
+                scores["spread"] = float(spread.mean())
             if isinstance(selected, Predictions) and isinstance(predictions, Predictions):
                 offsets = fit_offsets(gold.select.labels, selected)
                 tuned = tuned_accuracy(gold.test.labels, predictions, offsets)
-                numbers["test"]["tuned_accuracy"] = tuned
-            self._open.write_metrics(done.index, numbers)
-            labels = [label_to_json(row.label) for row in gold.test]
-            ids = [row.id for row in gold.test]
-            predicted = {"ids": ids, "gold": labels, "predicted": predictions.labels}
-            write_json(self.folder.round(done.index) / "test_predictions.json", predicted)
+                scores["tuned_accuracy"] = tuned
+            self.numbers[i] = self.numbers[i].model_copy(update={"test": Scores(**scores)})
+            self._open.write_metrics(self.numbers[i])
+            answers = TestAnswers(
+                ids=tuple(row.id for row in gold.test),
+                gold=tuple(label_to_json(row.label) for row in gold.test),
+                predicted=tuple(predictions.labels),
+            )
+            self._open.write_answers(done.index, answers)
 
     def _score(self, rows: Dataset, predictions: AnyPredictions) -> dict[str, Any]:
         return self.config.task.score(rows, predictions)
@@ -301,22 +303,20 @@ class Runner:
             },
         }
 
-    def _manifest(
-        self, identity: Mapping[str, Any], summary: Mapping[str, Any], began: datetime
-    ) -> dict[str, Any]:
-        return {
-            "summary": summary,
-            "data": identity["data"],
-            "rows": {r.index: r.train.digest() for r in self.rounds},
-            "prompts": {name: digest(text) for name, text in self._prompts().items()},
-            "versions": {name: _version(name) for name in VERSIONED}
+    def _manifest(self, identity: Mapping[str, Any], summary: Summary, began: datetime) -> Manifest:
+        return Manifest(
+            summary=summary,
+            data=identity["data"],
+            rows={r.index: r.train.digest() for r in self.rounds},
+            prompts={name: digest(text) for name, text in self._prompts().items()},
+            versions={name: _version(name) for name in VERSIONED}
             | {name: found for name in EXTRAS if (found := _version(name))}
             | {"python": platform.python_version()},
-            "commit": _commit(),
-            "platform": platform.platform(),
-            "began": began.isoformat(timespec="seconds"),
-            "ended": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
+            commit=_commit(),
+            platform=platform.platform(),
+            began=began.isoformat(timespec="seconds"),
+            ended=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
 
 
 def filled_prompts(task: Task, done: Round) -> dict[str, str]:
@@ -342,19 +342,6 @@ def stop_reason(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
     return error.message if isinstance(error, StepsynthError) else type(error).__name__
-
-
-def _round_summary(numbers: Mapping[str, Any]) -> dict[str, Any]:
-    summary = {key: numbers[key] for key in ("round", "added", "train_size", "misclassified")}
-    for part in ("select", "test"):
-        if part in numbers:
-            summary[part] = _scores(numbers[part])
-    return summary
-
-
-def _scores(scores: Mapping[str, Any], *, with_n: bool = False) -> dict[str, Any]:
-    keys = (*SCORE_NAMES, "auc", "tuned_accuracy", "spread", *(("n",) if with_n else ()))
-    return {key: scores[key] for key in keys if key in scores}
 
 
 def _version(name: str) -> str | None:

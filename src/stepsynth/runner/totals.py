@@ -2,9 +2,10 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stepsynth._util.text import shorten
+from stepsynth.run_records import LLMTotals
 
 if TYPE_CHECKING:
     from stepsynth.llm import Usage
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 def llm_totals(
     usage: "Usage", rejected: Mapping[str, int], *, backend: str | None, kept_rows: int | None
-) -> dict[str, Any]:
+) -> LLMTotals:
     """Return the `llm` part of a summary.
 
     Args:
@@ -25,17 +26,14 @@ def llm_totals(
     used = usage.to_dict()
     tokens = used["prompt_tokens"] + used["completion_tokens"]
     rows = kept_rows if backend is not None else None
-    return {
-        **{key: used[key] for key in ("requests", "from_store", "failed")},
-        "rejected": dict(sorted(rejected.items())),
-        **{key: used[key] for key in ("prompt_tokens", "completion_tokens", "usd")},
-        **{key: used[key] for key in ("cached_tokens", "reasoning_tokens")},
-        **{key: used[key] for key in ("retries", "setbacks", "failures", "replayed")},
+    return LLMTotals(
+        **used,
+        rejected=dict(sorted(rejected.items())),
         # No tokens at all means that the provider did not count them.
-        "tokens_per_kept_row": round(tokens / rows, 1) if rows and tokens else None,
-        "usd_per_kept_row": None if not rows or used["usd"] is None else used["usd"] / rows,
-        "backend": backend,
-    }
+        tokens_per_kept_row=round(tokens / rows, 1) if rows and tokens else None,
+        usd_per_kept_row=None if not rows or used["usd"] is None else used["usd"] / rows,
+        backend=backend,
+    )
 
 
 def retried_by_cause(setbacks: Mapping[str, int], failures: Mapping[str, int]) -> Counter[str]:

@@ -8,11 +8,13 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, TypeAdapter
 
 from stepsynth.registry import Registry
+from stepsynth.runfolder import read_record
 from stepsynth.studies._subject import Subject
 
 Cell = str | int | float | None
@@ -67,12 +69,6 @@ class Table:
         rows = [[_finite(cell) for cell in row] for row in self.rows]
         return {"title": self.title, "columns": list(self.columns), "rows": rows, "note": self.note}
 
-    @classmethod
-    def from_dict(cls, value: Mapping[str, Any]) -> "Table":
-        """Return the table of its JSON form."""
-        rows = tuple(tuple(row) for row in value["rows"])
-        return cls(value["title"], tuple(value["columns"]), rows, value["note"])
-
 
 @dataclass(frozen=True)
 class Chart:
@@ -90,11 +86,6 @@ class Chart:
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
         return {"title": self.title, "spec": dict(self.spec)}
-
-    @classmethod
-    def from_dict(cls, value: Mapping[str, Any]) -> "Chart":
-        """Return the chart of its JSON form."""
-        return cls(value["title"], value["spec"])
 
 
 @dataclass(frozen=True)
@@ -129,13 +120,21 @@ class Findings:
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> "Findings":
-        """Return the findings of their JSON form."""
-        return cls(
-            study=value["study"],
-            tables=tuple(map(Table.from_dict, value["tables"])),
-            charts=tuple(map(Chart.from_dict, value["charts"])),
-            warnings=tuple(value["warnings"]),
-        )
+        """Return the findings of their JSON form.
+
+        Raises:
+            ValueError: It is another one.
+        """
+        return TypeAdapter(cls).validate_python(value)
+
+
+def read_findings(folder: Path) -> list[Findings]:
+    """Return what studies have written into a folder.
+
+    Raises:
+        RunFolderError: A file of them is damaged.
+    """
+    return [read_record(path, Findings.from_dict) for path in sorted(folder.glob("studies/*.json"))]
 
 
 class Study(BaseModel, ABC):

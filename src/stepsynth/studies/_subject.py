@@ -4,43 +4,21 @@ The splits are made again from the run's own `config.yaml`, and compared with th
 run wrote down: gold data that has changed since is said, not silently used.
 """
 
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from stepsynth._util.files import read_jsonl
 from stepsynth.data import HUB, PLAIN, Gold, read_file
 from stepsynth.errors import ConfigError, DataError, RunFolderError
 from stepsynth.inputs import read_gold, split
-from stepsynth.records import Answers, Dataset, Example, Label, Provenance, union
-from stepsynth.runfolder import RunFolder
+from stepsynth.records import Dataset, union
+from stepsynth.run_records import Summary
+from stepsynth.runfolder import Run, RunRound, open_run
 from stepsynth.students import Student, load_student
 from stepsynth.taskfile import Config, load_config
 from stepsynth.tasks import Task
 
 Warn = Callable[[str], None]
-_PROVENANCE = {f.name for f in fields(Provenance)}
-
-
-@dataclass(frozen=True)
-class RoundRows:
-    """A round of a run, as its folder tells it.
-
-    Attributes:
-        index: 0 for the first training.
-        added: Rows that the round added; a row's `provenance.parents` are ids of gold rows.
-        misclassified: Gold rows of `mine` that the round's model got wrong.
-        predicted: What it said of each of them.
-        numbers: `metrics.json`: `train_size`, `select`, `test`, `added_labels`, ...
-    """
-
-    index: int
-    added: Dataset
-    misclassified: Dataset
-    predicted: tuple[str, ...]
-    numbers: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -55,9 +33,9 @@ class Subject:
         select: Gold rows that chose between rounds.
         test: Gold rows that were scored once.
         config: The task file of the run or of the file; `config.task`, `config.student`.
-        folder: The run folder; None for a file.
+        run: The run; None for a file.
         rounds: The rounds of the run, in order; none for a file.
-        summary: The run's summary (`kept_round`, `method`, `test`, `llm`); empty if there is none.
+        summary: What the run came to; None for a file, and for a run that is not done.
     """
 
     name: str
@@ -66,9 +44,9 @@ class Subject:
     select: Dataset
     test: Dataset
     config: Config
-    folder: Path | None = None
-    rounds: tuple[RoundRows, ...] = ()
-    summary: Mapping[str, Any] = field(default_factory=dict)
+    run: Run | None = None
+    rounds: tuple[RunRound, ...] = ()
+    summary: Summary | None = None
 
     @property
     def task(self) -> Task:
@@ -96,11 +74,11 @@ class Subject:
         Raises:
             RunFolderError: The subject is a file, or the run is not done.
         """
-        if self.folder is None:
+        if self.run is None:
             raise RunFolderError(
                 f"{self.name}: a file has no trained student", hint="give a run folder"
             )
-        return load_student(RunFolder(self.folder).model)
+        return load_student(self.run.folder.model)
 
 
 def open_subject(
@@ -124,7 +102,7 @@ def open_subject(
     """
     tell: Warn = warn or (lambda _: None)
     if Path(path).is_dir():
-        return _open_run(RunFolder(Path(path)), task, overrides, tell)
+        return _of_run(open_run(path), task, overrides, tell)
     if not str(path).startswith(HUB) and not Path(path).exists():
         raise DataError(f"{path}: there is no such folder or file", hint="give a run folder")
     if task is None:
@@ -143,47 +121,27 @@ def open_subject(
     return Subject(name, rows, gold.mine, gold.select, gold.test, config)
 
 
-def _open_run(
-    folder: RunFolder, task: str | Path | None, overrides: Sequence[str], warn: Warn
-) -> Subject:
-    if not folder.config.exists() or not folder.round_folders():
-        raise RunFolderError(
-            f"{folder.path}: there is nothing to study here",
-            hint="give the folder of a run, or a data file with --task TASK.yaml",
-        )
-    config = load_config(task or folder.config, overrides)
+def _of_run(run: Run, task: str | Path | None, overrides: Sequence[str], warn: Warn) -> Subject:
+    place = run.folder.path
+    config = load_config(task or run.folder.config, overrides)
     gold = _split(config, warn)
-    try:
-        identity = _read_json(folder.identity)
-        summary = _read_json(folder.manifest).get("summary", {})
-        rounds = tuple(
-            _read_round(place)
-            for place in folder.round_folders()
-            if (place / "metrics.json").exists()
-        )
-        kept = _read_rows(folder.dataset) if summary else union(*(r.added for r in rounds))
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-        raise RunFolderError(f"{folder.path}: a file of the run is damaged: {error}") from error
+    kept = run.dataset if run.is_done else union(*(done.added for done in run.rounds))
     if not kept:
-        raise RunFolderError(
-            f"{folder.path}: this run has no rows"
-            + (", its method makes none" if summary else " yet: no round of it is done"),
-            hint="" if summary else "the command that started it goes on with it",
-        )
-    if not summary:
-        warn(f"{folder.path}: the run is not done; the rows of its rounds so far are studied")
-    _check_splits(folder, identity.get("data", {}), gold, warn)
+        raise RunFolderError(f"{place}: this run has no rows, its method makes none")
+    if not run.is_done:
+        warn(f"{place}: the run is not done; the rows of its rounds so far are studied")
+    _check_splits(run, gold, warn)
     synthetic = Dataset(row for row in kept if row.provenance.kind != "gold")
     return Subject(
-        name=folder.path.resolve().name,
+        name=place.resolve().name,
         rows=synthetic or kept,
         mine=gold.mine,
         select=gold.select,
         test=gold.test,
         config=config,
-        folder=folder.path,
-        rounds=rounds,
-        summary=summary,
+        run=run,
+        rounds=run.rounds,
+        summary=run.summary if run.is_done else None,
     )
 
 
@@ -202,43 +160,13 @@ def _split(config: Config, warn: Warn) -> Gold:
         raise
 
 
-def _check_splits(folder: RunFolder, known: Mapping[str, str], gold: Gold, warn: Warn) -> None:
+def _check_splits(run: Run, gold: Gold, warn: Warn) -> None:
     """Say so where a split is not the one that the run had."""
+    known = run.identity.data
     now = {"mine": gold.mine, "select": gold.select, "test": gold.test}
     changed = [name for name, rows in now.items() if known.get(name) not in (None, rows.digest())]
     if changed:
         warn(
-            f"{folder.path}: the gold rows of {', '.join(changed)} are not those that the run had; "
-            "what is said of them is said of today's files"
+            f"{run.folder.path}: the gold rows of {', '.join(changed)} are not those that the run "
+            "had; what is said of them is said of today's files"
         )
-
-
-def _read_round(place: Path) -> RoundRows:
-    missed = list(read_jsonl(place / "misclassified.jsonl"))
-    return RoundRows(
-        index=int(place.name),
-        added=_read_rows(place / "examples.jsonl"),
-        misclassified=Dataset(map(_read_example, missed)),
-        predicted=tuple(row["predicted"] for row in missed),
-        numbers=_read_json(place / "metrics.json"),
-    )
-
-
-def _read_rows(path: Path) -> Dataset:
-    return Dataset(map(_read_example, read_jsonl(path)))
-
-
-def _read_example(row: Mapping[str, Any]) -> Example:
-    """Return the example of a row that a run wrote; keys that we do not know are left alone."""
-    written: Any = row["label"]
-    label: Label = written
-    if not isinstance(written, str):
-        label = Answers(tuple(written["text"]), tuple(written["answer_start"]))
-    values: dict[str, Any] = {"method": "gold"}
-    values |= {k: v for k, v in row.get("provenance", {}).items() if k in _PROVENANCE}
-    values["parents"] = tuple(values.get("parents", ()))
-    return Example(row["text"], label, row.get("context"), Provenance(**values))
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}

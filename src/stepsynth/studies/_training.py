@@ -11,9 +11,9 @@ from stepsynth.studies._subject import Subject
 
 def score_name(subject: Subject) -> str:
     """Return the score that the paper's tables show: accuracy, for questions exact match."""
-    numbers = subject.rounds[0].numbers["select"] if subject.rounds else {}
-    known = numbers or {"exact_match" if not subject.task.label_names else "accuracy": 0.0}
-    return next(name for name in SCORE_NAMES if name in known)
+    if subject.rounds:
+        return next(name for name in SCORE_NAMES if name in subject.rounds[0].metrics.select)
+    return "accuracy" if subject.task.label_names else "exact_match"
 
 
 def make_factory(subject: Subject, memory: Path | None = None) -> StudentFactory:

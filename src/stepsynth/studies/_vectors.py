@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stepsynth.runfolder import RunFolder
 from stepsynth.studies._features import embed, word_features
 from stepsynth.studies._subject import Subject
 
@@ -42,8 +41,8 @@ def find_encoder(subject: Subject) -> str:
     """Return the encoder that a run's student has, or "" if it has none."""
     if subject.config.student.name not in ("embedding", "transformer"):
         return ""
-    if subject.folder is not None:
-        model = RunFolder(subject.folder).model
+    if subject.run is not None:
+        model = subject.run.folder.model
         for place in (model / "encoder", model):
             if (place / "config.json").exists() or (place / "modules.json").exists():
                 return str(place)

@@ -129,8 +129,8 @@ class Cartography(Study):
             found = self.map_rows(subject, rows, sources)
             tables += _tables(subject, rows, sources, found)
             charts.append(_chart(subject, rows, sources, found, self.random_seed))
-            if subject.folder is not None:
-                path = subject.folder / "studies" / "cartography.jsonl"
+            if subject.run is not None:
+                path = subject.run.folder.path / "studies" / "cartography.jsonl"
                 write_jsonl(path, _lines(rows, sources, found))
         return Findings(self.name, tuple(tables), tuple(charts))
 

@@ -19,7 +19,6 @@ import numpy as np
 from pydantic import Field
 
 from stepsynth._util.rng import make_rng
-from stepsynth.comparison import count_calls
 from stepsynth.errors import DataError, TooFewRowsError
 from stepsynth.records import Dataset, Example
 from stepsynth.studies._charts import line_chart
@@ -215,7 +214,8 @@ class _Trainer:
 
     def differences(self) -> list[str]:
         """Return what must be said where the run's own model was trained in another way."""
-        own = (self._subject.summary.get("test") or {}).get(score_name(self._subject))
+        summary = self._subject.summary
+        own = summary.test.get(score_name(self._subject)) if summary and summary.test else None
         if own is None or self._of_all is None or abs(own - self._of_all) < 1e-6:
             return []
         return [
@@ -247,8 +247,7 @@ def _check(subjects: Sequence[Subject], groups: Mapping[str, Sequence[Subject]])
 
 def _calls(subject: Subject) -> int | None:
     """Return the requests of a run, as `compare` counts them; None: it asked no LLM."""
-    said = subject.summary.get("llm")
-    return (count_calls(said) or None) if said else None
+    return (subject.summary.llm.calls or None) if subject.summary else None
 
 
 def _needs(groups: Sequence[Group], aim: Group, score: str, orders: int) -> Table:

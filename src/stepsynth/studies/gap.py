@@ -12,20 +12,19 @@ run wrote down when it ended; only the gold-trained student is scored on it here
 by any of these numbers.
 """
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pydantic import Field
 
 from stepsynth.errors import RunFolderError
 from stepsynth.metrics import AnyPredictions
 from stepsynth.records import Dataset, union
-from stepsynth.runfolder import RunFolder
+from stepsynth.runfolder import RunRound
 from stepsynth.studies._charts import line_chart
 from stepsynth.studies._study import Cell, Chart, Findings, Study, Table
-from stepsynth.studies._subject import RoundRows, Subject
+from stepsynth.studies._subject import Subject
 from stepsynth.studies._training import make_factory, score_name, score_rows
 
 GOLD_TRAINED = "trained on mine"
@@ -66,7 +65,7 @@ class Gap(Study):
         charts: list[Chart] = []
         warnings: list[str] = []
         for subject in subjects:
-            if subject.folder is None or not subject.rounds:
+            if subject.run is None or not subject.rounds:
                 raise RunFolderError(
                     f"{subject.name}: the gap is that of the rounds of a run, and this is a file",
                     hint="give a run folder",
@@ -101,14 +100,14 @@ class Gap(Study):
             own, mine = (
                 score_rows(subject, rows, model.predict) for rows in (model.rows, subject.mine)
             )
-            select = done.numbers["select"][name]
-            test = done.numbers["test"][name] if "test" in done.numbers else None
+            select = done.metrics.select[name]
+            test = done.metrics.test and done.metrics.test[name]
             gap = None if test is None else own - test
             yield f"{done.index}", len(model.rows), model.origin, own, mine, select, test, gap
         self._on_progress(f"{subject.name}: rounds", len(subject.rounds), len(subject.rounds))
 
 
-def find_model(subject: Subject, done: RoundRows, warnings: list[str]) -> Trained:
+def find_model(subject: Subject, done: RunRound, warnings: list[str]) -> Trained:
     """Return the model of a round: the run's own where it is on disk, else trained again.
 
     Args:
@@ -116,9 +115,8 @@ def find_model(subject: Subject, done: RoundRows, warnings: list[str]) -> Traine
         done: The round.
         warnings: Is told where the model is not the one that the run had.
     """
-    assert subject.folder is not None
-    folder = RunFolder(subject.folder)
-    if subject.summary.get("kept_round") == done.index:
+    assert subject.run is not None
+    if subject.summary and subject.summary.kept_round == done.index:
         return Trained(_kept_rows(subject), subject.load_model().predict_examples, "kept")
     rows = _find_rows(subject, done)
     if rows is None:
@@ -128,8 +126,9 @@ def find_model(subject: Subject, done: RoundRows, warnings: list[str]) -> Traine
             "the rounds so far added (they were weighed, dropped or joined with gold rows); it is "
             "trained on the added rows here, and its model is another than the run's"
         )
-    factory = make_factory(subject, folder.fitted)
-    is_there = (folder.fitted / factory.digest(rows, None)).is_dir()
+    memory = subject.run.folder.fitted
+    factory = make_factory(subject, memory)
+    is_there = (memory / factory.digest(rows, None)).is_dir()
     model = factory.new()
     model.fit(rows)
     # With train_on: both, errors were mined with another model than the one that was scored.
@@ -140,7 +139,7 @@ def find_model(subject: Subject, done: RoundRows, warnings: list[str]) -> Traine
             for row, label in zip(subject.mine, said, strict=True)
             if not subject.task.is_correct(row, label)
         }
-        known = {row.id for row in done.misclassified}
+        known = {row.example.id for row in done.missed}
         if missed != known:
             warnings.append(
                 f"{subject.name}: round {done.index}, trained again, errs on {len(missed ^ known)} "
@@ -156,14 +155,10 @@ def _kept_rows(subject: Subject) -> Dataset:
     return subject.rows
 
 
-def _find_rows(subject: Subject, done: RoundRows) -> Dataset | None:
+def _find_rows(subject: Subject, done: RunRound) -> Dataset | None:
     """Return the rows that a round was trained on, known by the digest that the run wrote down."""
-    assert subject.folder is not None
-    manifest = RunFolder(subject.folder).manifest
-    known: dict[str, Any] = {}
-    if manifest.exists():
-        known = json.loads(manifest.read_text(encoding="utf-8")).get("rows", {})
-    wanted = known.get(str(done.index))
+    assert subject.run is not None
+    wanted = subject.run.manifest.rows.get(done.index) if subject.run.is_done else None
     so_far = subject.train_after(done.index)
     if wanted is None:  # a run that was stopped
         return so_far
@@ -173,8 +168,8 @@ def _find_rows(subject: Subject, done: RoundRows) -> Dataset | None:
 
 def _of_gold(subject: Subject) -> tuple[Cell, ...]:
     """Return the line of a student that is trained on `mine`."""
-    assert subject.folder is not None
-    model = make_factory(subject, RunFolder(subject.folder).fitted).new()
+    assert subject.run is not None
+    model = make_factory(subject, subject.run.folder.fitted).new()
     model.fit(subject.mine)
     own, select, test = (
         score_rows(subject, rows, model.predict)

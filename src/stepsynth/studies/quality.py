@@ -178,7 +178,7 @@ def find_pairs(subject: Subject) -> tuple[list[Pair], int]:
     """
     gold = {row.id: row for row in subject.mine}
     for done in subject.rounds:
-        gold |= {row.id: row for row in done.misclassified}
+        gold |= {row.example.id: row.example for row in done.missed}
     pairs: list[Pair] = []
     lost = 0
     for done in subject.rounds:

@@ -1,0 +1,259 @@
+"""The one reader of run folders: a run as it lies on disk, read when it is asked for."""
+
+import json
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from stepsynth._util.files import read_jsonl
+from stepsynth.errors import RunFolderError
+from stepsynth.records import Dataset, Example
+from stepsynth.run_records import (
+    FORMAT,
+    Identity,
+    Manifest,
+    Prompt,
+    RoundMetrics,
+    Summary,
+    TestAnswers,
+)
+from stepsynth.runfolder.events import read_events
+from stepsynth.runfolder.folder import RunFolder
+from stepsynth.runfolder.rows import AddedRow, MissedRow, UnusedRow
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class RunRound:
+    """A round of a run: what it added, rejected and got wrong. Files are read when asked for.
+
+    Attributes:
+        index: 0 for the first training.
+        folder: `rounds/N`.
+    """
+
+    index: int
+    folder: Path
+
+    @cached_property
+    def metrics(self) -> RoundMetrics:
+        """Its numbers: rows, labels, reasons, scores."""
+        return read_record(self.folder / "metrics.json", RoundMetrics.model_validate)
+
+    @cached_property
+    def rows(self) -> list[AddedRow]:
+        """What it added, with the prompt and the answer behind each row."""
+        return read_rows(self.folder / "examples.jsonl", AddedRow.from_dict)
+
+    @property
+    def added(self) -> Dataset:
+        """What it added; a row's `provenance.parents` are ids of gold rows."""
+        return Dataset(row.example for row in self.rows)
+
+    @cached_property
+    def rejected(self) -> list[UnusedRow]:
+        """Answers that became no row."""
+        return read_rows(self.folder / "rejected.jsonl", UnusedRow.from_dict)
+
+    @cached_property
+    def failed(self) -> list[UnusedRow]:
+        """Requests that got no answer."""
+        return read_rows(self.folder / "failed.jsonl", UnusedRow.from_dict)
+
+    @cached_property
+    def missed(self) -> list[MissedRow]:
+        """Mining rows that its model gets wrong, and what it says of them."""
+        return read_rows(self.folder / "misclassified.jsonl", MissedRow.from_dict)
+
+    @cached_property
+    def rationales(self) -> dict[str, list[str]]:
+        """Label -> reasons that the LLM listed; none where the method asks for none."""
+        found = read_json(self.folder / "rationales.json") or {}
+        with _damaged(self.folder / "rationales.json"):
+            return {label: given["rationales"] for label, given in found.items()}
+
+    @property
+    def answers(self) -> TestAnswers:
+        """What its model said of the test rows.
+
+        Raises:
+            RunFolderError: The test rows are not scored yet.
+        """
+        return read_record(self.folder / "test_predictions.json", TestAnswers.model_validate)
+
+
+class Run:
+    """A run as its folder tells it; what is asked for is read then, and kept.
+
+    Args:
+        path: The run folder.
+
+    Attributes:
+        folder: Its paths.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.folder = RunFolder(Path(path))
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it has ended: a round is kept and scored on test."""
+        return self.folder.manifest.exists()
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """What the run was: versions, digests, times and the summary.
+
+        Raises:
+            RunFolderError: The run is not done.
+        """
+        if not self.is_done:
+            raise RunFolderError(
+                f"{self.folder.path}: this run is not done, so it has no result",
+                hint="the command that started it goes on with it",
+            )
+        return read_record(self.folder.manifest, Manifest.model_validate)
+
+    @property
+    def summary(self) -> Summary:
+        """Scores, counts and costs; see `manifest`."""
+        return self.manifest.summary
+
+    @cached_property
+    def identity(self) -> Identity:
+        """What decides its results: the random seed and the digests of its data."""
+        return read_record(self.folder.identity, Identity.model_validate)
+
+    @cached_property
+    def rounds(self) -> tuple[RunRound, ...]:
+        """The rounds that are done, in order."""
+        places = self.folder.round_folders()
+        done = [place for place in places if (place / "metrics.json").exists()]
+        return tuple(RunRound(int(place.name), place) for place in done)
+
+    @property
+    def kept(self) -> RunRound:
+        """The round that is kept; see `manifest`."""
+        return next(r for r in self.rounds if r.index == self.summary.kept_round)
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The training rows of the kept round; none where the method makes none.
+
+        Raises:
+            RunFolderError: The file is damaged.
+        """
+        return Dataset(read_rows(self.folder.dataset, Example.from_dict))
+
+    @property
+    def config(self) -> str:
+        """The task file with every default filled in, as YAML."""
+        with _damaged(self.folder.config):
+            return self.folder.config.read_text(encoding="utf-8")
+
+    @property
+    def prompts(self) -> dict[str, Prompt]:
+        """Name -> a prompt template, and what it looks like filled in."""
+        found = read_json(self.folder.prompts) or {}
+        with _damaged(self.folder.prompts):
+            return {name: Prompt.model_validate(prompt) for name, prompt in found.items()}
+
+    @property
+    def plan(self) -> Mapping[str, Any]:
+        """What it was planned to ask of its LLM (`planned`) and what it used (`used`), or none."""
+        return read_json(self.folder.plan) or {}
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """What happened when, a line each."""
+        return list(read_events(self.folder.events))
+
+
+def open_run(path: str | Path) -> Run:
+    """Return the run of a folder, done or not.
+
+    Args:
+        path: The run folder.
+
+    Raises:
+        RunFolderError: No run is there, or no round of it is done yet.
+    """
+    run = Run(path)
+    if not run.folder.identity.exists() or not run.folder.config.exists():
+        raise RunFolderError(f"{path}: no run is here", hint="give the folder of a run")
+    if not run.rounds:
+        raise RunFolderError(
+            f"{path}: no round of this run is done yet",
+            hint="the command that started it goes on with it",
+        )
+    return run
+
+
+def read_record(path: Path, read: Callable[[dict[str, Any]], T]) -> T:
+    """Return what a file of a run holds.
+
+    Args:
+        path: A file of JSON.
+        read: Returns the record of its JSON form.
+
+    Raises:
+        RunFolderError: It is not there, damaged, or of a later version.
+    """
+    found = read_json(path)
+    if found is None:
+        raise RunFolderError(f"{path}: this file of the run is gone")
+    with _damaged(path):
+        written = found.pop("format", FORMAT)
+        if written > FORMAT:
+            raise RunFolderError(
+                f"{path}: written by a later stepsynth (format {written}, this one reads {FORMAT})",
+                hint="pip install --upgrade stepsynth",
+            )
+        return read(found)
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Return the JSON of a file of a run; None: there is none.
+
+    Raises:
+        RunFolderError: It is damaged.
+    """
+    if not path.exists():
+        return None
+    with _damaged(path):
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def read_rows(path: Path, read: Callable[[Mapping[str, Any]], T]) -> list[T]:
+    """Return the rows of a file of a run; none where there is no file.
+
+    Args:
+        path: A file of JSON Lines.
+        read: Returns the row of its JSON form.
+
+    Raises:
+        RunFolderError: It is damaged.
+    """
+    if not path.exists():
+        return []
+    with _damaged(path):
+        return [read(row) for row in read_jsonl(path)]
+
+
+@contextmanager
+def _damaged(path: Path) -> Generator[None]:
+    """Tell which file cannot be read, and why."""
+    try:
+        yield
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise RunFolderError(f"{path}: damaged: {where}: {first['msg']}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        raise RunFolderError(f"{path}: damaged: {error!r}") from error
