@@ -1,7 +1,7 @@
 """TarGEN: every instance seed is used, and the judge overwrites labels."""
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 
 import pytest
 
@@ -122,3 +122,28 @@ def test_an_llm_that_writes_no_instance_seed_is_named(task):
     silent = lambda r: Completion("") if r.tags["kind"] == "domains" else "x"  # noqa: E731
     with pytest.raises(TooFewRowsError, match=r"no domain or no instance seed.*empty"):
         run(task, METHOD, silent)
+
+
+@pytest.mark.parametrize("several", [1, 2])
+def test_a_row_knows_its_domain_where_two_have_the_same_instance_seed(task, several):
+    def answer(request):
+        match request.tags["kind"]:
+            case "domains":
+                return "1. orchards\n2. markets"
+            case "instance_seeds":
+                return "1. A red apple fell off the cart\n2. Somebody ate it at once"
+            case "judge":
+                return json.dumps({"label": request.tags["label"]})
+            case _:
+                text = f"text {request.draw}"
+                return json.dumps({"text": text}) if several == 1 else f"<text>{text}</text>" * 2
+
+    method = TarGEN(seed_size=24, num_instance_seeds=2, texts_per_prompt=several)
+    _, done, _ = run(task, method, answer, texts_per_prompt=several)
+    domains = defaultdict(set)
+    for line in done.notes["instance_seeds"]:
+        prompt, _ = done.exchanges[line["request"]]
+        domains[prompt].add(line["domain"])
+    # The prompts are the same for both: two seeds, two labels.
+    assert len(domains) == 4
+    assert all(each == {"orchards", "markets"} for each in domains.values())

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from stepsynth._util.hashing import digest
 from stepsynth.llm import Completion, Failed, Request
 from stepsynth.methods._method import Setup
 from stepsynth.methods._written import Wish
@@ -43,9 +44,9 @@ def group_wishes(wishes: Sequence[Wish], setup: Setup) -> list[Order]:
     if setup.texts_per_prompt == 1:
         return [_order([wish], setup) for wish in wishes]
     groups: list[list[Wish]] = []
-    unfilled: dict[tuple[str, Example, Provenance], list[Wish]] = {}
+    unfilled: dict[tuple[str, Example, Provenance, str], list[Wish]] = {}
     for wish in wishes:
-        same = (wish.prompt, wish.like, wish.provenance)
+        same = (wish.prompt, wish.like, wish.provenance, digest(wish.note))
         if same not in unfilled:
             unfilled[same] = []
             groups.append(unfilled[same])

@@ -63,7 +63,7 @@ def write(
         said = answer.text if isinstance(answer, Completion) else ""
         if answer.request_id:
             written.exchanges[answer.request_id] = (order.request.prompt, said)
-        written.wished[answer.request_id] = order.wishes[0].prompt
+        written.known[answer.request_id] = order.wishes[0].note
         shares, beyond = divide(order, answer)
         extra += beyond
         for share in shares:

@@ -28,6 +28,7 @@ class Wish:
             it is none; None: it takes every row.
         shots: Gold rows that the prompt shows as examples: curation rejects copies of them.
         schema: JSON Schema of the answer; None: it is no JSON.
+        note: What the method knows of the row beyond that: `Written.known` has it by request.
     """
 
     prompt: str
@@ -36,6 +37,7 @@ class Wish:
     check: Callable[[Example], Example | Rejected] | None = None
     shots: Sequence[Example] = ()
     schema: Mapping[str, Any] | None = None
+    note: Mapping[str, Any] = field(default_factory=dict)
 
     def request(self) -> Request:
         """Return the request of this wish.
@@ -62,7 +64,7 @@ class Written:
         rows: Those that are kept.
         unused: Answers that became no row, and requests without an answer.
         exchanges: Id of a request -> its prompt and what the LLM wrote, verbatim.
-        wished: Id of a request -> the prompt of its wish: what was sent may ask for several texts.
+        known: Id of a request -> what its method knew when it asked: the note of its wish.
         rationales: Label -> what its rows were written from.
         asked: What was asked for before rows, as recordings.
         notes: Name of a file -> its lines.
@@ -71,7 +73,7 @@ class Written:
     rows: list[Example] = field(default_factory=list)
     unused: list[Unused] = field(default_factory=list)
     exchanges: dict[str, tuple[str, str]] = field(default_factory=dict)
-    wished: dict[str, str] = field(default_factory=dict)
+    known: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     rationales: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     asked: list[Mapping[str, Any]] = field(default_factory=list)
     notes: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
@@ -80,12 +82,18 @@ class Written:
         """Add a line to the file of that name in the round's folder."""
         self.notes.setdefault(name, []).append(values)
 
+    def note_rows(self, name: str) -> None:
+        """Add a line for each row: its request, and what was known when it was asked for."""
+        for row in self.rows:
+            request = row.provenance.request
+            self.note(name, request=request, **self.known[request])
+
     def extend(self, other: "Written") -> None:
         """Add what a further call brought."""
         self.rows += other.rows
         self.unused += other.unused
         self.exchanges |= other.exchanges
-        self.wished |= other.wished
+        self.known |= other.known
         self.asked += other.asked
         for name, lines in other.notes.items():
             self.notes.setdefault(name, []).extend(lines)

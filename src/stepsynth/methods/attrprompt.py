@@ -297,7 +297,6 @@ class AttrPrompt(Method):
         rng = setup.rng("attributes")
         provenance = Provenance(self.name, 0, "attributed", model=setup.llm.settings.model)
         is_many = len(setup.task.label_names) >= self.many_labels
-        drawn: dict[str, Mapping[str, Any]] = {}
 
         def draw(_: None) -> Wish:
             like = Example("", rng.choice(setup.task.label_names))
@@ -314,13 +313,11 @@ class AttrPrompt(Method):
                 if is_many
                 else [],
             )
-            drawn[prompt] = {"label": label, "attributes": chosen, "length": length or None}
-            return Wish(prompt, like, provenance)
+            note = {"label": label, "attributes": chosen, "length": length or None}
+            return Wish(prompt, like, provenance, note=note)
 
         rows = write_until(self.seed_size, map(draw, repeat(None)), setup, phase="attributed rows")
-        for row in rows.rows:
-            request = row.provenance.request
-            written.note("drawn", request=request, **drawn[rows.wished[request]])
+        rows.note_rows("drawn")
         written.extend(rows)
 
 

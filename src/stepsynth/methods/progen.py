@@ -101,14 +101,15 @@ class ProGen(Method):
         blanks = draw_blanks(setup, self.size, written, method=self.name)
         rng, seen = setup.rng("shots"), set[str]()
         for target in self.stops():
-            shown: dict[str, list[str]] = {}
-            wish = partial(self._wish, setup, pools, index, rng, shown)
+            wish = partial(self._wish, setup, pools, index, rng)
             wanted = target - len(rows)
             batch = write_until(
                 wanted, map(wish, blanks), setup, phase=f"rows up to {target}", seen=seen
             )
             written.extend(batch)
-            note_shots(written, batch, shown)
+            for request, note in batch.known.items():
+                if note:
+                    written.note("shots", request=request, **note)
             rows += batch.rows
             is_last = target == self.size or not batch.rows or not setup.purse.affordable(1)
             if not is_last and set(setup.task.label_names) - {str(row.label) for row in rows}:
@@ -129,19 +130,8 @@ class ProGen(Method):
             now += self.interval or now
         return [*stops, self.size]
 
-    def _wish(
-        self,
-        setup: Setup,
-        pools: Pools,
-        index: int,
-        rng: Random,
-        shown: dict[str, list[str]],
-        like: Example,
-    ) -> Wish:
-        """Return the wish for a row: with helpful rows of its label, or without.
-
-        The ids of the rows in a prompt are kept in `shown`.
-        """
+    def _wish(self, setup: Setup, pools: Pools, index: int, rng: Random, like: Example) -> Wish:
+        """Return the wish for a row: with helpful rows of its label, or without."""
         model = setup.llm.settings.model
         wants_shots = bool(pools) and rng.random() < self.feedback
         shots = draw_shots(pools, like, self.shots, rng) if wants_shots else []
@@ -149,9 +139,9 @@ class ProGen(Method):
             provenance = Provenance(self.name, index, "seed", model=model)
             return Wish(setup.task.seed_prompt(like), like, provenance)
         prompt = setup.task.prompt("few_shot", like, shots=shots)
-        shown[prompt] = [shot.id for shot in shots]
+        note = {"shots": [shot.id for shot in shots]}
         provenance = Provenance(self.name, index, "few_shot", model=model)
-        return Wish(prompt, like, provenance, partial(reject_copy, shots=shots))
+        return Wish(prompt, like, provenance, partial(reject_copy, shots=shots), note=note)
 
     def _choose_pools(
         self, rows: Dataset, model: Model, setup: Setup, written: Written
@@ -169,13 +159,6 @@ class ProGen(Method):
             label: best[: min(self.pool, max(self.shots, len(best) // 2))]
             for label, best in group_by_label([row for _, row in scored]).items()
         }
-
-
-def note_shots(written: Written, batch: Written, shown: Mapping[str, list[str]]) -> None:
-    """Note for each request of a batch which rows its prompt showed."""
-    for request, prompt in batch.wished.items():
-        if prompt in shown:
-            written.note("shots", request=request, shots=shown[prompt])
 
 
 def split_validation(number: int) -> tuple[list[int], list[int]]:

@@ -231,7 +231,6 @@ class SynthesizRR(Method):
         labels = setup.task.label_names
         passages = {label: in_passes(sources.content[label], rng) for label in labels}
         self._warn_of_few(sources, seeds, setup)
-        used: dict[tuple[str, tuple[str, ...]], tuple[Sourced, list[dict[str, Any]]]] = {}
 
         def draw(_: None) -> Wish:
             label = rng.choice(labels)
@@ -242,24 +241,22 @@ class SynthesizRR(Method):
             )
             like = Example("", label)
             prompt = setup.task.prompt("refine", like, passage=content.text, shots=shots)
-            used[prompt, origin.parents] = content, shots
-            return Wish(prompt, like, origin, shots=[Example(s["text"], label) for s in shots])
+            note = {
+                "passage": content.hit.passage.id,
+                "query": content.seed.id,
+                "rank": content.hit.rank,
+                "cosine": round(content.hit.cosine, 4),
+                "shots": [
+                    {k: v for k, v in s.items() if k not in ("text", "passage")} for s in shots
+                ],
+            }
+            shown = [Example(s["text"], label) for s in shots]
+            return Wish(prompt, like, origin, shots=shown, note=note)
 
         written = write_until(
             self.seed_size, map(draw, repeat(None)), setup, phase="refined passages"
         )
-        for row in written.rows:
-            prompt = written.wished[row.provenance.request]
-            content, shots = used[prompt, row.provenance.parents]
-            written.note(
-                "passages",
-                request=row.provenance.request,
-                passage=content.hit.passage.id,
-                query=content.seed.id,
-                rank=content.hit.rank,
-                cosine=round(content.hit.cosine, 4),
-                shots=[{k: v for k, v in s.items() if k not in ("text", "passage")} for s in shots],
-            )
+        written.note_rows("passages")
         return written
 
     def _draw_shots(

@@ -128,23 +128,17 @@ class TarGEN(Method):
         """Step 3: write rows of labels drawn uniformly, in passes over the instance seeds."""
         rng = setup.rng("instance seeds")
         provenance = Provenance(self.name, 0, "from_instance_seed", model=setup.llm.settings.model)
-        used: dict[str, InstanceSeed] = {}
 
         def draw(instance_seed: InstanceSeed) -> Wish:
             context = instance_seed.text if setup.task.has_context else None
             like = Example("", rng.choice(setup.task.label_names), context)
             fields: Mapping[str, str] = {"instance_seed": instance_seed.text}
             prompt = setup.task.prompt("from_instance_seed", like, **fields)
-            used[prompt] = instance_seed
             schema = setup.task.answer_schema("from_instance_seed")
-            return Wish(prompt, like, provenance, schema=schema)
+            note = {"domain": instance_seed.domain, **fields}
+            return Wish(prompt, like, provenance, schema=schema, note=note)
 
         wishes = map(draw, in_passes(instance_seeds, rng))
         rows = write_until(self.seed_size, wishes, setup, phase="rows from instance seeds")
-        for row in rows.rows:
-            request = row.provenance.request
-            seed = used[rows.wished[request]]
-            written.note(
-                "instance_seeds", request=request, domain=seed.domain, instance_seed=seed.text
-            )
+        rows.note_rows("instance_seeds")
         written.extend(rows)
