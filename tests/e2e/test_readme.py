@@ -135,7 +135,7 @@ def test_the_extras_are_those_of_the_package():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     said = README[README.index("Extras, as in") : README.index("`--json` prints")]
     named = set(re.findall(r"`(\w+)`", said))
-    assert named == project["optional-dependencies"].keys() - {"dev"}
+    assert named == project["optional-dependencies"].keys()
 
 
 def registered():

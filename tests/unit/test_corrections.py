@@ -8,9 +8,9 @@ import pytest
 from stepsynth.curation import Curation, Curator
 from stepsynth.llm import Completion
 from stepsynth.methods._purse import Purse
-from stepsynth.methods._steps import ask, extrapolation, read_list, write
 from stepsynth.methods._training import run_method
-from stepsynth.methods._written import Wish, Written
+from stepsynth.methods._writer import Writer
+from stepsynth.methods._written import RowRequest
 from stepsynth.methods.llm import LLMItself
 from stepsynth.methods.targen import TarGEN
 from stepsynth.methods.zerogen import ZeroGen
@@ -36,10 +36,10 @@ def asking(answer, task=QA, gold=GOLD, **curation):
 
 def extrapolate(answer, times=1, **curation):
     backend, setup, _ = asking(answer, **curation)
-    wish = extrapolation(GOLD, setup, method="s3", index=1)
-    written = write([wish] * times, setup, phase="test")
+    writer = Writer(setup, "s3", 1)
+    writer.write([writer.extrapolation(GOLD)] * times, phase="test")
     setup.llm.close()
-    return backend, written, setup
+    return backend, writer.written, setup
 
 
 def second(first, corrected=GOOD):
@@ -124,22 +124,23 @@ def test_there_is_none_unless_it_is_asked_for_or_for_recordings(monkeypatch):
 
 def test_an_empty_purse_leaves_the_first_answer():
     backend, setup, _ = asking(second("no object"))
-    wishes = [extrapolation(GOLD, setup, method="s3", index=1)] * 3
+    writer = Writer(setup, "s3", 1)
     setup.purse.requests = 4
-    written = write(wishes, setup, phase="test")
+    writer.write([writer.extrapolation(GOLD)] * 3, phase="test")
     setup.llm.close()
+    written = writer.written
     assert (len(backend.requests), setup.purse.spent) == (4, 4)
     assert (len(written.rows), len(written.unused)) == (1, 2)
 
 
 def test_lists_are_corrected_and_recorded_as_answers_of_what_was_asked():
     backend, setup, _ = asking(second("...", "1. one\n2. two"))
-    request = replace(extrapolation(GOLD, setup, method="x", index=0).request(), schema=None)
-    written = Written()
-    listed = ask([request], read_list, setup, written, method="x")
+    writer = Writer(setup, "x")
+    request = replace(writer.extrapolation(GOLD).request(), schema=None)
+    listed = writer.ask_lists([request])
     setup.llm.close()
     assert listed == [("one", "two")]
-    assert written.asked == [{**request.tags, "draw": 0, "completion": "1. one\n2. two"}]
+    assert writer.written.asked == [{**request.tags, "draw": 0, "completion": "1. one\n2. two"}]
     assert "was asked for is not in it" in backend.requests[1].turns[1]
 
 
@@ -149,10 +150,10 @@ def test_several_texts_without_tags_are_corrected(task):
 
     backend, setup, _ = asking(answer, task=task, gold=Example("x", "a"))
     setup = replace(setup, texts_per_prompt=2)
-    wish = Wish("Write one.", Example("", "a"), ORIGIN)
-    written = write([wish, wish], setup, phase="test")
+    writer = Writer(setup, "x")
+    writer.write([RowRequest("Write one.", Example("", "a"), ORIGIN)] * 2, phase="test")
     setup.llm.close()
-    assert [row.text for row in written.rows] == ["red", "round"]
+    assert [row.text for row in writer.rows] == ["red", "round"]
     assert len(backend.requests) == 2
     assert "between <text> and </text>" in backend.requests[1].turns[1]
 
@@ -160,7 +161,8 @@ def test_several_texts_without_tags_are_corrected(task):
 def test_the_correction_may_be_worded_by_the_user():
     task = QA.model_validate({**QA.model_dump(), "prompts": {"correct": "Nein: {{ reason }}!"}})
     backend, setup, _ = asking(second("no object"), task=task)
-    write([extrapolation(GOLD, setup, method="s3", index=1)], setup, phase="test")
+    writer = Writer(setup, "s3", 1)
+    writer.write([writer.extrapolation(GOLD)], phase="test")
     setup.llm.close()
     assert backend.requests[1].turns[1] == "Nein: no_object!"
 
@@ -170,20 +172,20 @@ def test_rows_name_the_llm_that_answered(task):
         return Completion(f"red {request.draw}", model="teacher" if request.draw % 2 else "")
 
     _, setup, _ = asking(answer, task=task, gold=Example("x", "a"))
-    written = write([Wish("p", Example("", "a"), ORIGIN)] * 4, setup, phase="test")
+    writer = Writer(setup, "x")
+    writer.write([RowRequest("p", Example("", "a"), ORIGIN)] * 4, phase="test")
     setup.llm.close()
-    assert [r.provenance.model for r in written.rows] == ["fake-1", "teacher"] * 2
+    assert [r.provenance.model for r in writer.rows] == ["fake-1", "teacher"] * 2
 
 
 def test_a_list_that_cannot_be_used_names_the_llm_that_answered(task):
     _, setup, _ = asking(
         lambda _: Completion("...", model="teacher"), task=task, gold=Example("x", "a")
     )
-    written = Written()
-    request = Wish("p", Example("", "a"), ORIGIN).request()
-    ask([request], read_list, setup, written, method="x")
+    writer = Writer(setup, "x")
+    writer.ask_lists([RowRequest("p", Example("", "a"), ORIGIN).request()])
     setup.llm.close()
-    assert [item.provenance.model for item in written.unused] == ["teacher"]
+    assert [item.provenance.model for item in writer.written.unused] == ["teacher"]
 
 
 def test_an_answer_that_is_to_be_json_has_a_schema(task):
@@ -237,9 +239,10 @@ def test_a_judge_looks_at_each_row_of_a_request(task):
 
     backend, setup, _ = asking(answer, task=task, gold=Example("x", "a"), check="llm")
     setup = replace(setup, texts_per_prompt=3)
-    wish = Wish("Write one.", Example("", "a"), ORIGIN)
-    written = write([wish] * 3, setup, phase="test")
+    writer = Writer(setup, "x")
+    writer.write([RowRequest("Write one.", Example("", "a"), ORIGIN)] * 3, phase="test")
     setup.llm.close()
+    written = writer.written
     judged = backend.of_kind("judge")
     assert [request.tags["source"] for request in judged] == ["red", "long", "soft"]
     assert len(written.rows) == 3
@@ -255,6 +258,7 @@ def test_a_judged_row_costs_its_share_of_a_request_and_one(task):
 
     backend, setup, _ = asking(answer, task=task, gold=Example("x", "a"), check="llm")
     setup = replace(setup, texts_per_prompt=4, purse=Purse(requests=20))
-    written = ZeroGen(seed_size=100).write_rows(setup)
+    writer = Writer(setup, "zerogen")
+    ZeroGen(seed_size=100).write_rows(writer)
     setup.llm.close()
-    assert (len(written.rows), len(backend.of_kind("judge")), setup.purse.spent) == (16, 16, 20)
+    assert (len(writer.rows), len(backend.of_kind("judge")), setup.purse.spent) == (16, 16, 20)

@@ -14,8 +14,8 @@ from stepsynth.llm.core.errors import GiveUpError
 from stepsynth.llm.store.store import Store
 from stepsynth.methods import methods
 from stepsynth.methods._purse import Purse
-from stepsynth.methods._steps import extrapolation, write
 from stepsynth.methods._training import run_method
+from stepsynth.methods._writer import Writer
 from stepsynth.methods.fewgen import FewGen
 from stepsynth.methods.goldgen import GoldGen
 from stepsynth.methods.s3 import S3
@@ -64,10 +64,10 @@ def prepare(task, answer, method, *, gold=GOLD, **values):
 def seed(method, task, answer=answer, **values):
     """Return the LLM, the seed data that it wrote, and warnings; nothing is trained."""
     backend, setup, warnings = prepare(task, answer, method, **values)
-    write_rows = getattr(method, "write_rows", None)
-    written = write_rows(setup) if write_rows else method.write_seed_data(setup, None)
+    writer = Writer(setup, method.name, seen=set() if method.drop_duplicates else None)
+    (method.write_rows if hasattr(method, "write_rows") else method.write_seed_data)(writer)
     setup.llm.close()
-    return backend, written, warnings
+    return backend, writer.written, warnings
 
 
 def seeds_of(backend):
@@ -218,9 +218,10 @@ def test_questions_with_new_answers_are_read_from_one_request():
         return found
 
     backend, setup, _ = prepare(task, say, GoldGen(texts_per_prompt=3), gold=Dataset([read]))
-    wish = extrapolation(read, setup, method="goldgen", index=1)
-    written = write([wish] * 3, setup, phase="test")
+    writer = Writer(setup, "goldgen", 1)
+    writer.write([writer.extrapolation(read)] * 3, phase="test")
     setup.llm.close()
+    written = writer.written
     assert [(row.text, str(row.label)) for row in written.rows] == [
         ("When?", "1983"),
         ("What?", "Figs"),
@@ -330,7 +331,8 @@ def test_a_run_that_is_resumed_has_the_same_bytes_and_sends_nothing(task, tmp_pa
     for _ in range(2):
         backend, setup, _ = prepare(task, answer, method)
         setup = replace(setup, llm=LLM(backend, store=Store(tmp_path / "s.sqlite")))
-        done = method.write_rows(setup)
+        done = Writer(setup, "zerogen")
+        method.write_rows(done)
         setup.llm.close()
         written.append((len(backend.requests), json.dumps([r.to_dict() for r in done.rows])))
     assert [sent for sent, _ in written] == [3, 0]

@@ -1,10 +1,16 @@
-"""Ways to synthesise a training set, one file each; a file reads like its paper."""
+"""Ways to synthesise a training set, one file each; a file reads like its paper.
+
+What is imported here is what a method of your own is written with: `docs/own-method.md` has one.
+"""
 
 from stepsynth.methods._cleaning import MIN_WORDS
+from stepsynth.methods._contexts import gather_contexts, in_passes
+from stepsynth.methods._drafts import draw_drafts
 from stepsynth.methods._method import Journal, Method, Model, Round, Setup, Unused, methods
 from stepsynth.methods._purse import Purse
 from stepsynth.methods._training import Preparation, run_method
-from stepsynth.methods._written import count_by_reason
+from stepsynth.methods._writer import Writer, misclassified
+from stepsynth.methods._written import RowRequest, Written, count_by_reason
 
 __all__ = [
     "MIN_WORDS",
@@ -14,9 +20,16 @@ __all__ = [
     "Preparation",
     "Purse",
     "Round",
+    "RowRequest",
     "Setup",
     "Unused",
+    "Writer",
+    "Written",
     "count_by_reason",
+    "draw_drafts",
+    "gather_contexts",
+    "in_passes",
     "methods",
+    "misclassified",
     "run_method",
 ]

@@ -9,8 +9,7 @@ from typing import TypeVar
 from stepsynth._util.text import shorten
 from stepsynth.errors import TooFewRowsError
 from stepsynth.llm import Completion, Request
-from stepsynth.methods._method import Setup
-from stepsynth.methods._steps import Written, ask
+from stepsynth.methods._writer import Writer
 from stepsynth.records import Answers, Context, Rejected
 from stepsynth.tasks.extractive_qa import ExtractiveQA
 
@@ -22,23 +21,22 @@ ANSWERS_SHARE = 0.5
 """Most of a budget that answers may use up: a question for each has to be paid for too."""
 
 
-def gather_contexts(setup: Setup, size: int, written: Written, *, method: str) -> list[Context]:
+def gather_contexts(writer: Writer, size: int) -> list[Context]:
     """Return the contexts that `size` rows are written for.
 
     Those of the set-up; without any, the LLM writes them. Passages that come without an answer get
     answers, from the LLM or by the task's rules. Texts of one prompt share a context.
 
     Args:
-        setup: Gives contexts, task and LLM.
+        writer: Gives contexts and task, and asks.
         size: Rows that are wanted.
-        written: What the LLM was asked is kept here.
-        method: The method that asks.
 
     Raises:
         TooFewRowsError: There is none.
     """
+    setup = writer.setup
     size = ceil(size / setup.texts_per_prompt)
-    contexts = list(setup.contexts) or _write_contexts(setup, size, written, method)
+    contexts = list(setup.contexts) or _write_contexts(writer, size)
     if not isinstance(setup.task, ExtractiveQA):
         return contexts
     complete = [context for context in contexts if context.label is not None]
@@ -50,7 +48,7 @@ def gather_contexts(setup: Setup, size: int, written: Written, *, method: str) -
     chosen = rng.sample(bare, min(len(bare), wanted))
     each = ceil(ANSWERS_PER_ROW * wanted / len(chosen))
     if setup.task.answers == "llm":
-        return complete + _ask_answers(chosen, each, setup, setup.task, written, method)
+        return complete + _ask_answers(chosen, each, writer, setup.task)
     for context in chosen:
         found = setup.task.propose_answers(context.text)
         picked = rng.sample(found, min(each, len(found)))
@@ -72,30 +70,26 @@ def in_passes(items: Iterable[T], rng: Random) -> Iterator[T]:
         yield from rows
 
 
-def _write_contexts(setup: Setup, size: int, written: Written, method: str) -> list[Context]:
+def _write_contexts(writer: Writer, size: int) -> list[Context]:
     """Have the LLM write contexts: enough to use each once for each label.
 
     Of a limited budget they take what is theirs in that: one request beside one for each label.
     """
-    labels = max(1, len(setup.task.label_names))
+    task = writer.setup.task
+    labels = max(1, len(task.label_names))
     count = ceil(size / labels)
-    request = Request(setup.task.context_prompt(), stream="context", tags={"kind": "context"})
+    request = Request(task.context_prompt(), stream="context", tags={"kind": "context"})
 
     def parse(answer: Completion, _: Request) -> str | Rejected:
-        return setup.task.parse_context(answer.text, truncated=answer.truncated)
+        return task.parse_context(answer.text, truncated=answer.truncated)
 
-    with setup.purse.part(1 / (1 + labels)):
-        found = ask([request] * count, parse, setup, written, method=method)
-    return _some([Context(text) for text in found if text], written, "contexts")
+    with writer.share(1 / (1 + labels)):
+        found = writer.ask([request] * count, parse)
+    return _some([Context(text) for text in found if text], writer, "contexts")
 
 
 def _ask_answers(
-    passages: Sequence[Context],
-    each: int,
-    setup: Setup,
-    task: ExtractiveQA,
-    written: Written,
-    method: str,
+    passages: Sequence[Context], each: int, writer: Writer, task: ExtractiveQA
 ) -> list[Context]:
     """Have the LLM propose up to `each` answers for every passage."""
     requests = [
@@ -111,21 +105,24 @@ def _ask_answers(
         passage = request.tags["context"]
         return task.parse_answers(answer.text, passage, truncated=answer.truncated)
 
-    with setup.purse.part(ANSWERS_SHARE):
-        listed = ask(requests, parse, setup, written, method=method)
+    with writer.share(ANSWERS_SHARE):
+        listed = writer.ask(requests, parse)
     proposed = [label for labels in listed for label in labels or ()]
     if missing := proposed.count(None):
-        setup.warn(f"answers: {missing} of {len(proposed)} were left out: not in their passage")
+        writer.setup.warn(
+            f"answers: {missing} of {len(proposed)} were left out: not in their passage"
+        )
     contexts: list[Context] = []
     for passage, labels in zip(passages, listed, strict=True):
         different = {str(label): label for label in labels or () if label}
         contexts += [replace(passage, label=label) for label in list(different.values())[:each]]
-    return _some(contexts, written, "answers")
+    return _some(contexts, writer, "answers")
 
 
-def _some(contexts: list[Context], written: Written, what: str) -> list[Context]:
+def _some(contexts: list[Context], writer: Writer, what: str) -> list[Context]:
     if not contexts:
-        last = written.unused[-1].rejected if written.unused else Rejected("nothing sent", "")
+        unused = writer.written.unused
+        last = unused[-1].rejected if unused else Rejected("nothing sent", "")
         raise TooFewRowsError(
             f"no seed data can be written: the LLM wrote no {what} that can be used; the last: "
             f"{last.reason}, {shorten(last.completion)!r}",

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from stepsynth.llm import Completion, Failed, Request
 from stepsynth.methods._method import Setup
-from stepsynth.methods._written import BUDGET, Written, send
+from stepsynth.methods._sending import BUDGET, send
+from stepsynth.methods._written import Written
 
 MENDABLE = ("empty", "no_object", "no_label", "no_texts", "answer_not_in_passage")
 """Reasons that are about the form of an answer: to be told so helps.

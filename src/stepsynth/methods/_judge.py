@@ -10,7 +10,8 @@ from typing import Literal
 
 from stepsynth.llm import Completion, Failed, Request
 from stepsynth.methods._method import Setup, Unused
-from stepsynth.methods._written import Written, send
+from stepsynth.methods._sending import send
+from stepsynth.methods._written import Written
 from stepsynth.records import Example, Label, Rejected
 
 

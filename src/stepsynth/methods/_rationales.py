@@ -4,19 +4,18 @@ from collections.abc import Iterable
 
 from stepsynth._util.text import normalise
 from stepsynth.llm import Completion, Request
-from stepsynth.methods._method import Setup
-from stepsynth.methods._steps import ask
-from stepsynth.methods._written import Written
+from stepsynth.methods._writer import Writer
 from stepsynth.records import Rejected
 
 
 def ask_rationales(
-    labels: Iterable[str], number: int, setup: Setup, written: Written, *, method: str
+    labels: Iterable[str], number: int, writer: Writer
 ) -> dict[str, tuple[str, ...]]:
     """Return `number` different rationales for each label: the paper's topK(P_LLM(T_ration)).
 
     A label whose answer held too few is asked again, three times at most.
     """
+    setup = writer.setup
     found: dict[str, dict[str, str]] = {label: {} for label in labels}
 
     def parse(answer: Completion, _: Request) -> tuple[str, ...] | Rejected:
@@ -34,7 +33,7 @@ def ask_rationales(
             )
             for label in short
         ]
-        listed = ask(requests, parse, setup, written, method=method)
+        listed = writer.ask(requests, parse)
         for label, items in zip(short, listed, strict=True):
             for item in items or ():
                 found[label].setdefault(normalise(item), item)

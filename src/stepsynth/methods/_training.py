@@ -14,7 +14,7 @@ import numpy as np
 from stepsynth._util.rng import make_rng
 from stepsynth.curation import Curation, disagree, flag_confident, out_of_fold
 from stepsynth.methods._method import Method, Round, Setup
-from stepsynth.methods._steps import misclassified
+from stepsynth.methods._writer import misclassified
 from stepsynth.metrics import Predictions
 from stepsynth.records import Dataset, Example
 from stepsynth.students import StudentFactory, students

@@ -20,7 +20,6 @@ Departures:
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import repeat
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
@@ -29,9 +28,10 @@ from stepsynth._util.text import normalise
 from stepsynth.errors import ConfigError
 from stepsynth.llm import Completion, Request
 from stepsynth.methods._method import Method, Round, Setup
-from stepsynth.methods._steps import Wish, Written, ask, read_list, train_round, write_until
+from stepsynth.methods._writer import Writer
+from stepsynth.methods._written import RowRequest
 from stepsynth.prompts import parse_choice
-from stepsynth.records import Dataset, Example, Provenance, Rejected
+from stepsynth.records import Example, Rejected
 from stepsynth.tasks import Task
 
 DISCOVERY_SHARE = 0.5
@@ -128,30 +128,31 @@ class AttrPrompt(Method):
 
     def synthesize(self, setup: Setup) -> Iterator[Round]:
         """Yield the only round: rows with drawn attributes, and the model trained on them."""
-        written = Written()
-        with setup.purse.part(DISCOVERY_SHARE):
-            dimensions = self.find_dimensions(setup, written)
-            similar = self.find_similar(dimensions, setup, written)
-            self.find_values(dimensions, setup, written)
-            self.drop_shared_values(dimensions, similar, setup, written)
-        self.write_rows(dimensions, similar, setup, written)
-        yield train_round(0, Dataset(written.rows), setup, added=written)
+        writer = Writer(setup, self.name)
+        with writer.share(DISCOVERY_SHARE):
+            dimensions = self.find_dimensions(writer)
+            similar = self.find_similar(dimensions, writer)
+            self.find_values(dimensions, writer)
+            self.drop_shared_values(dimensions, similar, writer)
+        self.write_rows(dimensions, similar, writer)
+        yield writer.train()
 
-    def find_dimensions(self, setup: Setup, written: Written) -> list[Dimension]:
+    def find_dimensions(self, writer: Writer) -> list[Dimension]:
         """Return the dimensions, given or named by the LLM; most have no values yet."""
         if self.dimensions is None:
-            return self._ask_dimensions(setup, written)
+            return self._ask_dimensions(writer)
         scopes: Mapping[str, Given] = (
             self.dimensions
             if isinstance(self.dimensions, dict)
             else dict.fromkeys(self.dimensions, "by_label")
         )
-        return [_read_given(name, scope, setup) for name, scope in scopes.items()]
+        return [_read_given(name, scope, writer.setup) for name, scope in scopes.items()]
 
-    def _ask_dimensions(self, setup: Setup, written: Written) -> list[Dimension]:
+    def _ask_dimensions(self, writer: Writer) -> list[Dimension]:
+        setup = writer.setup
         prompt = setup.task.prompt("dimensions", Example("", ""), number=self.num_dimensions)
         request = Request(prompt, stream="dimensions", tags={"kind": "dimensions"})
-        listed = ask([request], read_list, setup, written, method=self.name)[0] or ()
+        (listed,) = writer.ask_lists([request])
         found: dict[str, Dimension] = {}
         for item in listed:
             # "style: shared". What does not say so depends on the label: that only costs more.
@@ -167,10 +168,9 @@ class AttrPrompt(Method):
             )
         return list(found.values())[: self.num_dimensions]
 
-    def find_similar(
-        self, dimensions: Sequence[Dimension], setup: Setup, written: Written
-    ) -> dict[str, list[str]]:
+    def find_similar(self, dimensions: Sequence[Dimension], writer: Writer) -> dict[str, list[str]]:
         """Return for every label those that are most similar to it."""
+        setup = writer.setup
         labels = setup.task.label_names
         others = {label: [other for other in labels if other != label] for label in labels}
         is_used = len(labels) >= self.many_labels or any(d.is_by_label for d in dimensions)
@@ -185,15 +185,16 @@ class AttrPrompt(Method):
             for label in labels
         ]
         words = {normalise(setup.task.label_word(label)): label for label in labels}
-        listed = ask(requests, read_list, setup, written, method=self.name)
+        listed = writer.ask_lists(requests)
         for label, items in zip(labels, listed, strict=True):
-            named = [words.get(normalise(item)) for item in items or ()]
+            named = [words.get(normalise(item)) for item in items]
             nearest = [other for other in named if other is not None and other != label]
             others[label] = list(dict.fromkeys([*nearest, *others[label]]))
         return {label: found[: self.num_similar] for label, found in others.items()}
 
-    def find_values(self, dimensions: Sequence[Dimension], setup: Setup, written: Written) -> None:
+    def find_values(self, dimensions: Sequence[Dimension], writer: Writer) -> None:
         """Have the LLM list values: for each label, or once for a dimension that all share."""
+        setup = writer.setup
         labels = setup.task.label_names
         wanted = [
             (dimension, label)
@@ -215,9 +216,9 @@ class AttrPrompt(Method):
             )
             for dimension, label in wanted
         ]
-        listed = ask(requests, read_list, setup, written, method=self.name)
+        listed = writer.ask_lists(requests)
         for (dimension, label), items in zip(wanted, listed, strict=True):
-            found = list(items or ())[: self.num_values]
+            found = list(items[: self.num_values])
             dimension.values |= dict.fromkeys([label] if label else labels, found)
             if not found:
                 of = f" of the label {label!r}" if label else ""
@@ -230,13 +231,13 @@ class AttrPrompt(Method):
         self,
         dimensions: Sequence[Dimension],
         similar: Mapping[str, Sequence[str]],
-        setup: Setup,
-        written: Written,
+        writer: Writer,
     ) -> None:
         """Drop values of a label that suit similar labels too: the class-dependent filter.
 
         Dimensions whose values all labels share are not filtered. All are noted.
         """
+        setup = writer.setup
         asked = [
             (dimension, label, value)
             for dimension in dimensions
@@ -262,7 +263,7 @@ class AttrPrompt(Method):
             for dimension, label, value in asked
         ]
         dropped: dict[tuple[str, str], list[str]] = {}
-        answers = ask(requests, _parse_yes_no, setup, written, method=self.name)
+        answers = writer.ask(requests, _parse_yes_no)
         for (dimension, label, value), suits in zip(asked, answers, strict=True):
             rejected = dropped.setdefault((dimension.name, label), [])
             if suits and len(rejected) < self.max_rejected:
@@ -278,7 +279,7 @@ class AttrPrompt(Method):
                     )
                 others = list(similar[label]) if out else []
                 if dimension.is_by_label or label == setup.task.label_names[0]:
-                    written.note(
+                    writer.written.note(
                         "attributes",
                         dimension=dimension.name,
                         label=label if dimension.is_by_label else None,
@@ -290,15 +291,13 @@ class AttrPrompt(Method):
         self,
         dimensions: Sequence[Dimension],
         similar: Mapping[str, Sequence[str]],
-        setup: Setup,
-        written: Written,
+        writer: Writer,
     ) -> None:
         """Write the rows, each with one value of every dimension, drawn uniformly."""
-        rng = setup.rng("attributes")
-        provenance = Provenance(self.name, 0, "attributed", model=setup.llm.settings.model)
+        setup, rng = writer.setup, writer.setup.rng("attributes")
         is_many = len(setup.task.label_names) >= self.many_labels
 
-        def draw(_: None) -> Wish:
+        def draw() -> RowRequest:
             like = Example("", rng.choice(setup.task.label_names))
             label = str(like.label)
             chosen = {d.name: rng.choice(d.values[label]) for d in dimensions if d.values[label]}
@@ -314,11 +313,10 @@ class AttrPrompt(Method):
                 else [],
             )
             note = {"label": label, "attributes": chosen, "length": length or None}
-            return Wish(prompt, like, provenance, note=note)
+            return writer.row("attributed", prompt, like, note=note)
 
-        rows = write_until(self.seed_size, map(draw, repeat(None)), setup, phase="attributed rows")
-        rows.note_rows("drawn")
-        written.extend(rows)
+        writer.write_until(self.seed_size, iter(draw, None), phase="attributed rows")
+        writer.written.note_rows("drawn")
 
 
 def _read_given(name: str, given: Given, setup: Setup) -> Dimension:

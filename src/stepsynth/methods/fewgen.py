@@ -22,10 +22,11 @@ from typing import ClassVar
 from pydantic import Field
 
 from stepsynth.errors import TooFewRowsError
-from stepsynth.methods._blanks import draw_blanks
+from stepsynth.methods._drafts import draw_drafts
 from stepsynth.methods._method import Method, Round, Setup
-from stepsynth.methods._steps import Wish, Written, train_round, write_until
-from stepsynth.records import Dataset, Example, Provenance
+from stepsynth.methods._writer import Writer
+from stepsynth.methods._written import RowRequest
+from stepsynth.records import Example
 
 ANSWER = ""
 """What stands for the label in a pool where labels are answers: any row may be a shot."""
@@ -48,29 +49,16 @@ class FewGen(Method):
         """Yield the only round: rows written after gold rows, and the model trained on them."""
         pools = self._gold_pools(setup) if self.shots else {}
         rng = setup.rng("shots")
-        written = Written()
-        blanks = draw_blanks(setup, self.seed_size, written, method=self.name)
+        writer = Writer(setup, self.name, seen=set() if self.drop_duplicates else None)
 
-        def draw(like: Example) -> Wish:
+        def draw(like: Example) -> RowRequest:
             shots = draw_shots(pools, like, self.shots, rng)
-            provenance = Provenance(
-                self.name,
-                kind="few_shot",
-                parents=tuple(shot.id for shot in shots),
-                model=setup.llm.settings.model,
-            )
             prompt = setup.task.prompt("few_shot", like, shots=shots)
-            return Wish(prompt, like, provenance, shots=shots)
+            return writer.row("few_shot", prompt, like, parents=shots, shots=shots)
 
-        rows = write_until(
-            self.seed_size,
-            map(draw, blanks),
-            setup,
-            phase="few-shot rows",
-            seen=set() if self.drop_duplicates else None,
-        )
-        written.extend(rows)
-        yield train_round(0, Dataset(written.rows), setup, added=written)
+        drafts = draw_drafts(writer, self.seed_size)
+        writer.write_until(self.seed_size, map(draw, drafts), phase="few-shot rows")
+        yield writer.train()
 
     def _gold_pools(self, setup: Setup) -> Mapping[str, Sequence[Example]]:
         """Return the gold rows of each label.

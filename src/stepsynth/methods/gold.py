@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from stepsynth.methods._method import Method, Round, Setup
-from stepsynth.methods._steps import Written, train_round
+from stepsynth.methods._writer import Writer
 
 
 class Gold(Method):
@@ -21,4 +21,6 @@ class Gold(Method):
 
     def synthesize(self, setup: Setup) -> Iterator[Round]:
         """Yield the only round."""
-        yield train_round(0, setup.mine, setup, added=Written(rows=list(setup.mine)))
+        writer = Writer(setup, self.name)
+        writer.written.rows += setup.mine
+        yield writer.train()

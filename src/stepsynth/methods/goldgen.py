@@ -19,9 +19,9 @@ from pydantic import Field, model_validator
 
 from stepsynth.methods._contexts import in_passes
 from stepsynth.methods._method import Round, Setup
-from stepsynth.methods._steps import extrapolation, train_round, write_until
+from stepsynth.methods._writer import Writer
 from stepsynth.methods.s3 import SEED_SHARE, SeedData
-from stepsynth.records import Dataset, Example, union
+from stepsynth.records import Example, union
 
 
 class GoldGen(SeedData):
@@ -46,22 +46,19 @@ class GoldGen(SeedData):
     def synthesize(self, setup: Setup) -> Iterator[Round]:
         """Yield round 0 (seed data) and round 1 (with extrapolations of all gold rows)."""
         seen: set[str] | None = set() if self.drop_duplicates else None
-        with setup.purse.part(SEED_SHARE):
-            seed_data = self.write_seed_data(setup, seen)
+        seed_data = Writer(setup, self.name, seen=seen)
+        with seed_data.share(SEED_SHARE):
+            self.write_seed_data(seed_data)
         if self.seed_from is not None and self.size <= len(seed_data.rows):
             setup.warn(
                 f"method.size is {self.size}, and method.seed_from has {len(seed_data.rows)} rows: "
                 "nothing is written; give a larger size"
             )
-        yield train_round(0, Dataset(seed_data.rows), setup, added=seed_data)
-        added = write_until(
-            self.size - len(seed_data.rows),
-            (extrapolation(row, setup, method=self.name, index=1) for row in self.draw(setup)),
-            setup,
-            phase="extrapolate gold",
-            seen=seen,
-        )
-        yield train_round(1, union(seed_data.rows, added.rows), setup, added=added)
+        yield seed_data.train()
+        added = Writer(setup, self.name, 1, seen=seen)
+        like_gold = map(added.extrapolation, self.draw(setup))
+        added.write_until(self.size - len(seed_data.rows), like_gold, phase="extrapolate gold")
+        yield added.train(union(seed_data.rows, added.rows))
 
     def draw(self, setup: Setup) -> Iterator[Example]:
         """Yield the gold rows to extrapolate, without end: in shuffled passes."""

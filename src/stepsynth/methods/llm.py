@@ -15,7 +15,7 @@ import numpy as np
 
 from stepsynth.llm import Completion, Failed, Request
 from stepsynth.methods._method import Method, Round, Setup
-from stepsynth.methods._written import check_answered
+from stepsynth.methods._sending import check_answered
 from stepsynth.metrics import AnyPredictions, Predictions, Spans
 from stepsynth.records import Answers, Dataset, Example, Label, Rejected
 from stepsynth.tasks import Task

@@ -36,14 +36,15 @@ from typing import ClassVar, Self
 from pydantic import Field
 
 from stepsynth._util.text import normalise
-from stepsynth.methods._blanks import draw_blanks
+from stepsynth.methods._drafts import draw_drafts
 from stepsynth.methods._features import features_of, one_hot_of
 from stepsynth.methods._influence import influence
 from stepsynth.methods._last_layer import Loss
 from stepsynth.methods._method import Method, Model, Round, Setup
-from stepsynth.methods._steps import Wish, Written, train_round, write_until
+from stepsynth.methods._writer import Writer
+from stepsynth.methods._written import RowRequest
 from stepsynth.methods.fewgen import draw_shots, group_by_label
-from stepsynth.records import Dataset, Example, Provenance, Rejected
+from stepsynth.records import Dataset, Example, Rejected
 from stepsynth.tasks import Task
 
 VALIDATION = 1000
@@ -97,30 +98,28 @@ class ProGen(Method):
         """Yield a round for each retraining; the last one has all rows."""
         rows: list[Example] = []
         pools: Pools = {}
-        written, index = Written(), 0
-        blanks = draw_blanks(setup, self.size, written, method=self.name)
-        rng, seen = setup.rng("shots"), set[str]()
+        writer = Writer(setup, self.name, seen=set())
+        drafts = draw_drafts(writer, self.size)
+        rng = setup.rng("shots")
         for target in self.stops():
-            wish = partial(self._wish, setup, pools, index, rng)
-            wanted = target - len(rows)
-            batch = write_until(
-                wanted, map(wish, blanks), setup, phase=f"rows up to {target}", seen=seen
-            )
-            written.extend(batch)
-            for request, note in batch.known.items():
-                if note:
-                    written.note("shots", request=request, **note)
-            rows += batch.rows
-            is_last = target == self.size or not batch.rows or not setup.purse.affordable(1)
+            wanted, before = target - len(rows), len(writer.rows)
+            requests = map(partial(self._request, writer, pools, rng), drafts)
+            writer.write_until(wanted, requests, phase=f"rows up to {target}")
+            batch = writer.rows[before:]
+            rows += batch
+            is_last = target == self.size or not batch or not setup.purse.affordable(1)
             if not is_last and set(setup.task.label_names) - {str(row.label) for row in rows}:
                 continue
-            done = train_round(index, Dataset(rows), setup, added=written)
+            for request, note in writer.written.known.items():
+                if note:
+                    writer.written.note("shots", request=request, **note)
+            done = writer.train(Dataset(rows))
             if not is_last:
-                pools = self._choose_pools(Dataset(rows), done.model, setup, written)
+                pools = self._choose_pools(Dataset(rows), done.model, writer)
             yield done
             if is_last:
                 return
-            written, index = Written(), index + 1
+            writer = writer.next_round()
 
     def stops(self) -> list[int]:
         """Return the numbers of rows at which the student is retrained; the last is the size."""
@@ -130,30 +129,29 @@ class ProGen(Method):
             now += self.interval or now
         return [*stops, self.size]
 
-    def _wish(self, setup: Setup, pools: Pools, index: int, rng: Random, like: Example) -> Wish:
-        """Return the wish for a row: with helpful rows of its label, or without."""
-        model = setup.llm.settings.model
+    def _request(self, writer: Writer, pools: Pools, rng: Random, like: Example) -> RowRequest:
+        """Return the request for a row: with helpful rows of its label, or without."""
+        task = writer.setup.task
         wants_shots = bool(pools) and rng.random() < self.feedback
         shots = draw_shots(pools, like, self.shots, rng) if wants_shots else []
         if not shots:
-            provenance = Provenance(self.name, index, "seed", model=model)
-            return Wish(setup.task.seed_prompt(like), like, provenance)
-        prompt = setup.task.prompt("few_shot", like, shots=shots)
+            return writer.row("seed", task.seed_prompt(like), like)
+        prompt = task.prompt("few_shot", like, shots=shots)
         note = {"shots": [shot.id for shot in shots]}
-        provenance = Provenance(self.name, index, "few_shot", model=model)
-        return Wish(prompt, like, provenance, partial(reject_copy, shots=shots), note=note)
+        check = partial(reject_copy, shots=shots)
+        return writer.row("few_shot", prompt, like, check=check, note=note)
 
     def _choose_pools(
-        self, rows: Dataset, model: Model, setup: Setup, written: Written
+        self, rows: Dataset, model: Model, writer: Writer
     ) -> dict[str, list[Example]]:
         """Return the most helpful rows of each label: those of the lowest influence."""
-        names = setup.task.label_names
+        names = writer.setup.task.label_names
         train, valid = split_validation(len(rows))
         X, Y = features_of(rows, model.student, names), one_hot_of(rows, names)
         scores = influence(X[train], Y[train], X[valid], Y[valid], loss=self.loss)
         scored = [(float(score), rows[i]) for score, i in zip(scores, train, strict=True)]
         for score, row in scored:
-            written.note("influence", row=row.id, label=row.label, influence=score)
+            writer.written.note("influence", row=row.id, label=row.label, influence=score)
         scored.sort(key=lambda pair: pair[0])
         return {
             label: best[: min(self.pool, max(self.shots, len(best) // 2))]

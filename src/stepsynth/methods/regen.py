@@ -38,8 +38,8 @@ from stepsynth.curation import out_of_fold
 from stepsynth.errors import ConfigError, TooFewRowsError
 from stepsynth.methods._corpus import need_index
 from stepsynth.methods._method import Method, Model, Round, Setup, Unused
-from stepsynth.methods._steps import Written, train_round
 from stepsynth.methods._training import fit_and_ask
+from stepsynth.methods._writer import Writer
 from stepsynth.records import Dataset, Example, Provenance, Rejected
 from stepsynth.retrieval import Hit, Index
 
@@ -134,8 +134,8 @@ class ReGen(Method):
         for r in range(self.rounds + 1):
             found = self.retrieve(queries, index)
             self.keep_consistent(found, queries, index)
-            written = Written()
-            curate(found, r, setup, verdicts, written)
+            writer = Writer(setup, self.name, r)
+            curate(found, writer, verdicts)
             if self.agreement:
                 self.keep_agreed(found, r, classifier, setup)
             self.limit(found, setup)
@@ -143,9 +143,9 @@ class ReGen(Method):
                 self._give_up(found, missing, r, setup)
                 return
             kept = [one for one in found if one.outcome == "kept"]
-            written.rows = [one.to_row(r) for one in kept]
-            note(found, setup, written)
-            done = train_round(r, Dataset(written.rows), setup, added=written)
+            writer.written.rows += [one.to_row(r) for one in kept]
+            note(found, writer)
+            done = writer.train()
             yield done
             classifier = done.model
             queries = [
@@ -257,37 +257,32 @@ class ReGen(Method):
         setup.warn(f"{said}; round {r - 1} is the last")
 
 
-def curate(
-    found: Sequence[Found],
-    r: int,
-    setup: Setup,
-    verdicts: dict[str, Rejected | None],
-    written: Written,
-) -> None:
+def curate(found: Sequence[Found], writer: Writer, verdicts: dict[str, Rejected | None]) -> None:
     """Have curation judge passages: a corpus may hold copies of test rows.
 
     Args:
         found: Those that it rejects are marked with the reason.
-        r: The round.
-        setup: Has the curator, if there is one.
+        writer: Of the round: it takes the rejected passages.
         verdicts: Id of a passage -> what was said of it in an earlier round.
-        written: Rejected passages are kept here.
     """
-    if setup.curator is None:
+    curator = writer.setup.curator
+    if curator is None:
         return
     for one in found:
         if one.outcome != "kept":
             continue
-        passage, row = one.hit.passage, one.to_row(r)
+        passage, row = one.hit.passage, one.to_row(writer.index)
         if passage.id not in verdicts:
-            verdicts[passage.id] = setup.curator.reject(row, parent=None, completion=passage.text)
+            verdicts[passage.id] = curator.reject(row, parent=None, completion=passage.text)
         if rejected := verdicts[passage.id]:
             one.outcome = rejected.reason
-            written.unused.append(Unused(rejected, str(row.label), row.provenance))
+            unused = Unused(rejected, str(row.label), row.provenance)
+            writer.written.unused.append(unused)
 
 
-def note(found: Sequence[Found], setup: Setup, written: Written) -> None:
+def note(found: Sequence[Found], writer: Writer) -> None:
     """Note what became of every passage that was retrieved, and the counts by label."""
+    written = writer.written
     for one in found:
         written.note(
             "passages",
@@ -298,7 +293,7 @@ def note(found: Sequence[Found], setup: Setup, written: Written) -> None:
             cosine=round(one.hit.cosine, 4),
             outcome=one.outcome,
         )
-    for label in setup.task.label_names:
+    for label in writer.setup.task.label_names:
         outcomes = [one.outcome for one in found if one.query.label == label]
         counts = {outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))}
         written.note("filters", label=label, retrieved=len(outcomes), **counts)

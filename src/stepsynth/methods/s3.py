@@ -30,7 +30,7 @@ rows that another run has added to its own (both lines of Table 5).
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import cycle, islice, repeat
+from itertools import cycle, islice
 from random import Random
 from typing import ClassVar, Literal, Self
 
@@ -39,17 +39,9 @@ from pydantic import Field
 from stepsynth.methods._contexts import gather_contexts, in_passes
 from stepsynth.methods._method import Method, Round, Setup
 from stepsynth.methods._rationales import ask_rationales
-from stepsynth.methods._steps import (
-    Wish,
-    Written,
-    extrapolation,
-    finish_round,
-    misclassified,
-    train_round,
-    write,
-    write_until,
-)
-from stepsynth.records import Context, Dataset, Example, Provenance, union
+from stepsynth.methods._writer import Writer, misclassified
+from stepsynth.methods._written import RowRequest
+from stepsynth.records import Context, Dataset, Example, union
 from stepsynth.tasks import Task
 
 SEED_SHARE = 2 / 3
@@ -94,26 +86,21 @@ class SeedData(Method):
             found |= dict.fromkeys((*keys, "seed_size"), why)
         return found
 
-    def write_seed_data(self, setup: Setup, seen: set[str] | None) -> Written:
-        """Return the seed data of Algorithm 1, or its form without rationales."""
+    def write_seed_data(self, writer: Writer) -> None:
+        """Write the seed data of Algorithm 1, or its form without rationales."""
+        written, task = writer.written, writer.setup.task
         if self.seed_from is not None:
-            return Written(rows=list(setup.given["seed_from"]))
-        written = Written()
-        if self.rationales and not setup.task.has_context:
+            written.rows += writer.setup.given["seed_from"]
+            return
+        if self.rationales and not task.has_context:
             # Algorithm 1, lines 1-2: r_i <- topK(P_LLM( · | T_ration(y_i)))
-            written.rationales = ask_rationales(
-                setup.task.label_names, self.num_rationales, setup, written, method=self.name
-            )
-        seed_data = seed_with_rationales(
-            setup,
+            written.rationales = ask_rationales(task.label_names, self.num_rationales, writer)
+        seed_with_rationales(
+            writer,
             written.rationales,
             size=self.seed_size,
             per_prompt=self.rationales_per_prompt,
-            method=self.name,
-            seen=seen,
         )
-        written.extend(seed_data)
-        return written
 
 
 class S3(SeedData):
@@ -183,27 +170,25 @@ class S3(SeedData):
 
     def synthesize(self, setup: Setup) -> Iterator[Round]:
         """Yield round 0 (seed data) to round R, each with the model trained after it."""
-        seen: set[str] | None = set() if self.drop_duplicates else None
-        with setup.purse.part(SEED_SHARE if self.is_extrapolating else 1.0):
-            seed_data = self.write_seed_data(setup, seen)
+        seed_data = Writer(setup, self.name, seen=set() if self.drop_duplicates else None)
+        with seed_data.share(SEED_SHARE if self.is_extrapolating else 1.0):
+            self.write_seed_data(seed_data)
         if self.added_from is not None:
-            yield from merge_added(seed_data, setup)
+            yield from merge_added(seed_data)
         else:
-            yield from self.extrapolate_errors(seed_data, setup, seen)
+            yield from self.extrapolate_errors(seed_data)
 
-    def extrapolate_errors(
-        self, seed_data: Written, setup: Setup, seen: set[str] | None
-    ) -> Iterator[Round]:
+    def extrapolate_errors(self, seed_data: Writer) -> Iterator[Round]:
         """Algorithm 2: error extrapolation-based synthesis (EES)."""
-        additional: list[Written] = []  # line 1: D_add(0) = {}
+        setup, added = seed_data.setup, seed_data
+        additional: list[Writer] = []  # line 1: D_add(0) = {}
         best = -1.0
         for q in range(self.rounds + 1):  # line 2; the last pass trains on line 11's D_train
             model = setup.student.new()  # line 3: init(f)
             train = union(seed_data.rows, *(d.rows for d in additional))  # line 4: D_train(q)
             model.fit(train)  # line 5: train f
             missed, predicted = misclassified(model, setup.mine, setup)  # line 6: D_mis(q)
-            added = additional[-1] if additional else seed_data
-            done = finish_round(q, model, missed, predicted, setup, added=added)
+            done = added.finish(model, missed, predicted)
             yield done
             if q == self.rounds or (self.early_stop and done.select_score <= best):
                 return
@@ -212,8 +197,9 @@ class S3(SeedData):
             errors, size = self.choose_errors(missed, rng), self.added_size
             if size is not None and self.max_added is not None:
                 size = min(size, self.max_added)
-            with setup.purse.part(1 / (self.rounds - q)):  # lines 7-10
-                added = extrapolate(errors, setup, index=q + 1, seen=seen, size=size)
+            added = added.next_round()
+            with added.share(1 / (self.rounds - q)):  # lines 7-10: D_add(q+1)
+                extrapolate(errors, added, size=size)
             additional.append(added)
 
     def choose_errors(self, missed: Dataset, rng: Random) -> Iterable[Example]:
@@ -254,76 +240,58 @@ class S3(SeedData):
 
 
 def seed_with_rationales(
-    setup: Setup,
-    rationales: Mapping[str, Sequence[str]],
-    *,
-    size: int,
-    per_prompt: int,
-    method: str,
-    seen: set[str] | None = None,
-) -> Written:
+    writer: Writer, rationales: Mapping[str, Sequence[str]], *, size: int, per_prompt: int
+) -> None:
     """Algorithm 1, lines 3-8: write `size` rows, each from its own draw of label and rationales.
 
     Rows with a context are written from contexts instead: see `seed_from_contexts`.
     """
-    if setup.task.has_context:
-        return seed_from_contexts(setup, size=size, method=method, seen=seen)
-    rng = setup.rng("seed data")
-    provenance = Provenance(method, 0, "seed", model=setup.llm.settings.model)
+    task, rng = writer.setup.task, writer.setup.rng("seed data")
+    if task.has_context:
+        seed_from_contexts(writer, size=size)
+        return
 
-    def draw(_: None) -> Wish:
-        label = rng.choice(setup.task.label_names)  # line 5: y_curr ~ U_1(Y)
+    def draw() -> RowRequest:
+        label = rng.choice(task.label_names)  # line 5: y_curr ~ U_1(Y)
         given = rationales.get(label, ())
         picked = rng.sample(given, min(per_prompt, len(given)))  # line 6: r_curr ~ U_k(r of y_curr)
         like = Example("", label)
-        return Wish(setup.task.seed_prompt(like, picked), like, provenance)
+        return writer.row("seed", task.seed_prompt(like, picked), like)
 
     # Lines 3, 4, 7 and 8: x_curr ~ P_LLM( · | T_query(r_curr, y_curr)), kept in D_seed.
-    return write_until(size, map(draw, repeat(None)), setup, phase="seed data", seen=seen)
+    writer.write_until(size, iter(draw, None), phase="seed data")
 
 
-def seed_from_contexts(
-    setup: Setup, *, size: int, method: str, seen: set[str] | None = None
-) -> Written:
+def seed_from_contexts(writer: Writer, *, size: int) -> None:
     """Section 2.4: write `size` rows for contexts, each from its own draw of context and label."""
-    rng = setup.rng("seed data")
-    provenance = Provenance(method, 0, "seed", model=setup.llm.settings.model)
-    written = Written()
-    gathered = gather_contexts(setup, size, written, method=method)
+    task, rng = writer.setup.task, writer.setup.rng("seed data")
 
-    def draw(context: Context) -> Wish:
-        label = context.label or rng.choice(setup.task.label_names)  # y ~ U(Y), unless c has one
+    def draw(context: Context) -> RowRequest:
+        label = context.label or rng.choice(task.label_names)  # y ~ U(Y), unless c has one
         like = Example("", label, context.text)
-        return Wish(setup.task.seed_prompt(like), like, provenance)  # T_query(2)(c, y)
+        return writer.row("seed", task.seed_prompt(like), like)  # T_query(2)(c, y)
 
-    contexts = in_passes(gathered, rng)  # c ~ U(C)
-    seed_data = write_until(size, map(draw, contexts), setup, phase="seed data", seen=seen)
-    written.extend(seed_data)
-    return written
+    contexts = in_passes(gather_contexts(writer, size), rng)  # c ~ U(C)
+    writer.write_until(size, map(draw, contexts), phase="seed data")
 
 
-def extrapolate(
-    errors: Iterable[Example],
-    setup: Setup,
-    *,
-    index: int,
-    seen: set[str] | None = None,
-    size: int | None = None,
-) -> Written:
+def extrapolate(errors: Iterable[Example], writer: Writer, *, size: int | None = None) -> None:
     """Algorithm 2, lines 7-10: one call for each error; the gold label is kept.
 
     Algorithm 3, for rows with a context, differs in its prompt alone: the context goes into it
     (T_mis(2)) and from the error into the new row, verbatim.
     """
-    wishes = (extrapolation(row, setup, method=S3.name, index=index) for row in errors)
-    phase = f"round {index}: extrapolate errors"
+    requests = map(writer.extrapolation, errors)
+    phase = f"round {writer.index}: extrapolate errors"
     if size is not None:
-        return write_until(size, wishes, setup, phase=phase, seen=seen)
-    return write(list(wishes), setup, phase=phase, seen=seen)
+        writer.write_until(size, requests, phase=phase)
+    else:
+        writer.write(list(requests), phase=phase)
 
 
-def merge_added(seed_data: Written, setup: Setup) -> Iterator[Round]:
+def merge_added(seed_data: Writer) -> Iterator[Round]:
     """Train on seed data alone, then with what another run has added to its own (Table 5)."""
-    yield train_round(0, Dataset(seed_data.rows), setup, added=seed_data)
-    added = Written(rows=list(setup.given["added_from"]))
-    yield train_round(1, union(seed_data.rows, added.rows), setup, added=added)
+    yield seed_data.train()
+    added = seed_data.next_round()
+    added.written.rows += added.setup.given["added_from"]
+    yield added.train(union(seed_data.rows, added.rows))

@@ -20,9 +20,8 @@ from typing import ClassVar
 from pydantic import Field
 
 from stepsynth.methods._method import Method, Round, Setup
-from stepsynth.methods._steps import train_round
+from stepsynth.methods._writer import Writer
 from stepsynth.methods.s3 import seed_with_rationales
-from stepsynth.records import Dataset
 
 
 class SimPrompt(Method):
@@ -37,7 +36,6 @@ class SimPrompt(Method):
 
     def synthesize(self, setup: Setup) -> Iterator[Round]:
         """Yield the only round: rows written from their labels, and the model trained on them."""
-        written = seed_with_rationales(
-            setup, {}, size=self.seed_size, per_prompt=0, method=self.name
-        )
-        yield train_round(0, Dataset(written.rows), setup, added=written)
+        writer = Writer(setup, self.name)
+        seed_with_rationales(writer, {}, size=self.seed_size, per_prompt=0)
+        yield writer.train()

@@ -39,7 +39,7 @@ from stepsynth.methods._bilevel import learn_weights
 from stepsynth.methods._features import features_of, one_hot_of
 from stepsynth.methods._last_layer import Loss
 from stepsynth.methods._method import Model, Round, Setup
-from stepsynth.methods._steps import Written, train_round
+from stepsynth.methods._writer import Writer
 from stepsynth.methods.zerogen import ZeroGen
 from stepsynth.records import Dataset
 
@@ -67,18 +67,18 @@ class SunGen(ZeroGen):
 
     def synthesize(self, setup: Setup) -> Iterator[Round]:
         """Yield round 0 (rows as they are: ZeroGen) and round 1 (rows with weights)."""
-        written = self.write_rows(setup)
-        rows = Dataset(written.rows)
-        unweighted = train_round(0, rows, setup, added=written)
+        writer = self.new_writer(setup)
+        self.write_rows(writer)
+        rows, unweighted = writer.rows, writer.train()
         yield unweighted
         weights = self.weigh(rows, unweighted.model, setup)
-        notes = Written()
+        weighted = Writer(setup, self.name, 1)
         for row, weight in zip(rows, weights, strict=True):
-            notes.note("weights", row=row.id, label=row.label, weight=weight)
+            weighted.written.note("weights", row=row.id, label=row.label, weight=weight)
         if self.use == "weights":
-            yield train_round(1, rows, setup, added=notes, weights=weights)
+            yield weighted.train(rows, weights)
         else:
-            yield train_round(1, draw_rows(rows, weights, setup), setup, added=notes)
+            yield weighted.train(draw_rows(rows, weights, setup))
 
     def weigh(self, rows: Dataset, model: Model, setup: Setup) -> list[float]:
         """Return the weight of each row, 0-1."""

@@ -26,7 +26,6 @@ Departures:
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import repeat
 from random import Random
 from typing import Any, ClassVar, Literal
 
@@ -36,8 +35,9 @@ from stepsynth.errors import TooFewRowsError
 from stepsynth.methods._contexts import in_passes
 from stepsynth.methods._corpus import need_index
 from stepsynth.methods._method import Method, Round, Setup
-from stepsynth.methods._steps import Wish, Written, train_round, write_until
-from stepsynth.records import Dataset, Example, Provenance
+from stepsynth.methods._writer import Writer
+from stepsynth.methods._written import RowRequest
+from stepsynth.records import Example
 from stepsynth.retrieval import Hit, cut
 from stepsynth.tasks import Task
 
@@ -129,8 +129,9 @@ class SynthesizRR(Method):
         """Yield the only round: refined passages, and the model trained on them."""
         seeds = self.draw_seeds(setup)
         sources = self.source(seeds, setup)
-        written = self.refine(seeds, sources, setup)
-        yield train_round(0, Dataset(written.rows), setup, added=written)
+        writer = Writer(setup, self.name)
+        self.refine(seeds, sources, writer)
+        yield writer.train()
 
     def draw_seeds(self, setup: Setup) -> dict[str, list[Example]]:
         """Return the seed examples of each label: as many of each, where there are.
@@ -225,20 +226,17 @@ class SynthesizRR(Method):
                     "non_retricl, which needs no passages for shots",
                 )
 
-    def refine(self, seeds: dict[str, list[Example]], sources: Sources, setup: Setup) -> Written:
+    def refine(self, seeds: dict[str, list[Example]], sources: Sources, writer: Writer) -> None:
         """Context refinement: write one row from each passage drawn, after random shots."""
-        rng = setup.rng("refine")
+        setup, rng = writer.setup, writer.setup.rng("refine")
         labels = setup.task.label_names
         passages = {label: in_passes(sources.content[label], rng) for label in labels}
         self._warn_of_few(sources, seeds, setup)
 
-        def draw(_: None) -> Wish:
+        def draw() -> RowRequest:
             label = rng.choice(labels)
             content = next(passages[label])
             shots = self._draw_shots(label, seeds, sources, rng)
-            origin = Provenance(
-                self.name, 0, "refine", (content.seed.id,), model=setup.llm.settings.model
-            )
             like = Example("", label)
             prompt = setup.task.prompt("refine", like, passage=content.text, shots=shots)
             note = {
@@ -251,13 +249,13 @@ class SynthesizRR(Method):
                 ],
             }
             shown = [Example(s["text"], label) for s in shots]
-            return Wish(prompt, like, origin, shots=shown, note=note)
+            return writer.row(
+                "refine", prompt, like, parents=[content.seed], shots=shown, note=note
+            )
 
-        written = write_until(
-            self.seed_size, map(draw, repeat(None)), setup, phase="refined passages"
-        )
-        written.note_rows("passages")
-        return written
+        requests = iter(draw, None)
+        writer.write_until(self.seed_size, requests, phase="refined passages")
+        writer.written.note_rows("passages")
 
     def _draw_shots(
         self, label: str, seeds: dict[str, list[Example]], sources: Sources, rng: Random

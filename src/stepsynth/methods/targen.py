@@ -29,8 +29,9 @@ from stepsynth.llm import Request
 from stepsynth.methods._contexts import in_passes
 from stepsynth.methods._judge import judge_labels
 from stepsynth.methods._method import Method, Round, Setup
-from stepsynth.methods._steps import Wish, Written, ask, read_list, train_round, write_until
-from stepsynth.records import Dataset, Example, Provenance, Rejected
+from stepsynth.methods._writer import Writer
+from stepsynth.methods._written import RowRequest
+from stepsynth.records import Example, Rejected
 
 DISCOVERY_SHARE = 0.2
 """Most of a budget for rows that domains and instance seeds may use up."""
@@ -74,47 +75,48 @@ class TarGEN(Method):
 
     def synthesize(self, setup: Setup) -> Iterator[Round]:
         """Yield the only round: corrected rows, and the model trained on them."""
-        written = Written()
+        writer = Writer(setup, self.name)
         # A row costs its share of one request to write, and one to judge.
-        with setup.purse.part(1 / (1 + setup.texts_per_prompt) if self.self_correction else 1.0):
+        with writer.share(1 / (1 + setup.texts_per_prompt) if self.self_correction else 1.0):
             size = ceil(self.seed_size / setup.texts_per_prompt)
             # For USD nobody knows yet how many rows they buy.
             if setup.purse.usd is None:
                 size = setup.purse.affordable(size)
-            with setup.purse.part(DISCOVERY_SHARE):
-                instance_seeds = self.write_instance_seeds(size, setup, written)
-            self.write_rows(instance_seeds, setup, written)
+            with writer.share(DISCOVERY_SHARE):
+                instance_seeds = self.write_instance_seeds(size, writer)
+            self.write_rows(instance_seeds, writer)
         if self.self_correction:
-            judge_labels(written, setup, on_wrong="relabel", phase="self-correction")
-        yield train_round(0, Dataset(written.rows), setup, added=written)
+            judge_labels(writer.written, setup, on_wrong="relabel", phase="self-correction")
+        yield writer.train()
 
-    def write_instance_seeds(self, size: int, setup: Setup, written: Written) -> list[InstanceSeed]:
+    def write_instance_seeds(self, size: int, writer: Writer) -> list[InstanceSeed]:
         """Steps 1 and 2: return instance seeds, at most one for each of `size` prompts.
 
         Raises:
             TooFewRowsError: There is none.
         """
-        prompt = setup.task.prompt("domains", Example("", ""), number=self.num_domains)
+        task = writer.setup.task
+        prompt = task.prompt("domains", Example("", ""), number=self.num_domains)
         request = Request(prompt, stream="domains", tags={"kind": "domains"})
-        listed = ask([request], read_list, setup, written, method=self.name)[0] or ()
-        domains = list(listed)[: self.num_domains]
+        domains = writer.ask_lists([request])[0][: self.num_domains]
         each = min(self.num_instance_seeds, ceil(size / max(1, len(domains))))
         requests = [
             Request(
-                setup.task.prompt("instance_seeds", Example("", ""), domain=domain, number=each),
+                task.prompt("instance_seeds", Example("", ""), domain=domain, number=each),
                 stream="instance_seeds",
                 tags={"kind": "instance_seeds", "domain": domain},
             )
             for domain in domains[: ceil(size / max(1, each))]
         ]
-        answers = ask(requests, read_list, setup, written, method=self.name)
+        answers = writer.ask_lists(requests)
         found = [
             InstanceSeed(text, request.tags["domain"])
             for request, texts in zip(requests, answers, strict=True)
-            for text in (texts or ())[:each]
+            for text in texts[:each]
         ]
         if not found:
-            last = written.unused[-1].rejected if written.unused else Rejected("nothing sent", "")
+            unused = writer.written.unused
+            last = unused[-1].rejected if unused else Rejected("nothing sent", "")
             raise TooFewRowsError(
                 "targen: the LLM wrote no domain or no instance seed that can be used; the last: "
                 f"{last.reason}, {shorten(last.completion)!r}",
@@ -122,23 +124,19 @@ class TarGEN(Method):
             )
         return found[:size]
 
-    def write_rows(
-        self, instance_seeds: list[InstanceSeed], setup: Setup, written: Written
-    ) -> None:
+    def write_rows(self, instance_seeds: list[InstanceSeed], writer: Writer) -> None:
         """Step 3: write rows of labels drawn uniformly, in passes over the instance seeds."""
-        rng = setup.rng("instance seeds")
-        provenance = Provenance(self.name, 0, "from_instance_seed", model=setup.llm.settings.model)
+        task, kind = writer.setup.task, "from_instance_seed"
+        rng = writer.setup.rng("instance seeds")
 
-        def draw(instance_seed: InstanceSeed) -> Wish:
-            context = instance_seed.text if setup.task.has_context else None
-            like = Example("", rng.choice(setup.task.label_names), context)
+        def draw(instance_seed: InstanceSeed) -> RowRequest:
+            context = instance_seed.text if task.has_context else None
+            like = Example("", rng.choice(task.label_names), context)
             fields: Mapping[str, str] = {"instance_seed": instance_seed.text}
-            prompt = setup.task.prompt("from_instance_seed", like, **fields)
-            schema = setup.task.answer_schema("from_instance_seed")
+            prompt, schema = task.prompt(kind, like, **fields), task.answer_schema(kind)
             note = {"domain": instance_seed.domain, **fields}
-            return Wish(prompt, like, provenance, schema=schema, note=note)
+            return writer.row(kind, prompt, like, schema=schema, note=note)
 
-        wishes = map(draw, in_passes(instance_seeds, rng))
-        rows = write_until(self.seed_size, wishes, setup, phase="rows from instance seeds")
-        rows.note_rows("instance_seeds")
-        written.extend(rows)
+        requests = map(draw, in_passes(instance_seeds, rng))
+        writer.write_until(self.seed_size, requests, phase="rows from instance seeds")
+        writer.written.note_rows("instance_seeds")

@@ -33,12 +33,13 @@ from pydantic import Field
 from stepsynth._util.text import normalise
 from stepsynth.errors import ConfigError, TooFewRowsError
 from stepsynth.llm import Completion, Request
-from stepsynth.methods._blanks import draw_blanks
 from stepsynth.methods._cleaning import clean_row
 from stepsynth.methods._contexts import in_passes
+from stepsynth.methods._drafts import draw_drafts
 from stepsynth.methods._method import Method, Round, Setup
-from stepsynth.methods._steps import Wish, Written, ask, train_round, write_until
-from stepsynth.records import Dataset, Example, Provenance, Rejected
+from stepsynth.methods._writer import Writer
+from stepsynth.methods._written import RowRequest
+from stepsynth.records import Example, Rejected
 from stepsynth.tasks import Task
 
 LISTED = 20
@@ -85,50 +86,49 @@ class ZeroGen(Method):
 
     def synthesize(self, setup: Setup) -> Iterator[Round]:
         """Yield the only round: rows written from their labels, and the model trained on them."""
-        written = self.write_rows(setup)
-        yield train_round(0, Dataset(written.rows), setup, added=written)
+        writer = self.new_writer(setup)
+        self.write_rows(writer)
+        yield writer.train()
 
-    def write_rows(self, setup: Setup) -> Written:
-        """Return the rows: one prompt each, from a label and a condition or context, if any.
+    def new_writer(self, setup: Setup) -> Writer:
+        """Return the writer of round 0."""
+        is_new = self.drop_duplicates or self.cleaning
+        return Writer(setup, self.name, seen=set() if is_new else None)
+
+    def write_rows(self, writer: Writer) -> None:
+        """Write the rows: one prompt each, from a label and a condition or context, if any.
 
         Raises:
             ConfigError: Conditions are asked for, and the rows have contexts.
             TooFewRowsError: The LLM names no condition.
         """
-        written = Written()
         conditions: Iterable[str] = repeat("")
         if self.condition_name:
-            with setup.purse.part(CONDITION_SHARE):
-                named = self._name_conditions(setup, written)
-            conditions = in_passes(named, setup.rng("conditions"))
-        blanks = draw_blanks(setup, self.seed_size, written, method=self.name)
-        rows = write_until(
-            self.seed_size,
-            map(partial(self._wish, setup), blanks, conditions),
-            setup,
-            phase="seed data",
-            seen=set() if self.drop_duplicates or self.cleaning else None,
-        )
-        written.extend(rows)
-        return written
+            with writer.share(CONDITION_SHARE):
+                named = self._name_conditions(writer)
+            conditions = in_passes(named, writer.setup.rng("conditions"))
+        drafts = draw_drafts(writer, self.seed_size)
+        requests = map(partial(self._request, writer), drafts, conditions)
+        writer.write_until(self.seed_size, requests, phase="seed data")
 
-    def _wish(self, setup: Setup, like: Example, condition: str) -> Wish:
+    def _request(self, writer: Writer, like: Example, condition: str) -> RowRequest:
+        task = writer.setup.task
         if condition:
             kind = "seed_conditioned"
-            prompt = setup.task.prompt(
+            prompt = task.prompt(
                 kind, like, condition_name=self.condition_name, condition=condition
             )
         else:
             kind = "seed"
-            prompt = setup.task.seed_prompt(like)
-        provenance = Provenance(self.name, 0, kind, model=setup.llm.settings.model)
+            prompt = task.seed_prompt(like)
         if not self.cleaning:
-            return Wish(prompt, like, provenance)
-        check = partial(clean_row, is_question=writes_questions(setup.task), condition=condition)
-        return Wish(prompt, like, provenance, check)
+            return writer.row(kind, prompt, like)
+        check = partial(clean_row, is_question=writes_questions(task), condition=condition)
+        return writer.row(kind, prompt, like, check=check)
 
-    def _name_conditions(self, setup: Setup, written: Written) -> list[str]:
+    def _name_conditions(self, writer: Writer) -> list[str]:
         """Return different conditions, asked for in lists; a second time if too few came."""
+        setup = writer.setup
         if setup.task.has_context:
             raise ConfigError(
                 f"method.condition_name: each {setup.task.text_name} is written for a context, "
@@ -149,7 +149,7 @@ class ZeroGen(Method):
         found: dict[str, str] = {}
         for _ in range(2):
             lists = ceil(max(0, self.num_conditions - len(found)) / LISTED)
-            for items in ask([request] * lists, parse, setup, written, method=self.name):
+            for items in writer.ask([request] * lists, parse):
                 for item in items or ():
                     found.setdefault(normalise(item), item)
         if not found:

@@ -1,0 +1,49 @@
+"""As many rows of each label: requests for labels that have enough are passed over."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from stepsynth.methods._method import Setup, Unused
+from stepsynth.methods._written import RowRequest, Written
+from stepsynth.records import Example, Rejected
+
+REQUESTS_PER_ROW = 100
+"""Requests for labels with enough rows that are passed over, for a wanted row, before it ends."""
+
+
+def of_short_labels(
+    requests: Iterator[RowRequest], kept: Sequence[Example], size: int, setup: Setup
+) -> Iterator[RowRequest]:
+    """Yield the requests for labels that lack rows of their equal share."""
+    lacking = _equal_shares(size, setup)
+    lacking.subtract(str(row.label) for row in kept)
+    passed_over = 0
+    for request in requests:
+        # Contexts may fix labels so that a label never comes: that must end.
+        if passed_over > REQUESTS_PER_ROW * size:
+            return
+        label = str(request.like.label)
+        if lacking[label] > 0:
+            lacking[label] -= 1
+            yield request
+        else:
+            passed_over += 1
+
+
+def drop_surplus(written: Written, size: int, setup: Setup) -> None:
+    """Drop rows of a label beyond its equal share: a judge may have relabelled rows to it."""
+    left, kept = _equal_shares(size, setup), list[Example]()
+    for row in written.rows:
+        left[str(row.label)] -= 1
+        if left[str(row.label)] >= 0:
+            kept.append(row)
+            continue
+        surplus = Rejected("surplus", row.text)
+        written.unused.append(Unused(surplus, str(row.label), row.provenance, context=row.context))
+    written.rows = kept
+
+
+def _equal_shares(size: int, setup: Setup) -> Counter[str]:
+    names = setup.task.label_names
+    each, rest = divmod(size, len(names))
+    return Counter({name: each + (i < rest) for i, name in enumerate(names)})

@@ -1,0 +1,82 @@
+"""An answer becomes a row, or says why it is none."""
+
+from dataclasses import replace
+
+from stepsynth._util.text import normalise
+from stepsynth.llm import Completion, Failed
+from stepsynth.methods._grouping import GroupedRequest, RowAnswer
+from stepsynth.methods._method import Setup, Unused
+from stepsynth.methods._written import RowRequest
+from stepsynth.prompts import split_texts
+from stepsynth.records import Answers, Example, Rejected
+
+
+def find_fault(grouped: GroupedRequest, answer: Completion, setup: Setup) -> str | None:
+    """Return why an answer cannot be read; of several texts, why they cannot be told apart."""
+    found = (
+        _parse(grouped.rows[0], answer, setup)
+        if len(grouped.rows) == 1
+        else split_texts(answer.text, truncated=answer.truncated)
+    )
+    return found.reason if isinstance(found, Rejected) else None
+
+
+def read_row(given: RowAnswer, setup: Setup, seen: set[str] | None) -> Example | Unused:
+    """Return the row of an answer, or why there is none.
+
+    Args:
+        given: What was asked for, and what was answered.
+        setup: Gives the task's reader and the curator.
+        seen: Rows, as normalised text, that it must not repeat; kept up to date. None: it may.
+    """
+    asked, answer = given.asked, given.answer
+    provenance = replace(
+        asked.provenance, request=answer.request_id, draw=answer.draw, part=given.part
+    )
+    label, context = str(asked.like.label), asked.like.context
+    if isinstance(answer, Failed):
+        lost = Rejected(answer.reason, answer.raw)
+        return Unused(lost, label, provenance, True, context, answer.detail)
+    provenance = replace(provenance, model=answer.model or provenance.model)
+    row = given.rejected or _parse(asked, answer, setup)
+    if asked.check is not None and not isinstance(row, Rejected):
+        row = asked.check(row)
+    if setup.curator is not None and not isinstance(row, Rejected):
+        parent = asked.like if asked.like.text else None
+        said, shots = answer.text, asked.shots
+        row = setup.curator.reject(row, parent=parent, completion=said, shots=shots) or row
+    if isinstance(row, Rejected):
+        return Unused(row, label, provenance, context=context, detail=answer.stop)
+    if seen is not None:
+        key = normalise(f"{row.context or ''}\n{row.text}")
+        if key in seen:
+            return Unused(Rejected("duplicate", answer.text), label, provenance, context=context)
+        seen.add(key)
+    return replace(row, provenance=provenance)
+
+
+def _parse(asked: RowRequest, answer: Completion, setup: Setup) -> Example | Rejected:
+    if answer.is_filtered:
+        return Rejected("refusal", answer.text)
+    row = setup.task.parse_example(answer.text, asked.like, truncated=answer.truncated)
+    if setup.curator is not None and not setup.curator.settings.clean:
+        return _as_it_is(answer.text, asked.like, row)
+    return row
+
+
+def _as_it_is(said: str, like: Example, read: Example | Rejected) -> Example | Rejected:
+    """Return the row of a completion that is not cleaned.
+
+    What was asked for as JSON, or with an answer of its own, has to be read all the same.
+    """
+    is_structured = isinstance(like.label, Answers) or said.lstrip().startswith(("{", "```"))
+    return read if is_structured or not said.strip() else replace(like, text=said)
+
+
+def find_copy(found: object, said: str, setup: Setup) -> str | None:
+    """Return which held-out text an answer repeats that goes into prompts: whole, or in an item."""
+    if setup.curator is None or isinstance(found, Rejected):
+        return None
+    items = [each for each in found if isinstance(each, str)] if isinstance(found, tuple) else []
+    stops = map(setup.curator.gate.stop_text, [said, *said.splitlines(), *items])
+    return next(filter(None, stops), None)
