@@ -39,8 +39,11 @@ install: .venv/dev.stamp  ## Make .venv with all that tests and benchmarks need
 test: check  ## Lint, check types, run all tests
 	$(BIN)/python -m pytest
 
+# All that loads PyTorch or a model, or starts processes, is left to `make test`.
+SLOW := transformer transformers_backend deploy llama_cpp compare_pool reproduce batch
 test-fast: install  ## Run the tests of single parts, in a minute
-	$(BIN)/python -m pytest -n auto --dist loadfile $(FAST)
+	$(BIN)/python -m pytest -n auto --dist loadfile tests/algorithm tests/architecture tests/golden \
+		tests/unit $(SLOW:%=--ignore tests/unit/test_%.py)
 
 explore: install  ## Look for new examples that break a property
 	$(BIN)/python -m pytest -m hypothesis --hypothesis-profile=explore --timeout=0
