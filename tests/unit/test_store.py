@@ -272,48 +272,6 @@ def test_a_newest_half_that_was_cut_short_leaves_what_was_before(tmp_path, live,
     assert usage.from_store > 0 or share < 0.5
 
 
-def test_a_damaged_newest_half_is_said_and_one_that_a_kill_left_is_not(tmp_path, live):
-    main, newest = live
-    frame = 24 + 4096
-    middle = 32 + (len(newest) - 32) // frame // 2 * frame + 100
-    cases = {
-        "whole": (newest, False),
-        "killed": (newest[: -frame // 2], False),
-        "killed twice": (newest + newest[-frame:-10], False),
-        "noise": (newest[:middle] + b"noise" + newest[middle + 5 :], True),
-        "header": (b"noise" + newest[5:], True),
-        "salt": (newest[:16] + b"noise" + newest[21:], True),
-        "header alone": (newest[:20], True),
-    }
-    for name, (content, is_damaged) in cases.items():
-        path = tmp_path / f"{name}.sqlite"
-        path.write_bytes(main)
-        path.with_name(f"{name}.sqlite-wal").write_bytes(content)
-        store = Store(path)
-        assert ["is damaged" in notice for notice in store.notices] == [True] * is_damaged, name
-        store.close()
-        store = Store(path)
-        assert store.notices == []
-        store.close()
-
-
-def test_a_live_newest_half_is_not_said_to_be_damaged(tmp_path):
-    path, notices = tmp_path / "store.sqlite", []
-
-    def answer(request):
-        if request.draw % 10 == 0:
-            other = Store(path)
-            notices.extend(other.notices)
-            other.close()
-        return "x" * 3000
-
-    llm = LLM(FakeBackend(answer), store=Store(path), run="r")
-    # More than SQLite keeps in the newest half before it begins anew.
-    llm.generate(ask(2000), phase="test")
-    llm.close()
-    assert notices == []
-
-
 def test_a_newest_half_without_its_store_is_not_thrown_away(tmp_path, live):
     path = tmp_path / "store.sqlite"
     newest = path.with_name("store.sqlite-wal")

@@ -14,7 +14,6 @@ from typing import Any
 
 from stepsynth.errors import RunFolderError
 from stepsynth.llm.store.batch_ledger import BATCHES_TABLE
-from stepsynth.llm.store.wal import has_dropped_frames
 
 SCHEMA_VERSION = 2
 _COMPLETIONS = """CREATE TABLE completions (
@@ -154,28 +153,24 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def open_store(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection, list[str]]:
+def open_store(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection]:
     """Open a file as a store of this version; make it one if it is new or older.
 
     Returns:
-        Two connections, and what the user should know of the file.
+        Two connections.
 
     Raises:
         RunFolderError: It is no store, is damaged, or was written by a newer version.
     """
-    notices: list[str] = []
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         check_place(path)
         with explained(path), ExitStack() as opened:
             first = opened.enter_context(closing(connect(path)))
-            if has_dropped_frames(path):
-                lost = "the newest completions in it are lost and are asked for again"
-                notices.append(f"{path}-wal is damaged: {lost}")
             prepare(first, path)
             second = connect(path)
             opened.pop_all()  # they stay open
-            return first, second, notices
+            return first, second
     except OSError as error:
         raise RunFolderError(f"{path}: cannot be written: {error.strerror}") from error
 

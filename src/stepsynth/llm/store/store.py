@@ -91,7 +91,8 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._reader, self._writer, self.notices = schema.open_store(path)
+        self._reader, self._writer = schema.open_store(path)
+        self.notices: list[str] = []
         self.damaged: set[str] = set()
         self._owner = claims.make_owner()
         self._is_enrolled = False
