@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks.mock_server import run_fast
-from stepsynth._util.garbage import collect_rarely
+from stepsynth._util.gc_tuning import collect_rarely
 
 IN_FLIGHT = 256
 ROOT = Path(__file__).resolve().parent.parent

@@ -17,7 +17,7 @@ from benchmarks.speed import seconds
 from stepsynth.records import Dataset, Example
 from stepsynth.students import StudentFactory
 from stepsynth.students._encoder import quiet
-from stepsynth.students._student import Coach
+from stepsynth.students._student import FitCallbacks
 from stepsynth.students.embedding import Embedding
 from stepsynth.students.transformer import Transformer
 
@@ -64,9 +64,9 @@ def plain_loop(encoder: str, data: Dataset, label_names: tuple[str, ...]) -> flo
 def student(encoder: str, data: Dataset, label_names: tuple[str, ...]) -> float:
     """Train one epoch with the `transformer` student; return rows/s after the first step."""
     times: list[float] = []
-    coach = Coach(on_progress=lambda *_: times.append(time.perf_counter()))
+    callbacks = FitCallbacks(on_progress=lambda *_: times.append(time.perf_counter()))
     spec = Transformer(model=encoder, batch_size=BATCH, epochs=1)
-    StudentFactory(spec, label_names, 0, coach=coach).new().fit(data)
+    StudentFactory(spec, label_names, 0, callbacks=callbacks).new().fit(data)
     return (len(data) - BATCH) / (times[-1] - times[0])
 
 

@@ -14,7 +14,7 @@ from stepsynth.metrics import Predictions, Spans
 from stepsynth.records import Answers, Context, Dataset, Example
 from stepsynth.retrieval import Hit, Index
 from stepsynth.students import StudentFactory
-from stepsynth.students._student import ALONE, Coach, Student
+from stepsynth.students._student import NO_CALLBACKS, FitCallbacks, Student
 from stepsynth.tasks import Task
 
 
@@ -73,7 +73,9 @@ class WrongOn(Student):
         self.log.append(("init", None))
         return super().start(label_names, random_seed)
 
-    def fit(self, dataset: Dataset, *, weights: Any = None, coach: Coach = ALONE) -> None:
+    def fit(
+        self, dataset: Dataset, *, weights: Any = None, callbacks: FitCallbacks = NO_CALLBACKS
+    ) -> None:
         self.log.append(("fit", dataset))
         self._learnt = frozenset(
             w for w in self.words if any(f"again {w}" in t for t in dataset.texts)
@@ -127,7 +129,7 @@ def make_setup(
         task=task,
         llm=LLM(backend, random_seed=random_seed),
         student=StudentFactory(
-            student, task.label_names, random_seed, coach=Coach(warn=warnings.append)
+            student, task.label_names, random_seed, callbacks=FitCallbacks(warn=warnings.append)
         ),
         mine=mine,
         select=select if select is not None else mine,

@@ -38,7 +38,7 @@ from stepsynth.run_records import Summary
 from stepsynth.runfolder import RunFolder
 from stepsynth.runner import Kind, Runner
 from stepsynth.students import Student, load_student
-from stepsynth.taskfile import Config, Located, build_config, load_config
+from stepsynth.taskfile import Config, LocatedYaml, build_config, load_config
 from stepsynth.tasks import Task
 
 
@@ -235,7 +235,7 @@ def _configure(values: dict[str, Any], name: str) -> Config:
     classes = (Task, LLMSettings, Student, Method)
     given = {key: value for key, value in values.items() if isinstance(value, classes)}
     values |= {"task": _plain(values["task"])} | {key: {} for key in given}
-    located = Located(values, "synthesize()", {})
+    located = LocatedYaml(values, "synthesize()", {})
     return build_config(located, name=name, folder=Path(), given=given)
 
 

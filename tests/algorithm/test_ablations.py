@@ -8,7 +8,7 @@ import pytest
 
 from stepsynth.curation import Curation, Curator
 from stepsynth.errors import TooFewRowsError
-from stepsynth.methods._purse import Purse
+from stepsynth.methods._spending_limit import SpendingLimit
 from stepsynth.methods.goldgen import GoldGen
 from stepsynth.methods.llm import LLMItself
 from stepsynth.methods.random import RandomRows
@@ -26,7 +26,7 @@ def run(task, method, *, answer=answer_anything, requests=None, **given):
     backend = FakeBackend(answer)
     setup, warnings = make_setup(task, backend, WrongOn(words=("green",)), GOLD)
     object.__setattr__(setup, "given", given)
-    object.__setattr__(setup, "purse", Purse(requests=requests))
+    object.__setattr__(setup, "spending", SpendingLimit(requests=requests))
     rounds = list(method.synthesize(setup))
     setup.llm.close()
     return backend, rounds, warnings
@@ -87,7 +87,7 @@ def test_a_budget_of_calls_pays_a_judge_for_every_row(task, method):
     backend = FakeBackend(answer_anything)
     setup, warnings = make_setup(task, backend, WrongOn(words=("green",)), GOLD)
     object.__setattr__(setup, "curator", Curator(Curation(check="llm")))
-    object.__setattr__(setup, "purse", Purse(requests=48))
+    object.__setattr__(setup, "spending", SpendingLimit(requests=48))
     (*_, done) = method.sized(48).synthesize(setup)
     setup.llm.close()
     assert len(backend.of_kind("judge")) == len(done.train) == len(backend.requests) / 2
@@ -98,11 +98,11 @@ def test_a_budget_of_calls_pays_a_judge_for_every_row(task, method):
 def test_a_budget_of_calls_leaves_enough_for_rows_beside_their_contexts():
     pairs = SentencePair(instruction="Decide.", labels={"a": "right", "p": "wrong"})
     gold = Dataset(replace(row, context=f"premise {i}") for i, row in enumerate(GOLD))
-    for purse in (Purse(requests=30), Purse(usd=2.0)):
+    for spending in (SpendingLimit(requests=30), SpendingLimit(usd=2.0)):
         backend = FakeBackend(answer_anything)
         setup, _ = make_setup(pairs, backend, WrongOn(), gold)
-        purse.spent_usd = lambda purse=purse: 0.01 * purse.spent
-        object.__setattr__(setup, "purse", purse)
+        spending.spent_usd = lambda spending=spending: 0.01 * spending.spent
+        object.__setattr__(setup, "spending", spending)
         (done,) = ZeroGen().sized(10**4).synthesize(setup)
         setup.llm.close()
         asked = len(backend.of_kind("context"))
@@ -120,7 +120,7 @@ def test_a_budget_of_calls_leaves_half_for_questions_beside_their_answers():
     backend = FakeBackend(listed)
     contexts = [Context(passage) for passage in passages]
     setup, _ = make_setup(ExtractiveQA(), backend, WrongSpansOn(), gold, contexts=contexts)
-    object.__setattr__(setup, "purse", Purse(requests=30))
+    object.__setattr__(setup, "spending", SpendingLimit(requests=30))
     (done,) = ZeroGen().sized(30).synthesize(setup)
     setup.llm.close()
     assert (len(backend.of_kind("answers")), len(done.train)) == (15, 15)

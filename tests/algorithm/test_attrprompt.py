@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from stepsynth.errors import ConfigError
-from stepsynth.methods._purse import Purse
+from stepsynth.methods._spending_limit import SpendingLimit
 from stepsynth.methods.attrprompt import AttrPrompt
 from stepsynth.methods.s3 import S3
 from stepsynth.methods.simprompt import SimPrompt
@@ -92,10 +92,10 @@ def test_only_dimensions_that_depend_on_the_label_are_filtered_and_five_values_a
 
 def test_discovery_is_paid_from_the_budget_and_leaves_half_of_it_for_rows(task):
     # 1 for dimensions, 1 + 2 for values, 2 x 10 for the filter: 24.
-    backend, done, _ = run(task, AttrPrompt(seed_size=100), purse=Purse(requests=60))
+    backend, done, _ = run(task, AttrPrompt(seed_size=100), spending=SpendingLimit(requests=60))
     assert len(backend.requests) == 60
     assert len(done.train) == 36
-    backend, done, _ = run(task, AttrPrompt(seed_size=100), purse=Purse(requests=20))
+    backend, done, _ = run(task, AttrPrompt(seed_size=100), spending=SpendingLimit(requests=20))
     assert len(backend.requests) == 20
     assert len(backend.of_kind("attributed")) == len(done.train) == 10
 
@@ -142,7 +142,7 @@ def test_a_filter_that_drops_every_value_is_said(task):
 
 
 def test_requests_that_are_not_sent_are_said_and_no_failures(task):
-    _, done, warnings = run(task, AttrPrompt(seed_size=100), purse=Purse(requests=20))
+    _, done, warnings = run(task, AttrPrompt(seed_size=100), spending=SpendingLimit(requests=20))
     assert "suits: 14 of 20 requests were not sent: the budget is out" in warnings
     assert "" not in done.exchanges
     assert not done.unused

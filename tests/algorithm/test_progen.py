@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import stepsynth.methods.progen as progen
-from stepsynth.methods._purse import Purse
+from stepsynth.methods._spending_limit import SpendingLimit
 from stepsynth.methods.progen import ProGen, reject_copy, split_validation
 from stepsynth.records import Context, Dataset, Example, Rejected
 from stepsynth.students.linear import Linear
@@ -28,11 +28,11 @@ def write(request):
     return f"{' '.join(words)} number{rng.randrange(10**9)} word{rng.randrange(10**9)}"
 
 
-def run(task, method, answer=write, *, purse=None, **options):
+def run(task, method, answer=write, *, spending=None, **options):
     backend = FakeBackend(answer)
     options = {"mine": Dataset(), "select": HIDDEN, **options}
     setup, warnings = make_setup(task, backend, Linear(), **options)
-    rounds = list(method.synthesize(replace(setup, purse=purse or Purse())))
+    rounds = list(method.synthesize(replace(setup, spending=spending or SpendingLimit())))
     setup.llm.close()
     return backend, rounds, warnings
 
@@ -189,7 +189,9 @@ def test_pairs_show_rows_of_other_contexts():
 
 
 def test_the_budget_ends_it_with_what_there_is(task):
-    backend, rounds, _ = run(task, ProGen(size=400, initial=50), purse=Purse(requests=130))
+    backend, rounds, _ = run(
+        task, ProGen(size=400, initial=50), spending=SpendingLimit(requests=130)
+    )
     assert len(backend.requests) == 130
     assert [len(done.train) for done in rounds] == [50, 100, 130]
 

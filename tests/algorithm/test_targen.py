@@ -7,7 +7,7 @@ import pytest
 
 from stepsynth.errors import TooFewRowsError
 from stepsynth.llm import Completion
-from stepsynth.methods._purse import Purse
+from stepsynth.methods._spending_limit import SpendingLimit
 from stepsynth.methods.targen import TarGEN
 from stepsynth.records import Dataset
 from stepsynth.tasks.sentence_pair import SentencePair
@@ -91,7 +91,7 @@ def test_a_disagreeing_judge_relabels_and_drops_nothing(task):
 
 
 def test_the_judge_is_paid_from_the_budget(task):
-    backend, done, _ = run(task, METHOD, answering(), purse=Purse(requests=30))
+    backend, done, _ = run(task, METHOD, answering(), spending=SpendingLimit(requests=30))
     kinds = Counter(r.tags["kind"] for r in backend.requests)
     # Half of 30 for rows, of which a fifth for domains and instance seeds; one judge each.
     assert kinds == {"domains": 1, "instance_seeds": 2, "from_instance_seed": 12, "judge": 12}
@@ -99,9 +99,9 @@ def test_the_judge_is_paid_from_the_budget(task):
 
 
 def test_a_budget_in_usd_asks_for_as_many_instance_seeds_as_any(task):
-    purse = Purse(usd=1.0, spent_usd=lambda: 0.005 * purse.spent)
+    spending = SpendingLimit(usd=1.0, spent_usd=lambda: 0.005 * spending.spent)
     method = METHOD.sized(10**6)
-    backend, done, _ = run(task, method, answering(), purse=purse)
+    backend, done, _ = run(task, method, answering(), spending=spending)
     assert len({line["instance_seed"] for line in done.notes["instance_seeds"]}) == 4 * 5
     assert 160 <= len(backend.requests) <= 200 + 32
 

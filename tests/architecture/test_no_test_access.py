@@ -9,7 +9,7 @@ from stepsynth.inputs import GoldData
 from stepsynth.methods import Method, methods
 from stepsynth.runner.runner import Runner
 from stepsynth.taskfile.config import build_config
-from stepsynth.taskfile.yaml_lines import Located
+from stepsynth.taskfile.yaml_lines import LocatedYaml
 from tests.fakes import rows
 
 GOLD = rows(*((f"gold a {i}", "a") for i in range(8)), *((f"gold p {i}", "p") for i in range(8)))
@@ -56,7 +56,7 @@ def run(tmp_path, monkeypatch, name="zerogen"):
         "method": name,
         "retrieval": "bm25",
     }
-    config = build_config(Located(values, "here", {}), name="t", folder=tmp_path)
+    config = build_config(LocatedYaml(values, "here", {}), name="t", folder=tmp_path)
     with pytest.raises(Enough):
         Runner(config, GoldData(GOLD, test=TEST), tmp_path / "run").run()
     return given
@@ -96,7 +96,7 @@ def test_no_test_score_exists_before_the_method_has_ended(tmp_path, monkeypatch)
         },
         "method": "spy",
     }
-    config = build_config(Located(values, "here", {}), name="t", folder=tmp_path)
+    config = build_config(LocatedYaml(values, "here", {}), name="t", folder=tmp_path)
     Runner(config, GoldData(GOLD, test=TEST), tmp_path / "run").run()
     assert seen == [False]
     assert "test" in (tmp_path / "run/rounds/0/metrics.json").read_text()

@@ -14,7 +14,7 @@ from stepsynth.llm import LLM, llm_backends
 from stepsynth.llm.engine.limits import Limits
 from stepsynth.llm.store.store import Store
 from stepsynth.methods import methods
-from stepsynth.methods._purse import Purse
+from stepsynth.methods._spending_limit import SpendingLimit
 from stepsynth.retrieval import Passage, retrievers
 from stepsynth.students import StudentFactory, load_student, students
 from stepsynth.studies import studies
@@ -138,11 +138,11 @@ def test_a_method_spends_no_more_than_its_purse_holds(name, task, requests):
     """The budget of calls; `llm` synthesises nothing, so it has none."""
     method, backend = small(name), FakeBackend(answer_anything)
     setup, _ = make_setup(task, backend, WrongOn(words=("green",)), GOLD, index=WordIndex(CORPUS))
-    setup = replace(setup, purse=Purse(requests=requests))
+    setup = replace(setup, spending=SpendingLimit(requests=requests))
     with contextlib.suppress(TooFewRowsError):
         list(method.sized(requests).synthesize(setup))
     setup.llm.close()
-    assert len(backend.requests) == setup.purse.spent <= requests
+    assert len(backend.requests) == setup.spending.spent <= requests
 
 
 @pytest.mark.parametrize("name", methods().names())

@@ -11,7 +11,7 @@ from stepsynth import S3, Replay, ZeroGen
 from stepsynth.metrics import Spans
 from stepsynth.runfolder.folder import RunFolder
 from stepsynth.runfolder.recording import write_recording
-from stepsynth.students._student import ALONE, Student
+from stepsynth.students._student import NO_CALLBACKS, Student
 
 PAIR_TASK = {"kind": "sentence_pair", "labels": {"yes": "true", "no": "false"}}
 QA_TASK = {"kind": "extractive_qa", "extrapolate": "new_answer"}
@@ -82,7 +82,7 @@ class Guess(Student):
     name: ClassVar[str] = "guess"
     kinds: ClassVar[tuple[str, ...]] = ("extractive_qa",)
 
-    def fit(self, dataset, *, weights=None, coach=ALONE) -> None:
+    def fit(self, dataset, *, weights=None, callbacks=NO_CALLBACKS) -> None:
         pass
 
     def predict_examples(self, examples) -> Spans:

@@ -11,7 +11,7 @@ from tests.golden.test_prompts import task_of
 HERE = Path(__file__).parent / "prompts"
 SIX = ("ag_news", "hyperpartisan", "toi_headlines", "category", "humor", "polarity")
 PAIR = [{"passage": "A first passage.", "text": "Its example. {{ why }}"}]
-ALONE = [{"passage": "", "text": "An example."}, {"passage": "", "text": "Another one."}]
+NO_CALLBACKS = [{"passage": "", "text": "An example."}, {"passage": "", "text": "Another one."}]
 
 
 @pytest.mark.parametrize("name", ["default", *SIX])
@@ -20,7 +20,7 @@ def test_refine_prompts_are_as_reviewed(name):
     likes = [Example("", label) for label in task.label_names[:2]]
     prompts = [
         task.prompt("refine", like, passage="A passage. {{ who }}", shots=shots)
-        for like, shots in ((likes[0], PAIR), (likes[1], ALONE), (likes[0], []))
+        for like, shots in ((likes[0], PAIR), (likes[1], NO_CALLBACKS), (likes[0], []))
     ]
     assert "{{ why }}" in prompts[0]
     assert all("{{ who }}" in prompt for prompt in prompts)

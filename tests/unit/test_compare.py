@@ -20,7 +20,7 @@ from stepsynth.methods.llm import LLMItself
 from stepsynth.methods.s3 import S3
 from stepsynth.methods.zerogen import ZeroGen
 from stepsynth.report.compare_page import to_csv, to_html, to_markdown
-from stepsynth.runner.equal_budget import Budget
+from stepsynth.runner.equal_budget import EqualBudget
 from stepsynth.taskfile.config import load_config
 from tests.e2e.cli import write_task
 
@@ -36,7 +36,7 @@ def task(tmp_path):
 
 
 def test_rows_are_shared_out_as_in_the_paper():
-    budget = Budget("rows", 600)
+    budget = EqualBudget("rows", 600)
     s3 = budget.apply(S3())
     assert (s3.seed_size, s3.added_size) == (400, 100)
     assert budget.apply(S3(rounds=0)).seed_size == 600
@@ -46,7 +46,7 @@ def test_rows_are_shared_out_as_in_the_paper():
 
 
 def test_a_size_that_was_set_by_hand_stays_and_is_named():
-    budget, method = Budget("rows", 600), S3(seed_size=50, rationales=False)
+    budget, method = EqualBudget("rows", 600), S3(seed_size=50, rationales=False)
     assert budget.apply(method, ["seed_size"]).seed_size == 50
     assert budget.apply(method, ["seed_size"]).added_size == 100
     assert budget.kept_sizes(method, ["seed_size", "rounds"]) == ("seed_size",)
@@ -56,13 +56,13 @@ def test_a_size_that_was_set_by_hand_stays_and_is_named():
 
 def test_sizes_that_do_not_go_together_are_an_error():
     with pytest.raises(ConfigError, match="must be above seed_size"):
-        Budget("rows", 600).apply(GoldGen(seed_size=700), ["seed_size"])
+        EqualBudget("rows", 600).apply(GoldGen(seed_size=700), ["seed_size"])
 
 
 def test_what_has_no_size_takes_no_budget():
-    assert Budget("rows", 600).fits(S3())
-    assert not Budget("rows", 600).fits(Gold())
-    assert not Budget("calls", 600).fits(LLMItself())
+    assert EqualBudget("rows", 600).fits(S3())
+    assert not EqualBudget("rows", 600).fits(Gold())
+    assert not EqualBudget("calls", 600).fits(LLMItself())
 
 
 def test_the_purse_of_calls_and_of_usd():
@@ -70,12 +70,12 @@ def test_the_purse_of_calls_and_of_usd():
         class usage:
             usd: float | None = 0.25
 
-    assert Budget("rows", 10).purse(Fake()).affordable(99) == 99
-    assert Budget("calls", 10).purse(Fake()).affordable(99) == 10
-    assert Budget("usd", 0.5).purse(Fake()).spent_usd() == 0.25
+    assert EqualBudget("rows", 10).spending(Fake()).affordable(99) == 99
+    assert EqualBudget("calls", 10).spending(Fake()).affordable(99) == 10
+    assert EqualBudget("usd", 0.5).spending(Fake()).spent_usd() == 0.25
     Fake.usage.usd = None
     with pytest.raises(ConfigError, match="tokens"):
-        Budget("usd", 0.5).purse(Fake()).affordable(1)
+        EqualBudget("usd", 0.5).spending(Fake()).affordable(1)
 
 
 def test_the_sizes_of_a_recipe_give_way_to_the_budget(tmp_path):
@@ -164,7 +164,7 @@ def test_the_reference_must_be_compared(task):
 
 def test_the_budget_is_made_of_the_task_files_seed_size(task):
     plan = make_plan(task, ["s3", "s3:rounds=0", "goldgen", "zerogen"], seeds=2)
-    assert plan.budget == Budget("rows", 60)  # 1.5 x 40
+    assert plan.budget == EqualBudget("rows", 60)  # 1.5 x 40
     assert plan.warnings == []
     sized = {name: plan.budget.apply(c.method, c.own_keys) for name, c in plan.configs.items()}
     assert (sized["s3"].seed_size, sized["s3:rounds=0"].seed_size) == (40, 60)

@@ -6,7 +6,7 @@ from stepsynth.errors import ConfigError, PromptError, StepsynthError, UnknownNa
 from stepsynth.records import Example
 from stepsynth.runfolder.folder import dump_yaml
 from stepsynth.taskfile.config import load_config, recipe_names
-from stepsynth.taskfile.yaml_lines import Located, build
+from stepsynth.taskfile.yaml_lines import LocatedYaml, build
 from stepsynth.tasks.classification import Classification
 from stepsynth.tasks.extractive_qa import ExtractiveQA
 from stepsynth.tasks.sentence_pair import SentencePair
@@ -199,7 +199,7 @@ def test_a_file_that_is_not_there_or_is_no_mapping(tmp_path):
     ],
 )
 def test_a_label_that_cannot_be_shown_is_refused(labels, said):
-    located = Located({"labels": labels}, "task.yaml", {})
+    located = LocatedYaml({"labels": labels}, "task.yaml", {})
     with pytest.raises(ConfigError, match=said):
         build(Classification, located.values, located, ("task",))
 

@@ -7,7 +7,7 @@ import pytest
 
 from stepsynth.curation import Curation, Curator
 from stepsynth.llm import Completion
-from stepsynth.methods._purse import Purse
+from stepsynth.methods._spending_limit import SpendingLimit
 from stepsynth.methods._training import run_method
 from stepsynth.methods._writer import Writer
 from stepsynth.methods._written import RowRequest
@@ -31,7 +31,7 @@ def asking(answer, task=QA, gold=GOLD, **curation):
     backend = FakeBackend(answer)
     setup, warnings = make_setup(task, backend, WrongOn(), Dataset([gold]))
     curator = Curator(Curation(**{"correct": True, **curation}))
-    return backend, replace(setup, curator=curator, purse=Purse(requests=100)), warnings
+    return backend, replace(setup, curator=curator, spending=SpendingLimit(requests=100)), warnings
 
 
 def extrapolate(answer, times=1, **curation):
@@ -66,7 +66,7 @@ def test_a_correction_mends_and_is_counted(bad, reason, said):
     (row,) = written.rows
     assert (row.text, str(row.label)) == ("When?", "1983")
     assert written.unused == []
-    assert setup.purse.spent == 2
+    assert setup.spending.spent == 2
     (note,) = written.notes["corrected"]
     assert (note["reason"], note["completion"], note["is_mended"]) == (reason, bad, True)
     # The row says which request wrote it, and as whose draw it is to be recorded.
@@ -87,7 +87,7 @@ def test_there_is_one_correction_at_most_and_the_first_reason_stays():
     backend, written, setup = extrapolate(
         second("no object", '{"question": "When?", "answer": "1999"}')
     )
-    assert (len(backend.requests), setup.purse.spent) == (2, 2)
+    assert (len(backend.requests), setup.spending.spent) == (2, 2)
     (unused,) = written.unused
     assert (unused.rejected.reason, unused.rejected.completion) == ("no_object", "no object")
     assert written.notes["corrected"][0]["is_mended"] is False
@@ -125,11 +125,11 @@ def test_there_is_none_unless_it_is_asked_for_or_for_recordings(monkeypatch):
 def test_an_empty_purse_leaves_the_first_answer():
     backend, setup, _ = asking(second("no object"))
     writer = Writer(setup, "s3", 1)
-    setup.purse.requests = 4
+    setup.spending.requests = 4
     writer.write([writer.extrapolation(GOLD)] * 3, phase="test")
     setup.llm.close()
     written = writer.written
-    assert (len(backend.requests), setup.purse.spent) == (4, 4)
+    assert (len(backend.requests), setup.spending.spent) == (4, 4)
     assert (len(written.rows), len(written.unused)) == (1, 2)
 
 
@@ -257,8 +257,8 @@ def test_a_judged_row_costs_its_share_of_a_request_and_one(task):
         return "".join(f"<text>red {request.draw} {i}</text>" for i in range(number))
 
     backend, setup, _ = asking(answer, task=task, gold=Example("x", "a"), check="llm")
-    setup = replace(setup, texts_per_prompt=4, purse=Purse(requests=20))
+    setup = replace(setup, texts_per_prompt=4, spending=SpendingLimit(requests=20))
     writer = Writer(setup, "zerogen")
     ZeroGen(seed_size=100).write_rows(writer)
     setup.llm.close()
-    assert (len(writer.rows), len(backend.of_kind("judge")), setup.purse.spent) == (16, 16, 20)
+    assert (len(writer.rows), len(backend.of_kind("judge")), setup.spending.spent) == (16, 16, 20)

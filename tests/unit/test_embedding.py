@@ -13,7 +13,7 @@ from stepsynth._util import pretrained
 from stepsynth.errors import ConfigError
 from stepsynth.records import Dataset, Example
 from stepsynth.students import StudentFactory, embedding, load_student
-from stepsynth.students._student import Coach
+from stepsynth.students._student import FitCallbacks
 from stepsynth.students.embedding import Embedding
 from tests.fakes import rows
 
@@ -99,14 +99,14 @@ def test_many_texts_are_embedded_in_parts_and_progress_is_told(monkeypatch):
     monkeypatch.setattr(embedding, "_encoder", lambda _: Fake())
     told = []
     data = rows(*((f"{i}", LABELS[i % 2]) for i in range(600)))
-    student = fitted(data, coach=Coach(on_progress=lambda *step: told.append(step)))
+    student = fitted(data, callbacks=FitCallbacks(on_progress=lambda *step: told.append(step)))
     assert student.predict(data.texts) == data.labels
     assert told == [("embed", 512, 600), ("embed", 600, 600)]
 
 
 def test_the_features_of_a_pair_are_both_their_difference_and_their_product():
     student = fitted(PAIRS, ("other", "same"))
-    (features,) = student._features([Example("a dog runs", "", "rain falls")], Coach())
+    (features,) = student._features([Example("a dog runs", "", "rain falls")], FitCallbacks())
     u, v = student._known["a dog runs"], student._known["rain falls"]
     assert np.linalg.norm(u) == pytest.approx(1, abs=1e-5)
     assert np.array_equal(features, np.concatenate([u, v, np.abs(u - v), u * v]))

@@ -173,7 +173,7 @@ def test_what_is_never_stored_is_never_claimed(tmp_path):
 
     llm.on_progress = look
     requests = [*ask(300), *ask(1, "main")]
-    llm._teachers.main.backend.answer = lambda _: look(None) or "x"
+    llm._endpoints.main.backend.answer = lambda _: look(None) or "x"
     llm.generate(requests, phase="test")
     assert len(set(request_ids)) == 1
     llm.close()
@@ -285,11 +285,11 @@ def test_no_part_of_a_key_is_left_where_a_message_is_cut(before):
 def test_another_schema_is_another_request_and_none_is_as_before():
     from stepsynth._util.hashing import digest
     from stepsynth.llm.backends.openai_compatible import OpenAICompatible, OpenAICompatibleBackend
-    from stepsynth.llm.engine.endpoint import Teacher
+    from stepsynth.llm.engine.endpoint import Endpoint
 
     settings = OpenAICompatible(model="m")
-    teacher = Teacher(OpenAICompatibleBackend(settings, 0), 7, lambda: 0.0, print)
+    endpoint = Endpoint(OpenAICompatibleBackend(settings, 0), 7, lambda: 0.0, print)
     asked = [Request('a "quoted" ü', "s", schema=s, draw=3) for s in (None, {}, {"type": "object"})]
-    assert len({teacher.request_id(request) for request in asked}) == 3
+    assert len({endpoint.request_id(request) for request in asked}) == 3
     whole = {"prompt": 'a "quoted" ü', "random_seed": 7, "stream": "s", "draw": 3}
-    assert teacher.request_id(asked[0]) == digest(settings.request_identity() | whole)
+    assert endpoint.request_id(asked[0]) == digest(settings.request_identity() | whole)

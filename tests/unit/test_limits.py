@@ -13,7 +13,7 @@ from stepsynth.errors import LimitReachedError
 from stepsynth.llm.core.usage import Spent
 from stepsynth.llm.engine.limits import Budget, Limits, Most
 from stepsynth.llm.store import claims, schema, shared_caps
-from stepsynth.llm.store.shared_caps import Grant, Wish
+from stepsynth.llm.store.shared_caps import CapGrant, CapRequest
 
 NO_SPENT = Spent()
 MOST = Most(usd=1.0, tokens=100)
@@ -39,10 +39,10 @@ class Desk:
     def open(self, now: Callable[[], float] = float, **limits: Any) -> Budget:
         owner = claims.make_owner()
 
-        async def ask(wish: Wish) -> Grant:
+        async def ask(asked: CapRequest) -> CapGrant:
             self.asked += 1
             claims.enrol(self.connection, owner)
-            grant = shared_caps.ask(self.connection, owner, wish)
+            grant = shared_caps.ask(self.connection, owner, asked)
             if self.is_slow:
                 await self.answer.wait()
             return grant
@@ -239,7 +239,7 @@ def test_minutes_pass_for_who_waits_for_another_process(monkeypatch):
 @pytest.mark.parametrize("error", [OSError("broken"), MemoryError()])
 def test_an_error_of_the_store_is_that_of_who_asked(error):
     async def go() -> None:
-        async def ask(_wish: Wish) -> Grant:
+        async def ask(_wish: CapRequest) -> CapGrant:
             raise error
 
         with pytest.raises(type(error)):

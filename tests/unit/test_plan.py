@@ -10,7 +10,7 @@ from stepsynth.dryrun.plan import MOST_ROWS, make_plan, read_inputs
 from stepsynth.errors import ConfigError
 from stepsynth.llm import Completion, Failed, Request
 from stepsynth.runner import usage as spending
-from stepsynth.runner.equal_budget import Budget
+from stepsynth.runner.equal_budget import EqualBudget
 from stepsynth.runner.usage import Tally, compare_with_plan, plan_run
 from stepsynth.taskfile.config import load_config, recipe_names
 from tests.rehearsed import configured, write_recipe
@@ -181,7 +181,7 @@ def test_a_run_never_fails_by_its_plan(tmp_path, monkeypatch):
     gold, inputs = read_inputs(config, lambda _: None)
     warnings: list[str] = []
     assert plan_run(config, gold, inputs, None, warnings.append) is not None
-    assert plan_run(config, gold, inputs, Budget("rows", 10), warnings.append) is None
+    assert plan_run(config, gold, inputs, EqualBudget("rows", 10), warnings.append) is None
     assert warnings == []
     monkeypatch.setattr(spending, "make_plan", fail)
     assert plan_run(config, gold, inputs, None, warnings.append) is None

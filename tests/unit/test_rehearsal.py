@@ -9,7 +9,7 @@ from stepsynth._util.rng import make_rng
 from stepsynth.dryrun.count import EXPECTED, HIGH, LOW, RehearsedLLM, rehearse
 from stepsynth.dryrun.lengths import fit_task
 from stepsynth.dryrun.plan import read_inputs
-from stepsynth.dryrun.stubs import MARK, PretendStudent, Voice
+from stepsynth.dryrun.stubs import MARK, PretendStudent, StubLLM
 from stepsynth.llm import LLM, Completion, Request
 from stepsynth.methods import methods
 from stepsynth.methods._training import run_method
@@ -194,12 +194,12 @@ def test_the_pretend_student_is_wrong_on_its_share(share, wrong, names, task):
 
 
 def test_a_list_has_as_many_items_as_its_prompt_asks_for(task):
-    voice = Voice(task, rows(("a text", "a")), rng=make_rng(0, "t"))
+    voice = StubLLM(task, rows(("a text", "a")), rng=make_rng(0, "t"))
     prompt = task.rationale_prompt("a", 17)
     said = voice.say(Request(prompt, "s", tags={"kind": "rationale", "label": "a"}))
     assert len(task.parse_rationales(said, truncated=False)) == 17
     numbered = task.model_copy(update={"instruction": "Rate 1 to 90."})
-    voice = Voice(numbered, rows(("a text", "a")), rng=make_rng(0, "t"))
+    voice = StubLLM(numbered, rows(("a text", "a")), rng=make_rng(0, "t"))
     prompt = numbered.rationale_prompt("a", 17)
     said = voice.say(Request(prompt, "s", tags={"kind": "rationale", "label": "a"}))
     assert said.count("\n") == 16

@@ -16,7 +16,7 @@ from stepsynth.metrics import Predictions
 from stepsynth.records import Dataset
 from stepsynth.students import StudentFactory, _search
 from stepsynth.students._search import Range, Search
-from stepsynth.students._student import ALONE, Coach, Student
+from stepsynth.students._student import NO_CALLBACKS, FitCallbacks, Student
 from stepsynth.students.linear import Linear
 from tests.fakes import rows
 
@@ -39,7 +39,7 @@ class Curve(Student):
     stop_at: ClassVar[int | None] = None
     _score: float = 0.0
 
-    def fit(self, dataset, *, weights=None, coach=ALONE):
+    def fit(self, dataset, *, weights=None, callbacks=NO_CALLBACKS):
         if len(self.fits) == self.stop_at:
             raise KeyboardInterrupt
         self.fits.append(self)
@@ -47,7 +47,7 @@ class Curve(Student):
         distance = abs(math.log10(self.rate) + 2) / 3 + abs(self.depth - 7) / 9
         self._score = 1 / (1 + distance)
         for epoch in range(1, self.epochs + 1):
-            coach.on_epoch(epoch, self._score * epoch / self.epochs)
+            callbacks.on_epoch(epoch, self._score * epoch / self.epochs)
             self.epochs_told[-1] = epoch
 
     def predict_examples(self, examples):
@@ -69,8 +69,10 @@ def _forget(monkeypatch):
 def make(memory=None, *, seed=0, told=None, fields=None, **search):
     spec = Curve(search=Search(**search), **(fields or {}))
     on_progress = (lambda *step: told.append(step)) if told is not None else (lambda *_: None)
-    coach = Coach(DATA, lambda said: float(said.probabilities[0, 0]), on_progress=on_progress)
-    return StudentFactory(spec, LABELS, seed, memory, coach)
+    callbacks = FitCallbacks(
+        DATA, lambda said: float(said.probabilities[0, 0]), on_progress=on_progress
+    )
+    return StudentFactory(spec, LABELS, seed, memory, callbacks)
 
 
 def found_by(*args, **options):
@@ -102,8 +104,8 @@ def test_it_finds_the_best_and_every_later_round_uses_it():
 def test_it_finds_what_is_best_for_a_real_student():
     data = rows(*((f"warm {i}", "good") for i in range(9)), *((f"cold {i}", "bad") for i in "xyz"))
     spec = Linear(search=Search(trials=3, space={"C": [1e-6, 10.0], "max_features": [500]}))
-    coach = Coach(data, lambda said: float(said.probabilities.max(axis=1).mean()))
-    factory = StudentFactory(spec, LABELS, 0, coach=coach)
+    callbacks = FitCallbacks(data, lambda said: float(said.probabilities.max(axis=1).mean()))
+    factory = StudentFactory(spec, LABELS, 0, callbacks=callbacks)
     factory.new().fit(data)
     assert factory.found["values"] == {"C": 10.0, "max_features": 500}
 

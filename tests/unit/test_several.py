@@ -13,7 +13,7 @@ from stepsynth.llm import LLM, Completion
 from stepsynth.llm.core.errors import GiveUpError
 from stepsynth.llm.store.store import Store
 from stepsynth.methods import methods
-from stepsynth.methods._purse import Purse
+from stepsynth.methods._spending_limit import SpendingLimit
 from stepsynth.methods._training import run_method
 from stepsynth.methods._writer import Writer
 from stepsynth.methods.fewgen import FewGen
@@ -24,7 +24,7 @@ from stepsynth.prompts.several import split_texts
 from stepsynth.records import Context, Dataset, Example, Rejected
 from stepsynth.runfolder import Run, RunFolder
 from stepsynth.runfolder.recording import write_recording
-from stepsynth.runner.equal_budget import Budget
+from stepsynth.runner.equal_budget import EqualBudget
 from stepsynth.tasks.extractive_qa import ExtractiveQA
 from stepsynth.tasks.sentence_pair import SentencePair
 from tests.contract.test_registries import CORPUS
@@ -285,12 +285,12 @@ def test_broken_tags_make_no_row(task):
 
 
 def test_a_budget_counts_requests(task):
-    purse = Purse(requests=3)
-    backend, done, _ = seed(ZeroGen(seed_size=100, texts_per_prompt=4), task, purse=purse)
-    assert (len(backend.requests), purse.spent, len(done.rows)) == (3, 3, 12)
-    method = Budget("calls", 30).apply(ZeroGen(texts_per_prompt=4))
+    spending = SpendingLimit(requests=3)
+    backend, done, _ = seed(ZeroGen(seed_size=100, texts_per_prompt=4), task, spending=spending)
+    assert (len(backend.requests), spending.spent, len(done.rows)) == (3, 3, 12)
+    method = EqualBudget("calls", 30).apply(ZeroGen(texts_per_prompt=4))
     assert method.seed_size == 120
-    assert Budget("rows", 30).apply(ZeroGen(texts_per_prompt=4)).seed_size == 30
+    assert EqualBudget("rows", 30).apply(ZeroGen(texts_per_prompt=4)).seed_size == 30
 
 
 def test_a_request_that_fails_is_listed_once(task):

@@ -19,7 +19,7 @@ from stepsynth.errors import ConfigError, RunFolderError
 from stepsynth.records import Answers, Dataset, Example
 from stepsynth.students import StudentFactory, _training, load_student
 from stepsynth.students._encoder import load_tokenizer
-from stepsynth.students._student import ALONE, Coach
+from stepsynth.students._student import NO_CALLBACKS, FitCallbacks
 from stepsynth.students.transformer import Transformer
 from tests.fakes import rows
 
@@ -67,10 +67,12 @@ def tiny(tmp_path_factory):
     return folder
 
 
-def fitted(model, data=FRUIT, labels=LABELS, *, coach=ALONE, weights=None, seed=0, **fields):
+def fitted(
+    model, data=FRUIT, labels=LABELS, *, callbacks=NO_CALLBACKS, weights=None, seed=0, **fields
+):
     fields = {"learning_rate": 1e-3, "batch_size": 4, "epochs": 2} | fields
     student = Transformer(model=str(model), **fields).start(labels, seed)
-    student.fit(data, weights=weights, coach=coach)
+    student.fit(data, weights=weights, callbacks=callbacks)
     return student
 
 
@@ -91,7 +93,7 @@ class Scores:
 
     def __init__(self, *scores, select=FRUIT):
         self.scores, self.said, self.told, self.steps = [*scores], [], [], []
-        self.coach = Coach(
+        self.callbacks = FitCallbacks(
             select,
             self.score,
             on_epoch=lambda *epoch: self.told.append(epoch),
@@ -128,7 +130,7 @@ def test_the_callers_random_numbers_stay_as_they_were(tiny):
         return repr(random.getstate()), repr(np.random.get_state()), torch.get_rng_state().tolist()
 
     before = states()
-    fitted(tiny, coach=Scores(0.5, 0.6).coach)
+    fitted(tiny, callbacks=Scores(0.5, 0.6).callbacks)
     assert states() == before
 
 
@@ -186,31 +188,31 @@ def test_the_learning_rate_warms_up_and_is_zero_at_the_very_end(tiny, monkeypatc
 @pytest.mark.parametrize("best", [0, 1, 2])
 def test_the_best_epoch_is_kept_or_the_last_one(tiny, best):
     watch = Scores(*(0.9 if epoch == best else 0.4 for epoch in range(3)))
-    kept = shares(fitted(tiny, epochs=3, coach=watch.coach))
+    kept = shares(fitted(tiny, epochs=3, callbacks=watch.callbacks))
     assert len(watch.said) == 3
     assert not np.array_equal(watch.said[0], watch.said[1])
     assert np.array_equal(kept, watch.said[best])
     # Being scored changes nothing of what is learnt.
-    last = shares(fitted(tiny, epochs=3, keep_epoch="last", coach=Scores().coach))
+    last = shares(fitted(tiny, epochs=3, keep_epoch="last", callbacks=Scores().callbacks))
     assert np.array_equal(last, watch.said[-1])
 
 
 def test_the_first_of_two_equal_epochs_is_kept(tiny):
     watch = Scores(0.5, 0.5)
-    assert np.array_equal(shares(fitted(tiny, coach=watch.coach)), watch.said[0])
+    assert np.array_equal(shares(fitted(tiny, callbacks=watch.callbacks)), watch.said[0])
 
 
 @pytest.mark.parametrize("keep_epoch", ["best", "last"])
 def test_patience_stops_what_gets_no_better(tiny, keep_epoch):
     watch = Scores(0.5, 0.6, 0.6, 0.1, 0.9)
-    student = fitted(tiny, epochs=5, patience=2, keep_epoch=keep_epoch, coach=watch.coach)
+    student = fitted(tiny, epochs=5, patience=2, keep_epoch=keep_epoch, callbacks=watch.callbacks)
     assert watch.told == [(1, 0.5), (2, 0.6), (3, 0.6), (4, 0.1)]
     assert np.array_equal(shares(student), watch.said[1 if keep_epoch == "best" else 3])
 
 
 def test_progress_is_told_to_the_last_step(tiny):
     watch = Scores(0.1, 0.2)
-    fitted(tiny, batch_size=5, coach=watch.coach)
+    fitted(tiny, batch_size=5, callbacks=watch.callbacks)
     assert watch.steps == [("train", step, 6) for step in range(1, 7)]
     assert watch.told == [(1, 0.1), (2, 0.2)]
 
@@ -224,7 +226,7 @@ def test_what_it_is_scored_on_is_never_trained_on(tiny, monkeypatch):
         return compute_loss(self, model, inputs, **more)
 
     monkeypatch.setattr(_training._Trainer, "compute_loss", spy)
-    student = fitted(tiny, coach=Scores(0.5, 0.5, select=rows(("banana", "pear"))).coach)
+    student = fitted(tiny, callbacks=Scores(0.5, 0.5, select=rows(("banana", "pear"))).callbacks)
     ids = student._tokenizer.convert_tokens_to_ids
     assert ids("apple") in seen
     assert ids("banana") not in seen
@@ -233,10 +235,10 @@ def test_what_it_is_scored_on_is_never_trained_on(tiny, monkeypatch):
 def test_rows_that_are_too_long_are_cut_with_a_warning(tiny):
     said = []
     data = Dataset([*FRUIT, Example("a red apple " * 40, "apple")])
-    student = fitted(tiny, data, max_length=16, coach=Coach(warn=said.append))
+    student = fitted(tiny, data, max_length=16, callbacks=FitCallbacks(warn=said.append))
     (warning,) = said
     assert "1 of 13 training rows have 16 tokens or more" in warning
-    fitted(tiny, max_length=16, coach=Coach(warn=said.append))
+    fitted(tiny, max_length=16, callbacks=FitCallbacks(warn=said.append))
     assert len(said) == 1
     assert student.predict(["a red apple " * 400]) in (["apple"], ["pear"])
 
@@ -358,7 +360,7 @@ def test_a_full_disk_while_training_is_said_as_such(tiny, monkeypatch, error):
 
     monkeypatch.setattr(transformers.PreTrainedModel, "save_pretrained", save)
     spec = Transformer(model=tiny, epochs=1)
-    model = StudentFactory(spec, LABELS, 0, coach=Scores(0.5).coach).new()
+    model = StudentFactory(spec, LABELS, 0, callbacks=Scores(0.5).callbacks).new()
     with pytest.raises(RunFolderError, match="no disk space left") as caught:
         model.fit(FRUIT)
     assert "TMPDIR" in caught.value.hint

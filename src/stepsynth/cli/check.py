@@ -127,7 +127,7 @@ def _look_at_llm(
     assert config.llm is not None
     errors: list[StepsynthError] = []
     pings: dict[str, dict[str, Any]] = {}
-    for settings in _different(config.llm.teachers()):
+    for settings in _different(config.llm.endpoints()):
         key, url = (getattr(settings, name, "") for name in ("api_key_env", "base_url"))
         if key and not os.environ.get(key) and find_provider(url) != "local":
             found["warnings"].append(f"{settings.model}: the environment variable {key} is not set")
@@ -179,11 +179,11 @@ def _look_at_window(
     return {}
 
 
-def _different(teachers: "Sequence[LLMSettings]") -> "list[LLMSettings]":
+def _different(endpoints: "Sequence[LLMSettings]") -> "list[LLMSettings]":
     """Return one of those that are the same endpoint and model: that of the longest answers."""
-    ordered = sorted(teachers, key=lambda teacher: teacher.max_tokens)
-    longest = {_place(teacher): teacher for teacher in ordered}
-    return [longest[place] for place in dict.fromkeys(map(_place, teachers))]
+    ordered = sorted(endpoints, key=lambda endpoint: endpoint.max_tokens)
+    longest = {_place(endpoint): endpoint for endpoint in ordered}
+    return [longest[place] for place in dict.fromkeys(map(_place, endpoints))]
 
 
 def _place(settings: "LLMSettings") -> tuple[str, str, str]:

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from stepsynth._util.garbage import collect_rarely
+from stepsynth._util.gc_tuning import collect_rarely
 from stepsynth.cli.check import check
 from stepsynth.cli.compare import compare
 from stepsynth.cli.demo import demo

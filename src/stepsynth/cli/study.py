@@ -100,7 +100,7 @@ def study(
 def _build_study(name: str, overrides: Sequence[str]) -> "tuple[Study, list[str]]":
     """Return the study with its options, and the overrides that are meant for the task file."""
     from stepsynth.studies import studies
-    from stepsynth.taskfile import Located, build, parse_value
+    from stepsynth.taskfile import LocatedYaml, build, parse_value
 
     found = studies().get(name)
     options: dict[str, Any] = {}
@@ -113,7 +113,7 @@ def _build_study(name: str, overrides: Sequence[str]) -> "tuple[Study, list[str]
             of_task.append(override)
         else:
             options[key.strip()] = parse_value(value)
-    return build(found, options, Located(options, "--set", {}), ()), of_task
+    return build(found, options, LocatedYaml(options, "--set", {}), ()), of_task
 
 
 def _open(

@@ -16,8 +16,8 @@ from stepsynth._util.hashing import digest, digest_file
 from stepsynth.errors import ConfigError, StepsynthError
 from stepsynth.methods import Method, methods
 from stepsynth.runfolder import RunFolder
-from stepsynth.runner import Budget, Kind
-from stepsynth.taskfile import Config, Located, build, find_idle, load_config, parse_value
+from stepsynth.runner import EqualBudget, Kind
+from stepsynth.taskfile import Config, LocatedYaml, build, find_idle, load_config, parse_value
 
 DEFAULT_ROWS = 1500
 SEED_TO_BUDGET = 1.5
@@ -76,7 +76,7 @@ class PlannedRun:
     folder: Path
     task: Path
     overrides: tuple[str, ...]
-    budget: Budget | None
+    budget: EqualBudget | None
     key: str
 
     @property
@@ -129,7 +129,7 @@ class Plan:
     config: Config
     entries: tuple[Entry, ...]
     out: Path
-    budget: Budget
+    budget: EqualBudget
     against: str
     runs: dict[int, list[PlannedRun]]
     failures: dict[str, Failure] = field(default_factory=dict)
@@ -186,7 +186,7 @@ def read_entries(texts: Sequence[str]) -> tuple[Entry, ...]:
                 )
             values[key.strip()] = parse_value(value)
         method = methods().get(name.strip(), where=where)
-        build(method, values, Located({}, where, {}), ())
+        build(method, values, LocatedYaml({}, where, {}), ())
         entries.append(Entry(text, method.name, values))
     names = [entry.name for entry in entries]
     if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -246,12 +246,12 @@ def make_plan(
         for key in _sizes(base.method) - {key.removeprefix("method.") for key in said}:
             own.pop(key, None)
     _check_budget(equal, amount, is_given=budget is not None)
-    _check_price(base, Budget(equal, amount))
+    _check_price(base, EqualBudget(equal, amount))
     plan = Plan(
         config=base,
         entries=entries,
         out=Path(out) if out else Path("runs") / f"{base.name}-compare",
-        budget=Budget(equal, amount),
+        budget=EqualBudget(equal, amount),
         against=against,
         runs={base.random_seed + i: [] for i in range(seeds)},
     )
@@ -346,7 +346,7 @@ def _add_runs(plan: Plan, entry: Entry, task: Path, given: tuple[str, ...]) -> N
         )
 
 
-def _check_price(config: Config, budget: Budget) -> None:
+def _check_price(config: Config, budget: EqualBudget) -> None:
     price = config.llm and config.llm.price
     is_free = not price or not (price.prompt or price.completion)
     if budget.kind == "usd" and config.llm is not None and is_free:
@@ -356,7 +356,7 @@ def _check_price(config: Config, budget: Budget) -> None:
         )
 
 
-def _describe(config: Config, budget: Budget | None) -> dict[str, Any]:
+def _describe(config: Config, budget: EqualBudget | None) -> dict[str, Any]:
     """Return all that decides the results of a configuration's runs, files by their content."""
     decides = {k: v for k, v in config.to_dict().items() if k not in ("limits", "random_seed")}
     decides["llm"] = config.llm.identity() if config.llm else None

@@ -19,7 +19,7 @@ from stepsynth.dryrun.stubs import (
     PretendFactory,
     PretendIndex,
     PretendStudent,
-    Voice,
+    StubLLM,
 )
 from stepsynth.dryrun.window import check_window
 
@@ -36,7 +36,7 @@ __all__ = [
     "Range",
     "RehearsedLLM",
     "Scale",
-    "Voice",
+    "StubLLM",
     "check_window",
     "fit_task",
     "foresee",

@@ -21,7 +21,7 @@ from stepsynth.dryrun.stubs import (
     PretendFactory,
     PretendIndex,
     PretendStudent,
-    Voice,
+    StubLLM,
     count_tokens,
 )
 from stepsynth.errors import StepsynthError
@@ -107,10 +107,10 @@ class RehearsedLLM(LLM):
         rejected: Give an empty answer in place of every third row.
     """
 
-    def __init__(self, settings: LLMSettings, voice: Voice, *, rejected: bool = False) -> None:
+    def __init__(self, settings: LLMSettings, voice: StubLLM, *, rejected: bool = False) -> None:
         super().__init__(_NoBackend(settings.model_copy(update={"phases": {}}), 0))
         self.counts: Counts = {}
-        self._teachers_of = settings.teachers_of
+        self._endpoints_of = settings.endpoints_of
         self._voice = voice
         self._rejected = rejected
         self._asked: Counter[str] = Counter()
@@ -158,14 +158,14 @@ class RehearsedLLM(LLM):
 
         As the engine groups them: those of one call, by the LLM whose turn it is.
         """
-        teachers = self._teachers_of(kind)
-        turn = self._turns[kind] % len(teachers)
+        endpoints = self._endpoints_of(kind)
+        turn = self._turns[kind] % len(endpoints)
         self._turns[kind] += 1
         if request.turns:
             return object()
         key = (turn, request.stream, request.prompt)
         self._repeats[key] += 1
-        return *key, (self._repeats[key] - 1) // teachers[turn].group_size
+        return *key, (self._repeats[key] - 1) // endpoints[turn].group_size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,7 +264,7 @@ def _rehearse_at(
     assert config.llm is not None
     method = without_early_stop(scale.size(config.method))
     rng = make_rng(config.random_seed, "rehearsal")
-    voice = Voice(
+    voice = StubLLM(
         config.task,
         replace(scale, place=0.0).cut([*gold.mine, *gold.select]),
         by_label=scenario.by_label,

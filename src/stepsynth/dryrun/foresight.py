@@ -98,7 +98,7 @@ def measure_prompts(config: Config, gold: Gold) -> PromptSizes | None:
     if not prompts:
         return None
     tokens = tuple(map(count_tokens, prompts))
-    price = config.llm.teachers_of(kind)[0].known_price()
+    price = config.llm.endpoints_of(kind)[0].known_price()
     return PromptSizes(split, tokens, None if price is None else price.usd(sum(tokens), 0))
 
 
@@ -148,7 +148,7 @@ def small_bounds(config: Config, llm: LLMSettings, mine: Dataset) -> Iterator[st
     if getattr(config.method, "rationales", False) and not config.task.has_context:
         needs["rationale"] = TOKENS_OF_A_REASON * getattr(config.method, "num_rationales", 0)
     for kind, tokens in needs.items():
-        for each in llm.teachers_of(kind) if kind in config.method.prompts else ():
+        for each in llm.endpoints_of(kind) if kind in config.method.prompts else ():
             if each.stores_completions and each.max_tokens < tokens:
                 key = f"llm.phases.{kind}" if kind in llm.phases else "llm"
                 yield (

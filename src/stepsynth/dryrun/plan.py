@@ -182,18 +182,18 @@ def _phases(
 ) -> Iterator[Phase]:
     for kind in dict.fromkeys([*expected.counts, *high.counts]):
         counts = [r.counts.get(kind, Count()) for r in (low, expected, high)]
-        teachers = settings.teachers_of(kind)
+        endpoints = settings.endpoints_of(kind)
         prompt = [c.prompt_tokens * share for c, share in zip(counts, PROMPT_RANGE, strict=True)]
         completion = [
-            min(c.completion_tokens * share, c.requests * teachers[0].max_tokens)
+            min(c.completion_tokens * share, c.requests * endpoints[0].max_tokens)
             for c, share in zip(counts, COMPLETION_RANGE, strict=True)
         ]
         asked = list(zip((c.requests for c in counts), prompt, completion, strict=True))
-        usd = [_usd(teachers, p, c) for _, p, c in asked]
-        minutes = [_minutes(teachers, *numbers) for numbers in asked]
+        usd = [_usd(endpoints, p, c) for _, p, c in asked]
+        minutes = [_minutes(endpoints, *numbers) for numbers in asked]
         yield Phase(
             kind,
-            tuple(dict.fromkeys(each.model for each in teachers)),
+            tuple(dict.fromkeys(each.model for each in endpoints)),
             Range(*(c.requests for c in counts)),
             Range(*prompt),
             Range(*completion),
@@ -207,11 +207,11 @@ def _range(values: Sequence[float | None]) -> Range | None:
     return Range(*known) if len(known) == len(values) else None
 
 
-def _usd(teachers: Sequence[LLMSettings], prompt: float, completion: float) -> float | None:
+def _usd(endpoints: Sequence[LLMSettings], prompt: float, completion: float) -> float | None:
     """Return the cost of tokens that several LLMs share in turn."""
-    if all(map(is_free, teachers)):
+    if all(map(is_free, endpoints)):
         return 0.0
-    prices = [each.known_price() for each in teachers]
+    prices = [each.known_price() for each in endpoints]
     known = [price for price in prices if price is not None]
     if len(known) < len(prices):
         return None
@@ -220,24 +220,24 @@ def _usd(teachers: Sequence[LLMSettings], prompt: float, completion: float) -> f
 
 
 def _minutes(
-    teachers: Sequence[LLMSettings], requests: float, prompt: float, completion: float
+    endpoints: Sequence[LLMSettings], requests: float, prompt: float, completion: float
 ) -> float | None:
     """Return the minutes that requests take: by their own time, or by what may be sent a minute."""
-    if any(each.is_batched or each.runs_here for each in teachers):
+    if any(each.is_batched or each.runs_here for each in endpoints):
         return None
-    if all(map(is_free, teachers)) or not requests:
+    if all(map(is_free, endpoints)) or not requests:
         return 0.0
     each_s = FIRST_TOKEN_S + completion / requests / TOKENS_PER_S
-    places = sum(teacher.concurrency for teacher in teachers)
+    places = sum(endpoint.concurrency for endpoint in endpoints)
     rounds = max(1.0, requests / places)
-    share = 1 / len(teachers)
+    share = 1 / len(endpoints)
     limited = [
         amount * share / most
-        for teacher in teachers
+        for endpoint in endpoints
         for amount, most in (
-            (requests, teacher.rpm),
-            (prompt, teacher.input_tpm),
-            (completion, teacher.output_tpm),
+            (requests, endpoint.rpm),
+            (prompt, endpoint.input_tpm),
+            (completion, endpoint.output_tpm),
         )
         if most
     ]
@@ -276,7 +276,7 @@ def _held_back(settings: LLMSettings, phase: Phase, key: str, name: str) -> floa
     if key not in ("usd", "tokens") or not requests:
         return 0.0
     most = 0.0
-    for each in settings.teachers_of(phase.kind):
+    for each in settings.endpoints_of(phase.kind):
         price = each.known_price()
         rates = (1.0, 1.0) if key == "tokens" or price is None else (price.prompt, price.completion)
         # Until the provider has counted them, each byte of a prompt may be a token.
@@ -305,7 +305,7 @@ def _assumptions(
         for r in rehearsed
         if r.trouble
     )
-    if all(map(is_free, settings.teachers())):
+    if all(map(is_free, settings.endpoints())):
         yield "No LLM is called: answers are recordings or rules."
     if any(phase.kind == "extrapolate" for phase in phases):
         shares = ", ".join(f"{s.wrong:.0%}" for s in (LOW, EXPECTED, HIGH))
@@ -320,7 +320,7 @@ def _assumptions(
             f"An answer takes {FIRST_TOKEN_S:g} s and 1 s for each {TOKENS_PER_S:g} tokens, with "
             f"{settings.concurrency} in flight. The time of training is not counted."
         )
-    yield from _unknown_times([t for phase in phases for t in settings.teachers_of(phase.kind)])
+    yield from _unknown_times([t for phase in phases for t in settings.endpoints_of(phase.kind)])
     yield from _special_cases(config, phases)
     unpriced = [phase.kind for phase in phases if phase.usd is None]
     if unpriced:
@@ -329,10 +329,10 @@ def _assumptions(
         yield f"It was rehearsed with fewer rows and scaled up to those of {method.name}."
 
 
-def _unknown_times(teachers: Sequence[LLMSettings]) -> Iterator[str]:
-    if any(each.is_batched for each in teachers):
+def _unknown_times(endpoints: Sequence[LLMSettings]) -> Iterator[str]:
+    if any(each.is_batched for each in endpoints):
         yield "A batch API answers within a day: how soon is not known."
-    if any(each.runs_here for each in teachers):
+    if any(each.runs_here for each in endpoints):
         yield "How fast an LLM in this process answers is not known; `stepsynth preview` shows it."
 
 

@@ -19,7 +19,7 @@ from stepsynth.methods.zerogen import writes_questions
 from stepsynth.metrics import AnyPredictions, Predictions, Spans
 from stepsynth.records import Answers, Dataset, Example
 from stepsynth.retrieval import Hit, Index, Passage
-from stepsynth.students import ALONE, Coach, FreshStudent, StudentFactory
+from stepsynth.students import NO_CALLBACKS, FitCallbacks, FreshStudent, StudentFactory
 from stepsynth.students.linear import Linear
 from stepsynth.tasks import Task
 from stepsynth.tasks.extractive_qa import ExtractiveQA
@@ -44,7 +44,7 @@ def count_tokens(text: str) -> int:
     return -(-_bytes(text) // BYTES_OF_A_TOKEN)
 
 
-class Voice:
+class StubLLM:
     """Answers requests by their kind, as an LLM could that keeps to the form.
 
     Args:
@@ -194,7 +194,11 @@ class PretendStudent(Linear):
     most_wrong: int | None = None
 
     def fit(
-        self, dataset: Dataset, *, weights: Sequence[float] | None = None, coach: Coach = ALONE
+        self,
+        dataset: Dataset,
+        *,
+        weights: Sequence[float] | None = None,
+        callbacks: FitCallbacks = NO_CALLBACKS,
     ) -> None:
         """Learn nothing."""
 

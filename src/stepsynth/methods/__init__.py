@@ -7,7 +7,7 @@ from stepsynth.methods._cleaning import MIN_WORDS
 from stepsynth.methods._contexts import gather_contexts, in_passes
 from stepsynth.methods._drafts import draw_drafts
 from stepsynth.methods._method import Journal, Method, Model, Round, Setup, Unused, methods
-from stepsynth.methods._purse import Purse
+from stepsynth.methods._spending_limit import SpendingLimit
 from stepsynth.methods._training import Preparation, run_method
 from stepsynth.methods._writer import Writer, misclassified
 from stepsynth.methods._written import RowRequest, Written, count_by_reason
@@ -18,10 +18,10 @@ __all__ = [
     "Method",
     "Model",
     "Preparation",
-    "Purse",
     "Round",
     "RowRequest",
     "Setup",
+    "SpendingLimit",
     "Unused",
     "Writer",
     "Written",

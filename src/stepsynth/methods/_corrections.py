@@ -35,7 +35,7 @@ def correct(
         requests: What was asked.
         answers: The answer to each.
         find_fault: Place and answer -> why the answer cannot be read, or None.
-        setup: Says whether there are corrections; gives LLM, purse and the prompt.
+        setup: Says whether there are corrections; gives LLM, spending limit and the prompt.
         written: Corrections are noted here.
         phase: For the progress display.
     """

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from stepsynth.methods._last_layer import Floats, one_hot
 from stepsynth.records import Dataset, Example
-from stepsynth.students import ALONE, Student
+from stepsynth.students import NO_CALLBACKS, Student
 
 
 def features_of(rows: Dataset, student: Student | None, label_names: Sequence[str]) -> Any:
@@ -27,7 +27,7 @@ def features_of(rows: Dataset, student: Student | None, label_names: Sequence[st
     from stepsynth.students.linear import Linear
 
     if isinstance(student, Embedding):
-        vectors = np.asarray(student._features(rows, ALONE), dtype=np.float64)
+        vectors = np.asarray(student._features(rows, NO_CALLBACKS), dtype=np.float64)
         return np.hstack([vectors, np.ones((len(rows), 1))])
     if not isinstance(student, Linear):
         student = Linear().start(label_names, 0)

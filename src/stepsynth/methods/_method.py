@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from stepsynth._util.rng import make_rng
 from stepsynth.llm import LLM
-from stepsynth.methods._purse import Purse
+from stepsynth.methods._spending_limit import SpendingLimit
 from stepsynth.metrics import AnyPredictions
 from stepsynth.records import Context, Dataset, Provenance, Rejected
 from stepsynth.registry import Registry
@@ -50,7 +50,7 @@ class Setup:
         index: Passages that can be searched; None: the task file names no corpus.
         given: Name of a key of the method -> the rows of the file or run that it names.
         curator: Says which rows are not kept; None: all that can be read are.
-        purse: What may be spent.
+        spending: What may be spent.
         texts_per_prompt: Texts asked for in one prompt, where prompts repeat.
         text_tokens: Most tokens that one text needs; None: not known.
         journal: Takes what came of each request.
@@ -69,7 +69,7 @@ class Setup:
     index: "Index | None" = None
     given: Mapping[str, Dataset] = field(default_factory=dict)
     curator: "Curator | None" = None
-    purse: Purse = field(default_factory=Purse)
+    spending: SpendingLimit = field(default_factory=SpendingLimit)
     texts_per_prompt: int = 1
     text_tokens: int | None = None
     journal: "Journal" = field(default_factory=lambda: Journal())
@@ -221,8 +221,8 @@ class Method(BaseModel, ABC):
         """Return the method with sizes that bring about so many training rows.
 
         Args:
-            rows: Synthetic rows of the last round; with a limited purse, as many as its requests
-                can bring.
+            rows: Synthetic rows of the last round; with limited requests, as many as those can
+                bring.
         """
         if "seed_size" not in type(self).model_fields:
             return self

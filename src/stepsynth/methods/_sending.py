@@ -14,10 +14,10 @@ FEWEST_TO_STOP = 10
 
 
 def send(requests: Sequence[Request], setup: Setup, *, phase: str) -> list[Completion | Failed]:
-    """Have requests answered, as many as the purse allows; the rest fail as `budget`."""
+    """Have requests answered, as many as the spending limit allows; the rest fail as `budget`."""
     answers: list[Completion | Failed] = []
     while len(answers) < len(requests):
-        taken = setup.purse.take(len(requests) - len(answers))
+        taken = setup.spending.take(len(requests) - len(answers))
         if not taken:
             break
         batch = requests[len(answers) : len(answers) + taken]

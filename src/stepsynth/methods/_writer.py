@@ -65,7 +65,7 @@ class Writer:
     @contextmanager
     def share(self, share: float) -> Generator[None]:
         """Spend at most a share of what is left of the budget, within a block."""
-        with self.setup.purse.part(share):
+        with self.setup.spending.part(share):
             yield
 
     # What is asked for ------------------------------------------------------------------------
@@ -227,7 +227,7 @@ class Writer:
         each = setup.texts_per_prompt
         is_judged = setup.curator is not None and setup.curator.settings.check == "llm"
         asked = ceil(wanted / each) + wanted * is_judged
-        paid = setup.purse.affordable(asked)
+        paid = setup.spending.affordable(asked)
         return wanted if paid >= asked else paid * each // (1 + each * is_judged)
 
     def _write(self, requests: Sequence[RowRequest], phase: str) -> Written:

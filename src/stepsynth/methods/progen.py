@@ -107,7 +107,7 @@ class ProGen(Method):
             writer.write_until(wanted, requests, phase=f"rows up to {target}")
             batch = writer.rows[before:]
             rows += batch
-            is_last = target == self.size or not batch or not setup.purse.affordable(1)
+            is_last = target == self.size or not batch or not setup.spending.affordable(1)
             if not is_last and set(setup.task.label_names) - {str(row.label) for row in rows}:
                 continue
             for request, note in writer.written.known.items():

@@ -80,8 +80,8 @@ class TarGEN(Method):
         with writer.share(1 / (1 + setup.texts_per_prompt) if self.self_correction else 1.0):
             size = ceil(self.seed_size / setup.texts_per_prompt)
             # For USD nobody knows yet how many rows they buy.
-            if setup.purse.usd is None:
-                size = setup.purse.affordable(size)
+            if setup.spending.usd is None:
+                size = setup.spending.affordable(size)
             with writer.share(DISCOVERY_SHARE):
                 instance_seeds = self.write_instance_seeds(size, writer)
             self.write_rows(instance_seeds, writer)

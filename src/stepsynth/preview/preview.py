@@ -24,7 +24,7 @@ from stepsynth.dryrun import (
     PretendStudent,
     RehearsedLLM,
     Scale,
-    Voice,
+    StubLLM,
     read_inputs,
     without_early_stop,
 )
@@ -122,7 +122,7 @@ class PreviewLLM(RehearsedLLM):
     """
 
     def __init__(
-        self, settings: LLMSettings, voice: Voice, most: int, pass_on: "LLM | Voice"
+        self, settings: LLMSettings, voice: StubLLM, most: int, pass_on: "LLM | StubLLM"
     ) -> None:
         super().__init__(settings, voice)
         self.shown: list[Shown] = []
@@ -253,8 +253,8 @@ class Previewer:
                 self.config.retriever.check()
         return self._gold
 
-    def _voice(self, gold: Gold, mark: str = MARK) -> Voice:
-        return Voice(
+    def _voice(self, gold: Gold, mark: str = MARK) -> StubLLM:
+        return StubLLM(
             self.config.task,
             [*gold.mine, *gold.select][:MOST_ROWS],
             fewest_words=12 if getattr(self.config.method, "cleaning", False) else 0,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from stepsynth.dryrun import Voice
+from stepsynth.dryrun import StubLLM
 from stepsynth.errors import ConfigError, RunFolderError
 from stepsynth.llm import LLM, Backend, Completion, Failed, LLMSettings, Request
 from stepsynth.llm.store import UNKNOWN, Stored, StoreReader, bounded
@@ -59,7 +59,7 @@ def explain_task(path: Path, config: Config) -> dict[str, Any]:
         StepsynthError: The data or the store cannot be used.
     """
     settings = config.llm
-    if settings is None or not any(each.stores_completions for each in settings.teachers()):
+    if settings is None or not any(each.stores_completions for each in settings.endpoints()):
         raise ConfigError(
             "this run asks no LLM whose completions are kept",
             hint="see `method` and `llm.backend` of the task file",
@@ -105,7 +105,7 @@ class _Silent(Backend[Any]):
 class _StoreLLM(LLM):
     """Answers from a store and makes up the rest; keeps what it was asked."""
 
-    def __init__(self, config: Config, reader: StoreReader, voice: Voice) -> None:
+    def __init__(self, config: Config, reader: StoreReader, voice: StubLLM) -> None:
         assert config.llm is not None
         super().__init__(
             _Silent(config.llm, 0),
@@ -124,10 +124,10 @@ class _StoreLLM(LLM):
     def _answer(self, request: Request) -> Completion:
         request = replace(request, draw=self._draws[request.stream])
         self._draws[request.stream] += 1
-        teacher = self._teachers.next(request)
-        name = teacher.request_id(request)
+        endpoint = self._endpoints.next(request)
+        name = endpoint.request_id(request)
         found = next(iter(self._reader.find(name)[0]), None)
-        settings = bounded(teacher.settings.request_identity(), teacher.settings.longest(request))
+        settings = bounded(endpoint.settings.request_identity(), endpoint.settings.longest(request))
         self.asked.append(_Asked(request, name, settings, found))
         if found is None:
             return Completion(self._voice.say(request), name, request.draw)
@@ -195,7 +195,7 @@ def _compare_settings(
     counts: Counter[str], known: Mapping[str, Mapping[str, Any]], settings: LLMSettings
 ) -> Iterator[dict[str, Any]]:
     """Yield how each of the settings in the store differs from the run's that is most like it."""
-    ours = [each.request_identity() for each in settings.teachers() if each.stores_completions]
+    ours = [each.request_identity() for each in settings.endpoints() if each.stores_completions]
     for name, completions in counts.most_common():
         about: dict[str, Any] = {"settings": name or UNKNOWN, "completions": completions}
         if name not in known:

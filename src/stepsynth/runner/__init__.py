@@ -1,6 +1,6 @@
 """One run: a task file becomes a data set, a trained student and a folder that says how."""
 
-from stepsynth.runner.equal_budget import Budget, Kind
+from stepsynth.runner.equal_budget import EqualBudget, Kind
 from stepsynth.runner.open_llm import open_llm
 from stepsynth.runner.runner import Runner, stop_reason
 from stepsynth.runner.setup import Progress, make_setup
@@ -8,7 +8,7 @@ from stepsynth.runner.totals import by_cause, retried_by_cause
 from stepsynth.runner.usage import compare_with_plan
 
 __all__ = [
-    "Budget",
+    "EqualBudget",
     "Kind",
     "Progress",
     "Runner",

@@ -8,15 +8,15 @@ from pydantic import ValidationError
 
 from stepsynth.errors import ConfigError
 from stepsynth.llm import LLM
-from stepsynth.methods import Method, Purse
+from stepsynth.methods import Method, SpendingLimit
 
 Kind = Literal["rows", "calls", "usd"]
 _OPEN_END = 1_000_000
-"""Rows to ask for where the purse alone says when it is enough."""
+"""Rows to ask for where the spending limit alone says when it is enough."""
 
 
 @dataclass(frozen=True)
-class Budget:
+class EqualBudget:
     """A budget of one run.
 
     Attributes:
@@ -58,13 +58,13 @@ class Budget:
         """Say whether a budget means anything to this method: `gold` and `llm` have no size."""
         return method.sized(_OPEN_END) != method.sized(_OPEN_END // 2)
 
-    def purse(self, llm: LLM) -> Purse:
-        """Return the purse of a run that asks this LLM."""
+    def spending(self, llm: LLM) -> SpendingLimit:
+        """Return the spending limit of a run that asks this LLM."""
         if self.kind == "calls":
-            return Purse(requests=int(self.amount))
+            return SpendingLimit(requests=int(self.amount))
         if self.kind == "usd":
-            return Purse(usd=self.amount, spent_usd=lambda: _spent(llm))
-        return Purse()
+            return SpendingLimit(usd=self.amount, spent_usd=lambda: _spent(llm))
+        return SpendingLimit()
 
     def _sized(self, method: Method) -> Method:
         each = method.texts_per_prompt if self.kind == "calls" else 1

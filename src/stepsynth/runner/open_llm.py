@@ -27,7 +27,7 @@ def open_llm(config: Config, folder: RunFolder, run: str) -> CountedLLM:
     """
     settings, seed = config.llm or _NO_LLM, config.random_seed
     store = None
-    is_paid = any(each.stores_completions for each in settings.teachers())
+    is_paid = any(each.stores_completions for each in settings.endpoints())
     if is_paid and config.llm is not None:
         store = Store(Path(settings.store) if settings.store else folder.store)
     backends = llm_backends()

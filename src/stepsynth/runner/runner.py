@@ -29,7 +29,7 @@ from stepsynth.records import Dataset, label_to_json
 from stepsynth.retrieval import digest_corpus
 from stepsynth.run_records import Manifest, RoundMetrics, Scores, Summary, TestAnswers
 from stepsynth.runfolder import OpenRun, RunFolder, UsageLog, round_numbers
-from stepsynth.runner.equal_budget import Budget
+from stepsynth.runner.equal_budget import EqualBudget
 from stepsynth.runner.open_llm import open_llm
 from stepsynth.runner.setup import Progress, Warnings, make_setup
 from stepsynth.runner.totals import llm_totals, unused_in_words
@@ -57,7 +57,7 @@ class Runner:
     data: GoldData | None = None
     out: Path | None = None
     observer: Observer = field(default_factory=Observer)
-    budget: Budget | None = None
+    budget: EqualBudget | None = None
 
     def __post_init__(self) -> None:
         if self.budget is not None:

@@ -11,13 +11,13 @@ from stepsynth.data import Gold
 from stepsynth.dryrun import fit_task, text_tokens
 from stepsynth.inputs import Inputs
 from stepsynth.llm import LLM
-from stepsynth.methods import Preparation, Purse, Setup
+from stepsynth.methods import Preparation, Setup, SpendingLimit
 from stepsynth.metrics import AnyPredictions
 from stepsynth.observer import Observer
 from stepsynth.records import Dataset
 from stepsynth.runfolder import RunFolder
-from stepsynth.runner.equal_budget import Budget
-from stepsynth.students import Coach, StudentFactory, Weights
+from stepsynth.runner.equal_budget import EqualBudget
+from stepsynth.students import FitCallbacks, StudentFactory, Weights
 from stepsynth.taskfile import Config
 from stepsynth.tasks import Task
 
@@ -77,7 +77,7 @@ def make_setup(
     inputs: Inputs,
     *,
     llm: LLM,
-    budget: Budget | None,
+    budget: EqualBudget | None,
     folder: RunFolder,
     warn: Callable[[str], None],
     progress: Progress,
@@ -88,7 +88,7 @@ def make_setup(
         config.task.label_names,
         config.random_seed,
         folder.fitted,
-        _coach(config.task, gold.select, progress, warn),
+        _fit_callbacks(config.task, gold.select, progress, warn),
         Admission(inputs.gate, warn),
     )
     is_checked = config.curation.check in ("student", "confident")
@@ -113,13 +113,15 @@ def make_setup(
         index=index,
         given=inputs.given,
         curator=Curator(config.curation, inputs.gate),
-        purse=budget.purse(llm) if budget else Purse(),
+        spending=budget.spending(llm) if budget else SpendingLimit(),
         text_tokens=text_tokens(gold.mine),
     )
 
 
-def _coach(task: Task, select: Dataset, progress: Progress, warn: Callable[[str], None]) -> Coach:
+def _fit_callbacks(
+    task: Task, select: Dataset, progress: Progress, warn: Callable[[str], None]
+) -> FitCallbacks:
     def score(predictions: AnyPredictions) -> float:
         return task.score(select, predictions)[task.score_name]
 
-    return Coach(select, score, on_progress=progress.tell, warn=warn)
+    return FitCallbacks(select, score, on_progress=progress.tell, warn=warn)

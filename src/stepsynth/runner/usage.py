@@ -9,7 +9,7 @@ from typing import Any
 from stepsynth.data import Gold
 from stepsynth.dryrun import COUNTED, Plan, is_free, make_plan, read_planned
 from stepsynth.llm import LLM, Completion, Failed, LLMSettings, Request, cost
-from stepsynth.runner.equal_budget import Budget
+from stepsynth.runner.equal_budget import EqualBudget
 from stepsynth.runner.setup import Inputs
 from stepsynth.taskfile import Config
 
@@ -50,13 +50,13 @@ class Tally:
         if isinstance(answer, Failed):
             used.requests += 1
             return
-        teachers = self.settings.teachers_of(kind)
-        teacher = next((each for each in teachers if each.model == answer.model), teachers[0])
+        endpoints = self.settings.endpoints_of(kind)
+        endpoint = next((each for each in endpoints if each.model == answer.model), endpoints[0])
         # One of a group that has no prompt of its own came with another, to one request.
-        used.requests += teacher.group_size == 1 or answer.prompt_tokens != 0
+        used.requests += endpoint.group_size == 1 or answer.prompt_tokens != 0
         used.prompt_tokens += answer.prompt_tokens or 0
         used.completion_tokens += answer.completion_tokens or 0
-        price = teacher.known_price()
+        price = endpoint.known_price()
         usd = None if price is None else cost(price, answer)
         used.usd = None if used.usd is None or usd is None else used.usd + usd
 
@@ -123,7 +123,7 @@ def plan_run(
     config: Config,
     gold: Gold,
     inputs: Inputs,
-    budget: Budget | None,
+    budget: EqualBudget | None,
     warn: Callable[[str], None],
 ) -> Plan | None:
     """Return the plan of a run that is about to start, or None where there is nothing to plan.
@@ -131,7 +131,7 @@ def plan_run(
     A plan costs a moment, and so does not go with recordings and rules, nor with the runs of a
     comparison, whose budget decides what they ask. It never stops a run.
     """
-    if config.llm is None or all(map(is_free, config.llm.teachers())) or budget is not None:
+    if config.llm is None or all(map(is_free, config.llm.endpoints())) or budget is not None:
         return None
     try:
         return make_plan(config, gold, inputs, most_rows=ROWS_IN_A_RUN)

@@ -4,9 +4,9 @@ from stepsynth.students._encoder import need, quiet
 from stepsynth.students._factory import FreshStudent, StudentFactory
 from stepsynth.students._head import fit_head, predict_head
 from stepsynth.students._student import (
-    ALONE,
+    NO_CALLBACKS,
     STUDENT_FILE,
-    Coach,
+    FitCallbacks,
     Student,
     Weights,
     load_student,
@@ -15,9 +15,9 @@ from stepsynth.students._student import (
 from stepsynth.students._windows import find_spans, make_windows
 
 __all__ = [
-    "ALONE",
+    "NO_CALLBACKS",
     "STUDENT_FILE",
-    "Coach",
+    "FitCallbacks",
     "FreshStudent",
     "Student",
     "StudentFactory",

@@ -16,8 +16,8 @@ from stepsynth.records import Dataset
 from stepsynth.students._memory import recall, remember
 from stepsynth.students._search import run_search
 from stepsynth.students._student import (
-    ALONE,
-    Coach,
+    NO_CALLBACKS,
+    FitCallbacks,
     NotFittedError,
     Prepare,
     Student,
@@ -36,7 +36,7 @@ class StudentFactory:
         random_seed: The run's seed.
         memory: A folder that keeps fitted students by what they were fitted on, so that a run
             that is resumed trains nothing twice. None keeps none.
-        coach: Watches over every fit.
+        callbacks: Watches over every fit.
         admit: Returns the rows and weights that may be trained on at all.
     """
 
@@ -44,7 +44,7 @@ class StudentFactory:
     label_names: tuple[str, ...]
     random_seed: int
     memory: Path | None = None
-    coach: Coach = ALONE
+    callbacks: FitCallbacks = NO_CALLBACKS
     admit: Prepare | None = None
     prepare: Prepare | None = None
     """Makes of rows and weights those that a student is trained on: label check, reweighting."""
@@ -79,9 +79,9 @@ class StudentFactory:
         def score(values: Mapping[str, Any], on_epoch: Callable[[int, float], None]) -> float:
             trial = self.spec.model_copy(update=dict(values))
             student = trial.start(names, self.random_seed)
-            coach = replace(self.coach_of_all(), on_epoch=on_epoch, on_progress=ignore)
-            student.fit(dataset, weights=weights, coach=coach)
-            return coach.score(student.predict_examples(coach.select))
+            callbacks = replace(self.callbacks_of_all(), on_epoch=on_epoch, on_progress=ignore)
+            student.fit(dataset, weights=weights, callbacks=callbacks)
+            return callbacks.score(student.predict_examples(callbacks.select))
 
         self.found = run_search(
             search,
@@ -89,12 +89,14 @@ class StudentFactory:
             space=self.spec.search_space,
             random_seed=self.random_seed,
             journal=self.memory and self.memory / f"search-{self.digest(dataset, weights)}.log",
-            on_progress=partial(self.coach.on_progress, "trials"),
+            on_progress=partial(self.callbacks.on_progress, "trials"),
         )
 
-    def coach_of_all(self) -> Coach:
-        """Return the coach; it takes predictions of some labels as those of all of the task."""
-        return replace(self.coach, score=lambda said: self.coach.score(self.of_all_labels(said)))
+    def callbacks_of_all(self) -> FitCallbacks:
+        """Return the callbacks; it takes predictions of some labels as those of all of the task."""
+        return replace(
+            self.callbacks, score=lambda said: self.callbacks.score(self.of_all_labels(said))
+        )
 
     def of_all_labels(self, said: AnyPredictions) -> AnyPredictions:
         """Return predictions with a column for each label of the task: 0 for one not learnt."""
@@ -115,7 +117,7 @@ class StudentFactory:
                 "random_seed": self.random_seed,
                 "data": dataset.digest(),
                 "weights": None if weights is None else list(weights),
-                "select": self.coach.select.digest(),
+                "select": self.callbacks.select.digest(),
                 "version": version("stepsynth"),
             }
         )
@@ -158,7 +160,7 @@ class FreshStudent:
         counts = dataset.label_counts()
         names = tuple(name for name in factory.label_names if counts[name])
         if missing := [name for name in factory.label_names if not counts[name]]:
-            factory.coach.warn(
+            factory.callbacks.warn(
                 f"no training row has the label {', '.join(map(repr, missing))}: the model of this "
                 "round cannot predict it"
             )
@@ -169,7 +171,7 @@ class FreshStudent:
             student = factory.start(names)
             folder = factory.memory and factory.memory / factory.digest(dataset, weights)
             if folder is None or not recall(folder, student.load_arrays):
-                student.fit(dataset, weights=weights, coach=factory.coach_of_all())
+                student.fit(dataset, weights=weights, callbacks=factory.callbacks_of_all())
                 if folder is not None:
                     remember(folder, student.save_arrays)
         except Exception as error:

@@ -35,7 +35,7 @@ def ignore(*_: Any) -> None: ...
 
 
 @dataclass(frozen=True)
-class Coach:
+class FitCallbacks:
     """Who watches over a fit: scores it on `select`, hears how far it is.
 
     Attributes:
@@ -53,7 +53,7 @@ class Coach:
     warn: Callable[[str], None] = ignore
 
 
-ALONE = Coach()
+NO_CALLBACKS = FitCallbacks()
 Weights = Sequence[float] | None
 Prepare = Callable[[Dataset, Weights], tuple[Dataset, Weights]]
 
@@ -123,14 +123,18 @@ class Student(BaseModel, ABC):
 
     @abstractmethod
     def fit(
-        self, dataset: Dataset, *, weights: Sequence[float] | None = None, coach: Coach = ALONE
+        self,
+        dataset: Dataset,
+        *,
+        weights: Sequence[float] | None = None,
+        callbacks: FitCallbacks = NO_CALLBACKS,
     ) -> None:
         """Learn from a data set, from scratch.
 
         Args:
             dataset: n rows.
             weights: How much each of the n rows counts; default: all the same.
-            coach: Scores on `select` and is told of progress.
+            callbacks: Scores on `select` and is told of progress.
         """
 
     @abstractmethod

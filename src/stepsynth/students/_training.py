@@ -21,7 +21,7 @@ from transformers import (
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from stepsynth.students._encoder import quiet
-from stepsynth.students._student import Coach
+from stepsynth.students._student import FitCallbacks
 
 if TYPE_CHECKING:
     from stepsynth.students.transformer import Transformer
@@ -46,7 +46,7 @@ def seeded(random_seed: int) -> Generator[None]:
 
 
 def train(
-    spec: "Transformer", model: Any, tokenizer: Any, rows: Sequence[Row], coach: Coach
+    spec: "Transformer", model: Any, tokenizer: Any, rows: Sequence[Row], callbacks: FitCallbacks
 ) -> None:
     """Fine-tune a model on rows, and leave the weights of the epoch that is kept in it.
 
@@ -55,9 +55,9 @@ def train(
         model: Pretrained, with a new head.
         tokenizer: Pads batches.
         rows: Token ids, label ids (or `start_positions`, `end_positions`) and `weight`.
-        coach: Scores each epoch on `select` where an epoch is to be chosen.
+        callbacks: Scores each epoch on `select` where an epoch is to be chosen.
     """
-    has_select = bool(coach.select) and (spec.keep_epoch == "best" or spec.patience is not None)
+    has_select = bool(callbacks.select) and (spec.keep_epoch == "best" or spec.patience is not None)
     keeps_best = has_select and spec.keep_epoch == "best"
     with tempfile.TemporaryDirectory(prefix="stepsynth-") as folder, quiet():
         arguments = TrainingArguments(
@@ -83,19 +83,19 @@ def train(
             logging_strategy="no",
             seed=spec._random_seed,
         )
-        callbacks: list[TrainerCallback] = [_Progress(coach)]
+        hooks: list[TrainerCallback] = [_Progress(callbacks)]
         if spec.patience is not None and has_select:
-            callbacks.append(EarlyStoppingCallback(early_stopping_patience=spec.patience))
+            hooks.append(EarlyStoppingCallback(early_stopping_patience=spec.patience))
         trainer = _Trainer(
             model=model,
             args=arguments,
             data_collator=DataCollatorWithPadding(tokenizer),
             train_dataset=_Rows(rows),
             eval_dataset=_Rows(rows[:1]) if has_select else None,
-            callbacks=callbacks,
+            callbacks=hooks,
         )
         trainer.remove_callback(PrinterCallback)
-        trainer.score_select = lambda: coach.score(spec.predict_examples(coach.select))
+        trainer.score_select = lambda: callbacks.score(spec.predict_examples(callbacks.select))
         trainer.train()
     model.eval()
     model.to("cpu")
@@ -184,18 +184,18 @@ class _Trainer(Trainer):
 
 
 class _Progress(TrainerCallback):
-    """Tells the coach of steps and epochs."""
+    """Tells the callbacks of steps and epochs."""
 
-    def __init__(self, coach: Coach) -> None:
-        self._coach = coach
+    def __init__(self, callbacks: FitCallbacks) -> None:
+        self._fit_callbacks = callbacks
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._coach.on_progress("train", state.global_step, state.max_steps)
+        self._fit_callbacks.on_progress("train", state.global_step, state.max_steps)
 
     def on_evaluate(
         self, args: Any, state: Any, control: Any, metrics: Any = None, **_: Any
     ) -> None:
-        self._coach.on_epoch(round(state.epoch), metrics["eval_score"])
+        self._fit_callbacks.on_epoch(round(state.epoch), metrics["eval_score"])
 
 
 def compute_logits(

@@ -19,7 +19,7 @@ from stepsynth.metrics import Predictions
 from stepsynth.records import Dataset, Example
 from stepsynth.students._head import fit_head, predict_head
 from stepsynth.students._search import Range
-from stepsynth.students._student import ALONE, Coach, Student
+from stepsynth.students._student import NO_CALLBACKS, FitCallbacks, Student
 
 Floats = npt.NDArray[np.float32]
 ENCODER_FOLDER = "encoder"
@@ -70,10 +70,14 @@ class Embedding(Student):
         _encoder(self.model)
 
     def fit(
-        self, dataset: Dataset, *, weights: Sequence[float] | None = None, coach: Coach = ALONE
+        self,
+        dataset: Dataset,
+        *,
+        weights: Sequence[float] | None = None,
+        callbacks: FitCallbacks = NO_CALLBACKS,
     ) -> None:
         """Learn the head; the encoder stays as it is."""
-        features = self.learn_features(dataset, coach)
+        features = self.learn_features(dataset, callbacks)
         head = fit_head(features, dataset, self.label_names, C=self.C, rows=weights)
         self._weights, self._intercept = head
 
@@ -81,25 +85,25 @@ class Embedding(Student):
         """Return softmax probabilities: (n_examples, n_labels)."""
         if not examples:
             return Predictions(self.label_names, np.zeros((0, len(self.label_names))))
-        features = self._features(examples, ALONE)
+        features = self._features(examples, NO_CALLBACKS)
         return predict_head(features, self._weights, self._intercept, self.label_names)
 
-    def learn_features(self, dataset: Dataset, coach: Coach = ALONE) -> Floats:
+    def learn_features(self, dataset: Dataset, callbacks: FitCallbacks = NO_CALLBACKS) -> Floats:
         """Embed a data set, as texts or as pairs, and return its features: (n, n_features)."""
         self._is_pair = any(row.context is not None for row in dataset)
-        return self._features(dataset, coach)
+        return self._features(dataset, callbacks)
 
-    def _features(self, examples: Sequence[Example], coach: Coach) -> Floats:
+    def _features(self, examples: Sequence[Example], callbacks: FitCallbacks) -> Floats:
         texts = [row.text for row in examples]
         contexts = [row.context or "" for row in examples]
-        known = self._embed([*texts, *contexts] if self._is_pair else texts, coach)
+        known = self._embed([*texts, *contexts] if self._is_pair else texts, callbacks)
         u = np.stack([known[text] for text in texts])
         if not self._is_pair:
             return u
         v = np.stack([known[context] for context in contexts])
         return np.hstack([u, v, np.abs(u - v), u * v])
 
-    def _embed(self, texts: Sequence[str], coach: Coach) -> dict[str, Floats]:
+    def _embed(self, texts: Sequence[str], callbacks: FitCallbacks) -> dict[str, Floats]:
         """Return the embeddings of texts; each is computed once."""
         known = {} if self._known is None else self._known
         new = [text for text in dict.fromkeys(texts) if text not in known]
@@ -110,7 +114,7 @@ class Embedding(Student):
                 batch, batch_size=32, normalize_embeddings=True, show_progress_bar=False
             )
             known |= dict(zip(batch, vectors, strict=True))
-            coach.on_progress("embed", min(i + step, len(new)), len(new))
+            callbacks.on_progress("embed", min(i + step, len(new)), len(new))
         return known
 
     def save(self, folder: str | Path, *, columns: Mapping[str, str] | None = None) -> None:

@@ -21,7 +21,7 @@ from stepsynth._util.files import write_json
 from stepsynth._util.rng import make_rng
 from stepsynth.metrics import Predictions
 from stepsynth.records import Dataset, Example
-from stepsynth.students._student import ALONE, Coach, Student, students
+from stepsynth.students._student import NO_CALLBACKS, FitCallbacks, Student, students
 
 MEMBERS_FILE = "members.json"
 
@@ -66,7 +66,11 @@ class Ensemble(Student):
         self._member().check()
 
     def fit(
-        self, dataset: Dataset, *, weights: Sequence[float] | None = None, coach: Coach = ALONE
+        self,
+        dataset: Dataset,
+        *,
+        weights: Sequence[float] | None = None,
+        callbacks: FitCallbacks = NO_CALLBACKS,
     ) -> None:
         """Fit each member on its draw; every draw has rows of every label that has enough."""
         fitted: list[Student] = []
@@ -75,9 +79,9 @@ class Ensemble(Student):
             student.fit(
                 Dataset(dataset[i] for i in draw),
                 weights=None if weights is None else [weights[i] for i in draw],
-                coach=coach,
+                callbacks=callbacks,
             )
-            coach.on_progress("members", index + 1, self.members)
+            callbacks.on_progress("members", index + 1, self.members)
             fitted.append(student)
         self._students = tuple(fitted)
 

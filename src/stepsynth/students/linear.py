@@ -20,7 +20,7 @@ from stepsynth.metrics import Predictions
 from stepsynth.records import Dataset, Example
 from stepsynth.students._head import fit_head, predict_head
 from stepsynth.students._search import Range
-from stepsynth.students._student import ALONE, Coach, Student
+from stepsynth.students._student import NO_CALLBACKS, FitCallbacks, Student
 
 
 class Linear(Student):
@@ -48,7 +48,11 @@ class Linear(Student):
     _intercept: Any = None
 
     def fit(
-        self, dataset: Dataset, *, weights: Sequence[float] | None = None, coach: Coach = ALONE
+        self,
+        dataset: Dataset,
+        *,
+        weights: Sequence[float] | None = None,
+        callbacks: FitCallbacks = NO_CALLBACKS,
     ) -> None:
         """Learn a weight for each n-gram and label; rare labels weigh as much as frequent ones."""
         features = self.learn_features(dataset)

@@ -23,7 +23,7 @@ from stepsynth.students._encoder import (
 )
 from stepsynth.students._head import softmax
 from stepsynth.students._search import Range
-from stepsynth.students._student import ALONE, Coach, Student
+from stepsynth.students._student import NO_CALLBACKS, FitCallbacks, Student
 
 
 class Transformer(Student):
@@ -81,7 +81,11 @@ class Transformer(Student):
         load_tokenizer(self.model)
 
     def fit(
-        self, dataset: Dataset, *, weights: Sequence[float] | None = None, coach: Coach = ALONE
+        self,
+        dataset: Dataset,
+        *,
+        weights: Sequence[float] | None = None,
+        callbacks: FitCallbacks = NO_CALLBACKS,
     ) -> None:
         """Fine-tune from the pretrained weights."""
         from stepsynth.students._training import seeded, train
@@ -89,8 +93,8 @@ class Transformer(Student):
         with seeded(self._random_seed):
             self._load(self.model)
             each = self._weigh(dataset, weights)
-            rows = self._training_rows(dataset, each, coach)
-            train(self, self._model, self._tokenizer, rows, coach)
+            rows = self._training_rows(dataset, each, callbacks)
+            train(self, self._model, self._tokenizer, rows, callbacks)
 
     def _weigh(self, dataset: Dataset, weights: Sequence[float] | None) -> list[float]:
         """Return how much each row counts in the loss; 1 on average."""
@@ -101,7 +105,7 @@ class Transformer(Student):
         return (each / each.mean()).tolist()
 
     def _training_rows(
-        self, dataset: Dataset, weights: Sequence[float], coach: Coach
+        self, dataset: Dataset, weights: Sequence[float], callbacks: FitCallbacks
     ) -> list[dict[str, Any]]:
         """Return token ids with label ids (or the places of answers) and weights."""
         from stepsynth.students._windows import make_windows, training_row
@@ -112,7 +116,7 @@ class Transformer(Student):
         column = {label: i for i, label in enumerate(self.label_names)}
         rows = self._encode(dataset)
         if cut := sum(len(row["input_ids"]) >= self._limit for row in rows):
-            coach.warn(
+            callbacks.warn(
                 f"{cut} of {len(rows)} training rows have {self._limit} tokens or more, all that "
                 f"{self.model} reads of a row: the rest of them is cut"
             )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from stepsynth.metrics import SCORE_NAMES, AnyPredictions
 from stepsynth.records import Dataset
-from stepsynth.students import Coach, StudentFactory
+from stepsynth.students import FitCallbacks, StudentFactory
 from stepsynth.studies._subject import Subject
 
 
@@ -33,7 +33,7 @@ def make_factory(subject: Subject, memory: Path | None = None) -> StudentFactory
         task.label_names,
         subject.config.random_seed,
         memory,
-        Coach(select, score),
+        FitCallbacks(select, score),
     )
     # What a search found stands in the run's configuration already: it is not made again.
     factory.found = {"values": {}}

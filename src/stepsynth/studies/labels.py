@@ -22,7 +22,7 @@ from stepsynth._util.text import shorten
 from stepsynth.errors import DataError
 from stepsynth.metrics import Predictions, wilson_interval
 from stepsynth.records import Dataset
-from stepsynth.students import Coach, Student
+from stepsynth.students import FitCallbacks, Student
 from stepsynth.students.linear import Linear
 from stepsynth.studies._charts import histogram
 from stepsynth.studies._study import Cell, Chart, Findings, Study, Table
@@ -119,8 +119,8 @@ class Labels(Study):
     def _fit(self, subject: Subject, rows: Dataset) -> Student:
         student = self._spec(subject).start(subject.task.label_names, self.random_seed)
         task, select = subject.task, subject.select
-        coach = Coach(select, lambda said: task.score(select, said)[task.score_name])
-        student.fit(rows, coach=coach)
+        callbacks = FitCallbacks(select, lambda said: task.score(select, said)[task.score_name])
+        student.fit(rows, callbacks=callbacks)
         return student
 
     def _filter(self, subject: Subject, said: Predictions) -> list[tuple[Cell, ...]]:

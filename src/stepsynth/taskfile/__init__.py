@@ -3,12 +3,12 @@
 from stepsynth.taskfile.checks import PASSAGE_COLUMNS, check_curation, find_idle
 from stepsynth.taskfile.config import Config, build_config, load_config
 from stepsynth.taskfile.schema import task_file_schema
-from stepsynth.taskfile.yaml_lines import Located, build, parse_value, parse_yaml, read_yaml
+from stepsynth.taskfile.yaml_lines import LocatedYaml, build, parse_value, parse_yaml, read_yaml
 
 __all__ = [
     "PASSAGE_COLUMNS",
     "Config",
-    "Located",
+    "LocatedYaml",
     "build",
     "build_config",
     "check_curation",

@@ -7,7 +7,7 @@ from stepsynth.curation import Curation
 from stepsynth.errors import ConfigError, suggest
 from stepsynth.methods import Method
 from stepsynth.students import Student, students
-from stepsynth.taskfile.yaml_lines import Located
+from stepsynth.taskfile.yaml_lines import LocatedYaml
 from stepsynth.tasks import Task, task_kinds
 
 PASSAGE_COLUMNS = {"passage": "text", "passage_id": "id"}
@@ -46,7 +46,7 @@ def check_student(student: Student, task: Task, where: str) -> None:
     )
 
 
-def check_method(method: Method, task: Task, located: Located, stated: Collection[str]) -> None:
+def check_method(method: Method, task: Task, located: LocatedYaml, stated: Collection[str]) -> None:
     """Make sure that a method is defined for this kind of task, and that its keys do something.
 
     Args:
@@ -132,7 +132,7 @@ def check_data(method: Method, data: HasData, where: str) -> None:
         )
 
 
-def check_columns(data: HasData, task: Task, located: Located) -> None:
+def check_columns(data: HasData, task: Task, located: LocatedYaml) -> None:
     """Make sure that `data.columns` names fields that rows of the task have."""
     known: Mapping[str, str] = {**task.columns, **task.optional_columns, **PASSAGE_COLUMNS}
     for field in data.columns:

@@ -25,7 +25,7 @@ from stepsynth.taskfile.checks import (
     check_student,
 )
 from stepsynth.taskfile.llm_section import build_llm, check_llm, make_room
-from stepsynth.taskfile.yaml_lines import KeyPath, Located, build, parse_value, read_yaml
+from stepsynth.taskfile.yaml_lines import KeyPath, LocatedYaml, build, parse_value, read_yaml
 from stepsynth.tasks import Task, task_kinds
 
 T = TypeVar("T", bound=BaseModel)
@@ -121,7 +121,11 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
 
 
 def build_config(
-    located: Located, *, name: str, folder: Path, given: Mapping[str, Any] = MappingProxyType({})
+    located: LocatedYaml,
+    *,
+    name: str,
+    folder: Path,
+    given: Mapping[str, Any] = MappingProxyType({}),
 ) -> Config:
     """Return the configuration of a task file's values.
 
@@ -183,7 +187,7 @@ def build_config(
     )
 
 
-def _build_task(values: Mapping[str, Any], located: Located) -> Task:
+def _build_task(values: Mapping[str, Any], located: LocatedYaml) -> Task:
     kind = str(values.get("kind", "classification"))
     task_class = task_kinds().get(kind, where=located.where(("task", "kind")))
     try:
@@ -192,7 +196,9 @@ def _build_task(values: Mapping[str, Any], located: Located) -> Task:
         raise PromptError(f"{located.name}: {error.message}", hint=error.hint) from error
 
 
-def build_named(get: Callable[..., type[T]], located: Located, section: str, *, default: str) -> T:
+def build_named(
+    get: Callable[..., type[T]], located: LocatedYaml, section: str, *, default: str
+) -> T:
     """Return the object of a section whose `name` selects a class and whose other keys are its."""
     values = located.values.get(section, default)
     values = {"name": values} if isinstance(values, str) else dict(values)
@@ -206,7 +212,7 @@ def recipe_names() -> list[str]:
     return sorted(path.stem for path in RECIPES.glob("*.yaml"))
 
 
-def _add_recipe(located: Located) -> None:
+def _add_recipe(located: LocatedYaml) -> None:
     """Put a recipe's values under the file's own, which win."""
     task = located.values.get("task")
     if not isinstance(task, dict) or "recipe" not in task:
@@ -241,7 +247,7 @@ def _merge(base: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _resolve_paths(located: Located, folder: Path) -> None:
+def _resolve_paths(located: LocatedYaml, folder: Path) -> None:
     """Make every path absolute, and read the prompts that stand in files."""
     data, llm, task = (located.values.get(k) for k in ("data", "llm", "task"))
     if isinstance(llm, dict) and isinstance(llm.get("recordings"), str):
@@ -267,7 +273,7 @@ def _resolve_paths(located: Located, folder: Path) -> None:
             prompts[name] = _read_prompt(value, folder, located, ("task", "prompts", str(name)))
 
 
-def _resolve_models(located: Located, folder: Path) -> None:
+def _resolve_models(located: LocatedYaml, folder: Path) -> None:
     """Make the folders of pretrained models absolute; a name on the hub stays as it is."""
     for section, key in (("student", "model"), ("retrieval", "encoder")):
         values = located.values.get(section)
@@ -278,7 +284,7 @@ def _resolve_models(located: Located, folder: Path) -> None:
     _resolve_gguf(located.values.get("llm"), folder, located, ("llm",))
 
 
-def _resolve_gguf(llm: Any, folder: Path, located: Located, path: KeyPath) -> None:
+def _resolve_gguf(llm: Any, folder: Path, located: LocatedYaml, path: KeyPath) -> None:
     """Make the files of models absolute, in all phases."""
     if isinstance(llm, list):
         for i, each in enumerate(llm):
@@ -292,14 +298,14 @@ def _resolve_gguf(llm: Any, folder: Path, located: Located, path: KeyPath) -> No
             _resolve_gguf(own, folder, located, (*path, "phases", str(kind)))
 
 
-def _resolve(key: str, value: str, folder: Path, located: Located, path: KeyPath) -> str:
+def _resolve(key: str, value: str, folder: Path, located: LocatedYaml, path: KeyPath) -> str:
     """Return an absolute path, or a value that is none as it is."""
     if value.startswith("hf:") or (key == "contexts" and value in ("gold", "llm")):
         return value
     return _absolute(value, folder, located, path)
 
 
-def _absolute(value: str, folder: Path, located: Located, path: KeyPath) -> str:
+def _absolute(value: str, folder: Path, located: LocatedYaml, path: KeyPath) -> str:
     expanded = os.path.expanduser(os.path.expandvars(value))
     if unset := re.search(r"\$\{?(\w+)", expanded):
         raise ConfigError(
@@ -309,7 +315,7 @@ def _absolute(value: str, folder: Path, located: Located, path: KeyPath) -> str:
     return str((folder / expanded).absolute())
 
 
-def _read_prompt(value: Any, folder: Path, located: Located, path: KeyPath) -> str:
+def _read_prompt(value: Any, folder: Path, located: LocatedYaml, path: KeyPath) -> str:
     """Return a template's text: what holds a line break or a field is the text itself."""
     if not isinstance(value, str):
         raise ConfigError(f"{located.where(path)}: expected a file or a template, got {value!r}")

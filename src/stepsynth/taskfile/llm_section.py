@@ -5,7 +5,7 @@ from typing import Any
 
 from stepsynth.errors import ConfigError, UnknownNameError
 from stepsynth.llm import Limits, LLMSettings, apply_preset, llm_backends, preset_names
-from stepsynth.taskfile.yaml_lines import KeyPath, Located, build
+from stepsynth.taskfile.yaml_lines import KeyPath, LocatedYaml, build
 from stepsynth.tasks import Task
 
 LISTS = frozenset(
@@ -22,7 +22,7 @@ _NOT_INHERITED = ("phases", "store", "price")
 """Keys of the main LLM that another one does not have: its price would be a guess."""
 
 
-def build_llm(values: Mapping[str, Any], located: Located) -> LLMSettings:
+def build_llm(values: Mapping[str, Any], located: LocatedYaml) -> LLMSettings:
     """Return the settings of an `llm` section.
 
     Raises:
@@ -48,7 +48,7 @@ def build_llm(values: Mapping[str, Any], located: Located) -> LLMSettings:
     return settings.model_copy(update={"phases": built})
 
 
-def check_llm(llm: LLMSettings | None, task: Task, limits: Limits, located: Located) -> None:
+def check_llm(llm: LLMSettings | None, task: Task, limits: Limits, located: LocatedYaml) -> None:
     """Make sure that phases are kinds of prompt, and that a cap on USD can be kept.
 
     Raises:
@@ -62,7 +62,7 @@ def check_llm(llm: LLMSettings | None, task: Task, limits: Limits, located: Loca
             raise UnknownNameError(
                 "kind of prompt", kind, kinds, where=located.where(("llm", "phases", kind))
             )
-    paid = [each for each in llm.teachers() if each.stores_completions]
+    paid = [each for each in llm.endpoints() if each.stores_completions]
     unknown = [each.model for each in paid if each.known_price() is None]
     if limits.usd is not None and unknown:
         raise ConfigError(
@@ -73,7 +73,7 @@ def check_llm(llm: LLMSettings | None, task: Task, limits: Limits, located: Loca
         )
 
 
-def _build(values: Mapping[str, Any], located: Located, path: KeyPath) -> LLMSettings:
+def _build(values: Mapping[str, Any], located: LocatedYaml, path: KeyPath) -> LLMSettings:
     if "backend" not in values:
         raise ConfigError(
             f"{located.where(path)}: `backend` is required. "
@@ -85,7 +85,9 @@ def _build(values: Mapping[str, Any], located: Located, path: KeyPath) -> LLMSet
     return build(backend.settings_class, values, located, path)
 
 
-def _build_phase(main: Mapping[str, Any], own: Any, located: Located, path: KeyPath) -> LLMSettings:
+def _build_phase(
+    main: Mapping[str, Any], own: Any, located: LocatedYaml, path: KeyPath
+) -> LLMSettings:
     """Return the settings of another LLM: its own keys, and beneath them the main one's."""
     if not isinstance(own, dict):
         raise ConfigError(

@@ -13,7 +13,7 @@ from stepsynth.taskfile.plain_yaml import MOST_BYTES, KeyPath, NotYamlError, par
 M = TypeVar("M", bound=BaseModel)
 
 
-class Located:
+class LocatedYaml:
     """The plain values of a YAML document, and the place of each key.
 
     Args:
@@ -52,7 +52,7 @@ class Located:
         self.origins[path] = origin
 
 
-def read_yaml(path: Path) -> Located:
+def read_yaml(path: Path) -> LocatedYaml:
     """Read a YAML 1.2 file whose top level is a mapping (so `yes` and `no` stay text).
 
     Raises:
@@ -82,7 +82,7 @@ def read_yaml(path: Path) -> Located:
         ) from error
 
 
-def parse_yaml(text: str, name: str) -> Located:
+def parse_yaml(text: str, name: str) -> LocatedYaml:
     """Parse a YAML document; see `read_yaml`."""
     try:
         values, lines = parse(text)
@@ -94,7 +94,7 @@ def parse_yaml(text: str, name: str) -> Located:
             f"{name}: expected keys such as `task:` and `data:` at the top level",
             hint="`stepsynth schema` prints what a task file may hold",
         )
-    return Located(values, name, lines)
+    return LocatedYaml(values, name, lines)
 
 
 def parse_value(text: str) -> Any:
@@ -134,7 +134,7 @@ def _key_of(place: Sequence[int | str], *, is_unknown: bool) -> KeyPath:
     return (*(part for part in before if "[" not in part), *last)
 
 
-def build(model: type[M], values: Mapping[str, Any], located: Located, path: KeyPath) -> M:
+def build(model: type[M], values: Mapping[str, Any], located: LocatedYaml, path: KeyPath) -> M:
     """Return a validated section.
 
     Raises:

@@ -105,11 +105,11 @@ class LLMSettings(BaseModel):
         """How many draws of one prompt are asked for in one request."""
         return 1
 
-    def teachers_of(self, kind: str) -> Sequence["LLMSettings"]:
+    def endpoints_of(self, kind: str) -> Sequence["LLMSettings"]:
         """Return the settings of the LLMs that answer requests of a kind."""
         return self.phases.get(kind) or (self,)
 
-    def teachers(self) -> list[Self]:
+    def endpoints(self) -> list[Self]:
         """Return these settings and those of every phase."""
         return [self, *(each for phase in self.phases.values() for each in phase)]  # type: ignore[list-item]
 

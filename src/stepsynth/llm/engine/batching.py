@@ -41,20 +41,20 @@ class Batching:
         Raises:
             StepsynthError: See `_batch_driver.collect`.
         """
-        by_teacher: dict[int, list[Item]] = defaultdict(list)
+        by_endpoint: dict[int, list[Item]] = defaultdict(list)
         for item in flow.batched:
-            by_teacher[id(item.teacher)].append(item)
+            by_endpoint[id(item.endpoint)].append(item)
         # Batches of several providers are out at the same time: each may take a day.
         ends = await asyncio.gather(
-            *(self._collect(flow, items) for items in by_teacher.values()), return_exceptions=True
+            *(self._collect(flow, items) for items in by_endpoint.values()), return_exceptions=True
         )
         for error in ends:
             if error is not None:
                 raise error
 
     async def _collect(self, flow: Flow, items: Sequence[Item]) -> None:
-        teacher = items[0].teacher
-        api = teacher.backend.batch_api()
+        endpoint = items[0].endpoint
+        api = endpoint.backend.batch_api()
         if api is None or self.store is None:
             raise ConfigError("llm.batch needs a store: batches are collected long after")
         out = _Shipment(self, self.store, flow, {item.id: item for item in items})
@@ -69,7 +69,7 @@ class Batching:
             on_resumed=out.hold,
         )
         jobs = [(item.id, item.request) for item in items]
-        attempts = teacher.settings.max_attempts
+        attempts = endpoint.settings.max_attempts
         await collect(api, jobs, self.store.batch_ledger(), hooks, max_attempts=attempts)
         flow.note = ""
 
@@ -85,7 +85,7 @@ class _Shipment:
     held: dict[tuple[str, int], Most] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._teacher = next(iter(self.items.values())).teacher
+        self._endpoint = next(iter(self.items.values())).endpoint
 
     def note(self, text: str) -> None:
         """Say what is waited for."""
@@ -93,7 +93,7 @@ class _Shipment:
 
     async def reserve(self, requests: Sequence[Request]) -> int:
         """Hold back what requests may cost, and return how many of them the caps allow."""
-        mosts = [self._teacher.most([request]) for request in requests]
+        mosts = [self._endpoint.most([request]) for request in requests]
         allowed = await self.engine.budget.reserve(mosts)
         self.engine.usage.requests += allowed
         for request, most in zip(requests[:allowed], mosts, strict=False):
@@ -103,7 +103,7 @@ class _Shipment:
     def hold(self, requests: Sequence[Request]) -> None:
         """Hold back what requests may cost that were sent by an earlier run."""
         for request in requests:
-            most = self._teacher.most([request])
+            most = self._endpoint.most([request])
             self.engine.budget.hold(most)
             self.held[request.stream, request.draw] = most
 
@@ -118,7 +118,7 @@ class _Shipment:
         found = self.store.get_many(ids)
         for request_id, value in found.items():
             if (item := self.items.pop(request_id, None)) is not None:
-                draw, model = item.request.draw, item.teacher.settings.model
+                draw, model = item.request.draw, item.endpoint.settings.model
                 answer = Completion(request_id=request_id, draw=draw, model=model, **value)
                 self.engine.sender.found(self.flow, item, answer)
         return found

@@ -22,7 +22,7 @@ _OVERHEAD_TOKENS = 64
 _PROMPT, _STREAM, _DRAW = "<<the prompt>>", "<<the stream>>", "<<the draw>>"
 
 
-class Teacher:
+class Endpoint:
     """An LLM of a run.
 
     Args:
@@ -136,7 +136,7 @@ class Teacher:
         return Spent(1, usd, tokens)
 
 
-class Teachers:
+class Endpoints:
     """The LLMs of a run: one, or others for some kinds of request, or several in turn.
 
     Args:
@@ -144,13 +144,13 @@ class Teachers:
         phases: Kind of request -> those that answer it, in turn.
     """
 
-    def __init__(self, main: Teacher, phases: Mapping[str, Sequence[Teacher]]) -> None:
+    def __init__(self, main: Endpoint, phases: Mapping[str, Sequence[Endpoint]]) -> None:
         self.main = main
         self._phases = phases
         self._turns: Counter[str] = Counter()
         self.all = [main, *(each for phase in phases.values() for each in phase)]
 
-    def next(self, request: Request) -> Teacher:
+    def next(self, request: Request) -> Endpoint:
         """Return the one whose turn it is; requests must come in their order."""
         if not self._phases:
             return self.main

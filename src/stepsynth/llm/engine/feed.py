@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 
 from stepsynth.llm.core.types import Completion, Request
-from stepsynth.llm.engine.endpoint import Teacher, Teachers
+from stepsynth.llm.engine.endpoint import Endpoint, Endpoints
 from stepsynth.llm.engine.limits import Budget
 from stepsynth.llm.engine.queue import Flow, Item, Job
 from stepsynth.llm.store.store import Store
@@ -26,17 +26,17 @@ class Supply:
     """Hands requests to a flow, as it needs them.
 
     Args:
-        teachers: Say who answers a request.
+        endpoints: Say who answers a request.
         store: Has the completions of before, and the claims of other processes; None: neither.
         budget: What this process may spend, and others cannot meanwhile.
     """
 
-    def __init__(self, teachers: Teachers, store: Store | None, budget: Budget) -> None:
-        self._teachers = teachers
+    def __init__(self, endpoints: Endpoints, store: Store | None, budget: Budget) -> None:
+        self._endpoints = endpoints
         self._store = store
         self._budget = budget
         self._draws: Counter[str] = Counter()
-        self._repeats: Counter[tuple[Teacher, str, str]] = Counter()
+        self._repeats: Counter[tuple[Endpoint, str, str]] = Counter()
 
     async def feed(
         self, flow: Flow, requests: Iterator[Request], found: Callable[[Item, Completion], None]
@@ -70,13 +70,13 @@ class Supply:
         draw = self._draws[r.stream]
         self._draws[r.stream] = draw + 1
         request = replace(r, draw=draw)
-        teacher = self._teachers.next(request)
+        endpoint = self._endpoints.next(request)
         flow.taken += 1
         repeat = 0
-        if teacher.backend.group_size > 1:
-            repeat = self._repeats[teacher, r.stream, r.prompt]
-            self._repeats[teacher, r.stream, r.prompt] += 1
-        return Item(flow.taken - 1, teacher.request_id(request), request, teacher, repeat)
+        if endpoint.backend.group_size > 1:
+            repeat = self._repeats[endpoint, r.stream, r.prompt]
+            self._repeats[endpoint, r.stream, r.prompt] += 1
+        return Item(flow.taken - 1, endpoint.request_id(request), request, endpoint, repeat)
 
     async def _look_up(
         self, flow: Flow, items: list[Item], found: Callable[[Item, Completion], None]
@@ -86,12 +86,12 @@ class Supply:
         free: list[Item] = []
         if self._store is not None:
             # Claims of what is never stored would end with the phase alone.
-            free = [item for item in items if not item.teacher.is_stored]
-            items = [item for item in items if item.teacher.is_stored] if free else items
+            free = [item for item in items if not item.endpoint.is_stored]
+            items = [item for item in items if item.endpoint.is_stored] if free else items
             items = self._drop_found(items, self._store.get_many(i.id for i in items), found)
             # What goes into a batch is claimed there: a batch outlives this process.
-            flow.batched += [item for item in items if item.teacher.is_batched]
-            items = [item for item in items if not item.teacher.is_batched]
+            flow.batched += [item for item in items if item.endpoint.is_batched]
+            items = [item for item in items if not item.endpoint.is_batched]
             if items:
                 values, others = await self._store.take([item.id for item in items])
                 items = self._drop_found(items, values, found)
@@ -109,7 +109,7 @@ class Supply:
             return items
         for item in items:
             if (value := values.get(item.id)) is not None:
-                model = item.teacher.settings.model
+                model = item.endpoint.settings.model
                 known: dict[str, Any] = {"draw": item.request.draw, "model": model}
                 found(item, Completion(request_id=item.id, **known, **value))
         return [item for item in items if item.id not in values]
@@ -125,10 +125,10 @@ def _jobs(items: Iterable[Item]) -> Iterable[Job]:
     jobs: dict[Any, Job] = {}
     places: dict[Any, int] = {}
     for item in items:
-        request, size = item.request, item.teacher.backend.group_size
+        request, size = item.request, item.endpoint.backend.group_size
         key: Any = item.place
         if size > 1 and not request.turns:
-            key = (id(item.teacher), request.stream, request.prompt, item.repeat // size)
+            key = (id(item.endpoint), request.stream, request.prompt, item.repeat // size)
         jobs.setdefault(key, []).append(item)
         places.setdefault(_beginning(item), item.place)
     return sorted(jobs.values(), key=lambda job: places[_beginning(job[0])])
@@ -140,5 +140,5 @@ def _beginning(item: Item) -> str | int:
     Recordings keep their places: they are handed out in the order of the requests.
     """
     prompt = item.request.prompt
-    is_short = len(prompt) < PREFIX or not item.teacher.is_stored
+    is_short = len(prompt) < PREFIX or not item.endpoint.is_stored
     return item.place if is_short else prompt[:PREFIX]

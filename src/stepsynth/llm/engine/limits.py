@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from stepsynth.errors import ConfigError, LimitReachedError
 from stepsynth.llm.core.usage import Spent
-from stepsynth.llm.store.shared_caps import NOTHING, ROUNDING, Amounts, Grant, Wish
+from stepsynth.llm.store.shared_caps import NOTHING, ROUNDING, Amounts, CapGrant, CapRequest
 
 AHEAD = 256
 """For so many requests like the next one a process asks at once."""
@@ -54,7 +54,7 @@ class Most:
         return 1, self.usd, self.tokens
 
 
-Ask = Callable[[Wish], Awaitable[Grant]]
+Ask = Callable[[CapRequest], Awaitable[CapGrant]]
 
 
 class Budget:
@@ -249,16 +249,16 @@ class Budget:
                     waiting.set_exception(error)
             self._serve()
 
-    async def _have(self, least: Amounts, wanted: Amounts, share: float = 0.5) -> Grant:
+    async def _have(self, least: Amounts, wanted: Amounts, share: float = 0.5) -> CapGrant:
         """Ask for what is wanted beside what is held back; near a cap there may be less."""
         if self._ask is None:
-            return Grant(NOTHING, NOTHING, is_shared=False)
+            return CapGrant(NOTHING, NOTHING, is_shared=False)
         async with self._lock:
             # What is given up here may be another's before the answer has come.
             self.close_part()
             own = (self._requests - self._in_flight, self._usd, self._tokens)
             committed, held = self._committed, (self._in_flight, self._usd_held, self._tokens_held)
-            grant = await self._ask(Wish(self._run, self._caps, held, least, wanted, share))
+            grant = await self._ask(CapRequest(self._run, self._caps, held, least, wanted, share))
             self._ceiling = self._capped(tuple(map(sum, zip(committed, grant.more, strict=True))))
             self._elsewhere = tuple(
                 max(0, spent - mine) for spent, mine in zip(grant.spent, own, strict=True)

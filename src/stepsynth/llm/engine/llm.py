@@ -21,7 +21,7 @@ from stepsynth.llm.core.errors import GiveUpError, RetryLaterError
 from stepsynth.llm.core.types import Request
 from stepsynth.llm.core.usage import Status, Usage
 from stepsynth.llm.engine.batching import Batching
-from stepsynth.llm.engine.endpoint import Teacher, Teachers
+from stepsynth.llm.engine.endpoint import Endpoint, Endpoints
 from stepsynth.llm.engine.feed import Supply
 from stepsynth.llm.engine.limits import Budget, Limits, check_price
 from stepsynth.llm.engine.loop import LoopThread, cancel_others
@@ -70,18 +70,21 @@ class LLM:
         self.random_seed = random_seed
         self.on_progress: Callable[[Status], None] = lambda _status: None
         self.on_notice: Callable[[str], None] = lambda _message: None
-        self._teachers = Teachers(
-            self._teacher(backend),
-            {kind: [self._teacher(b) for b in several] for kind, several in (phases or {}).items()},
+        self._endpoints = Endpoints(
+            self._endpoint(backend),
+            {
+                kind: [self._endpoint(b) for b in several]
+                for kind, several in (phases or {}).items()
+            },
         )
-        is_paid = any(t.is_stored for t in self._teachers.all)
+        is_paid = any(t.is_stored for t in self._endpoints.all)
         self._store = store if is_paid else None
-        is_priced = all(t.price or not t.is_stored for t in self._teachers.all)
+        is_priced = all(t.price or not t.is_stored for t in self._endpoints.all)
         check_price(limits or Limits(), is_known=is_priced)
-        self.usage = Usage(usd=0.0 if self._teachers.main.price else None)
+        self.usage = Usage(usd=0.0 if self._endpoints.main.price else None)
         ask = self._store.ask if self._store else None
         budget = self._budget = Budget(limits or Limits(), _now, ask, run)
-        self._supply = Supply(self._teachers, self._store, budget)
+        self._supply = Supply(self._endpoints, self._store, budget)
         self._sender = Sender(budget, self.usage, self._store, run)
         self._batching = Batching(
             budget, self._sender, self.usage, self._store, lambda text: self.on_notice(text)
@@ -123,7 +126,7 @@ class LLM:
         Raises:
             StepsynthError: As `generate`.
         """
-        is_batched = any(teacher.is_batched for teacher in self._teachers.all)
+        is_batched = any(endpoint.is_batched for endpoint in self._endpoints.all)
         flow = Flow(phase, total, None if is_batched else WINDOW, _now)
         thread = self._loop_thread()
         ended = thread.submit(self._run(flow, iter(requests)))
@@ -154,14 +157,14 @@ class LLM:
     @property
     def has_answered(self) -> bool:
         """Whether any request was answered yet, now or in the store."""
-        return self.usage.from_store > 0 or any(t.has_answered for t in self._teachers.all)
+        return self.usage.from_store > 0 or any(t.has_answered for t in self._endpoints.all)
 
     def request_id(self, request: Request) -> str:
         """Return the digest of a request as it is sent by the main LLM, and of its draw."""
-        return self._teachers.main.request_id(request)
+        return self._endpoints.main.request_id(request)
 
-    def _teacher(self, backend: Backend[Any]) -> Teacher:
-        return Teacher(backend, self.random_seed, _now, lambda text: self.on_notice(text))
+    def _endpoint(self, backend: Backend[Any]) -> Endpoint:
+        return Endpoint(backend, self.random_seed, _now, lambda text: self.on_notice(text))
 
     def _loop_thread(self) -> LoopThread:
         if self._thread is None:
@@ -189,12 +192,12 @@ class LLM:
 
     async def _run(self, flow: Flow, requests: Iterator[Request]) -> None:
         flow.on_stop = self._wake_all
-        for teacher in self._teachers.all:
-            teacher.pace.begin_phase()
+        for endpoint in self._endpoints.all:
+            endpoint.pace.begin_phase()
             if self._store is not None:
-                identity = teacher.settings.request_identity()
-                self._store.remember_settings(teacher.settings_id, identity)
-        places = sum(teacher.settings.concurrency for teacher in self._teachers.all)
+                identity = endpoint.settings.request_identity()
+                self._store.remember_settings(endpoint.settings_id, identity)
+        places = sum(endpoint.settings.concurrency for endpoint in self._endpoints.all)
         workers = min(places, flow.total or places)
         jobs = [self._feed(flow, requests), *(self._work(flow) for _ in range(workers))]
         ticking = asyncio.ensure_future(self._tick(flow))
@@ -235,51 +238,51 @@ class LLM:
     def _wake_all(self) -> None:
         """Let everything that waits see that the run is to stop."""
         self._sender.wake()
-        for teacher in self._teachers.all:
-            teacher.pace.stop()
+        for endpoint in self._endpoints.all:
+            endpoint.pace.stop()
 
     async def _tick(self, flow: Flow) -> None:
         while True:
-            flow.tick(sum(teacher.pace.in_flight for teacher in self._teachers.all))
+            flow.tick(sum(endpoint.pace.in_flight for endpoint in self._endpoints.all))
             self._tell(flow)
             if self._store is not None:
                 self._store.beat()
             await asyncio.sleep(TICK_S)
 
     def _tell(self, flow: Flow) -> None:
-        paces = [teacher.pace for teacher in self._teachers.all]
+        paces = [endpoint.pace for endpoint in self._endpoints.all]
         in_flight, allowed = sum(p.in_flight for p in paces), sum(int(p.allowed) for p in paces)
-        note = next(filter(None, (teacher.note for teacher in self._teachers.all)), flow.note)
+        note = next(filter(None, (endpoint.note for endpoint in self._endpoints.all)), flow.note)
         usual_s = max(pace.usual_s for pace in paces)
         self.on_progress(flow.status(in_flight, allowed, self.usage, note, usual_s))
 
     async def _ping(self) -> dict[str, float]:
         took: dict[str, float] = {}
-        for teacher in self._teachers.all:
+        for endpoint in self._endpoints.all:
             began = _now()
             try:
-                async with asyncio.timeout(teacher.backend.ping_s):
-                    await teacher.backend.ping()
+                async with asyncio.timeout(endpoint.backend.ping_s):
+                    await endpoint.backend.ping()
             except TimeoutError as error:
                 raise ProviderError(
-                    f"{teacher.settings.model} took a request and gave no answer in "
-                    f"{teacher.backend.ping_s:g} s",
+                    f"{endpoint.settings.model} took a request and gave no answer in "
+                    f"{endpoint.backend.ping_s:g} s",
                     hint="a local server may be loading the model, or be busy: check again in a "
-                    f"minute (a run waits for llm.timeout_s, {teacher.settings.timeout_s:g} s); "
+                    f"minute (a run waits for llm.timeout_s, {endpoint.settings.timeout_s:g} s); "
                     "else, is llm.base_url right?",
                 ) from error
             except (RetryLaterError, GiveUpError) as error:
-                raise ProviderError(error.message, hint=_ping_hint(error, teacher)) from error
-            took[teacher.settings.model] = _now() - began
+                raise ProviderError(error.message, hint=_ping_hint(error, endpoint)) from error
+            took[endpoint.settings.model] = _now() - began
         return took
 
     async def _close_backends(self) -> None:
         await cancel_others()
-        for teacher in self._teachers.all:
-            await teacher.backend.close()
+        for endpoint in self._endpoints.all:
+            await endpoint.backend.close()
 
 
-def _ping_hint(error: RetryLaterError | GiveUpError, teacher: Teacher) -> str:
+def _ping_hint(error: RetryLaterError | GiveUpError, endpoint: Endpoint) -> str:
     """Return what to do about a ping that failed."""
     if isinstance(error, RetryLaterError):
         if error.is_unreachable:
@@ -287,7 +290,7 @@ def _ping_hint(error: RetryLaterError | GiveUpError, teacher: Teacher) -> str:
         if error.is_unavailable:
             return (
                 "the server may be loading the model: check again in a minute (a run waits for "
-                f"llm.patience_s, {teacher.settings.patience_s:g} s)"
+                f"llm.patience_s, {endpoint.settings.patience_s:g} s)"
             )
         if error.reason == "timeout":
             return "raise llm.timeout_s: not even a ping fits into it"

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from stepsynth.errors import StepsynthError
 from stepsynth.llm.core.types import Completion, Failed, Request
 from stepsynth.llm.core.usage import Status, Usage
-from stepsynth.llm.engine.endpoint import Teacher
+from stepsynth.llm.engine.endpoint import Endpoint
 
 Answer = Completion | Failed
 CHUNK = 256
@@ -32,7 +32,7 @@ class Item(NamedTuple):
     place: int
     id: str
     request: Request
-    teacher: Teacher
+    endpoint: Endpoint
     repeat: int = 0
 
 

@@ -8,7 +8,7 @@ from stepsynth.errors import PromptError, ProviderError
 from stepsynth.llm.core.errors import GiveUpError, RetryLaterError
 from stepsynth.llm.core.types import Completion, Failed, Request
 from stepsynth.llm.core.usage import Spent, Usage
-from stepsynth.llm.engine.endpoint import Teacher
+from stepsynth.llm.engine.endpoint import Endpoint
 from stepsynth.llm.engine.limits import Budget, Most
 from stepsynth.llm.engine.queue import Flow, Item, Job
 from stepsynth.llm.store.store import Entry, Lost, Store
@@ -51,64 +51,64 @@ class Sender:
             LimitReachedError: A cap would have been crossed.
             ProviderError: The LLM cannot be used.
         """
-        teacher = job[0].teacher
-        if teacher.closed is not None:
-            flow.set_aside(teacher.closed)
+        endpoint = job[0].endpoint
+        if endpoint.closed is not None:
+            flow.set_aside(endpoint.closed)
             return
         try:
-            left = await self._attempt(flow, teacher, job)
+            left = await self._attempt(flow, endpoint, job)
         except RetryLaterError as error:
             self._usage.setbacks[error.reason] += 1
-            self._check_provider(teacher, error)
-            if teacher.closed is not None:
-                flow.set_aside(teacher.closed)
+            self._check_provider(endpoint, error)
+            if endpoint.closed is not None:
+                flow.set_aside(endpoint.closed)
             else:
-                self._try_again(flow, teacher, job, error)
+                self._try_again(flow, endpoint, job, error)
         except GiveUpError as refused:
             self.give_up(flow, job, refused)
-            self._check_refused(teacher, refused)
+            self._check_refused(endpoint, refused)
         else:
             if left:
                 flow.retry(left, 0.0)
 
-    def _try_again(self, flow: Flow, teacher: Teacher, job: Job, error: RetryLaterError) -> None:
+    def _try_again(self, flow: Flow, endpoint: Endpoint, job: Job, error: RetryLaterError) -> None:
         """Have a job sent again after a while, unless that was tried often enough."""
         place = job[0].place
         before = flow.attempts.pop(place, 0.0)
         # Where nothing is there to answer, none of the failures is the request's own.
         is_refused = error.reason == "rate_limit"
-        is_others = teacher.pace.is_down or error.is_unreachable
+        is_others = endpoint.pace.is_down or error.is_unreachable
         own = 0.0 if is_others else REFUSED if is_refused else 1.0
-        if before + own >= teacher.settings.max_attempts:
+        if before + own >= endpoint.settings.max_attempts:
             self.give_up(flow, job, error)
             return
         flow.attempts[place] = before + own
         self._usage.retries += 1
         # A place is free when an answer has been given; other failures need longer to pass.
-        first_s = min(BACK_OFF_S, teacher.pace.usual_s) if is_refused else BACK_OFF_S
+        first_s = min(BACK_OFF_S, endpoint.pace.usual_s) if is_refused else BACK_OFF_S
         flow.retry(job, _back_off_s(first_s, before, error.retry_after_s))
 
-    async def _attempt(self, flow: Flow, teacher: Teacher, job: Job) -> Job:
+    async def _attempt(self, flow: Flow, endpoint: Endpoint, job: Job) -> Job:
         """Send a job once, and return what of it has still to be answered."""
         requests = [item.request for item in job]
-        if not teacher.is_stored:
-            completion = await teacher.backend.complete(requests[0])
+        if not endpoint.is_stored:
+            completion = await endpoint.backend.complete(requests[0])
             self._usage.replayed += 1
             self._landed(flow, job, [_as_answer(job[0], completion)], None)
             return []
-        most = teacher.most(requests)
-        if not await teacher.pace.enter(len(requests[0].prompt)):
+        most = endpoint.most(requests)
+        if not await endpoint.pace.enter(len(requests[0].prompt)):
             return job
         is_reserved = False
         try:
             is_reserved = not flow.is_stopped and await self._budget.enter(most)
         finally:
             if not is_reserved:
-                teacher.pace.left()
+                endpoint.pace.left()
         if not is_reserved:
             return job
         self._usage.requests += 1
-        completions = await self._send(flow, teacher, requests, most)
+        completions = await self._send(flow, endpoint, requests, most)
         if flow.attempts:
             flow.attempts.pop(job[0].place, None)
         await self.keep(flow, job[: len(completions)], completions, most)
@@ -121,7 +121,7 @@ class Sender:
 
         Returns when another request may be sent, which may be before it is on disk.
         """
-        spent = items[0].teacher.spent(most, completions)
+        spent = items[0].endpoint.spent(most, completions)
         self._budget.settle(most, spent)
         answers = [_as_answer(*pair) for pair in zip(items, completions, strict=True)]
         if self._store is None:
@@ -134,45 +134,45 @@ class Sender:
         await self._store.room()
 
     async def _send(
-        self, flow: Flow, teacher: Teacher, requests: Sequence[Request], most: Most
+        self, flow: Flow, endpoint: Endpoint, requests: Sequence[Request], most: Most
     ) -> list[Completion]:
         """Return what the backend answers, and tell the pace and the budget what came of it."""
         sent = monotonic()
         try:
             if len(requests) == 1:
-                completions = [await teacher.backend.complete(requests[0])]
+                completions = [await endpoint.backend.complete(requests[0])]
             else:
-                completions = await teacher.backend.complete_group(requests)
+                completions = await endpoint.backend.complete_group(requests)
             if not completions:
-                raise RetryLaterError("malformed", f"{teacher.settings.model} sent no completion")
+                raise RetryLaterError("malformed", f"{endpoint.settings.model} sent no completion")
         except RetryLaterError as error:
-            teacher.pace.failed(error)
+            endpoint.pace.failed(error)
             if error.reason == "timeout":
-                teacher.timeouts.timed_out()
-                error.hint = error.hint or teacher.timeouts.advice
+                endpoint.timeouts.timed_out()
+                error.hint = error.hint or endpoint.timeouts.advice
             is_charged = error.reason in _ANSWERED
             self.fail(flow, most, Spent(1, most.usd, most.tokens) if is_charged else Spent(1))
             raise
         except BaseException as error:
             if isinstance(error, GiveUpError):
-                teacher.pace.refused()
+                endpoint.pace.refused()
             else:
-                teacher.pace.left()
+                endpoint.pace.left()
             is_charged = isinstance(error, GiveUpError) and error.reason in _ANSWERED
             self.fail(flow, most, Spent(1, most.usd, most.tokens) if is_charged else Spent(1))
             raise
         latency_s = monotonic() - sent
         read = [c.prompt_tokens for c in completions if c.prompt_tokens is not None]
         written = [c.completion_tokens for c in completions if c.completion_tokens is not None]
-        teacher.pace.answered(
+        endpoint.pace.answered(
             latency_s,
             len(requests[0].prompt),
             sum(read) if read else None,
             sum(written) if written else None,
         )
-        teacher.timeouts.answered(latency_s)
-        teacher.has_answered = True
-        teacher.refused_in_a_row = 0
+        endpoint.timeouts.answered(latency_s)
+        endpoint.has_answered = True
+        endpoint.refused_in_a_row = 0
         return completions
 
     def fail(self, flow: Flow, most: Most, spent: Spent) -> None:
@@ -203,7 +203,7 @@ class Sender:
 
     def hand_over(self, flow: Flow, item: Item, answer: Completion) -> None:
         """Count an answer, and give it its place."""
-        self._usage.count(answer, item.teacher.price)
+        self._usage.count(answer, item.endpoint.price)
         flow.deliver(item.place, answer)
 
     def give_up(self, flow: Flow, job: Job, error: RetryLaterError | GiveUpError) -> None:
@@ -218,42 +218,42 @@ class Sender:
                 lost = Lost(item.id, asked, error.reason, error.message, error.raw)
                 self._store.put_lost(lost, lambda failed: failed and flow.stop(failed))
 
-    def _check_provider(self, teacher: Teacher, error: RetryLaterError) -> None:
+    def _check_provider(self, endpoint: Endpoint, error: RetryLaterError) -> None:
         """Stop the run where no other request would fare better.
 
         Raises:
             ProviderError: The endpoint was never reached, or is down for too long.
         """
         hint = "the same command goes on where this stopped"
-        if error.is_unreachable and not teacher.has_answered:
+        if error.is_unreachable and not endpoint.has_answered:
             raise ProviderError(
                 error.message, hint=f"is the server running, and is llm.base_url right? {hint}"
             )
-        if error.is_no_api and not teacher.has_answered:
+        if error.is_no_api and not endpoint.has_answered:
             raise ProviderError(error.message, hint=error.hint)
         asked_s = error.retry_after_s or 0.0
-        if asked_s > max(teacher.settings.patience_s, LONGEST_RETRY_AFTER_S):
-            teacher.closed = ProviderError(
+        if asked_s > max(endpoint.settings.patience_s, LONGEST_RETRY_AFTER_S):
+            endpoint.closed = ProviderError(
                 f"the provider asks to wait {_duration(asked_s)}: {error.message}",
                 hint="the same command goes on then; or raise llm.patience_s above that",
             )
-            teacher.say(teacher.closed.message)
+            endpoint.say(endpoint.closed.message)
             return
-        if teacher.pace.out_of_patience:
-            waited = f"the provider answered nothing for {teacher.settings.patience_s:g} s"
+        if endpoint.pace.out_of_patience:
+            waited = f"the provider answered nothing for {endpoint.settings.patience_s:g} s"
             raise ProviderError(
                 f"{waited} (llm.patience_s); the last failure: {error.message}",
                 hint=f"{error.hint}; {hint}" if error.hint else hint,
             )
 
-    def _check_refused(self, teacher: Teacher, error: GiveUpError) -> None:
-        if not teacher.is_stored:
+    def _check_refused(self, endpoint: Endpoint, error: GiveUpError) -> None:
+        if not endpoint.is_stored:
             return
-        teacher.refused_in_a_row += 1
-        if teacher.refused_in_a_row >= REFUSED_IN_A_ROW:
+        endpoint.refused_in_a_row += 1
+        if endpoint.refused_in_a_row >= REFUSED_IN_A_ROW:
             # Another method's prompts may be shorter: the LLM is not to blame.
             raise (PromptError if error.reason == "too_long" else ProviderError)(
-                f"{teacher.settings.model} refused {teacher.refused_in_a_row} requests in a row; "
+                f"{endpoint.settings.model} refused {endpoint.refused_in_a_row} requests in a row; "
                 f"the last: {error.message}",
                 hint=error.hint or "is llm.model right? the same command goes on where it stopped",
             )
@@ -286,7 +286,7 @@ def _as_answer(item: Item, c: Completion) -> Completion:
         completion_tokens=c.completion_tokens,
         cached_tokens=c.cached_tokens,
         reasoning_tokens=c.reasoning_tokens,
-        model=c.model or item.teacher.settings.model,
+        model=c.model or item.endpoint.settings.model,
         stop=c.stop,
     )
 
@@ -304,16 +304,16 @@ def _entry(item: Item, answer: Completion) -> Entry:
         answered["reasoning_tokens"] = answer.reasoning_tokens
     if answer.stop:
         answered["stop"] = answer.stop
-    return Entry(item.id, _asked(item), answered, item.teacher.settings_id)
+    return Entry(item.id, _asked(item), answered, item.endpoint.settings_id)
 
 
 def _asked(item: Item) -> dict[str, object]:
-    request, settings = item.request, item.teacher.settings
+    request, settings = item.request, item.endpoint.settings
     asked: dict[str, object] = {
         "prompt": request.prompt,
         "stream": request.stream,
         "draw": request.draw,
-        "random_seed": item.teacher.random_seed,
+        "random_seed": item.endpoint.random_seed,
         "tags": dict(request.tags),
     }
     if (longest := settings.longest(request)) != settings.max_tokens:

@@ -20,7 +20,7 @@ ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
-class Wish:
+class CapRequest:
     """What a process asks for.
 
     Attributes:
@@ -41,7 +41,7 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Grant:
+class CapGrant:
     """What a process may have.
 
     Attributes:
@@ -55,35 +55,35 @@ class Grant:
     is_shared: bool
 
 
-def ask(connection: sqlite3.Connection, owner: int, wish: Wish) -> Grant:
+def ask(connection: sqlite3.Connection, owner: int, asked: CapRequest) -> CapGrant:
     """Give a process its part, within a transaction: what is wanted or, near a cap, what is left.
 
     Where that is less than the least, it is nothing.
     """
     claims.drop_claims_of_the_dead(connection, owner)
     query = "SELECT requests, usd, tokens FROM spent WHERE run = ?"
-    spent: Amounts = connection.execute(query, (wish.run,)).fetchone() or NOTHING
+    spent: Amounts = connection.execute(query, (asked.run,)).fetchone() or NOTHING
     # Below zero: a provider has charged more than it should have been able to.
     query = (
         "SELECT total(max(requests, 0)), total(max(usd, 0)), total(max(tokens, 0)) "
         "FROM owners WHERE run = ? AND owner != ?"
     )
-    others: Amounts = connection.execute(query, (wish.run, owner)).fetchone()
+    others: Amounts = connection.execute(query, (asked.run, owner)).fetchone()
     free = [
         cap - gone - away - held
-        for cap, gone, away, held in zip(wish.caps, spent, others, wish.held, strict=True)
+        for cap, gone, away, held in zip(asked.caps, spent, others, asked.held, strict=True)
     ]
     more = NOTHING
-    if all(left >= least for left, least in zip(free, wish.least, strict=True)):
-        shares = map(max, wish.least, (wish.share * left for left in free))
-        more = tuple(map(min, wish.wanted, shares))
-    part = [held + given for held, given in zip(wish.held, more, strict=True)]
+    if all(left >= least for left, least in zip(free, asked.least, strict=True)):
+        shares = map(max, asked.least, (asked.share * left for left in free))
+        more = tuple(map(min, asked.wanted, shares))
+    part = [held + given for held, given in zip(asked.held, more, strict=True)]
     connection.execute(
         "UPDATE owners SET run = ?, requests = ?, usd = ?, tokens = ? WHERE owner = ?",
-        (wish.run, *part, owner),
+        (asked.run, *part, owner),
     )
-    capped = [away for cap, away in zip(wish.caps, others, strict=True) if cap < inf]
-    return Grant(more, spent, is_shared=max(capped) > ROUNDING)
+    capped = [away for cap, away in zip(asked.caps, others, strict=True) if cap < inf]
+    return CapGrant(more, spent, is_shared=max(capped) > ROUNDING)
 
 
 def record(connection: sqlite3.Connection, owner: int, run: str, spent: Spent) -> None:

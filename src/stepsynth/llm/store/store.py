@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from stepsynth.llm.core.usage import Spent
 from stepsynth.llm.store import claims, schema, shared_caps
 from stepsynth.llm.store.batch_ledger import SQLiteLedger
-from stepsynth.llm.store.shared_caps import Grant, Wish
+from stepsynth.llm.store.shared_caps import CapGrant, CapRequest
 
 GROUP = 64
 """Answers that are not on disk yet are at most so many, beside one for each request that could be
@@ -140,12 +140,12 @@ class Store:
         self._is_enrolled = True
         return await self._call(claim)
 
-    async def ask(self, wish: Wish) -> Grant:
+    async def ask(self, asked: CapRequest) -> CapGrant:
         """Have a part of what is left of a run's caps, before it is spent; see `_allowance`."""
 
-        def ask(connection: sqlite3.Connection) -> Grant:
+        def ask(connection: sqlite3.Connection) -> CapGrant:
             claims.enrol(connection, self._owner)
-            return shared_caps.ask(connection, self._owner, wish)
+            return shared_caps.ask(connection, self._owner, asked)
 
         self._is_enrolled = True
         return await self._call(ask)

@@ -9,7 +9,7 @@ FIRST = 32
 
 
 @dataclass
-class Purse:
+class SpendingLimit:
     """Requests or USD that a method may spend, and no more; without limits it is never empty.
 
     Every request counts, whatever becomes of its answer: those for rationales, rejected ones and
