@@ -78,9 +78,19 @@ class RunFolderError(StepsynthError):
 
 
 class LimitReachedError(StepsynthError):
-    """A cap of `limits` would be crossed by the next request. Nothing paid for is lost."""
+    """A cap of `limits` would be crossed by the next request. Nothing paid for is lost.
+
+    Args:
+        message: What happened.
+        hint: What to do next.
+        cap: Its key ("limits.usd").
+    """
 
     exit_code = 3
+
+    def __init__(self, message: str, *, hint: str = "", cap: str = "limits") -> None:
+        super().__init__(message, hint=hint)
+        self.cap = cap
 
 
 class ProviderError(StepsynthError):

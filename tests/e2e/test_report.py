@@ -70,7 +70,7 @@ def test_it_answers_the_readers_questions_in_order(report):
     html = report.read_text(encoding="utf-8")
     wanted = [
         "Did each round close the gap?",
-        "What is taken for what?",
+        "Confusion matrix",
         "What was misclassified, and what was written for it",
         "Label balance",
         "Outputs that were not used",

@@ -157,7 +157,7 @@ class Display(Observer):
         self._leave_lines()
         self.tell(
             f"round {numbers.round}: {numbers.added} rows added, trained on "
-            f"{numbers.train_size}, {numbers.misclassified} of mine misclassified, "
+            f"{numbers.train_size}, {numbers.misclassified} mining rows misclassified, "
             + ", ".join(f"select {n} {numbers.select[k]:.3f}" for k, n in shown(numbers.select))
         )
 

@@ -126,7 +126,7 @@ def round_table(summary: "Summary") -> Any:
 
     title = f"{summary.task}: {summary.method} with {summary.student}"
     table = Table(title=escape(title))
-    for name in ("round", "added", "train\nrows", "mine\nwrong"):
+    for name in ("round", "added", "train\nrows", "mining\nrows wrong"):
         table.add_column(name, justify="right")
     keys = shown(summary.rounds[0].select) if summary.rounds else []
     for split in ("select", "test"):
@@ -142,7 +142,7 @@ def round_table(summary: "Summary") -> Any:
         ]
         table.add_row(*counts, *scores, "kept" if row.round == summary.kept_round else "")
     f1 = "EM: exact match" if ("f1", "F1") in keys else "F1: macro-F1"
-    table.caption = f"mine: gold that errors are taken from; {f1}"
+    table.caption = f"mining rows: gold that errors are taken from; {f1}"
     return table
 
 

@@ -274,6 +274,7 @@ def _limits_left(plan: Plan, run: PlannedRun, elapsed_s: float) -> tuple[str, ..
                 f"limits.{name} is reached: it is for the whole comparison, an equal share for "
                 f"each of {shares} random seeds, and that of {run.random_seed} is used up",
                 hint=f"the same command with a higher limits.{name} goes on where this stopped",
+                cap=f"limits.{name}",
             )
     return tuple(f"limits.{name}={amount!r}" for name, amount in left.items())
 

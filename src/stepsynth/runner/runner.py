@@ -338,7 +338,7 @@ def filled_prompts(task: Task, done: Round) -> dict[str, str]:
 def stop_reason(error: BaseException) -> str:
     """Return the word for why a run ended early, as the summary says it."""
     if isinstance(error, LimitReachedError):
-        return error.message.split(" ", 1)[0]
+        return error.cap
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
     return error.message if isinstance(error, StepsynthError) else type(error).__name__

@@ -4,7 +4,7 @@ import random
 import tempfile
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -20,11 +20,10 @@ from transformers import (
 )
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
+from stepsynth.metrics import AnyPredictions
+from stepsynth.records import Example
 from stepsynth.students._encoder import quiet
 from stepsynth.students._student import FitCallbacks
-
-if TYPE_CHECKING:
-    from stepsynth.students.transformer import Transformer
 
 Row = dict[str, Any]
 PREDICT_BATCH = 32
@@ -45,8 +44,25 @@ def seeded(random_seed: int) -> Generator[None]:
             np.random.set_state(numpy)
 
 
+class FineTuning(Protocol):
+    """The hyper-parameters of a student that is fine-tuned, and how it predicts."""
+
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    epochs: int
+    warmup: float
+    keep_epoch: Literal["best", "last"]
+    patience: int | None
+    _random_seed: int
+
+    def predict_examples(self, examples: Sequence[Example]) -> AnyPredictions:
+        """Return what it says of examples, in their order."""
+        ...
+
+
 def train(
-    spec: "Transformer", model: Any, tokenizer: Any, rows: Sequence[Row], callbacks: FitCallbacks
+    spec: FineTuning, model: Any, tokenizer: Any, rows: Sequence[Row], callbacks: FitCallbacks
 ) -> None:
     """Fine-tune a model on rows, and leave the weights of the epoch that is kept in it.
 

@@ -296,6 +296,7 @@ def reached(key: str, what: str) -> LimitReachedError:
     """Return the error of a cap that would be crossed."""
     return LimitReachedError(
         f"limits.{key} is reached: {what}. What was paid for is in the store.",
+        cap=f"limits.{key}",
         hint="the same command goes on where this stopped"
         if key == "minutes"
         else f"the same command with a higher limits.{key} goes on where this stopped",
