@@ -89,6 +89,28 @@ def test_what_is_imported_from_outside_goes_through_the_face(path):
         assert is_face(module), f"{path.name}:{line} imports {module}: take it from the package"
 
 
+def dotted(path: Path) -> str:
+    return ".".join(("stepsynth", *path.relative_to(ROOT).with_suffix("").parts))
+
+
+def files_imported(path: Path) -> Iterator[str]:
+    """Yield the files that a file imports, those of `from package import file` too."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_no_file_imports_itself_by_way_of_others():
+    names = {dotted(path) for path in FILES}
+    left = {dotted(path): set(files_imported(path)) & names for path in FILES}
+    # What imports nothing that is left is taken away, until nothing is left but circles.
+    while free := [name for name, others in left.items() if not others & left.keys()]:
+        for name in free:
+            del left[name]
+    assert left == {}
+
+
 def test_the_llm_engine_is_an_island():
     for path in FILES:
         if unit_of(path) == "llm":

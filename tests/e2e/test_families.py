@@ -9,7 +9,7 @@ import pytest
 import stepsynth
 from stepsynth import S3, Replay, ZeroGen
 from stepsynth.metrics import Spans
-from stepsynth.runfolder.folder import RunFolder
+from stepsynth.runfolder.paths import RunFolder
 from stepsynth.runfolder.recording import write_recording
 from stepsynth.students._student import NO_CALLBACKS, Student
 

@@ -1,7 +1,8 @@
 """The run folder: what lies where, who may write into it, which run it belongs to."""
 
 from stepsynth.runfolder.events import Cadence, UsageLog, read_events
-from stepsynth.runfolder.folder import OpenRun, RunFolder, round_numbers
+from stepsynth.runfolder.folder import OpenRun, round_numbers
+from stepsynth.runfolder.paths import RunFolder
 from stepsynth.runfolder.recording import write_recording
 from stepsynth.runfolder.rows import AddedRow, MissedRow, UnusedRow
 from stepsynth.runfolder.run import Run, RunRound, open_run, read_json, read_record, read_rows

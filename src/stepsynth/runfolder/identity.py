@@ -2,13 +2,11 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from stepsynth.errors import RunFolderError
+from stepsynth.runfolder.paths import RunFolder
 from stepsynth.taskfile import Config
-
-if TYPE_CHECKING:
-    from stepsynth.runfolder.folder import RunFolder
 
 _DATA = {
     "mine": "the gold rows that are mined",
@@ -20,7 +18,7 @@ _DATA = {
 
 
 def check_identity(
-    folder: "RunFolder", identity: Mapping[str, Any], config: Config
+    folder: RunFolder, identity: Mapping[str, Any], config: Config
 ) -> Mapping[str, Any]:
     """Return the identity of the run that is here, which must be this one.
 

@@ -23,7 +23,7 @@ from stepsynth.run_records import (
     TestAnswers,
 )
 from stepsynth.runfolder.events import read_events
-from stepsynth.runfolder.folder import RunFolder
+from stepsynth.runfolder.paths import RunFolder
 from stepsynth.runfolder.rows import AddedRow, MissedRow, UnusedRow
 
 T = TypeVar("T")
