@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo live recorded install test test-fast explore check fix bench bench-full results reproduce constraints clean
+.PHONY: help demo live recorded install test test-fast explore check docs fix bench bench-full results reproduce constraints clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z -]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ check: install  ## Lint, format check, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+
+docs: install  ## Write the documentation as a site to site/
+	$(BIN)/zensical build --strict
 
 fix: install  ## Apply the formatter and the safe lint fixes
 	$(BIN)/ruff format .
