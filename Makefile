@@ -54,6 +54,7 @@ check: install  ## Lint, format check, types
 	$(BIN)/pyright
 
 docs: install  ## Write the documentation as a site to site/
+	$(BIN)/python scripts/task_file.py
 	$(BIN)/zensical build --strict
 
 fix: install  ## Apply the formatter and the safe lint fixes

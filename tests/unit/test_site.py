@@ -38,6 +38,13 @@ def test_every_public_name_is_on_the_page_of_python():
     assert set(stepsynth.__all__) - {*shown, "StepsynthError"} == set()
 
 
+def test_the_page_of_keys_is_what_the_classes_say():
+    from scripts.task_file import PAGE, page
+
+    assert PAGE.read_text(encoding="utf-8") == page(), "make docs writes it anew"
+    assert "|  |" not in page()
+
+
 def test_the_site_builds_without_a_warning(tmp_path):
     pytest.importorskip("zensical", reason="`make docs` is not installed")
     shutil.copytree(ROOT / "docs", tmp_path / "docs")

@@ -68,7 +68,10 @@ class DataSection(BaseModel):
         default="error",
         description="A row that cannot be used is an error, or is left out and counted (skip).",
     )
-    split: Split = Field(default_factory=Split)
+    split: Split = Field(
+        default_factory=Split,
+        description="How gold is divided where `select` and `test` are not given.",
+    )
     paper_splits: bool = Field(
         default=False, description="As in the paper: select on the mined rows."
     )

@@ -45,7 +45,9 @@ class TaskFile(BaseModel):
     curation: Curation = Field(default_factory=Curation)
     retrieval: dict[str, Any] | str = "dense"
     limits: Limits = Field(default_factory=Limits)
-    random_seed: int = Field(default=0, ge=0)
+    random_seed: int = Field(
+        default=0, ge=0, description="Decides the split and every draw; another one is another run."
+    )
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,9 @@ class Scripted(LLMSettings):
 
     backend: str = "scripted"
     model: str = "scripted"
-    rules: tuple[Rule, ...] = Field(min_length=1)
+    rules: tuple[Rule, ...] = Field(
+        min_length=1, description="`pattern` that a prompt holds -> `answers`, in turn."
+    )
 
     def answer(self, prompt: str, drawn: int) -> str | None:
         """Return the answer of the first rule that matches a prompt, or None.
