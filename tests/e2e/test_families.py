@@ -9,7 +9,7 @@ import pytest
 import stepsynth
 from stepsynth import S3, Replay, ZeroGen
 from stepsynth.metrics import Spans
-from stepsynth.runfolder.paths import RunFolder
+from stepsynth.runfolder import Run, RunFolder
 from stepsynth.runfolder.recording import write_recording
 from stepsynth.students._student import NO_CALLBACKS, Student
 
@@ -135,7 +135,7 @@ def test_a_run_that_is_exported_can_be_replayed_and_is_the_same(tmp_path, family
     results = [first]
     for name in ("again", "and again"):
         path = tmp_path / f"{name}.jsonl"
-        assert write_recording(RunFolder(results[-1].folder), path) > 12
+        assert write_recording(Run(results[-1].folder), path) > 12
         llm = Replay(recordings=(str(path),))
         results.append(synthesize(family, tmp_path / name, llm=llm, contexts=contexts))
     # Scripted and replayed requests have other ids: they are other LLMs. All else is equal.
