@@ -37,7 +37,7 @@ recorded: .venv/core.stamp  ## The same with answers written by hand in place of
 install: .venv/dev.stamp  ## Make .venv with all that tests and benchmarks need
 
 test: check  ## Lint, check types, run all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 # All that loads PyTorch or a model, or starts processes, is left to `make test`.
 SLOW := transformer transformers_backend deploy llama_cpp compare_pool reproduce batch
