@@ -76,11 +76,9 @@ def test_what_an_earlier_version_wrote_is_read(done, tmp_path):
     written = json.loads(metrics.read_text())
     kept = {k: written[k] for k in ("round", "added", "train_size", "misclassified", "select")}
     metrics.write_text(json.dumps(kept))
-    (run.round(0) / "rejected.jsonl").unlink()
     first = stepsynth.open_run(run.path).rounds[0]
     assert first.metrics.rejected == {}
     assert first.metrics.test is None
-    assert first.rejected == []
 
 
 @pytest.mark.parametrize(
@@ -98,6 +96,24 @@ def test_a_damaged_file_is_named(done, tmp_path, content, said):
     with pytest.raises(RunFolderError, match=said) as caught:
         _ = stepsynth.open_run(run.path).summary
     assert str(run.manifest) in caught.value.message
+
+
+def test_a_file_that_is_gone_is_named_and_not_read_as_empty(done, tmp_path):
+    run = copy(done.folder, tmp_path)
+    gone = [run.dataset, *(run.round(2) / f"{n}.jsonl" for n in ("rejected", "misclassified"))]
+    for path in gone:
+        path.unlink()
+    opened = stepsynth.open_run(run.path)
+    for read in (
+        lambda: opened.dataset,
+        lambda: opened.rounds[2].rejected,
+        lambda: opened.rounds[2].missed,
+    ):
+        with pytest.raises(RunFolderError, match="is gone"):
+            read()
+    (run.round(2) / "metrics.json").unlink()
+    with pytest.raises(RunFolderError, match=r"rounds/2: the round that is kept is gone"):
+        _ = stepsynth.open_run(run.path).kept
 
 
 def test_a_damaged_row_is_named(done, tmp_path):

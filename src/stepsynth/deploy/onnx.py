@@ -118,6 +118,7 @@ def _rows_to_check(place: Path, *, has_labels: bool) -> list[Example]:
     found = {
         (row.text, row.context): Example(text=row.text, label="", context=row.context)
         for file in files
+        if file.exists()
         for row in read_rows(file, Example.from_dict)
         if has_labels or row.context
     }

@@ -26,7 +26,8 @@ def write_recording(run: Run, path: Path) -> int:
 
 
 def _completions(done: RunRound) -> Iterator[dict[str, Any]]:
-    yield from read_rows(done.folder / "asked.jsonl", dict)
+    if (asked := done.folder / "asked.jsonl").exists():  # a method may ask for rows alone
+        yield from read_rows(asked, dict)
     # Several rows may be of one answer, which is recorded once.
     found: dict[str, dict[str, Any]] = {}
     for row in (*done.rows, *done.rejected):

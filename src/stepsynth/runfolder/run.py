@@ -140,14 +140,18 @@ class Run:
     @property
     def kept(self) -> RunRound:
         """The round that is kept; see `manifest`."""
-        return next(r for r in self.rounds if r.index == self.summary.kept_round)
+        for done in self.rounds:
+            if done.index == self.summary.kept_round:
+                return done
+        place = self.folder.round(self.summary.kept_round or 0)
+        raise RunFolderError(f"{place}: the round that is kept is gone, or not whole")
 
     @cached_property
     def dataset(self) -> Dataset:
         """The training rows of the kept round; none where the method makes none.
 
         Raises:
-            RunFolderError: The file is damaged.
+            RunFolderError: The file is gone or damaged.
         """
         return Dataset(read_rows(self.folder.dataset, Example.from_dict))
 
@@ -231,17 +235,17 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def read_rows(path: Path, read: Callable[[Mapping[str, Any]], T]) -> list[T]:
-    """Return the rows of a file of a run; none where there is no file.
+    """Return the rows of a file of a run.
 
     Args:
         path: A file of JSON Lines.
         read: Returns the row of its JSON form.
 
     Raises:
-        RunFolderError: It is damaged.
+        RunFolderError: It is gone or damaged: every round writes it, if without a row.
     """
     if not path.exists():
-        return []
+        raise RunFolderError(f"{path}: this file of the run is gone")
     with _damaged(path):
         return [read(row) for row in read_jsonl(path)]
 
