@@ -32,10 +32,10 @@ def page() -> str:
     """Return the page."""
     shared_llm = frozenset(LLMSettings.model_fields)
     shared_method = frozenset(Method.model_fields)
-    own = [name for name in TaskFile.model_fields if name in ("random_seed",)]
+    sections = frozenset(TaskFile.model_fields) - {"random_seed"}
     parts = [
         HEAD,
-        _section("Beside the sections", [_keys(TaskFile, only=frozenset(own))]),
+        _section("Beside the sections", [_keys(TaskFile, without=sections)]),
         _section(
             "task",
             [
@@ -87,17 +87,12 @@ def _each(
         yield _keys(model, without=without) or "No further key."
 
 
-def _keys(
-    model: type[BaseModel],
-    *,
-    without: frozenset[str] = frozenset(),
-    only: frozenset[str] | None = None,
-) -> str:
+def _keys(model: type[BaseModel], *, without: frozenset[str] = frozenset()) -> str:
     """Return the table of a class's keys; "": it has none of its own."""
     rows = [
         f"| `{name}` | {_default(field)} | {_cell(field.description or '')} |"
         for name, field in model.model_fields.items()
-        if name not in {*without, "name", "backend", "kind"} and (only is None or name in only)
+        if name not in {*without, "name", "backend", "kind"}
     ]
     if not rows:
         return ""

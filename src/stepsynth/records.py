@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -56,8 +56,7 @@ class Provenance:
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> "Provenance":
         """Return the provenance of its JSON form; keys that are not known are left alone."""
-        known = {f.name for f in fields(cls)}
-        values: dict[str, Any] = {key: value for key, value in row.items() if key in known}
+        values: dict[str, Any] = {key: value for key, value in row.items() if key in cls.__slots__}
         values["parents"] = tuple(values.get("parents", ()))
         return cls(**values)
 

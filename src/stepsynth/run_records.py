@@ -254,7 +254,7 @@ class Identity(Record):
     data: Mapping[str, str] = {}
 
 
-class TestAnswers(Record):
+class AnsweredTest(Record):
     """What a round's model said of the test rows: `rounds/N/test_predictions.json`.
 
     Attributes:
@@ -262,8 +262,6 @@ class TestAnswers(Record):
         gold: Their labels: a text each, or answers as in SQuAD.
         predicted: What the model said.
     """
-
-    __test__ = False  # no test of pytest's
 
     ids: tuple[str, ...] | None = None
     gold: tuple[Any, ...]

@@ -169,7 +169,7 @@ def test_a_model_for_questions_says_the_same_as_onnx(encoder, tmp_path):
     long = [{**QUESTIONS[0], "context": "number 0 is no pear but an apple , they say . " * 20}]
     (rounds / "examples.jsonl").touch()
     (rounds / "misclassified.jsonl").write_text(
-        "".join(json.dumps(row | {"label": ""}) + "\n" for row in [*QUESTIONS, *long, FRUIT[0]])
+        "".join(json.dumps(row) + "\n" for row in [*QUESTIONS, *long, FRUIT[0]])
     )
     found = deploy_onnx.write_onnx(tmp_path / "run", tmp_path / "onnx")
     assert found["rows"] == found["same_labels"] == 25
@@ -238,7 +238,7 @@ def test_only_an_earlier_export_is_replaced(fruit_model, tmp_path, exports_at_on
 def test_rows_of_the_run_are_spread_evenly(tmp_path):
     (tmp_path / "model").mkdir()
     file = tmp_path / "dataset.jsonl"
-    file.write_text("".join(f'{{"text": "t {i}", "label": "a"}}\n' for i in range(1200)))
+    file.write_text("".join(f'{{"text": "t {i}"}}\n' for i in range(1200)))
     rows = deploy_onnx._rows_to_check(tmp_path, has_labels=True)
     assert [row.text for row in rows] == [f"t {i * 12 // 5}" for i in range(500)]
     assert deploy_onnx._rows_to_check(tmp_path, has_labels=False)[0].context, (

@@ -194,14 +194,14 @@ def test_the_pretend_student_is_wrong_on_its_share(share, wrong, names, task):
 
 
 def test_a_list_has_as_many_items_as_its_prompt_asks_for(task):
-    voice = StubLLM(task, rows(("a text", "a")), rng=make_rng(0, "t"))
+    stub = StubLLM(task, rows(("a text", "a")), rng=make_rng(0, "t"))
     prompt = task.rationale_prompt("a", 17)
-    said = voice.say(Request(prompt, "s", tags={"kind": "rationale", "label": "a"}))
+    said = stub.say(Request(prompt, "s", tags={"kind": "rationale", "label": "a"}))
     assert len(task.parse_rationales(said, truncated=False)) == 17
     numbered = task.model_copy(update={"instruction": "Rate 1 to 90."})
-    voice = StubLLM(numbered, rows(("a text", "a")), rng=make_rng(0, "t"))
+    stub = StubLLM(numbered, rows(("a text", "a")), rng=make_rng(0, "t"))
     prompt = numbered.rationale_prompt("a", 17)
-    said = voice.say(Request(prompt, "s", tags={"kind": "rationale", "label": "a"}))
+    said = stub.say(Request(prompt, "s", tags={"kind": "rationale", "label": "a"}))
     assert said.count("\n") == 16
     assert MARK in said
 

@@ -10,8 +10,12 @@ import pytest
 import stepsynth
 from stepsynth import run_records
 from stepsynth.errors import RunFolderError
+from stepsynth.methods import Journal
+from stepsynth.records import Provenance
+from stepsynth.report import write_report
 from stepsynth.run_records import Record, RoundMetrics, Scores, Summary
 from stepsynth.runfolder import RunFolder
+from stepsynth.runfolder.rows import Origin
 
 DEMO = Path(stepsynth.__file__).parent / "demo" / "support.yaml"
 PAGE = Path(__file__).parents[2] / "docs" / "run-folder.md"
@@ -114,6 +118,22 @@ def test_a_file_that_is_gone_is_named_and_not_read_as_empty(done, tmp_path):
     (run.round(2) / "metrics.json").unlink()
     with pytest.raises(RunFolderError, match=r"rounds/2: the round that is kept is gone"):
         _ = stepsynth.open_run(run.path).kept
+
+
+def test_rounds_of_the_report_go_by_their_numbers(done, tmp_path):
+    run = copy(done.folder, tmp_path)
+    (run.round(1) / "metrics.json").unlink()
+    page = write_report(run.path, tmp_path / "report.html").read_text(encoding="utf-8")
+    assert [int(n) for n in re.findall(r"Round (\d): \d+ misclassified", page)] == [0, 2]
+    assert "written for round 3" in page
+
+
+def test_a_row_may_be_extrapolated_from_one_that_is_not_gold():
+    exchanges = {"r": ("Another like it.", "A text.")}
+    for parents in (("synthetic",), ()):
+        origin = Provenance("own", 1, "extrapolate", parents, request="r")
+        found = Origin.of(Journal(exchanges=exchanges), origin, {"gold": "a gold text"})
+        assert found == Origin("", "Another like it.", "A text.")
 
 
 def test_a_damaged_row_is_named(done, tmp_path):

@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
 from itertools import cycle
@@ -116,16 +116,20 @@ def _rows_to_check(place: Path, *, has_labels: bool) -> list[Example]:
     run = RunFolder(place if (place / "model").is_dir() else place.parent)
     files = [run.dataset, *(r / "misclassified.jsonl" for r in run.round_folders())]
     found = {
-        (row.text, row.context): Example(text=row.text, label="", context=row.context)
+        (row.text, row.context): row
         for file in files
         if file.exists()
-        for row in read_rows(file, Example.from_dict)
+        for row in read_rows(file, _without_label)
         if has_labels or row.context
     }
     rows = list(found.values())
     number = min(len(rows), MOST_ROWS)
     spread = [rows[i * len(rows) // number] for i in range(number)]
     return spread or _built_in_rows(has_labels=has_labels)
+
+
+def _without_label(row: Mapping[str, Any]) -> Example:
+    return Example(text=row["text"], label="", context=row.get("context"))
 
 
 def _built_in_rows(*, has_labels: bool) -> list[Example]:

@@ -99,19 +99,19 @@ class _NoBackend(Backend[Any]):
 
 
 class RehearsedLLM(LLM):
-    """Answers at once by a voice, and counts.
+    """Answers at once by a stub, and counts.
 
     Args:
         settings: Those of the LLM that is stood in for.
-        voice: Says what is answered.
+        stub: Says what is answered.
         rejected: Give an empty answer in place of every third row.
     """
 
-    def __init__(self, settings: LLMSettings, voice: StubLLM, *, rejected: bool = False) -> None:
+    def __init__(self, settings: LLMSettings, stub: StubLLM, *, rejected: bool = False) -> None:
         super().__init__(_NoBackend(settings.model_copy(update={"phases": {}}), 0))
         self.counts: Counts = {}
         self._endpoints_of = settings.endpoints_of
-        self._voice = voice
+        self._stub = stub
         self._rejected = rejected
         self._asked: Counter[str] = Counter()
         self._repeats: Counter[tuple[int, str, str]] = Counter()
@@ -136,7 +136,7 @@ class RehearsedLLM(LLM):
 
     def _answer(self, request: Request) -> Completion:
         kind = request.tags.get("kind", "")
-        said = self._voice.say(request)
+        said = self._stub.say(request)
         tokens = min(count_tokens(said), self.settings.longest(request))
         found = self.counts.setdefault(kind, Count())
         group = self._group(request, kind)
@@ -264,7 +264,7 @@ def _rehearse_at(
     assert config.llm is not None
     method = without_early_stop(scale.size(config.method))
     rng = make_rng(config.random_seed, "rehearsal")
-    voice = StubLLM(
+    stub = StubLLM(
         config.task,
         replace(scale, place=0.0).cut([*gold.mine, *gold.select]),
         by_label=scenario.by_label,
@@ -272,7 +272,7 @@ def _rehearse_at(
         texts_per_prompt=method.texts_per_prompt,
         rng=rng,
     )
-    llm = RehearsedLLM(config.llm, voice, rejected=scenario.rejected)
+    llm = RehearsedLLM(config.llm, stub, rejected=scenario.rejected)
     student = PretendStudent(wrong=scenario.wrong)
     setup = _Unscored(
         task=fit_task(config.task, config.method, gold.mine),

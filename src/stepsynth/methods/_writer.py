@@ -1,7 +1,7 @@
 """The writer: has the LLM write the rows of a round, and keeps all that comes of it."""
 
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from itertools import chain, islice, repeat
 from math import ceil
 from typing import Any, TypeVar
@@ -62,11 +62,9 @@ class Writer:
         """The rows that are kept so far."""
         return Dataset(self.written.rows)
 
-    @contextmanager
-    def share(self, share: float) -> Generator[None]:
-        """Spend at most a share of what is left of the budget, within a block."""
-        with self.setup.spending.part(share):
-            yield
+    def share(self, share: float) -> AbstractContextManager[None]:
+        """Return a block that spends at most a share of what is left of the budget."""
+        return self.setup.spending.part(share)
 
     # What is asked for ------------------------------------------------------------------------
 

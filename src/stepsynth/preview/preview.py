@@ -116,15 +116,15 @@ class PreviewLLM(RehearsedLLM):
 
     Args:
         settings: Those of the LLM.
-        voice: Makes up answers.
+        stub: Makes up answers.
         most: Requests of a kind that are passed on.
         pass_on: Where to: the LLM; or what stands in for it.
     """
 
     def __init__(
-        self, settings: LLMSettings, voice: StubLLM, most: int, pass_on: "LLM | StubLLM"
+        self, settings: LLMSettings, stub: StubLLM, most: int, pass_on: "LLM | StubLLM"
     ) -> None:
-        super().__init__(settings, voice)
+        super().__init__(settings, stub)
         self.shown: list[Shown] = []
         self.kinds: dict[str, int] = {}
         self._most = most
@@ -201,7 +201,7 @@ class Previewer:
         if settings is None:
             return {}
         gold = self._read()
-        llm = PreviewLLM(settings, self._voice(gold), self._most, self._voice(gold, _UNSENT))
+        llm = PreviewLLM(settings, self._stub(gold), self._most, self._stub(gold, _UNSENT))
         for _ in self._run(self._setup(gold, llm, is_real=False)):
             pass
         return {kind: number for kind, number in llm.kinds.items() if number}
@@ -220,7 +220,7 @@ class Previewer:
         real = open_llm(self.config, self._runner.folder, digest(identity))
         real.on_progress = self.observer.asking
         real.on_notice = self.observer.warn
-        llm = PreviewLLM(settings, self._voice(gold), self._most, real)
+        llm = PreviewLLM(settings, self._stub(gold), self._most, real)
         preview, rounds = Preview(), list[Round]()
         try:
             rounds += self._run(self._setup(gold, llm, is_real=True))
@@ -253,7 +253,7 @@ class Previewer:
                 self.config.retriever.check()
         return self._gold
 
-    def _voice(self, gold: Gold, mark: str = MARK) -> StubLLM:
+    def _stub(self, gold: Gold, mark: str = MARK) -> StubLLM:
         return StubLLM(
             self.config.task,
             [*gold.mine, *gold.select][:MOST_ROWS],

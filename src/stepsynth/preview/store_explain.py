@@ -105,7 +105,7 @@ class _Silent(Backend[Any]):
 class _StoreLLM(LLM):
     """Answers from a store and makes up the rest; keeps what it was asked."""
 
-    def __init__(self, config: Config, reader: StoreReader, voice: StubLLM) -> None:
+    def __init__(self, config: Config, reader: StoreReader, stub: StubLLM) -> None:
         assert config.llm is not None
         super().__init__(
             _Silent(config.llm, 0),
@@ -114,7 +114,7 @@ class _StoreLLM(LLM):
         )
         self.asked: list[_Asked] = []
         self._reader = reader
-        self._voice = voice
+        self._stub = stub
         self._draws: Counter[str] = Counter()
 
     def generate(self, requests: Sequence[Request], *, phase: str) -> list[Completion | Failed]:
@@ -130,7 +130,7 @@ class _StoreLLM(LLM):
         settings = bounded(endpoint.settings.request_identity(), endpoint.settings.longest(request))
         self.asked.append(_Asked(request, name, settings, found))
         if found is None:
-            return Completion(self._voice.say(request), name, request.draw)
+            return Completion(self._stub.say(request), name, request.draw)
         return Completion(request_id=name, draw=request.draw, **found.completion)
 
 
@@ -140,8 +140,8 @@ class _Lookup(Previewer):
     def look_up(self, reader: StoreReader) -> list[_Asked]:
         assert self.config.llm is not None
         gold = self._read()
-        found = _StoreLLM(self.config, reader, self._voice(gold))
-        llm = PreviewLLM(self.config.llm, self._voice(gold), self.rows, found)
+        found = _StoreLLM(self.config, reader, self._stub(gold))
+        llm = PreviewLLM(self.config.llm, self._stub(gold), self.rows, found)
         # What later rounds ask is decided by the student, and none is trained here.
         next(iter(self._run(self._setup(gold, llm, is_real=False))), None)
         return found.asked

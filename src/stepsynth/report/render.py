@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +95,9 @@ def render(run: Run) -> str:
 def _pairs(rounds: Sequence[RunRound]) -> list[Pairs]:
     """Return of each round the errors, each with what the next round has for it: rows or causes."""
     found: list[Pairs] = []
-    for done, after in zip_longest(rounds, rounds[1:]):
+    by_index = {done.index: done for done in rounds}
+    for done in rounds:
+        after = by_index.get(done.index + 1)
         written: dict[str, list[AddedRow | UnusedRow]] = {}
         for row in (*after.rows, *after.rejected, *after.failed) if after else ():
             for parent in row.provenance.parents if row.provenance else ():

@@ -5,7 +5,7 @@ from stepsynth.runfolder.folder import OpenRun, round_numbers
 from stepsynth.runfolder.paths import RunFolder
 from stepsynth.runfolder.recording import write_recording
 from stepsynth.runfolder.rows import AddedRow, MissedRow, UnusedRow
-from stepsynth.runfolder.run import Run, RunRound, open_run, read_json, read_record, read_rows
+from stepsynth.runfolder.run import Run, RunRound, open_run, read_record, read_rows
 
 __all__ = [
     "AddedRow",
@@ -19,7 +19,6 @@ __all__ = [
     "UsageLog",
     "open_run",
     "read_events",
-    "read_json",
     "read_record",
     "read_rows",
     "round_numbers",

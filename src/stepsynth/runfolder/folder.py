@@ -16,7 +16,7 @@ from stepsynth.errors import RunFolderError
 from stepsynth.llm.store import Store
 from stepsynth.methods import Journal, Model, Round, count_by_reason
 from stepsynth.records import Answers, Dataset
-from stepsynth.run_records import FORMAT, Manifest, Record, RoundMetrics, Scores, TestAnswers
+from stepsynth.run_records import FORMAT, AnsweredTest, Manifest, Record, RoundMetrics, Scores
 from stepsynth.runfolder.events import EventLog, read_events
 from stepsynth.runfolder.identity import check_identity
 from stepsynth.runfolder.paths import RunFolder
@@ -171,7 +171,7 @@ class OpenRun:
         """Write a round's numbers."""
         self._write(self.folder.round(metrics.round) / "metrics.json", metrics)
 
-    def write_answers(self, index: int, answers: TestAnswers) -> None:
+    def write_answers(self, index: int, answers: AnsweredTest) -> None:
         """Write what a round's model said of the test rows."""
         self._write(self.folder.round(index) / "test_predictions.json", answers)
 

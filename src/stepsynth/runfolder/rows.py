@@ -34,7 +34,9 @@ class Origin:
             sources: Id of a gold row that rows are written from -> its text.
         """
         prompt, completion = done.exchanges.get(provenance.request, ("", ""))
-        source = sources[provenance.parents[0]] if provenance.kind == "extrapolate" else ""
+        # A user's method may extrapolate rows that are not gold: their text is in the prompt.
+        errors = provenance.parents[:1] if provenance.kind == "extrapolate" else ()
+        source = "".join(sources.get(parent, "") for parent in errors)
         return cls(source, prompt, completion)
 
     @classmethod

@@ -15,12 +15,12 @@ from stepsynth.errors import RunFolderError
 from stepsynth.records import Dataset, Example
 from stepsynth.run_records import (
     FORMAT,
+    AnsweredTest,
     Identity,
     Manifest,
     Prompt,
     RoundMetrics,
     Summary,
-    TestAnswers,
 )
 from stepsynth.runfolder.events import read_events
 from stepsynth.runfolder.paths import RunFolder
@@ -79,13 +79,13 @@ class RunRound:
             return {label: given["rationales"] for label, given in found.items()}
 
     @property
-    def answers(self) -> TestAnswers:
+    def answers(self) -> AnsweredTest:
         """What its model said of the test rows.
 
         Raises:
             RunFolderError: The test rows are not scored yet.
         """
-        return read_record(self.folder / "test_predictions.json", TestAnswers.model_validate)
+        return read_record(self.folder / "test_predictions.json", AnsweredTest.model_validate)
 
 
 class Run:

@@ -27,7 +27,7 @@ from stepsynth.metrics import AnyPredictions, Predictions, fit_offsets, tuned_ac
 from stepsynth.observer import Observer
 from stepsynth.records import Dataset, label_to_json
 from stepsynth.retrieval import digest_corpus
-from stepsynth.run_records import Manifest, RoundMetrics, Scores, Summary, TestAnswers
+from stepsynth.run_records import AnsweredTest, Manifest, RoundMetrics, Scores, Summary
 from stepsynth.runfolder import OpenRun, RunFolder, UsageLog, round_numbers
 from stepsynth.runner.equal_budget import EqualBudget
 from stepsynth.runner.open_llm import open_llm
@@ -261,7 +261,7 @@ class Runner:
                 scores["tuned_accuracy"] = tuned
             self.numbers[i] = self.numbers[i].model_copy(update={"test": Scores(**scores)})
             self._open.write_metrics(self.numbers[i])
-            answers = TestAnswers(
+            answers = AnsweredTest(
                 ids=tuple(row.id for row in gold.test),
                 gold=tuple(label_to_json(row.label) for row in gold.test),
                 predicted=tuple(predictions.labels),
