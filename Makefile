@@ -41,7 +41,7 @@ test: check  ## Lint, check types, run all tests
 
 # All that loads PyTorch or a model, or starts processes, is left to `make test`.
 SLOW := transformer transformers_backend deploy llama_cpp compare_pool reproduce batch
-test-fast: install  ## Run the tests of single parts, in a minute
+test-fast: install  ## Run the tests of single parts: 100 s on two cores
 	$(BIN)/python -m pytest -n auto --dist loadfile tests/algorithm tests/architecture tests/golden \
 		tests/unit $(SLOW:%=--ignore tests/unit/test_%.py)
 
