@@ -23,7 +23,7 @@ from stepsynth.llm.engine.limits import Limits
 from stepsynth.methods.gold import Gold
 from stepsynth.records import Dataset, union
 from stepsynth.students.linear import Linear
-from stepsynth.studies import Findings, Study, Subject, Table
+from stepsynth.studies import Findings, StudiedRun, Study, Table
 from stepsynth.studies._sampling import draw, halve
 from stepsynth.studies.diversity import Diversity
 from stepsynth.studies.labels import Labels
@@ -158,7 +158,7 @@ def read(family: Family, files: Sequence[str]) -> Dataset:
     return union(*(read_file(path, family.task, columns) for path in found))
 
 
-def subjects(family: Family) -> list[Subject]:
+def subjects(family: Family) -> list[StudiedRun]:
     """Return the sets of a family with their gold."""
     mine, unseen = read(family, family.mine), read(family, family.unseen)
     if mine and not unseen:
@@ -166,7 +166,7 @@ def subjects(family: Family) -> list[Subject]:
     mine = draw(mine, MINE.get(family.name, len(mine)), make_rng(0, "published", "mine"))
     config = Config(family.name, family.task, None, None, Linear(), Gold(), Limits(), 0)
     return [
-        Subject(name, read(family, [file]), mine, Dataset(), unseen, config)
+        StudiedRun(name, read(family, [file]), mine, Dataset(), unseen, config)
         for name, file in family.sets.items()
     ]
 

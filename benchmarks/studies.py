@@ -25,7 +25,7 @@ from stepsynth.metrics.two_sample import tell_apart
 from stepsynth.records import Dataset, Example, Provenance
 from stepsynth.runfolder import MissedRow, RunRound
 from stepsynth.students.linear import Linear
-from stepsynth.studies import Subject
+from stepsynth.studies import StudiedRun
 from stepsynth.studies._features import embed, word_features
 from stepsynth.studies.cartography import Cartography
 from stepsynth.studies.coverage import Coverage
@@ -53,14 +53,14 @@ def made_rows(n: int, seed: int) -> Dataset:
     return Dataset(rows)
 
 
-def made_subject(n: int) -> Subject:
+def made_subject(n: int) -> StudiedRun:
     """Return n made rows with made gold."""
     task = Classification.model_validate({"labels": ["a", "b"]})
     config = Config("made", task, None, None, Linear(), Gold(), Limits(), 0)
     gold = made_rows(GOLD, seed=1)
     third = GOLD // 3
     parts = gold[:third], gold[third : 2 * third], gold[2 * third :]
-    subject = Subject("made", made_rows(n, seed=2), *parts, config)
+    subject = StudiedRun("made", made_rows(n, seed=2), *parts, config)
     mine = subject.mine
     # Each row as if it were written from a gold row, for the study of extrapolations.
     added = Dataset(

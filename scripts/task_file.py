@@ -9,8 +9,8 @@ from pydantic import BaseModel
 
 from stepsynth.curation import Curation
 from stepsynth.data import Split
-from stepsynth.llm import Limits, LLMSettings, llm_backends, preset_names
-from stepsynth.methods import Method, methods
+from stepsynth.llm import Limits, LiveSettings, LLMSettings, llm_backends, preset_names
+from stepsynth.methods import SynthesisMethod, WritingMethod, methods
 from stepsynth.retrieval import retrievers
 from stepsynth.students import students
 from stepsynth.taskfile.config import DataSection, TaskFile, recipe_names
@@ -30,8 +30,8 @@ its line.
 
 def page() -> str:
     """Return the page."""
-    shared_llm = frozenset(LLMSettings.model_fields)
-    shared_method = frozenset(Method.model_fields)
+    shared_llm = frozenset(LiveSettings.model_fields)
+    shared_method = frozenset(WritingMethod.model_fields)
     sections = frozenset(TaskFile.model_fields) - {"random_seed"}
     parts = [
         HEAD,
@@ -50,6 +50,8 @@ def page() -> str:
                 f"`preset`: one of {_names(preset_names())}; or `backend`, one of those below.",
                 "### All backends",
                 _keys(LLMSettings),
+                "### All backends but `replay`",
+                _keys(LiveSettings, without=frozenset(LLMSettings.model_fields)),
                 *_each("backend", llm_backends(), settings=True, without=shared_llm),
             ],
         ),
@@ -57,8 +59,10 @@ def page() -> str:
         _section(
             "method",
             [
-                "### All methods",
-                _keys(Method),
+                "### All methods that synthesise rows: all but `gold` and `llm`",
+                _keys(SynthesisMethod),
+                "### All methods whose rows the LLM writes: those without `regen`",
+                _keys(WritingMethod, without=frozenset(SynthesisMethod.model_fields)),
                 *_each("name", methods(), without=shared_method),
             ],
         ),

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from stepsynth._util.hashing import digest
-from stepsynth.llm import LLM, Backend, Completion, LLMSettings, Request
+from stepsynth.llm import LLM, Backend, Completion, Request
+from stepsynth.llm.core.backend import RatedSettings
 from stepsynth.methods import Setup
 from stepsynth.metrics import Predictions, Spans
 from stepsynth.records import Answers, Context, Dataset, Example
@@ -18,10 +19,9 @@ from stepsynth.students._student import NO_CALLBACKS, FitCallbacks, Student
 from stepsynth.tasks import Task
 
 
-class FakeSettings(LLMSettings):
+class FakeSettings(RatedSettings):
     backend: str = "fake"
     model: str = "fake-1"
-    stores_completions: ClassVar[bool] = True
 
 
 class FakeBackend(Backend[FakeSettings]):

@@ -6,7 +6,7 @@ from stepsynth.llm.engine.limits import Limits
 from stepsynth.methods.gold import Gold
 from stepsynth.records import Dataset, Example
 from stepsynth.students.linear import Linear
-from stepsynth.studies import Subject
+from stepsynth.studies import StudiedRun
 from stepsynth.taskfile.config import Config
 from stepsynth.tasks.classification import Classification
 
@@ -40,4 +40,4 @@ def make_subject(name, rows, *, gold_rows=160, student=None, topics=TOPICS):
         random_seed=0,
     )
     third = gold_rows // 3
-    return Subject(name, rows, gold[:third], gold[third : 2 * third], gold[2 * third :], config)
+    return StudiedRun(name, rows, gold[:third], gold[third : 2 * third], gold[2 * third :], config)

@@ -160,7 +160,7 @@ def synthesize(
     }
     config = _configure(values, name)
     runner = Runner(config, out=Path(out) if out else None, observer=observer or Observer())
-    runner.data = _read_data(config, runner.warnings.warn, gold, select, test, contexts)
+    runner.data = _read_data(config, runner.outcome.warnings.warn, gold, select, test, contexts)
     return finish(runner) if out is not None else _finish_in_temporary(runner)
 
 
@@ -232,24 +232,22 @@ def run_comparison(
 
 def _configure(values: dict[str, Any], name: str) -> Config:
     """Return a configuration; an object is taken as it is, so that a user's own class works."""
-    classes = (Task, LLMSettings, Student, Method)
-    given = {key: value for key, value in values.items() if isinstance(value, classes)}
-    values |= {"task": _plain(values["task"])} | {key: {} for key in given}
-    located = LocatedYaml(values, "synthesize()", {})
-    return build_config(located, name=name, folder=Path(), given=given)
+    task = values["task"]
+    values |= {"task": dict(task) if isinstance(task, Mapping) else task}
+    return build_config(LocatedYaml(values, "synthesize()", {}), name=name, folder=Path())
 
 
 def _finish_in_temporary(runner: Runner) -> RunResult:
     """Run in a folder that goes with the result; what was paid for outlives an error."""
     temporary = Path(tempfile.mkdtemp(prefix="stepsynth-"))
-    runner.out = temporary / "run"
+    folder = runner.outcome.folder = temporary / "run"
     try:
         result = finish(runner)
     except (StepsynthError, KeyboardInterrupt) as error:
-        if not runner.out.exists():
+        if not folder.exists():
             shutil.rmtree(temporary, ignore_errors=True)
             raise
-        kept = f"out={str(runner.out)!r} goes on with what was paid for"
+        kept = f"out={str(folder)!r} goes on with what was paid for"
         if isinstance(error, StepsynthError):
             error.hint = f"{error.hint}; {kept}" if error.hint else kept
         else:
@@ -267,13 +265,13 @@ def finish(runner: Runner) -> RunResult:
     """
     summary = runner.run()
     write_report(runner.folder.path)
-    runner.check_labels()
-    assert runner.kept is not None
+    outcome = runner.outcome
+    outcome.check_labels()
     return RunResult(
-        folder=runner.folder.path,
+        folder=outcome.folder,
         summary=summary,
-        rounds=tuple(runner.rounds),
-        dataset=runner.rounds[runner.kept].train,
+        rounds=tuple(outcome.rounds),
+        dataset=outcome.kept_round.train,
     )
 
 

@@ -15,6 +15,7 @@ A completion that cannot be used is not an error: it is a `Rejected` with a reas
 
 import difflib
 from collections.abc import Iterable
+from typing import Self
 
 from stepsynth._util.text import shorten
 
@@ -39,6 +40,11 @@ class StepsynthError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}\nhint: {self.hint}" if self.hint else self.message
+
+    def at(self, where: str) -> Self:
+        """Return the error with the place put before its message."""
+        self.message = f"{where}: {self.message}"
+        return self
 
 
 class ConfigError(StepsynthError):

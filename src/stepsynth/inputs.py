@@ -3,7 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+from stepsynth._util.hashing import digest
 from stepsynth.curation import Gate
 from stepsynth.data import (
     PLAIN,
@@ -17,10 +19,10 @@ from stepsynth.data import (
     split_gold,
 )
 from stepsynth.errors import ConfigError, DataError
-from stepsynth.records import Context, Dataset, Provenance, union
-from stepsynth.retrieval import Passage
+from stepsynth.records import Context, Dataset, Provenance, label_to_json, union
+from stepsynth.retrieval import Passage, digest_corpus
 from stepsynth.runfolder import RunFolder
-from stepsynth.taskfile import PASSAGE_COLUMNS, Config
+from stepsynth.taskfile import PASSAGE_COLUMNS, Config, check_curation
 
 
 @dataclass(frozen=True)
@@ -70,22 +72,6 @@ class Inputs:
     passages: tuple[Passage, ...] = ()
     given: Mapping[str, Dataset] = field(default_factory=dict)
     gate: Gate = field(default_factory=lambda: Gate({}))
-
-
-def read_inputs(config: Config, data: GoldData, warn: Callable[[str], None]) -> tuple[Gold, Inputs]:
-    """Return gold, divided, and all else that a run reads, without copies of held-out rows."""
-    gold = split(config, data, warn)
-    gate = make_gate(gold, is_open=not config.curation.copies)
-    inputs = Inputs(
-        find_contexts(config, data, gold, gate, warn),
-        read_passages(config, gate, warn),
-        read_given(config, gate, warn),
-        gate,
-    )
-    if gate.seen and not config.curation.copies:
-        listed = ", ".join(f"{count} {reason}" for reason, count in sorted(gate.seen.items()))
-        warn(f"what is read holds copies of held-out rows, and curation.copies is off: {listed}")
-    return gold, inputs
 
 
 def split(config: Config, data: GoldData, warn: Callable[[str], None]) -> Gold:
@@ -159,3 +145,84 @@ def find_contexts(
     if not config.task.has_context:
         return ()
     return choose_contexts(gold, data.contexts, config.task, gate, warn)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a run is given, read and divided; nothing is paid for yet."""
+
+    config: Config
+    gold: Gold
+    inputs: Inputs
+
+    def prompts(self) -> dict[str, str]:
+        """Return the templates of the prompts that the method sends."""
+        sources = self.config.task.template_sources()
+        return {name: text for name, text in sources.items() if name in self.config.method.prompts}
+
+    def identity(self, budget: object = None) -> dict[str, Any]:
+        """Return what decides the run's results; the store counts by its digest what is spent.
+
+        Args:
+            budget: What the method may use up, if it is limited.
+        """
+        config, gold, inputs = self.config, self.gold, self.inputs
+        resolved = config.to_dict()
+        contexts = [[c.text, c.label and label_to_json(c.label)] for c in inputs.contexts]
+        retriever = config.retriever
+        return {
+            "random_seed": config.random_seed,
+            "method": resolved["method"],
+            "student": resolved["student"],
+            "task": resolved["task"],
+            "curation": resolved["curation"],
+            "retrieval": retriever and retriever.model_dump(mode="json", exclude={"folder"}),
+            "budget": str(budget) if budget else None,
+            "llm": config.llm.identity() if config.llm else None,
+            "data": {
+                "mine": gold.mine.digest(),
+                "select": gold.select.digest(),
+                "test": gold.test.digest(),
+                **({"contexts": digest(contexts)} if config.task.has_context else {}),
+                **({"corpus": digest_corpus(inputs.passages)} if retriever else {}),
+                **{key: rows.digest() for key, rows in inputs.given.items()},
+            },
+        }
+
+
+def prepare(config: Config, warn: Callable[[str], None], data: GoldData | None = None) -> Prepared:
+    """Return what a run is given, without copies of held-out rows.
+
+    Args:
+        config: Of the run.
+        warn: Called with what the user should know.
+        data: Labelled rows; read from the configuration's files if they are not given.
+
+    Raises:
+        StepsynthError: Data or curation cannot be used.
+    """
+    check_curation(config.curation, config.method, config.task, warn)
+    data = data or read_gold(config, warn)
+    gold = split(config, data, warn)
+    gate = make_gate(gold, is_open=not config.curation.copies)
+    inputs = Inputs(
+        find_contexts(config, data, gold, gate, warn),
+        read_passages(config, gate, warn),
+        read_given(config, gate, warn),
+        gate,
+    )
+    if gate.seen and not config.curation.copies:
+        listed = ", ".join(f"{count} {reason}" for reason, count in sorted(gate.seen.items()))
+        warn(f"what is read holds copies of held-out rows, and curation.copies is off: {listed}")
+    return Prepared(config, gold, inputs)
+
+
+def check_packages(config: Config) -> None:
+    """Make sure that what the student and the retriever need is installed.
+
+    Raises:
+        ConfigError: With what to install.
+    """
+    config.student.check()
+    if config.retriever is not None:
+        config.retriever.check()

@@ -8,11 +8,22 @@ that is called as the package (`stepsynth.methods`, ...).
 
 import importlib
 import pkgutil
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar, cast
 
-from stepsynth.errors import UnknownNameError
+from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import (
+    CoreSchema,
+    InitErrorDetails,
+    PydanticCustomError,
+    PydanticKnownError,
+    ValidationError,
+    core_schema,
+)
+
+from stepsynth.errors import ConfigError, UnknownNameError, suggest
 
 T = TypeVar("T")
 
@@ -55,3 +66,106 @@ class Registry(Generic[T]):
             if is_ours and vars(value).get("name") == name:
                 return cast("type[T]", value)
         raise TypeError(f"{module.__name__} defines no {self.base.__name__} with name = {name!r}")
+
+
+OF_COMPILERS = (ArithmeticError, MemoryError, RecursionError, SyntaxError)
+"""What compilers of templates and patterns raise for what is too deep or too long."""
+
+CONFIG_ERROR = "stepsynth"
+"""Pydantic's type of an error that has a `ConfigError` in its context."""
+
+
+@dataclass(frozen=True)
+class Named:
+    """In `Annotated[BASE, Named(...)]`: a name of a registered class, beside that class's keys.
+
+    `{name: s3, rounds: 1}` is validated by the class that is registered as `s3`, which is imported
+    then; an object of the base is taken as it is.
+
+    Args:
+        registry: The classes.
+        key: The key that names one.
+        default: The name where the key is not there; "": it has to be.
+        by_name: A name alone will do: `s3` for `{name: s3}`.
+        keeps_key: The key is also a field of the class.
+        model: What of a registered class has the fields.
+    """
+
+    registry: Callable[[], Registry[Any]]
+    key: str = "name"
+    default: str = ""
+    by_name: bool = True
+    keeps_key: bool = False
+    model: Callable[[Any], type[BaseModel]] = lambda found: found
+
+    def __get_pydantic_core_schema__(self, source: Any, _: GetCoreSchemaHandler) -> CoreSchema:
+        """Return how values are validated."""
+        return core_schema.no_info_plain_validator_function(
+            lambda given: given if isinstance(given, source) else self._read(given),
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                lambda value: value.model_dump(mode="json")
+            ),
+        )
+
+    def __get_pydantic_json_schema__(
+        self, _: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Return a schema of all classes: a name, or a name with its class's keys."""
+        registry = self.registry()
+        choices: list[dict[str, Any]] = [{"enum": registry.names()}] if self.by_name else []
+        for name in registry.names():
+            keys = handler(self.model(registry.get(name)).__pydantic_core_schema__)
+            handler.resolve_ref_schema(keys)["properties"][self.key] = {"const": name}
+            choice = {"allOf": [keys], "properties": {self.key: {"const": name}}}
+            choices.append(choice if name == self.default else choice | {"required": [self.key]})
+        return {"anyOf": choices}
+
+    def find(self, values: Mapping[str, Any]) -> type[BaseModel]:
+        """Return the class that values name.
+
+        Raises:
+            ConfigError: They name none.
+        """
+        if name := str(values.get(self.key, self.default)):
+            return self.model(self.registry().get(name))
+        raise ConfigError(f"this key is required. Known: {', '.join(self.registry().names())}.")
+
+    def _read(self, given: object) -> BaseModel:
+        given = {self.key: given} if self.by_name and isinstance(given, str) else given
+        if not isinstance(given, Mapping):
+            raise PydanticKnownError("dict_type")
+        values = dict(cast("Mapping[str, Any]", given))
+        try:
+            model = self.find(values)
+        except ConfigError as error:
+            raise _at((self.key,), error) from error
+        if not self.keeps_key:
+            values.pop(self.key, None)
+        # A key that is misspelt is missing too: name the misspelling.
+        for key in map(str, values):
+            if key not in model.model_fields:
+                raise _at((key,), unknown_key(key, model))
+        try:
+            return model.model_validate(values)
+        except OF_COMPILERS as error:
+            raise _at((), uncompilable(error)) from error
+
+
+def unknown_key(key: str, model: type[BaseModel]) -> ConfigError:
+    """Return the error of a key that a model does not have."""
+    known = list(model.model_fields)
+    return ConfigError(
+        f"unknown key. Known keys here: {', '.join(known) or 'none'}.", hint=suggest(key, known)
+    )
+
+
+def uncompilable(error: BaseException) -> ConfigError:
+    """Return the error of a section with a template or pattern that cannot be compiled."""
+    return ConfigError(f"a template or pattern here cannot be compiled: {error}")
+
+
+def _at(place: tuple[str, ...], error: ConfigError) -> ValidationError:
+    """Return what pydantic takes for an error at a place of a section."""
+    wrong = PydanticCustomError(CONFIG_ERROR, "{error}", {"error": error})
+    line = InitErrorDetails(type=wrong, loc=place, input=None)
+    return ValidationError.from_exception_data("section", [line])

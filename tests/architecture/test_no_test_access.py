@@ -75,7 +75,7 @@ def test_the_search_would_find_it(tmp_path, monkeypatch):
     assert any(isinstance(v, str) and SECRET in v for v in reachable(setup))
 
 
-def test_no_test_score_exists_before_the_method_has_ended(tmp_path, monkeypatch):
+def test_no_test_score_exists_before_the_method_has_ended(tmp_path):
     seen: list[bool] = []
 
     class Spy(Method):
@@ -86,7 +86,6 @@ def test_no_test_score_exists_before_the_method_has_ended(tmp_path, monkeypatch)
             folder = tmp_path / "run"
             seen.append(any("test" in p.read_text() for p in folder.glob("rounds/*/metrics.json")))
 
-    monkeypatch.setattr("stepsynth.taskfile.config.methods", lambda: _Only(Spy))
     values = {
         "task": {"labels": ["a", "p"]},
         "data": {"gold": "(given)"},
@@ -94,17 +93,9 @@ def test_no_test_score_exists_before_the_method_has_ended(tmp_path, monkeypatch)
             "backend": "scripted",
             "rules": [{"pattern": "", "answers": [f"text {i}" for i in range(50)]}],
         },
-        "method": "spy",
+        "method": Spy(),
     }
     config = build_config(LocatedYaml(values, "here", {}), name="t", folder=tmp_path)
     Runner(config, GoldData(GOLD, test=TEST), tmp_path / "run").run()
     assert seen == [False]
     assert "test" in (tmp_path / "run/rounds/0/metrics.json").read_text()
-
-
-class _Only:
-    def __init__(self, method):
-        self.method = method
-
-    def get(self, _name, **_):
-        return self.method

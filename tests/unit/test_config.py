@@ -1,5 +1,7 @@
 """Each wrong task file gives one message: the file, the line, the key, what was expected."""
 
+from pathlib import Path
+
 import pytest
 
 from stepsynth.errors import ConfigError, PromptError, StepsynthError, UnknownNameError
@@ -131,6 +133,49 @@ def test_an_override_may_replace_a_section_and_then_set_its_keys(load):
     assert (config.method.name, config.method.seed_size) == ("zerogen", 3)
     config = load(TASK, "llm={backend: replay, recordings: [r.jsonl]}")
     assert config.llm.recordings[0].endswith("/r.jsonl")
+
+
+REPLAY = "llm={backend: replay, recordings: [r.jsonl]}"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "key"),
+    [
+        *(
+            ([REPLAY, f"llm.{key}=1"], f"llm.{key}")
+            for key in ("rpm", "temperature", "max_tokens", "concurrency", "store", "price")
+        ),
+        (["llm.rpm=1"], "llm.rpm"),
+        *(
+            ([f"method={name}", f"method.{key}=both"], f"method.{key}")
+            for name in ("gold", "llm")
+            for key in ("train_on", "gold_weight", "reweight", "texts_per_prompt")
+        ),
+        (["method=regen", "data.corpus=c.jsonl", "method.texts_per_prompt=2"], "texts_per_prompt"),
+        (["llm.phases={judge: {backend: replay, recordings: [r.jsonl], rpm: 3}}"], "judge.rpm"),
+        (["llm.phases={judge: [{model: x}, {price: {prmpt: 3}}]}"], "judge.1.price.prmpt"),
+    ],
+)
+def test_a_key_stands_only_where_it_is_used(load, overrides, key):
+    with pytest.raises(ConfigError, match=rf"{key}: unknown key"):
+        load(TASK, *overrides)
+
+
+def test_a_phase_is_named_as_it_stands_in_the_file(load):
+    phases = "  phases:\n    judge:\n      temperature: warm\nstudent"
+    with pytest.raises(ConfigError, match=r"line 12: llm\.phases\.judge\.temperature: Input"):
+        load(TASK.replace("\nstudent", "\n" + phases, 1))
+
+
+def test_a_phase_may_be_a_recording_that_has_not_the_keys_of_the_main_llm(load, tmp_path):
+    config = load(
+        TASK,
+        "llm.concurrency=3",
+        "llm.store=shared.sqlite",
+        "llm.phases={judge: {backend: replay, recordings: [r.jsonl]}}",
+    )
+    assert config.llm.phases["judge"][0].recordings == (str(tmp_path / "r.jsonl"),)
+    assert config.llm.store_path(Path("own")) == tmp_path / "shared.sqlite"
 
 
 @pytest.mark.parametrize("override", ["method.rounds", "=3"])

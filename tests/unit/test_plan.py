@@ -6,8 +6,9 @@ import socket
 import pytest
 
 from stepsynth.cli.plan import _print
-from stepsynth.dryrun.plan import MOST_ROWS, make_plan, read_inputs
+from stepsynth.dryrun.plan import MOST_ROWS, make_plan
 from stepsynth.errors import ConfigError
+from stepsynth.inputs import prepare
 from stepsynth.llm import Completion, Failed, Request
 from stepsynth.runner import usage as spending
 from stepsynth.runner.equal_budget import EqualBudget
@@ -21,8 +22,8 @@ S3 = "method={name: s3, seed_size: 100, rounds: 2, rationales: false}"
 
 
 def plan_of(config, **options):
-    gold, inputs = read_inputs(config, lambda _: None)
-    return make_plan(config, gold, inputs, **options)
+    prepared = prepare(config, lambda _: None)
+    return make_plan(prepared, **options)
 
 
 @pytest.fixture(autouse=True)
@@ -120,7 +121,7 @@ def test_long_names_of_models_leave_room_for_the_numbers(tmp_path, monkeypatch, 
 def test_curation_that_cannot_be_is_said_before_it_is_rehearsed(tmp_path):
     config = configured(tmp_path, "extractive_qa", "curation.check=llm")
     with pytest.raises(ConfigError, match=r"curation\.check: these filters are about labels"):
-        read_inputs(config, lambda _: None)
+        prepare(config, lambda _: None)
 
 
 def test_minutes_follow_from_what_may_be_in_flight_and_sent(tmp_path):
@@ -158,8 +159,8 @@ def test_recordings_and_methods_without_an_llm_cost_nothing(tmp_path):
 @pytest.mark.parametrize("recipe", recipe_names())
 def test_every_recipe_has_a_plan_at_its_full_size(recipe, tmp_path):
     config = load_config(write_recipe(tmp_path, recipe))
-    gold, inputs = read_inputs(config, lambda _: None)
-    made = make_plan(config, gold, inputs, most_rows=450)
+    prepared = prepare(config, lambda _: None)
+    made = make_plan(prepared, most_rows=450)
     kinds = {phase.kind: phase for phase in made.phases}
     size = config.method.seed_size
     assert kinds["seed"].requests.expected == size > MOST_ROWS - 1
@@ -167,8 +168,8 @@ def test_every_recipe_has_a_plan_at_its_full_size(recipe, tmp_path):
     assert kinds["seed"].completion_tokens.expected > 5 * size
     # A quarter of mine is wrong in each of two rounds.
     extrapolated = kinds["extrapolate"].requests
-    assert extrapolated.expected == pytest.approx(2 * len(gold.mine) / 4, abs=2)
-    assert extrapolated.high == pytest.approx(2 * len(gold.mine) / 2, abs=2)
+    assert extrapolated.expected == pytest.approx(2 * len(prepared.gold.mine) / 4, abs=2)
+    assert extrapolated.high == pytest.approx(2 * len(prepared.gold.mine) / 2, abs=2)
     assert any("scaled up" in line for line in made.assumptions)
     assert not any("ended early" in line for line in made.assumptions)
 
@@ -178,13 +179,13 @@ def test_a_run_never_fails_by_its_plan(tmp_path, monkeypatch):
         raise RuntimeError("a bug")
 
     config = configured(tmp_path, "classification", ZEROGEN)
-    gold, inputs = read_inputs(config, lambda _: None)
+    prepared = prepare(config, lambda _: None)
     warnings: list[str] = []
-    assert plan_run(config, gold, inputs, None, warnings.append) is not None
-    assert plan_run(config, gold, inputs, EqualBudget("rows", 10), warnings.append) is None
+    assert plan_run(prepared, None, warnings.append) is not None
+    assert plan_run(prepared, EqualBudget("rows", 10), warnings.append) is None
     assert warnings == []
     monkeypatch.setattr(spending, "make_plan", fail)
-    assert plan_run(config, gold, inputs, None, warnings.append) is None
+    assert plan_run(prepared, None, warnings.append) is None
     assert warnings == ["this run goes on without a plan: RuntimeError: a bug"]
 
 

@@ -8,8 +8,8 @@ import pytest
 from stepsynth._util.rng import make_rng
 from stepsynth.dryrun.count import EXPECTED, HIGH, LOW, RehearsedLLM, rehearse
 from stepsynth.dryrun.lengths import fit_task
-from stepsynth.dryrun.plan import read_inputs
 from stepsynth.dryrun.stubs import MARK, PretendStudent, StubLLM
+from stepsynth.inputs import prepare
 from stepsynth.llm import LLM, Completion, Request
 from stepsynth.methods import methods
 from stepsynth.methods._training import run_method
@@ -22,7 +22,8 @@ from tests.rehearsed import configured, method_kinds
 
 
 def counts_of(config: Config, scenario=EXPECTED, most_rows=2000):
-    gold, inputs = read_inputs(config, lambda _: None)
+    prepared = prepare(config, lambda _: None)
+    gold, inputs = prepared.gold, prepared.inputs
     found = rehearse(config, gold, inputs, scenario, most_rows=most_rows)
     assert found.trouble == ""
     return found.counts
@@ -116,7 +117,7 @@ def test_it_asks_the_same_prompts_as_the_method_asks_another_llm(name, tmp_path)
         name, ", size: 90" if name == "goldgen" else ""
     )
     config = configured(tmp_path, "classification", values, "method.train_on=synthetic")
-    gold, _ = read_inputs(config, lambda _: None)
+    gold = prepare(config, lambda _: None).gold
     backend = FakeBackend(_listing(answer_anything))
     student = PretendStudent(wrong=EXPECTED.wrong)
     task = fit_task(config.task, config.method, gold.mine)
@@ -147,7 +148,8 @@ def _listing(answer):
 def test_large_sizes_are_scaled_up_from_small_rehearsals(name, tmp_path):
     sizes = {"goldgen": ", seed_size: 2000, size: 3000", "llm": ""}.get(name, ", seed_size: 2000")
     config = configured(tmp_path, "classification", f"method={{name: {name}{sizes}}}", rows=2400)
-    gold, inputs = read_inputs(config, lambda _: None)
+    prepared = prepare(config, lambda _: None)
+    gold, inputs = prepared.gold, prepared.inputs
     whole = rehearse(config, gold, inputs, EXPECTED, most_rows=10_000)
     small = rehearse(config, gold, inputs, EXPECTED, most_rows=450)
     assert (whole.is_scaled, small.is_scaled) == (False, True)
@@ -165,7 +167,8 @@ def test_the_test_split_cannot_be_reached_from_what_a_rehearsal_gives_a_method(
     name, tmp_path, monkeypatch
 ):
     config = configured(tmp_path, "classification", f"method={name}")
-    gold, inputs = read_inputs(config, lambda _: None)
+    prepared = prepare(config, lambda _: None)
+    gold, inputs = prepared.gold, prepared.inputs
     secret = gold.test[0].text
     given = []
 
@@ -208,7 +211,8 @@ def test_a_list_has_as_many_items_as_its_prompt_asks_for(task):
 
 def test_it_ends_where_the_run_would_end_and_says_so(tmp_path):
     config = configured(tmp_path, "classification", "method=synthesizrr", "method.min_words=200")
-    gold, inputs = read_inputs(config, lambda _: None)
+    prepared = prepare(config, lambda _: None)
+    gold, inputs = prepared.gold, prepared.inputs
     found = rehearse(config, gold, inputs, EXPECTED, most_rows=300)
     assert "no passage can be content" in found.trouble
     json.dumps({kind: vars(count) for kind, count in found.counts.items()})

@@ -32,7 +32,7 @@ def record(tmp_path):
 
 
 def play(paths, requests, random_seed=0, **settings):
-    spec = Replay(recordings=tuple(paths), concurrency=8, **settings)
+    spec = Replay(recordings=tuple(paths), **settings)
     llm = LLM(ReplayBackend(spec, random_seed), random_seed=random_seed)
     try:
         answers = llm.generate(requests, phase="test")

@@ -89,15 +89,15 @@ def _look_at_data(config: "Config") -> "tuple[Gold, PromptSizes | None, dict[str
     Raises:
         StepsynthError: Data, student, retriever or curation cannot be used.
     """
-    from stepsynth.dryrun import foresee, measure_prompts, read_inputs
+    from stepsynth.dryrun import foresee, measure_prompts
+    from stepsynth.inputs import check_packages, prepare
 
     warnings: list[str] = []
-    gold, inputs = read_inputs(config, warnings.append)
+    prepared = prepare(config, warnings.append)
+    gold, inputs = prepared.gold, prepared.inputs
     sizes = measure_prompts(config, gold)
     warnings += foresee(config, gold, sizes)
-    config.student.check()
-    if config.retriever is not None:
-        config.retriever.check()
+    check_packages(config)
     found = {
         "task": config.name,
         "method": config.method.name,
@@ -181,7 +181,7 @@ def _look_at_window(
 
 def _different(endpoints: "Sequence[LLMSettings]") -> "list[LLMSettings]":
     """Return one of those that are the same endpoint and model: that of the longest answers."""
-    ordered = sorted(endpoints, key=lambda endpoint: endpoint.max_tokens)
+    ordered = sorted(endpoints, key=lambda endpoint: endpoint.live().max_tokens)
     longest = {_place(endpoint): endpoint for endpoint in ordered}
     return [longest[place] for place in dict.fromkeys(map(_place, endpoints))]
 

@@ -23,15 +23,16 @@ def plan(
 
     Needs no key and sends nothing: the method is rehearsed with made-up answers.
     """
-    from stepsynth.dryrun import make_plan, read_inputs, small_bounds
+    from stepsynth.dryrun import make_plan, small_bounds
+    from stepsynth.inputs import prepare
     from stepsynth.taskfile import load_config
 
     config = load_config(task, overrides)
     warnings: list[str] = []
-    gold, inputs = read_inputs(config, warnings.append)
-    made = make_plan(config, gold, inputs)
+    prepared = prepare(config, warnings.append)
+    made = make_plan(prepared)
     if config.llm is not None:
-        warnings += small_bounds(config, config.llm, gold.mine)
+        warnings += small_bounds(config, config.llm, prepared.gold.mine)
     if as_json:
         print_json({**made.to_dict(), "warnings": warnings})
     else:

@@ -63,11 +63,12 @@ def run_to_end(runner: "Runner", display: Display, *, as_json: bool) -> "RunResu
             raise
         if isinstance(caught, KeyboardInterrupt):
             error.message += f"; the same command goes on in {runner.folder.path}"
-        if runner.kept is not None and runner.folder.report.exists() and not as_json:
-            show(runner.summary(), as_json=False)
+        outcome = runner.outcome
+        if outcome.kept is not None and runner.folder.report.exists() and not as_json:
+            show(outcome.summary(), as_json=False)
         print_error(error)
         if as_json:
-            stopped = runner.summary(stopped=stop_reason(caught))
+            stopped = outcome.summary(stopped=stop_reason(caught))
             print_json({**stopped.to_dict(), **error_line(error)})
         raise SystemExit(error.exit_code) from None
 

@@ -14,7 +14,7 @@ from stepsynth.cli._shared import JSON, handle_errors, print_json, say
 from stepsynth.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from stepsynth.studies import Findings, Study, Subject, Table
+    from stepsynth.studies import Findings, StudiedRun, Study, Table
 
 _WIDTH_OF_A_FILE = 160
 
@@ -118,7 +118,7 @@ def _build_study(name: str, overrides: Sequence[str]) -> "tuple[Study, list[str]
 
 def _open(
     runs: Sequence[Path], task: Path | None, overrides: Sequence[str], display: Display
-) -> "Iterator[Subject]":
+) -> "Iterator[StudiedRun]":
     """Yield what is studied, under names that tell them apart."""
     from stepsynth.studies import open_subject
 

@@ -327,7 +327,7 @@ def _add_runs(plan: Plan, entry: Entry, task: Path, given: tuple[str, ...]) -> N
                 f"{entry.name}: {listed} is set by hand and stays: the budget of {budget} may not "
                 "be what it uses"
             )
-    if config.llm is not None and config.llm.stores_completions and not config.llm.store:
+    if config.llm is not None and config.llm.stores_completions and not config.llm.live().store:
         given = (*given, f"llm.store={json.dumps(str(plan.store.absolute()))}")
     if config.retriever is not None and config.retriever.folder is None:
         given = (*given, f"retrieval.folder={json.dumps(str((plan.out / 'index').absolute()))}")
@@ -347,7 +347,7 @@ def _add_runs(plan: Plan, entry: Entry, task: Path, given: tuple[str, ...]) -> N
 
 
 def _check_price(config: Config, budget: EqualBudget) -> None:
-    price = config.llm and config.llm.price
+    price = config.llm and config.llm.live().price
     is_free = not price or not (price.prompt or price.completion)
     if budget.kind == "usd" and config.llm is not None and is_free:
         raise ConfigError(

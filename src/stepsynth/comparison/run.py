@@ -283,7 +283,7 @@ def _spent(run: PlannedRun, plan: Plan) -> tuple[int, float]:
     """Return the requests and USD that a run has sent so far, in all its invocations."""
     folder = RunFolder(run.folder)
     settings = plan.config.llm
-    path = Path(settings.store) if settings and settings.store else plan.store
+    path = settings.store_path(plan.store) if settings else plan.store
     if not path.exists() or not folder.identity.exists():
         return 0, 0.0
     store = Store(path)

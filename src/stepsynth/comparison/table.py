@@ -11,7 +11,7 @@ import numpy as np
 from stepsynth.comparison.plan import Entry, Plan, PlannedRun
 from stepsynth.comparison.read import Answered, RunRow, read_answers, read_run
 from stepsynth.comparison.run import Ended
-from stepsynth.methods import methods
+from stepsynth.methods import SynthesisMethod, methods
 from stepsynth.metrics import (
     SCORE_NAMES,
     Floats,
@@ -192,9 +192,10 @@ def _summarise(
 def _sees(entry: Entry, config: Config | None) -> str:
     """Return which gold a method uses, also by the options that every method has."""
     said = [getattr(methods().get(entry.method), "sees", "not said")]
-    if config is not None and config.method.train_on == "both":
+    method = config and config.method
+    if method is not None and method.joins_gold:
         said.append("texts and labels of `mine`: trained on too")
-    if config is not None and config.method.reweight != "none":
+    if isinstance(method, SynthesisMethod) and method.reweight != "none":
         said.append("texts of `mine`: synthetic rows are weighed by them")
     return "; ".join(part for part in said if part != "none" or len(said) == 1)
 

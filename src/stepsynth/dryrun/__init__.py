@@ -10,7 +10,6 @@ from stepsynth.dryrun.plan import (
     Range,
     is_free,
     make_plan,
-    read_inputs,
     read_planned,
 )
 from stepsynth.dryrun.stubs import (
@@ -43,7 +42,6 @@ __all__ = [
     "is_free",
     "make_plan",
     "measure_prompts",
-    "read_inputs",
     "read_planned",
     "small_bounds",
     "text_tokens",

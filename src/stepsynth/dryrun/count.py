@@ -27,7 +27,7 @@ from stepsynth.dryrun.stubs import (
 from stepsynth.errors import StepsynthError
 from stepsynth.inputs import Inputs
 from stepsynth.llm import LLM, Backend, Completion, Failed, LLMSettings, Request
-from stepsynth.methods import MIN_WORDS, Method, Model, Setup, run_method
+from stepsynth.methods import MIN_WORDS, Method, Model, Setup, run_method, texts_per_prompt
 from stepsynth.records import Dataset
 from stepsynth.taskfile import Config
 
@@ -137,7 +137,7 @@ class RehearsedLLM(LLM):
     def _answer(self, request: Request) -> Completion:
         kind = request.tags.get("kind", "")
         said = self._stub.say(request)
-        tokens = min(count_tokens(said), self.settings.longest(request))
+        tokens = min(count_tokens(said), self.settings.live().longest(request))
         found = self.counts.setdefault(kind, Count())
         group = self._group(request, kind)
         if group not in self._sent:
@@ -269,7 +269,7 @@ def _rehearse_at(
         replace(scale, place=0.0).cut([*gold.mine, *gold.select]),
         by_label=scenario.by_label,
         fewest_words=MIN_WORDS if getattr(method, "cleaning", False) else 0,
-        texts_per_prompt=method.texts_per_prompt,
+        texts_per_prompt=texts_per_prompt(method),
         rng=rng,
     )
     llm = RehearsedLLM(config.llm, stub, rejected=scenario.rejected)

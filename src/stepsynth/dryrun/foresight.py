@@ -149,10 +149,11 @@ def small_bounds(config: Config, llm: LLMSettings, mine: Dataset) -> Iterator[st
         needs["rationale"] = TOKENS_OF_A_REASON * getattr(config.method, "num_rationales", 0)
     for kind, tokens in needs.items():
         for each in llm.endpoints_of(kind) if kind in config.method.prompts else ():
-            if each.stores_completions and each.max_tokens < tokens:
+            most = each.live().max_tokens
+            if each.stores_completions and most < tokens:
                 key = f"llm.phases.{kind}" if kind in llm.phases else "llm"
                 yield (
-                    f"{key}.max_tokens is {each.max_tokens}, and an answer to the prompt {kind!r} "
+                    f"{key}.max_tokens is {most}, and an answer to the prompt {kind!r} "
                     f"can take some {tokens}: answers will be cut off; raise it"
                 )
 

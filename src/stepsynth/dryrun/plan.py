@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stepsynth import inputs as reading
-from stepsynth.data import Gold
 from stepsynth.dryrun.count import (
     EXPECTED,
     HIGH,
@@ -18,9 +16,9 @@ from stepsynth.dryrun.count import (
     rehearse,
 )
 from stepsynth.dryrun.stubs import BYTES_OF_A_TOKEN
-from stepsynth.inputs import Inputs
+from stepsynth.inputs import Prepared
 from stepsynth.llm import LLMSettings
-from stepsynth.taskfile import Config, check_curation
+from stepsynth.taskfile import Config
 
 MOST_ROWS = 2000
 """Sizes up to this are rehearsed as they are."""
@@ -136,25 +134,14 @@ def total_of(phases: Sequence[Phase]) -> Phase:
     return Phase("total", models, **counted, usd=add("usd"), minutes=add("minutes"))
 
 
-def read_inputs(config: Config, warn: Warn) -> tuple[Gold, Inputs]:
-    """Read and divide the data of a configuration, as a run does.
-
-    Raises:
-        StepsynthError: Data or curation cannot be used.
-    """
-    check_curation(config.curation, config.method, config.task, warn)
-    return reading.read_inputs(config, reading.read_gold(config, warn), warn)
-
-
-def make_plan(config: Config, gold: Gold, inputs: Inputs, *, most_rows: int = MOST_ROWS) -> Plan:
+def make_plan(prepared: Prepared, *, most_rows: int = MOST_ROWS) -> Plan:
     """Return the plan of a run. Nothing is sent, and no key is read.
 
     Args:
-        config: The run.
-        gold: Its rows.
-        inputs: Its contexts, passages and given rows.
+        prepared: The run.
         most_rows: Larger sizes are rehearsed at this size, and counts scaled up.
     """
+    config, gold, inputs = prepared.config, prepared.gold, prepared.inputs
     name, method = config.name, config.method.name
     if config.llm is None:
         return Plan(name, method, (), (), (f"The method {method} asks no LLM.",))
@@ -185,7 +172,7 @@ def _phases(
         endpoints = settings.endpoints_of(kind)
         prompt = [c.prompt_tokens * share for c, share in zip(counts, PROMPT_RANGE, strict=True)]
         completion = [
-            min(c.completion_tokens * share, c.requests * endpoints[0].max_tokens)
+            min(c.completion_tokens * share, c.requests * endpoints[0].live().max_tokens)
             for c, share in zip(counts, COMPLETION_RANGE, strict=True)
         ]
         asked = list(zip((c.requests for c in counts), prompt, completion, strict=True))
@@ -228,17 +215,14 @@ def _minutes(
     if all(map(is_free, endpoints)) or not requests:
         return 0.0
     each_s = FIRST_TOKEN_S + completion / requests / TOKENS_PER_S
-    places = sum(endpoint.concurrency for endpoint in endpoints)
+    places = sum(endpoint.live().concurrency for endpoint in endpoints)
     rounds = max(1.0, requests / places)
     share = 1 / len(endpoints)
+    asked = requests, prompt, completion
     limited = [
         amount * share / most
         for endpoint in endpoints
-        for amount, most in (
-            (requests, endpoint.rpm),
-            (prompt, endpoint.input_tpm),
-            (completion, endpoint.output_tpm),
-        )
+        for amount, most in zip(asked, endpoint.live().rates, strict=True)
         if most
     ]
     return max([rounds * each_s / 60, *limited])
@@ -280,7 +264,8 @@ def _held_back(settings: LLMSettings, phase: Phase, key: str, name: str) -> floa
         price = each.known_price()
         rates = (1.0, 1.0) if key == "tokens" or price is None else (price.prompt, price.completion)
         # Until the provider has counted them, each byte of a prompt may be a token.
-        more = (BYTES_OF_A_TOKEN - 1) * prompt / requests, each.max_tokens - completion / requests
+        longest = each.live().max_tokens
+        more = (BYTES_OF_A_TOKEN - 1) * prompt / requests, longest - completion / requests
         held = rates[0] * more[0] + rates[1] * more[1]
         most = max(most, held if key == "tokens" else held / 1e6)
     return most
@@ -318,7 +303,7 @@ def _assumptions(
     if any(phase.minutes for phase in phases):
         yield (
             f"An answer takes {FIRST_TOKEN_S:g} s and 1 s for each {TOKENS_PER_S:g} tokens, with "
-            f"{settings.concurrency} in flight. The time of training is not counted."
+            f"{settings.live().concurrency} in flight. The time of training is not counted."
         )
     yield from _unknown_times([t for phase in phases for t in settings.endpoints_of(phase.kind)])
     yield from _special_cases(config, phases)

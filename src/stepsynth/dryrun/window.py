@@ -40,7 +40,7 @@ def check_window(settings: LLMSettings, random_seed: int, longest: int) -> str:
         window, hint = asyncio.run(_find_window(backend)), _HINT
     if window is None:
         return ""
-    most = settings.max_tokens
+    most = settings.live().max_tokens
     if most >= window:
         raise ProviderError(
             f"{settings.model}: llm.max_tokens {most} does not fit into the {window} tokens that "
@@ -76,7 +76,7 @@ async def _find_window(backend: ChatBackend[Any]) -> int | None:
     except GiveUpError as error:
         raise ProviderError(
             f"{backend.settings.model} answers, but refuses llm.max_tokens "
-            f"{backend.settings.max_tokens}: {error.message}",
+            f"{backend.settings.live().max_tokens}: {error.message}",
             hint=_HINT,
         ) from error
     except StepsynthError:

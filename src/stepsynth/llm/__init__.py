@@ -4,7 +4,7 @@ An island: it knows strings and opaque tags, never examples or tasks.
 """
 
 from stepsynth.llm.chat.chat import PING, ChatBackend
-from stepsynth.llm.core.backend import Backend, LLMSettings, llm_backends
+from stepsynth.llm.core.backend import NAMED_LLM, Backend, LiveSettings, LLMSettings, llm_backends
 from stepsynth.llm.core.errors import GiveUpError
 from stepsynth.llm.core.presets import apply_preset, find_provider, preset_names
 from stepsynth.llm.core.types import Completion, Failed, Request
@@ -14,6 +14,7 @@ from stepsynth.llm.engine.llm import LLM
 
 __all__ = [
     "LLM",
+    "NAMED_LLM",
     "PING",
     "Backend",
     "ChatBackend",
@@ -22,6 +23,7 @@ __all__ = [
     "GiveUpError",
     "LLMSettings",
     "Limits",
+    "LiveSettings",
     "Request",
     "Status",
     "Usage",

@@ -6,7 +6,18 @@ What is imported here is what a method of your own is written with: `docs/own-me
 from stepsynth.methods._cleaning import MIN_WORDS
 from stepsynth.methods._contexts import gather_contexts, in_passes
 from stepsynth.methods._drafts import draw_drafts
-from stepsynth.methods._method import Journal, Method, Model, Round, Setup, Unused, methods
+from stepsynth.methods._method import (
+    Journal,
+    Method,
+    Model,
+    Round,
+    Setup,
+    SynthesisMethod,
+    Unused,
+    WritingMethod,
+    methods,
+    texts_per_prompt,
+)
 from stepsynth.methods._spending_limit import SpendingLimit
 from stepsynth.methods._training import Preparation, run_method
 from stepsynth.methods._writer import Writer, misclassified
@@ -22,8 +33,10 @@ __all__ = [
     "RowRequest",
     "Setup",
     "SpendingLimit",
+    "SynthesisMethod",
     "Unused",
     "Writer",
+    "WritingMethod",
     "Written",
     "count_by_reason",
     "draw_drafts",
@@ -32,4 +45,5 @@ __all__ = [
     "methods",
     "misclassified",
     "run_method",
+    "texts_per_prompt",
 ]

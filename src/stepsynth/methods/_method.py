@@ -161,6 +161,9 @@ class Round:
 class Method(BaseModel, ABC):
     """A method: its fields are its keys in a task file.
 
+    One that synthesises rows extends `SynthesisMethod`, or `WritingMethod` where the LLM writes
+    them.
+
     It writes no file, resumes nothing and never meets test data: running it again with the same
     LLM store is resuming.
     """
@@ -169,10 +172,6 @@ class Method(BaseModel, ABC):
 
     name: ClassVar[str]
     needs_llm: ClassVar[bool] = True
-
-    is_reference: ClassVar[bool] = False
-    """It trains on gold rows as they are: nothing is synthesised that could be checked, weighed
-    or joined to them."""
 
     kinds: ClassVar[tuple[str, ...]] = ("classification", "sentence_pair", "extractive_qa")
     """Kinds of task that its paper defines it for."""
@@ -192,26 +191,15 @@ class Method(BaseModel, ABC):
     data_keys: ClassVar[tuple[str, ...]] = ()
     """Keys that name a file of rows or a run folder."""
 
-    train_on: Literal["synthetic", "both"] = Field(
-        default="synthetic",
-        description="What the round's model is trained on: the synthetic rows, or both those and "
-        "the gold rows of `mine`. Errors are mined with a model of synthetic rows alone.",
-    )
-    gold_weight: float = Field(
-        default=1.0, gt=0, description="With train_on: both, how much a gold row counts."
-    )
-    reweight: Literal["none", "density_ratio"] = Field(
-        default="none",
-        description="Weigh synthetic rows: density_ratio, by how much they look like gold rows of "
-        "`mine` (Synt++).",
-    )
+    @property
+    def joins_gold(self) -> bool:
+        """Whether its models are trained on gold rows beside the synthetic ones."""
+        return False
 
-    texts_per_prompt: int = Field(
-        default=1,
-        gt=0,
-        le=100,
-        description="Texts asked for in one prompt, where prompts repeat; the paper asks for one.",
-    )
+    @property
+    def uses_gold(self) -> bool:
+        """Whether it cannot work without gold rows, as its keys are."""
+        return self.needs_gold
 
     @abstractmethod
     def synthesize(self, setup: Setup) -> Iterator[Round]:
@@ -234,19 +222,62 @@ class Method(BaseModel, ABC):
         A method whose keys hang together adds its own. A key that is at its default may be among
         them: nobody has asked for it.
         """
-        found: dict[str, str] = {}
-        if self.train_on == "synthetic":
-            found["gold_weight"] = "gold rows are trained on with train_on: both alone"
-        if self.is_reference:
-            why = "gold rows are all that it is trained on"
-            found |= dict.fromkeys(("train_on", "gold_weight", "reweight"), why)
-        if not self.needs_llm or self.sized(1000) == self.sized(500):
-            found["texts_per_prompt"] = f"{self.name} has no texts written"
-        return found
+        return {}
 
     def choose_round(self, rounds: Sequence[Round]) -> int:
         """Return the index of the round that is kept: the last one."""
         return len(rounds) - 1
+
+
+class SynthesisMethod(Method):
+    """A method that synthesises rows."""
+
+    train_on: Literal["synthetic", "both"] = Field(
+        default="synthetic",
+        description="What the round's model is trained on: the synthetic rows, or both those and "
+        "the gold rows of `mine`. Errors are mined with a model of synthetic rows alone.",
+    )
+    gold_weight: float = Field(
+        default=1.0, gt=0, description="With train_on: both, how much a gold row counts."
+    )
+    reweight: Literal["none", "density_ratio"] = Field(
+        default="none",
+        description="Weigh synthetic rows: density_ratio, by how much they look like gold rows of "
+        "`mine` (Synt++).",
+    )
+
+    @property
+    def joins_gold(self) -> bool:
+        """Whether its models are trained on gold rows beside the synthetic ones."""
+        return self.train_on == "both"
+
+    @property
+    def uses_gold(self) -> bool:
+        """Whether it cannot work without gold rows, as its keys are."""
+        return self.needs_gold or self.joins_gold or self.reweight != "none"
+
+    def idle_keys(self, task: Task) -> dict[str, str]:
+        """Return the keys that do nothing."""
+        if self.joins_gold:
+            return super().idle_keys(task)
+        why = "gold rows are trained on with train_on: both alone"
+        return super().idle_keys(task) | {"gold_weight": why}
+
+
+class WritingMethod(SynthesisMethod):
+    """A method whose rows the LLM writes."""
+
+    texts_per_prompt: int = Field(
+        default=1,
+        gt=0,
+        le=100,
+        description="Texts asked for in one prompt, where prompts repeat; the paper asks for one.",
+    )
+
+
+def texts_per_prompt(method: Method) -> int:
+    """Return how many texts a method asks for in one prompt."""
+    return method.texts_per_prompt if isinstance(method, WritingMethod) else 1
 
 
 def methods() -> Registry[Method]:

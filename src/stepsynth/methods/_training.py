@@ -13,7 +13,7 @@ import numpy as np
 
 from stepsynth._util.rng import make_rng
 from stepsynth.curation import Curation, disagree, flag_confident, out_of_fold
-from stepsynth.methods._method import Method, Round, Setup
+from stepsynth.methods._method import Method, Round, Setup, SynthesisMethod, texts_per_prompt
 from stepsynth.methods._writer import misclassified
 from stepsynth.metrics import Predictions
 from stepsynth.records import Dataset, Example
@@ -39,7 +39,7 @@ class Preparation:
         wrong: What the check said of the rows of the last fit whose labels it found wrong.
     """
 
-    method: Method
+    method: SynthesisMethod
     curation: Curation
     factory: StudentFactory
     mine: Dataset
@@ -136,21 +136,22 @@ def run_method(method: Method, setup: Setup) -> Iterator[Round]:
     The method itself mines errors with a model of synthetic rows alone: one that has learnt the
     gold rows makes few errors on them.
     """
-    setup = replace(setup, texts_per_prompt=method.texts_per_prompt)
+    setup = replace(setup, texts_per_prompt=texts_per_prompt(method))
     prepare = setup.student.prepare
     for done in method.synthesize(setup):
         if isinstance(prepare, Preparation) and prepare.wrong:
             done = replace(done, notes={**done.notes, "label_check": prepare.wrong})
         # Without synthetic rows there is nothing to add gold rows to.
-        is_alone = method.train_on == "synthetic" or not done.train or method.is_reference
-        yield done if is_alone else train_on_both(done, method, setup)
+        if isinstance(method, SynthesisMethod) and method.joins_gold and done.train:
+            done = train_on_both(done, method.gold_weight, setup)
+        yield done
 
 
-def train_on_both(done: Round, method: Method, setup: Setup) -> Round:
+def train_on_both(done: Round, gold_weight: float, setup: Setup) -> Round:
     """Return a round whose model is trained on its rows and on the gold rows of `mine`."""
     model = setup.student.new(as_given=True)
     own = done.weights or (1.0,) * len(done.train)
-    weights = [*own, *(method.gold_weight for _ in setup.mine)]
+    weights = [*own, *(gold_weight for _ in setup.mine)]
     model.fit(
         Dataset([*done.train, *setup.mine]),
         None if all(weight == weights[0] for weight in weights) else weights,

@@ -27,7 +27,7 @@ from pydantic import Field, field_validator
 from stepsynth._util.text import normalise
 from stepsynth.errors import ConfigError
 from stepsynth.llm import Completion, Request
-from stepsynth.methods._method import Method, Round, Setup
+from stepsynth.methods._method import Round, Setup, WritingMethod
 from stepsynth.methods._writer import Writer
 from stepsynth.methods._written import RowRequest
 from stepsynth.prompts import parse_choice
@@ -62,7 +62,7 @@ class Dimension:
     is_given: bool = False
 
 
-class AttrPrompt(Method):
+class AttrPrompt(WritingMethod):
     """The `attrprompt` method."""
 
     name: ClassVar[str] = "attrprompt"

@@ -23,7 +23,7 @@ from pydantic import Field
 
 from stepsynth.errors import TooFewRowsError
 from stepsynth.methods._drafts import draw_drafts
-from stepsynth.methods._method import Method, Round, Setup
+from stepsynth.methods._method import Round, Setup, WritingMethod
 from stepsynth.methods._writer import Writer
 from stepsynth.methods._written import RowRequest
 from stepsynth.records import Example
@@ -32,7 +32,7 @@ ANSWER = ""
 """What stands for the label in a pool where labels are answers: any row may be a shot."""
 
 
-class FewGen(Method):
+class FewGen(WritingMethod):
     """The `fewgen` method."""
 
     name: ClassVar[str] = "fewgen"

@@ -18,7 +18,6 @@ from stepsynth.methods._method import Method, Round, Setup
 from stepsynth.methods._sending import check_answered
 from stepsynth.metrics import AnyPredictions, Predictions, Spans
 from stepsynth.records import Answers, Dataset, Example, Label, Rejected
-from stepsynth.tasks import Task
 
 
 class LLMItself(Method):
@@ -28,12 +27,6 @@ class LLMItself(Method):
     sees: ClassVar[str] = "none"
     needs_gold: ClassVar[bool] = False
     prompts: ClassVar[tuple[str, ...]] = ("decide",)
-
-    def idle_keys(self, task: Task) -> dict[str, str]:
-        """Return the keys about rows, too: there are none."""
-        why = "no row is written and nothing is trained"
-        unused = dict.fromkeys(("train_on", "gold_weight", "reweight"), why)
-        return super().idle_keys(task) | unused
 
     def synthesize(self, setup: Setup) -> Iterator[Round]:
         """Yield the only round, without rows."""

@@ -40,7 +40,7 @@ from stepsynth.methods._drafts import draw_drafts
 from stepsynth.methods._features import features_of, one_hot_of
 from stepsynth.methods._influence import influence
 from stepsynth.methods._last_layer import Loss
-from stepsynth.methods._method import Method, Model, Round, Setup
+from stepsynth.methods._method import Model, Round, Setup, WritingMethod
 from stepsynth.methods._writer import Writer
 from stepsynth.methods._written import RowRequest
 from stepsynth.methods.fewgen import draw_shots, group_by_label
@@ -57,7 +57,7 @@ Pools = Mapping[str, Sequence[Example]]
 """Label -> its most helpful rows, the best first."""
 
 
-class ProGen(Method):
+class ProGen(WritingMethod):
     """The `progen` method; its defaults are the paper's, but for the size."""
 
     name: ClassVar[str] = "progen"

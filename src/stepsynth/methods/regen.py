@@ -37,7 +37,7 @@ from pydantic import Field
 from stepsynth.curation import out_of_fold
 from stepsynth.errors import ConfigError, TooFewRowsError
 from stepsynth.methods._corpus import need_index
-from stepsynth.methods._method import Method, Model, Round, Setup, Unused
+from stepsynth.methods._method import Model, Round, Setup, SynthesisMethod, Unused
 from stepsynth.methods._training import fit_and_ask
 from stepsynth.methods._writer import Writer
 from stepsynth.records import Dataset, Example, Provenance, Rejected
@@ -89,7 +89,7 @@ class Found:
         return Example(self.hit.passage.text, self.query.label, provenance=origin)
 
 
-class ReGen(Method):
+class ReGen(SynthesisMethod):
     """The `regen` method."""
 
     name: ClassVar[str] = "regen"

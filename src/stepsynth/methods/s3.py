@@ -37,7 +37,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field
 
 from stepsynth.methods._contexts import gather_contexts, in_passes
-from stepsynth.methods._method import Method, Round, Setup
+from stepsynth.methods._method import Round, Setup, WritingMethod
 from stepsynth.methods._rationales import ask_rationales
 from stepsynth.methods._writer import Writer, misclassified
 from stepsynth.methods._written import RowRequest
@@ -48,7 +48,7 @@ SEED_SHARE = 2 / 3
 """Share of a budget that is for seed data, where extrapolations follow (Appendix B)."""
 
 
-class SeedData(Method):
+class SeedData(WritingMethod):
     """A method that starts from seed data: the options of Algorithm 1."""
 
     seed_size: int = Field(default=1000, gt=0, description="Seed rows to keep (N_seed).")

@@ -19,12 +19,12 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from stepsynth.methods._method import Method, Round, Setup
+from stepsynth.methods._method import Round, Setup, WritingMethod
 from stepsynth.methods._writer import Writer
 from stepsynth.methods.s3 import seed_with_rationales
 
 
-class SimPrompt(Method):
+class SimPrompt(WritingMethod):
     """The `simprompt` method."""
 
     name: ClassVar[str] = "simprompt"

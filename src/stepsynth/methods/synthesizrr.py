@@ -34,7 +34,7 @@ from pydantic import Field
 from stepsynth.errors import TooFewRowsError
 from stepsynth.methods._contexts import in_passes
 from stepsynth.methods._corpus import need_index
-from stepsynth.methods._method import Method, Round, Setup
+from stepsynth.methods._method import Round, Setup, WritingMethod
 from stepsynth.methods._writer import Writer
 from stepsynth.methods._written import RowRequest
 from stepsynth.records import Example
@@ -75,7 +75,7 @@ class Sources:
     outside: dict[str, Counter[str]]
 
 
-class SynthesizRR(Method):
+class SynthesizRR(WritingMethod):
     """The `synthesizrr` method; its defaults are the paper's."""
 
     name: ClassVar[str] = "synthesizrr"

@@ -28,7 +28,7 @@ from stepsynth.errors import TooFewRowsError
 from stepsynth.llm import Request
 from stepsynth.methods._contexts import in_passes
 from stepsynth.methods._judge import judge_labels
-from stepsynth.methods._method import Method, Round, Setup
+from stepsynth.methods._method import Round, Setup, WritingMethod
 from stepsynth.methods._writer import Writer
 from stepsynth.methods._written import RowRequest
 from stepsynth.records import Example, Rejected
@@ -50,7 +50,7 @@ class InstanceSeed:
     domain: str
 
 
-class TarGEN(Method):
+class TarGEN(WritingMethod):
     """The `targen` method."""
 
     name: ClassVar[str] = "targen"

@@ -36,7 +36,7 @@ from stepsynth.llm import Completion, Request
 from stepsynth.methods._cleaning import clean_row
 from stepsynth.methods._contexts import in_passes
 from stepsynth.methods._drafts import draw_drafts
-from stepsynth.methods._method import Method, Round, Setup
+from stepsynth.methods._method import Round, Setup, WritingMethod
 from stepsynth.methods._writer import Writer
 from stepsynth.methods._written import RowRequest
 from stepsynth.records import Example, Rejected
@@ -49,7 +49,7 @@ CONDITION_SHARE = 0.2
 """Share of a limited budget that conditions may take."""
 
 
-class ZeroGen(Method):
+class ZeroGen(WritingMethod):
     """The `zerogen` method."""
 
     name: ClassVar[str] = "zerogen"

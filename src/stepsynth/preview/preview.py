@@ -25,13 +25,12 @@ from stepsynth.dryrun import (
     RehearsedLLM,
     Scale,
     StubLLM,
-    read_inputs,
     without_early_stop,
 )
 from stepsynth.errors import StepsynthError
-from stepsynth.inputs import Inputs
+from stepsynth.inputs import Prepared, prepare
 from stepsynth.llm import LLM, Completion, Failed, LLMSettings, Request
-from stepsynth.methods import Method, Round, Setup, run_method
+from stepsynth.methods import Method, Round, Setup, run_method, texts_per_prompt
 from stepsynth.observer import Observer
 from stepsynth.prompts import parse_list
 from stepsynth.records import Example, Rejected, label_to_json
@@ -188,8 +187,7 @@ class Previewer:
 
     def __post_init__(self) -> None:
         self._runner = Runner(self.config, out=self.out, observer=self.observer)
-        self._gold: Gold | None = None
-        self._inputs = Inputs()
+        self._prepared: Prepared | None = None
 
     def count(self) -> dict[str, int]:
         """Return about how many requests of each kind will be sent; sends none.
@@ -200,9 +198,10 @@ class Previewer:
         settings = self.config.llm
         if settings is None:
             return {}
-        gold = self._read()
-        llm = PreviewLLM(settings, self._stub(gold), self._most, self._stub(gold, _UNSENT))
-        for _ in self._run(self._setup(gold, llm, is_real=False)):
+        prepared = self._prepare()
+        stub, unsent = self._stub(prepared.gold), self._stub(prepared.gold, _UNSENT)
+        llm = PreviewLLM(settings, stub, self._most, unsent)
+        for _ in self._run(self._setup(prepared, llm, is_real=False)):
             pass
         return {kind: number for kind, number in llm.kinds.items() if number}
 
@@ -215,22 +214,21 @@ class Previewer:
         settings = self.config.llm
         if settings is None:
             return Preview()
-        gold = self._read()
-        identity = self._runner.identity(gold, self._inputs)
-        real = open_llm(self.config, self._runner.folder, digest(identity))
+        prepared = self._prepare()
+        real = open_llm(self.config, self._runner.folder, digest(prepared.identity()))
         real.on_progress = self.observer.asking
         real.on_notice = self.observer.warn
-        llm = PreviewLLM(settings, self._stub(gold), self._most, real)
+        llm = PreviewLLM(settings, self._stub(prepared.gold), self._most, real)
         preview, rounds = Preview(), list[Round]()
         try:
-            rounds += self._run(self._setup(gold, llm, is_real=True))
+            rounds += self._run(self._setup(prepared, llm, is_real=True))
         except (StepsynthError, KeyboardInterrupt) as error:
             preview.error = error
         finally:
             preview.usage = real.usage.to_dict()
             real.close()
         if settings.stores_completions:
-            preview.store = Path(settings.store) if settings.store else self._runner.folder.store
+            preview.store = settings.store_path(self._runner.folder.store)
         _add_results(llm.shown, rounds, self.config.task)
         for kind in llm.kinds:
             found = [each for each in llm.shown if each.kind == kind]
@@ -246,30 +244,28 @@ class Previewer:
             return self.rows
         return max(self.rows, min(FED_BACK, 4 * len(self.config.task.label_names)))
 
-    def _read(self) -> Gold:
-        if self._gold is None:
-            self._gold, self._inputs = read_inputs(self.config, self.observer.warn)
+    def _prepare(self) -> Prepared:
+        if self._prepared is None:
+            self._prepared = prepare(self.config, self.observer.warn)
             if self.config.retriever is not None:
                 self.config.retriever.check()
-        return self._gold
+        return self._prepared
 
     def _stub(self, gold: Gold, mark: str = MARK) -> StubLLM:
         return StubLLM(
             self.config.task,
             [*gold.mine, *gold.select][:MOST_ROWS],
             fewest_words=12 if getattr(self.config.method, "cleaning", False) else 0,
-            texts_per_prompt=self.config.method.texts_per_prompt,
+            texts_per_prompt=texts_per_prompt(self.config.method),
             mark=mark,
             rng=make_rng(self.config.random_seed, "preview", mark),
         )
 
-    def _setup(self, gold: Gold, llm: LLM, *, is_real: bool) -> Setup:
+    def _setup(self, prepared: Prepared, llm: LLM, *, is_real: bool) -> Setup:
         """Return the set-up of a run with a stand-in for the student; unless real, for all."""
         config = self.config
         setup = make_setup(
-            config if is_real else replace(config, retriever=None),
-            gold,
-            self._inputs,
+            prepared if is_real else replace(prepared, config=replace(config, retriever=None)),
             llm=llm,
             budget=None,
             folder=self._runner.folder,
@@ -280,7 +276,7 @@ class Previewer:
         factory = PretendFactory(student, config.task.label_names, config.random_seed)
         if config.retriever is not None and not is_real:
             rng = make_rng(config.random_seed, "preview")
-            setup = replace(setup, index=PretendIndex(self._inputs.passages, config.method, rng))
+            setup = replace(setup, index=PretendIndex(prepared.inputs.passages, config.method, rng))
         return replace(setup, student=factory, select=setup.select[:MOST_ROWS])
 
     def _run(self, setup: Setup) -> Iterator[Round]:

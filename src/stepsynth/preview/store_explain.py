@@ -127,7 +127,7 @@ class _StoreLLM(LLM):
         endpoint = self._endpoints.next(request)
         name = endpoint.request_id(request)
         found = next(iter(self._reader.find(name)[0]), None)
-        settings = bounded(endpoint.settings.request_identity(), endpoint.settings.longest(request))
+        settings = bounded(endpoint.settings.request_identity(), endpoint.live.longest(request))
         self.asked.append(_Asked(request, name, settings, found))
         if found is None:
             return Completion(self._stub.say(request), name, request.draw)
@@ -139,11 +139,12 @@ class _Lookup(Previewer):
 
     def look_up(self, reader: StoreReader) -> list[_Asked]:
         assert self.config.llm is not None
-        gold = self._read()
-        found = _StoreLLM(self.config, reader, self._stub(gold))
-        llm = PreviewLLM(self.config.llm, self._stub(gold), self.rows, found)
+        prepared = self._prepare()
+        stub = self._stub(prepared.gold)
+        found = _StoreLLM(self.config, reader, self._stub(prepared.gold))
+        llm = PreviewLLM(self.config.llm, stub, self.rows, found)
         # What later rounds ask is decided by the student, and none is trained here.
-        next(iter(self._run(self._setup(gold, llm, is_real=False))), None)
+        next(iter(self._run(self._setup(prepared, llm, is_real=False))), None)
         return found.asked
 
 

@@ -105,7 +105,7 @@ class OpenRun:
             or not self.folder.round_folders()
         ):
             return
-        place = Path(config.llm.store) if config.llm.store else self.folder.store
+        place = config.llm.store_path(self.folder.store)
         used = (row for row in read_events(self.folder.events) if row["event"] == "usage")
         if _is_empty(place) and any(row.get("requests") for row in used):
             raise RunFolderError(

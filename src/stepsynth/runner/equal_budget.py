@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from stepsynth.errors import ConfigError
 from stepsynth.llm import LLM
-from stepsynth.methods import Method, SpendingLimit
+from stepsynth.methods import Method, SpendingLimit, texts_per_prompt
 
 Kind = Literal["rows", "calls", "usd"]
 _OPEN_END = 1_000_000
@@ -67,7 +67,7 @@ class EqualBudget:
         return SpendingLimit()
 
     def _sized(self, method: Method) -> Method:
-        each = method.texts_per_prompt if self.kind == "calls" else 1
+        each = texts_per_prompt(method) if self.kind == "calls" else 1
         return method.sized(_OPEN_END if self.kind == "usd" else int(self.amount) * each)
 
     def __str__(self) -> str:

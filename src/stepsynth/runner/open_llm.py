@@ -1,7 +1,5 @@
 """The LLM of a run, opened: its store, its caps, and the other LLMs of single phases."""
 
-from pathlib import Path
-
 from stepsynth.llm import llm_backends
 from stepsynth.llm.backends.scripted import Rule, Scripted
 from stepsynth.llm.store import Store
@@ -29,7 +27,7 @@ def open_llm(config: Config, folder: RunFolder, run: str) -> CountedLLM:
     store = None
     is_paid = any(each.stores_completions for each in settings.endpoints())
     if is_paid and config.llm is not None:
-        store = Store(Path(settings.store) if settings.store else folder.store)
+        store = Store(settings.store_path(folder.store))
     backends = llm_backends()
     return CountedLLM(
         backends.get(settings.backend)(settings, seed),

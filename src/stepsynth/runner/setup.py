@@ -7,18 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from stepsynth.curation import Curator, Gate
-from stepsynth.data import Gold
 from stepsynth.dryrun import fit_task, text_tokens
-from stepsynth.inputs import Inputs
+from stepsynth.inputs import Prepared
 from stepsynth.llm import LLM
-from stepsynth.methods import Preparation, Setup, SpendingLimit
+from stepsynth.methods import Preparation, Setup, SpendingLimit, SynthesisMethod
 from stepsynth.metrics import AnyPredictions
 from stepsynth.observer import Observer
 from stepsynth.records import Dataset
 from stepsynth.runfolder import RunFolder
 from stepsynth.runner.equal_budget import EqualBudget
 from stepsynth.students import FitCallbacks, StudentFactory, Weights
-from stepsynth.taskfile import Config
 from stepsynth.tasks import Task
 
 
@@ -72,9 +70,7 @@ class Admission:
 
 
 def make_setup(
-    config: Config,
-    gold: Gold,
-    inputs: Inputs,
+    prepared: Prepared,
     *,
     llm: LLM,
     budget: EqualBudget | None,
@@ -83,6 +79,7 @@ def make_setup(
     progress: Progress,
 ) -> Setup:
     """Return the set-up of a run's method."""
+    config, gold, inputs = prepared.config, prepared.gold, prepared.inputs
     student = StudentFactory(
         config.student,
         config.task.label_names,
@@ -93,9 +90,10 @@ def make_setup(
     )
     is_checked = config.curation.check in ("student", "confident")
     # Gold rows are the reference: only what is synthesised is checked and weighed.
-    if not config.method.is_reference and (is_checked or config.method.reweight != "none"):
+    method = config.method
+    if isinstance(method, SynthesisMethod) and (is_checked or method.reweight != "none"):
         student.prepare = Preparation(
-            config.method, config.curation, student, gold.mine, config.random_seed, warn
+            method, config.curation, student, gold.mine, config.random_seed, warn
         )
     index = None
     if config.retriever is not None:

@@ -6,12 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from stepsynth.data import Gold
 from stepsynth.dryrun import COUNTED, Plan, is_free, make_plan, read_planned
+from stepsynth.inputs import Prepared
 from stepsynth.llm import LLM, Completion, Failed, LLMSettings, Request, cost
 from stepsynth.runner.equal_budget import EqualBudget
-from stepsynth.runner.setup import Inputs
-from stepsynth.taskfile import Config
 
 ROWS_IN_A_RUN = 450
 """Most rows of a rehearsal that a run waits for; enough that what does not grow shows it."""
@@ -120,21 +118,18 @@ class CountedLLM(LLM):
 
 
 def plan_run(
-    config: Config,
-    gold: Gold,
-    inputs: Inputs,
-    budget: EqualBudget | None,
-    warn: Callable[[str], None],
+    prepared: Prepared, budget: EqualBudget | None, warn: Callable[[str], None]
 ) -> Plan | None:
     """Return the plan of a run that is about to start, or None where there is nothing to plan.
 
     A plan costs a moment, and so does not go with recordings and rules, nor with the runs of a
     comparison, whose budget decides what they ask. It never stops a run.
     """
-    if config.llm is None or all(map(is_free, config.llm.endpoints())) or budget is not None:
+    llm = prepared.config.llm
+    if llm is None or all(map(is_free, llm.endpoints())) or budget is not None:
         return None
     try:
-        return make_plan(config, gold, inputs, most_rows=ROWS_IN_A_RUN)
+        return make_plan(prepared, most_rows=ROWS_IN_A_RUN)
     except Exception as error:
         warn(f"this run goes on without a plan: {type(error).__name__}: {error}")
         return None

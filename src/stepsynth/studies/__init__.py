@@ -1,5 +1,6 @@
 """What can be said of data that was synthesised, one file each: `stepsynth study NAME RUN`."""
 
+from stepsynth.studies._studied_run import StudiedRun, open_subject
 from stepsynth.studies._study import (
     Chart,
     Findings,
@@ -9,13 +10,12 @@ from stepsynth.studies._study import (
     read_findings,
     studies,
 )
-from stepsynth.studies._subject import Subject, open_subject
 
 __all__ = [
     "Chart",
     "Findings",
+    "StudiedRun",
     "Study",
-    "Subject",
     "Table",
     "format_cell",
     "open_subject",

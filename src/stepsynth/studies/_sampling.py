@@ -7,7 +7,7 @@ from random import Random
 from stepsynth._util.rng import make_rng
 from stepsynth._util.text import normalise
 from stepsynth.records import Dataset, Example
-from stepsynth.studies._subject import Subject
+from stepsynth.studies._studied_run import StudiedRun
 
 
 def draw(rows: Dataset, size: int, rng: Random) -> Dataset:
@@ -65,7 +65,7 @@ def halve(rows: Dataset, rng: Random) -> tuple[Dataset, Dataset]:
     return Dataset(first), Dataset(second)
 
 
-def gold_sets(subjects: Sequence[Subject]) -> list[tuple[str, Dataset]]:
+def gold_sets(subjects: Sequence[StudiedRun]) -> list[tuple[str, Dataset]]:
     """Return the gold rows of subjects, each set of them once, with a name for it."""
     named: dict[Dataset, list[str]] = defaultdict(list)
     for subject in subjects:

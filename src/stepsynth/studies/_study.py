@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, TypeAdapter
 
 from stepsynth.registry import Registry
 from stepsynth.runfolder import read_record
-from stepsynth.studies._subject import Subject
+from stepsynth.studies._studied_run import StudiedRun
 
 Cell = str | int | float | None
 """What a table holds; None is what could not be measured, and is shown as a dash."""
@@ -157,7 +157,7 @@ class Study(BaseModel, ABC):
         return self
 
     @abstractmethod
-    def run(self, subjects: Sequence[Subject]) -> Findings:
+    def run(self, subjects: Sequence[StudiedRun]) -> Findings:
         """Return what the study finds; several subjects stand side by side in its tables.
 
         Raises:

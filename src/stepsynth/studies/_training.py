@@ -6,17 +6,17 @@ from pathlib import Path
 from stepsynth.metrics import SCORE_NAMES, AnyPredictions
 from stepsynth.records import Dataset
 from stepsynth.students import FitCallbacks, StudentFactory
-from stepsynth.studies._subject import Subject
+from stepsynth.studies._studied_run import StudiedRun
 
 
-def score_name(subject: Subject) -> str:
+def score_name(subject: StudiedRun) -> str:
     """Return the score that the paper's tables show: accuracy, for questions exact match."""
     if subject.rounds:
         return next(name for name in SCORE_NAMES if name in subject.rounds[0].metrics.select)
     return "accuracy" if subject.task.label_names else "exact_match"
 
 
-def make_factory(subject: Subject, memory: Path | None = None) -> StudentFactory:
+def make_factory(subject: StudiedRun, memory: Path | None = None) -> StudentFactory:
     """Return the factory of a run's students: the same specification, labels, seed and `select`.
 
     Args:
@@ -41,7 +41,7 @@ def make_factory(subject: Subject, memory: Path | None = None) -> StudentFactory
 
 
 def score_rows(
-    subject: Subject, rows: Dataset, predict: Callable[[Dataset], AnyPredictions]
+    subject: StudiedRun, rows: Dataset, predict: Callable[[Dataset], AnyPredictions]
 ) -> float:
     """Return the score (`score_name`) of a model on labelled rows, 0-1."""
     scores: Mapping[str, float] = subject.task.score(rows, predict(rows))

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stepsynth.studies._features import embed, word_features
-from stepsynth.studies._subject import Subject
+from stepsynth.studies._studied_run import StudiedRun
 
 Floats = npt.NDArray[np.float64]
 TFIDF = "TF-IDF of words and word pairs"
@@ -37,7 +37,7 @@ class Vectors:
         return np.asarray(product.sum(axis=1), dtype=np.float64).ravel()
 
 
-def find_encoder(subject: Subject) -> str:
+def find_encoder(subject: StudiedRun) -> str:
     """Return the encoder that a run's student has, or "" if it has none."""
     if subject.config.student.name not in ("embedding", "transformer"):
         return ""

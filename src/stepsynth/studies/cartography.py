@@ -28,8 +28,8 @@ from stepsynth.records import Dataset, Example, union
 from stepsynth.students.embedding import Embedding
 from stepsynth.students.linear import Linear
 from stepsynth.studies._charts import scatter
+from stepsynth.studies._studied_run import StudiedRun
 from stepsynth.studies._study import Chart, Findings, Study, Table
-from stepsynth.studies._subject import Subject
 from stepsynth.studies._vectors import find_encoder
 
 Floats = npt.NDArray[np.float64]
@@ -110,7 +110,7 @@ class Cartography(Study):
         "the run's student `embedding`, else the n-grams of `linear`.",
     )
 
-    def run(self, subjects: Sequence[Subject]) -> Findings:
+    def run(self, subjects: Sequence[StudiedRun]) -> Findings:
         """Return the map of each run; `studies/cartography.jsonl` in it has the rows' numbers.
 
         Raises:
@@ -134,14 +134,14 @@ class Cartography(Study):
                 write_jsonl(path, _lines(rows, sources, found))
         return Findings(self.name, tuple(tables), tuple(charts))
 
-    def _gather(self, subject: Subject) -> tuple[Dataset, list[str]]:
+    def _gather(self, subject: StudiedRun) -> tuple[Dataset, list[str]]:
         """Return the rows, those that are trained on first, and where each comes from."""
         gold = Dataset() if self.gold == "none" else subject.mine
         synthetic = [row for row in subject.rows if row.provenance.kind != "gold"]
         rows = union(synthetic, gold) if synthetic else subject.rows
         return rows, [_source(row) for row in rows]
 
-    def map_rows(self, subject: Subject, rows: Dataset, sources: Sequence[str]) -> DataMap:
+    def map_rows(self, subject: StudiedRun, rows: Dataset, sources: Sequence[str]) -> DataMap:
         """Return the map of rows.
 
         Args:
@@ -181,7 +181,7 @@ class Cartography(Study):
             self._on_progress("epochs", epoch + 1, self.epochs)
         return map_dynamics(np.stack(probabilities), np.stack(is_right))
 
-    def _features(self, subject: Subject, rows: Dataset) -> Any:
+    def _features(self, subject: StudiedRun, rows: Dataset) -> Any:
         self._on_progress("features", 0, len(rows))
         is_frozen = subject.config.student.name == "embedding"
         encoder = self.encoder or (find_encoder(subject) if is_frozen else "")
@@ -197,7 +197,7 @@ def _source(row: Example) -> str:
 
 
 def _tables(
-    subject: Subject, rows: Dataset, sources: Sequence[str], found: DataMap
+    subject: StudiedRun, rows: Dataset, sources: Sequence[str], found: DataMap
 ) -> tuple[Table, Table]:
     columns = ("rows", "confidence", "variability", "correctness", "always right", "never right")
     note = (
@@ -256,7 +256,7 @@ def _lines(rows: Dataset, sources: Sequence[str], found: DataMap) -> Iterator[di
 
 
 def _chart(
-    subject: Subject, rows: Dataset, sources: Sequence[str], found: DataMap, random_seed: int
+    subject: StudiedRun, rows: Dataset, sources: Sequence[str], found: DataMap, random_seed: int
 ) -> Chart:
     places = range(len(rows))
     if len(rows) > MOST_POINTS:

@@ -23,8 +23,8 @@ from stepsynth.records import Dataset, union
 from stepsynth.studies._charts import line_chart
 from stepsynth.studies._features import ENCODER_OPTION, LSA, embed
 from stepsynth.studies._sampling import draw, halve, without_copies
+from stepsynth.studies._studied_run import StudiedRun
 from stepsynth.studies._study import Cell, Chart, Findings, Study, Table
-from stepsynth.studies._subject import Subject
 
 _DRAWS = 5
 _FEWEST = 20
@@ -49,11 +49,11 @@ class Coverage(Study):
         default=False, description="Measure in a plane by t-SNE, as the paper; slower."
     )
 
-    def run(self, subjects: Sequence[Subject]) -> Findings:
+    def run(self, subjects: Sequence[StudiedRun]) -> Findings:
         """Return the share of gold that each set reaches, and how it grows with the radius."""
         lines: list[tuple[Cell, ...]] = []
         points: list[dict[str, Any]] = []
-        by_gold: dict[Dataset, list[Subject]] = {}
+        by_gold: dict[Dataset, list[StudiedRun]] = {}
         for subject in subjects:
             by_gold.setdefault(subject.unseen, []).append(subject)
         for gold, group in by_gold.items():
@@ -75,7 +75,7 @@ class Coverage(Study):
         return Findings(self.name, (table,), (Chart("Coverage of gold by radius", spec),))
 
     def _cover(
-        self, gold: Dataset, group: Sequence[Subject], yardstick: str
+        self, gold: Dataset, group: Sequence[StudiedRun], yardstick: str
     ) -> tuple[list[tuple[Cell, ...]], list[dict[str, Any]]]:
         """Return a line of the table and a curve for each subject with the same gold."""
         rng = make_rng(self.random_seed, self.name)

@@ -43,8 +43,8 @@ from stepsynth.students import fit_head, predict_head
 from stepsynth.studies._charts import line_chart
 from stepsynth.studies._features import ENCODER_OPTION, LSA, embed, word_features
 from stepsynth.studies._sampling import draw, draw_alike, gold_sets, halve, without_copies
+from stepsynth.studies._studied_run import StudiedRun
 from stepsynth.studies._study import Cell, Chart, Findings, Study, Table
-from stepsynth.studies._subject import Subject
 
 ORDERS = 5
 _FEW = 100
@@ -81,7 +81,7 @@ class Diversity(Study):
         description="A spaCy pipeline that finds entities (a package or a folder).",
     )
 
-    def run(self, subjects: Sequence[Subject]) -> Findings:
+    def run(self, subjects: Sequence[StudiedRun]) -> Findings:
         """Return tables of words, self-BLEU, meaning, nearness to gold, and entities."""
         sets = [*((s.name, s.rows) for s in subjects), *gold_sets(subjects)]
         size = min(len(rows) for _, rows in sets) if self.rows == "equal" else self.rows
@@ -134,7 +134,7 @@ class Diversity(Study):
 
     def _describe_meaning(
         self,
-        subjects: Sequence[Subject],
+        subjects: Sequence[StudiedRun],
         sets: Sequence[_Named],
         drawn: Sequence[Dataset],
         mine: Sequence[Dataset],
@@ -164,7 +164,7 @@ class Diversity(Study):
             "A text's context is not looked at. 1: all alike; as many as texts: nothing shared.",
         )
 
-    def _draw_alike(self, subject: Subject) -> list[Dataset]:
+    def _draw_alike(self, subject: StudiedRun) -> list[Dataset]:
         """Return rows of the subject, of half of gold, and of the other half: as many by label."""
         half, other = halve(without_copies(subject.unseen), self._rng("halves"))
         sets = [without_copies(subject.rows), half, other]
@@ -354,16 +354,16 @@ class _Vectors:
         return self._vectors[[self._places[text] for text in rows.texts]]
 
 
-def _owner_of(gold: Dataset, subjects: Sequence[Subject]) -> Subject:
+def _owner_of(gold: Dataset, subjects: Sequence[StudiedRun]) -> StudiedRun:
     return next(subject for subject in subjects if subject.gold == gold)
 
 
-def _has_gradients(subject: Subject) -> bool:
+def _has_gradients(subject: StudiedRun) -> bool:
     """Say whether the gradients of a head say more of a row than its vector does."""
     return len(subject.task.label_names) > 2
 
 
-def _fit_proxy(subject: Subject, mine: Dataset, vectors: _Vectors) -> tuple[Any, Any] | None:
+def _fit_proxy(subject: StudiedRun, mine: Dataset, vectors: _Vectors) -> tuple[Any, Any] | None:
     """Return the weights of a logistic head on gold, or None where it would say nothing."""
     names = subject.task.label_names
     if not _has_gradients(subject) or set(names) - set(mine.label_counts()):

@@ -22,8 +22,8 @@ from stepsynth._util.rng import make_rng
 from stepsynth.errors import DataError, TooFewRowsError
 from stepsynth.records import Dataset, Example
 from stepsynth.studies._charts import line_chart
+from stepsynth.studies._studied_run import StudiedRun
 from stepsynth.studies._study import Cell, Chart, Findings, Study, Table
-from stepsynth.studies._subject import Subject
 from stepsynth.studies._training import make_factory, score_name, score_rows
 
 Curve = Mapping[int, float]
@@ -110,7 +110,7 @@ class Efficiency(Study):
     sizes: int = Field(default=6, ge=2, description="Sizes to train on, each double the last.")
     orders: int = Field(default=3, gt=0, description="Random orders of each run's rows.")
 
-    def run(self, subjects: Sequence[Subject]) -> Findings:
+    def run(self, subjects: Sequence[StudiedRun]) -> Findings:
         """Return the curves, and what each method needs to reach the target.
 
         Raises:
@@ -139,15 +139,15 @@ class Efficiency(Study):
             tuple(warnings),
         )
 
-    def _group(self, subjects: Sequence[Subject]) -> dict[str, list[Subject]]:
+    def _group(self, subjects: Sequence[StudiedRun]) -> dict[str, list[StudiedRun]]:
         """Return the runs of each method; in a folder of `compare` a method has a folder."""
-        groups: dict[str, list[Subject]] = {}
+        groups: dict[str, list[StudiedRun]] = {}
         for subject in subjects:
             name = subject.name.rpartition("/")[0] or subject.config.method.name
             groups.setdefault(name, []).append(subject)
         return groups
 
-    def _measure(self, name: str, runs: Sequence[Subject], warnings: list[str]) -> Group:
+    def _measure(self, name: str, runs: Sequence[StudiedRun], warnings: list[str]) -> Group:
         ordered = [
             (subject, [self._order(subject, i) for i in range(self.orders)]) for subject in runs
         ]
@@ -170,10 +170,10 @@ class Efficiency(Study):
             float(np.mean(known)) if len(known) == len(runs) else None,
         )
 
-    def _order(self, subject: Subject, index: int) -> Dataset:
+    def _order(self, subject: StudiedRun, index: int) -> Dataset:
         return order_rows(subject.rows, self.random_seed, subject.config.random_seed, index)
 
-    def _sizes(self, ordered: Sequence[tuple[Subject, Sequence[Dataset]]]) -> list[int]:
+    def _sizes(self, ordered: Sequence[tuple[StudiedRun, Sequence[Dataset]]]) -> list[int]:
         """Return the sizes of the parts: all rows of the smallest run, and halves of it."""
         first = ordered[0][0]
         most = min(len(subject.rows) for subject, _ in ordered)
@@ -195,7 +195,7 @@ class Efficiency(Study):
 class _Trainer:
     """Trains a run's student on rows and scores it on test; the same rows only once."""
 
-    def __init__(self, subject: Subject) -> None:
+    def __init__(self, subject: StudiedRun) -> None:
         self._subject = subject
         self._factory = make_factory(subject)
         self._of_all: float | None = None
@@ -225,7 +225,7 @@ class _Trainer:
         ]
 
 
-def _check(subjects: Sequence[Subject], groups: Mapping[str, Sequence[Subject]]) -> list[str]:
+def _check(subjects: Sequence[StudiedRun], groups: Mapping[str, Sequence[StudiedRun]]) -> list[str]:
     """Make sure that the runs can be compared; return what the reader must know."""
     # Where test rows are split from gold, each random seed has its own: all methods need all.
     tests = {method: {s.test.digest(): s for s in of} for method, of in groups.items()}
@@ -245,7 +245,7 @@ def _check(subjects: Sequence[Subject], groups: Mapping[str, Sequence[Subject]])
     return []
 
 
-def _calls(subject: Subject) -> int | None:
+def _calls(subject: StudiedRun) -> int | None:
     """Return the requests of a run, as `compare` counts them; None: it asked no LLM."""
     return (subject.summary.llm.calls or None) if subject.summary else None
 

@@ -23,8 +23,8 @@ from stepsynth.metrics import AnyPredictions
 from stepsynth.records import Dataset, union
 from stepsynth.runfolder import RunRound
 from stepsynth.studies._charts import line_chart
+from stepsynth.studies._studied_run import StudiedRun
 from stepsynth.studies._study import Cell, Chart, Findings, Study, Table
-from stepsynth.studies._subject import Subject
 from stepsynth.studies._training import make_factory, score_name, score_rows
 
 GOLD_TRAINED = "trained on mine"
@@ -55,7 +55,7 @@ class Gap(Study):
         default=True, description="Train a student of the same kind on `mine` beside them."
     )
 
-    def run(self, subjects: Sequence[Subject]) -> Findings:
+    def run(self, subjects: Sequence[StudiedRun]) -> Findings:
         """Return the table of all runs and a chart of each.
 
         Raises:
@@ -92,7 +92,7 @@ class Gap(Study):
         )
         return Findings(self.name, (table,), tuple(charts), tuple(warnings))
 
-    def _rounds(self, subject: Subject, warnings: list[str]) -> Iterator[tuple[Cell, ...]]:
+    def _rounds(self, subject: StudiedRun, warnings: list[str]) -> Iterator[tuple[Cell, ...]]:
         name = score_name(subject)
         for i, done in enumerate(subject.rounds):
             self._on_progress(f"{subject.name}: rounds", i, len(subject.rounds))
@@ -107,7 +107,7 @@ class Gap(Study):
         self._on_progress(f"{subject.name}: rounds", len(subject.rounds), len(subject.rounds))
 
 
-def find_model(subject: Subject, done: RunRound, warnings: list[str]) -> Trained:
+def find_model(subject: StudiedRun, done: RunRound, warnings: list[str]) -> Trained:
     """Return the model of a round: the run's own where it is on disk, else trained again.
 
     Args:
@@ -132,7 +132,7 @@ def find_model(subject: Subject, done: RunRound, warnings: list[str]) -> Trained
     model = factory.new()
     model.fit(rows)
     # With train_on: both, errors were mined with another model than the one that was scored.
-    if not is_there and subject.config.method.train_on == "synthetic":
+    if not is_there and not subject.config.method.joins_gold:
         said = model.predict(subject.mine).labels
         missed = {
             row.id
@@ -148,14 +148,14 @@ def find_model(subject: Subject, done: RunRound, warnings: list[str]) -> Trained
     return Trained(rows, model.predict, "of the run" if is_there else "trained again")
 
 
-def _kept_rows(subject: Subject) -> Dataset:
+def _kept_rows(subject: StudiedRun) -> Dataset:
     """Return all rows that the kept model was trained on, gold rows among them."""
-    if subject.config.method.train_on == "both":
+    if subject.config.method.joins_gold:
         return union(subject.rows, subject.mine)
     return subject.rows
 
 
-def _find_rows(subject: Subject, done: RunRound) -> Dataset | None:
+def _find_rows(subject: StudiedRun, done: RunRound) -> Dataset | None:
     """Return the rows that a round was trained on, known by the digest that the run wrote down."""
     assert subject.run is not None
     wanted = subject.run.manifest.rows.get(done.index) if subject.run.is_done else None
@@ -166,7 +166,7 @@ def _find_rows(subject: Subject, done: RunRound) -> Dataset | None:
     return next((rows for rows in candidates if rows.digest() == wanted), None)
 
 
-def _of_gold(subject: Subject) -> tuple[Cell, ...]:
+def _of_gold(subject: StudiedRun) -> tuple[Cell, ...]:
     """Return the line of a student that is trained on `mine`."""
     assert subject.run is not None
     model = make_factory(subject, subject.run.folder.fitted).new()
@@ -178,7 +178,7 @@ def _of_gold(subject: Subject) -> tuple[Cell, ...]:
     return GOLD_TRAINED, len(subject.mine), "trained here", own, own, select, test, own - test
 
 
-def _chart(subject: Subject, found: Sequence[tuple[Cell, ...]]) -> Chart:
+def _chart(subject: StudiedRun, found: Sequence[tuple[Cell, ...]]) -> Chart:
     """Return a line of each split by round, and dashed the gold-trained student on test."""
     name = score_name(subject).replace("_", " ")
     points = [

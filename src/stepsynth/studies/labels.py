@@ -25,8 +25,8 @@ from stepsynth.records import Dataset
 from stepsynth.students import FitCallbacks, Student
 from stepsynth.students.linear import Linear
 from stepsynth.studies._charts import histogram
+from stepsynth.studies._studied_run import StudiedRun
 from stepsynth.studies._study import Cell, Chart, Findings, Study, Table
-from stepsynth.studies._subject import Subject
 from stepsynth.studies.cartography import Cartography
 
 _FOLDS = 5
@@ -50,7 +50,7 @@ class Labels(Study):
         default=0.83, gt=0, lt=1, description="Share of each label that the filter keeps."
     )
 
-    def run(self, subjects: Sequence[Subject]) -> Findings:
+    def run(self, subjects: Sequence[StudiedRun]) -> Findings:
         """Return agreement by label, what the filter would drop, and the least likely rows."""
         warnings: list[str] = []
         agreement: list[tuple[Cell, ...]] = []
@@ -79,7 +79,7 @@ class Labels(Study):
             tuple(dict.fromkeys(warnings)),
         )
 
-    def _train(self, subject: Subject) -> tuple[Student, list[bool]]:
+    def _train(self, subject: StudiedRun) -> tuple[Student, list[bool]]:
         """Return a judge trained on mine, and what it gets right of mine, cross-validated.
 
         Raises:
@@ -111,19 +111,19 @@ class Labels(Study):
                 right[int(i)] = hit
         return self._fit(subject, mine), right
 
-    def _spec(self, subject: Subject) -> Student:
+    def _spec(self, subject: StudiedRun) -> Student:
         """Return the judge, unfitted; hyper-parameters are not searched for it."""
         spec = Linear() if self.judge == "linear" else subject.config.student
         return spec.model_copy(update={"search": None})
 
-    def _fit(self, subject: Subject, rows: Dataset) -> Student:
+    def _fit(self, subject: StudiedRun, rows: Dataset) -> Student:
         student = self._spec(subject).start(subject.task.label_names, self.random_seed)
         task, select = subject.task, subject.select
         callbacks = FitCallbacks(select, lambda said: task.score(select, said)[task.score_name])
         student.fit(rows, callbacks=callbacks)
         return student
 
-    def _filter(self, subject: Subject, said: Predictions) -> list[tuple[Cell, ...]]:
+    def _filter(self, subject: StudiedRun, said: Predictions) -> list[tuple[Cell, ...]]:
         """Return for each label what the filter keeps and drops, and how often labels agree."""
         lines: list[tuple[Cell, ...]] = []
         cartography = Cartography(gold="none", random_seed=self.random_seed)
@@ -163,7 +163,7 @@ class Labels(Study):
 
 
 def _compare(
-    subject: Subject, said: Predictions, crossed: Sequence[bool], unseen: Sequence[bool]
+    subject: StudiedRun, said: Predictions, crossed: Sequence[bool], unseen: Sequence[bool]
 ) -> list[tuple[Cell, ...]]:
     """Return agreement over all rows and by label, with the judge's own accuracy on gold."""
     lines: list[tuple[Cell, ...]] = []
@@ -211,7 +211,7 @@ def _row_table(lines: Sequence[tuple[Cell, ...]]) -> Table:
 
 
 def _least_likely(
-    subject: Subject, said: Predictions, own: Sequence[float]
+    subject: StudiedRun, said: Predictions, own: Sequence[float]
 ) -> list[tuple[Cell, ...]]:
     judged = said.labels
     return [
@@ -220,7 +220,7 @@ def _least_likely(
     ]
 
 
-def _warn_of_weak_judge(subject: Subject, crossed: Sequence[bool], warnings: list[str]) -> None:
+def _warn_of_weak_judge(subject: StudiedRun, crossed: Sequence[bool], warnings: list[str]) -> None:
     """Say so where the judge is no better on gold than the commonest label."""
     commonest = max(subject.mine.label_counts().values()) / len(subject.mine)
     accuracy = sum(crossed) / len(crossed)

@@ -28,8 +28,8 @@ from stepsynth._util.text import normalise
 from stepsynth.errors import ConfigError, DataError
 from stepsynth.records import Example
 from stepsynth.studies._charts import histogram
+from stepsynth.studies._studied_run import StudiedRun
 from stepsynth.studies._study import Chart, Findings, Study, Table
-from stepsynth.studies._subject import Subject
 from stepsynth.studies._vectors import TFIDF, Vectors, find_encoder, make_vectors
 
 Floats = npt.NDArray[np.float64]
@@ -86,7 +86,7 @@ class Quality(Study):
         "as in the paper.",
     )
 
-    def run(self, subjects: Sequence[Subject]) -> Findings:
+    def run(self, subjects: Sequence[StudiedRun]) -> Findings:
         """Return the table of each run, by round and label, and histograms of its pairs.
 
         Raises:
@@ -117,7 +117,7 @@ class Quality(Study):
             )
         return Findings(self.name, tuple(tables), tuple(charts), tuple(warnings))
 
-    def _measure(self, pairs: Sequence[Pair], subject: Subject) -> tuple[Measured, str]:
+    def _measure(self, pairs: Sequence[Pair], subject: StudiedRun) -> tuple[Measured, str]:
         errors = [pair.error for pair in pairs]
         others = (
             self._draw_others(pairs, same_label=True),
@@ -170,7 +170,7 @@ class Quality(Study):
         return drawn
 
 
-def find_pairs(subject: Subject) -> tuple[list[Pair], int]:
+def find_pairs(subject: StudiedRun) -> tuple[list[Pair], int]:
     """Return each row that was written from one gold row, with that row, in order.
 
     Returns:
@@ -241,7 +241,7 @@ def _groups(measured: Measured) -> Iterator[tuple[str, str, list[int]]]:
         yield "all", "all", list(every)
 
 
-def _tables(subject: Subject, measured: Measured, space: str, unit: str) -> tuple[Table, Table]:
+def _tables(subject: StudiedRun, measured: Measured, space: str, unit: str) -> tuple[Table, Table]:
     groups = list(_groups(measured))
     why = " (the student has no encoder; --set encoder=NAME takes one)" if space == TFIDF else ""
     drawn = "Random: another error of the run, drawn for each extrapolation, of its label or any."
@@ -287,7 +287,7 @@ def _mean(values: npt.NDArray[np.generic]) -> float:
     return float(found.mean()) if len(found) else float("nan")
 
 
-def _charts(subject: Subject, measured: Measured, space: str, unit: str) -> list[Chart]:
+def _charts(subject: StudiedRun, measured: Measured, space: str, unit: str) -> list[Chart]:
     parts: Mapping[str, tuple[Floats, Floats, Floats]] = {
         f"cosine ({space})": measured.cosine,
         f"edit distance in {unit}": measured.edits,

@@ -34,8 +34,8 @@ from pydantic import Field
 
 from stepsynth._util.hashing import derive_seed
 from stepsynth.studies._charts import line_chart
+from stepsynth.studies._studied_run import StudiedRun
 from stepsynth.studies._study import Chart, Findings, Study, Table
-from stepsynth.studies._subject import Subject
 
 Floats = npt.NDArray[np.float64]
 SHARES = (0.01, 0.05, 0.1, 0.2, 0.33, 0.5, 0.63, 0.8, 1.0)
@@ -184,7 +184,7 @@ class Theory(Study):
         description="Shares of an extrapolation that land on neighbouring points.",
     )
 
-    def run(self, subjects: Sequence[Subject] = ()) -> Findings:
+    def run(self, subjects: Sequence[StudiedRun] = ()) -> Findings:
         """Return the tables; subjects are not looked at."""
         drawn = self._draw(self.spread)
         rounds = self._by_round(drawn)

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from stepsynth.curation import Curation
 from stepsynth.errors import ConfigError, suggest
-from stepsynth.methods import Method
+from stepsynth.methods import Method, SynthesisMethod
 from stepsynth.students import Student, students
 from stepsynth.taskfile.yaml_lines import LocatedYaml
 from stepsynth.tasks import Task, task_kinds
@@ -109,7 +109,7 @@ def check_curation(
             "duplicates: near alone",
             hint="curation.duplicates: near, or leave similarity out",
         )
-    if curation.check == "llm" and not method.needs_llm and not method.is_reference:
+    if curation.check == "llm" and not method.needs_llm and isinstance(method, SynthesisMethod):
         warn(
             f"curation.check: the method {method.name!r} asks no LLM, so labels are not checked; "
             "student or confident would check them"
@@ -118,8 +118,7 @@ def check_curation(
 
 def check_data(method: Method, data: HasData, where: str) -> None:
     """Make sure that there is the data that a method cannot do without."""
-    uses_gold = method.needs_gold or method.train_on == "both" or method.reweight != "none"
-    if uses_gold and data.gold is None:
+    if method.uses_gold and data.gold is None:
         raise ConfigError(
             f"{where}: there are no gold rows, but the method {method.name!r} uses them "
             f"({method.sees})",

@@ -2,11 +2,10 @@
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, TypeVar, cast
+from typing import Annotated, Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,8 +13,9 @@ from stepsynth._util.text import find_control
 from stepsynth.curation import Curation
 from stepsynth.data import DataSection
 from stepsynth.errors import ConfigError, PromptError, UnknownNameError
-from stepsynth.llm import Limits, LLMSettings
-from stepsynth.methods import Method, methods
+from stepsynth.llm import NAMED_LLM, Limits, LLMSettings
+from stepsynth.methods import Method, WritingMethod, methods
+from stepsynth.registry import Named
 from stepsynth.retrieval import Retriever, retrievers
 from stepsynth.students import Student, students
 from stepsynth.taskfile.checks import (
@@ -24,26 +24,31 @@ from stepsynth.taskfile.checks import (
     check_method,
     check_student,
 )
-from stepsynth.taskfile.llm_section import build_llm, check_llm, make_room
+from stepsynth.taskfile.llm_section import check_llm, make_room, spread
 from stepsynth.taskfile.yaml_lines import KeyPath, LocatedYaml, build, parse_value, read_yaml
 from stepsynth.tasks import Task, task_kinds
 
-T = TypeVar("T", bound=BaseModel)
 RECIPES = Path(__file__).parent.parent / "tasks" / "recipes"
 
 
 class TaskFile(BaseModel):
     """The sections of a task file; its JSON Schema is what `stepsynth schema` prints."""
 
-    model_config = ConfigDict(extra="forbid", title="stepsynth task file")
+    model_config = ConfigDict(
+        extra="forbid",
+        validate_default=True,
+        # An error would else repeat the value, which may be a key in the wrong place.
+        hide_input_in_errors=True,
+        title="stepsynth task file",
+    )
 
-    task: dict[str, Any]
+    task: Annotated[Task, Named(task_kinds, key="kind", default="classification", by_name=False)]
     data: DataSection
-    llm: dict[str, Any] | None = None
-    student: dict[str, Any] | str = "linear"
-    method: dict[str, Any] | str = "s3"
+    llm: Annotated[LLMSettings | None, NAMED_LLM] = None
+    student: Annotated[Student, Named(students, default="linear")] = cast("Any", "linear")
+    method: Annotated[Method, Named(methods, default="s3")] = cast("Any", "s3")
     curation: Curation = Field(default_factory=Curation)
-    retrieval: dict[str, Any] | str = "dense"
+    retrieval: Annotated[Retriever, Named(retrievers, default="dense")] = cast("Any", "dense")
     limits: Limits = Field(default_factory=Limits)
     random_seed: int = Field(
         default=0, ge=0, description="Decides the split and every draw; another one is another run."
@@ -90,9 +95,9 @@ class Config:
 
 
 def _own_first(method: Method) -> dict[str, Any]:
-    """Return a method's fields, those that every method has at the end."""
+    """Return a method's fields, those that others have too at the end."""
     fields = method.model_dump(mode="json")
-    shared = {key: fields.pop(key) for key in Method.model_fields}
+    shared = {key: fields.pop(key) for key in WritingMethod.model_fields if key in fields}
     return fields | shared
 
 
@@ -127,15 +132,17 @@ def build_config(
     *,
     name: str,
     folder: Path,
-    given: Mapping[str, Any] = MappingProxyType({}),
 ) -> Config:
     """Return the configuration of a task file's values.
 
     Args:
-        located: The values.
+        located: The values; task, llm, student and method may be objects, too.
         name: What to call the task.
         folder: Paths are relative to it.
-        given: Section (task, llm, student, method) -> an object that takes its place as it is.
+
+    Raises:
+        ConfigError: With the place that is wrong, and what was expected.
+        PromptError: A template is broken.
     """
     if control := find_control(name):
         raise ConfigError(
@@ -144,69 +151,51 @@ def build_config(
         )
     # `student:` with nothing after it is as good as not written.
     located.values = {k: v for k, v in located.values.items() if v is not None}
-    stated = located.values.get("method")
-    own_keys = frozenset(stated) - {"name"} if isinstance(stated, dict) else frozenset[str]()
+    own_keys = _stated_keys(located.values.get("method"))
     _add_recipe(located)
     _resolve_paths(located, folder)
-    # The flexible sections are validated below, by the class that their name selects.
-    top = build(TaskFile, located.values, located, ())
-    method: Method = given.get("method") or build_named(
-        methods().get, located, "method", default="s3"
-    )
-    task: Task = given.get("task") or _build_task(top.task, located)
-    check_columns(top.data, task, located)
-    llm: LLMSettings | None = given.get("llm")
-    if not method.needs_llm:
-        llm = None
-    elif llm is None and top.llm is not None:
-        llm = build_llm(top.llm, located)
-    elif llm is None:
-        raise ConfigError(
-            f"{located.name}: there is no `llm` section, but the method {method.name!r} asks one",
-            hint="llm: {backend: openai_compatible, model: ..., base_url: ...}",
-        )
-    student: Student = given.get("student") or build_named(
-        students().get, located, "student", default="linear"
-    )
-    check_student(student, task, located.where(("student",)))
-    check_method(method, task, located, method.model_fields_set if "method" in given else own_keys)
-    check_data(method, top.data, located.where(("data",)))
-    # Its keys are checked also where the method has no use for it.
-    retriever = build_named(retrievers().get, located, "retrieval", default="dense")
-    check_llm(llm, task, top.limits, located)
+    located.values |= {"llm": spread(located)} if "llm" in located.values else {}
+    try:
+        top = build(TaskFile, located.values, located, ())
+    except PromptError as error:
+        raise error.at(located.name) from error
+    _check(top, located, own_keys)
+    llm = top.llm if top.method.needs_llm else None
     return Config(
         name=name,
-        task=task,
+        task=top.task,
         data=top.data,
-        llm=llm and make_room(llm, task.template_sources()),
-        student=student,
-        method=method,
+        llm=llm and make_room(llm, top.task.template_sources()),
+        student=top.student,
+        method=top.method,
         limits=top.limits,
         random_seed=top.random_seed,
         curation=top.curation,
-        retriever=retriever if method.needs_corpus else None,
+        retriever=top.retrieval if top.method.needs_corpus else None,
         own_keys=own_keys,
     )
 
 
-def _build_task(values: Mapping[str, Any], located: LocatedYaml) -> Task:
-    kind = str(values.get("kind", "classification"))
-    task_class = task_kinds().get(kind, where=located.where(("task", "kind")))
-    try:
-        return build(task_class, _without(values, "kind"), located, ("task",))
-    except PromptError as error:
-        raise PromptError(f"{located.name}: {error.message}", hint=error.hint) from error
+def _stated_keys(method: object) -> frozenset[str]:
+    """Return the keys that a method section or object states."""
+    if isinstance(method, Method):
+        return frozenset(method.model_fields_set)
+    return frozenset(method) - {"name"} if isinstance(method, dict) else frozenset()
 
 
-def build_named(
-    get: Callable[..., type[T]], located: LocatedYaml, section: str, *, default: str
-) -> T:
-    """Return the object of a section whose `name` selects a class and whose other keys are its."""
-    values = located.values.get(section, default)
-    values = {"name": values} if isinstance(values, str) else dict(values)
-    name = str(values.get("name", default))
-    found = get(name, where=located.where((section, "name")))
-    return build(found, _without(values, "name"), located, (section,))
+def _check(top: TaskFile, located: LocatedYaml, own_keys: frozenset[str]) -> None:
+    """Make sure that the sections fit together."""
+    method, task = top.method, top.task
+    check_columns(top.data, task, located)
+    if method.needs_llm and top.llm is None:
+        raise ConfigError(
+            f"{located.name}: there is no `llm` section, but the method {method.name!r} asks one",
+            hint="llm: {backend: openai_compatible, model: ..., base_url: ...}",
+        )
+    check_student(top.student, task, located.where(("student",)))
+    check_method(method, task, located, own_keys)
+    check_data(method, top.data, located.where(("data",)))
+    check_llm(top.llm if method.needs_llm else None, task, top.limits, located)
 
 
 def recipe_names() -> list[str]:
@@ -251,28 +240,31 @@ def _merge(base: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
 
 def _resolve_paths(located: LocatedYaml, folder: Path) -> None:
     """Make every path absolute, and read the prompts that stand in files."""
-    data, llm, task = (located.values.get(k) for k in ("data", "llm", "task"))
-    if isinstance(llm, dict) and isinstance(llm.get("recordings"), str):
-        llm["recordings"] = [llm["recordings"]]
-    for section, values, keys in (
-        ("data", data, ("gold", "test", "select", "contexts", "corpus")),
-        ("llm", llm, ("store", "recordings")),
-        ("retrieval", located.values.get("retrieval"), ("folder",)),
-        ("method", located.values.get("method"), ("seed_from", "added_from")),
+    for section, keys in (
+        ("data", ("gold", "test", "select", "contexts", "corpus")),
+        ("retrieval", ("folder",)),
+        ("method", ("seed_from", "added_from")),
     ):
-        if isinstance(values, dict):
-            for key in keys:
-                given, where = values.get(key), (section, key)
-                if isinstance(given, list):
-                    paths = cast("list[object]", given)
-                    values[key] = [_resolve(key, str(v), folder, located, where) for v in paths]
-                elif isinstance(given, str):
-                    values[key] = _resolve(key, given, folder, located, where)
+        _resolve_keys(located.values.get(section), keys, folder, located, (section,))
     _resolve_models(located, folder)
+    _resolve_llm(located.values.get("llm"), folder, located, ("llm",))
+    task = located.values.get("task")
     prompts = task.get("prompts") if isinstance(task, dict) else None
     if isinstance(prompts, dict):
         for name, value in prompts.items():
             prompts[name] = _read_prompt(value, folder, located, ("task", "prompts", str(name)))
+
+
+def _resolve_keys(
+    values: Any, keys: Sequence[str], folder: Path, located: LocatedYaml, path: KeyPath
+) -> None:
+    for key in keys if isinstance(values, dict) else ():
+        given, where = values.get(key), (*path, key)
+        if isinstance(given, list):
+            paths = cast("list[object]", given)
+            values[key] = [_resolve(key, str(v), folder, located, where) for v in paths]
+        elif isinstance(given, str):
+            values[key] = _resolve(key, given, folder, located, where)
 
 
 def _resolve_models(located: LocatedYaml, folder: Path) -> None:
@@ -283,21 +275,22 @@ def _resolve_models(located: LocatedYaml, folder: Path) -> None:
             place = _absolute(values[key], folder, located, (section, key))
             if "$" in values[key] or os.path.isdir(place):
                 values[key] = place
-    _resolve_gguf(located.values.get("llm"), folder, located, ("llm",))
 
 
-def _resolve_gguf(llm: Any, folder: Path, located: LocatedYaml, path: KeyPath) -> None:
-    """Make the files of models absolute, in all phases."""
+def _resolve_llm(llm: Any, folder: Path, located: LocatedYaml, path: KeyPath) -> None:
+    """Make stores, recordings and files of models absolute, in all phases."""
     if isinstance(llm, list):
         for i, each in enumerate(llm):
-            _resolve_gguf(each, folder, located, (*path, str(i)))
+            _resolve_llm(each, folder, located, (*path, str(i)))
     elif isinstance(llm, dict):
         values = cast("dict[str, Any]", llm)
-        if str(values.get("model")).endswith(".gguf"):
-            values["model"] = _absolute(values["model"], folder, located, (*path, "model"))
+        if isinstance(values.get("recordings"), str):
+            values["recordings"] = [values["recordings"]]
+        model = ("model",) if str(values.get("model")).endswith(".gguf") else ()
+        _resolve_keys(values, ("store", "recordings", *model), folder, located, path)
         phases = values.get("phases")
         for kind, own in phases.items() if isinstance(phases, dict) else ():
-            _resolve_gguf(own, folder, located, (*path, "phases", str(kind)))
+            _resolve_llm(own, folder, located, (*path, "phases", str(kind)))
 
 
 def _resolve(key: str, value: str, folder: Path, located: LocatedYaml, path: KeyPath) -> str:
@@ -331,7 +324,3 @@ def _read_prompt(value: Any, folder: Path, located: LocatedYaml, path: KeyPath) 
             f"{located.where(path)}: the template {file} cannot be read: {error}",
             hint="paths are relative to the task file",
         ) from error
-
-
-def _without(values: Mapping[str, Any], key: str) -> dict[str, Any]:
-    return {k: v for k, v in values.items() if k != key}

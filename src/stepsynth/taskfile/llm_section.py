@@ -1,11 +1,18 @@
 """The `llm` section of a task file: presets, and other LLMs for some kinds of prompt."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from stepsynth.errors import ConfigError, UnknownNameError
-from stepsynth.llm import Limits, LLMSettings, apply_preset, llm_backends, preset_names
-from stepsynth.taskfile.yaml_lines import KeyPath, LocatedYaml, build
+from stepsynth.llm import (
+    Limits,
+    LiveSettings,
+    LLMSettings,
+    apply_preset,
+    llm_backends,
+    preset_names,
+)
+from stepsynth.taskfile.yaml_lines import KeyPath, LocatedYaml
 from stepsynth.tasks import Task
 
 LISTS = frozenset(
@@ -22,30 +29,33 @@ _NOT_INHERITED = ("phases", "store", "price")
 """Keys of the main LLM that another one does not have: its price would be a guess."""
 
 
-def build_llm(values: Mapping[str, Any], located: LocatedYaml) -> LLMSettings:
-    """Return the settings of an `llm` section.
+def spread(located: LocatedYaml) -> Any:
+    """Return the `llm` section with presets spelt out, and all keys that a phase inherits.
 
     Raises:
         ConfigError: With the file, line and key that is wrong.
     """
-    main = apply_preset(values, where=located.where(("llm", "preset")))
-    phases = main.pop("phases", None) or {}
+    given = located.values["llm"]
+    if not isinstance(given, dict):
+        return given
+    main = _spell_out(cast("dict[str, Any]", given), located, ("llm",))
+    if not (phases := main.pop("phases", None)):
+        return main
     if not isinstance(phases, dict):
         raise ConfigError(
             f"{located.where(('llm', 'phases'))}: expected kinds of prompt, got {phases!r}",
             hint="phases: {extrapolate: {model: ...}}",
         )
-    settings = _build(main, located, ("llm",))
-    if not phases:
-        return settings
-    built = {
-        kind: tuple(
-            _build_phase(main, own, located, ("llm", "phases", kind))
-            for own in (given if isinstance(given, list) else [given])
+    spelt: dict[str, Any] = {}
+    for kind, given in cast("dict[str, Any]", phases).items():
+        path = ("llm", "phases", kind)
+        several = isinstance(given, list)
+        spelt[kind] = (
+            [_inherit(main, own, located, path) for own in cast("list[object]", given)]
+            if several
+            else _inherit(main, given, located, path)
         )
-        for kind, given in phases.items()
-    }
-    return settings.model_copy(update={"phases": built})
+    return main | {"phases": spelt}
 
 
 def check_llm(llm: LLMSettings | None, task: Task, limits: Limits, located: LocatedYaml) -> None:
@@ -73,36 +83,43 @@ def check_llm(llm: LLMSettings | None, task: Task, limits: Limits, located: Loca
         )
 
 
-def _build(values: Mapping[str, Any], located: LocatedYaml, path: KeyPath) -> LLMSettings:
-    if "backend" not in values:
+def _spell_out(values: Mapping[str, Any], located: LocatedYaml, path: KeyPath) -> dict[str, Any]:
+    spelt = apply_preset(values, where=located.where((*path, "preset")))
+    if "backend" not in spelt:
         raise ConfigError(
             f"{located.where(path)}: `backend` is required. "
             f"Known: {', '.join(llm_backends().names())}; or a `preset`: "
             f"{', '.join(preset_names())}."
         )
-    name = str(values["backend"])
-    backend = llm_backends().get(name, where=located.where((*path, "backend")))
-    return build(backend.settings_class, values, located, path)
+    return spelt
 
 
-def _build_phase(
+def _inherit(
     main: Mapping[str, Any], own: Any, located: LocatedYaml, path: KeyPath
-) -> LLMSettings:
-    """Return the settings of another LLM: its own keys, and beneath them the main one's."""
+) -> dict[str, Any]:
+    """Return the keys of another LLM: its own, and beneath them the main one's."""
     if not isinstance(own, dict):
         raise ConfigError(
             f"{located.where(path)}: expected the keys that differ, got {own!r}",
             hint="{model: ...}, or a list of such",
         )
-    preset = apply_preset(own, where=located.where((*path, "preset")))
     inherited = {key: value for key, value in main.items() if key not in _NOT_INHERITED}
-    if {"preset", "backend", "base_url"} & own.keys():
-        # Another endpoint: headers and keys of the main one are none of its business.
-        shared = LLMSettings.model_fields.keys() - {"model"}
+    own = apply_preset(cast("dict[str, Any]", own), where=located.where((*path, "preset")))
+    if {"backend", "base_url"} & own.keys():
+        # Another endpoint: headers, keys and rates of the main one are none of its business.
+        shared = _shared_keys(str(own.get("backend", main["backend"])))
         inherited = {key: value for key, value in inherited.items() if key in shared}
     if path[-1] in LISTS and _is_short(inherited.get("max_tokens")):
         del inherited["max_tokens"]
-    return _build({**inherited, **preset}, located, path)
+    return _spell_out({**inherited, **own}, located, path)
+
+
+def _shared_keys(backend: str) -> set[str]:
+    """Return the keys that a backend has in common with the others, without the LLM's name."""
+    if backend not in llm_backends().names():
+        return set()  # said where the section is validated
+    keys = llm_backends().get(backend).settings_class.model_fields.keys()
+    return (keys & LiveSettings.model_fields.keys()) - {"model"}
 
 
 def make_room(llm: LLMSettings, prompts: Iterable[str]) -> LLMSettings:
@@ -112,7 +129,7 @@ def make_room(llm: LLMSettings, prompts: Iterable[str]) -> LLMSettings:
         llm: Its phases stay as they are.
         prompts: Those of the task.
     """
-    if not _is_short(llm.max_tokens) or not llm.stores_completions:
+    if not _is_short(llm.live().max_tokens) or not llm.stores_completions:
         return llm
     roomy = llm.model_copy(update={"max_tokens": LIST_TOKENS, "phases": {}})
     lists = {name: (roomy,) for name in prompts if name in LISTS}

@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from stepsynth._util.text import find_control, shorten
-from stepsynth.errors import ConfigError, suggest
+from stepsynth.errors import ConfigError
+from stepsynth.registry import CONFIG_ERROR, OF_COMPILERS, Named, uncompilable, unknown_key
 from stepsynth.taskfile.plain_yaml import MOST_BYTES, KeyPath, NotYamlError, parse
 
 M = TypeVar("M", bound=BaseModel)
@@ -112,26 +113,36 @@ def parse_value(text: str) -> Any:
     return text if value is None and text.strip() not in ("", "null", "~") else value
 
 
-def _innermost(model: type[BaseModel], path: KeyPath) -> type[BaseModel]:
+def _innermost(model: type[BaseModel], path: KeyPath, values: object) -> type[BaseModel]:
     """Return the model of a section within a model, as far as sections are models."""
     for key in path:
-        inner = model.model_fields[key].annotation if key in model.model_fields else None
+        field = model.model_fields.get(key)
+        values = values.get(key) if isinstance(values, Mapping) else None
+        named = [each for each in (field.metadata if field else ()) if isinstance(each, Named)]
+        inner = named[0].find(values) if named and isinstance(values, Mapping) else None
+        inner = inner or (field and field.annotation)
         if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
             return model
         model = inner
     return model
 
 
-def _key_of(place: Sequence[int | str], *, is_unknown: bool) -> KeyPath:
+def _key_of(place: Sequence[int | str], values: object) -> KeyPath:
     """Return the key path of a place that pydantic names.
 
-    It names the members of a union in it ("dict[str,any]"), which are no keys; the last part is one
-    where a key itself is wrong.
+    It also names members of a union ("dict[str,any]"), and the items of a list where the document
+    has one value alone for it.
     """
-    parts = [str(part) for part in place]
-    last = parts[-1:] if is_unknown else []
-    before = parts[:-1] if is_unknown else parts
-    return (*(part for part in before if "[" not in part), *last)
+    path: list[str] = []
+    for part in place:
+        if isinstance(values, Mapping) and part in values:
+            values = values[part]
+        elif isinstance(part, int) and isinstance(values, list):
+            values = values[part] if part < len(values) else None
+        elif isinstance(part, int) or "[" in part:
+            continue
+        path.append(str(part))
+    return tuple(path)
 
 
 def build(model: type[M], values: Mapping[str, Any], located: LocatedYaml, path: KeyPath) -> M:
@@ -144,16 +155,15 @@ def build(model: type[M], values: Mapping[str, Any], located: LocatedYaml, path:
         return model.model_validate(dict(values))
     except ValidationError as error:
         # A key that is misspelt is missing too: name the misspelling.
-        first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
-        is_unknown = first["type"] == "extra_forbidden"
-        key = _key_of(first["loc"], is_unknown=is_unknown)
+        first = min(
+            error.errors(), key=lambda e: e["type"] not in ("extra_forbidden", CONFIG_ERROR)
+        )
+        key = _key_of(first["loc"], values)
         where = located.where((*path, *key))
-        if is_unknown:
-            known = list(_innermost(model, key[:-1]).model_fields)
-            raise ConfigError(
-                f"{where}: unknown key. Known keys here: {', '.join(known) or 'none'}.",
-                hint=suggest(key[-1], known),
-            ) from error
+        if first["type"] == CONFIG_ERROR:
+            raise first.get("ctx", {})["error"].at(where) from error
+        if first["type"] == "extra_forbidden":
+            raise unknown_key(key[-1], _innermost(model, key[:-1], values)).at(where) from error
         if first["type"] == "missing":
             raise ConfigError(f"{where}: this key is required.") from error
         message = first["msg"].removeprefix("Value error, ").rstrip(".")
@@ -162,8 +172,5 @@ def build(model: type[M], values: Mapping[str, Any], located: LocatedYaml, path:
         given = shorten(repr(first["input"]), 200)
         got = "" if first["type"] == "value_error" else f", got {given}"
         raise ConfigError(f"{where}: {message}{got}.") from error
-    except (ArithmeticError, MemoryError, RecursionError, SyntaxError) as error:
-        # Of the compilers of templates and patterns, for what is too deep or too long.
-        raise ConfigError(
-            f"{located.where(path)}: a template or pattern here cannot be compiled: {error}"
-        ) from error
+    except OF_COMPILERS as error:
+        raise uncompilable(error).at(located.where(path)) from error

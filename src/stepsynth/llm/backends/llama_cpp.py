@@ -14,7 +14,7 @@ from stepsynth._util.reasoning import split_reasoning
 from stepsynth._util.text import clean
 from stepsynth.errors import ProviderError
 from stepsynth.llm.chat.chat import make_messages
-from stepsynth.llm.core.backend import Backend, LLMSettings
+from stepsynth.llm.core.backend import Backend, LiveSettings
 from stepsynth.llm.core.endings import ending_of, stop_word
 from stepsynth.llm.core.errors import GiveUpError, RetryLaterError
 from stepsynth.llm.core.types import Completion, Request
@@ -23,7 +23,7 @@ from stepsynth.llm.local.llama import Engine, Said, find_model, fingerprint, ope
 _LONGER = "shorten the texts, or raise llm.context as far as the model was trained for"
 
 
-class LlamaCpp(LLMSettings):
+class LlamaCpp(LiveSettings):
     """Settings of a model that llama.cpp runs in this process."""
 
     backend: str = "llama_cpp"
@@ -51,7 +51,7 @@ class LlamaCpp(LLMSettings):
         default=True, description="Hold the LLM to a JSON Schema where a prompt has one."
     )
 
-    identity_keys: ClassVar[tuple[str, ...]] = ("backend", *LLMSettings.sampling_keys)
+    identity_keys: ClassVar[tuple[str, ...]] = ("backend", *LiveSettings.sampling_keys)
     runs_here: ClassVar[bool] = True
 
     @field_validator("context")

@@ -50,7 +50,6 @@ class Replay(LLMSettings):
     reuse: bool = Field(default=False, description="Hand a recording out more than once.")
 
     identity_keys: ClassVar[tuple[str, ...]] = ("backend", "model", "fallback", "reuse")
-    stores_completions: ClassVar[bool] = False
 
     def identity(self) -> dict[str, Any]:
         """Return the settings that decide the answers, the recordings by their content."""

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from stepsynth._util.hashing import derive_seed
 from stepsynth._util.text import shorten
 from stepsynth.errors import ProviderError
-from stepsynth.llm.core.backend import Backend, LLMSettings
+from stepsynth.llm.core.backend import Backend, LiveSettings
 from stepsynth.llm.core.types import Completion, Request
 
 
@@ -35,7 +35,7 @@ class Rule(BaseModel):
         return pattern
 
 
-class Scripted(LLMSettings):
+class Scripted(LiveSettings):
     """Settings of the rules; the first that matches answers."""
 
     backend: str = "scripted"

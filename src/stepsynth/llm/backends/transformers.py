@@ -13,13 +13,13 @@ from pydantic import Field
 
 from stepsynth._util.hashing import derive_seed
 from stepsynth.errors import ConfigError, ProviderError
-from stepsynth.llm.core.backend import Backend, LLMSettings
+from stepsynth.llm.core.backend import Backend, LiveSettings
 from stepsynth.llm.core.errors import GiveUpError
 from stepsynth.llm.core.types import Completion, Request
 from stepsynth.llm.local.causal_lm import CausalLM, Device, DType, free_memory, is_out_of_memory
 
 
-class Transformers(LLMSettings):
+class Transformers(LiveSettings):
     """Settings of a model that runs in this process."""
 
     backend: str = "transformers"

@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import ConfigDict, Field, JsonValue, field_validator
 
-from stepsynth.llm.core.backend import LLMSettings
+from stepsynth.llm.core.backend import RatedSettings
 from stepsynth.llm.core.presets import find_provider
 
 PLACEHOLDER = "YOUR_MODEL"
@@ -39,7 +39,7 @@ _REPRICED = frozenset({"service_tier", "cache_control", "speed", "inference_geo"
 """Keys of a body that change the price, and so make it unknown."""
 
 
-class ChatSettings(LLMSettings):
+class ChatSettings(RatedSettings):
     """What the settings of every chat API hold."""
 
     # An error of validation would else repeat the value, which may be a key in the wrong place.
@@ -68,7 +68,7 @@ class ChatSettings(LLMSettings):
         "later.",
     )
 
-    identity_keys: ClassVar[tuple[str, ...]] = (*LLMSettings.identity_keys, "base_url")
+    identity_keys: ClassVar[tuple[str, ...]] = (*RatedSettings.identity_keys, "base_url")
 
     def identity(self) -> dict[str, Any]:
         """Return the settings that are part of a run's identity."""

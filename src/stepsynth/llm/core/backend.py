@@ -2,26 +2,132 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from stepsynth.llm.core.prices import Price, find_price
 from stepsynth.llm.core.types import Completion, Request
-from stepsynth.registry import Registry
+from stepsynth.registry import Named, Registry
 
 if TYPE_CHECKING:
     from stepsynth.llm.core.batch_api import BatchApi
     from stepsynth.llm.core.rate_headers import RateLimits
 
 
+NAMED_LLM = Named(
+    lambda: llm_backends(),
+    key="backend",
+    by_name=False,
+    keeps_key=True,
+    model=lambda backend: backend.settings_class,
+)
+
+
 class LLMSettings(BaseModel):
-    """The `llm` section of a task file: what every backend has. Each backend adds its own keys."""
+    """The `llm` section of a task file: what every backend has. Each backend adds its own keys.
+
+    Those of an LLM that answers as it is asked extend `LiveSettings`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     backend: str
     model: str = Field(default="", description="The LLM's name, as the endpoint knows it.")
+    phases: Mapping[
+        str,
+        Annotated[
+            tuple[Annotated["LLMSettings", NAMED_LLM, WithJsonSchema({})], ...],
+            BeforeValidator(lambda given: given if isinstance(given, list | tuple) else (given,)),
+        ],
+    ] = Field(
+        default_factory=dict,
+        description="Kind of prompt (seed, extrapolate, judge, ...) -> keys that differ for it; a "
+        "list: several LLMs in turn.",
+        # In a file these are the keys that differ, of one LLM or of several.
+        json_schema_extra={
+            "additionalProperties": {
+                "anyOf": [{"type": "object"}, {"type": "array", "items": {"type": "object"}}]
+            }
+        },
+    )
+
+    identity_keys: ClassVar[tuple[str, ...]] = ("backend", "model")
+    """What decides which completions come back; limits and concurrency do not."""
+
+    stores_completions: ClassVar[bool] = False
+    """Whether completions cost something and are kept in the store."""
+
+    runs_here: ClassVar[bool] = False
+    """Whether the model runs in this process: no provider charges for it."""
+
+    def identity(self) -> dict[str, Any]:
+        """Return the settings that are part of a run's identity."""
+        own = {key: getattr(self, key) for key in self.identity_keys}
+        phases = {kind: [t.identity() for t in self.phases[kind]] for kind in self.phases}
+        return own | ({"phases": phases} if phases else {})
+
+    def live(self) -> "LiveSettings":
+        """Return what the engine keeps to as it asks; where nothing can be set, the defaults."""
+        return LiveSettings(backend=self.backend, model=self.model)
+
+    def known_price(self) -> Price | None:
+        """Return the price that is set, else that of the dated table; None: not known."""
+        own = self.live().price
+        if self.runs_here:
+            return own or Price(prompt=0, completion=0)
+        return own or find_price(self.model, self.price_list(), batch=self.is_batched)
+
+    def price_list(self) -> str:
+        """Return the name of the provider in the table of prices; "": none is known."""
+        return ""
+
+    @property
+    def is_batched(self) -> bool:
+        """Whether completions come from a provider's batch API."""
+        return False
+
+    @property
+    def window(self) -> int | None:
+        """How many tokens it takes at once, prompt and answer; None: the settings do not say."""
+        return None
+
+    @property
+    def group_size(self) -> int:
+        """How many draws of one prompt are asked for in one request."""
+        return 1
+
+    def sampling(self) -> dict[str, Any]:
+        """Return the sampling parameters as they are sent."""
+        return {}
+
+    def endpoints_of(self, kind: str) -> Sequence["LLMSettings"]:
+        """Return the settings of the LLMs that answer requests of a kind."""
+        return self.phases.get(kind) or (self,)
+
+    def endpoints(self) -> list[Self]:
+        """Return these settings and those of every phase."""
+        return [self, *(each for phase in self.phases.values() for each in phase)]  # type: ignore[list-item]
+
+    def store_path(self, default: Path) -> Path:
+        """Return the store that these settings or those of a phase name, else the default."""
+        named = (endpoint.live().store for endpoint in self.endpoints())
+        return next((Path(store) for store in named if store), default)
+
+    def request_identity(self, *, has_schema: bool = False) -> dict[str, Any]:
+        """Return all that is sent beside the prompt and decides the answer."""
+        return {
+            "backend": self.backend,
+            "base_url": getattr(self, "base_url", None),
+            "model": self.model,
+            "sampling": self.sampling(),
+        }
+
+
+class LiveSettings(LLMSettings):
+    """What the settings of every LLM hold that answers as it is asked."""
+
     temperature: float = Field(default=0.9, ge=0, le=5, description="The paper's 0.9.")
     top_p: float = Field(default=0.95, gt=0, le=1, description="Nucleus sampling.")
     max_tokens: int = Field(
@@ -45,73 +151,19 @@ class LLMSettings(BaseModel):
         default=None,
         description="USD for a million tokens; default: of the dated table, if it knows the model.",
     )
-    rpm: float | None = Field(default=None, gt=0, description="Most requests sent in a minute.")
-    input_tpm: float | None = Field(
-        default=None, gt=0, description="Most prompt tokens sent in a minute."
-    )
-    output_tpm: float | None = Field(
-        default=None, gt=0, description="Most completion tokens in a minute."
-    )
-    phases: Mapping[str, tuple[SerializeAsAny["LLMSettings"], ...]] = Field(
-        default_factory=dict,
-        description="Kind of prompt (seed, extrapolate, judge, ...) -> keys that differ for it; a "
-        "list: several LLMs in turn.",
-        # In a file these are the keys that differ, of one LLM or of several.
-        json_schema_extra={
-            "additionalProperties": {
-                "anyOf": [{"type": "object"}, {"type": "array", "items": {"type": "object"}}]
-            }
-        },
-    )
 
     sampling_keys: ClassVar[tuple[str, ...]] = ("temperature", "top_p", "max_tokens")
-    identity_keys: ClassVar[tuple[str, ...]] = ("backend", "model", *sampling_keys)
-    """What decides which completions come back; limits and concurrency do not."""
-
+    identity_keys: ClassVar[tuple[str, ...]] = (*LLMSettings.identity_keys, *sampling_keys)
     stores_completions: ClassVar[bool] = True
-    """Whether completions cost something and are kept in the store."""
 
-    runs_here: ClassVar[bool] = False
-    """Whether the model runs in this process: no provider charges for it."""
-
-    def identity(self) -> dict[str, Any]:
-        """Return the settings that are part of a run's identity."""
-        own = {key: getattr(self, key) for key in self.identity_keys}
-        phases = {kind: [t.identity() for t in self.phases[kind]] for kind in self.phases}
-        return own | ({"phases": phases} if phases else {})
-
-    def known_price(self) -> Price | None:
-        """Return the price that is set, else that of the dated table; None: not known."""
-        if self.runs_here:
-            return self.price or Price(prompt=0, completion=0)
-        return self.price or find_price(self.model, self.price_list(), batch=self.is_batched)
-
-    def price_list(self) -> str:
-        """Return the name of the provider in the table of prices; "": none is known."""
-        return ""
+    def live(self) -> "LiveSettings":
+        """Return what the engine keeps to as it asks: these."""
+        return self
 
     @property
-    def is_batched(self) -> bool:
-        """Whether completions come from a provider's batch API."""
-        return False
-
-    @property
-    def window(self) -> int | None:
-        """How many tokens it takes at once, prompt and answer; None: the settings do not say."""
-        return None
-
-    @property
-    def group_size(self) -> int:
-        """How many draws of one prompt are asked for in one request."""
-        return 1
-
-    def endpoints_of(self, kind: str) -> Sequence["LLMSettings"]:
-        """Return the settings of the LLMs that answer requests of a kind."""
-        return self.phases.get(kind) or (self,)
-
-    def endpoints(self) -> list[Self]:
-        """Return these settings and those of every phase."""
-        return [self, *(each for phase in self.phases.values() for each in phase)]  # type: ignore[list-item]
+    def rates(self) -> tuple[float | None, float | None, float | None]:
+        """The most requests, prompt tokens and completion tokens of a minute; None: no such."""
+        return None, None, None
 
     def sampling(self) -> dict[str, Any]:
         """Return the sampling parameters as they are sent."""
@@ -123,14 +175,22 @@ class LLMSettings(BaseModel):
             return self.max_tokens
         return min(self.max_tokens, request.max_tokens)
 
-    def request_identity(self, *, has_schema: bool = False) -> dict[str, Any]:
-        """Return all that is sent beside the prompt and decides the answer."""
-        return {
-            "backend": self.backend,
-            "base_url": getattr(self, "base_url", None),
-            "model": self.model,
-            "sampling": self.sampling(),
-        }
+
+class RatedSettings(LiveSettings):
+    """What the settings of every LLM hold whose provider limits what is sent in a minute."""
+
+    rpm: float | None = Field(default=None, gt=0, description="Most requests sent in a minute.")
+    input_tpm: float | None = Field(
+        default=None, gt=0, description="Most prompt tokens sent in a minute."
+    )
+    output_tpm: float | None = Field(
+        default=None, gt=0, description="Most completion tokens in a minute."
+    )
+
+    @property
+    def rates(self) -> tuple[float | None, float | None, float | None]:
+        """The most requests, prompt tokens and completion tokens of a minute; None: no such."""
+        return self.rpm, self.input_tpm, self.output_tpm
 
 
 S = TypeVar("S", bound=LLMSettings)

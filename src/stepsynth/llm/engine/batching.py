@@ -69,7 +69,7 @@ class Batching:
             on_resumed=out.hold,
         )
         jobs = [(item.id, item.request) for item in items]
-        attempts = endpoint.settings.max_attempts
+        attempts = endpoint.live.max_attempts
         await collect(api, jobs, self.store.batch_ledger(), hooks, max_attempts=attempts)
         flow.note = ""
 

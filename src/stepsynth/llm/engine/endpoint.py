@@ -45,9 +45,9 @@ class Endpoint:
         self.backend = backend
         self.settings = backend.settings
         self.price = self.settings.known_price()
-        self.pace = Pace(self.settings, now, on_notice)
-        longest_s, at_once = self.settings.timeout_s, self.settings.concurrency
-        self.timeouts = TimeOuts(longest_s, at_once, on_notice)
+        self.live = self.settings.live()
+        self.pace = Pace(self.live, now, on_notice)
+        self.timeouts = TimeOuts(self.live.timeout_s, self.live.concurrency, on_notice)
         self.has_answered = False
         self.closed: ProviderError | None = None
         self.say = on_notice
@@ -90,7 +90,7 @@ class Endpoint:
         if has_schema and sent != self.settings.request_identity():
             sent["schema"] = digest(request.schema)
         if "max_tokens" in sent["sampling"]:
-            sent["sampling"] = {**sent["sampling"], "max_tokens": self.settings.longest(request)}
+            sent["sampling"] = {**sent["sampling"], "max_tokens": self.live.longest(request)}
         return {
             **sent,
             "prompt": request.prompt,
@@ -120,7 +120,7 @@ class Endpoint:
             texts.append(json.dumps(first.schema))
         prompt = sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
         prompt += _OVERHEAD_TOKENS * (1 + len(first.turns))
-        written = len(requests) * self.settings.longest(first)
+        written = len(requests) * self.live.longest(first)
         usd = 0.0 if self.price is None else self.price.usd(prompt, written)
         return Most(usd, prompt + written)
 

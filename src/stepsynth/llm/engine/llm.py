@@ -197,7 +197,7 @@ class LLM:
             if self._store is not None:
                 identity = endpoint.settings.request_identity()
                 self._store.remember_settings(endpoint.settings_id, identity)
-        places = sum(endpoint.settings.concurrency for endpoint in self._endpoints.all)
+        places = sum(endpoint.live.concurrency for endpoint in self._endpoints.all)
         workers = min(places, flow.total or places)
         jobs = [self._feed(flow, requests), *(self._work(flow) for _ in range(workers))]
         ticking = asyncio.ensure_future(self._tick(flow))
@@ -268,7 +268,7 @@ class LLM:
                     f"{endpoint.settings.model} took a request and gave no answer in "
                     f"{endpoint.backend.ping_s:g} s",
                     hint="a local server may be loading the model, or be busy: check again in a "
-                    f"minute (a run waits for llm.timeout_s, {endpoint.settings.timeout_s:g} s); "
+                    f"minute (a run waits for llm.timeout_s, {endpoint.live.timeout_s:g} s); "
                     "else, is llm.base_url right?",
                 ) from error
             except (RetryLaterError, GiveUpError) as error:
@@ -290,7 +290,7 @@ def _ping_hint(error: RetryLaterError | GiveUpError, endpoint: Endpoint) -> str:
         if error.is_unavailable:
             return (
                 "the server may be loading the model: check again in a minute (a run waits for "
-                f"llm.patience_s, {endpoint.settings.patience_s:g} s)"
+                f"llm.patience_s, {endpoint.live.patience_s:g} s)"
             )
         if error.reason == "timeout":
             return "raise llm.timeout_s: not even a ping fits into it"

@@ -79,7 +79,7 @@ class Sender:
         is_refused = error.reason == "rate_limit"
         is_others = endpoint.pace.is_down or error.is_unreachable
         own = 0.0 if is_others else REFUSED if is_refused else 1.0
-        if before + own >= endpoint.settings.max_attempts:
+        if before + own >= endpoint.live.max_attempts:
             self.give_up(flow, job, error)
             return
         flow.attempts[place] = before + own
@@ -232,7 +232,7 @@ class Sender:
         if error.is_no_api and not endpoint.has_answered:
             raise ProviderError(error.message, hint=error.hint)
         asked_s = error.retry_after_s or 0.0
-        if asked_s > max(endpoint.settings.patience_s, LONGEST_RETRY_AFTER_S):
+        if asked_s > max(endpoint.live.patience_s, LONGEST_RETRY_AFTER_S):
             endpoint.closed = ProviderError(
                 f"the provider asks to wait {_duration(asked_s)}: {error.message}",
                 hint="the same command goes on then; or raise llm.patience_s above that",
@@ -240,7 +240,7 @@ class Sender:
             endpoint.say(endpoint.closed.message)
             return
         if endpoint.pace.out_of_patience:
-            waited = f"the provider answered nothing for {endpoint.settings.patience_s:g} s"
+            waited = f"the provider answered nothing for {endpoint.live.patience_s:g} s"
             raise ProviderError(
                 f"{waited} (llm.patience_s); the last failure: {error.message}",
                 hint=f"{error.hint}; {hint}" if error.hint else hint,
@@ -308,7 +308,7 @@ def _entry(item: Item, answer: Completion) -> Entry:
 
 
 def _asked(item: Item) -> dict[str, object]:
-    request, settings = item.request, item.endpoint.settings
+    request, live = item.request, item.endpoint.live
     asked: dict[str, object] = {
         "prompt": request.prompt,
         "stream": request.stream,
@@ -316,6 +316,6 @@ def _asked(item: Item) -> dict[str, object]:
         "random_seed": item.endpoint.random_seed,
         "tags": dict(request.tags),
     }
-    if (longest := settings.longest(request)) != settings.max_tokens:
+    if (longest := live.longest(request)) != live.max_tokens:
         asked["max_tokens"] = longest
     return asked | ({"turns": list(request.turns)} if request.turns else {})

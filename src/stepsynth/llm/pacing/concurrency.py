@@ -46,7 +46,7 @@ class _Cut:
         return share >= self.share / 2 and answers_per_s < self.answers_per_s * half_way
 
 
-class Places:
+class AdaptiveConcurrency:
     """How many requests may be in flight.
 
     Args:

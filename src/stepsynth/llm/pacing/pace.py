@@ -11,10 +11,10 @@ from collections import deque
 from collections.abc import Callable
 from math import inf
 
-from stepsynth.llm.core.backend import LLMSettings
+from stepsynth.llm.core.backend import LiveSettings
 from stepsynth.llm.core.errors import RetryLaterError
 from stepsynth.llm.core.rate_headers import RateLimits
-from stepsynth.llm.pacing.concurrency import Places
+from stepsynth.llm.pacing.concurrency import AdaptiveConcurrency
 from stepsynth.llm.pacing.rate import Rate
 
 IN_A_ROW = 20
@@ -42,7 +42,7 @@ class Pace:
 
     def __init__(
         self,
-        settings: LLMSettings,
+        settings: LiveSettings,
         now: Callable[[], float],
         on_notice: Callable[[str], None] = lambda _message: None,
     ) -> None:
@@ -52,8 +52,8 @@ class Pace:
         self._now = now
         self._on_notice = on_notice
         self._patience_s, self._timeout_s = settings.patience_s, settings.timeout_s
-        self._places = Places(settings.concurrency, now)
-        rates = [Rate(each) for each in (settings.rpm, settings.input_tpm, settings.output_tpm)]
+        self._places = AdaptiveConcurrency(settings.concurrency, now)
+        rates = [Rate(each) for each in settings.rates]
         self._requests, self._input, self._output = rates
         self._has_rates = any(rate.is_set for rate in rates)
         self._tokens_per_character = 0.25

@@ -22,7 +22,7 @@ Warn = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Subject:
+class StudiedRun:
     """Rows that are studied, and what they are compared with.
 
     Attributes:
@@ -87,7 +87,7 @@ def open_subject(
     task: str | Path | None = None,
     overrides: Sequence[str] = (),
     warn: Warn | None = None,
-) -> Subject:
+) -> StudiedRun:
     """Return what a path holds: a run folder, or a file of rows with a task file.
 
     Args:
@@ -118,10 +118,10 @@ def open_subject(
         columns, reading = config.data.columns, config.data.reading
     rows = read_file(path, config.task, columns, reading=reading, warn=tell)
     name = Path(path).name.split(".")[0]
-    return Subject(name, rows, gold.mine, gold.select, gold.test, config)
+    return StudiedRun(name, rows, gold.mine, gold.select, gold.test, config)
 
 
-def _of_run(run: Run, task: str | Path | None, overrides: Sequence[str], warn: Warn) -> Subject:
+def _of_run(run: Run, task: str | Path | None, overrides: Sequence[str], warn: Warn) -> StudiedRun:
     place = run.folder.path
     config = load_config(task or run.folder.config, overrides)
     gold = _split(config, warn)
@@ -132,7 +132,7 @@ def _of_run(run: Run, task: str | Path | None, overrides: Sequence[str], warn: W
         warn(f"{place}: the run is not done; the rows of its rounds so far are studied")
     _check_splits(run, gold, warn)
     synthetic = Dataset(row for row in kept if row.provenance.kind != "gold")
-    return Subject(
+    return StudiedRun(
         name=place.resolve().name,
         rows=synthetic or kept,
         mine=gold.mine,

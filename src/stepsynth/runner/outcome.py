@@ -1,0 +1,113 @@
+"""What a run has done so far, and its summary."""
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from stepsynth.errors import TooFewRowsError
+from stepsynth.llm import Usage
+from stepsynth.methods import Round
+from stepsynth.run_records import RoundMetrics, Summary
+from stepsynth.runner.setup import Warnings
+from stepsynth.runner.totals import llm_totals
+from stepsynth.taskfile import Config
+
+
+@dataclass
+class Outcome:
+    """What a run has done so far.
+
+    Attributes:
+        config: What is run.
+        folder: Where.
+        warnings: What the user was told.
+        rounds: Those that are done.
+        numbers: The same in numbers; with scores on test when the run has ended.
+        kept: Index of the round whose model is kept; None: it is not chosen yet.
+        search: The hyper-parameters that were found, if they were searched.
+        usage: Of the LLM.
+        began: Seconds, of a clock that only goes forward.
+    """
+
+    config: Config
+    folder: Path
+    warnings: Warnings
+    rounds: list[Round] = field(default_factory=list)
+    numbers: list[RoundMetrics] = field(default_factory=list)
+    kept: int | None = None
+    search: dict[str, Any] | None = None
+    usage: Usage = field(default_factory=lambda: Usage(usd=None))
+    began: float = field(default_factory=time.monotonic)
+
+    @property
+    def kept_round(self) -> Round:
+        """The round whose model is kept, in a run that has ended."""
+        assert self.kept is not None, "no round is kept yet"
+        return self.rounds[self.kept]
+
+    def summary(self, *, stopped: str | None = None) -> Summary:
+        """Return the summary, as `run --json` prints it.
+
+        Args:
+            stopped: Why the run ended early, if it did.
+        """
+        config, usage = self.config, self.usage
+        rejected: Counter[str] = Counter()
+        # Rounds in progress are not in `rounds`; their rejects are counted when they are done.
+        for numbers in self.numbers:
+            rejected.update(numbers.rejected)
+        kept = None if self.kept is None else self.numbers[self.kept]
+        llm = llm_totals(
+            usage,
+            rejected,
+            backend=config.llm.backend if config.llm else None,
+            kept_rows=kept and kept.train_size,
+        )
+        asked = getattr(self.rounds[-1].model, "asked", 0) if self.rounds else 0
+        more: dict[str, Any] = {} if stopped is None else {"stopped": stopped}
+        if asked and usage.usd is not None:
+            more["usd_per_1000_predictions"] = 1000 * usage.usd / asked
+        return Summary(
+            run=str(self.folder),
+            task=config.name,
+            method=config.method.name,
+            student=config.student.name,
+            random_seed=config.random_seed,
+            search=self.search,
+            rounds=tuple(numbers.summary() for numbers in self.numbers),
+            kept_round=self.kept,
+            test=kept and kept.test and kept.test.brief(with_n=True),
+            llm=llm,
+            warnings=tuple(self.warnings.messages),
+            seconds=round(time.monotonic() - self.began, 2),
+            **more,
+        )
+
+    def check_labels(self) -> None:
+        """Make sure that the kept model can predict every label.
+
+        Raises:
+            TooFewRowsError: A label ended with no row; the model of the other labels is kept.
+        """
+        counts = self.kept_round.train.label_counts()
+        missing = [name for name in self.config.task.label_names if not counts[name]]
+        if counts and missing:
+            raise TooFewRowsError(
+                f"no training row has the label {', '.join(map(repr, missing))} at the end, so the "
+                f"model cannot predict it; what there is is kept in {self.folder}",
+                hint="see rounds/*/rejected.jsonl for what the LLM wrote; raise the seed size, set "
+                "method.train_on: both, or look at data.contexts if they fix the labels",
+            )
+
+    def warn_of_better_round(self) -> None:
+        """Say so where an earlier round scored higher on select than the one that is kept."""
+        best, kept = max(self.rounds, key=lambda r: r.select_score), self.kept_round
+        if best.select_score > kept.select_score:
+            name, can_keep = self.config.task.score_name, hasattr(self.config.method, "keep")
+            self.warnings.warn(
+                f"round {best.index} has a higher {name} on select ({best.select_score:.3f}) than "
+                f"round {kept.index}, which is kept ({kept.select_score:.3f})"
+                + ("; method.keep=best keeps the best" if can_keep else "")
+            )
