@@ -1,9 +1,8 @@
-"""What `benchmarks.engine` and `benchmarks.kill` run, each time in a process of its own.
+"""Clients of `benchmarks.engine` and `benchmarks.kill`, each run in a process of its own.
 
-`ours` is `LLM.stream` with its store on disk; `bare` is a loop around aiohttp that keeps the texts
-and nothing else: no store, no retries, no limits. Both send the same prompts, drawn as they are
-needed, look for garbage as rarely as the command line does, and print one line of JSON: what they
-measured.
+`ours` is `LLM.stream` with its store on disk. `bare` is a loop around aiohttp that keeps only the
+texts: no store, no retries, no limits. Both send the same prompts, made on demand, collect garbage
+as rarely as the command line does, and print their measurements as one line of JSON.
 """
 
 import argparse
@@ -27,16 +26,16 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class Measured:
-    """What one process measured.
+    """Measurements of one process.
 
     Attributes:
         rows: Requests that got a text.
         lost: Requests that got none.
         sent: Requests sent, with retries.
-        import_s: Seconds to import what sends.
+        import_s: Seconds to import the client.
         run_s: Seconds for the rest: open, send, read, keep, close.
         cpu_s: CPU seconds of the whole process.
-        peak_mb: Its peak memory.
+        peak_mb: Peak memory of the process.
     """
 
     rows: int
@@ -58,13 +57,13 @@ def make_prompts(rows: int) -> Iterator[str]:
 
 
 def peak_mb() -> float:
-    """Return the most memory that this process has used, in MB."""
+    """Return the peak memory of this process in MB."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
 def run_ours(url: str, rows: int, store: Path, results: Path | None, in_flight: int) -> Measured:
-    """Send through the engine: every answer is on disk before it is counted."""
+    """Send through the engine, which writes every answer to disk before it counts."""
     started = time.perf_counter()
     from stepsynth.llm import LLM, Failed, Request
     from stepsynth.llm.backends.openai_compatible import OpenAICompatible, OpenAICompatibleBackend
@@ -90,7 +89,7 @@ def run_ours(url: str, rows: int, store: Path, results: Path | None, in_flight: 
 
 
 def run_bare(url: str, rows: int, in_flight: int) -> Measured:
-    """Send with aiohttp alone, from as many loops as requests may be in flight."""
+    """Send with aiohttp alone, from a loop for each request in flight."""
     started = time.perf_counter()
     import aiohttp
 
@@ -121,17 +120,17 @@ def run_bare(url: str, rows: int, in_flight: int) -> Measured:
 def start_client(
     kind: str, options: Mapping[str, object], *, stderr: int | None = None
 ) -> subprocess.Popen[str]:
-    """Start one of the clients; the options are those of its command line, paths absolute."""
+    """Start one of the clients with the options of its command line; paths must be absolute."""
     command = [sys.executable, "-m", "benchmarks.clients", kind]
     command += [f"--{key.replace('_', '-')}={value}" for key, value in options.items()]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True, cwd=ROOT)
 
 
 def read_client(process: subprocess.Popen[str], timeout_s: float = 600) -> Measured:
-    """Return what a client measured, once it has ended.
+    """Return the measurements of a client, once it has ended.
 
     Raises:
-        SystemExit: It failed, or took too long.
+        SystemExit: The client failed, or took too long.
     """
     try:
         out, _ = process.communicate(timeout=timeout_s)

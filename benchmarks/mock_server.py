@@ -1,8 +1,8 @@
-"""A chat-completions server that costs little: `python -m benchmarks.mock_server --latency-ms 50`.
+"""A cheap chat-completions server: `python -m benchmarks.mock_server --latency-ms 50`.
 
-What a client loses is seen only beside a server that loses less. So this one reads HTTP by hand,
-takes its answers out of one long text, and is a process of its own. The text is a function of
-prompt and seed, and the latency of the prompt alone: clients that send other seeds wait as long.
+The overhead of a client is visible only beside a server with less. So this one parses HTTP by
+hand, cuts its answers out of one long text, and is a process of its own. An answer depends on
+prompt and seed, its latency on the prompt alone: clients with other seeds wait equally long.
 It answers `POST .../chat/completions`, with `n` and with prompts that ask for several texts, and
 `GET /stats`.
 """
@@ -35,7 +35,7 @@ _SEVERAL = re.compile(r"Write (\d+) of these .* between <text> and </text>")
 
 
 def run_fast(main: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine on uvloop where it is there."""
+    """Run a coroutine, on uvloop if it is installed."""
     try:
         run = import_module("uvloop").run
     except ImportError:
@@ -45,17 +45,17 @@ def run_fast(main: Coroutine[Any, Any, None]) -> None:
 
 @dataclass
 class Stats:
-    """What a server was asked for.
+    """Counters of a server.
 
     Attributes:
-        requests: All that arrived.
-        distinct: Those of them with another prompt or seed than all before.
-        repeated: The others: sent again, answered or not.
-        repeated_after_answer: Sent again although the whole answer was written before.
-        answered: Answers that were written to a client that was still there.
+        requests: All requests that arrived.
+        distinct: Requests with a new prompt or seed.
+        repeated: The other requests: sent again, answered or not.
+        repeated_after_answer: Requests sent again although the whole answer was written before.
+        answered: Answers that were written to a client still connected.
         in_flight: Requests that wait for their answer now.
-        peak: Most of them at once.
-        mean_in_flight: Their mean, from the first request to the last answer.
+        peak: Most requests in flight.
+        mean_in_flight: Mean requests in flight, from the first request to the last answer.
     """
 
     requests: int = 0
@@ -70,12 +70,12 @@ class Stats:
 
 @dataclass
 class Mock:
-    """What the server answers and counts.
+    """Answers and counters of the server.
 
     Args:
-        latency_ms: Of every answer; with `sigma`, the median of a lognormal distribution.
-        sigma: Its standard deviation on the log scale.
-        words: Length of an answer.
+        latency_ms: Latency of every answer; with `sigma`, the median of a lognormal distribution.
+        sigma: Standard deviation of the latency on the log scale.
+        words: Words of an answer.
     """
 
     latency_ms: float
@@ -110,7 +110,7 @@ class Mock:
         stats.peak = max(stats.peak, stats.in_flight)
 
     def release(self, key: bytes, *, is_answered: bool) -> None:
-        """Count a request that has ended: by its answer, or because its client has gone."""
+        """Count a request that has ended, with its answer or because its client has gone."""
         self._move(-1)
         if is_answered:
             self.stats.answered += 1
@@ -130,14 +130,14 @@ class Mock:
         return asdict(self.stats)
 
     def latency_s(self, prompt: bytes) -> float:
-        """Return how long the answer to a prompt takes."""
+        """Return the latency of a prompt's answer in seconds."""
         if not self.sigma:
             return self.latency_ms / 1000
         drawn = random.Random(prompt).gauss(0.0, self.sigma)
         return self.latency_ms / 1000 * math.exp(drawn)
 
     def answer(self, body: dict[str, Any], prompt: str, key: bytes) -> bytes:
-        """Return the JSON of an answer, written by hand: it holds nothing to be escaped.
+        """Return the JSON of an answer, written by hand: it needs no escapes.
 
         A token is a word of an answer, or four characters of a prompt.
         """
@@ -162,7 +162,7 @@ class Mock:
         ).encode()
 
     def _write(self, key: bytes, i: int, count: int, *, is_tagged: bool) -> str:
-        """Return so many words, a new text after each `self.words` of them."""
+        """Return `count` words, with a new text after each `self.words` of them."""
         texts: list[str] = []
         for number, done in enumerate(range(0, count, self.words)):
             at = (int.from_bytes(key[:4], "big") + 977 * i + 131 * number) % _VOCABULARY
@@ -173,7 +173,7 @@ class Mock:
 
 
 class Connection(asyncio.Protocol):
-    """One connection: one request after the other."""
+    """Connection that answers one request after the other."""
 
     def __init__(self, mock: Mock) -> None:
         self._mock = mock
@@ -183,8 +183,8 @@ class Connection(asyncio.Protocol):
         self._pending = b""  # key of the request that waits for its answer
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep what answers are written to."""
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
+        """Keep the transport for the answers."""
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's has another base class
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Count a request whose client has gone."""
@@ -193,7 +193,7 @@ class Connection(asyncio.Protocol):
             self._mock.release(self._pending, is_answered=False)
 
     def data_received(self, data: bytes) -> None:
-        """Read as many requests as are there, but one at a time."""
+        """Read the requests that have arrived, one at a time."""
         self._unread += data
         if not self._pending:
             self._read()
@@ -260,14 +260,14 @@ async def serve(mock: Mock, port: int) -> None:
 
 
 def end_with_stdin() -> None:
-    """End this process with its standard input: a parent that is killed leaves no server."""
+    """End this process with its standard input, so that a killed parent leaves no server."""
     while os.read(0, 1024):
         pass
     os._exit(0)
 
 
 class MockServer:
-    """A server in a process of its own, for the length of a `with` block; see `Mock`."""
+    """Server in a process of its own, for the duration of a `with` block; see `Mock`."""
 
     def __init__(self, *, latency_ms: float = 0, sigma: float = 0, words: int = WORDS) -> None:
         self.url = ""
@@ -291,7 +291,7 @@ class MockServer:
         self._process.communicate(timeout=_START_S)
 
     def stats(self) -> Stats:
-        """Return what was asked for so far."""
+        """Return the counters so far."""
         connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=_START_S)
         try:
             connection.request("GET", "/stats")

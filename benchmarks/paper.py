@@ -1,8 +1,8 @@
-"""The numbers of S3's paper that a rerun is planned by and held against.
+"""The numbers of S3's paper, from which a rerun is planned and with which it is compared.
 
 Wang, Zhou, Sachan: "Let's Synthesize Step by Step", Findings of EMNLP 2023 (arXiv 2310.13671v1).
-Scores are in percent: accuracy, or exact match and F1 for AdQA. The paper's slips are in
-`docs/paper.md`; here stands what it prints.
+Scores are in percent: accuracy, or exact match and F1 for AdQA. The numbers are as printed; the
+paper's slips are in `docs/paper.md`.
 """
 
 DATA_SETS = ("imdb", "qnli", "rte", "adqa")
@@ -34,7 +34,7 @@ TABLE_3: dict[str, dict[str, Scores]] = {
         "adqa": (8.70, 20.03),
     },
 }
-"""Seed data alone, said to be as many rows."""
+"""S3 and seed data alone, with equal numbers of rows according to the paper."""
 
 TABLE_4: dict[str, tuple[int, float]] = {
     "with rationales": (15_000, 86.86),
@@ -59,8 +59,8 @@ TABLE_6: dict[str, dict[str, float]] = {
     "length of the error": {"imdb": 288.04, "qnli": 14.17, "rte": 13.91, "adqa": 13.73},
     "length of the extrapolation": {"imdb": 218.72, "qnli": 19.97, "rte": 24.61, "adqa": 18.70},
 }
-"""Extrapolations against their errors; lengths and distances in DistilBERT's tokens, with both
-marks: the published extrapolations of IMDb and RTE have just these lengths when so counted."""
+"""Extrapolations against their errors. Lengths and distances are in DistilBERT's tokens with
+[CLS] and [SEP]: counted so, the published extrapolations of IMDb and RTE have these lengths."""
 
 TABLE_8: dict[str, dict[str, float]] = {
     "s3": {"qnli": 76.35, "rte": 73.59, "adqa": 51.02},
@@ -81,7 +81,7 @@ ROUND_ROWS: dict[str, tuple[int, int]] = {
     "qnli": (25_550, 25_550),
     "adqa": (25_766, 25_766),
 }
-"""Rows that rounds 1 and 2 add: released for IMDb and RTE, halves of Table 6's pairs elsewhere."""
+"""Rows added in rounds 1 and 2: as released for IMDb and RTE, else halves of Table 6's pairs."""
 
 SEED_ROWS: dict[str, int] = {"imdb": 15_000, "qnli": 116_900, "rte": 32_100, "adqa": 30_000}
 """Final rows less the added ones, rounded."""
@@ -92,7 +92,7 @@ def flops(row_epochs: int, *, parameters: float = 66e6, tokens: int = 512) -> fl
 
     Args:
         row_epochs: Rows times epochs, over all fits.
-        parameters: Of the student; DistilBERT's 66 million by default.
-        tokens: Of a row; the paper pads all of them.
+        parameters: Parameters of the student; DistilBERT's 66 million by default.
+        tokens: Tokens of a row; the paper pads all rows.
     """
     return 6 * parameters * tokens * row_epochs

@@ -1,7 +1,7 @@
-"""The runs behind the tables of S3's paper, and what they cost.
+"""The runs behind the tables of S3's paper, and their cost.
 
-A line of a table is a run of `recipes/paper/*.yaml` with another `method`; lines of several tables
-may be one run. Nothing here runs, and nothing needs the network.
+A line of a table is a run of `recipes/paper/*.yaml` with another `method`. Lines of several tables
+may share a run. Nothing is run here, and the network is not needed.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,17 +17,17 @@ RECIPES = Path(__file__).parent.parent / "recipes" / "paper"
 TABLES = ("2", "3", "4", "5", "6", "8", "9")
 MINILM = "microsoft/MiniLM-L12-H384-uncased"
 PARAMETERS = {"": 66e6, MINILM: 33e6}
-"""Student -> parameters. The paper names no MiniLM checkpoint; this one is our choice."""
+"""Student -> parameters. The paper names no MiniLM checkpoint; this one is chosen here."""
 
 TOKENS_PER_WORD = 4 / 3
 MARKS = 2
-"""[CLS] and [SEP], which the paper counts."""
+"""The tokens [CLS] and [SEP], which the paper counts."""
 RATIONALE_WORDS = 10
 CONTEXT_WORDS = {"imdb": 0.0, "qnli": 27.6, "rte": 43.6, "adqa": 114.8}
-"""Means of QNLI's and AdQA's validation sets and of RTE's training set."""
+"""Mean words of a context in QNLI's and AdQA's validation sets and in RTE's training set."""
 ANSWER_WORDS = 3
 SHOTS = 8
-"""ProGen: in half of its prompts, each as long as what is written."""
+"""Examples in half of ProGen's prompts, each as long as a written text."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class Calls:
     """Requests with one kind of prompt.
 
     Attributes:
-        pool: Requests of one pool are the same ones, in the same order: the store has them once.
+        pool: Name of the pool. Its requests are equal and equally ordered, and stored only once.
         prompt: rationale, seed, seed from rationales, extrapolate or few-shot.
-        number: How many.
+        number: The number of requests.
     """
 
     pool: str
@@ -47,19 +47,19 @@ class Calls:
 
 @dataclass(frozen=True)
 class Planned:
-    """One line of a table.
+    """Line of a table.
 
     Attributes:
-        table: The paper's number of it.
+        table: The number of the table in the paper.
         name: The line's name.
-        key: Its run folder; lines of several tables may be one run.
+        key: Its run folder; lines of several tables may share a run.
         method: The `method` section.
         rows: Training rows of the final student, as planned.
         fits: Training rows of every fit.
-        paper: What the paper reports.
+        paper: The scores in the paper.
         after: Keys of the runs that it starts from.
-        student: A pretrained model in the place of DistilBERT.
-        study: What is studied in the run, where the line is no score of a student.
+        student: A pretrained model in place of DistilBERT; "": none.
+        study: The study of the run, if the line has no score of a student.
     """
 
     table: str
@@ -78,7 +78,7 @@ class Planned:
 
 @dataclass(frozen=True)
 class Planner:
-    """Plans every line at a scale: 1 is the paper's."""
+    """Planner of every line at a scale; 1 is the paper's."""
 
     scale: float = 1.0
 
@@ -126,14 +126,14 @@ class Planner:
     def _progen(self, table: str, data_set: str, name: str) -> Planned:
         rows = self.rows(paper.TABLE_2_ROWS["progen"][data_set])
         calls = (Calls(f"{data_set} progen", "few-shot", rows),)
-        # It is trained again at each doubling, so all fits before the last are as much again.
+        # The student is trained at each doubling, so all earlier fits add up to one last fit.
         method = f"{{name: progen, size: {rows}}}"
         return self._planned(table, data_set, name, method, calls, (rows, rows))
 
     def _goldgen(self, table: str, data_set: str, name: str) -> Planned:
         size, gold = (self.rows(paper.TABLE_2_ROWS[m][data_set]) for m in ("goldgen", "gold"))
-        # The paper does not give the seed's share. S3's seed is larger than all of GoldGen on
-        # RTE: there it is what leaves room for one pass over gold.
+        # The paper does not give the seed's share. On RTE, S3's seed is larger than all of
+        # GoldGen: there the seed leaves room for one pass over gold.
         seed = self.rows(paper.SEED_ROWS[data_set])
         seed = seed if seed < size else size - gold
         method = f"{{name: goldgen, seed_size: {seed}, size: {size}}}"
@@ -228,7 +228,7 @@ def _reported(table: str, data_set: str, name: str) -> paper.Scores:
 
 @lru_cache(maxsize=8)
 def config_of(data_set: str) -> Config:
-    """Return a data set's task file as it stands in `recipes/paper`."""
+    """Return the configuration of a data set's task file in `recipes/paper`."""
     return load_config(RECIPES / f"{data_set}.yaml")
 
 
@@ -236,7 +236,7 @@ def config_of(data_set: str) -> Config:
 def tokens_of(data_set: str, prompt: str) -> tuple[float, float]:
     """Return the mean tokens of a prompt and of its answer, from the recipe's own template.
 
-    Texts are as long as the paper's Table 6 says, in tokens less its two marks; a word is 4/3.
+    Texts have the lengths of the paper's Table 6, less [CLS] and [SEP]; a word is 4/3 tokens.
     """
     task = config_of(data_set).task
     written, missed = (
@@ -268,7 +268,7 @@ def _fill(words: float) -> str:
 
 @dataclass(frozen=True)
 class Cost:
-    """What some lines cost together; what they share is counted once."""
+    """Total cost of lines; shared parts count once."""
 
     runs: int
     calls: int
@@ -283,7 +283,7 @@ class Cost:
 
 
 def cost_of(lines: Iterable[Planned]) -> Cost:
-    """Return what lines cost with one store: of a pool, the longest sequence of requests."""
+    """Return the cost of lines with one store; of a pool, only the longest sequence counts."""
     runs = {line.key: line for line in lines}
     pools: dict[str, tuple[str, Calls]] = {}
     for line in runs.values():
@@ -311,7 +311,7 @@ def _epochs(data_set: str) -> int:
 
 
 def with_needed(lines: Sequence[Planned], plan: Sequence[Planned]) -> list[Planned]:
-    """Return lines with the runs that they start from before them, each run once."""
+    """Return lines, preceded by the runs that they start from, each run once."""
     by_key = {line.key: line for line in reversed(plan)}
     needed = [by_key[key] for line in lines for key in line.after]
     return list({line.key: line for line in (*needed, *lines)}.values())

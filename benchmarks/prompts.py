@@ -1,10 +1,10 @@
-"""Template sets with real LLMs at equal calls: a table of `docs/results.md`.
+"""Template sets with live LLMs at equal calls: a table of `docs/results.md`.
 
     STEPSYNTH_DATA=/path/to/data python -m benchmarks.prompts [--task sst2] [--llm FILE.gguf]
 
-Each cell is S3 on a task of `benchmarks.live`, so many calls, a few random seeds. `label right` is
-what a judge trained on all gold of the task says of the kept rows; nothing is said of pairs, whose
-judge is no better than chance. What is done stays in `.bench/prompts`.
+Each cell is S3 on a task of `benchmarks.live`, with equal calls and a few random seeds. `label
+right` is the share of kept rows on whose label a judge agrees, trained on all gold of the task.
+Pairs have none, since their judge is no better than chance. Results stay in `.bench/prompts`.
 """
 
 import argparse
@@ -65,12 +65,12 @@ SETS: dict[str, dict[str, dict[str, str]]] = {
         },
     },
 }
-"""Name -> the templates for texts and for pairs. The second is how many a hand-written prompt
-begins: with the instruction of the classifier, and a list of don'ts. The third is S3's Table 1."""
+"""Name -> the templates for texts and for pairs. The second resembles a common hand-written prompt,
+with the classifier's instruction and a list of don'ts. The third is S3's Table 1."""
 
 
 class Judge:
-    """A `linear` student trained on all gold rows of a task."""
+    """Judge of labels: a `linear` student trained on all gold rows of a task."""
 
     def __init__(self, task: str) -> None:
         rows = rows_of(task)
@@ -80,13 +80,13 @@ class Judge:
         self.student.fit(Dataset(tuple(known)))
 
     def share_right(self, rows: Dataset) -> float:
-        """Return the share of rows whose label is the judge's too."""
+        """Return the share of rows whose label equals the judge's."""
         said = self.student.predict(rows.texts)
         return mean(a == label for a, label in zip(said, rows.labels, strict=True))
 
 
 def line(name: str, comparison: Comparison, judge: Judge | None) -> list[str]:
-    """Return a set's line of the table."""
+    """Return the line of a template set in the table."""
     runs = [run for run in comparison.runs if run.is_done]
     if not runs:
         raise SystemExit(f"{name}: no run is done: {comparison.runs[0].error}")
@@ -121,7 +121,7 @@ def _spread(scores: Sequence[float]) -> str:
 
 
 def main() -> None:
-    """Run what is asked for, and print its tables."""
+    """Run the chosen cells, and print the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     add_options(parser, calls=CALLS, seeds=SEEDS)
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))

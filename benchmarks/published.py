@@ -1,11 +1,11 @@
-"""Study published synthetic data: the tables of `docs/results.md`.
+"""Studies of published synthetic data: the tables of `docs/results.md`.
 
     STEPSYNTH_DATA=/path/to/data python -m benchmarks.published [--only imdb] [--sample 250]
 
 `diversity` and `labels` on every set of `published-synthetic`, and on the rows that S3's authors
-published, each against the gold data that belongs to it. `lsa` vectors are of up to 1,000 rows of
-each set, those of a sentence encoder of `--sample` rows. What is found stays in `.bench/published`,
-so the command goes on where it was stopped; the tables go to stdout and `.bench/published.md`.
+published, each against its gold data. `lsa` vectors use up to 1,000 rows of each set, a sentence
+encoder `--sample` rows. Findings stay in `.bench/published`, so a stopped command resumes; the
+tables go to stdout and `.bench/published.md`.
 """
 
 import argparse
@@ -41,12 +41,12 @@ ENTAILMENT = ["entailment", "not_entailment"]
 
 @dataclass(frozen=True)
 class Family:
-    """Published sets of one task, and its gold.
+    """Published sets of one task, with its gold data.
 
     Attributes:
-        sets: Name -> file under the data folder.
-        mine: Files of gold that the judge is trained on.
-        unseen: Files of gold that are compared with; none: the second half of `mine`.
+        sets: Name -> file in the data folder.
+        mine: Gold files to train the judge on.
+        unseen: Gold files to compare with; none: the second half of `mine`.
         columns: Field of an example -> column, where they differ.
     """
 
@@ -62,10 +62,10 @@ NLI = (("text", "hypothesis"), ("context", "premise"))
 
 
 def families() -> Iterator[Family]:
-    """Yield what is studied. Pairs: the text is what the LLM wrote, the context what it was given.
+    """Yield the studied families. In pairs, the LLM wrote the text for a given context.
 
-    DISCO rewrote premises, so there the text is the premise; in WANLI both sides are written, and
-    the hypothesis is studied. For these two and MNLI there is no gold here.
+    DISCO rewrote premises, so its text is the premise. In WANLI both sides are written, and the
+    hypothesis is studied. These two and MNLI have no gold data here.
     """
     sentiment = Classification.model_validate({"labels": ["negative", "positive"]})
     tweets = Classification.model_validate({"labels": ["positive", "neutral", "negative"]})
@@ -111,7 +111,7 @@ def families() -> Iterator[Family]:
             "llama-2-70b": f"{folder}/train_llama-2-70b.jsonl",
         }
         mine = (f"{folder}/base.jsonl", f"{folder}/train_human.jsonl")
-        if name == "hyperbole":  # 323 test rows are too few to be compared with
+        if name == "hyperbole":  # 323 test rows are too few for a comparison
             yield Family(name, found, sets, (*mine, f"{folder}/test.jsonl"))
         else:
             yield Family(name, found, sets, mine, (f"{folder}/test.jsonl.gz",))
@@ -172,7 +172,7 @@ def subjects(family: Family) -> list[StudiedRun]:
 
 
 def found_by(study: Study, family: Family, key: str) -> Findings:
-    """Return what a study finds; what was found before is read again."""
+    """Return the findings of a study; earlier findings are read from disk."""
     path = OUT / f"{family.name.split()[0]}-{key}.json"
     if path.exists():
         return Findings.from_dict(json.loads(path.read_text(encoding="utf-8")))
@@ -184,7 +184,7 @@ def found_by(study: Study, family: Family, key: str) -> Findings:
 
 
 def lines_of(findings: Findings, start: str, columns: Sequence[str]) -> dict[str, list[Any]]:
-    """Return set -> the named cells of the table whose title begins so; {} if it is not there."""
+    """Return set -> named cells of the table whose title has this prefix; {} without a table."""
     for table in findings.tables:
         if table.title.startswith(start):
             places = [table.columns.index(column) for column in columns]
@@ -199,7 +199,7 @@ VECTORS = ("AUC, vectors", "from ", "to ")
 
 
 def diversity_tables(chosen: Sequence[Family], sample: int) -> Iterator[Table]:
-    """Yield the tables of words, of nearness and of effective numbers."""
+    """Yield the tables of words, of nearest neighbours and of effective numbers."""
     words: list[tuple[Any, ...]] = []
     near: list[tuple[Any, ...]] = []
     meaning: list[tuple[Any, ...]] = []

@@ -1,15 +1,15 @@
-"""Measure ReGen on real passages: how right its pseudo labels are, round by round.
+"""ReGen on real passages: the accuracy of its pseudo labels, round by round.
 
     STEPSYNTH_DATA=/path/to/data python -m benchmarks.regen [--seeds 3]
 
-The task is AG News; the corpus is news of four other collections, cut to their first 64 words. No
-gold label is used but to count; all that a random seed decides are the folds of round 0. A part of
-the passages has a label of its own: the folder of the BBC (business, sport, tech; politics and
-entertainment are no section of AG News), and the science pages of the ABC. On those, pseudo labels
-are compared with real ones. The passages that come from AG News itself are of World and Sci/Tech
-only, so that another label is surely wrong there.
+The task is AG News. The corpus is news of four other collections, cut to their first 64 words. Gold
+labels are used only to count; a random seed decides only the folds of round 0. Some passages have
+a label of their own: the BBC's folders (business, sport, tech; politics and entertainment are no
+sections of AG News) and the ABC's science pages. Their pseudo labels are compared with the real
+ones. The passages from AG News itself are of World and Sci/Tech only, so any other label is wrong
+there.
 
-The index of passages is kept under `.bench/regen`: embedding them takes a while on a CPU.
+The index of passages stays in `.bench/regen`, since embedding takes a while on a CPU.
 """
 
 import argparse
@@ -42,10 +42,10 @@ from stepsynth.tasks import Task
 OUT = Path(".bench/regen")
 WORDS = 64
 REAL = {"business": "Business", "sport": "Sports", "tech": "Sci/Tech", "abc-science": "Sci/Tech"}
-"""Topic or source of a passage -> the section of AG News that it surely belongs to."""
+"""Topic or source of a passage -> its true section of AG News."""
 
 AG_NEWS = frozenset({"World", "Sci/Tech"})
-"""What the passages from AG News can be."""
+"""Possible labels of the passages from AG News."""
 
 QUERIES: Mapping[str, dict[str, str] | None] = {
     "label words": None,
@@ -70,11 +70,11 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Corpus:
-    """Passages, and what is known of their labels.
+    """Passages, with what is known of their labels.
 
     Attributes:
-        passages: Cut to 64 words.
-        real: Id -> labels that it can have.
+        passages: Passages of at most 64 words.
+        real: Id of a passage -> its possible labels.
     """
 
     passages: list[Passage]
@@ -82,7 +82,7 @@ class Corpus:
 
 
 def read_corpus(folder: Path, count: int | None) -> Corpus:
-    """Return the news passages, none twice; with a count, so many of them, drawn at random."""
+    """Return the distinct news passages, or a random sample of `count` of them."""
     passages: dict[str, Passage] = {}
     real: dict[str, frozenset[str]] = {}
     for name in ("agnews_extra", "bbc", "wikinews", "abc"):
@@ -107,7 +107,7 @@ def _read(path: Path) -> Iterator[Row]:
 
 
 def make_setup(task: Task, index: Index, data: Path, random_seed: int) -> Setup:
-    """Return a set-up without gold rows to mine; `select` gives scores alone."""
+    """Return a set-up without mining rows; `select` only gives scores."""
     select = Dataset(
         Example(row["text"], row["label"]) for row in _read(data / "ag-news/validation.jsonl")
     )
@@ -128,7 +128,7 @@ def make_setup(task: Task, index: Index, data: Path, random_seed: int) -> Setup:
 
 
 def measure(done: Round, corpus: Corpus, test: Dataset, task: Task) -> Row:
-    """Return what a round has found, how right it is at each stage, and the test accuracy."""
+    """Return the passages of a round, their accuracy at each stage, and the test accuracy."""
     found = done.notes["passages"]
     stages: Row = {}
     for stage, outcomes in STAGES.items():

@@ -1,12 +1,12 @@
-"""What it costs to rerun the tables of S3's paper; and, if told so, the rerun.
+"""The cost of rerunning the tables of S3's paper and, with `--run`, the rerun.
 
     python -m benchmarks.reproduce [--price 0.5 1.5] [--scale 0.01] [--only rte]
     python -m benchmarks.reproduce --run 3 --model NAME --base-url URL --yes
 
-Without --run it prints, by table and data set, runs, LLM calls, tokens, USD and the cost of
-training, and spends nothing. With it, the runs of one table (and those that it builds on) are made
-from `recipes/paper/*.yaml`, and our numbers printed beside the paper's. All runs of a scale and a
-random seed share one store, so no answer is paid for twice, and a command that was stopped goes on.
+Without --run it prints runs, LLM calls, tokens, USD and the cost of training by table and data set,
+and spends nothing. With it, the runs of one table (and those that it builds on) are made from
+`recipes/paper/*.yaml`, and the new numbers are printed beside the paper's. All runs of a scale and
+a random seed share one store, so no answer is paid for twice, and a stopped command resumes.
 """
 
 import argparse
@@ -23,17 +23,17 @@ from stepsynth.errors import StepsynthError
 
 OUT = Path(".bench/reproduce")
 STUDY_OPTIONS = {"quality": ("--set", "unit=tokens"), "coverage": ("--set", "paper=true")}
-"""Table 6 counts the encoder's tokens; Table 8 was measured in a plane by t-SNE."""
+"""Options of studies: Table 6 counts the encoder's tokens, Table 8 uses a t-SNE plane."""
 
 
 def cost_table(
     lines: Sequence[Planned], plan: Sequence[Planned], price: Sequence[float] | None
 ) -> str:
-    """Return the Markdown of what each table costs on each data set, by itself and in all.
+    """Return the Markdown of the cost of each table on each data set, and of all together.
 
     Args:
-        lines: What is costed.
-        plan: All lines, among them those that `lines` build on.
+        lines: The lines to cost.
+        plan: All lines, including those that `lines` build on.
         price: USD for a million prompt and a million completion tokens, if known.
     """
     text = [
@@ -88,14 +88,14 @@ def overrides_of(line: Planned, runs: Path, options: argparse.Namespace) -> list
     if options.scale != 1:
         values.append(f"data.split.mine={planner.rows(paper.TABLE_2_ROWS['gold'][line.data_set])}")
     if line.calls:
-        # A student that errs far more than the paper's must not spend without end.
+        # A student with far more errors than the paper's must not spend without limit.
         most = 2 * sum(calls.number for calls in line.calls) + 100
         values.append(f"limits.requests={most}")
     return [*values, *options.set]
 
 
 def run_lines(lines: Sequence[Planned], options: argparse.Namespace) -> Iterator[list[str]]:
-    """Make the runs, and yield a line's cells: names, rows and scores, the paper's and ours."""
+    """Make the runs, and yield each line's cells: names, rows, the paper's scores and the new."""
     import stepsynth
 
     runs = (OUT / f"scale-{options.scale:g}-seed-{options.random_seed}").absolute()
@@ -113,7 +113,7 @@ def run_lines(lines: Sequence[Planned], options: argparse.Namespace) -> Iterator
 
 
 def _study(line: Planned, run: Path) -> str:
-    """Print a study of a run; return what the table says of it."""
+    """Print a study of a run; return its cell in the table."""
     study = [sys.executable, "-m", "stepsynth", "study", line.study, str(run)]
     done = subprocess.run([*study, *STUDY_OPTIONS[line.study]], check=False)
     return "printed above" if done.returncode == 0 else "the study failed"
@@ -148,7 +148,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print what it costs; run a table if told so."""
+    """Print the cost, or run a table with `--run`."""
     options = parse_options(arguments)
     whole = Planner(options.scale).plan()
     chosen = [

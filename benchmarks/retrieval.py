@@ -1,9 +1,9 @@
 """Speed and memory of retrieval: `python -m benchmarks.retrieval [--full]`.
 
-Made passages of 60 words, whose frequencies fall as those of a language do, and made vectors of 384
-dimensions: at random, around 32 directions, for those of real texts do not fill their space either.
-100,000 of each; with --full 1,000,000 too. Each row of the table is a process of its own, so that
-its peak memory is; what is mapped from disk counts in it.
+The data is made up: passages of 60 words with natural word frequencies, and vectors of 384
+dimensions. The vectors are random around 32 directions, since those of real texts do not fill
+their space either. 100,000 of each; with --full also 1,000,000. Each row of the table is measured
+in a process of its own; its peak memory includes what is mapped from disk.
 """
 
 import multiprocessing
@@ -32,14 +32,14 @@ BATCH = 10_000
 
 @dataclass(frozen=True)
 class Measured:
-    """What one process measured.
+    """Measurements of one process.
 
     Attributes:
         index_s: Seconds to build the index on disk.
-        per_query_s: Seconds a query, all asked at once.
-        made_mb: Peak memory before the index was built, the passages included.
-        peak_mb: Peak memory in all.
-        plain_s: Seconds a query of a plain loop, which needs no index.
+        per_query_s: Seconds per query, with all queries in one call.
+        made_mb: Peak memory before the index was built, including the passages.
+        peak_mb: Peak memory of the whole process.
+        plain_s: Seconds per query of a plain loop, which needs no index.
         recall: Share of the k best that were found.
     """
 
@@ -52,20 +52,20 @@ class Measured:
 
 
 def seconds(action: Callable[[], object]) -> float:
-    """Return how long an action takes."""
+    """Return the seconds that an action takes."""
     started = time.perf_counter()
     action()
     return time.perf_counter() - started
 
 
 def peak_mb() -> float:
-    """Return the most memory that this process has used, in MB."""
+    """Return the peak memory of this process in MB."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
 def make_texts(count: int, words: int, random_seed: int) -> list[str]:
-    """Return texts of made words: the n-th most frequent word is 1/n as frequent as the first."""
+    """Return texts of made-up words; the n-th most frequent is 1/n as frequent as the first."""
     rng = np.random.default_rng(random_seed)
     share = 1 / np.arange(1, VOCABULARY + 1)
     names = np.array([f"w{i}" for i in range(VOCABULARY)], dtype=object)
@@ -98,7 +98,7 @@ def measure_bm25(count: int) -> Measured:
         retriever = BM25(stop_words="none")
         index_s = seconds(lambda: retriever.index(passages, place))
         index = retriever.index(passages, place)
-        index.search(queries[:1], K)  # libraries are loaded once
+        index.search(queries[:1], K)  # loads libraries before the measurement
         query_s = seconds(lambda: index.search(queries, K))
         peak = peak_mb()
     counts = [Counter(split_words(passage.text)) for passage in passages]
@@ -123,7 +123,7 @@ def measure_dense(count: int, *, is_exact: bool) -> Measured:
         folder = Path(name)
         index_s = seconds(lambda: write_vectors(folder, make_vectors(count, 0), count))
         vectors = open_vectors(folder)
-        vectors.find_nearest(queries, K)  # the file is read from disk once
+        vectors.find_nearest(queries, K)  # reads the file before the measurement
         query_s = seconds(lambda: vectors.find_nearest(queries, K))
         peak = peak_mb()
         found = [set(places) for places, _ in vectors.find_nearest(queries, K)]

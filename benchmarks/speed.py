@@ -11,14 +11,14 @@ ROWS = 2000
 
 
 def seconds(action: Callable[[], Any]) -> float:
-    """Return how long an action takes."""
+    """Return the seconds that an action takes."""
     started = time.perf_counter()
     action()
     return time.perf_counter() - started
 
 
 def fit_and_predict() -> tuple[float, float]:
-    """Return the seconds to fit `linear` on 2,000 made texts and to predict as many."""
+    """Return the seconds to fit `linear` on 2,000 made-up texts and to predict as many."""
     from stepsynth.records import Dataset, Example
     from stepsynth.students import StudentFactory
     from stepsynth.students.linear import Linear

@@ -1,8 +1,8 @@
 """Speed of the trained students, as ratios of one run: `python -m benchmarks.students`.
 
-The `transformer` student against a plain loop that pads every row to 512 tokens, as S3's official
-scripts do: the same model, rows and steps. With STEPSYNTH_REPLAYS and STEPSYNTH_DATA the rows
-are those that S3 trains on (IMDb, RTE) and QNLI's; without, made ones of like lengths.
+The `transformer` student is compared with a plain loop that pads every row to 512 tokens, as S3's
+official scripts do: same model, rows and steps. With STEPSYNTH_REPLAYS and STEPSYNTH_DATA the rows
+are S3's training rows (IMDb, RTE) and QNLI's, else made-up ones of similar lengths.
 """
 
 import os
@@ -71,7 +71,7 @@ def student(encoder: str, data: Dataset, label_names: tuple[str, ...]) -> float:
 
 
 def training_sets() -> Iterator[tuple[str, tuple[str, ...], Dataset]]:
-    """Yield a name, labels, and the rows of a training set."""
+    """Yield the name, the labels and the rows of each training set."""
     import stepsynth
     from stepsynth.inputs import read_gold
     from stepsynth.taskfile.config import load_config
@@ -100,7 +100,7 @@ def training_sets() -> Iterator[tuple[str, tuple[str, ...], Dataset]]:
 
 
 def embedding_rounds(encoder: str) -> tuple[float, float]:
-    """Return the seconds of a first round on 5,000 rows, and of one that adds 500 to them."""
+    """Return the seconds of a first round on 5,000 rows, and of a next one with 500 more."""
     rng = random.Random(0)
     words = ["".join(rng.choices("abcdefghijklmnop", k=rng.randint(2, 9))) for _ in range(5000)]
     rows = [Example(" ".join(rng.choices(words, k=20)), rng.choice("ab")) for _ in range(5500)]

@@ -1,7 +1,7 @@
-"""How long the studies take at 10,000 and 100,000 rows: `python -m benchmarks.studies [ROWS ...]`.
+"""Time of the studies at 10,000 and 100,000 rows: `python -m benchmarks.studies [ROWS ...]`.
 
-Texts are made, about 40 words each, their words as frequent as in language (Zipf). Self-BLEU is
-also taken by nltk, for 5 texts against 1,000 others, and extrapolated to all pairs.
+The texts are made up, with about 40 words and natural word frequencies (Zipf). Self-BLEU is also
+computed by nltk, for 5 texts against 1,000 others, and extrapolated to all pairs.
 """
 
 import argparse
@@ -41,7 +41,7 @@ BY_NLTK, REFERENCES = 5, 1000
 
 
 def made_rows(n: int, seed: int) -> Dataset:
-    """Return n rows of two labels, which differ in a few of their words."""
+    """Return n made-up rows of two labels, which differ in a few words."""
     rng = np.random.default_rng(seed)
     ranks = np.minimum(rng.zipf(1.3, size=(n, LENGTH)), 50_000)
     lengths = rng.integers(LENGTH // 2, LENGTH + 1, size=n)
@@ -54,7 +54,7 @@ def made_rows(n: int, seed: int) -> Dataset:
 
 
 def made_subject(n: int) -> StudiedRun:
-    """Return n made rows with made gold."""
+    """Return a studied run of n made-up rows with made-up gold."""
     task = Classification.model_validate({"labels": ["a", "b"]})
     config = Config("made", task, None, None, Linear(), Gold(), Limits(), 0)
     gold = made_rows(GOLD, seed=1)
@@ -62,7 +62,7 @@ def made_subject(n: int) -> StudiedRun:
     parts = gold[:third], gold[third : 2 * third], gold[2 * third :]
     subject = StudiedRun("made", made_rows(n, seed=2), *parts, config)
     mine = subject.mine
-    # Each row as if it were written from a gold row, for the study of extrapolations.
+    # The study of extrapolations needs rows that are written from a gold row.
     added = Dataset(
         replace(row, provenance=Provenance("s3", 1, EXTRAPOLATE, (mine[i % len(mine)].id,)))
         for i, row in enumerate(subject.rows)
@@ -74,7 +74,7 @@ def made_subject(n: int) -> StudiedRun:
 
 
 def timed(action: Callable[[], Any]) -> tuple[float, Any]:
-    """Return how long an action takes, and what it returns."""
+    """Return the seconds that an action takes, and its result."""
     started = time.perf_counter()
     found = action()
     return time.perf_counter() - started, found
@@ -87,7 +87,7 @@ def tell(name: str, took: float, more: str = "") -> None:
 
 
 def nltk_seconds(texts: list[list[str]]) -> float:
-    """Return what nltk would take for all texts, by a few of them against some of the others."""
+    """Return nltk's seconds for all texts, extrapolated from a few against some of the others."""
     from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 
     weights = [(1 / n,) * n for n in range(1, 6)]
@@ -96,7 +96,7 @@ def nltk_seconds(texts: list[list[str]]) -> float:
     took, _ = timed(
         lambda: [sentence_bleu(others, text, weights, smoothing) for text in texts[:BY_NLTK]]
     )
-    # Its time grows with hypotheses times references.
+    # The time of nltk grows with hypotheses times references.
     return took / (BY_NLTK * len(others)) * len(texts) * (len(texts) - 1)
 
 

@@ -1,12 +1,12 @@
-"""Rerun the paper's Table 5 for IMDb on published data, without an LLM.
+"""The paper's Table 5 for IMDb, on published data and without an LLM.
 
     STEPSYNTH_DATA=/path/to/data python -m benchmarks.table5 [--draws 5] [--student linear]
 
 The paper adds S3's extrapolations to a ZeroGen seed, so its sets also grow. Here sizes are equal:
 N zero-shot reviews of one LLM against 0.7 N of the same reviews with 0.3 N of S3's published
-extrapolations in place of the rest. The controls are extrapolations alone. Everything is read by
-the task's own parser. The vectors of the `embedding` student are kept under `.bench/table5`, and so
-is every fit, so the command goes on where it was stopped.
+extrapolations in place of the rest. The controls are extrapolations alone. The task's own parser
+reads all texts. The vectors of the `embedding` student and the results of every fit stay in
+`.bench/table5`, so a stopped command resumes.
 """
 
 import argparse
@@ -44,10 +44,10 @@ LLMS = {
     "llama-2-7b-chat": 900,
     "flan-t5-xl": 900,
 }
-"""Recorded LLM -> rows of a training set of `linear`; GPT-4 has 968 rows to draw from."""
+"""Recorded LLM -> training rows of `linear`; GPT-4 has 968 rows to draw from."""
 
 EMBEDDED = 600
-"""Rows of a training set of `embedding`: every distinct text has to be embedded."""
+"""Training rows of `embedding`; few, since every distinct text has to be embedded."""
 POOL = 1200
 """Rows of one LLM that `embedding` draws from."""
 SHARE = 0.3
@@ -60,7 +60,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Cell:
-    """One student, one draw, and one LLM's zero-shot rows (none: the controls)."""
+    """Cell of the table: a student, a draw, and the LLM of the zero-shot rows ("": controls)."""
 
     student: str
     llm: str
@@ -69,17 +69,17 @@ class Cell:
 
     @property
     def file(self) -> Path:
-        """Where its rows are kept."""
+        """The file with its results."""
         return OUT / f"{self.student}-{self.llm or 'controls'}-{self.size}-{self.draw}.json"
 
 
 class Data:
-    """Published rows, cleaned as a run would clean them, without exact copies."""
+    """Published rows, cleaned as in a run, without exact copies."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.counts: dict[str, tuple[int, int]] = {}
-        """Pool -> rows as published, rows that are left."""
+        """Pool -> number of published rows, number of rows left."""
 
     @cached_property
     def label_names(self) -> tuple[str, ...]:
@@ -95,7 +95,7 @@ class Data:
 
     @cached_property
     def test(self) -> Dataset:
-        """Gold rows to test on: the same for all."""
+        """Gold rows to test on, the same for all cells."""
         rows = [Example(r["text"], r["label"]) for r in _read(self.folder / "imdb", "test.jsonl*")]
         return Dataset(make_rng(0, "table 5", "test").sample(rows, TEST))
 
@@ -106,7 +106,7 @@ class Data:
         return Dataset(make_rng(0, "table 5", "select").sample(rows, SELECT))
 
     def pool(self, llm: str) -> list[Example]:
-        """Return one LLM's zero-shot rows; no LLM: S3's extrapolations of both rounds."""
+        """Return the zero-shot rows of an LLM; "": S3's extrapolations of both rounds."""
         if llm:
             published = _read(self.folder / "published-synthetic/fusegen-imdb", f"train_{llm}.*")
         else:
@@ -134,7 +134,7 @@ def _read(folder: Path, pattern: str) -> Iterator[Row]:
 def training_sets(
     cell: Cell, zero_shot: Sequence[Example], extrapolations: Sequence[Example]
 ) -> Iterator[tuple[str, list[Example]]]:
-    """Yield what is trained on; the zero-shot rows of the mixed set are among those of the pure."""
+    """Yield the training sets; the zero-shot rows of the mixed set are part of the pure set."""
     added = round(SHARE * cell.size)
     drawn = make_rng(cell.draw, "table 5", "extrapolations").sample(extrapolations, cell.size)
     if not cell.llm:
@@ -176,7 +176,7 @@ def measure(cell: Cell, spec: Student, data: Data, sets: Iterable[tuple[str, Any
 
 
 def embed(texts: Iterable[str]) -> dict[str, Any]:
-    """Return the vector of each text, cut to its first 128 tokens; none is computed twice."""
+    """Return the vector of each text's first 128 tokens; none is computed twice."""
     kept = OUT / "vectors.npz"
     known: dict[str, Any] = {}
     if kept.exists():
@@ -199,7 +199,7 @@ def embed(texts: Iterable[str]) -> dict[str, Any]:
 
 
 def run(students: Sequence[str], draws: int, data: Data) -> list[Row]:
-    """Measure what is not measured yet, and return all rows."""
+    """Measure the remaining cells, and return all rows."""
     OUT.mkdir(parents=True, exist_ok=True)
     pools = {llm: data.pool(llm) for llm in ("", *LLMS)}
     rows: list[Row] = []
@@ -221,7 +221,7 @@ def run(students: Sequence[str], draws: int, data: Data) -> list[Row]:
 
 
 def cells(student: str, draws: int) -> Iterator[Cell]:
-    """Yield what is to be measured with one student."""
+    """Yield the cells of one student."""
     sizes = dict.fromkeys(LLMS, EMBEDDED) if student == "embedding" else LLMS
     for draw in range(draws):
         for size in sorted(set(sizes.values())):
@@ -231,7 +231,7 @@ def cells(student: str, draws: int) -> Iterator[Cell]:
 
 
 def make_student(name: str, pools: Mapping[str, Sequence[Example]], data: Data) -> Student:
-    """Return a student; `embedding` knows the vectors of every text that it will meet."""
+    """Return a student; `embedding` gets the vectors of all its texts in advance."""
     if name == "linear":
         return Linear()
     texts = [row.text for pool in pools.values() for row in pool]

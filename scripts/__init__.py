@@ -1,1 +1,1 @@
-"""Scripts that write pages."""
+"""Scripts for the documentation and the tests."""

@@ -1,4 +1,4 @@
-"""Print the lowest version of each package that the core needs, as constraints for pip."""
+"""The lowest version of each package that the core needs, printed as constraints for pip."""
 
 import sys
 import tomllib

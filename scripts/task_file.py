@@ -1,4 +1,4 @@
-"""Write docs/task-file.md, every key of a task file: `python scripts/task_file.py`."""
+"""Writer of docs/task-file.md, with every key of a task file: `python scripts/task_file.py`."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -92,7 +92,7 @@ def _each(
 
 
 def _keys(model: type[BaseModel], *, without: frozenset[str] = frozenset()) -> str:
-    """Return the table of a class's keys; "": it has none of its own."""
+    """Return a table of the keys of a class; "": it has no keys of its own."""
     rows = [
         f"| `{name}` | {_default(field)} | {_cell(field.description or '')} |"
         for name, field in model.model_fields.items()

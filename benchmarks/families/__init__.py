@@ -1,1 +1,1 @@
-"""The task families of the paper on real gold data, measured."""
+"""Measurements of the paper's task families on real gold data."""

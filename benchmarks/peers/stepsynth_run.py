@@ -1,7 +1,7 @@
-"""stepsynth as a client of the peers' harness; README.md says how to plug it in.
+"""The stepsynth client of the peers' harness; README.md says how to plug it in.
 
-One text for each prompt through `LLM.stream`, with its store under --workdir. An answer that was
-cut off is no row: as the methods do, it is asked for again, as another draw.
+It gets one text for each prompt through `LLM.stream`, with its store in --workdir. A truncated
+answer is no row: as in the methods, another draw is requested.
 """
 
 import json
@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 ROUNDS = 5
-"""So often is asked again for answers that were cut off."""
+"""Most draws of a text whose answers are truncated."""
 
 
 def write_texts(arguments: Any, model: str, prompts: list[str]) -> list[str | None]:
-    """Return the text for each prompt, None where there is none."""
+    """Return the text for each prompt, None if there is none."""
     from stepsynth.llm import LLM, Completion, Request
     from stepsynth.llm.backends.openai_compatible import OpenAICompatible, OpenAICompatibleBackend
     from stepsynth.llm.store.store import Store
@@ -45,8 +45,8 @@ def write_texts(arguments: Any, model: str, prompts: list[str]) -> list[str | No
 
 
 def main() -> None:
-    """Run as one of the harness's clients: its arguments, its prompts, its line of results."""
-    common = import_module("common")  # the harness's own, which lies beside this file's copy
+    """Run as a client of the harness, with its arguments, prompts and line of results."""
+    common = import_module("common")  # the harness's module, beside the copy of this file
     arguments = common.args()
     import_module("stepsynth.llm.backends.openai_compatible")
     import_module("stepsynth.llm.store.store")

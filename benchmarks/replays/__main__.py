@@ -1,10 +1,10 @@
-"""Run every method on the replays and print the tables of `docs/results.md`.
+"""Every method on the replays: the tables of `docs/results.md`.
 
     STEPSYNTH_REPLAYS=/path/to/replays python -m benchmarks.replays [--seeds 5] [--only imdb]
 
-Every number is of runs made here: the same task files, splits and student for all methods, and the
-final number of rows of S3's run of the same random seed for each rival. Runs stay under
-`.bench/replays`, so the command goes on where it was stopped.
+Every number comes from runs made here. All methods share task files, splits and student. Each rival
+gets the final number of rows of S3's run with the same random seed. Runs stay in `.bench/replays`,
+so a stopped command resumes.
 """
 
 import argparse
@@ -31,7 +31,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Cell:
-    """One task with one LLM for seed data, one for extrapolations, and one random seed."""
+    """Cell: a task, an LLM for seed data, an LLM for extrapolations, and a random seed."""
 
     task: str
     seed_llm: str
@@ -41,7 +41,7 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """What the cell's runs have in common, but for the random seed."""
+        """The name of the cell, without the random seed."""
         return f"{self.task}, seed {self.seed_llm}, extrapolations {self.extra_llm}"
 
     def recordings(self) -> list[Path]:
@@ -52,7 +52,7 @@ class Cell:
 
 
 def cells(seeds: int, only: str | None) -> Iterator[Cell]:
-    """Yield what is to be measured."""
+    """Yield the cells to measure."""
     for seed in range(seeds):
         if only in (None, "imdb"):
             for llm in ("gpt-3.5", "vicuna-7b", "gpt2-xl"):
@@ -65,7 +65,7 @@ def cells(seeds: int, only: str | None) -> Iterator[Cell]:
 
 
 def measure(cell: Cell) -> list[Row]:
-    """Run every method on a cell and return a row for each; S3 has one for each round."""
+    """Run every method on a cell and return a row for each; S3 has a row for each round."""
     s3 = run(cell, "s3", f"method.seed_size={cell.seed_size}")
     final = s3.rounds[-1].metrics.train_size
     rows = [row_of(cell, f"s3 round {done.index}", s3, done) for done in s3.rounds]
@@ -89,7 +89,7 @@ def measure(cell: Cell) -> list[Row]:
 
 
 def run(cell: Cell, method: str, *overrides: str) -> Run:
-    """Run a method; a run that is done is not run again."""
+    """Run a method, unless its run is done."""
     import stepsynth
 
     key = "-".join([method, *(o.split("=")[1] for o in overrides)])
@@ -115,8 +115,8 @@ def run(cell: Cell, method: str, *overrides: str) -> Run:
 def null(cell: Cell, s3: Run, final: int) -> Row:
     """Train on S3's seed rows and as many random rows of the pool as S3 added.
 
-    Where the pool is keyed, only rows written for `mine` are drawn: the rest would carry
-    knowledge of gold rows that no method may see.
+    If the pool has keys, only rows written for `mine` are drawn: the others carry knowledge of
+    gold rows that no method may see.
     """
     from stepsynth._util.rng import make_rng
     from stepsynth.inputs import read_gold, split
@@ -167,7 +167,7 @@ def _read_recording(path: Path) -> Iterator[Row]:
 
 
 def row_of(cell: Cell, name: str, run: Run, done: RunRound) -> Row:
-    """Return a method's scores and which test rows it got right."""
+    """Return a method's scores and its correct test rows."""
     said, test = done.answers, done.metrics.test
     assert test is not None
     hits = [p == g for p, g in zip(said.predicted, said.gold, strict=True)]
@@ -185,7 +185,7 @@ def row_of(cell: Cell, name: str, run: Run, done: RunRound) -> Row:
 
 
 def hits_of(rows: Sequence[Row]) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Return (n_seeds, n_test) of what is right."""
+    """Return an array (n_seeds, n_test) of which test rows are correct."""
     packed = [np.frombuffer(bytes.fromhex(r["hits"]), dtype=np.uint8) for r in rows]
     return np.array(
         [np.unpackbits(p)[: r["n"]].astype(bool) for p, r in zip(packed, rows, strict=True)]

@@ -1,4 +1,4 @@
-"""Do faults until so many are done or the time is over, and print what came of them."""
+"""The command of the torture bench: faults up to a number or a time, and their results."""
 
 import argparse
 import contextlib
@@ -24,11 +24,11 @@ from benchmarks.torture.server import Server
 
 @dataclass
 class Result:
-    """What came of one fault.
+    """Result of one fault.
 
     Attributes:
-        problems: What was found wrong; none: it was survived.
-        skipped: Why it could not be done here.
+        problems: The problems found; none: the fault was survived.
+        skipped: Why the fault could not be done here.
         codes: The exit codes of its commands.
     """
 
@@ -41,17 +41,17 @@ class Result:
 
     @property
     def outcome(self) -> str:
-        """In a word."""
+        """The result in a word."""
         return "skipped" if self.skipped else "failed" if self.problems else "survived"
 
 
 class Bench:
-    """Scenes, a server, and a folder for them.
+    """Torture bench with its scenes, server and folder.
 
     Args:
-        folder: Where everything is kept meanwhile.
+        folder: The working folder.
         server: The LLM.
-        keep: Where the folders of what failed are moved; None: they are removed.
+        keep: Target of the folders of failed faults; None: they are removed.
     """
 
     def __init__(self, folder: Path, server: Server, keep: Path | None = None) -> None:
@@ -73,7 +73,7 @@ class Bench:
             kind.do(episode)
         except SkippedError as error:
             result.skipped = str(error)
-        except Exception as error:  # a fault of the bench: told, and no end to the others
+        except Exception as error:  # a bug of the bench is reported, and the others go on
             episode.problems.append(f"the bench itself: {type(error).__name__}: {error}")
         finally:
             episode.close()
@@ -86,7 +86,7 @@ class Bench:
         return result
 
     def _scene(self, name: str) -> Scene:
-        """Return a scene; whoever needs it first runs it undisturbed."""
+        """Return a scene; the first caller runs it undisturbed."""
         with self._lock:
             lock = self._locks.setdefault(name, threading.Lock())
         with lock:
@@ -113,7 +113,7 @@ class Bench:
 
 
 def deal(kinds: Sequence[Kind], seed: int) -> list[Kind]:
-    """Return the kinds, each as often as it weighs, in random order."""
+    """Return the kinds in random order, each as often as its weight."""
     deck = [kind for kind in kinds for _ in range(kind.weight)]
     random.Random(seed).shuffle(deck)
     return deck
@@ -122,7 +122,7 @@ def deal(kinds: Sequence[Kind], seed: int) -> list[Kind]:
 def run_faults(
     bench: Bench, deck: Sequence[Kind], seed: int, *, faults: int, minutes: float, jobs: int
 ) -> list[Result]:
-    """Do faults in the order of a deck, again and again; say what comes of each."""
+    """Do faults in the order of a deck, repeatedly, and print each result."""
     results: list[Result] = []
     ends = time.monotonic() + 60 * minutes
     pending: set[Future[Result]] = set()
@@ -151,7 +151,7 @@ def run_faults(
 
 
 def print_results(results: Sequence[Result]) -> None:
-    """Print what was tried, survived, failed and skipped: by kind, by family, and each failure."""
+    """Print the tried, survived, failed and skipped faults by kind and family, and each failure."""
     _print_table(results, lambda result: result.kind)
     _print_table(results, lambda result: result.kind.partition(":")[0])
     for result in results:
@@ -178,7 +178,7 @@ def _print_table(results: Sequence[Result], name_of: Callable[[Result], str]) ->
 
 
 def main() -> None:
-    """Do what the arguments say; exit with 1 where a fault was not survived."""
+    """Run the bench; exit with 1 if a fault was not survived."""
     kinds = load_kinds()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=30.0)
@@ -194,7 +194,7 @@ def main() -> None:
         raise SystemExit(f"--only: no kind begins so; there are {', '.join(kinds)}")
     if options.keep:
         options.keep.mkdir(parents=True, exist_ok=True)
-    # A shell's background jobs ignore Ctrl-C, and so would what is started here.
+    # A shell's background jobs ignore Ctrl-C, and so would the processes started here.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, Server() as server:
         bench = Bench(Path(folder), server, options.keep)

@@ -1,4 +1,4 @@
-"""What must hold after every fault."""
+"""The checks after every fault."""
 
 import re
 from collections import defaultdict
@@ -11,11 +11,11 @@ from benchmarks.torture.server import Asked, Ledger
 _RUN = ("manifest.json", "report.html", "config.yaml", "dataset.jsonl", "events.jsonl")
 _TRACE = "Traceback (most recent call last)"
 _STARTER = re.compile(r"Traceback.*\n(?:.*\n)?.*multiprocessing/spawn\.py.*in spawn_main")
-"""Python's own start of a process whose parent was killed meanwhile: nothing of ours runs yet."""
+"""Traceback of Python's start of a process whose parent was killed: stepsynth does not run yet."""
 
 
 def find_traceback(text: str, *, is_orphan: bool) -> str:
-    """Return a traceback, or what Python says of an error that nobody took; "": there is none."""
+    """Return a traceback, or Python's message on an unhandled error; "": there is none."""
     for mark in (_TRACE, "Exception ignored in"):
         at = text.find(mark)
         while at >= 0:
@@ -26,11 +26,11 @@ def find_traceback(text: str, *, is_orphan: bool) -> str:
 
 
 def check_repeats(ledger: Ledger, losses: Sequence[tuple[float, float]]) -> list[str]:
-    """Return what was asked again although its answer must have been kept.
+    """Return requests that were sent again although their answers must have been kept.
 
     Args:
-        ledger: What was asked.
-        losses: When answers may have been lost, and of how many seconds before.
+        ledger: All requests.
+        losses: Times at which answers may have been lost, and how many seconds back.
     """
     by_digest: defaultdict[str, list[Asked]] = defaultdict(list)
     for asked in ledger.asked:
@@ -51,7 +51,7 @@ def check_repeats(ledger: Ledger, losses: Sequence[tuple[float, float]]) -> list
 
 
 def _is_lost(first: Asked, again: Asked, losses: Sequence[tuple[float, float]]) -> bool:
-    """Say whether an answer may have been lost between two requests for it."""
+    """Return whether an answer may have been lost between two requests for it."""
     assert first.answered is not None
     return any(
         first.arrived <= at <= again.arrived and first.answered >= at - back_s
@@ -60,7 +60,7 @@ def _is_lost(first: Asked, again: Asked, losses: Sequence[tuple[float, float]]) 
 
 
 def count_lost(ledger: Ledger, losses: Sequence[tuple[float, float]]) -> tuple[int, int]:
-    """Return how many requests, and tokens, were sent that a killed process may not have noted."""
+    """Return the requests and tokens that a killed process may not have recorded."""
     lost = [
         asked
         for asked in ledger.asked
@@ -73,7 +73,7 @@ def count_lost(ledger: Ledger, losses: Sequence[tuple[float, float]]) -> tuple[i
 
 
 def check_whole(out: Path) -> list[str]:
-    """Return what is not as it should be in the folder of a run, or comparison, that is done."""
+    """Return missing and left-over files in the folder of a finished run or comparison."""
     ends = ["compare.html"] if (out / "compare.json").exists() else []
     runs = [path.parent for path in out.rglob("identity.json")]
     wanted = [out / name for name in ends]

@@ -1,4 +1,4 @@
-"""Commands of ours as processes: each in a session of its own, watched until all has ended."""
+"""The stepsynth commands as processes, each watched in a session of its own until all has ended."""
 
 import contextlib
 import os
@@ -11,27 +11,27 @@ from pathlib import Path
 
 COMMAND = [sys.executable, "-m", "stepsynth"]
 LINGER_S = 15.0
-"""So long processes may outlive a parent that was killed: answers on their way are paid for."""
+"""Seconds that processes may outlive a killed parent: answers in flight are paid for."""
 _POLL_S = 0.02
 
 
 class HangError(Exception):
-    """A command did not end in time."""
+    """Error: a command did not end in time."""
 
 
 class Child:
-    """One command.
+    """Process of one command.
 
     Args:
-        args: What follows `stepsynth`.
-        log: Where what it prints goes, with the endings .out and .err.
+        args: The arguments after `stepsynth`.
+        log: Path of its output, to which .out and .err are added.
         env: Its environment.
-        wrap: What it is started by ("sh", "-c", ...).
-        cwd: Where it is started.
+        wrap: The command that starts it ("sh", "-c", ...).
+        cwd: Its working directory.
 
     Attributes:
-        peak_mb: The most memory that it was seen to use.
-        was_killed: It was we who killed it.
+        peak_mb: The highest observed memory use.
+        was_killed: Whether `kill` has killed it.
     """
 
     def __init__(
@@ -60,56 +60,56 @@ class Child:
 
     @property
     def stderr(self) -> str:
-        """What it has printed to stderr so far."""
+        """The output to stderr so far."""
         return Path(f"{self._log}.err").read_text(encoding="utf-8", errors="replace")
 
     @property
     def stdout(self) -> str:
-        """What it has printed to stdout so far."""
+        """The output to stdout so far."""
         return Path(f"{self._log}.out").read_text(encoding="utf-8", errors="replace")
 
     @property
     def is_running(self) -> bool:
-        """Whether it has not ended yet."""
+        """Whether the process has not ended yet."""
         return self._process.poll() is None
 
     def kill(self) -> None:
-        """Kill -9."""
+        """Send SIGKILL (kill -9)."""
         self.was_killed = True
         self._process.kill()
 
     def interrupt(self) -> None:
-        """Ctrl-C, to all of its processes, as a terminal sends it."""
+        """Send Ctrl-C to all of its processes, as a terminal does."""
         if self.is_running:
             os.killpg(self.pid, signal.SIGINT)
 
     def stop(self) -> None:
-        """Have it stop, until it is to go on."""
+        """Suspend the process until `go_on`."""
         if self.is_running:
             self._process.send_signal(signal.SIGSTOP)
 
     def processes(self) -> list[int]:
-        """Return the processes of its session that have not ended, itself among them."""
+        """Return the processes of its session that have not ended, including itself."""
         return [pid for pid, session, state in _processes() if session == self.pid and state != "Z"]
 
     def workers(self) -> list[int]:
-        """Return the processes that it has started to work for it."""
+        """Return its worker processes."""
         return [pid for pid in self.processes() if b"spawn_main" in _read(f"/proc/{pid}/cmdline")]
 
     def is_stopped(self, pid: int) -> bool:
-        """Say whether a process of it is stopped."""
+        """Return whether one of its processes is suspended."""
         return any(each == pid and state == "T" for each, _, state in _processes())
 
     def go_on(self, pid: int) -> None:
-        """Have a stopped process of it go on."""
+        """Resume one of its suspended processes."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGCONT)
 
     def wait(self, limit_s: float) -> int:
-        """Return its exit code.
+        """Wait for the process and return its exit code.
 
         Raises:
-            HangError: It does not end.
+            HangError: The process does not end in time.
         """
         ends = time.monotonic() + limit_s
         while self.is_running:
@@ -123,7 +123,7 @@ class Child:
         return self._process.wait()
 
     def wait_for_processes(self) -> list[str]:
-        """Return the commands of its processes that outlive it for too long; they are killed."""
+        """Kill its processes that outlive it for too long, and return their commands."""
         ends = time.monotonic() + LINGER_S
         while (left := self.processes()) and time.monotonic() < ends:
             time.sleep(_POLL_S)
@@ -140,7 +140,7 @@ class Child:
 
 
 def _read(path: str) -> bytes:
-    """Return a file of /proc; nothing, where the process has ended."""
+    """Return a file of /proc; empty if the process has ended."""
     try:
         with open(path, "rb") as file:
             return file.read()
@@ -153,7 +153,7 @@ def _processes() -> list[tuple[int, int, str]]:
     found: list[tuple[int, int, str]] = []
     for name in os.listdir("/proc"):
         if name.isdigit():
-            # After the name, which may hold anything: state, parent, group, session.
+            # The name may hold any character; after it come state, parent, group, session.
             words = _read(f"/proc/{name}/stat").rpartition(b")")[2].split()
             if len(words) > 3:
                 found.append((int(name), int(words[3]), words[0].decode()))

@@ -1,4 +1,4 @@
-"""One fault: commands that it befalls, the same command until the run has ended, and the checks."""
+"""One fault: the disturbed commands, the same command until the run has ended, and the checks."""
 
 import os
 import random
@@ -15,34 +15,34 @@ from benchmarks.torture.scene import Scene, read_outputs
 from benchmarks.torture.server import Asked, Ledger, Server
 
 TABLE = {0, 2, 3, 4, 5, 130}
-"""The exit codes that are documented, but 1: a bug of ours."""
+"""The documented exit codes, except 1 for a bug of stepsynth."""
 KILLED = -9
 ATTEMPTS = 4
-"""So often the same command is given after a fault until the run has ended."""
+"""Most repetitions of the command after a fault until the run has ended."""
 
 
 class SkippedError(Exception):
-    """A fault cannot be done here; says why."""
+    """Error: a fault cannot be done here, and why."""
 
 
 class Episode:
-    """What befalls one run.
+    """Episode of one run and its fault.
 
     Args:
-        scene: What is run.
+        scene: The task and its command.
         server: The LLM.
-        folder: An empty folder, for this alone.
-        seed: Decides all that is random.
+        folder: An empty folder for this episode alone.
+        seed: Seed of everything random.
 
     Attributes:
         out: The run folder.
-        sets: What is set for every command.
-        args: The command; the scene's.
-        problems: What was found wrong.
+        sets: The `--set` values of every command.
+        args: The arguments of the command, from the scene.
+        problems: The problems found.
         codes: The exit codes of the commands, in order.
-        losses: When what had just been answered may have been lost, and how many seconds back.
-        has_same_bytes: Whether the results must be those of an undisturbed run.
-        has_killed: A process that had others was killed.
+        losses: Times at which answers may have been lost, and how many seconds back.
+        has_same_bytes: Whether the results must equal those of an undisturbed run.
+        has_killed: Whether a process with child processes was killed.
     """
 
     def __init__(self, scene: Scene, server: Server, folder: Path, seed: int | str) -> None:
@@ -64,7 +64,7 @@ class Episode:
 
     @property
     def server_url(self) -> str:
-        """Where the LLM is."""
+        """The URL of the LLM."""
         return self._server.url
 
     def start(
@@ -81,16 +81,16 @@ class Episode:
 
         Args:
             out: Another run folder.
-            sets: What is set for this time.
-            orders: What is done within its processes.
-            env: Variables to set, or (None) to do without.
-            wrap: What it is started by.
-            cwd: Where it is started.
+            sets: Further `--set` values of this command.
+            orders: Faults to inject into its processes.
+            env: Environment variables to set, or (None) to remove.
+            wrap: The command that starts it.
+            cwd: Its working directory.
         """
         path = os.environ.get("PYTHONPATH", "")
         source = Path(stepsynth.__path__[0]).parent
         given = {**os.environ, "OPENAI_API_KEY": self._key, "PYTHONPATH": f"{source}:{path}"}
-        # What a fault does to a busy machine should not be done by threads that wait for threads.
+        # Single threads, so that a busy machine does not slow commands beyond the fault's effect.
         given |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
         if orders:
             given |= hooks.environment(list(orders), given["PYTHONPATH"])
@@ -106,7 +106,7 @@ class Episode:
         return child
 
     def end(self, child: Child, *allowed: int) -> int:
-        """Wait until a command has ended, and check how; any code of the table, if none is said."""
+        """Wait for the end of a command, and check its exit code; by default any of `TABLE`."""
         try:
             code = child.wait(self.scene.limit_s)
         except HangError as error:
@@ -127,19 +127,19 @@ class Episode:
         return code
 
     def run(self, *allowed: int, **options: Any) -> int:
-        """Start the command, and wait until it has ended."""
+        """Start the command, wait for its end, and return its exit code."""
         return self.end(self.start(**options), *allowed)
 
     def lose(self, back_s: float) -> None:
-        """Note that what was answered in the last seconds may not have been kept."""
+        """Record that the answers of the last seconds may have been lost."""
         self.losses.append((time.monotonic(), back_s))
 
     def marks(self) -> Path:
-        """Return where processes note that they were struck."""
+        """Return the path at which processes record that they got a signal."""
         return self.folder / f"struck-{len(self._children)}"
 
     def finish(self) -> None:
-        """Give the same command until the run has ended, and check what it came to."""
+        """Repeat the command until the run has ended, and check its results."""
         for _ in range(ATTEMPTS):
             if self.run() == 0:
                 break
@@ -151,7 +151,7 @@ class Episode:
         self.check(self.out)
 
     def check(self, *outs: Path) -> None:
-        """Check what was asked, and what runs came to."""
+        """Check the requests, and the results in the run folders."""
         self.problems += checks.check_repeats(self.ledger, self.losses)
         for out in outs:
             self.problems += checks.check_whole(out)
@@ -160,7 +160,7 @@ class Episode:
                 self.problems += checks.compare_outputs(read_outputs(out), known)
 
     def close(self) -> None:
-        """End what still runs, refuse the key, and check that it is nowhere."""
+        """Kill remaining processes, refuse the key, and check that no file contains it."""
         for child in self._children:
             child.end()
         self._server.close(self.ledger)
@@ -168,24 +168,24 @@ class Episode:
             self.problems.append(f"the key is in {found}")
 
     def nth(self, kind: str | None = None) -> tuple[str, int]:
-        """Return a kind of request that the scene sends, and a number of one of them."""
+        """Return a kind of request of the scene, and the random index of one such request."""
         counts = self.scene.known.requests
         kind = kind or self.rng.choice(sorted(counts))
         return kind, self.rng.randrange(counts[kind])
 
     def at_request(self, kind: str | None = None) -> "Counter":
-        """Return what says of requests whether it is the one, at random, that is waited for."""
+        """Return a condition that holds from a random request on."""
         return Counter(*self.nth(kind))
 
 
 class Counter:
-    """Says of the n-th request of a kind that it is the one."""
+    """Condition that holds from the n-th request of a kind on."""
 
     def __init__(self, kind: str, n: int) -> None:
         self.kind = kind
         self.n = n
 
     def __call__(self, asked: Asked) -> bool:
-        """Count a request; say whether it is the one, or comes after it."""
+        """Count a request; return whether it is the n-th or a later one."""
         self.n -= asked.kind == self.kind
         return self.n < 0

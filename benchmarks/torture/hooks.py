@@ -1,4 +1,4 @@
-"""What `hook/sitecustomize.py` is told to do within a command, as the value of TORTURE."""
+"""The orders to `hook/sitecustomize.py` within a command, as the value of TORTURE."""
 
 import json
 from pathlib import Path
@@ -23,14 +23,14 @@ def at(
     after_s: float = 0.0,
     times: int = 1,
 ) -> Order:
-    """Send a signal to the first processes that come to a place in the code.
+    """Send a signal to the first processes that reach a place in the code.
 
     Args:
         where: A part of a file's path, and a function's name or "".
-        marks: Where those that have had it are noted.
-        signal: Its name; SIGINT goes to all processes of the command.
-        after_s: How long after it was seen there.
-        times: How many processes have it.
+        marks: Path at which the signalled processes are recorded.
+        signal: Name of the signal; SIGINT goes to all processes of the command.
+        after_s: Seconds between reaching the place and the signal.
+        times: Number of processes that get the signal.
     """
     return {
         "where": where,
@@ -42,20 +42,20 @@ def at(
 
 
 def before_write(n: int, under: Path, marks: Path, *, signal: str = "SIGKILL") -> Order:
-    """Send a signal before the n-th change of a file of a folder."""
+    """Send a signal before the n-th change of a file in a folder."""
     return {"write": n, "under": str(under), "marks": str(marks), "signal": signal, "times": 1}
 
 
 def clock(by_s: float, after: int = 0) -> Order:
-    """Set the clock by so much, once it was read so many times."""
+    """Shift the clock by `by_s` seconds, once it was read `after` times."""
     return {"clock": [by_s, after]}
 
 
 def names_lost(first: int, last: int) -> Order:
-    """Have hosts not be found, from one look-up to another one."""
+    """Make host look-ups fail, from the `first` to the `last`."""
     return {"names": [first, last]}
 
 
 def environment(orders: list[Order], path: str) -> dict[str, str]:
-    """Return the variables that carry orders, given the PYTHONPATH so far."""
+    """Return the environment variables for orders, given the present PYTHONPATH."""
     return {"TORTURE": json.dumps(orders), "PYTHONPATH": f"{HOOK}:{path}" if path else str(HOOK)}

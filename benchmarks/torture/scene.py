@@ -1,4 +1,4 @@
-"""What is run: small tasks, each with the results and the counts of an undisturbed run."""
+"""The scenes: small tasks, each with the results and counts of an undisturbed run."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ from benchmarks.torture.server import describe
 
 GOLD_ROWS = 60
 LIMIT_S = 150.0
-"""How long one command may take on a busy machine; with PyTorch, twice as long."""
+"""Most seconds of a command on a busy machine; with PyTorch, twice as many."""
 
 _TASK = """\
 task:
@@ -33,12 +33,12 @@ method: {{name: s3, seed_size: 20, rounds: 2, num_rationales: 6}}
 
 @dataclass
 class Undisturbed:
-    """What a scene comes to when nothing befalls it.
+    """Results of a scene without a fault.
 
     Attributes:
         outputs: File -> digest of its bytes.
-        requests: Kind of request -> how many are sent.
-        tokens: What all answers take.
+        requests: Kind of request -> number of requests.
+        tokens: Tokens of all answers.
         size: Bytes of its folder.
     """
 
@@ -50,14 +50,14 @@ class Undisturbed:
 
 @dataclass
 class Scene:
-    """A task and the command that runs it.
+    """Task, with the command that runs it.
 
     Attributes:
-        name: What is special about it.
-        folder: Where its task file is.
-        args: The command, without its --out.
-        limit_s: How long it may take.
-        undisturbed: What it comes to; None: not known yet.
+        name: Its name, after its special feature.
+        folder: The folder of its task file.
+        args: The arguments of the command, without --out.
+        limit_s: Most seconds of the command.
+        undisturbed: Its results without a fault; None: not known yet.
     """
 
     name: str
@@ -68,7 +68,7 @@ class Scene:
 
     @property
     def known(self) -> Undisturbed:
-        """What it comes to."""
+        """The results without a fault."""
         assert self.undisturbed is not None
         return self.undisturbed
 
@@ -104,7 +104,7 @@ def make_scene(name: str, folder: Path, url: str) -> Scene:
 
 
 def read_outputs(out: Path) -> dict[str, str]:
-    """Return file -> digest of the rows that a run, or the runs of a comparison, came to."""
+    """Return file -> digest for the rows of a run, or of the runs of a comparison."""
     found = [*out.rglob("dataset.jsonl"), *out.rglob("rounds/*/examples.jsonl")]
     return {
         str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest()
@@ -113,7 +113,7 @@ def read_outputs(out: Path) -> dict[str, str]:
 
 
 def size_of(folder: Path) -> int:
-    """Return the bytes of all files of a folder."""
+    """Return the total bytes of all files in a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
@@ -124,7 +124,7 @@ def _encoder() -> str:
 
 
 def _tiny(folder: Path) -> str:
-    """Return a random encoder, small enough to be trained in a second."""
+    """Return a random encoder that is small enough to train in a second."""
     import transformers
 
     path = Path(tempfile.mkdtemp(dir=folder.parent)) / "tiny"

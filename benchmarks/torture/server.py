@@ -1,6 +1,6 @@
-"""The LLM of the bench: a server in a thread, that answers each key by itself and counts.
+"""The LLM of the bench: a server in a thread, with answers and counts apart for each key.
 
-A text is a function of prompt and seed, so that runs come to the same bytes whatever befalls them.
+A text depends only on prompt and seed, so that runs have the same bytes after any fault.
 """
 
 import asyncio
@@ -24,18 +24,18 @@ _LOOKS = {
     "pear": ("soft", "long", "green", "grainy", "梨"),
 }
 OWN_LOOKS = 0.65
-"""How often a text looks like its label: rarely enough that a student errs on some gold rows."""
+"""Share of words that fit the label, small enough that a student errs on some gold rows."""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What is sent in the place of a good answer.
+    """Reply in place of a good answer.
 
     Attributes:
-        data: The bytes after the request, headers and all.
-        closes: Whether the connection ends then.
-        is_answer: Whether a client that has read it all has what it asked for.
-        wait_s: How long nothing is sent.
+        data: The bytes of the reply, including headers.
+        closes: Whether the connection is closed afterwards.
+        is_answer: Whether the whole reply is a valid answer to the request.
+        wait_s: Seconds before the reply.
     """
 
     data: bytes
@@ -46,17 +46,17 @@ class Reply:
 
 @dataclass
 class Asked:
-    """One request that has come.
+    """Request that has arrived.
 
     Attributes:
-        digest: Of prompt and seed.
-        kind: What it asks for.
-        prompt: As it was sent.
-        attempt: How often the same was asked before.
-        key: The key that it was sent with.
-        arrived: When; of a clock that only goes forward.
-        answered: When the whole answer was written; None: it was not, or was none.
-        tokens: What its answer says that it took.
+        digest: Digest of prompt and seed.
+        kind: The kind of request.
+        prompt: The prompt as sent.
+        attempt: Number of earlier equal requests.
+        key: The key of the request.
+        arrived: Time of arrival, on a monotonic clock.
+        answered: Time at which a whole answer was written; None: there was none.
+        tokens: Tokens according to the answer.
     """
 
     digest: str
@@ -69,7 +69,7 @@ class Asked:
     tokens: int = 0
 
     def is_hit(self, share: float) -> bool:
-        """Say whether this request is among so large a share of all: always the same ones."""
+        """Return whether this request is in a fixed share of all requests."""
         return int(self.digest[:8], 16) / 0xFFFFFFFF < share
 
 
@@ -83,12 +83,12 @@ def as_usual(_asked: Asked, _answer: dict[str, Any]) -> Reply | None:
 
 @dataclass
 class Ledger:
-    """What was asked with one key, and how it is answered.
+    """Requests with one key, and how they are answered.
 
     Attributes:
         asked: All requests, in order.
-        fault: What is sent in place of an answer, given the request and the good answer.
-        latency_s: How long each answer takes.
+        fault: Returns the reply in place of an answer, given the request and the good answer.
+        latency_s: Seconds of each answer.
     """
 
     key: str
@@ -99,11 +99,11 @@ class Ledger:
     _moments: list[tuple[Callable[[Asked], bool], Callable[[], None]]] = field(default_factory=list)
 
     def when(self, is_so: Callable[[Asked], bool], do: Callable[[], None]) -> None:
-        """Do something once, when a request comes of which something holds."""
+        """Call `do` once, at the first request for which the condition holds."""
         self._moments.append((is_so, do))
 
     def take(self, body: dict[str, Any]) -> Asked:
-        """Note a request."""
+        """Record a request."""
         prompt = "\n".join(message["content"] for message in body["messages"])
         digest = digest_of(prompt, body.get("seed"))
         kind = kind_of(prompt)
@@ -118,12 +118,12 @@ class Ledger:
 
 
 def digest_of(prompt: str, seed: object) -> str:
-    """Return what tells requests apart."""
+    """Return the digest that identifies a request."""
     return blake2b(f"{seed}\0{prompt}".encode("utf-8", "replace"), digest_size=16).hexdigest()
 
 
 def kind_of(prompt: str) -> str:
-    """Return what a prompt asks for."""
+    """Return the kind of request of a prompt."""
     if "Answer with a numbered list" in prompt:
         return "rationale"
     return "extrapolate" if "similar to this one" in prompt else "seed"
@@ -141,7 +141,7 @@ def write_text(prompt: str, digest: str) -> str:
 
 
 def describe(label: str, rng: random.Random) -> str:
-    """Return what is said of a fruit: a synthetic text, or a gold one."""
+    """Return a description of a fruit, as a synthetic or a gold text."""
     other = "pear" if label == "apple" else "apple"
     looks = [rng.choice(_LOOKS[label if rng.random() < OWN_LOOKS else other]) for _ in range(3)]
     return f"a {looks[0]} and {looks[1]} one, rather {looks[2]}, of tree {rng.randrange(10**6)}"
@@ -174,7 +174,7 @@ def http(status: int, body: bytes, **headers: str) -> bytes:
 
 
 class Server:
-    """Serves all keys that were opened; others are refused."""
+    """Server for all opened keys; others are refused."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -183,7 +183,7 @@ class Server:
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
     def open(self, key: str) -> Ledger:
-        """Return a new ledger."""
+        """Accept a key, and return its new ledger."""
         self._ledgers[key] = Ledger(key)
         return self._ledgers[key]
 
@@ -208,7 +208,7 @@ class Server:
 
     async def _start(self) -> None:
         self._server = await asyncio.start_server(self._handle, "127.0.0.1", 0, backlog=512)
-        # By name, so that it is resolved.
+        # A name and not an address, so that it has to be resolved.
         self.url = f"http://localhost:{self._server.sockets[0].getsockname()[1]}/v1"
 
     async def _stop(self) -> None:

@@ -1,4 +1,4 @@
-"""`python -m stepsynth` is the `stepsynth` command."""
+"""The `stepsynth` command, as `python -m stepsynth`."""
 
 import signal
 import sys
@@ -13,11 +13,11 @@ def main() -> None:
         from stepsynth.cli.main import main as run
 
         run()
-    except KeyboardInterrupt:  # while the commands are loaded, or the second in a moment
+    except KeyboardInterrupt:  # while the commands load, or a second one at once
         sys.stderr.write("stopped by Ctrl-C\n")
         raise SystemExit(130) from None
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the exit code is known
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # too late to change the exit code
 
 
 if __name__ == "__main__":

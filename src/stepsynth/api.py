@@ -1,4 +1,4 @@
-"""The Python door: run a task file, or synthesise from objects."""
+"""The Python interface: run a task file, synthesise from objects, compare methods."""
 
 import shutil
 import tempfile
@@ -44,10 +44,10 @@ from stepsynth.tasks import Task
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run made.
+    """The result of a run.
 
     Attributes:
-        folder: The run folder. Without `out`, it is temporary and goes with this object.
+        folder: The run folder. Without `out`, it is temporary and deleted with this object.
         summary: Scores, counts and costs: `summary.test["accuracy"]`, `summary.llm.requests`, ...
         rounds: Each round: `.added`, `.misclassified`, `.train`, `.model`, `.unused`.
         dataset: The training rows of the kept round.
@@ -67,7 +67,7 @@ class RunResult:
         """Write the report, one self-contained HTML file, and return its path.
 
         Args:
-            path: Where to; default: `report.html` in the run folder.
+            path: Path of the file; default: `report.html` in the run folder.
         """
         return write_report(self.folder, Path(path) if path else None)
 
@@ -79,13 +79,13 @@ def run(
     out: str | Path | None = None,
     observer: Observer | None = None,
 ) -> RunResult:
-    """Run a task file, or go on with a run that was stopped.
+    """Run a task file, or resume a run that was stopped.
 
     Args:
         path: The task file (YAML).
         overrides: `key=value` each, as after `--set` ("method.rounds=3").
         out: The run folder; default `runs/<task>-<method>-<random_seed>`.
-        observer: Is told of progress.
+        observer: Receives progress.
 
     Raises:
         StepsynthError: See `stepsynth.errors`; nothing that was paid for is lost.
@@ -126,18 +126,18 @@ def synthesize(
         method: A method (`S3(rounds=2)`), its keys, or its name.
         select: Rows to select on; default: split from gold.
         test: Test rows, scored once at the end; default: split from gold.
-        split: How gold is divided, where `select` and `test` are not given.
-        contexts: What seed data of pairs and questions is written for: a list of dictionaries,
-            a data frame, or "llm" (the LLM writes them); default: the contexts of the mined rows.
+        split: Sizes of the splits, where `select` and `test` are not given.
+        contexts: Contexts for seed data of pairs and questions: a list of dictionaries, a data
+            frame, or "llm" (the LLM writes them); default: the contexts of the mined rows.
         corpus: Passages for methods that retrieve: a file, a folder of texts, or several.
         retrieval: A retriever's keys, or its name.
-        curation: Which filters a synthetic row passes.
+        curation: Filters of synthetic rows.
         columns: Field (text, label, context, answers) -> key of your rows.
         limits: Hard caps.
-        random_seed: Decides the split and every draw.
-        name: What to call the task.
+        random_seed: Seed of the split and of every draw.
+        name: Name of the task.
         out: The run folder, to keep it and to resume; default: a temporary one.
-        observer: Is told of progress.
+        observer: Receives progress.
 
     Raises:
         StepsynthError: See `stepsynth.errors`.
@@ -160,7 +160,7 @@ def synthesize(
     }
     config = _configure(values, name)
     runner = Runner(config, out=Path(out) if out else None, observer=observer or Observer())
-    runner.data = _read_data(config, runner.outcome.warnings.warn, gold, select, test, contexts)
+    runner.data = _read_data(config, runner.state.warnings.warn, gold, select, test, contexts)
     return finish(runner) if out is not None else _finish_in_temporary(runner)
 
 
@@ -179,21 +179,21 @@ def compare(
 ) -> Comparison:
     """Compare methods on a task at equal budget: same gold, LLM, student and random seeds.
 
-    What is done is not done again: the same call goes on where it was stopped. A method that
-    cannot run on this task, or whose run fails, is a row that says why.
+    The same call resumes a stopped comparison, and repeats no finished run. A method that cannot
+    run on this task, or whose run fails, gets a row that says why.
 
     Args:
         path: The task file (YAML).
         methods: "NAME", or a variant "NAME:key=value;key=value", each.
-        seeds: How many random seeds.
-        equal: What is the same for all: final "rows", "calls", or "usd".
-        budget: How many; default: 1.5 times the task file's seed size, else 1500.
-        against: The name that the others are compared with; default: zerogen, else the first.
+        seeds: Number of random seeds.
+        equal: Unit of the shared budget: final "rows", "calls", or "usd".
+        budget: Its size; default: 1.5 times the task file's seed size, else 1500.
+        against: Baseline that the others are compared with; default: zerogen, else the first.
         overrides: `key=value` each, for all methods, as after `--set`.
         out: The folder, with `compare.html` and every run; default `runs/<task>-compare`.
-        jobs: Random seeds that are worked on at once, each in a process. In a script, more than 1
-            needs `if __name__ == "__main__":` around the call.
-        watcher: Is told of progress.
+        jobs: Random seeds to run at once, each in a process. In a script, more than 1 needs
+            `if __name__ == "__main__":` around the call.
+        watcher: Receives progress.
 
     Raises:
         StepsynthError: The task file, a name or an option is wrong, a limit was reached or the LLM
@@ -223,7 +223,7 @@ def compare(
 def run_comparison(
     plan: Plan, *, jobs: int, watcher: Watcher | None = None
 ) -> tuple[Comparison, Ended]:
-    """Run a plan, as far as it goes, write what it shows, and return that and how it ended."""
+    """Run a plan as far as possible, write its page, and return the table and the outcome."""
     ended = run_plan(plan, finish, jobs=jobs, watcher=watcher or Silence())
     comparison = make_table(plan, ended)
     write_comparison(comparison, plan.out)
@@ -238,9 +238,9 @@ def _configure(values: dict[str, Any], name: str) -> Config:
 
 
 def _finish_in_temporary(runner: Runner) -> RunResult:
-    """Run in a folder that goes with the result; what was paid for outlives an error."""
+    """Run in a folder that is deleted with the result, but kept after an error."""
     temporary = Path(tempfile.mkdtemp(prefix="stepsynth-"))
-    folder = runner.outcome.folder = temporary / "run"
+    folder = runner.state.folder = temporary / "run"
     try:
         result = finish(runner)
     except (StepsynthError, KeyboardInterrupt) as error:
@@ -261,17 +261,17 @@ def finish(runner: Runner) -> RunResult:
     """Run to the end, write the report, and return the result.
 
     Raises:
-        TooFewRowsError: A label has no row at the end; all there is is written.
+        TooFewRowsError: A label has no row at the end; the run folder is complete.
     """
     summary = runner.run()
     write_report(runner.folder.path)
-    outcome = runner.outcome
-    outcome.check_labels()
+    state = runner.state
+    state.check_labels()
     return RunResult(
-        folder=outcome.folder,
+        folder=state.folder,
         summary=summary,
-        rounds=tuple(outcome.rounds),
-        dataset=outcome.kept_round.train,
+        rounds=tuple(state.rounds),
+        dataset=state.kept_round.train,
     )
 
 

@@ -1,4 +1,4 @@
-"""Every error that a user can meet.
+"""The errors that a user can meet.
 
 StepsynthError                 hint: what to do next; exit_code: what the command line returns
 ├── ConfigError                a task file, an option or a name is wrong             (2)
@@ -20,11 +20,11 @@ from typing import Self
 from stepsynth._util.text import shorten
 
 MOST_SUGGESTED = 100
-"""Characters of a name that is looked up among the known ones: the time grows with its square."""
+"""Longest name that gets a suggestion, in characters: the time grows with its square."""
 
 
 class StepsynthError(Exception):
-    """An error with a place, and a hint that names the next step.
+    """An error with a hint that names the next step.
 
     Args:
         message: What happened, where, and what was expected.
@@ -42,7 +42,7 @@ class StepsynthError(Exception):
         return f"{self.message}\nhint: {self.hint}" if self.hint else self.message
 
     def at(self, where: str) -> Self:
-        """Return the error with the place put before its message."""
+        """Put a place before the message, and return the error."""
         self.message = f"{where}: {self.message}"
         return self
 
@@ -89,7 +89,7 @@ class LimitReachedError(StepsynthError):
     Args:
         message: What happened.
         hint: What to do next.
-        cap: Its key ("limits.usd").
+        cap: Key of the cap ("limits.usd").
     """
 
     exit_code = 3

@@ -1,4 +1,4 @@
-"""What a run is given, read and divided as its configuration says: gold, select, test, contexts."""
+"""The inputs of a run, read and divided by its configuration: gold, select, test, contexts."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -30,7 +30,7 @@ class GoldData:
     """Labelled rows before they are split, and contexts.
 
     Attributes:
-        contexts: What seed data is written for; None: the contexts of gold; none: the LLM's own.
+        contexts: Contexts for seed data; None: those of gold; empty: the LLM writes them.
     """
 
     gold: Dataset
@@ -59,13 +59,13 @@ def read_gold(config: Config, warn: Callable[[str], None]) -> GoldData:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a run reads beside gold.
+    """The inputs of a run besides gold.
 
     Attributes:
-        contexts: What seed data is written for, where rows have a context.
-        passages: What is retrieved from, if the method does.
+        contexts: Contexts for seed data, where rows have a context.
+        passages: Passages to retrieve from, if the method retrieves.
         given: Key of the method -> the rows of the file or run that it names.
-        gate: Has stopped copies of held-out rows among them, and will among what is written.
+        gate: Filter of copies of held-out rows: in these inputs, and later in synthetic rows.
     """
 
     contexts: tuple[Context, ...] = ()
@@ -90,7 +90,7 @@ def split(config: Config, data: GoldData, warn: Callable[[str], None]) -> Gold:
 
 
 def read_passages(config: Config, gate: Gate, warn: Callable[[str], None]) -> tuple[Passage, ...]:
-    """Return the passages that a method retrieves from; none where it retrieves nothing."""
+    """Return the passages that a method retrieves from; empty if it does not retrieve."""
     if config.retriever is None or config.data is None or config.data.corpus is None:
         return ()
     named = config.data.columns
@@ -123,7 +123,7 @@ def read_given(config: Config, gate: Gate, warn: Callable[[str], None]) -> dict[
             continue
         chosen = rounds[:1] if key == "seed_from" else rounds[1:]
         files = [folder / "examples.jsonl" for folder in chosen]
-        # Rows that we wrote ourselves have our own names for their fields.
+        # Rows of a run have our field names, not the columns of the user's files.
         own = {field: field for field in config.task.columns if field != "answers"}
         own |= {"answers": "label"} if "answers" in config.task.columns else {}
         parts = [read_file(str(file), config.task, own, warn=warn) for file in files]
@@ -132,7 +132,7 @@ def read_given(config: Config, gate: Gate, warn: Callable[[str], None]) -> dict[
         rows = screen(rows, gate.stop_row, f"method.{key}", warn)
         if not rows:
             raise DataError(f"method.{key}: {getattr(config.method, key)} has no rows for it")
-        # They were read as gold is; trained on, they count as what they are.
+        # They were read like gold rows; their provenance has to say that they are not.
         origin = Provenance(config.method.name, int(key != "seed_from"), "given")
         given[key] = Dataset(replace(row, provenance=origin) for row in rows)
     return given
@@ -141,7 +141,7 @@ def read_given(config: Config, gate: Gate, warn: Callable[[str], None]) -> dict[
 def find_contexts(
     config: Config, data: GoldData, gold: Gold, gate: Gate, warn: Callable[[str], None]
 ) -> tuple[Context, ...]:
-    """Return what seed data is written for; nothing where rows have no context."""
+    """Return the contexts for seed data; empty if rows have no context."""
     if not config.task.has_context:
         return ()
     return choose_contexts(gold, data.contexts, config.task, gate, warn)
@@ -149,7 +149,7 @@ def find_contexts(
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a run is given, read and divided; nothing is paid for yet."""
+    """The inputs of a run, read and divided, before anything is paid for."""
 
     config: Config
     gold: Gold
@@ -161,10 +161,10 @@ class Prepared:
         return {name: text for name, text in sources.items() if name in self.config.method.prompts}
 
     def identity(self, budget: object = None) -> dict[str, Any]:
-        """Return what decides the run's results; the store counts by its digest what is spent.
+        """Return all that decides the run's results; the store counts spending by its digest.
 
         Args:
-            budget: What the method may use up, if it is limited.
+            budget: Budget of the method, if it is limited.
         """
         config, gold, inputs = self.config, self.gold, self.inputs
         resolved = config.to_dict()
@@ -191,11 +191,11 @@ class Prepared:
 
 
 def prepare(config: Config, warn: Callable[[str], None], data: GoldData | None = None) -> Prepared:
-    """Return what a run is given, without copies of held-out rows.
+    """Return the inputs of a run, without copies of held-out rows.
 
     Args:
-        config: Of the run.
-        warn: Called with what the user should know.
+        config: Configuration of the run.
+        warn: Called with each warning.
         data: Labelled rows; read from the configuration's files if they are not given.
 
     Raises:
@@ -218,10 +218,10 @@ def prepare(config: Config, warn: Callable[[str], None], data: GoldData | None =
 
 
 def check_packages(config: Config) -> None:
-    """Make sure that what the student and the retriever need is installed.
+    """Make sure that the packages of the student and the retriever are installed.
 
     Raises:
-        ConfigError: With what to install.
+        ConfigError: One is missing; the hint says what to install.
     """
     config.student.check()
     if config.retriever is not None:

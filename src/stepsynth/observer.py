@@ -1,4 +1,4 @@
-"""What a run tells whoever watches it. The command line draws it; a library user gets silence."""
+"""The progress of a run for a watcher: drawn by the command line, silent in a library."""
 
 from typing import TYPE_CHECKING
 
@@ -8,21 +8,21 @@ if TYPE_CHECKING:
 
 
 class Observer:
-    """Receives the progress of a run; this one ignores it."""
+    """A receiver of the progress of a run; this base class ignores it."""
 
     def asking(self, status: "Status") -> None:
-        """How far a phase of requests is; called some times a second, from the engine's thread.
+        """Receive the status of a phase of requests, a few times a second, in the engine's thread.
 
-        By default it is passed on to `progress`, where the total is known.
+        By default it is passed on to `progress` if the total is known.
         """
         if status.total is not None:
             self.progress(status.phase, status.done, status.total)
 
     def progress(self, phase: str, done: int, total: int) -> None:
-        """So many steps of training, indexing or asking are done."""
+        """Receive the number of steps done, of training, indexing or asking."""
 
     def round_done(self, numbers: "RoundMetrics") -> None:
-        """A round is over; its numbers have no `test` yet."""
+        """Receive the numbers of a finished round; they have no `test` yet."""
 
     def warn(self, message: str) -> None:
-        """Something the user should know; the run goes on."""
+        """Receive a warning for the user; the run goes on."""

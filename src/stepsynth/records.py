@@ -1,4 +1,4 @@
-"""The rows: what is synthesised, learnt from and scored, and where each came from."""
+"""Rows of data, synthetic and gold, with their provenance."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where a row came from: enough to go from its text to the prompt and the error behind it.
+    """The origin of a row: enough to trace its text to the prompt and the error behind it.
 
     Attributes:
         method: Registered name of the method that made the row, or "gold".
         round: The round that added it; 0 for seed data.
-        kind: What it was asked with: "seed", "extrapolate", "refine", ...; "retrieve" for a passage
-            as it is, "given" for a row of another run, "gold".
+        kind: Kind of its prompt: "seed", "extrapolate", "refine", ...; "retrieve" for a passage as
+            it is, "given" for a row of another run, "gold".
         parents: Ids of the gold rows that it was written from; empty for seed data.
-        draw: Which draw of its request's stream the row is.
+        draw: Index of the draw in its request's stream.
         request: Id of the LLM request, as in the store and in `rejected.jsonl`; "" for gold.
         model: The name of the LLM that answered, as configured; "" where no LLM wrote it.
-        part: Which of several texts of one answer the row is, from 1; 0: it has an answer alone.
+        part: Position among the texts of one answer, from 1; 0: the answer holds one text.
     """
 
     method: str
@@ -55,7 +55,7 @@ class Provenance:
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> "Provenance":
-        """Return the provenance of its JSON form; keys that are not known are left alone."""
+        """Return the provenance from its JSON form; unknown keys are ignored."""
         values: dict[str, Any] = {key: value for key, value in row.items() if key in cls.__slots__}
         values["parents"] = tuple(values.get("parents", ()))
         return cls(**values)
@@ -69,9 +69,9 @@ class Answers:
     """The label of a question: the answers that count as right, each a part of its passage.
 
     Attributes:
-        texts: One answer or more; the first is the one that is trained on and asked for.
+        texts: One answer or more; the first is trained on and asked for.
         starts: Where each begins in the passage, in characters.
-        is_repaired: An answer stood elsewhere, or slightly otherwise, than whoever gave it said.
+        is_repaired: The offset or the wording of an answer was corrected to fit the passage.
     """
 
     texts: tuple[str, ...]
@@ -87,7 +87,7 @@ class Answers:
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> "Answers":
-        """Return the answers of their JSON form."""
+        """Return the answers from their JSON form."""
         return cls(tuple(row["text"]), tuple(row["answer_start"]))
 
 
@@ -124,7 +124,7 @@ class Example:
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> "Example":
-        """Return the row of its JSON form; without a provenance it is a gold row."""
+        """Return the row from its JSON form; without a provenance it is a gold row."""
         label = row["label"]
         return cls(
             text=row["text"],
@@ -136,11 +136,11 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What seed data of a multi-sentence task is written for (S3, section 2.4).
+    """A context that seed data of a multi-sentence task is written for (S3, section 2.4).
 
     Attributes:
         text: c, the premise or passage.
-        label: The label or answers that a row of it must have; None: any.
+        label: Label or answers that its rows must have; None: any.
     """
 
     text: str
@@ -154,7 +154,7 @@ def label_to_json(label: Label) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """An output of the LLM that is no row, and why: it is kept and counted, never trained on.
+    """An output of the LLM that became no row: kept with a reason, counted, never trained on.
 
     Attributes:
         reason: A short name: "refusal", "truncated", "empty", ...
@@ -202,7 +202,7 @@ class Dataset(Sequence[Example]):
 
     @property
     def labels(self) -> list[str]:
-        """The labels, in order; of a question the first answer."""
+        """The labels, in order; for a question, the first answer."""
         return [str(row.label) for row in self._rows]
 
     def label_counts(self) -> Counter[str]:
@@ -254,7 +254,7 @@ class Dataset(Sequence[Example]):
             parquet.write_table(table, file)
 
     def to_datasets(self) -> "datasets.Dataset":
-        """Return the rows as a data set of Hugging Face; the provenance is spread over columns.
+        """Return the rows as a Hugging Face data set; the provenance is spread over columns.
 
         Raises:
             StepsynthError: datasets is not installed.
@@ -295,7 +295,7 @@ class Dataset(Sequence[Example]):
             "part": pa.int64(),
             "parents": pa.list_(pa.string()),
         }
-        # Inferred types would differ between rows with parents and without, and want a row.
+        # Inferred types would depend on whether rows have parents, and need at least one row.
         rows = self._to_flat_dicts()
         names = list(rows[0]) if rows else ["text", "label", *GOLD.to_dict()]
         schema = pa.schema([(name, types.get(name) or pa.string()) for name in names])
@@ -303,5 +303,5 @@ class Dataset(Sequence[Example]):
 
 
 def union(*datasets: Iterable[Example]) -> Dataset:
-    """Return all rows in order: the paper's D_seed ∪ D_add, duplicates kept and countable."""
+    """Return all rows in order: the paper's D_seed ∪ D_add, duplicates kept."""
     return Dataset(row for dataset in datasets for row in dataset)

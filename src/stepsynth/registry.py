@@ -1,9 +1,9 @@
-"""Find a method, backend, student or task kind by its file name.
+"""Registries of methods, backends, students and kinds of task, by file name.
 
-A registry lists the modules of one package without importing them, and imports exactly the one
-that is asked for; the class in it whose `name` is the file's name is the registered one. Adding a
-file adds a name; nothing else is edited. Other packages add names through an entry-point group
-that is called as the package (`stepsynth.methods`, ...).
+A registry lists the modules of one package without importing them, and imports only the one that is
+asked for. In it, the class whose `name` is the file's name is registered. To add a name, add a
+file. Other packages add names through an entry-point group that is named after the package
+(`stepsynth.methods`, ...).
 """
 
 import importlib
@@ -69,26 +69,26 @@ class Registry(Generic[T]):
 
 
 OF_COMPILERS = (ArithmeticError, MemoryError, RecursionError, SyntaxError)
-"""What compilers of templates and patterns raise for what is too deep or too long."""
+"""Exceptions of template and pattern compilers, for input that is too deep or too long."""
 
 CONFIG_ERROR = "stepsynth"
-"""Pydantic's type of an error that has a `ConfigError` in its context."""
+"""Pydantic error type of an error with a `ConfigError` in its context."""
 
 
 @dataclass(frozen=True)
 class Named:
-    """In `Annotated[BASE, Named(...)]`: a name of a registered class, beside that class's keys.
+    """A discriminated union of registered classes, in `Annotated[BASE, Named(...)]`.
 
     `{name: s3, rounds: 1}` is validated by the class that is registered as `s3`, which is imported
-    then; an object of the base is taken as it is.
+    only then. An instance of the base is accepted as it is.
 
     Args:
-        registry: The classes.
-        key: The key that names one.
-        default: The name where the key is not there; "": it has to be.
-        by_name: A name alone will do: `s3` for `{name: s3}`.
+        registry: Returns the registry of the classes.
+        key: The discriminator.
+        default: The name if the key is missing; "": the key is required.
+        by_name: Accept a name alone: `s3` for `{name: s3}`.
         keeps_key: The key is also a field of the class.
-        model: What of a registered class has the fields.
+        model: Registered class -> the model that has its fields.
     """
 
     registry: Callable[[], Registry[Any]]
@@ -99,7 +99,7 @@ class Named:
     model: Callable[[Any], type[BaseModel]] = lambda found: found
 
     def __get_pydantic_core_schema__(self, source: Any, _: GetCoreSchemaHandler) -> CoreSchema:
-        """Return how values are validated."""
+        """Return the schema that validates values."""
         return core_schema.no_info_plain_validator_function(
             lambda given: given if isinstance(given, source) else self._read(given),
             serialization=core_schema.plain_serializer_function_ser_schema(
@@ -110,7 +110,7 @@ class Named:
     def __get_pydantic_json_schema__(
         self, _: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        """Return a schema of all classes: a name, or a name with its class's keys."""
+        """Return the JSON Schema of all classes: a name, or a name with its class's keys."""
         registry = self.registry()
         choices: list[dict[str, Any]] = [{"enum": registry.names()}] if self.by_name else []
         for name in registry.names():
@@ -124,7 +124,7 @@ class Named:
         """Return the class that values name.
 
         Raises:
-            ConfigError: They name none.
+            ConfigError: They name none, or an unknown one.
         """
         if name := str(values.get(self.key, self.default)):
             return self.model(self.registry().get(name))
@@ -141,7 +141,7 @@ class Named:
             raise _at((self.key,), error) from error
         if not self.keeps_key:
             values.pop(self.key, None)
-        # A key that is misspelt is missing too: name the misspelling.
+        # A misspelt key leaves another one missing: report the misspelling.
         for key in map(str, values):
             if key not in model.model_fields:
                 raise _at((key,), unknown_key(key, model))
@@ -152,7 +152,7 @@ class Named:
 
 
 def unknown_key(key: str, model: type[BaseModel]) -> ConfigError:
-    """Return the error of a key that a model does not have."""
+    """Return the error for a key that a model does not have."""
     known = list(model.model_fields)
     return ConfigError(
         f"unknown key. Known keys here: {', '.join(known) or 'none'}.", hint=suggest(key, known)
@@ -160,12 +160,12 @@ def unknown_key(key: str, model: type[BaseModel]) -> ConfigError:
 
 
 def uncompilable(error: BaseException) -> ConfigError:
-    """Return the error of a section with a template or pattern that cannot be compiled."""
+    """Return the error for a section whose template or pattern cannot be compiled."""
     return ConfigError(f"a template or pattern here cannot be compiled: {error}")
 
 
 def _at(place: tuple[str, ...], error: ConfigError) -> ValidationError:
-    """Return what pydantic takes for an error at a place of a section."""
+    """Return an error in the form that pydantic expects, at a place of a section."""
     wrong = PydanticCustomError(CONFIG_ERROR, "{error}", {"error": error})
     line = InitErrorDetails(type=wrong, loc=place, input=None)
     return ValidationError.from_exception_data("section", [line])

@@ -1,7 +1,7 @@
-"""What a run writes down, as types: the files of a run folder hold these as JSON.
+"""The records of a run: types of the JSON files in a run folder.
 
-`docs/run-folder.md` says which file holds what. A key that a file of an earlier version lacks has
-its default here; one that is not known here is left alone.
+`docs/run-folder.md` says which file holds what. A key that files of earlier versions lack has a
+default here; an unknown key is ignored.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,16 +10,16 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 FORMAT = 1
-"""Of the files of a run folder: raised where a file of before cannot be read as it was meant."""
+"""Version of the file format, raised when older files can no longer be read as they were meant."""
 
 
 class Record(BaseModel):
-    """A part of what a run writes down."""
+    """A record that a run writes."""
 
     model_config = ConfigDict(frozen=True)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form: what was given, defaults left out."""
+        """Return the JSON form of the fields that were set; defaults are left out."""
         return self.model_dump(mode="json", exclude_unset=True)
 
 
@@ -27,8 +27,8 @@ class Scores(Record):
     """Scores of a model on labelled rows, by name: `scores["accuracy"]`.
 
     Attributes:
-        n: How many rows; None: not written here.
-        confusion: Gold label -> predicted label -> rows; None: not written here, or no labels.
+        n: Number of rows; None: not recorded here.
+        confusion: Gold label -> predicted label -> rows; None: not recorded here, or no labels.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -39,20 +39,20 @@ class Scores(Record):
 
     @property
     def names(self) -> list[str]:
-        """The names of the scores that there are."""
+        """The names of the scores."""
         return list(self.__pydantic_extra__)
 
     def brief(self, *, with_n: bool = False) -> "Scores":
-        """Return the scores alone, as a summary tells them."""
+        """Return the scores alone, as in a summary."""
         told: dict[str, Any] = {**self.__pydantic_extra__, **({"n": self.n} if with_n else {})}
         return Scores(**told)
 
     def known(self) -> Iterator[tuple[str, float]]:
-        """Yield name and value of the scores that could be told, 0-1."""
+        """Yield name and value of each score that is defined, 0-1."""
         yield from ((k, v) for k, v in self.__pydantic_extra__.items() if v is not None)
 
     def get(self, name: str) -> float | None:
-        """Return a score, 0-1; None: it is not there, or could not be told."""
+        """Return a score, 0-1; None: missing or undefined."""
         return self.__pydantic_extra__.get(name)
 
     def __getitem__(self, name: str) -> float:
@@ -73,8 +73,8 @@ class RoundSummary(Record):
         added: Rows that it added.
         train_size: Rows that its model was trained on.
         misclassified: Mining rows that its model gets wrong.
-        select: On the rows that choose between rounds.
-        test: On the test rows; None: not scored yet.
+        select: Scores on the rows that choose between rounds.
+        test: Scores on the test rows; None: not scored yet.
     """
 
     round: int
@@ -89,13 +89,13 @@ class RoundMetrics(RoundSummary):
     """All numbers of a round: `rounds/N/metrics.json`.
 
     Attributes:
-        duplicates: Rows of the training data that are there more than once.
+        duplicates: Rows of the training data that repeat an earlier one.
         labels: Label -> rows of the training data.
         added_labels: Label -> rows that the round added.
-        repaired: Answers that stood elsewhere in their passage than the LLM said.
+        repaired: Answers whose offset or wording was corrected to fit the passage.
         rejected: Reason -> answers that became no row.
         failed: Reason -> requests that got no answer.
-        copies_seen: Part of gold -> rows that repeat a text of it, where they were only counted.
+        copies_seen: Split of gold -> rows that repeat one of its texts, where copies are allowed.
     """
 
     duplicates: int = 0
@@ -107,7 +107,7 @@ class RoundMetrics(RoundSummary):
     copies_seen: Mapping[str, int] = {}
 
     def summary(self) -> RoundSummary:
-        """Return what a summary tells of the round."""
+        """Return the numbers that a summary holds."""
         told = RoundSummary(
             round=self.round,
             added=self.added,
@@ -121,24 +121,24 @@ class RoundMetrics(RoundSummary):
 
 
 class LLMTotals(Record):
-    """What a run asked of its LLM, and what that cost.
+    """The requests of a run to its LLM, and their cost.
 
     Attributes:
-        requests: Sent in the last invocation, retries included.
-        from_store: Answered from the store.
-        failed: Given up.
+        requests: Requests sent in the last invocation, retries included.
+        from_store: Requests answered from the store.
+        failed: Requests given up.
         rejected: Reason -> answers that became no row.
-        prompt_tokens: Of all answers that the data set is made of, stored ones included.
-        completion_tokens: The same of what was written.
-        usd: The same in money; None: not known.
-        cached_tokens: Of the prompt tokens, those that the provider had in its cache.
-        reasoning_tokens: Of the completion tokens, those that were no part of an answer.
+        prompt_tokens: Prompt tokens of all answers behind the data set, stored ones included.
+        completion_tokens: Completion tokens of the same answers.
+        usd: Their cost in USD; None: not known.
+        cached_tokens: Prompt tokens that the provider had in its cache.
+        reasoning_tokens: Completion tokens that were no part of an answer.
         retries: Requests that were sent again.
         setbacks: Cause -> attempts that failed.
         failures: Cause -> requests that were given up.
         replayed: Recorded answers, for which no LLM was asked.
-        tokens_per_kept_row: Tokens for a row of the data set; None: not counted.
-        usd_per_kept_row: The same in money.
+        tokens_per_kept_row: Tokens per row of the data set; None: not counted.
+        usd_per_kept_row: USD per row of the data set; None: not known.
         backend: Name of the backend; None: the method asks no LLM.
     """
 
@@ -161,29 +161,29 @@ class LLMTotals(Record):
 
     @property
     def calls(self) -> int:
-        """The requests that a run asked, whoever answered; a retry is no request of its own."""
-        # Attempts are counted, retries too; recorded answers that are used up are requests as well.
+        """Requests of the run, whoever answered; a retry does not count."""
+        # `requests` counts all attempts. With recordings, it misses requests that found no answer.
         asked = self.requests - self.retries + self.from_store + self.replayed
         return asked + (self.failed if self.replayed else 0)
 
 
 class Summary(Record):
-    """What a run came to, as `stepsynth run --json` prints it.
+    """The outcome of a run, as `stepsynth run --json` prints it.
 
     Attributes:
         run: The run folder.
         task: Name of the task file.
-        method: Its name.
-        student: Its name.
-        random_seed: Of all that is drawn.
-        search: `trials`, `pruned`, `score` and `values` of a search of hyper-parameters, if any.
-        rounds: In order.
+        method: Name of the method.
+        student: Name of the student.
+        random_seed: Seed of every draw.
+        search: `trials`, `pruned`, `score` and `values` of a hyper-parameter search, if any.
+        rounds: The rounds, in order.
         kept_round: Index of the round that is kept; None: the run is not done.
-        test: Scores of the kept round's model.
-        llm: What was asked.
-        warnings: In order.
-        seconds: Of the last invocation.
-        usd_per_1000_predictions: Where the LLM itself predicts (method `llm`).
+        test: Test scores of the kept round's model.
+        llm: Requests and cost.
+        warnings: The warnings, in order.
+        seconds: Duration of the last invocation.
+        usd_per_1000_predictions: Cost, where the LLM itself predicts (method `llm`).
         stopped: Why the run ended early, if it did.
     """
 
@@ -207,7 +207,7 @@ class Summary(Record):
         """The round that is kept.
 
         Raises:
-            LookupError: None is: the run is not done.
+            LookupError: There is none yet: the run is not done.
         """
         if self.kept_round is None:
             raise LookupError("the run is not done")
@@ -215,18 +215,18 @@ class Summary(Record):
 
 
 class Manifest(Record):
-    """What a run that is done was: `manifest.json`, written last.
+    """The record of a finished run: `manifest.json`, written last.
 
     Attributes:
-        summary: What it came to.
+        summary: The outcome of the run.
         data: Split -> digest of its rows.
         rows: Round -> digest of the rows that its model was trained on.
         prompts: Name -> digest of a template.
         versions: Library -> version.
-        commit: Of the source checkout that it ran from, if it did.
+        commit: Commit of the source checkout that it ran from, if any.
         platform: The operating system and its version.
-        began: Of the last invocation, in UTC, ISO 8601.
-        ended: The same.
+        began: Start of the last invocation, in UTC, ISO 8601.
+        ended: End of the last invocation, likewise.
     """
 
     summary: Summary
@@ -241,12 +241,12 @@ class Manifest(Record):
 
 
 class Identity(Record):
-    """What decides the results of a run: `identity.json`.
+    """All that decides the results of a run: `identity.json`.
 
-    Sections of the task file stand beside these as they were.
+    The file also holds sections of the task file, as they were.
 
     Attributes:
-        random_seed: Of all that is drawn.
+        random_seed: Seed of every draw.
         data: Split -> digest of its rows.
     """
 
@@ -255,12 +255,12 @@ class Identity(Record):
 
 
 class AnsweredTest(Record):
-    """What a round's model said of the test rows: `rounds/N/test_predictions.json`.
+    """A round's predictions on the test rows: `rounds/N/test_predictions.json`.
 
     Attributes:
-        ids: Of the test rows, in order; None: an earlier version did not write them.
+        ids: Ids of the test rows, in order; None: an earlier version did not write them.
         gold: Their labels: a text each, or answers as in SQuAD.
-        predicted: What the model said.
+        predicted: Predictions of the model.
     """
 
     ids: tuple[str, ...] | None = None
@@ -269,11 +269,11 @@ class AnsweredTest(Record):
 
 
 class Prompt(Record):
-    """A prompt template that was in force: `prompts.json`.
+    """A prompt template that the run used: `prompts.json`.
 
     Attributes:
-        template: Its source.
-        filled: With rows of the run; None: there were none.
+        template: Source of the template.
+        filled: The template filled in with rows of the run; None: there were none.
     """
 
     template: str

@@ -150,9 +150,15 @@ def registered():
 
 
 def test_the_schema_lists_all_keys():
-    definitions = task_file_schema()["$defs"]
+    schema = task_file_schema()
+    selectors = {"task": "kind", "llm": "backend"}
     for (section, name), model in registered().items():
-        listed = definitions[model.__name__]["properties"]
+        said = {selectors.get(section, "name"): {"const": name}}
+        choices = schema["properties"][section]["anyOf"]
+        (keys,) = next(each["allOf"] for each in choices if each.get("properties") == said)
+        if "$ref" in keys:
+            keys = schema["$defs"][keys["$ref"].rsplit("/", 1)[-1]]
+        listed = keys["properties"]
         assert model.model_fields.keys() <= listed.keys(), (section, name)
         assert all("description" in listed[key] for key in model.model_fields if section != "llm")
 

@@ -1,4 +1,4 @@
-"""The kinds of fault: a function each, that does it to an episode."""
+"""The kinds of fault, each a function that applies it to an episode."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,13 +22,13 @@ _MODULES = (
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of fault.
+    """Kind of fault.
 
     Attributes:
-        name: What it is called.
-        do: Does it to an episode, to the end.
-        scene: What it befalls.
-        weight: How often it is done for one of the others.
+        name: Its name.
+        do: Applies it to an episode and completes that.
+        scene: The scene that it disturbs.
+        weight: Its frequency relative to the other kinds.
     """
 
     name: str
@@ -43,7 +43,7 @@ KINDS: dict[str, Kind] = {}
 def fault(
     name: str, *, scene: str = "linear", weight: int = 1
 ) -> Callable[[Callable[[Episode], None]], Callable[[Episode], None]]:
-    """Add a kind of fault."""
+    """Register a kind of fault."""
 
     def add(do: Callable[[Episode], None]) -> Callable[[Episode], None]:
         KINDS[name] = Kind(name, do, scene, weight)

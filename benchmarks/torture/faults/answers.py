@@ -1,4 +1,4 @@
-"""Hostile answers: huge, empty of sense, cut, mislabelled, with our key in them."""
+"""Hostile answers: huge, meaningless, truncated, mislabelled, or with the user's key in them."""
 
 import gzip
 import json
@@ -13,19 +13,19 @@ from benchmarks.torture.server import Asked, Reply, as_usual, http
 
 SHARE = 0.15
 MOST_MB = 1500.0
-"""A run of a scene takes some 300 MB."""
+"""Most memory of a run; a run of a scene takes about 300 MB."""
 POISON = "poisoned text that nobody finished"
 
 Change = Callable[[Asked, dict[str, Any]], Reply | None]
 
 
 def as_reply(answer: Any, *, is_answer: bool = True) -> Reply:
-    """Return an answer as it is sent."""
+    """Return the reply that carries an answer."""
     return Reply(http(200, json.dumps(answer, ensure_ascii=False).encode()), is_answer=is_answer)
 
 
 def _once(change: Change) -> Change:
-    """Change some answers the first time, so that asking again helps."""
+    """Change some first answers, so that a retry helps."""
     return lambda asked, answer: (
         change(asked, answer) if asked.is_hit(SHARE) and not asked.attempt else None
     )
@@ -41,7 +41,7 @@ def _run(e: Episode, change: Change, *, same: bool) -> None:
     e.has_same_bytes = same
     e.sets["llm.patience_s"] = 5
     child = e.start()
-    if e.end(child, 0, 4, 5) == 4:  # whoever sends nothing else is given up
+    if e.end(child, 0, 4, 5) == 4:  # a provider with only bad answers is given up
         e.ledger.fault = as_usual
     if child.peak_mb > MOST_MB:
         e.problems.append(f"it took {child.peak_mb:.0f} MB")
@@ -56,7 +56,7 @@ def _run(e: Episode, change: Change, *, same: bool) -> None:
 
 @fault("answer: wrong usage", weight=3)
 def wrong_usage(e: Episode) -> None:
-    """Count tokens as nobody can."""
+    """Report impossible numbers of tokens."""
     odd: Any = e.rng.choice([-5, 1.5, 2**63, 2**70, 0, "many", None, float("nan"), [1], True])
 
     def change(_asked: Asked, answer: dict[str, Any]) -> Reply:
@@ -89,7 +89,7 @@ def error_in_200(e: Episode) -> None:
 
 @fault("answer: no JSON", weight=2)
 def no_json(e: Episode) -> None:
-    """Send what cannot be read."""
+    """Send bodies that are no valid JSON answer."""
     bodies = [b"", b"{", b"\xff\xfe\x00", b"[" * 100_000, b"<html>busy</html>", b"null\n" * 3]
     reply = Reply(http(200, e.rng.choice(bodies)))
     _run(e, _once(lambda _asked, _answer: reply), same=True)
@@ -97,7 +97,7 @@ def no_json(e: Episode) -> None:
 
 @fault("answer: odd finish", weight=3)
 def odd_finish(e: Episode) -> None:
-    """Finish for another reason than being done: such a text becomes no row."""
+    """Give a finish reason other than "stop": such a text becomes no row."""
     reason = e.rng.choice(
         ["error", "content_filter", "max_tokens", "MAX_TOKENS", "model_length", "abort", "length"]
     )
@@ -126,7 +126,7 @@ def white_space(e: Episode) -> None:
 
 @fault("answer: huge", weight=1)
 def huge(e: Episode) -> None:
-    """Send answers of a hundred megabytes, plain or packed."""
+    """Send answers of a hundred megabytes, plain or compressed."""
     size = 100_000_000
     sign = e.rng.choice(["x", "x ", "\n"])
     body = json.dumps(
@@ -168,7 +168,7 @@ def _pack_zeros() -> bytes:
 
 @fault("answer: a stream", weight=1)
 def stream(e: Episode) -> None:
-    """Send a stream of events although none was asked for: it is read all the same."""
+    """Send a stream of events although none was requested: it is read all the same."""
 
     def change(_asked: Asked, answer: dict[str, Any]) -> Reply:
         text = answer["choices"][0]["message"]["content"]
@@ -188,7 +188,7 @@ def stream(e: Episode) -> None:
 
 @fault("answer: our key in it", weight=2)
 def echoed_key(e: Episode) -> None:
-    """Repeat our key in texts, errors and refusals: it is nowhere on disk."""
+    """Repeat the user's key in texts, errors and refusals: it must not be on disk."""
     where = e.rng.choice(["text", "error", "refusal", "no JSON"])
 
     def change(asked: Asked, answer: dict[str, Any]) -> Reply | None:
@@ -203,7 +203,7 @@ def echoed_key(e: Episode) -> None:
         return Reply(http(200, said.encode()))
 
     e.sets["llm.max_attempts"] = 2
-    if where in ("error", "no JSON"):  # asking again helps
+    if where in ("error", "no JSON"):  # a retry helps
         _run(e, _once(change), same=True)
     else:
         _run(e, _always(change), same=False)
@@ -211,7 +211,7 @@ def echoed_key(e: Episode) -> None:
 
 @fault("answer: odd text", weight=2)
 def odd_text(e: Episode) -> None:
-    """Send texts with signs that break files, terminals and pages."""
+    """Send texts with characters that break files, terminals and pages."""
     odd = e.rng.choice(
         [
             "\x00",
@@ -228,7 +228,7 @@ def odd_text(e: Episode) -> None:
 
     def change(_asked: Asked, answer: dict[str, Any]) -> Reply:
         answer["choices"][0]["message"]["content"] += f" {odd} end"
-        # As JSON, since half a character is no UTF-8.
+        # Escaped by JSON, since half a character has no UTF-8 encoding.
         return Reply(http(200, json.dumps(answer).encode()), is_answer=True)
 
     _run(e, _always(change), same=False)

@@ -1,4 +1,4 @@
-"""Caps that are reached, raised and lowered, over several commands of one run."""
+"""Caps that are reached, raised and lowered in several commands of one run."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ USD_PER_TOKEN = 100 / 1e6
 
 
 def _check(e: Episode, *, requests: float | None = None, tokens: float | None = None) -> None:
-    """Check that no cap was crossed, but for what killed commands could not note."""
+    """Check that no cap was crossed, except by requests that killed commands could not record."""
     lost, lost_tokens = checks.count_lost(e.ledger, e.losses)
     sent = len(e.ledger.asked)
     used = sum(asked.tokens for asked in e.ledger.asked)
@@ -24,7 +24,7 @@ def _check(e: Episode, *, requests: float | None = None, tokens: float | None = 
 def _raise_step_by_step(
     e: Episode, key: str, needed: float, check: Callable[[float], None]
 ) -> None:
-    """Give a cap that is too low, higher ones, a lower one again, and one that is enough."""
+    """Set a cap that is too low, higher ones, a lower one again, and one that is enough."""
     steps = sorted(e.rng.uniform(0.05, 0.9) for _ in range(e.rng.randint(1, 2)))
     for share in steps:
         cap = max(needed * share, 1)
@@ -44,34 +44,34 @@ def _raise_step_by_step(
 
 @fault("caps: requests", weight=3)
 def cap_requests(e: Episode) -> None:
-    """Caps on requests."""
+    """Cap the requests."""
     needed = e.scene.known.requests.total()
     _raise_step_by_step(e, "limits.requests", needed, lambda cap: _check(e, requests=cap))
 
 
 @fault("caps: tokens", weight=2)
 def cap_tokens(e: Episode) -> None:
-    """Caps on tokens."""
+    """Cap the tokens."""
     _raise_step_by_step(e, "limits.tokens", e.scene.known.tokens, lambda cap: _check(e, tokens=cap))
 
 
 @fault("caps: USD", weight=2)
 def cap_usd(e: Episode) -> None:
-    """Caps on USD."""
+    """Cap the USD."""
     needed = e.scene.known.tokens * USD_PER_TOKEN
     _raise_step_by_step(e, "limits.usd", needed, lambda cap: _check(e, tokens=cap / USD_PER_TOKEN))
 
 
 @fault("caps: minutes")
 def cap_minutes(e: Episode) -> None:
-    """A cap on minutes that is over at once."""
+    """Cap the minutes so low that the run stops at once."""
     e.run(0, 3, sets={"limits.minutes": e.rng.choice([1e-6, 0.0005, 0.001])})
     e.finish()
 
 
 @fault("caps: requests, with kills", weight=3)
 def cap_with_kills(e: Episode) -> None:
-    """A cap on requests that is just enough, over commands that are killed."""
+    """Cap the requests at just enough, while commands are killed."""
     needed = e.scene.known.requests.total()
     e.sets["limits.requests"] = needed
     for _ in range(e.rng.randint(1, 3)):

@@ -1,4 +1,4 @@
-"""A comparison and its processes: killed, stopped and interrupted."""
+"""Faults of a comparison and its worker processes: kills, stops and interrupts."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ _WORKERS_S = 60.0
 
 
 def _kill_worker(e: Episode, child: Child) -> None:
-    """Kill one of its processes, as soon as there is one."""
+    """Kill a worker process of a command, as soon as there is one."""
     ends = time.monotonic() + _WORKERS_S
     while child.is_running and time.monotonic() < ends:
         if workers := child.workers():
@@ -53,7 +53,7 @@ _add("Ctrl-C at the page", 1, lambda e: strike_at_place(e, hooks.PAGE, "SIGINT")
 
 @fault("compare: process killed while starting", scene="compare", weight=2)
 def kill_starting(e: Episode) -> None:
-    """Kill a process while Python starts or loads libraries in it."""
+    """Kill a worker process while Python starts or loads libraries in it."""
     child = e.start()
     ends = time.monotonic() + _WORKERS_S
     while child.is_running and not child.workers() and time.monotonic() < ends:
@@ -66,7 +66,7 @@ def kill_starting(e: Episode) -> None:
 
 @fault("compare: process killed while asking", scene="compare", weight=2)
 def kill_asking(e: Episode) -> None:
-    """Kill a process while it asks."""
+    """Kill a worker process while it sends requests."""
     child = strike_at_request(e, lambda child: _kill_worker(e, child))
     e.end(child, 0)
     e.finish()
@@ -74,11 +74,11 @@ def kill_asking(e: Episode) -> None:
 
 @fault("compare: process killed while training", scene="compare", weight=2)
 def kill_training(e: Episode) -> None:
-    """Kill a process while it trains, or two."""
+    """Kill one or two worker processes while they train."""
     order = hooks.at(hooks.TRAINING, e.marks(), times=e.rng.choice([1, 2]))
     child = e.start(orders=[order])
     code = e.end(child, 0)
-    e.lose(120.0)  # nobody saw when it was
+    e.lose(120.0)  # the time of the kill is unknown
     if code == 0 and "its process was killed" not in child.stderr:
         e.problems.append("nothing was said of the killed process")
     e.finish()
@@ -86,7 +86,7 @@ def kill_training(e: Episode) -> None:
 
 @fault("compare: process killed three times", scene="compare")
 def kill_three_times(e: Episode) -> None:
-    """Kill whoever trains, so often that a run is given up."""
+    """Kill worker processes that train, so often that a run is given up."""
     child = e.start(orders=[hooks.at(hooks.TRAINING, e.marks(), times=5)])
     code = e.end(child, 2)
     e.lose(120.0)
@@ -97,7 +97,7 @@ def kill_three_times(e: Episode) -> None:
 
 @fault("compare: process stopped", scene="compare")
 def stop_process(e: Episode) -> None:
-    """Stop a process for a while."""
+    """Suspend a worker process for a while."""
     child = strike_at_place(e, hooks.TRAINING, "SIGSTOP")
     stop_a_while(e, child)
     e.end(child, 0)
@@ -106,7 +106,7 @@ def stop_process(e: Episode) -> None:
 
 @fault("compare: caps changed", scene="compare")
 def change_caps(e: Episode) -> None:
-    """Give it fewer requests than it needs, then enough."""
+    """Allow fewer requests than the comparison needs, then enough."""
     needed = e.scene.known.requests.total()
     cap = e.rng.randrange(2, needed)
     e.run(0, 3, sets={"limits.requests": cap})

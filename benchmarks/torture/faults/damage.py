@@ -1,4 +1,4 @@
-"""Bytes that are flipped, cut off or gone, in every file of a run folder."""
+"""Damage to the files of a run folder: flipped, truncated or missing bytes."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ STORE = "requests.sqlite"
 
 
 def flip(e: Episode, path: Path) -> None:
-    """Change some bits of a file, here and there or in a row."""
+    """Change some bits of a file, scattered or in sequence."""
     data = bytearray(path.read_bytes())
     if not data:
         return
@@ -31,13 +31,13 @@ def flip(e: Episode, path: Path) -> None:
 
 
 def cut(e: Episode, path: Path) -> None:
-    """Cut a file off."""
+    """Truncate a file."""
     data = path.read_bytes()
     path.write_bytes(data[: e.rng.choice([0, 1, e.rng.randrange(len(data) + 1)])])
 
 
 def overwrite(e: Episode, path: Path) -> None:
-    """Write zeros or anything in the place of a part of a file, as a disk may."""
+    """Overwrite a part of a file with zeros or random bytes, as a failing disk may."""
     data = bytearray(path.read_bytes())
     at = e.rng.randrange(len(data) + 1)
     size = min(len(data) - at, e.rng.choice([64, 4096, 65536]))
@@ -54,7 +54,7 @@ HARMS: list[Harm] = [flip, flip, cut, overwrite, remove]
 
 
 def _begin(e: Episode, *, may_be_done: bool = True) -> None:
-    """Have a run folder: of a run that was killed, or that is done."""
+    """Make the run folder of a killed or a finished run."""
     if may_be_done and e.rng.random() < 0.5:
         e.run(0)
     else:
@@ -62,8 +62,8 @@ def _begin(e: Episode, *, may_be_done: bool = True) -> None:
 
 
 def _go_on(e: Episode, pristine: Path) -> None:
-    """Give the same command; where it says that something is damaged, put that right first."""
-    e.lose(3600.0)  # what was lost with the file is asked for again
+    """Repeat the command; if it reports damage, repair that first."""
+    e.lose(3600.0)  # answers that were lost with the file are requested again
     child = e.start()
     code = e.end(child, 0, 2)
     if code == 2:
@@ -75,15 +75,15 @@ def _go_on(e: Episode, pristine: Path) -> None:
         shutil.rmtree(e.out)
         shutil.copytree(pristine, e.out)
     if _has_other_answers(e, e.out / STORE):
-        e.has_same_bytes = False  # bytes changed within a text cannot be noticed: see docs/llm.md
+        e.has_same_bytes = False  # changed bytes within a text go unnoticed: see docs/llm.md
         shutil.rmtree(e.out)
     e.finish()
 
 
 def _has_other_answers(e: Episode, store: Path) -> bool:
-    """Say whether a store has a text that the server never sent."""
+    """Return whether a store has a text that the server never sent."""
     try:
-        # Closed, or it would keep the runs that follow from putting their store away.
+        # An open connection would keep the following runs from moving their store away.
         with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as connection:
             query = "SELECT CAST(completion AS BLOB) FROM completions"
             rows = [row[0] for row in connection.execute(query)]
@@ -127,21 +127,21 @@ def flip_store(e: Episode) -> None:
 
 @fault("damage: store cut", weight=3)
 def cut_store(e: Episode) -> None:
-    """Cut the store off."""
+    """Truncate the store."""
     _begin(e)
     _harm(e, _named(STORE), [cut])
 
 
 @fault("damage: WAL flipped", weight=4)
 def flip_wal(e: Episode) -> None:
-    """Change bytes of the newest part of the store."""
+    """Change bytes of the newest part of the store, its write-ahead log."""
     _begin(e, may_be_done=False)
     _harm(e, _named(f"{STORE}-wal"), [flip, overwrite])
 
 
 @fault("damage: WAL cut", weight=4)
 def cut_wal(e: Episode) -> None:
-    """Cut the newest part of the store off, as a crash of the machine may."""
+    """Truncate the newest part of the store, as a crash of the machine may."""
     _begin(e, may_be_done=False)
     _harm(e, _named(f"{STORE}-wal"), [cut])
 
@@ -155,7 +155,7 @@ def lose_store(e: Episode) -> None:
 
 @fault("damage: shared memory", weight=1)
 def harm_shm(e: Episode) -> None:
-    """Change what SQLite's processes share."""
+    """Change the shared memory of SQLite's processes."""
     _begin(e, may_be_done=False)
     _harm(e, _named(f"{STORE}-shm"), [flip, cut, overwrite])
 
@@ -169,7 +169,7 @@ def harm_any(e: Episode) -> None:
 
 @fault("damage: fitted students", weight=3)
 def harm_fitted(e: Episode) -> None:
-    """Damage what a run has trained."""
+    """Damage the fitted students of a run."""
     _begin(e)
     _harm(e, lambda out: sorted(p for p in (out / "fitted").rglob("*") if p.is_file()), HARMS)
 

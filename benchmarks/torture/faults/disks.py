@@ -1,4 +1,4 @@
-"""Disks that are full, files that may not grow, folders that may not be written to."""
+"""Full disks, files that may not grow, and read-only folders."""
 
 import contextlib
 import os
@@ -19,10 +19,10 @@ ROOMY = 64 << 20
 
 @contextlib.contextmanager
 def small_disk(folder: Path, size: int) -> Generator[None]:
-    """Mount a disk of so many bytes.
+    """Mount a disk of `size` bytes.
 
     Raises:
-        SkippedError: That is not allowed here.
+        SkippedError: Mounting is not allowed here.
     """
     folder.mkdir()
     done = _mount("-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder))
@@ -31,14 +31,14 @@ def small_disk(folder: Path, size: int) -> Generator[None]:
     try:
         yield
     finally:
-        # What is checked later is checked on a copy.
+        # Later checks read a copy.
         kept = folder.with_name(f"{folder.name}-kept")
         shutil.copytree(folder, kept, symlinks=True, ignore_dangling_symlinks=True)
         subprocess.run(["umount", "-l", str(folder)], check=False)
 
 
 def _mount(*args: str) -> str:
-    """Return why something cannot be mounted; "": it is."""
+    """Mount a disk; return why that failed, or ""."""
     try:
         done = subprocess.run(["mount", *args], capture_output=True, text=True, check=False)
     except OSError as error:
@@ -48,9 +48,9 @@ def _mount(*args: str) -> str:
 
 @fault("disk: full", weight=6)
 def fill_disk(e: Episode) -> None:
-    """Run on a disk that is too small, then on the same one with room."""
+    """Run on a disk that is too small, then on the same disk with room."""
     disk = e.folder / "disk"
-    # Some sizes hold nothing at all, and some everything but the report.
+    # The smallest sizes hold nothing at all, the largest everything except the report.
     size = e.rng.randrange(2 * PAGE, int(1.2 * e.scene.known.size))
     with small_disk(disk, size):
         e.out = disk / "out"
@@ -61,7 +61,7 @@ def fill_disk(e: Episode) -> None:
 
 @fault("disk: full, then killed", weight=2)
 def fill_disk_and_kill(e: Episode) -> None:
-    """Run on a disk that is too small, kill, and again on the same one."""
+    """Run on a disk that is too small, kill, and run on the same disk again."""
     disk = e.folder / "disk"
     with small_disk(disk, e.rng.randrange(40 * PAGE, int(1.2 * e.scene.known.size))):
         e.out = disk / "out"
@@ -81,7 +81,7 @@ def _run_full(e: Episode, child: Child) -> None:
 
 @fault("disk: files may not grow", weight=2)
 def limit_files(e: Episode) -> None:
-    """Run where no file may be larger than so much (ulimit -f)."""
+    """Run with a limit on the size of files (ulimit -f)."""
     blocks = e.rng.randrange(1, 200)
     e.run(0, 2, wrap=["sh", "-c", f'ulimit -f {blocks}; exec "$@"', "sh"])
     e.lose(2.0)
@@ -89,7 +89,7 @@ def limit_files(e: Episode) -> None:
 
 
 def without_root(_e: Episode) -> list[str]:
-    """Return what has a command heed who may write where, also where it is root's."""
+    """Return a wrapper under which a command obeys write permissions even as root."""
     if os.geteuid():
         return []
     if not shutil.which("setpriv"):
@@ -98,7 +98,7 @@ def without_root(_e: Episode) -> list[str]:
 
 
 def _close(folder: Path, *, files: bool) -> None:
-    """Take the right to write into a folder, and the folders in it."""
+    """Make a folder and its subfolders read-only, and their files if `files` is set."""
     for path in [folder, *folder.rglob("*")]:
         if path.is_dir() or files:
             os.chmod(path, path.stat().st_mode & ~0o222)
@@ -112,7 +112,7 @@ def _open(folder: Path) -> None:
 
 @fault("disk: read-only folder", weight=3)
 def close_folder(e: Episode) -> None:
-    """Take the right to write from a run folder that is new, half done, or done."""
+    """Make a run folder read-only that is new, half done, or done."""
     wrap = without_root(e)
     if (state := e.rng.choice(["new", "half", "done"])) == "new":
         e.out.mkdir()
@@ -131,7 +131,7 @@ def close_folder(e: Episode) -> None:
 
 @fault("disk: read-only meanwhile", weight=2)
 def close_folder_meanwhile(e: Episode) -> None:
-    """Take the right to write from a run folder while the run goes on."""
+    """Make a run folder read-only while the run goes on."""
     wrap = without_root(e)
     due: list[bool] = []
     e.ledger.when(e.at_request(), lambda: due.append(True))
@@ -147,7 +147,7 @@ def close_folder_meanwhile(e: Episode) -> None:
 
 @fault("disk: read-only disk")
 def close_disk(e: Episode) -> None:
-    """Mount the disk of a run that was killed as one that only may be read."""
+    """Remount the disk of a killed run read-only."""
     disk = e.folder / "disk"
     with small_disk(disk, ROOMY):
         e.out = disk / "out"

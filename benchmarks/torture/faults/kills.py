@@ -1,4 +1,4 @@
-"""Kill -9, SIGSTOP and Ctrl-C, in every phase of a run."""
+"""Kill -9, SIGSTOP and Ctrl-C in every phase of a run."""
 
 import time
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from benchmarks.torture.faults import fault
 from benchmarks.torture.server import LATENCY_S
 
 WRITES = 70
-"""Changes of files that a run makes, at least."""
+"""Fewest changes of files that a run makes."""
 STOPPED_S = (0.2, 3.0)
 _STOP_LIMIT_S = 60.0
 
@@ -18,7 +18,7 @@ _STOP_LIMIT_S = 60.0
 def strike_at_request(
     e: Episode, strike: Callable[[Child], None], kind: str | None = None
 ) -> Child:
-    """Start the command, and do something when some request comes, or a moment later."""
+    """Start the command, and call `strike` at a random request or a moment later."""
     wait_s = e.rng.choice([0.0, e.rng.uniform(0, 0.05)])
     due: list[bool] = []
     e.ledger.when(e.at_request(kind), lambda: due.append(True))
@@ -31,7 +31,7 @@ def strike_at_request(
 
 
 def strike_after(e: Episode, strike: Callable[[Child], None], seconds: float) -> Child:
-    """Start the command, and do something after so many seconds."""
+    """Start the command, and call `strike` after a number of seconds."""
     child = e.start()
     ends = time.monotonic() + seconds
     while child.is_running and time.monotonic() < ends:
@@ -41,29 +41,29 @@ def strike_after(e: Episode, strike: Callable[[Child], None], seconds: float) ->
 
 
 def strike_at_place(e: Episode, where: tuple[str, str], name: str) -> Child:
-    """Start the command, and send it a signal when it is at a place in the code."""
+    """Start the command, and send it a signal when it reaches a place in the code."""
     after_s = e.rng.choice([0.0, e.rng.uniform(0, 0.3)])
     return e.start(orders=[hooks.at(where, e.marks(), signal=name, after_s=after_s)])
 
 
 def strike_before_write(e: Episode, name: str) -> Child:
-    """Start the command, and send it a signal before it changes some file."""
+    """Start the command, and send it a signal before a random change of a file."""
     order = hooks.before_write(e.rng.randint(1, WRITES), e.out, e.marks(), signal=name)
     return e.start(orders=[order])
 
 
 def kill(child: Child) -> None:
-    """Kill -9."""
+    """Send SIGKILL (kill -9) to a command."""
     child.kill()
 
 
 def interrupt(child: Child) -> None:
-    """Ctrl-C."""
+    """Send Ctrl-C to a command."""
     child.interrupt()
 
 
 def stop_a_while(e: Episode, child: Child) -> None:
-    """Wait until a command has stopped itself, and have it go on later."""
+    """Wait until a process of a command is suspended, and resume it later."""
     ends = time.monotonic() + _STOP_LIMIT_S
     while child.is_running and time.monotonic() < ends:
         stopped = [pid for pid in child.processes() if child.is_stopped(pid)]
@@ -136,7 +136,7 @@ def _add_all() -> None:
     _add("stop: training", 1, _stopped(lambda e: strike_at_place(e, hooks.TRAINING, "SIGSTOP")))
     _add("stop: writing", 2, _stopped(lambda e: strike_before_write(e, "SIGSTOP")))
 
-    # Before a fifth of a second it may be Python that is starting, and nothing of ours.
+    # In the first fifth of a second Python itself may be starting, before stepsynth runs.
     loading = _interrupted(lambda e: strike_after(e, interrupt, e.rng.uniform(0.2, 2.5)))
     _add("Ctrl-C: loading", 3, loading)
     _add("Ctrl-C: asking", 3, _interrupted(lambda e: strike_at_request(e, interrupt)))
@@ -153,7 +153,7 @@ _add_all()
 
 @fault("kill: again and again", weight=5)
 def kill_again_and_again(e: Episode) -> None:
-    """Kill the same run several times, wherever it is."""
+    """Kill the same run several times, at any place."""
     for _ in range(e.rng.randint(3, 5)):
         start = e.rng.choice(
             [
@@ -184,6 +184,6 @@ def interrupt_twice(e: Episode) -> None:
 
     child = strike_at_request(e, twice)
     e.end(child, 0, 130)
-    e.lose(time.monotonic() - began[0])  # what was on its way is dropped
+    e.lose(time.monotonic() - began[0])  # answers in flight are dropped
     e.ledger.latency_s = LATENCY_S
     e.finish()

@@ -1,4 +1,4 @@
-"""Networks that break: names, TLS, refusals, floods of 429, silence."""
+"""Broken networks: names, TLS, refusals, floods of 429, silence."""
 
 from typing import Any
 
@@ -9,13 +9,13 @@ from benchmarks.torture.server import Asked, Fault, Reply, as_usual, http
 
 
 def failure(status: int, **headers: str) -> Reply:
-    """Return an answer that is an error."""
+    """Return a reply with an error."""
     return Reply(http(status, b'{"error":{"message":"not now"}}', **headers))
 
 
 @fault("net: no TLS, no such host, no such port", weight=3)
 def wrong_url(e: Episode) -> None:
-    """Begin with a URL that cannot be right, then with the right one."""
+    """Start with a wrong URL, then with the right one."""
     url = e.rng.choice(
         [
             e.server_url.replace("http:", "https:"),
@@ -29,14 +29,14 @@ def wrong_url(e: Episode) -> None:
 
 @fault("net: names lost", weight=2)
 def lose_names(e: Episode) -> None:
-    """Have the host not be found for a while, in the midst of a run."""
+    """Make look-ups of the host fail for a while during a run."""
     first = e.rng.randrange(1, 6)
     e.run(0, 4, orders=[hooks.names_lost(first, first + e.rng.randrange(1, 5))])
     e.finish()
 
 
 def hit(share: float, attempts: int, reply: Reply) -> Fault:
-    """Return what answers a share of all requests otherwise, so many times each."""
+    """Return a fault that answers a share of all requests with a reply, `attempts` times each."""
 
     def answer(asked: Asked, _answer: dict[str, Any]) -> Reply | None:
         return reply if asked.is_hit(share) and asked.attempt < attempts else None
@@ -46,7 +46,7 @@ def hit(share: float, attempts: int, reply: Reply) -> Fault:
 
 def _storm(e: Episode, share: float, attempts: int, reply: Reply) -> None:
     e.ledger.fault = hit(share, attempts, reply)
-    e.sets["llm.patience_s"] = 20  # who refuses all, each a few times, is down for long
+    e.sets["llm.patience_s"] = 20  # a server that refuses all requests a few times is down long
     if e.run(0, 4) == 4:
         e.ledger.fault = as_usual
     e.finish()
@@ -54,7 +54,7 @@ def _storm(e: Episode, share: float, attempts: int, reply: Reply) -> None:
 
 @fault("net: a storm of 429", weight=4)
 def storm(e: Episode) -> None:
-    """Refuse a share of all requests a few times, with and without saying when to come again."""
+    """Refuse a share of all requests a few times, with and without a Retry-After."""
     headers = e.rng.choice(
         [{}, {"Retry_After": "0.05"}, {"Retry_After": "1"}, {"Retry_After": "x"}]
     )
@@ -80,14 +80,14 @@ def cut_connections(e: Episode) -> None:
 
 @fault("net: silence")
 def silence(e: Episode) -> None:
-    """Answer some requests never."""
+    """Leave some requests without an answer."""
     e.sets["llm.timeout_s"] = 1.0
     _storm(e, 0.1, 1, Reply(b"", closes=True, wait_s=4.0))
 
 
 @fault("net: come again tomorrow")
 def tomorrow(e: Episode) -> None:
-    """Say that the next request may come in a day: that ends the run at once."""
+    """Allow the next request only after a day, which ends the run at once."""
     e.ledger.fault = lambda asked, _answer: (
         failure(429, Retry_After="86400") if asked.is_hit(0.3) else None
     )

@@ -1,4 +1,4 @@
-"""Several faults in a row on one run, whatever they are."""
+"""Several random faults in a row on one run."""
 
 from collections.abc import Callable
 
@@ -83,7 +83,7 @@ STEPS: list[Callable[[Episode], None]] = [
 
 @fault("several in a row", weight=10)
 def several(e: Episode) -> None:
-    """Do from two to five things to one run."""
+    """Apply two to five faults to one run."""
     for step in e.rng.choices(STEPS, k=e.rng.randint(2, 5)):
         step(e)
     e.finish()

@@ -1,4 +1,4 @@
-"""Odd surroundings: few open files, no home, other languages, odd paths, wrong clocks."""
+"""Odd environments: few open files, no home, other languages, odd paths, wrong clocks."""
 
 import time
 
@@ -39,7 +39,7 @@ def few_files(e: Episode) -> None:
 
 @fault("odd: no HOME", weight=2)
 def no_home(e: Episode) -> None:
-    """Run without a home, or with one that is not there."""
+    """Run without a home, or with one that does not exist."""
     home = e.rng.choice([None, "", "/no/such/home"])
     e.run(0, env={"HOME": home, "XDG_CACHE_HOME": None, "USER": None})
     e.finish()
@@ -47,7 +47,7 @@ def no_home(e: Episode) -> None:
 
 @fault("odd: LANG=C", weight=2)
 def no_locale(e: Episode) -> None:
-    """Run where Python writes ASCII alone, with texts and folders that are not."""
+    """Run where Python writes only ASCII, with other characters in texts and folders."""
     e.out = e.folder / "äpfel 梨"
     e.end(strike_at_request(e, kill), 0)
     e.run(0, env=NO_LOCALE)
@@ -56,7 +56,7 @@ def no_locale(e: Episode) -> None:
 
 @fault("odd: path", weight=6)
 def odd_path(e: Episode) -> None:
-    """Run in a folder with an odd name, kill, and go on."""
+    """Run in a folder with an odd name, kill, and resume."""
     e.out = e.folder / e.rng.choice(ODD)
     if e.rng.random() < 0.5:
         e.sets["llm.store"] = f'"{e.folder / "store äö.sqlite"}"'
@@ -66,7 +66,7 @@ def odd_path(e: Episode) -> None:
 
 @fault("odd: invalid path")
 def invalid_path(e: Episode) -> None:
-    """Run in a folder whose name is no text, or is too long for the disk or for SQLite."""
+    """Run in a folder whose name is no valid text, or is too long for the disk or for SQLite."""
     names = [b"caf\xe9", b"x" * 300, b"/".join([b"deep" * 12] * 12)]
     name = e.rng.choice(names).decode("utf-8", "surrogateescape")
     code = e.run(0, 2, out=e.folder / name)
@@ -77,14 +77,14 @@ def invalid_path(e: Episode) -> None:
 
 @fault("odd: no TMPDIR")
 def no_temporary_folder(e: Episode) -> None:
-    """Run where the folder for temporary files is not there."""
+    """Run without the folder for temporary files."""
     e.run(0, 2, env={"TMPDIR": "/no/such/folder"})
     e.finish()
 
 
 @fault("odd: closed streams")
 def closed_streams(e: Episode) -> None:
-    """Run where stdout or stderr is closed, or nobody reads it."""
+    """Run with stdout or stderr closed, full or unread."""
     how = e.rng.choice([">&-", "2>&-", ">&- 2>&-", "> /dev/full", "2> /dev/full", "| true"])
     e.run(0, 2, wrap=["sh", "-c", f'"$@" {how}', "sh"])
     e.finish()
@@ -92,7 +92,7 @@ def closed_streams(e: Episode) -> None:
 
 @fault("odd: clock back", weight=3)
 def clock_back(e: Episode) -> None:
-    """Kill, set the clock back, and go on."""
+    """Kill, set the clock back, and resume."""
     e.end(strike_at_request(e, kill), 0)
     e.run(0, orders=[hooks.clock(-e.rng.choice([60.0, DAY_S, 400 * DAY_S]))])
     e.finish()
@@ -108,9 +108,9 @@ def clock_jumps(e: Episode) -> None:
 
 @fault("odd: clock back, one store")
 def clock_back_together(e: Episode) -> None:
-    """Two processes on one store, of which one lives yesterday.
+    """Run two processes on one store, one with its clock a day behind.
 
-    Each takes the other one for dead, and may send what that has under way.
+    Each takes the other for dead, and may repeat its requests in flight.
     """
     e.sets["llm.store"] = e.folder / "shared.sqlite"
     e.ledger.latency_s = 0.05

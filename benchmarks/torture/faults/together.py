@@ -13,7 +13,7 @@ def _count(e: Episode) -> int:
 
 @fault("together: one folder", weight=3)
 def share_folder(e: Episode) -> None:
-    """Give the same command several times at once: one does it, the others say why they do not."""
+    """Give the same command several times at once: one runs, the others say why they do not."""
     children = []
     for _ in range(_count(e)):
         children.append(e.start())
@@ -29,19 +29,19 @@ def share_folder(e: Episode) -> None:
 
 @fault("together: one store", weight=3)
 def share_store(e: Episode) -> None:
-    """Do one task in several folders over one store: each request is sent once."""
+    """Run one task in several folders with one store: each request is sent once."""
     _share_store(e, kills=0)
 
 
 @fault("together: one store, one killed", weight=3)
 def share_store_killed(e: Episode) -> None:
-    """As before, and one of them is killed."""
+    """Share a store as in `share_store`, and kill one of the processes."""
     _share_store(e, kills=1)
 
 
 @fault("together: one store, one stopped", weight=2)
 def share_store_stopped(e: Episode) -> None:
-    """As before, and one of them is stopped for a while: the others wait for what it claimed."""
+    """Share a store and suspend a process for a while: the others wait for what it claimed."""
     _share_store(e, kills=0, stops=True)
 
 

@@ -1,6 +1,6 @@
-"""Faults from within a process of the bench; Python imports this where it is on PYTHONPATH.
+"""Faults within a process of the bench; Python imports this module if it is on PYTHONPATH.
 
-TORTURE holds JSON: what to do, and when. See `benchmarks.torture.hooks`.
+TORTURE holds the orders as JSON; see `benchmarks.torture.hooks`.
 """
 
 import json
@@ -16,21 +16,21 @@ _WRITES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree", "o
 
 
 def _strike(order: dict[str, Any]) -> None:
-    """Send this process a signal, if it is the first, in so many, that is to have it."""
+    """Send this process a signal, unless enough other processes have had it."""
     for number in range(order["times"]):
         try:
             os.close(os.open(f"{order['marks']}.{number}", os.O_CREAT | os.O_EXCL))
         except FileExistsError:
             continue
         if order["signal"] == "SIGINT":
-            os.killpg(0, signal.SIGINT)  # a terminal sends it to all
+            os.killpg(0, signal.SIGINT)  # as a terminal does
         else:
             os.kill(os.getpid(), getattr(signal, order["signal"]))
         return
 
 
 def _watch(order: dict[str, Any]) -> None:
-    """Strike when the main thread is where it is waited for."""
+    """Send the signal when the main thread reaches the place of the order."""
     part, name = order["where"]
     main = threading.main_thread().ident
     while main is not None:
@@ -46,7 +46,7 @@ def _watch(order: dict[str, Any]) -> None:
 
 
 def _count_writes(order: dict[str, Any]) -> None:
-    """Strike before the n-th change of a file in a folder."""
+    """Send the signal before the n-th change of a file in a folder."""
     under, left = order["under"], [order["write"]]
 
     def audit(event: str, args: tuple[Any, ...]) -> None:
@@ -62,7 +62,7 @@ def _count_writes(order: dict[str, Any]) -> None:
 
 
 def _shift_clock(by_s: float, after: int) -> None:
-    """Set the clock by so much, after it was read so many times."""
+    """Shift the clock by `by_s` seconds, after it was read `after` times."""
     real, reads = time.time, [0]
 
     def shifted() -> float:
@@ -74,7 +74,7 @@ def _shift_clock(by_s: float, after: int) -> None:
 
 
 def _lose_names(first: int, last: int) -> None:
-    """Have no host's name be found, from one look-up to another one."""
+    """Make host look-ups fail, from the `first` to the `last`."""
     import socket
 
     real, calls = socket.getaddrinfo, [0]
@@ -86,7 +86,7 @@ def _lose_names(first: int, last: int) -> None:
         return real(*args, **kwargs)
 
     socket.getaddrinfo = lost
-    # Its loop looks names up in C.
+    # uvloop resolves names in C, out of reach of this change.
     sys.modules["uvloop"] = None  # type: ignore[assignment]
 
 

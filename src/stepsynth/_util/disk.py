@@ -1,4 +1,4 @@
-"""Troubles of a disk, told apart from other errors: they are the user's to mend, and no bugs."""
+"""Disk errors, told apart from bugs: the user can put them right."""
 
 import errno
 
@@ -17,7 +17,7 @@ _SAID = {
     "EMFILE": _FILES,
     "ENFILE": _FILES,
 }
-"""Errors of the system -> what they mean, and what to do."""
+"""System error -> its meaning, and what to do."""
 _SAID_OF_PLACES = {
     "EROFS": _CLOSED,
     "EACCES": _CLOSED,
@@ -27,11 +27,11 @@ _SAID_OF_PLACES = {
     "ENOTDIR": _ODD,
     "EIO": ("the disk cannot be read or written", f"is it broken, or gone? {_GOES_ON}"),
 }
-"""The same, where the error names a file: else it is not one of a disk."""
+"""The same for errors that name a file; without a file they are no disk errors."""
 
 
 def as_disk_trouble(error: BaseException) -> RunFolderError | None:
-    """Return what to tell the user if this error, or one behind it, is a disk's and not ours."""
+    """Return an error for the user if this one, or one behind it, is of the disk; else None."""
     seen: set[int] = set()
     cause: BaseException | None = error
     while cause is not None and id(cause) not in seen:
@@ -46,7 +46,7 @@ def as_disk_trouble(error: BaseException) -> RunFolderError | None:
 def _explain(error: BaseException) -> tuple[str, str] | None:
     if getattr(error, "sqlite_errorcode", None) == _SQLITE_FULL:
         return _FULL
-    # Libraries that write models in Rust or C++ have errors of their own, with the system's words.
+    # Libraries in Rust or C++ that write models have errors of their own, with the system's words.
     if "No space left on device" in str(error):
         return _FULL
     if not isinstance(error, OSError):

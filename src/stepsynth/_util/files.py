@@ -1,4 +1,4 @@
-"""Write a file so that it is either the old one or the whole new one; read JSON lines."""
+"""Atomic writes of files, and reading of JSON lines."""
 
 import contextlib
 import json
@@ -11,7 +11,7 @@ from typing import IO, Any
 from stepsynth.errors import RunFolderError
 
 _PART = ".part-"
-"""In the name of a file that is being written."""
+"""Part of the name of a file that is being written."""
 
 
 def write_text(path: Path, text: str) -> None:
@@ -22,7 +22,7 @@ def write_text(path: Path, text: str) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Generator[IO[bytes], None, None]:
-    """Open a file that takes the place of `path` once the block is done; make its folder if needed.
+    """Open a file that replaces `path` once the block is done; make its folder if needed.
 
     Raises:
         RunFolderError: The path is a folder, or cannot be written to.
@@ -46,13 +46,13 @@ def replacing(path: Path) -> Generator[IO[bytes], None, None]:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what a process that was killed has left of files that it was writing."""
+    """Remove partial files that a killed process left behind."""
     for left in folder.glob(f".*{_PART}*"):
         left.unlink(missing_ok=True)
 
 
 def make_readable(file: Path) -> None:
-    """Give a file the mode of its owner's other files, where a library made it a private one."""
+    """Give a file the default permissions, since some libraries make it private."""
     if file.is_file():
         os.chmod(file, 0o666 & ~_umask())
 
@@ -83,11 +83,11 @@ def read_jsonl(path: Path) -> Iterator[Any]:
 
 
 def _encode(text: str) -> bytes:
-    """Return a text as UTF-8; the bytes of a path that Python could not read are as they were."""
+    """Return a text as UTF-8; escaped bytes of a path are restored where they are UTF-8."""
     try:
         data = text.encode("utf-8", "surrogateescape")
         data.decode()
-    except UnicodeError:  # they are no text, or are halves of characters
+    except UnicodeError:  # escaped bytes that are not UTF-8, or lone surrogates
         return text.encode("utf-8", "replace")
     return data
 

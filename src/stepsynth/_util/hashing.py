@@ -1,4 +1,4 @@
-"""A digest of a JSON-able value that is the same in every process and on every machine."""
+"""Digests of JSON-able values, the same in every process and on every machine."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ def digest(value: Any, *, length: int = 32) -> str:
 
 
 def hidden(text: str) -> str:
-    """Return what stands for a text that is not to be told; hiding it again changes nothing."""
+    """Return a digest in place of a secret text; hiding it again changes nothing."""
     return text if text.startswith(_HIDDEN) else f"{_HIDDEN}{digest(text, length=24)}"
 
 

@@ -1,4 +1,4 @@
-"""Ctrl-C at moments at which Python loses it, or makes a mess of it."""
+"""Handling of Ctrl-C at moments when Python would lose it or leave a half-done state."""
 
 import signal
 import sys
@@ -12,22 +12,21 @@ _CAN_WAIT = hasattr(signal, "setitimer")
 
 
 def interrupt_on(number: signal.Signals, is_wanted: Callable[[], bool] = lambda: True) -> None:
-    """Raise KeyboardInterrupt when a signal comes, but where it is not lost.
+    """Raise KeyboardInterrupt on a signal, at a moment when it is not lost.
 
-    While a module is imported it waits: libraries try imports and go on whatever is raised there,
-    and a half-imported module is of no use to who goes on. A second signal does not wait. What
-    comes within a destructor or a weak reference's callback, where nothing can be raised, is
-    raised after it.
+    During an import it waits: libraries try imports and ignore what is raised there, and a
+    half-imported module is of no use. A second signal does not wait. In a destructor or a weak
+    reference's callback, where nothing can be raised, it is raised afterwards.
 
     Args:
-        number: The signal; one that is ignored stays so.
+        number: The signal; an ignored one stays ignored.
         is_wanted: Whether there is anything to interrupt.
     """
     if signal.getsignal(number) is signal.SIG_IGN:
         return
     handler = _Handler(number, is_wanted)
     signal.signal(number, handler)
-    if _CAN_WAIT:  # no thread: one that is started here may wait for a lock of what was cut off
+    if _CAN_WAIT:  # no thread: it might wait for a lock of the interrupted code
         signal.signal(signal.SIGALRM, handler)
         sys.unraisablehook = handler.take_unraisable
 
@@ -36,11 +35,11 @@ def interrupt_on(number: signal.Signals, is_wanted: Callable[[], bool] = lambda:
 def holding_ctrl_c() -> Generator[None]:
     """Hold Ctrl-C back until the block is done; processes that are started in it never see one.
 
-    A process that is cut off while it starts another one leaves half of that behind. And a
-    process that is starting has no handler of its own yet, but gets every Ctrl-C of its terminal.
+    An interrupted process leaves the one that it was starting half-started. And a starting process
+    has no handler of its own yet, but gets every Ctrl-C of its terminal.
 
     Raises:
-        KeyboardInterrupt: At the end, if it came meanwhile.
+        KeyboardInterrupt: At the end, if Ctrl-C came meanwhile.
     """
     came: list[int] = []
     before = _handlers() if threading.current_thread() is threading.main_thread() else {}
@@ -61,7 +60,7 @@ def holding_ctrl_c() -> Generator[None]:
 
 
 def wake_main_thread(number: signal.Signals) -> None:
-    """Send a signal to the main thread, whatever that waits for."""
+    """Send a signal to the main thread, whatever it waits for."""
     main = threading.main_thread().ident
     if main is not None and hasattr(signal, "pthread_kill"):
         signal.pthread_kill(main, number)
@@ -71,7 +70,7 @@ _Handle = Callable[[int, FrameType | None], object]
 
 
 class _Handler:
-    """Raises KeyboardInterrupt, or has an alarm ring when it could not."""
+    """A handler that raises KeyboardInterrupt, or sets an alarm to try again."""
 
     def __init__(self, number: signal.Signals, is_wanted: Callable[[], bool]) -> None:
         self.number = number
@@ -87,7 +86,7 @@ class _Handler:
             raise KeyboardInterrupt
 
     def take_unraisable(self, caught: "sys.UnraisableHookArgs") -> None:
-        """Have raised again what was raised in vain."""
+        """Set an alarm to raise again a KeyboardInterrupt that was raised in vain."""
         if issubclass(caught.exc_type, KeyboardInterrupt):
             signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
         else:
@@ -95,7 +94,7 @@ class _Handler:
 
 
 def _handlers() -> dict[int, _Handle | int]:
-    """Return who takes Ctrl-C now, by the signals that it may come as."""
+    """Return the handlers that take Ctrl-C now, by signal."""
     numbers = [signal.SIGINT, *([signal.SIGALRM] if _CAN_WAIT else [])]
     found = {number: signal.getsignal(number) for number in numbers}
     return {

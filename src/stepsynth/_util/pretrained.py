@@ -1,4 +1,4 @@
-"""Load pretrained models; say plainly why one cannot be used.
+"""Loading of pretrained models, with plain errors for those that cannot be used.
 
 Students, retrievers and studies all need this, and none of them may import another.
 """
@@ -14,11 +14,11 @@ from typing import Any
 from stepsynth.errors import ConfigError
 
 HUB_S = 5.0
-"""Seconds to wait for a sign of life of the Hugging Face hub."""
+"""Seconds to wait for an answer of the Hugging Face hub."""
 
 
 class UnusableModelError(ConfigError, ValueError):
-    """A pretrained model is not there, or cannot be read."""
+    """A pretrained model is missing, or cannot be read."""
 
 
 def need(module: str, extra: str) -> None:
@@ -38,14 +38,14 @@ def need(module: str, extra: str) -> None:
 
 @contextmanager
 def loading(name: str, where: str = "student.model") -> Generator[None]:
-    """Turn what goes wrong while a pretrained model is loaded into one line.
+    """Turn errors of loading a pretrained model into one line.
 
     Args:
         name: The model, as the user gave it.
-        where: The key of the task file that it stands under.
+        where: The key of the task file that names it.
 
     Raises:
-        UnusableModelError: The model is not there, or cannot be read.
+        UnusableModelError: The model is missing, or cannot be read.
     """
     from safetensors import SafetensorError
 
@@ -62,10 +62,10 @@ def loading(name: str, where: str = "student.model") -> Generator[None]:
 
 
 def is_on_hub(name: str) -> bool:
-    """Return whether the hub is there to be asked for a model; a folder needs no hub.
+    """Say whether the hub can be asked for a model; never for a folder.
 
-    Where it is not, transformers asks again and again for half a minute, even for a model that is
-    in its cache: whoever knows better passes `local_files_only`.
+    If it cannot, transformers asks again and again for half a minute, even for a cached model, so
+    the caller should pass `local_files_only`.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
@@ -75,8 +75,8 @@ def is_on_hub(name: str) -> bool:
     try:
         HfApi().model_info(name, timeout=HUB_S)
     except HfHubHTTPError:
-        return True  # it answered: transformers says best what is wrong
-    except Exception:  # each version has its own errors of the network
+        return True  # it answered: transformers explains best what is wrong
+    except Exception:  # network errors differ by version
         return False
     return True
 
@@ -104,12 +104,12 @@ def quiet() -> Generator[None]:
 
 
 def load_sentence_encoder(name: str, *, where: str, extra: str) -> Any:
-    """Return a sentence-transformers model; it is kept for those who ask again.
+    """Return a sentence-transformers model; the last two are cached.
 
     Args:
         name: A name on the Hugging Face hub, or a folder.
-        where: The key of the task file that it stands under, for messages.
-        extra: The extra of ours that installs the library.
+        where: The key of the task file that names it, for messages.
+        extra: Our extra that installs the library.
 
     Raises:
         ConfigError: The library or the model is missing.
@@ -124,12 +124,12 @@ def load_sentence_encoder(name: str, *, where: str, extra: str) -> Any:
 
 
 def ensure_padding(tokenizer: Any, name: str, where: str = "student.model") -> None:
-    """Give a tokenizer that has no token for padding one of its others.
+    """Give a tokenizer without a padding token one of its other tokens.
 
     Padding is masked, so no model sees which it is.
 
     Raises:
-        ConfigError: It has none that would do.
+        ConfigError: It has no suitable token.
     """
     if getattr(tokenizer, "pad_token", "") is not None:  # an odd tokenizer pads in its own way
         return

@@ -1,13 +1,13 @@
-"""What models and servers leave around an answer: reasoning, channels, the marks of a chat.
+"""Removal of reasoning, channels and chat markers from around an answer.
 
-A server that knows its model cuts these off. One that does not hands them over as text, each model
-in a form of its own. All searches here are for fixed strings, so time is linear in the text.
+A server that knows its model removes these. Others pass them on as text, in a form that differs by
+model. All searches here are for fixed strings, so time is linear in the text.
 """
 
 import re
 from dataclasses import dataclass
 
-# What a model thinks aloud, before its answer.
+# Reasoning before an answer.
 _THOUGHTS = (
     *(
         (f"<{space}{name}>", f"</{space}{name}>")
@@ -21,11 +21,11 @@ _THOUGHTS = (
     ("<unused94>", "<unused95>"),
 )
 
-# OpenAI's harmony: messages in channels, of which "final" alone is for the reader.
+# OpenAI's harmony: messages in channels, of which only "final" is for the reader.
 _CHANNEL, _MESSAGE, _FINAL = "<|channel|>", "<|message|>", "<|channel|>final"
 _BARE_FINAL = "assistantfinal"
 
-# Marks that open the answer's turn, and those after which another turn begins or nothing comes.
+# Markers that open the answer's turn, and those of its end or of another turn.
 _OPENINGS = (
     *("<s>", "<bos>", "<|begin_of_text|>", "<|startoftext|>", "<｜begin▁of▁sentence｜>"),
     *("<|im_start|>assistant", "<start_of_turn>model", "<|start|>assistant", "<|assistant|>"),
@@ -40,20 +40,20 @@ _ENDS = (
     *("[INST]", "<｜end▁of▁sentence｜>", "<｜User｜>", "<|END_OF_TURN_TOKEN|>", "<|eos|>"),
 )
 _END_OR_STRIKE = "</s>"
-"""The end of a sequence; in HTML that of <s>, struck text."""
+"""End of a sequence; in HTML, end of struck text (<s>)."""
 
 _SPACE = re.compile(r"\s*")
 _VALUE = re.compile(r"\s*(?:```\w*\s*)?[{\[]\s*[\"'{]")
-"""An object or a list of texts begins: a tag further on stands in one of its texts."""
+"""Pattern of an object or a list of texts; a tag further on belongs to one of its texts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What a model wrote, taken apart.
+    """The parts of a model's output.
 
     Attributes:
-        answer: Without reasoning and the marks of a chat.
-        start: Where the answer begins in what was written: all before it is reasoning.
+        answer: The answer, without reasoning and chat markers.
+        start: Position of the answer in the output: all before it is reasoning.
         is_open: The reasoning never ended, so there is no answer.
     """
 
@@ -63,15 +63,15 @@ class Said:
 
 
 def split_reasoning(text: str) -> Said:
-    """Return the answer of a text, and what of it is reasoning.
+    """Split an output into reasoning and answer.
 
-    Where the chat template has opened the thoughts, the text holds their end alone. Tags further
-    on belong to the answer.
+    If the chat template opened the reasoning, the text holds its closing tag only. Tags further on
+    belong to the answer.
     """
     first = _skip(text, 0)
     if text.startswith(_CHANNEL, first):
         return _final_channel(text)
-    # The same without its marks, as decoders leave it that drop special tokens.
+    # The same without its markers, as left by decoders that drop special tokens.
     if text.startswith("analysis", first) and (bare := text.find(_BARE_FINAL, first)) >= 0:
         return Said(text[bare + len(_BARE_FINAL) :], bare + len(_BARE_FINAL))
     start, is_open = _after_thoughts(text, first)
@@ -92,7 +92,7 @@ def _final_channel(text: str) -> Said:
 
 
 def _after_thoughts(text: str, start: int) -> tuple[int, bool]:
-    """Return where the thoughts at a place have ended, and whether they never do."""
+    """Return where the reasoning at a place ends, and whether it never does."""
     place, has_block = start, True
     while has_block:
         begin = _space_ends(text, place)
@@ -108,7 +108,7 @@ def _after_thoughts(text: str, start: int) -> tuple[int, bool]:
         return _space_ends(text, place), False
     if _VALUE.match(text, start):
         return place, False
-    # Opened by the template: a closing tag that nothing opens before it.
+    # Opened by the template: a closing tag without an opening one before it.
     for opening, closing in _THOUGHTS:
         end = text.find(closing, place)
         if end >= 0 and text.find(opening, place, end) < 0:
@@ -117,7 +117,7 @@ def _after_thoughts(text: str, start: int) -> tuple[int, bool]:
 
 
 def _skip(text: str, place: int) -> int:
-    """Return the place after all openings that stand there, and the space after each."""
+    """Return the place after all opening markers that stand there, and their spaces."""
     begin = _space_ends(text, place)
     while found := next((mark for mark in _OPENINGS if text.startswith(mark, begin)), ""):
         place = begin = _space_ends(text, begin + len(found))
@@ -125,7 +125,7 @@ def _skip(text: str, place: int) -> int:
 
 
 def _end(text: str, start: int) -> int:
-    """Return where the answer ends: at the first mark of an end, or of another turn."""
+    """Return where the answer ends: at the first marker of its end, or of another turn."""
     end = len(text)
     for mark in _ENDS:
         found = text.find(mark, start, end)

@@ -1,13 +1,13 @@
-"""Text compared as people compare it: without case, width, punctuation or spacing."""
+"""Normalisation of text (case, width, punctuation, spacing), and its safe display."""
 
 import re
 import unicodedata
 from typing import Literal
 
 MARKS = 30
-"""Combining marks in a row; no language comes near so many."""
+"""Most combining marks in a row; no language comes near it."""
 
-# Faces made of punctuation carry meaning that punctuation else does not: ":)" is not ":(".
+# Unlike other punctuation, faces made of it carry meaning: ":)" is not ":(".
 _FACE = re.compile(r"[:;=]-?([()dp/|])(?!\w)")
 
 _COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -41,8 +41,8 @@ def normalise(text: str) -> str:
 def clean(text: str) -> str:
     """Return the text as valid Unicode in form NFC: what looks the same is the same.
 
-    Half a surrogate pair becomes U+FFFD: LLMs and files hold half characters where an escaped text
-    was cut, and no database takes them. "é" in two characters, as macOS writes it, becomes one.
+    A lone surrogate becomes U+FFFD: LLMs and files hold them where an escaped text was cut, and no
+    database takes them. "é" in two characters, as macOS writes it, becomes one.
     """
     if text.isascii():
         return text
@@ -57,8 +57,8 @@ def compose(text: str) -> str:
 def _without_piles(text: str, form: Literal["NFC", "NFKC"]) -> str:
     """Return the text with at most `MARKS` combining marks in a row.
 
-    Unicode's "stream-safe" form (UAX #15). The marks of a row have to be sorted, which takes
-    quadratic time: a hundred thousand of them, five seconds.
+    This is Unicode's "stream-safe" form (UAX #15). Marks in a row have to be sorted, which takes
+    quadratic time: five seconds for a hundred thousand.
     """
     if unicodedata.is_normalized(form, text):
         return text
@@ -72,9 +72,10 @@ def _without_piles(text: str, form: Literal["NFC", "NFKC"]) -> str:
 
 
 def visible(text: str) -> str:
-    """Return the text with what would command a terminal or turn a line round shown, not obeyed.
+    """Return the text with characters made visible that command a terminal or reverse a line.
 
-    Control characters but tabs and line breaks, and those that set the direction of writing.
+    These are control characters except tabs and line feeds, and those that set the direction of
+    writing.
     """
     return _COMMANDS.sub(lambda found: f"<U+{ord(found[0]):04X}>", text)
 
@@ -94,10 +95,10 @@ _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\
 
 
 def find_control(text: str, *, is_name: bool = True) -> str:
-    """Return code and name of the first character that is no part of a text; "" if there is none.
+    """Return code and name of the first character that a text must not hold; "" if there is none.
 
-    Those are control characters and halves of characters; in a name also what breaks its line, and
-    marks that turn the direction of what is shown around it.
+    These are control characters and lone surrogates; in a name also line breaks and marks of the
+    direction of writing.
     """
     if text.isascii() and text.isprintable():
         return ""
@@ -117,7 +118,7 @@ def check_name(name: str, what: str) -> str:
 
     Args:
         name: A label, the name of a text, ...
-        what: What it is, for the message.
+        what: Kind of name, for the message.
 
     Raises:
         ValueError: It holds a control character or the like.

@@ -1,7 +1,7 @@
-"""The progress of a run on stderr: a live line on a terminal, now and then a plain line elsewhere.
+"""Progress of a run on stderr: live lines on a terminal, plain lines at intervals elsewhere.
 
-The engine's thread only leaves words here; a thread of its own draws them, so that a slow terminal
-holds up nobody.
+The engine's thread only stores text here. A separate thread draws it, so a slow terminal delays
+no request.
 """
 
 import contextlib
@@ -31,11 +31,11 @@ LONGEST_NAME = 32
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What is shown of a phase: words only, so that it can be drawn from any thread.
+    """Displayed state of a phase, as plain text, so that any thread can draw it.
 
     Attributes:
         use: Requests in flight, tokens, cost.
-        trouble: Retries and failures by cause, and what is waited for.
+        trouble: Retries and failures by cause, and the reason for a wait.
     """
 
     phase: str
@@ -48,17 +48,17 @@ class Line:
 
     @property
     def is_done(self) -> bool:
-        """Whether the phase is over, as far as its total is known."""
+        """Whether the phase is over; False while its total is unknown."""
         return self.total is not None and self.done >= self.total
 
     @property
     def count(self) -> str:
-        """What is done, of what."""
+        """The steps done, and the total if it is known."""
         return f"{self.done}" if self.total is None else f"{self.done}/{self.total}"
 
     @property
     def speed(self) -> str:
-        """How fast it goes and how long it will take, as far as that is known."""
+        """The rate and the time left, as far as they are known."""
         return ", ".join(part for part in (self.rate, self.left and f"{self.left} left") if part)
 
     def to_text(self) -> str:
@@ -69,10 +69,10 @@ class Line:
 
 
 class Display(Observer):
-    """Shows a run's progress on stderr.
+    """Display of a run's progress on stderr.
 
     Args:
-        says_ends: Whether a phase that has ended leaves a line.
+        says_ends: Whether a finished phase leaves a line.
     """
 
     def __init__(self, *, says_ends: bool = True) -> None:
@@ -115,7 +115,7 @@ class Display(Observer):
         self._leave_lines()
 
     def asking(self, status: "Status") -> None:
-        """Show how far a phase of requests is; called from the engine's thread."""
+        """Show the progress of a phase of requests; called from the engine's thread."""
         self._most_allowed = max(self._most_allowed, status.allowed)
         average, is_done = self._average(status.phase, status.done), status.done == status.total
         self._show(
@@ -131,29 +131,29 @@ class Display(Observer):
         )
 
     def progress(self, phase: str, done: int, total: int) -> None:
-        """Show how far training or indexing is."""
+        """Show the progress of training or indexing."""
         rate = self._average(phase, done)
         left = _duration((total - done) / rate) if rate and done < total else ""
         self._show(Line(phase, done, total, _rate(rate), left))
 
     def _average(self, phase: str, done: int) -> float:
-        """Return the steps a second since a phase began; 0: not known yet."""
+        """Return the steps per second since the phase began; 0: not known yet."""
         now = time.monotonic()
         since, before, last = self._seen.get(phase, (now, done, done))
-        if done < last:  # it begins anew
+        if done < last:  # the phase has started again
             since, before = now, done
-        # What is done at the start was done before, and says nothing of the speed.
+        # Steps that were done before the start say nothing of the speed.
         self._seen[phase] = (since, before, done)
         return (done - before) / (now - since) if now - since > 0.5 else 0.0
 
     def forget(self) -> None:
-        """Drop the phases that are shown: what they were of is over."""
+        """Drop the displayed phases, whose run is over."""
         with self._lock:
             self._lines.clear()
         self._plain.drop()
 
     def round_done(self, numbers: "RoundMetrics") -> None:
-        """Say what a round brought."""
+        """Print the numbers of a round."""
         self._leave_lines()
         self.tell(
             f"round {numbers.round}: {numbers.added} rows added, trained on "
@@ -166,7 +166,7 @@ class Display(Observer):
         self.tell(f"warning: {message}")
 
     def tell(self, message: str) -> None:
-        """Print a line that stays."""
+        """Print a permanent line."""
         if self._live is not None:
             self.console.print(printable(message), markup=False)
         else:
@@ -180,14 +180,14 @@ class Display(Observer):
             self._plain.tell(line.phase, line, is_end=line.is_done and self._says_ends)
 
     def _leave_lines(self) -> None:
-        """Make plain lines of what was drawn: the phases are over, or will be drawn anew."""
+        """Replace the live lines by plain ones: the phases are over, or will be drawn again."""
         if not self._says_ends:
             self.forget()
         self._plain.flush()
         with self._lock:
             lines, self._lines = list(self._lines.values()), {}
         for line in lines:
-            # What was used is shown while it goes on, and in the totals at the end.
+            # Usage is shown while a phase runs, and in the totals at the end.
             self.tell(replace(line, use=(), trouble=()).to_text())
 
     def _draw(self) -> "RenderableType":
@@ -200,7 +200,7 @@ class Display(Observer):
 
 @dataclass(frozen=True, slots=True)
 class _Drawn:
-    """A phase on a terminal, as wide as that is: what is least missed goes first."""
+    """A phase fitted to the width of the terminal; the least important parts are dropped first."""
 
     line: Line
 
@@ -228,7 +228,7 @@ class _Drawn:
                 yield _text(f"  {details}", style)
 
     def _details(self, width: int) -> Iterator[tuple[str, str]]:
-        """Yield text and style: one line where all fits, else the use and the trouble apart."""
+        """Yield text and style: one line if all fits, else a line for use and one for trouble."""
         use, trouble = list(self.line.use), list(self.line.trouble)
         while len(", ".join(use)) > width and len(use) > 1:
             use.pop()
@@ -243,20 +243,20 @@ class _Drawn:
 
 
 def _text(text: str, style: str = "") -> "RenderableType":
-    """Return one line of text, cut where the terminal ends; nothing in it is markup."""
+    """Return one line of text without markup, cut to the width of the terminal."""
     from rich.text import Text
 
     return Text(text, style=style, no_wrap=True, overflow="ellipsis")
 
 
 def _say(line: Line) -> None:
-    """Print a plain line; that nobody reads stderr any more is no reason to stop the engine."""
+    """Print a plain line; a closed stderr must not stop the engine."""
     with contextlib.suppress(OSError):
         say(line.to_text())
 
 
 def _use(status: "Status", most_allowed: int) -> Iterator[str]:
-    """Yield what requests use, the most wanted first."""
+    """Yield the requests in flight, the cost and the tokens, most important first."""
     usage = status.usage
     if status.in_flight:
         is_less = status.allowed < most_allowed
@@ -268,7 +268,7 @@ def _use(status: "Status", most_allowed: int) -> Iterator[str]:
 
 
 def _trouble(status: "Status") -> Iterator[str]:
-    """Yield what goes wrong, the most urgent first."""
+    """Yield the reason for a wait, the failures and the retries, most urgent first."""
     from stepsynth.runner import by_cause, retried_by_cause
 
     usage = status.usage

@@ -1,4 +1,4 @@
-"""What the commands share: errors without a traceback, the table of rounds, totals."""
+"""Shared parts of the commands: errors without a traceback, the table of rounds, totals."""
 
 import functools
 import inspect
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 _UNSAFE = re.compile(r"[\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-"""What JSON need not escape, and a terminal would obey."""
+"""Characters that JSON need not escape but a terminal would obey."""
 
 JSON = typer.Option(False, "--json", help="Print one line of JSON on stdout as the last line.")
 
 
 def handle_errors(command: F) -> F:
-    """Make a command print our errors as a message with a hint, and exit with their code.
+    """Make a command print errors as a message with a hint, and exit with their code.
 
-    One that takes --json prints its line all the same, with the error in it.
+    With --json the command still prints its line, with the error in it.
     """
     taken = inspect.signature(command).parameters.get("as_json")
     can_json = taken is not None and taken.default is JSON
@@ -61,7 +61,7 @@ class _StoppedError(StepsynthError):
 
 
 def as_ours(error: BaseException) -> StepsynthError:
-    """Return an error as the user is told of it; what nobody has foreseen is a bug of ours."""
+    """Return the error to show to the user; an unforeseen one is a bug of stepsynth."""
     if isinstance(error, StepsynthError):
         return error
     if isinstance(error, KeyboardInterrupt):
@@ -73,7 +73,7 @@ def as_ours(error: BaseException) -> StepsynthError:
 
 
 def error_line(error: StepsynthError) -> dict[str, Any]:
-    """Return what the line of --json says of an error."""
+    """Return the fields of an error in the line of --json."""
     return {"error": error.message, "hint": error.hint, "exit_code": error.exit_code}
 
 
@@ -90,12 +90,12 @@ def say(message: str) -> None:
 
 
 def printable(text: str) -> str:
-    """Return the text so that it commands no terminal: a provider may have written it."""
+    """Return the text with control characters made visible: a provider may have written it."""
     return visible(text)
 
 
 def command_line(*args: str) -> str:
-    """Return a command of ours that can be pasted into the shell it was called from."""
+    """Return a stepsynth command that can be pasted into the calling shell."""
     program = sys.argv[0] if "/" in sys.argv[0] and not shutil.which("stepsynth") else "stepsynth"
     if program.endswith("__main__.py"):
         program = f"{sys.executable} -m stepsynth"
@@ -103,7 +103,7 @@ def command_line(*args: str) -> str:
 
 
 def print_json(value: Mapping[str, Any]) -> None:
-    """Print a value as one line on stdout; escaped, where its encoding lacks a sign of it."""
+    """Print a value as one line on stdout, escaped if the encoding lacks a character."""
     line = json.dumps(value, ensure_ascii=False)
     try:
         line.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
@@ -147,7 +147,7 @@ def round_table(summary: "Summary") -> Any:
 
 
 def print_summary(summary: "Summary", extra: Sequence[str] = ()) -> None:
-    """Print the table of rounds, the LLM's counts and where the results are, on stdout."""
+    """Print the table of rounds, the LLM's counts and the given lines on stdout."""
     from rich.console import Console
 
     console = Console(highlight=False)
@@ -159,7 +159,7 @@ def print_summary(summary: "Summary", extra: Sequence[str] = ()) -> None:
 
 
 def llm_in_words(llm: "LLMTotals", seconds: float) -> Iterator[str]:
-    """Yield what the LLM was asked for now, what came of it, and what the whole run cost."""
+    """Yield the requests of this invocation with their outcome, and the cost of the whole run."""
     from stepsynth.runner import by_cause, retried_by_cause
 
     time = f"{seconds:.1f} s" if seconds < 100 else f"{seconds / 60:.1f} minutes"
@@ -184,7 +184,7 @@ def llm_in_words(llm: "LLMTotals", seconds: float) -> Iterator[str]:
 
 
 def cost_in_words(usd: float | None) -> str:
-    """Return an amount, or that it is not known."""
+    """Return an amount in USD, or that it is not known."""
     if usd is None:
         return "cost not known"
     if not usd:

@@ -89,25 +89,25 @@ def write_task_file(
     encoding: str | None = None,
     warn: Callable[[str], None] | None = None,
 ) -> Counter[str]:
-    """Write a task file for a file of labelled rows, and make sure that it loads.
+    """Write a task file for a file of labelled rows, and check that it loads.
 
     Args:
         path: The task file.
         gold: Labelled rows: a file, or `hf:NAME`.
-        test: Test rows, if they are apart.
+        test: Test rows, if they have a file of their own.
         labels: The labels; empty: those in `gold`.
-        columns: Field -> column; `context` among them: pairs, `answers` too: questions.
-        text_name: What a text is; empty: the name of its column.
-        instruction: What is to be decided; empty: a sentence made of the rest.
-        force: Write over a file that is there.
-        encoding: What text files are in, where they do not say so themselves.
-        warn: Told what was found out about the files, and could be otherwise.
+        columns: Field -> column. With `context` the task has pairs; with `answers` too, questions.
+        text_name: A noun for a text ("movie review"); empty: the name of its column.
+        instruction: The decision, as a sentence; empty: made of the text name and the labels.
+        force: Overwrite an existing file.
+        encoding: Encoding of text files that do not declare one.
+        warn: Receives assumptions about the files that may be wrong.
 
     Returns:
-        How many rows of `gold` have each label.
+        The number of rows of `gold` for each label.
 
     Raises:
-        ConfigError: The file is there already.
+        ConfigError: The file exists already.
         DataError: The rows cannot be read, or have another label than those given.
     """
     reading = Reading(encoding, on_bad_row=None)  # There is no task file yet that could say more.
@@ -161,7 +161,7 @@ def _decided(text_name: str, names: Sequence[str]) -> str:
 
 
 def _keys_of(kind: str, columns: Mapping[str, str], text_name: str, labels: Sequence[str]) -> str:
-    """Return the keys of the task section that its kind alone has."""
+    """Return the keys of the task section that only its kind has."""
     if kind == "extractive_qa":
         return "  extrapolate: same_answer   # or new_answer: another one each time"
     context = _quote(_as_words(columns.get("context", "")))
@@ -193,7 +193,7 @@ def _check_labels(gold: str | Path, columns: Mapping[str, str], found: Counter[s
 
 def _labels_of(gold: str | Path, columns: Mapping[str, str], reading: Reading) -> Counter[str]:
     class AnyLabel(Classification):
-        """Takes every label, to find out which there are."""
+        """Classification that accepts every label, to find out which exist."""
 
         def read_example(self, row: Mapping[str, Any]) -> Example:
             text, label = str(row["text"]), label_text(row["label"])
@@ -213,14 +213,14 @@ def _labels_of(gold: str | Path, columns: Mapping[str, str], reading: Reading) -
 
 
 def _relative(target: str | Path, task_file: Path) -> str:
-    """Return a path from the folder of the task file on; an address on the Hub is none."""
+    """Return a path relative to the folder of the task file; Hub addresses are kept."""
     if str(target).startswith(HUB):
         return str(target)
     return Path(os.path.relpath(Path(target).absolute(), task_file.absolute().parent)).as_posix()
 
 
 def _quote(value: str) -> str:
-    """Return a YAML scalar: plain where that is safe, else a JSON string, which YAML can read."""
+    """Return a YAML scalar: plain if that is safe, else a JSON string, which YAML can read."""
     plain = (
         value.replace(" ", "").replace("_", "").replace("-", "").replace("/", "").replace(".", "")
     )

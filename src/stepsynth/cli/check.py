@@ -1,4 +1,4 @@
-"""`stepsynth check`: is this task file ready to run? Asks the LLM for a word."""
+"""`stepsynth check`: checks of a task file before a run, with a short request to each LLM."""
 
 import os
 import time
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from stepsynth.taskfile import Config
 
 _STAND_IN = 'llm={backend: scripted, rules: [{pattern: "", answers: [""]}]}'
-"""Takes the place of an `llm` section that is not right yet, so that the data is checked too."""
+"""Stand-in for an invalid `llm` section, so that the data is checked too."""
 
 
 @handle_errors
@@ -70,7 +70,7 @@ def check(
 
 
 def _load(task: Path, overrides: Sequence[str]) -> "tuple[Config, StepsynthError | None]":
-    """Return the configuration, and what is wrong with its `llm` section, if that is all."""
+    """Return the configuration, and the error of its `llm` section if nothing else is wrong."""
     from stepsynth.taskfile import load_config
 
     try:
@@ -84,7 +84,7 @@ def _load(task: Path, overrides: Sequence[str]) -> "tuple[Config, StepsynthError
 
 
 def _look_at_data(config: "Config") -> "tuple[Gold, PromptSizes | None, dict[str, Any]]":
-    """Return the rows, divided, how long their prompts are, and what there is to say of them.
+    """Return the split rows, the sizes of their prompts and the findings.
 
     Raises:
         StepsynthError: Data, student, retriever or curation cannot be used.
@@ -120,7 +120,7 @@ def _look_at_data(config: "Config") -> "tuple[Gold, PromptSizes | None, dict[str
 def _look_at_llm(
     config: "Config", found: dict[str, Any], *, with_ping: bool
 ) -> StepsynthError | None:
-    """Open each LLM and ask it for a word; return the first error, if there is one."""
+    """Open each LLM and send it a short request; return the first error, if any."""
     from stepsynth.dryrun import is_free
     from stepsynth.llm import LLM, find_provider, llm_backends
 
@@ -132,7 +132,7 @@ def _look_at_llm(
         if key and not os.environ.get(key) and find_provider(url) != "local":
             found["warnings"].append(f"{settings.model}: the environment variable {key} is not set")
         try:
-            # Reads recordings and the key's place; nothing is sent.
+            # Opening it reads recordings and looks for the key, but sends nothing.
             alone = settings.model_copy(update={"phases": {}})
             llm = LLM(llm_backends().get(settings.backend)(alone, config.random_seed))
         except StepsynthError as error:
@@ -166,7 +166,7 @@ def _ping(llm: Any, errors: list[StepsynthError]) -> dict[str, Any]:
 def _look_at_window(
     settings: "LLMSettings", config: "Config", found: dict[str, Any], errors: list[StepsynthError]
 ) -> dict[str, Any]:
-    """Return what there is to say of a ping if what is to be asked does not fit."""
+    """Return the error fields of a ping if the LLM's window is too small, else none."""
     from stepsynth.dryrun import check_window
 
     longest = found.get("prompt_tokens", {}).get("most", 0)
@@ -180,7 +180,7 @@ def _look_at_window(
 
 
 def _different(endpoints: "Sequence[LLMSettings]") -> "list[LLMSettings]":
-    """Return one of those that are the same endpoint and model: that of the longest answers."""
+    """Return the distinct endpoints and models, each with its largest `max_tokens`."""
     ordered = sorted(endpoints, key=lambda endpoint: endpoint.live().max_tokens)
     longest = {_place(endpoint): endpoint for endpoint in ordered}
     return [longest[place] for place in dict.fromkeys(map(_place, endpoints))]

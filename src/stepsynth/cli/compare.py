@@ -1,4 +1,4 @@
-"""`stepsynth compare`: methods on one task, at equal budget, with the noise of the difference."""
+"""`stepsynth compare`: methods on one task at equal budget, with paired intervals."""
 
 import os
 import sys
@@ -23,7 +23,7 @@ _WIDTH_OF_A_FILE = 160
 
 
 class Equal(StrEnum):
-    """What is the same for all methods."""
+    """The budget that is equal for all methods."""
 
     rows = "rows"
     calls = "calls"
@@ -93,17 +93,17 @@ def compare(
 
 
 class _Lines:
-    """Shows which runs are done: a live bar on a terminal, and a line each."""
+    """Progress of a comparison: a live bar on a terminal, and a line for each finished run."""
 
     def __init__(self, display: Display) -> None:
         self.display = display
 
     def observer_of(self, run: "PlannedRun") -> Observer:
-        """Return who shows the progress inside a run."""
+        """Return the observer that shows the progress of one run."""
         return _OfRun(self.display, f"{run.entry.name}, seed {run.random_seed}")
 
     def planned(self, plan: "Plan", done: int, total: int) -> None:
-        """Say what is to be run."""
+        """Print the number of runs, their budget, and methods that cannot run."""
         known = f", {done} of them done before" if done else ""
         self.display.tell(f"{total} runs{known}; the budget of each is {plan.budget}")
         for name, failure in plan.failures.items():
@@ -113,7 +113,7 @@ class _Lines:
         self._show(done, total)
 
     def run_ended(self, outcome: "Outcome", done: int, total: int) -> None:
-        """Say how a run has ended."""
+        """Print how a run ended."""
         run, failure = outcome.run, outcome.failure
         how = f"failed: {failure.message}" if failure else f"done in {outcome.seconds:.1f} s"
         name = f"{run.entry.name}, random seed {run.random_seed}"
@@ -131,25 +131,25 @@ class _Lines:
 
 
 class _OfRun(Observer):
-    """Shows how far one run of several is, under its name."""
+    """Progress of one run of several, under its name."""
 
     def __init__(self, display: Display, name: str) -> None:
         self.display, self.name = display, name
 
     def asking(self, status: "Status") -> None:
-        """Show how far a phase of requests is."""
+        """Show the progress of a phase of requests."""
         self.display.asking(replace(status, phase=f"{self.name}: {status.phase}"))
 
     def progress(self, phase: str, done: int, total: int) -> None:
-        """Show how far training or indexing is."""
+        """Show the progress of training or indexing."""
         self.display.progress(f"{self.name}: {phase}", done, total)
 
     def round_done(self, numbers: "RoundMetrics") -> None:
-        """Leave nothing of a round: the page shows it."""
+        """Print nothing: the page shows the rounds."""
 
 
 def _show(comparison: "Comparison", *, as_json: bool) -> None:
-    """Print the tables, what follows from them, and where the rest is; or one line of JSON."""
+    """Print the tables, the verdict and the path of the page; or one line of JSON."""
     folder = comparison.folder
     if as_json:
         page = {"page": f"{folder}/compare.html"}
@@ -185,7 +185,7 @@ def _without_stop(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _exit(comparison: "Comparison", ended: "Ended") -> None:
-    """Exit with the code of what stopped the comparison, or of the first run that failed."""
+    """Exit with the code of the error that stopped the comparison, or of the first failed run."""
     if ended.error is not None:
         say(f"error: {ended.error.message}")
         if ended.error.hint:

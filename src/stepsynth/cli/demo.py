@@ -1,4 +1,4 @@
-"""`stepsynth demo`: the whole job, offline, on a task that ships in the package."""
+"""`stepsynth demo`: a complete run, offline, on a task that ships with the package."""
 
 from importlib.util import find_spec
 from pathlib import Path

@@ -52,7 +52,7 @@ def export(
 
 
 def _check_hub(hub: str | None, license_name: str, dry_run: Path | None) -> None:
-    """Find what is wrong before minutes are spent on another part of the export."""
+    """Check the options of the hub before minutes are spent on another part of the export."""
     if hub is None:
         if dry_run is not None:
             raise ConfigError("--dry-run goes with --hub", hint="--hub ORG/NAME --dry-run DIR")

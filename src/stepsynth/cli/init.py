@@ -1,4 +1,4 @@
-"""`stepsynth init`: write a commented task file for my labels and my file."""
+"""`stepsynth init`: a commented task file for the user's labels and rows."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Assemble the commands."""
+"""The command-line application, made of its commands."""
 
 import codecs
 import io
@@ -56,7 +56,7 @@ def options(
 
 
 def escape_unknown(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Return what is written for signs that an encoding lacks: a path's bytes, or an escape."""
+    """Return the replacement of characters that an encoding lacks: raw path bytes or escapes."""
     try:
         return codecs.lookup_error("surrogateescape")(error)
     except UnicodeError:

@@ -1,4 +1,4 @@
-"""`stepsynth plan`: what a run will ask of its LLM, and what that costs. Sends nothing."""
+"""`stepsynth plan`: the expected requests, tokens, cost and time of a run. Sends nothing."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,7 +47,7 @@ def _print(made: "Plan", warnings: list[str]) -> None:
     console = Console(highlight=False)
     if made.phases:
         table = Table(title=escape(printable(f"{made.task}: {made.method}, before it is run")))
-        # Names of models may be long: they are broken into lines, numbers are not.
+        # Model names may be long: they wrap, numbers do not.
         longest = max(len(phase.kind) for phase in (*made.phases, made.total))
         table.add_column("phase", overflow="fold", min_width=longest, max_width=max(longest, 16))
         for name in ("requests", "prompt\ntokens", "completion\ntokens", "USD", "minutes"):

@@ -99,7 +99,7 @@ def _open(path: Path) -> IO[str]:
 
 
 def _answer(model: "Student", rows: list[Row], columns: Mapping[str, str], done: int) -> list[Row]:
-    """Return what the model says of rows; a row that lacks a text or context gets no label."""
+    """Return the model's predictions; a row that lacks a text or context gets no label."""
     from stepsynth.metrics import Predictions
     from stepsynth.records import Example
 
@@ -158,7 +158,7 @@ def _texts(given: list[str] | None, context: str | None) -> Iterator[Row]:
 
 
 def _with_columns(rows: Iterable[tuple[str, Row]], columns: Mapping[str, str]) -> Iterator[Row]:
-    """Yield rows; the first must have the columns that the model reads, or none will."""
+    """Yield rows, after a check that the first has the columns that the model reads."""
     wanted = [columns[field] for field in ("text", "context") if field in columns]
     for number, (place, row) in enumerate(rows):
         for column in wanted:
@@ -206,7 +206,7 @@ def _stdin() -> Iterator[str]:
 
 
 def _batches(rows: Iterator[Row]) -> Iterator[list[Row]]:
-    """Yield what has come so far, so that a slow writer gets an answer to each line at once."""
+    """Yield the rows that have arrived, so that a slow writer gets each answer at once."""
     waiting: queue.Queue[Row | BaseException | None] = queue.Queue(maxsize=4 * BATCH)
 
     def read() -> None:

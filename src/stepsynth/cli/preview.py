@@ -1,4 +1,4 @@
-"""`stepsynth preview`: a few real requests of each kind, what came back, and what became of it."""
+"""`stepsynth preview`: a few real requests of each kind, with their answers and rows."""
 
 import json
 from pathlib import Path
@@ -123,6 +123,6 @@ def _print_one(console: Any, title: str, shown: "Shown") -> None:
 
 
 def _print_part(console: Any, name: str, text: str) -> None:
-    """Print what the LLM or the data wrote: never as markup, never as commands to the terminal."""
+    """Print text of the LLM or the data, never as markup or terminal control sequences."""
     console.print(f"{printable(name)}:", markup=False, style="bold")
     console.print(printable(text.strip()) + "\n", markup=False, soft_wrap=True)

@@ -50,7 +50,7 @@ def run(
 
 
 def run_to_end(runner: "Runner", display: Display, *, as_json: bool) -> "RunResult":
-    """Run; when it is stopped, print why and what there is, and exit with the code of that."""
+    """Run to the end; on a stop, print the results so far and the cause, and exit with its code."""
     from stepsynth.api import finish
     from stepsynth.runner import stop_reason
 
@@ -63,18 +63,18 @@ def run_to_end(runner: "Runner", display: Display, *, as_json: bool) -> "RunResu
             raise
         if isinstance(caught, KeyboardInterrupt):
             error.message += f"; the same command goes on in {runner.folder.path}"
-        outcome = runner.outcome
-        if outcome.kept is not None and runner.folder.report.exists() and not as_json:
-            show(outcome.summary(), as_json=False)
+        state = runner.state
+        if state.kept is not None and runner.folder.report.exists() and not as_json:
+            show(state.summary(), as_json=False)
         print_error(error)
         if as_json:
-            stopped = outcome.summary(stopped=stop_reason(caught))
+            stopped = state.summary(stopped=stop_reason(caught))
             print_json({**stopped.to_dict(), **error_line(error)})
         raise SystemExit(error.exit_code) from None
 
 
 def _predict_line(folder: str) -> list[str]:
-    """Return how to ask the trained student; nothing where there is none (method `llm`)."""
+    """Return the command that asks the trained student; none without one (method `llm`)."""
     file = Path(folder) / "model" / "student.json"
     if not file.exists():
         return []

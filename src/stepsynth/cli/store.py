@@ -1,4 +1,4 @@
-"""`stepsynth store`: look into a store of completions, save what is in it, clear it out."""
+"""`stepsynth store`: list, explain, export and delete the completions of a store."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -31,12 +31,12 @@ _COUNTS = {
     "cached": "cached_tokens",
     "reasoned": "reasoning_tokens",
 }
-"""Columns of `ls`: tokens but for the first."""
+"""Column of `ls` -> key; all but the first count tokens."""
 _LAST_DATE = 253_402_300_800
-"""Later ones are no dates; a damaged store may hold any number."""
+"""Times from here on, the year 10000, are no dates; a damaged store may hold any number."""
 _UNASKED = "not looked for, since answers or the student decide what is asked"
 _SHOWN = 5
-"""Requests that are not there, of which `explain` says how they differ."""
+"""Missing requests whose differences `explain` prints, at most."""
 
 
 @store_app.command("ls")
@@ -206,7 +206,7 @@ def _is_shown(rows: Sequence[Mapping[str, Any]], key: str) -> bool:
 
 
 def _settings_in_words(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield what each digest of settings stands for."""
+    """Yield the settings behind each digest."""
     for row in {row["settings"]: row for row in rows}.values():
         if row["model"] is None:
             yield f"{row['settings']}: settings that were not kept by an older version"
@@ -218,7 +218,7 @@ def _settings_in_words(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _work_in_words(found: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what was given up, spent, and is on its way."""
+    """Yield the failures, the spending of each run, and the requests in progress."""
     if found["failures"]:
         causes = ", ".join(f"{number} {reason}" for reason, number in found["failures"].items())
         yield f"Given up: {causes}."

@@ -1,4 +1,4 @@
-"""`stepsynth study`: what can be said of data that was synthesised."""
+"""`stepsynth study`: studies of finished runs and of files with synthetic data."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ _WIDTH_OF_A_FILE = 160
 
 
 class StudyCommand(TyperCommand):
-    """The command, whose help lists the studies with a line each; they are read for it alone."""
+    """Command whose help lists the studies with a line each; only the help imports them all."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help."""
@@ -78,7 +78,7 @@ def study(
             hint=f"stepsynth study {name} runs/TASK-METHOD-0",
         )
     with Display() as display:
-        # What a simulation is given is only where it is written to.
+        # A simulation has no subjects: the given folders only say where to write.
         subjects = list(_open(runs or [], task, of_task, display)) if chosen.needs_subjects else []
         findings = chosen.watched_by(display.progress).run(subjects)
         for warning in findings.warnings:
@@ -119,7 +119,7 @@ def _build_study(name: str, overrides: Sequence[str]) -> "tuple[Study, list[str]
 def _open(
     runs: Sequence[Path], task: Path | None, overrides: Sequence[str], display: Display
 ) -> "Iterator[StudiedRun]":
-    """Yield what is studied, under names that tell them apart."""
+    """Yield the studied runs, under distinct names."""
     from stepsynth.studies import open_subject
 
     opened = [
@@ -129,7 +129,7 @@ def _open(
     ]
     names = [subject.name for _, subject in opened]
     for place, subject in opened:
-        # In a folder of `compare` a run's own name is but its random seed.
+        # In a folder of `compare` a run's own name is only its random seed.
         is_clear = names.count(subject.name) == 1 and not subject.name.isdigit()
         parent = place.resolve().parent.name
         yield subject if is_clear else replace(subject, name=f"{parent}/{subject.name}")
@@ -155,7 +155,7 @@ def _has_rows(run: Path) -> bool:
 
 
 def _write(findings: "Findings", runs: Sequence[Path], out: Path | None) -> list[Path]:
-    """Write the findings into each folder that was given, or to the one file that was asked for."""
+    """Write the findings into each given folder, or to the one requested file."""
     from stepsynth._util.files import write_json, write_text
 
     if out is not None and out.suffix == ".md":

@@ -1,4 +1,4 @@
-"""Methods side by side at equal cost: planned, run, read and put in a table."""
+"""Comparison of methods at equal cost: its plan, runs, results and table."""
 
 from stepsynth.comparison.plan import Plan, PlannedRun, make_plan, split_names
 from stepsynth.comparison.run import Ended, Outcome, Silence, Watcher, run_plan

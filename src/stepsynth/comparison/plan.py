@@ -1,4 +1,4 @@
-"""Which runs a comparison is made of: methods and their variants, random seeds, budget, folders."""
+"""The plan of a comparison: methods and their variants, random seeds, budget, folders."""
 
 import json
 import os
@@ -25,15 +25,15 @@ SEED_TO_BUDGET = 1.5
 
 STORE = "requests.sqlite"
 REFERENCE = "zerogen"
-"""What the others are compared with, where it is among them and nothing else is said."""
+"""Default reference method, if it is among those compared."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A method that is compared, or a variant of one.
+    """Method in a comparison, or a variant of one.
 
     Attributes:
-        name: As it was asked for: "s3", or "s3:rationales=false;rounds=1".
+        name: As requested: "s3", or "s3:rationales=false;rounds=1".
         method: The method's registered name.
         values: The keys that make it a variant.
     """
@@ -52,7 +52,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a run did not come about: what its error said."""
+    """Error that prevented a run."""
 
     message: str
     hint: str = ""
@@ -66,9 +66,9 @@ class PlannedRun:
     Attributes:
         folder: The run folder.
         task: The task file.
-        overrides: What makes it this run, as after `--set`.
-        budget: What it may use; None: no budget means anything to it.
-        key: A digest of all that decides its results.
+        overrides: The `--set` values of this run.
+        budget: The budget; None: the method has no size to budget.
+        key: Digest of everything that decides its results.
     """
 
     entry: Entry
@@ -81,7 +81,7 @@ class PlannedRun:
 
     @property
     def is_done(self) -> bool:
-        """Whether it was run to its end before, just as it is planned now, and is as it was."""
+        """Whether the run has ended before with the same plan, and its files are unchanged."""
         if not RunFolder(self.folder).manifest.exists():
             return False
         try:
@@ -91,7 +91,7 @@ class PlannedRun:
             return False
 
     def mark_done(self) -> None:
-        """Note in the run folder what it was the run of, and what a comparison reads of it."""
+        """Record in the run folder its name, its key and the digests of its files."""
         mark = {"name": self.entry.name, "key": self.key, "sums": self._sums()}
         write_json(self._mark, mark)
 
@@ -112,18 +112,18 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class Plan:
-    """A comparison before it is run.
+    """Plan of a comparison.
 
     Attributes:
         config: The task file's configuration.
         entries: The methods, in the order in which they run with each random seed.
         out: The folder of the comparison.
-        budget: What each run may use.
+        budget: The budget of each run.
         against: The name of the entry that the others are compared with.
         runs: Random seed -> its runs, in order.
         failures: Name of an entry that cannot run on this task -> why.
         configs: Name of an entry -> its configuration.
-        warnings: What the reader of the results must know of the plan.
+        warnings: Warnings about the plan, for the reader of the results.
     """
 
     config: Config
@@ -138,7 +138,7 @@ class Plan:
 
     @property
     def store(self) -> Path:
-        """Completions of all runs, so that nothing is asked twice."""
+        """The store of all runs, so that nothing is asked twice."""
         return self.out / STORE
 
     @property
@@ -148,7 +148,7 @@ class Plan:
 
 
 def split_names(text: str) -> list[str]:
-    """Return the methods of a list with commas, which may stand in brackets too.
+    """Return the methods of a comma-separated list; commas in brackets do not separate.
 
     >>> split_names("s3,attrprompt:lengths=[30,100],gold")
     ['s3', 'attrprompt:lengths=[30,100]', 'gold']
@@ -164,13 +164,13 @@ def split_names(text: str) -> list[str]:
 
 
 def read_entries(texts: Sequence[str]) -> tuple[Entry, ...]:
-    """Return the methods that were asked for.
+    """Return the requested methods.
 
     Args:
         texts: "NAME" or "NAME:KEY=VALUE;KEY=VALUE" each.
 
     Raises:
-        ConfigError: A name or a key is not known, a value is wrong, or one is there twice.
+        ConfigError: A name or key is unknown, a value is wrong, or a method is repeated.
     """
     entries: list[Entry] = []
     for text in map(str.strip, texts):
@@ -207,19 +207,19 @@ def make_plan(
     overrides: Sequence[str] = (),
     out: str | Path | None = None,
 ) -> Plan:
-    """Return the runs of a comparison; nothing is run or paid for yet.
+    """Return the plan of a comparison; nothing is run or paid for yet.
 
-    The keys of the task file's `method` section go to the method that it names; of the others, to
-    those that have the same keys from the same class (the options of seed data, say) and do
-    something with them.
+    The keys of the task file's `method` section apply to the method that it names. They apply to
+    another method if it has the key from the same class (such as the options of seed data) and
+    the key has an effect there.
 
     Args:
         path: The task file.
         names: See `read_entries`.
-        seeds: How many random seeds; they count up from the task file's.
-        equal: What is the same for all: final rows, calls, or USD.
-        budget: How many; default: 1.5 times the task file's seed size, else 1500. Sizes that the
-            task file states give way to it; those of variants and overrides do not.
+        seeds: The number of random seeds, counted up from the task file's.
+        equal: The budget that is equal for all: final rows, calls, or USD.
+        budget: Its amount; default: 1.5 times the task file's seed size, else 1500. It replaces
+            sizes in the task file, but not those of variants and overrides.
         against: The name that the others are compared with; default: zerogen, else the first.
         overrides: `a.b=value` each, for all methods.
         out: The folder; default `runs/<task>-compare`.
@@ -235,13 +235,13 @@ def make_plan(
     own = {key: getattr(base.method, key) for key in base.own_keys}
     amount = budget
     if amount is None:
-        # What the file says of the seed data is what the budget is made of: the shares follow.
+        # The file's seed size decides the budget, from which each method derives its sizes.
         is_said = "seed_size" in base.method.model_fields_set
         seed_size = getattr(base.method, "seed_size", 0) if is_said else 0
         amount = SEED_TO_BUDGET * seed_size or DEFAULT_ROWS
         own.pop("seed_size", None)
     else:
-        # A file is written for single runs; for this one, sizes are what the command says.
+        # The file's sizes are meant for single runs; here only those of the command count.
         said = {text.partition("=")[0].strip() for text in overrides}
         for key in _sizes(base.method) - {key.removeprefix("method.") for key in said}:
             own.pop(key, None)
@@ -293,10 +293,10 @@ def _check_budget(equal: Kind, amount: float, *, is_given: bool) -> None:
 
 
 def _shared(entry: Entry, own: Mapping[str, Any], base: Config) -> dict[str, Any]:
-    """Return those of the task file's method keys that mean something to an entry.
+    """Return the task file's method keys that apply to an entry.
 
-    It has them from the same class as the task file's method, and beside its own keys they do
-    something.
+    It has them from the same class as the task file's method, and they have an effect beside its
+    own keys.
     """
     method = methods().get(entry.method)
     theirs = type(base.method).__mro__
@@ -306,12 +306,12 @@ def _shared(entry: Entry, own: Mapping[str, Any], base: Config) -> dict[str, Any
     try:
         idle = method.model_validate({**shared, **entry.values}).idle_keys(base.task)
     except ValidationError:
-        return shared  # told where the entry's configuration is loaded
+        return shared  # reported when the entry's configuration is loaded
     return {key: value for key, value in shared.items() if key not in idle}
 
 
 def _add_runs(plan: Plan, entry: Entry, task: Path, given: tuple[str, ...]) -> None:
-    """Add an entry's runs to the plan, and warn of what its budget does not decide."""
+    """Add an entry's runs to the plan, and warn of keys that conflict with its budget."""
     config, budget = plan.configs[entry.name], plan.budget
     is_sized = budget.fits(config.method)
     if is_sized:
@@ -357,7 +357,7 @@ def _check_price(config: Config, budget: EqualBudget) -> None:
 
 
 def _describe(config: Config, budget: EqualBudget | None) -> dict[str, Any]:
-    """Return all that decides the results of a configuration's runs, files by their content."""
+    """Return all that decides the results of a configuration's runs, with digests of files."""
     decides = {k: v for k, v in config.to_dict().items() if k not in ("limits", "random_seed")}
     decides["llm"] = config.llm.identity() if config.llm else None
     if decides.get("retrieval"):

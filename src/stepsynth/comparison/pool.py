@@ -1,6 +1,6 @@
-"""Where the runs of a comparison are done: in this process, or each in one that may be killed.
+"""Pools for the runs of a comparison: this process, or worker processes that may be killed.
 
-Both are a `concurrent.futures.Executor`. A future that ends with `BrokenExecutor` is one whose
+Both are a `concurrent.futures.Executor`. A future that ends with `BrokenExecutor` means that its
 process has died.
 """
 
@@ -18,47 +18,47 @@ from typing import Any
 from stepsynth._util.interrupts import holding_ctrl_c, interrupt_on, wake_main_thread
 
 GRACE_S = 12.0
-"""How long a process outlives its parent: answers that are on their way are paid for."""
+"""Seconds that a worker may outlive its parent: answers in flight are paid for."""
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class Pool(Executor):
-    """Does jobs; this one at once, in this process."""
+    """Pool that does each job at once, in this process."""
 
     can_start = True
-    """Whether any process ever came so far as to take a job."""
+    """Whether any process has ever been ready for a job."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Return a future that is done."""
+        """Call a function and return its finished future."""
         future: Future[Any] = Future()
         future.set_result(fn(*args, **kwargs))
         return future
 
     def stop(self) -> None:
-        """Have jobs end as after Ctrl-C."""
+        """Stop the jobs as Ctrl-C would."""
 
     def kill(self) -> None:
-        """End jobs as they are: all that was paid for is on disk."""
+        """Kill the jobs; all paid answers are on disk."""
 
 
 class Processes(Pool):
-    """Does each job in a process; they are used again, stop when told to, and end with this one.
+    """Pool of worker processes that are reused, stop on request, and end with this process.
 
-    A pool of several processes ends as a whole when one of them is killed, and does not say whose
-    job that one had. So each process is a pool of its own. It holds one end of a pipe, and waits
-    for the other one to be closed: by us, or with us.
+    A `ProcessPoolExecutor` breaks as a whole when one of its processes is killed, and does not
+    tell whose job was lost. So each worker is a pool of its own. It watches one end of a pipe,
+    whose other end is closed by `stop` or by the end of this process.
 
     Args:
-        jobs: How many at once, to share the cores out.
+        jobs: Number of jobs at once, which share the cores.
     """
 
     def __init__(self, jobs: int) -> None:
-        with holding_ctrl_c():  # it would let Ctrl-C through to the first process
+        with holding_ctrl_c():  # started later, it would let Ctrl-C reach the first worker
             resource_tracker.ensure_running()
         self._context = multiprocessing.get_context("spawn")
         self._reader, self._writer = self._context.Pipe(duplex=False)
-        # No lock, such as an event has: a process that is killed would keep it.
+        # Not an event: a killed process would keep its lock.
         self._born, self._bearer = self._context.Pipe(duplex=False)
         self._pools: list[ProcessPoolExecutor] = []
         self._idle: list[ProcessPoolExecutor] = []
@@ -68,11 +68,11 @@ class Processes(Pool):
 
     @property
     def can_start(self) -> bool:
-        """Whether any process ever came so far as to take a job."""
+        """Whether any process has ever been ready for a job."""
         return self._born.poll()
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Have a process that is idle, or a new one, call a function."""
+        """Call a function in an idle process, or in a new one."""
         with holding_ctrl_c():
             pool = self._idle.pop() if self._idle else self._add()
             try:
@@ -84,11 +84,11 @@ class Processes(Pool):
         return future
 
     def stop(self) -> None:
-        """Have jobs end as after Ctrl-C."""
+        """Stop the jobs as Ctrl-C would."""
         self._writer.close()
 
     def kill(self) -> None:
-        """End jobs as they are: all that was paid for is on disk."""
+        """Kill the jobs; all paid answers are on disk."""
         for pool in self._pools:
             for process in list(pool._processes.values()):
                 process.kill()
@@ -110,7 +110,7 @@ class Processes(Pool):
 
 
 class _Job:
-    """Whether this process is at work, and whether it was told to stop."""
+    """State of this worker: whether it has a job, and whether it was told to stop."""
 
     def __init__(self) -> None:
         self.has_ended = threading.Event()
@@ -118,7 +118,7 @@ class _Job:
         self.is_to_stop = False
 
     def is_to_end(self) -> bool:
-        """Say whether there is a job, and it is to stop."""
+        """Return whether there is a job that has to stop."""
         return self.is_to_stop and not self.has_ended.is_set()
 
 
@@ -127,10 +127,10 @@ _job = _Job()
 
 @contextmanager
 def at_work() -> Generator[None]:
-    """Mark that this process works on a job, so that there is something to stop.
+    """Mark this process as working on a job, so that a stop interrupts it.
 
     Raises:
-        KeyboardInterrupt: It was told to stop; before it began, perhaps.
+        KeyboardInterrupt: The process was told to stop, possibly before the job began.
     """
     _job.has_ended.clear()
     try:
@@ -142,7 +142,7 @@ def at_work() -> Generator[None]:
 
 
 def _start_worker(reader: Connection, born: Connection) -> None:
-    """Prepare a process: Ctrl-C is the parent's, who tells it when to stop."""
+    """Prepare a worker, which ignores Ctrl-C: its parent tells it when to stop."""
 
     def watch() -> None:
         try:

@@ -1,4 +1,4 @@
-"""Read what the runs of a comparison used, scored and said."""
+"""The usage, scores and predictions of the runs of a comparison."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,20 +16,20 @@ from stepsynth.taskfile import read_yaml
 
 @dataclass(frozen=True)
 class RunRow:
-    """What one run used and scored.
+    """Usage and scores of one run.
 
     Attributes:
         method: The name of the entry.
         error: Why there is no result; else empty.
-        scores: Of the kept round on test.
+        scores: Test scores of the kept round.
         rounds: For each round: round, rows (trained on), calls (so far), scores.
         rows: Synthetic rows that the kept round's model was trained on.
-        train_size: All rows that it was trained on; gold rows too, where they are.
-        calls: All requests that the run asked, whoever answered: the LLM, the store, a recording.
-        sent: Those that were sent to the LLM when the run was last gone on with.
-        usd: What all answers cost; None: not known.
+        train_size: All rows that it was trained on, including gold rows.
+        calls: All requests of the run, whether the LLM, the store or a recording answered.
+        sent: Requests sent to the LLM in the last invocation.
+        usd: Cost of all answers; None: not known.
         training_tokens: White-space tokens of the training rows, times the epochs of the student.
-        usd_per_1000_predictions: Where the LLM itself predicts.
+        usd_per_1000_predictions: Cost of predictions, if the LLM itself predicts.
         by_label: Label -> recall and F1 on test.
     """
 
@@ -62,13 +62,13 @@ class RunRow:
 
 @dataclass(frozen=True)
 class Answered:
-    """What the model of a run's kept round said of the test rows.
+    """Predictions on the test rows by the model of a run's kept round.
 
     Attributes:
-        gold: Their labels, in order.
-        predicted: What it said.
+        gold: The gold labels, in order.
+        predicted: The predicted labels.
         test: Digest of the test rows.
-        ids: Of the test rows; None: an earlier version did not write them.
+        ids: Ids of the test rows; None: an earlier version did not write them.
     """
 
     gold: Sequence[Any]
@@ -78,13 +78,13 @@ class Answered:
 
 
 def read_answers(run: Run) -> Answered:
-    """Return what the model of a run's kept round said of the test rows."""
+    """Return the predictions on the test rows by the model of a run's kept round."""
     found = run.kept.answers
     return Answered(found.gold, found.predicted, run.identity.data["test"], found.ids)
 
 
 def read_run(run: PlannedRun, ended: Ended) -> RunRow:
-    """Return a run's row: its numbers, why it has none, or that it was not tried."""
+    """Return a run's row: its numbers, its error, or neither if it was not tried."""
     name, seed, place = run.entry.name, run.random_seed, str(run.folder)
     if failure := ended.failures.get(run.folder):
         return RunRow(name, seed, place, failure.message, failure.hint, failure.exit_code)
@@ -117,22 +117,23 @@ def read_run(run: PlannedRun, ended: Ended) -> RunRow:
 
 
 def _count_rows(run: Run) -> tuple[int, int]:
-    """Return the gold rows and the white-space tokens of a run's training rows."""
+    """Return the numbers of gold rows and white-space tokens in a run's training rows."""
     gold = sum(row.provenance.kind == "gold" for row in run.dataset)
     tokens = sum(len(row.text.split()) + len((row.context or "").split()) for row in run.dataset)
     return gold, tokens
 
 
 def _epochs(folder: RunFolder) -> int:
-    """Return how often the student went over its rows."""
+    """Return the number of passes of the student over its rows."""
     section: dict[str, Any] = dict(read_yaml(folder.config).values["student"])
     return students().get(section.pop("name")).model_validate(section).passes
 
 
 def _read_rounds(run: Run) -> list[dict[str, Any]]:
-    """Return each round's scores and what was used until then.
+    """Return each round's scores and the usage up to it.
 
-    Calls for rows are counted by round; the rest (rationales, contexts) came before the first.
+    Calls for rows count to their round; all others (rationales, contexts) count as before the
+    first.
     """
     calls = run.summary.llm.calls
     asked = [
@@ -152,7 +153,7 @@ def _read_rounds(run: Run) -> list[dict[str, Any]]:
 
 
 def score_labels(gold: Sequence[Any], predicted: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Return the recall and F1 of each label of gold; nothing where labels are answers."""
+    """Return the recall and F1 of each gold label; empty if labels are answers."""
     if not gold or isinstance(gold[0], dict):
         return {}
     names = sorted(set(gold) | set(predicted))

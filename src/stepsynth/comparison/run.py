@@ -1,7 +1,7 @@
-"""Run a plan: random seeds side by side in processes, the methods of one seed one after the other.
+"""The runs of a plan: random seeds in parallel processes, the methods of a seed in sequence.
 
-The order of methods matters where the store is shared: what S3 has paid for, GoldGen finds there,
-and nothing is sent twice.
+The order of methods matters if they share a store: GoldGen finds there what S3 has paid for, and
+nothing is sent twice.
 """
 
 import json
@@ -33,19 +33,19 @@ from stepsynth.runner import Runner, stop_reason
 from stepsynth.taskfile import load_config
 
 Finish = Callable[[Runner], Any]
-"""Runs a runner to its end; a function at the top of a module, so that processes find it."""
+"""Function that runs a runner to its end, at module level so that processes can import it."""
 
 DEATHS = 3
-"""So often a run is begun again whose process was killed; after that others still go on."""
+"""Killed processes after which a run is given up; the others go on."""
 _MEMORY = "is there too little memory? --jobs 1 needs less"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended.
+    """Outcome of a run.
 
     Attributes:
-        kind: done; failed: this run alone cannot be done; stopped: none should go on.
+        kind: done; failed: only this run cannot be done; stopped: no run should go on.
         stopped: Why it was stopped ("limits.usd", "interrupted", ...).
     """
 
@@ -57,33 +57,33 @@ class Outcome:
 
 
 class Watcher(Protocol):
-    """Receives the progress of a comparison."""
+    """Receiver of the progress of a comparison."""
 
     def observer_of(self, run: PlannedRun) -> Observer:
-        """Return who is told of the progress inside a run; asked where runs share the process."""
+        """Return the observer of a run; called only if the runs share this process."""
         return Observer()
 
     def planned(self, plan: Plan, done: int, total: int) -> None:
-        """What is to be run is known; `done` runs of `total` were done before."""
+        """Receive the plan, of which `done` of `total` runs were done before."""
 
     def run_ended(self, outcome: Outcome, done: int, total: int) -> None:
-        """A run has ended; so many of all have."""
+        """Receive the outcome of a run; `done` of `total` runs have ended."""
 
     def warn(self, message: str) -> None:
-        """Something the user should know; the comparison goes on."""
+        """Receive a warning; the comparison goes on."""
 
 
 class Silence(Watcher):
-    """Ignores progress."""
+    """Watcher that ignores all progress."""
 
 
 @dataclass
 class Ended:
-    """What became of a plan's runs.
+    """Outcome of a plan.
 
     Attributes:
-        failures: Runs that could not be done, and why.
-        stopped: Why not all runs were tried, if they were not; with the error, if there was one.
+        failures: Run folder -> why its run failed.
+        stopped: Why not all runs were tried, if so; `error` is the cause, if there was one.
     """
 
     failures: dict[Path, Failure] = field(default_factory=dict)
@@ -92,19 +92,19 @@ class Ended:
 
 
 def run_plan(plan: Plan, finish: Finish, *, jobs: int, watcher: Watcher) -> Ended:
-    """Run what is not done yet, and say how it ended; Ctrl-C ends it early, and cleanly.
+    """Run what is not done yet and return the outcome; Ctrl-C stops it cleanly.
 
     Args:
-        plan: The runs.
-        finish: Runs one.
-        jobs: How many random seeds are worked on at once, each in a process; 1: in this one.
-        watcher: Is told of progress.
+        plan: The plan.
+        finish: Runs one run to its end.
+        jobs: Number of random seeds at once, each in a worker process; 1: in this process.
+        watcher: Receives the progress.
     """
     return _Schedule(plan, finish, watcher).run(jobs)
 
 
 class _Schedule:
-    """The runs that are left, seed by seed."""
+    """Schedule of the remaining runs, seed by seed."""
 
     def __init__(self, plan: Plan, finish: Finish, watcher: Watcher) -> None:
         self.plan, self.finish, self.watcher = plan, finish, watcher
@@ -146,7 +146,7 @@ class _Schedule:
                         pass
 
     def _stop(self, pool: Pool) -> None:
-        """Have the runs in progress end, and keep what is done; another Ctrl-C drops the rest."""
+        """Stop the runs in progress and keep their results; another Ctrl-C kills them."""
         try:
             self.watcher.warn(
                 "stopping: waiting for answers that are on their way; Ctrl-C again drops them"
@@ -159,7 +159,7 @@ class _Schedule:
             pool.kill()
 
     def _submit_next(self, pool: Pool, seed: int) -> bool:
-        """Start the next run of a random seed; say whether there was one."""
+        """Start the next run of a random seed; return whether there was one."""
         if self.ended.stopped is not None or not self.left[seed]:
             return False
         run = self.left[seed].pop(0)
@@ -174,7 +174,7 @@ class _Schedule:
         return True
 
     def _take_result(self, pool: Pool, future: "Future[Outcome]", run: PlannedRun) -> None:
-        """Take how a run has ended; one whose process was killed is left to be done again.
+        """Record the outcome of a run; a run whose process was killed is queued again.
 
         Raises:
             ConfigError: No process could start.
@@ -210,7 +210,7 @@ class _Schedule:
 
 
 def _work(run: PlannedRun, limits: tuple[str, ...], finish: Finish, observer: Observer) -> Outcome:
-    """Do one run; what goes wrong is an outcome, so that others can go on."""
+    """Do one run; an error becomes an outcome, so that other runs can go on."""
     began = time.monotonic()
 
     def end(kind: Literal["done", "failed", "stopped"], *rest: Any) -> Outcome:
@@ -248,12 +248,12 @@ def _failure(error: StepsynthError) -> Failure:
 
 
 def _limits_left(plan: Plan, run: PlannedRun, elapsed_s: float) -> tuple[str, ...]:
-    """Return what this run may use of the caps, which are those of the whole comparison.
+    """Return a run's share of the caps, which hold for the whole comparison.
 
     Each random seed gets an equal share, so that processes need not watch each other.
 
     Raises:
-        LimitReachedError: The other runs of its random seed have used the share up.
+        LimitReachedError: The other runs of its random seed have used up the share.
     """
     limits, shares = plan.config.limits, len(plan.runs)
     if plan.configs[run.entry.name].llm is None:

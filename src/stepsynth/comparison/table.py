@@ -1,4 +1,4 @@
-"""What a comparison says: each run's numbers, each method's, and how sure the differences are."""
+"""The results of a comparison: numbers of runs and methods, and paired intervals."""
 
 import re
 import statistics
@@ -26,24 +26,24 @@ from stepsynth.runfolder import Run
 from stepsynth.taskfile import Config
 
 MOST_APART = 0.02
-"""So much may the budgets that methods used differ before the reader is warned."""
+"""Relative difference between the used budgets above which the reader is warned."""
 
 
 @dataclass(frozen=True)
 class MethodRow:
-    """What one method used and scored, over its random seeds.
+    """Usage and scores of one method over its random seeds.
 
     Attributes:
         name: The name of the entry.
         sees: Which gold rows it uses, and for what.
-        takes_budget: Whether it has a size at all.
+        takes_budget: Whether it has a size to budget.
         seeds: The random seeds whose runs are done.
         mean: Score or cost -> mean over random seeds.
         spread: Score -> standard deviation over random seeds; none for a single seed.
-        against: Score -> this method minus the one it is compared with, with its interval.
+        against: Score -> this method minus the reference method, with its interval.
         curve: For each round: round, rows, calls, and mean and spread of the main score.
         by_label: Label -> gains of recall and F1 over the reference, means over random seeds.
-        errors: Why runs have no result -> what to do about it.
+        errors: Why runs have no result -> hint.
     """
 
     name: str
@@ -60,23 +60,23 @@ class MethodRow:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A comparison's outcome.
+    """Results of a comparison.
 
     Attributes:
         task: The task's name.
         student: The student of every run.
-        budget: What every run might use ("1500 rows").
-        equal: What is the same for all: rows, calls or usd.
+        budget: The budget of every run ("1500 rows").
+        equal: The kind of budget: rows, calls or usd.
         against: The name that the others are compared with.
         score: The main score, which decides.
-        scores: Score -> its name, for the scores that there are.
-        random_seeds: All of them.
-        methods: In the order in which they were asked for.
-        runs: One a method and random seed.
-        verdict: What follows, in sentences.
-        warnings: What the reader must know.
+        scores: Score -> its name, for the available scores.
+        random_seeds: All random seeds.
+        methods: The methods, in the requested order.
+        runs: One run for each method and random seed.
+        verdict: The conclusions, in sentences.
+        warnings: Warnings for the reader.
         stopped: Why not all runs were tried; None: they were.
-        folder: Where it is.
+        folder: The folder of the comparison.
     """
 
     task: str
@@ -96,7 +96,7 @@ class Comparison:
 
     @property
     def exit_code(self) -> int:
-        """0, or the exit code of the first run that could not be done."""
+        """0, or the exit code of the first failed run."""
         return next((run.exit_code for run in self.runs if run.error), 0)
 
     def to_dict(self) -> dict[str, Any]:
@@ -104,12 +104,12 @@ class Comparison:
         return asdict(self)
 
     def __getitem__(self, name: str) -> MethodRow:
-        """Return the row of a method, by the name that it was asked for with."""
+        """Return the row of a method, by its requested name."""
         return next(row for row in self.methods if row.name == name)
 
 
 def make_table(plan: Plan, ended: Ended) -> Comparison:
-    """Read the runs of a comparison, and say what they show."""
+    """Read the runs of a comparison and return the results."""
     runs: list[RunRow] = []
     said: dict[str, dict[int, Answered]] = {}
     for entry in plan.entries:
@@ -141,7 +141,7 @@ def make_table(plan: Plan, ended: Ended) -> Comparison:
 
 
 def _runs_of(plan: Plan, entry: Entry) -> list[PlannedRun | RunRow]:
-    """Return an entry's runs; where it cannot run at all, rows that say why."""
+    """Return an entry's runs, or rows with the error if it cannot run at all."""
     if failure := plan.failures.get(entry.name):
         why = (failure.message, failure.hint, failure.exit_code)
         return [RunRow(entry.name, seed, "", *why) for seed in plan.random_seeds]
@@ -149,7 +149,7 @@ def _runs_of(plan: Plan, entry: Entry) -> list[PlannedRun | RunRow]:
 
 
 def _scores_of(runs: Sequence[RunRow], main: str) -> dict[str, str]:
-    """Return the names of the scores that there are, the main one first."""
+    """Return score -> name for the available scores, the main one first."""
     done = next((run for run in runs if run.is_done), None)
     found = {k: name for k, (name, _) in SCORE_NAMES.items() if done and k in done.scores}
     return {k: found[k] for k in sorted(found, key=lambda k: k != main)}
@@ -190,7 +190,7 @@ def _summarise(
 
 
 def _sees(entry: Entry, config: Config | None) -> str:
-    """Return which gold a method uses, also by the options that every method has."""
+    """Return which gold a method uses, including through options that every method has."""
     said = [getattr(methods().get(entry.method), "sees", "not said")]
     method = config and config.method
     if method is not None and method.joins_gold:
@@ -221,7 +221,7 @@ def _average_curve(runs: Sequence[RunRow], main: str) -> list[dict[str, float]]:
 def _gain_by_label(
     runs: Sequence[RunRow], reference: Mapping[int, RunRow]
 ) -> dict[str, dict[str, float]]:
-    """Return how much better each label is than with the reference of the same random seed."""
+    """Return the mean gain of each label over the reference with the same random seed."""
     pairs = [(run, reference[run.random_seed]) for run in runs if run.random_seed in reference]
     gains: dict[str, dict[str, float]] = {}
     for label in sorted({label for run, _ in pairs for label in run.by_label}):
@@ -235,14 +235,14 @@ def _gain_by_label(
 def compare_answers(
     first: Mapping[int, Answered], second: Mapping[int, Answered]
 ) -> dict[str, Interval]:
-    """Return the difference of two methods, with its interval, for each score that rows decide.
+    """Return the paired difference of two methods for each score computed from predictions.
 
     Args:
-        first: Random seed -> what the method's model said.
-        second: The same for the one that it is compared with.
+        first: Random seed -> predictions of the method's model.
+        second: The same for the reference method.
 
     Returns:
-        Differences over the random seeds that both have; none, where they share none.
+        Score -> interval over the random seeds that both have; empty if they share none.
     """
     seeds = sorted(first.keys() & second.keys())
     if not seeds:
@@ -282,7 +282,7 @@ def _rate(answered: Answered, score: Callable[[str, Sequence[str]], float]) -> F
 
 
 def _number_rows(answered: Sequence[Answered]) -> list[Ints]:
-    """Number the test rows of each random seed, the same row alike wherever it is known to be."""
+    """Number the test rows of each random seed; equal rows get equal numbers, where known."""
     if len({a.test for a in answered}) == 1:
         return [np.arange(len(answered[0].gold))] * len(answered)
     known: dict[Any, int] = {}
@@ -298,7 +298,7 @@ def _number_rows(answered: Sequence[Answered]) -> list[Ints]:
 
 
 def _judge(rows: Sequence[MethodRow], against: str, scores: Mapping[str, str]) -> list[str]:
-    """Say who beats whom and who loses; on the first score, who does neither too."""
+    """Return sentences on wins and losses against the reference; on the first score also ties."""
     said: list[str] = []
     for place, (score, name) in enumerate(scores.items()):
         found = [(row.name, row.against[score]) for row in rows if score in row.against]
@@ -346,7 +346,7 @@ def _errors_of(runs: Sequence[RunRow]) -> dict[str, str]:
 
 
 def _merge(found: Sequence[tuple[RunRow, str]]) -> list[tuple[RunRow, str]]:
-    """Keep the first of the messages that differ in numbers alone, and say how many there are."""
+    """Merge messages that differ only in numbers into the first, with their count."""
     alike: dict[str, list[tuple[RunRow, str]]] = {}
     for run, message in found:
         alike.setdefault(re.sub(r"\d+", "0", message), []).append((run, message))

@@ -1,4 +1,4 @@
-"""What makes a synthetic row fit to be kept: no copy, no repetition, a label that holds."""
+"""Curation of synthetic rows: filters for copies, repetitions and wrong labels."""
 
 from stepsynth.curation.curator import Curator
 from stepsynth.curation.gate import Gate, Key, row_digest, row_key

@@ -1,4 +1,4 @@
-"""Decide of one row after the other whether it is kept, and why not."""
+"""Row-by-row decisions on whether a row is kept, and why not."""
 
 from collections.abc import Sequence
 
@@ -10,18 +10,18 @@ from stepsynth.records import Example, Rejected
 
 
 class Curator:
-    """The filters of one run. What it says depends on the rows before, in their order.
+    """The filters of one run; a decision depends on the rows before, in their order.
 
     Args:
         settings: Which filters are on.
-        gate: Stops copies of held-out rows; None: there are none.
+        gate: Stops copies of held-out rows; None: there are no held-out rows.
 
     Attributes:
         settings: Which filters are on.
-        gate: As given.
+        gate: The gate, an empty one if none was given.
 
     Raises:
-        ConfigError: Near duplicates are asked for, and rensa is not installed.
+        ConfigError: Near-duplicates are to be rejected, and rensa is not installed.
     """
 
     def __init__(self, settings: Curation, gate: Gate | None = None) -> None:
@@ -39,17 +39,17 @@ class Curator:
         completion: str,
         shots: Sequence[Example] = (),
     ) -> Rejected | None:
-        """Return why a row is not kept, or None; a row that is kept is remembered.
+        """Return why a row is not kept, or None; a kept row is remembered.
 
         Args:
-            row: What the task's parser made of a completion.
+            row: The row as the task's parser read it from a completion.
             parent: The gold row that it was written from, if any.
-            completion: What the LLM wrote, verbatim, for the record of what was rejected.
-            shots: Gold rows that its prompt showed as examples.
+            completion: The LLM's output, verbatim, for the record of rejected rows.
+            shots: Gold rows that its prompt showed as few-shot examples.
 
         Returns:
-            The first reason of "copy_of_test", "near_copy_of_test", the same of select,
-            "too_short", "too_long", "copy_of_parent", "copy_of_shot", "duplicate",
+            The first reason that applies of "copy_of_test", "near_copy_of_test", the same of
+            select, "too_short", "too_long", "copy_of_parent", "copy_of_shot", "duplicate",
             "near_duplicate".
         """
         key = row_key(row)

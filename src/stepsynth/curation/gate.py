@@ -1,9 +1,9 @@
-"""What may not be trained on nor go to an LLM: copies of held-out rows, whatever they come from.
+"""A gate that keeps copies of held-out rows out of training and away from LLMs.
 
-A copy is the same text as people compare texts, or nearly the same: most of the word 3-grams of
-the shorter one of two stand in the other (Broder's containment, 1997), so that a text is found
-again with words put before it, cut in half, or within a passage. Of held-out rows a method must
-not even be able to read, digests and hashes are kept, and nothing else.
+A copy has the same normalised text, or nearly the same: most word 3-grams of the shorter of two
+texts stand in the other (Broder's containment, 1997). A text is thus recognised with words put
+before it, cut in half, or within a passage. A method must not even be able to read held-out rows,
+so only their digests and hashes are kept.
 """
 
 from collections import Counter
@@ -23,33 +23,33 @@ Key = tuple[str, str]
 Integers = npt.NDArray[np.int64]
 
 CONTAINED = 0.8
-"""Share of the shorter text's 3-grams that the other has too, from which they are copies."""
+"""Share of the shorter text's 3-grams in the other one, from which the two are copies."""
 LONG = 6
-"""3-grams of a text, that of 8 words, from which a share says enough; of shorter ones all must be
-there, in a text that is not twice as long: "a great film" stands in many texts."""
+"""Fewest 3-grams of a text (of 8 words) for which that share is enough. Of a shorter text all must
+occur, in a text at most twice as long: "a great film" stands in many texts."""
 SPREAD = 1.25
-"""So much longer than it is a text may be spread in another one, by words put between its own."""
+"""Factor by which a text may be spread out in another one, by words put between its own."""
 
 
 def row_key(row: Example) -> Key:
-    """Return what makes two rows the same: normalised context and text, no label."""
+    """Return the identity of a row: its normalised context and text, without the label."""
     return normalise(clean(row.context or "")), normalise(clean(row.text))
 
 
 def row_digest(row: Example) -> str:
-    """Return a digest of what makes two rows the same."""
+    """Return a digest of the identity of a row."""
     return digest(row_key(row))
 
 
 class Gate:
-    """Stops copies of held-out rows and of their contexts.
+    """A gate that stops copies of held-out rows and of their contexts.
 
     Args:
-        splits: Name ("test", "select") -> its rows. A copy of rows of two is one of the first.
+        splits: Name ("test", "select") -> its rows. A copy from two splits counts for the first.
         is_open: Let copies pass, and only count them.
 
     Attributes:
-        seen: Reason ("copy_of_test", "near_copy_of_select", ...) -> copies that came by.
+        seen: Reason ("copy_of_test", "near_copy_of_select", ...) -> copies found.
     """
 
     def __init__(self, splits: Mapping[str, Collection[Example]], *, is_open: bool = False) -> None:
@@ -65,21 +65,21 @@ class Gate:
         self._verdicts: dict[Key, str | None] = {}
 
     def stop_row(self, row: Example) -> str | None:
-        """Return why a row is not to be trained on, or None; it is counted."""
+        """Return why a row may not be trained on, or None; a copy is counted."""
         return self._count(self._verdict(row))
 
     def admits(self, row: Example) -> bool:
-        """Say whether a row may be trained on."""
+        """Return whether a row may be trained on; nothing is counted."""
         return self._is_open or self._verdict(row) is None
 
     def stop_text(self, text: str) -> str | None:
-        """Return why a text is not for an LLM, or None: it is like a held-out text or context."""
+        """Return why a text may not go to an LLM, or None: it copies a held-out text or context."""
         own = ("", normalise(clean(text)))
         found = _find(own, self._texts, _Copies.find)
         return self._count(found or _find(own, self._contexts, _Copies.find))
 
     def stop_prompt(self, prompt: str) -> str | None:
-        """Return why a prompt is not to be sent, or None: a held-out text stands in it."""
+        """Return why a prompt may not be sent, or None: a held-out text stands in it."""
         return self._count(_find(("", normalise(clean(prompt))), self._texts, _Copies.find_within))
 
     def _verdict(self, row: Example) -> str | None:
@@ -98,7 +98,7 @@ class Gate:
 def _find(
     own: Key, splits: Mapping[str, "_Copies"], look: Callable[["_Copies", Key, Integers], str]
 ) -> str | None:
-    ours = _hashes(*own)  # once for all splits: every row and every prompt comes by here
+    ours = _hashes(*own)  # once for all splits: this runs for every row and every prompt
     found = ((look(copies, own, ours), name) for name, copies in splits.items())
     return next((f"{how}_{name}" for how, name in found if how), None)
 
@@ -108,7 +108,7 @@ def _of_texts(splits: Mapping[str, Iterable[str]]) -> dict[str, "_Copies"]:
 
 
 class _Copies:
-    """Texts that others are compared with: 16 bytes a word of memory, no word of them."""
+    """Held-out texts as hashes, to compare others with: 16 bytes of memory per word."""
 
     def __init__(self, keys: Collection[Key]) -> None:
         self._digests = frozenset(map(digest, keys))
@@ -120,10 +120,10 @@ class _Copies:
         self._hashes, self._owners = hashes[order], owners[order]
 
     def find(self, own: Key, ours: Integers) -> str:
-        """Return "copy_of" or "near_copy_of" for a row that is one of them; "": it is none.
+        """Return "copy_of" or "near_copy_of" for a copy of one of them; "": it is none.
 
         Args:
-            own: The row.
+            own: Key of the row.
             ours: Hashes of its 3-grams.
         """
         if digest(own) in self._digests:
@@ -136,17 +136,17 @@ class _Copies:
         return "near_copy_of" if shared.stands_in(is_long | is_short) else ""
 
     def find_within(self, _own: Key, ours: Integers) -> str:
-        """Return "copy_of" where one of them stands in a longer text; "": none does."""
+        """Return "copy_of" if one of them stands in a longer text; "": none does."""
         shared = self._shared(ours)
         is_most = (shared.sizes >= LONG) & (shared.counts >= CONTAINED * shared.sizes)
         return "copy_of" if shared.stands_in(is_most) else ""
 
     def _shared(self, ours: Integers) -> "_Shared":
-        """Return which of ours have 3-grams of a text, and which."""
+        """Return the held-out texts that share 3-grams with a text, and these 3-grams."""
         unique = np.unique(ours)
         first = np.searchsorted(self._hashes, unique, side="left")
         counts = np.searchsorted(self._hashes, unique, side="right") - first
-        # The places of all hits, one range after the other.
+        # The positions of all hits, one range after the other.
         starts = np.cumsum(counts) - counts
         places = np.repeat(first - starts, counts) + np.arange(counts.sum())
         order = np.argsort(self._owners[places], kind="stable")
@@ -158,14 +158,14 @@ class _Copies:
 
 @dataclass(frozen=True)
 class _Shared:
-    """What a text shares with others.
+    """The 3-grams that a text shares with held-out texts.
 
     Attributes:
-        ours: Its 3-grams, in its order.
-        hits: Those that others have, of one other after the next.
-        begins: For each other, where its hits begin.
-        counts: For each, how many there are.
-        sizes: For each, how many 3-grams it has.
+        ours: The text's 3-grams, in order.
+        hits: Shared 3-grams, grouped by held-out text.
+        begins: Where each held-out text's hits begin.
+        counts: Number of its hits.
+        sizes: Number of its 3-grams.
     """
 
     ours: Integers
@@ -175,9 +175,10 @@ class _Shared:
     sizes: Integers
 
     def stands_in(self, chosen: npt.NDArray[np.bool_]) -> bool:
-        """Say whether one of the chosen others stands in one place of the text, or is longer.
+        """Return whether a chosen held-out text stands in one place of the text, or is longer.
 
-        Of rows in one mould, five in a prompt have all 3-grams of a sixth between them.
+        Scattered 3-grams do not count: five rows of one template in a prompt may together have all
+        3-grams of a sixth.
         """
         return any(self._is_together(other) for other in np.flatnonzero(chosen).tolist())
 
@@ -205,6 +206,6 @@ class _Shared:
 
 
 def _hashes(context: str, text: str) -> Integers:
-    """Return hashes of a text's 3-grams, in its order; they differ from process to process."""
+    """Return hashes of a text's 3-grams, in order; they differ from process to process."""
     found = shingle_list(text, context)
     return np.fromiter(map(hash, found), dtype=np.int64, count=len(found))

@@ -1,9 +1,9 @@
-"""Find labels that do not hold, with the probabilities of students that have not seen the row.
+"""Detection of wrong labels, with the probabilities of students that have not seen the row.
 
 Student agreement: Yu et al., "ReGen: Zero-Shot Text Classification via Training Data Generation
-with Progressive Dense Retrieval", Findings of ACL 2023: a row is kept where the classifier says its
-label. Confident learning: Northcutt, Jiang, Chuang, "Confident Learning: Estimating Uncertainty in
-Dataset Labels", JAIR 70, 2021.
+with Progressive Dense Retrieval", Findings of ACL 2023: a row is kept if the classifier predicts
+its label. Confident learning: Northcutt, Jiang, Chuang, "Confident Learning: Estimating Uncertainty
+in Dataset Labels", JAIR 70, 2021.
 
 Departure: each row is judged by a student of the other folds; ReGen does not leave rows out.
 """
@@ -22,7 +22,7 @@ from stepsynth.metrics import Predictions
 from stepsynth.records import Dataset
 
 FitPredict = Callable[[Dataset, Dataset], Predictions]
-"""Fits a fresh student on the first data set and asks it for probabilities of the second."""
+"""A function that fits a fresh student on the first data set and predicts the second."""
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -31,13 +31,13 @@ Booleans = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a label check says of n rows, in their order.
+    """The result of a label check on n rows, in their order.
 
     Attributes:
-        wrong: Whether the label is found wrong.
-        predicted: The label that the students give: the new one where rows are relabelled.
-        spared: Labels whose rows would all have been found wrong: a label cannot be learnt without
-            rows, so none of theirs is called wrong, and the user should be warned.
+        wrong: Whether each label is found wrong.
+        predicted: The labels that students predict: the new ones if rows are relabelled.
+        spared: Labels whose rows would all have been found wrong. A label cannot be learnt without
+            rows, so none of these is called wrong, and the user should be warned.
     """
 
     wrong: tuple[bool, ...]
@@ -48,24 +48,24 @@ class Verdict:
 def out_of_fold(
     rows: Dataset, fit_predict: FitPredict, *, folds: int = 5, rng: Random
 ) -> Predictions:
-    """Return for each row what a student says that was trained without it.
+    """Return out-of-fold predictions: a row is predicted by a student trained without it.
 
-    Rows of the same normalised text and context are left out together. Folds have the label mix of
-    all rows.
+    Rows with the same normalised text and context are in the same fold. Folds have the label
+    distribution of all rows.
 
     Args:
         rows: n labelled rows.
-        fit_predict: Called once a fold.
-        folds: Parts that the rows are cut into; each student learns from all parts but one.
-        rng: Decides the parts.
+        fit_predict: Called once per fold.
+        folds: Number of folds; each student learns from all folds but one.
+        rng: Determines the folds.
 
     Returns:
         n predictions, in the order of the rows: (n_rows, n_labels).
 
     Raises:
-        ConfigError: The rows are questions: they have answers, no labels.
-        TooFewRowsError: There is no row, or a label has one text only, so that the student that
-            is asked about it would know nothing of the label.
+        ConfigError: The rows are questions, whose labels are answers.
+        TooFewRowsError: There is no row, or a label has one text only: the student that predicts
+            it would know nothing of the label.
     """
     if not rows:
         raise TooFewRowsError("there is no row to check")
@@ -84,7 +84,7 @@ def out_of_fold(
 
 
 def _divide(rows: Dataset, folds: int, rng: Random) -> list[int]:
-    """Return the fold of each row: each text goes where its labels are rarest so far."""
+    """Return the fold of each row: a text goes where the rarest of its labels is rarest so far."""
     groups: dict[str, list[int]] = defaultdict(list)
     for i, row in enumerate(rows):
         if not isinstance(row.label, str):
@@ -119,11 +119,11 @@ def _check_texts(texts: Counter[str]) -> None:
 
 
 def disagree(rows: Dataset, predictions: Predictions) -> Verdict:
-    """Find each row wrong whose label is not the predicted one (ReGen's consistency filter).
+    """Find rows whose label differs from the predicted one (ReGen's consistency filter).
 
     Args:
         rows: n labelled rows.
-        predictions: Of each row, by a student that has not seen it: see `out_of_fold`.
+        predictions: Predictions by students that have not seen the row: see `out_of_fold`.
 
     Raises:
         TooFewRowsError: Every row is found wrong.
@@ -134,15 +134,15 @@ def disagree(rows: Dataset, predictions: Predictions) -> Verdict:
 def flag_confident(rows: Dataset, predictions: Predictions) -> Verdict:
     """Find wrong labels by confident learning, pruning by noise rate.
 
-    The confident joint counts rows of the label i that are surely of the label j: those at least
-    as probable to be j as rows labelled j are on average. It says how many of the rows labelled i
-    are really j; as many are found wrong, those with the largest margin between p_j and p_i.
+    The confident joint counts rows labelled i that are confidently j: their probability of j is at
+    least the mean over rows labelled j. It estimates how many rows labelled i are really j. That
+    many are found wrong: those with the largest margin between p_j and p_i.
 
-    Departure: a row is never found wrong whose label is its most probable one.
+    Departure: a row whose label is its most probable one is never found wrong.
 
     Args:
         rows: n labelled rows.
-        predictions: Of each row, by a student that has not seen it: see `out_of_fold`.
+        predictions: Predictions by students that have not seen the row: see `out_of_fold`.
 
     Raises:
         TooFewRowsError: Every row is found wrong.
@@ -166,15 +166,15 @@ def flag_confident(rows: Dataset, predictions: Predictions) -> Verdict:
 
 
 def count_confident(given: Integers, probabilities: Floats) -> Integers:
-    """Return the confident joint C: (n_labels, n_labels), given label by sure label.
+    """Return the confident joint C: (n_labels, n_labels), given label by confident label.
 
     Args:
         given: (n_rows,) columns of the given labels.
         probabilities: (n_rows, n_labels).
 
     Paper:
-        Equation 1; the thresholds t_j of equation 2 are mean probabilities of j over the rows
-        labelled j. A row above several thresholds counts for its most probable label.
+        Equation 1. The thresholds t_j of equation 2 are mean probabilities of j over the rows
+        labelled j. A row above several thresholds counts for the most probable of these labels.
     """
     n_labels = probabilities.shape[1]
     thresholds = np.array(
@@ -183,7 +183,7 @@ def count_confident(given: Integers, probabilities: Floats) -> Integers:
             for j in range(n_labels)
         ]
     )
-    # Sums of floats differ in their last digits: equal probabilities reach their mean all the same.
+    # Equal probabilities must reach their mean in spite of rounding.
     reached = np.where(probabilities >= thresholds - 1e-9, probabilities, -1.0)
     is_sure = reached.max(axis=1, initial=-1.0) >= 0
     joint = np.zeros((n_labels, n_labels), dtype=np.int64)
@@ -193,7 +193,7 @@ def count_confident(given: Integers, probabilities: Floats) -> Integers:
 
 
 def _calibrate(joint: Integers, totals: Integers) -> Integers:
-    """Return how many rows are labelled i and really j: n times the paper's Q (equation 3)."""
+    """Return the estimated counts of rows labelled i and really j: n times Q (equation 3)."""
     sums = joint.sum(axis=1, keepdims=True)
     return np.rint(joint / np.maximum(sums, 1) * totals[:, None]).astype(np.int64)
 

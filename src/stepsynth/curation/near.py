@@ -1,11 +1,11 @@
-"""Near duplicates: the Jaccard similarity of word 3-grams, found by MinHash and banding.
+"""Near-duplicates by the Jaccard similarity of word 3-grams, found by MinHash and banding.
 
 Broder: "On the Resemblance and Containment of Documents", 1997 (shingles, MinHash). Indyk and
 Motwani: "Approximate Nearest Neighbors", STOC 1998 (locality-sensitive hashing). Lee et al.:
 "Deduplicating Training Data Makes Language Models Better", ACL 2022 (both, on training data).
 
-MinHash only proposes: no pair is called near before it has been compared in full. Of the pairs at
-the very threshold at most one in ten is missed, of those 0.1 above it about one in a thousand.
+MinHash only proposes pairs; each is compared in full before it is called near. Of pairs exactly at
+the threshold at most one in ten is missed; of pairs 0.1 above it, about one in a thousand.
 """
 
 import re
@@ -17,12 +17,12 @@ from stepsynth._util.hashing import digest
 from stepsynth.errors import ConfigError
 
 SHINGLE = 3
-"""Words in a shingle."""
+"""Words per shingle."""
 
 BANDS = 16
 MOST_ROWS = 8
 FOUND = 0.9
-"""The share of pairs at the threshold that the bands find at least."""
+"""Smallest share of pairs at the threshold that the bands must find."""
 
 # Thai, Lao, Burmese, Khmer, kana and Chinese characters: no spaces divide their words.
 _UNSPACED = (
@@ -33,7 +33,7 @@ _WORD = re.compile(f"[{_UNSPACED}]|[^\\s{_UNSPACED}]+")
 
 
 def words(text: str) -> list[str]:
-    """Return the words of a normalised text; a character of a script without spaces is one."""
+    """Return the words of a normalised text; in scripts without spaces, its characters."""
     return text.split() if text.isascii() else _WORD.findall(text)  # several times as fast
 
 
@@ -43,9 +43,9 @@ def shingles(text: str, context: str = "") -> frozenset[str]:
 
 
 def shingle_list(text: str, context: str = "") -> list[str]:
-    """Return the word 3-grams of a normalised text, in its order; of a shorter text, its words.
+    """Return the word 3-grams of a normalised text, in order; of a shorter text, its words.
 
-    With a context, each is one of that context: rows of different contexts have none in common.
+    A context marks each of them, so that rows with different contexts have none in common.
     """
     found = words(text)
     if len(found) >= SHINGLE:
@@ -57,18 +57,18 @@ def shingle_list(text: str, context: str = "") -> list[str]:
 
 
 def jaccard(one: frozenset[str], other: frozenset[str]) -> float:
-    """Return what two sets share of all that they hold, 0-1; two empty sets are equal."""
+    """Return the Jaccard similarity of two sets, 0-1; two empty sets are equal."""
     shared = len(one & other)
     return shared / (len(one) + len(other) - shared) if one or other else 1.0
 
 
 class NearDuplicates:
-    """Sets of shingles, none of them near another.
+    """Sets of shingles without near-duplicates.
 
-    Memory: about 2 kB a set of 50 shingles.
+    Memory: about 2 kB for a set of 50 shingles.
 
     Args:
-        similarity: The Jaccard similarity, 0.5-1, from which two sets are near.
+        similarity: Jaccard similarity, 0.5-1, from which two sets are near-duplicates.
 
     Raises:
         ConfigError: rensa is not installed.
@@ -78,7 +78,7 @@ class NearDuplicates:
         rensa = _load_rensa()
         size = BANDS * rows_per_band(similarity)
         self._similarity = similarity
-        # Sketches tell at once, up to three standard errors, what need not be compared in full.
+        # A sketch three standard errors below the threshold needs no comparison in full.
         self._least = similarity - 3 * sqrt(similarity * (1 - similarity) / size)
         self._new_sketch = lambda: rensa.RMinHash(num_perm=size, seed=0)
         self._index = rensa.RMinHashLSH(threshold=similarity, num_perm=size, num_bands=BANDS)
@@ -89,7 +89,7 @@ class NearDuplicates:
         return len(self._sketches)
 
     def admit(self, found: frozenset[str]) -> bool:
-        """Add a set unless it is near one that is here, and return whether it was added."""
+        """Add a set unless it is a near-duplicate, and return whether it was added."""
         sketch = self._new_sketch()
         sketch.update(list(found))
         hashes = set(map(hash, found))
@@ -109,9 +109,9 @@ class NearDuplicates:
 
 
 def rows_per_band(similarity: float) -> int:
-    """Return how many MinHash values make a band: as many as find `FOUND` of all near pairs.
+    """Return the MinHash values per band: the most that still find `FOUND` of near pairs.
 
-    A pair of similarity s agrees in a band of r values with probability s^r, and is found where it
+    A pair of similarity s agrees in a band of r values with probability s^r, and is found if it
     agrees in one of `BANDS` bands. More values propose fewer pairs in vain.
     """
     fitting = [r for r in range(1, MOST_ROWS + 1) if 1 - (1 - similarity**r) ** BANDS >= FOUND]

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Curation(BaseModel):
-    """Which filters a synthetic row passes before it is trained on, the same for every method."""
+    """The filters of synthetic rows before training, the same for every method."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -1,4 +1,4 @@
-"""Rows and passages as people have them: files read, columns named, gold divided."""
+"""Reading of rows and passages, and the split of gold."""
 
 from stepsynth.data.bad_rows import PLAIN, BadRow, Reading
 from stepsynth.data.corpus import read_corpus

@@ -1,7 +1,7 @@
-"""Rows as annotation tools export them, made flat: Label Studio's tasks and Argilla's records.
+"""Exports of annotation tools as flat rows: Label Studio's tasks and Argilla's records.
 
-A question that people answered becomes a column of its name: what they say, where all say the same,
-and else the list of what they say, which is no label. What a model suggested is no answer.
+Each question becomes a column of its name. Its value is the answer if all annotators agree, else
+the list of their answers, which is no label. Suggestions of a model do not count.
 """
 
 from collections import defaultdict
@@ -18,7 +18,7 @@ Answer = tuple[str, Any]
 
 
 def flatten(row: Row) -> Row:
-    """Return a row with the columns that a tool's export has within it; another as it is."""
+    """Return the row of a tool's export with its nested columns made flat; others as they are."""
     if isinstance(row.get("annotations"), list) and isinstance(row.get("data"), Mapping):
         return {"id": row.get("id"), **row["data"], **_columns(_from_label_studio(row), ())}
     if isinstance(row.get("fields"), Mapping) and isinstance(row.get("responses"), Mapping):
@@ -32,7 +32,7 @@ def flatten(row: Row) -> Row:
 
 
 def _columns(answers: Iterable[Answer], asked: Iterable[str]) -> dict[str, Any]:
-    """Return question -> answer; None to what was asked and not answered."""
+    """Return question -> answer; None: not answered."""
     given: defaultdict[str, list[Any]] = defaultdict(list)
     for question, value in answers:
         values = value if isinstance(value, list) else [value]
@@ -43,7 +43,7 @@ def _columns(answers: Iterable[Answer], asked: Iterable[str]) -> dict[str, Any]:
 
 def _from_label_studio(row: Row) -> Iterator[Answer]:
     made = [each for each in _objects(row["annotations"]) if not each.get("was_cancelled")]
-    # Whoever marks an annotation as ground truth has settled what the others say.
+    # An annotation that is marked as ground truth overrules the others.
     for annotation in [each for each in made if each.get("ground_truth")] or made:
         for result in _objects(annotation.get("result")):
             key, value = _VALUES.get(str(result.get("type"))), result.get("value")
@@ -59,7 +59,7 @@ def _from_argilla(responses: Row) -> Iterator[Answer]:
 
 
 def _from_columns(row: Row) -> Iterator[Answer]:
-    """Yield answers of a record that Argilla has made flat itself: `label.responses`."""
+    """Yield the answers of a record that Argilla itself made flat: `label.responses`."""
     for key, values in row.items():
         statuses = row.get(f"{key}.status")
         if str(key).endswith(_RESPONSES) and isinstance(statuses, list):

@@ -1,4 +1,4 @@
-"""Rows that cannot be used: all of a file are told at once, or they are left out and counted."""
+"""Unusable rows: reported together for each file, or left out and counted."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ from stepsynth.errors import DataError, suggest
 
 MOST_TOLD = 20
 FEW_TOLD = 3
-"""Rows that an error and a warning name; the others are counted."""
+"""Rows that an error and a warning name, respectively; the others are counted."""
 
 OnBadRow = Literal["error", "skip"]
 
 
 @dataclass(frozen=True)
 class BadRow:
-    """Stands in the place of a row that could not be read.
+    """A stand-in for a row that could not be read.
 
     Attributes:
         message: What is wrong with it.
@@ -29,12 +29,11 @@ class BadRow:
 
 @dataclass(frozen=True)
 class Reading:
-    """How files are read.
+    """Options for reading files.
 
     Attributes:
-        encoding: What text files are encoded in, where they do not begin with a mark that says so;
-            None: UTF-8.
-        on_bad_row: What to do about rows that cannot be used; None: rows in memory, an error.
+        encoding: Encoding of text files without a byte order mark; None: UTF-8.
+        on_bad_row: What to do about unusable rows; None: rows in memory, where they are an error.
     """
 
     encoding: str | None = None
@@ -46,12 +45,12 @@ IN_MEMORY = Reading(on_bad_row=None)
 
 
 class NoColumnError(ValueError):
-    """A row lacks a column.
+    """A row without a required column.
 
     Args:
-        column: The column.
-        present: Those that it has.
-        hint: What to do where none of those is alike.
+        column: The missing column.
+        present: The columns that the row has.
+        hint: What to do if none of them has a similar name.
     """
 
     def __init__(self, column: str, present: Iterable[object], hint: str) -> None:
@@ -62,14 +61,14 @@ class NoColumnError(ValueError):
 
 
 class Defects:
-    """What is wrong with the rows of one source.
+    """The unusable rows of one source.
 
     Args:
         name: The source, for messages.
         on_bad_row: See `Reading`.
 
     Attributes:
-        count: How many cannot be used so far.
+        count: Number of unusable rows so far.
     """
 
     def __init__(self, name: str, on_bad_row: OnBadRow | None) -> None:
@@ -81,12 +80,12 @@ class Defects:
         self._lacking = 0
 
     def add_lacking(self, place: str, error: NoColumnError) -> None:
-        """Take a row that lacks a column; where all do, the column has another name."""
+        """Add a row that lacks a column; if all rows do, the column has another name."""
         self._lacking += 1
         self.add(place, str(error), error.hint)
 
     def add(self, place: str, message: str, hint: str = "") -> None:
-        """Take a row that cannot be used.
+        """Add an unusable row.
 
         Args:
             place: Where it stands: "line 3".
@@ -99,14 +98,14 @@ class Defects:
             self._told.append(f"{place}: {shorten(message, 400)}")
 
     def settle(self, good: int, warn: Callable[[str], None] | None) -> None:
-        """Tell of all of them, once everything is read.
+        """Report all unusable rows, once everything is read.
 
         Args:
-            good: How many rows can be used.
-            warn: Told what was left out.
+            good: Number of usable rows.
+            warn: Called with what was left out.
 
         Raises:
-            DataError: There are bad rows and they are not to be left out, or no other is there.
+            DataError: There are unusable rows, and they are an error or there are no others.
         """
         if not self.count:
             return

@@ -1,4 +1,4 @@
-"""Read the unlabelled passages that methods retrieve from: files, folders of texts, the Hub."""
+"""Unlabelled passages that methods retrieve from: files, folders of texts, the Hub."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -33,12 +33,13 @@ def read_corpus(
             each.
         columns: `text` and `id` -> column of the files, where they differ. A column of ids is not
             needed: a passage without one gets a digest of its text.
-        reading: The files' encoding, and what to do about rows that cannot be used.
-        warn: Told how many passages were left out, and why.
+        reading: The files' encoding, and what to do about unusable rows.
+        warn: Called with the number of passages that were left out, and why.
 
     Raises:
         ConfigError: `columns` names a field that passages do not have.
-        DataError: With the file and its lines, and what was expected; or no passage is left.
+        DataError: Rows cannot be used, or no passage is left; the message has file, lines and what
+            was expected.
     """
     columns = _check_columns(columns or {})
     paths = [path] if isinstance(path, str) else list(path)
@@ -87,7 +88,7 @@ class _Found:
         self._places: dict[str, str] = {}
 
     def add(self, row: Any, where: str) -> None:
-        """Take a row.
+        """Add the passage of a row.
 
         Raises:
             NoColumnError: It lacks a column.
@@ -97,7 +98,7 @@ class _Found:
         if passage is None:
             self.empty += 1
             return
-        # A digest, for the texts of a large corpus should not be held twice.
+        # A digest: the texts of a large corpus should not be held twice.
         key = digest(normalise(passage.text))
         if key in self.passages:
             self.duplicates += 1
@@ -120,7 +121,7 @@ def _rows(name: str, encoding: str | None, warn: Warn) -> Iterator[tuple[str, An
 
 
 def _text_files(folder: Path, encoding: str | None) -> Iterator[tuple[str, Any]]:
-    """Yield the `.txt` files below a folder by name: the id is their path, from the folder on."""
+    """Yield the `.txt` files below a folder by name; the id is the path, from the folder on."""
     files = sorted(folder.rglob("*.txt"), key=lambda file: file.relative_to(folder).parts)
     if not files:
         raise DataError(
@@ -138,7 +139,7 @@ def _text_files(folder: Path, encoding: str | None) -> Iterator[tuple[str, Any]]
 
 
 class _File(dict[str, Any]):
-    """A row of its own: a file has a text and an id whatever `columns` says."""
+    """A text file as a row, with a text and an id whatever `columns` says."""
 
     def __init__(self, text: str, id_: str) -> None:
         super().__init__(text=text, id=id_)

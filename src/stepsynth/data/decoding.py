@@ -1,4 +1,4 @@
-"""Open text files as they are: gzipped or not, in UTF-8, UTF-16, or what `data.encoding` names."""
+"""Opening of text files: gzipped or not, in UTF-8, UTF-16, or the encoding of `data.encoding`."""
 
 import codecs
 import gzip
@@ -13,25 +13,25 @@ from stepsynth.errors import DataError
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
-    # That of UTF-32 begins with that of UTF-16.
+    # The mark of UTF-32 begins with that of UTF-16, so it comes first.
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 UNREADABLE = (OSError, EOFError, zlib.error)
-"""What reading a file raises where it cannot be read, or what is packed in it is damaged."""
+"""Exceptions of a file that cannot be read, or whose compressed data is damaged."""
 
 _WESTERN = "cp1252"
-"""What Windows writes in the west of Europe and in America, where it does not write UTF-8."""
+"""The usual encoding of Windows in Western Europe and America, apart from UTF-8."""
 _HINT = "save it as UTF-8, or name its encoding: data: {encoding: cp1252}"
 
 
 def check_encoding(name: str) -> str:
-    """Return the name of an encoding of texts.
+    """Return the name of a text encoding.
 
     Raises:
-        ValueError: Python knows none of that name.
+        ValueError: Python knows no such encoding.
     """
     try:
         "".encode(name)
@@ -49,7 +49,7 @@ def is_gzipped(path: Path) -> bool:
 
 
 def kind_of(path: Path) -> str:
-    """Return the ending of a file's name that says what is in it: ".csv" of x.CSV.gz."""
+    """Return the extension that names a file's format: ".csv" of x.CSV.gz."""
     return (path.with_suffix("") if is_gzipped(path) else path).suffix.lower()
 
 
@@ -59,10 +59,10 @@ def open_text(path: Path, encoding: str | None) -> Generator[IO[str], None, None
 
     Args:
         path: The file, gzipped where its name ends so.
-        encoding: What it is in where it begins with no mark that says so; None: UTF-8.
+        encoding: Encoding of a file without a byte order mark; None: UTF-8.
 
     Raises:
-        DataError: It is in another encoding: with the line and the byte, and what it looks like.
+        DataError: The file is in another encoding; the message has line, byte and a guess.
     """
     opener = gzip.open if is_gzipped(path) else open
     with opener(path, "rb") as raw:
@@ -97,7 +97,7 @@ def _explain(path: Path, raw: Iterable[bytes], encoding: str, error: UnicodeErro
         return DataError(where, hint="data.encoding names another encoding than the file is in")
     try:
         shown = shorten(line.decode(_WESTERN), 60)
-        for other in raw:  # those after it
+        for other in raw:  # the lines after it
             other.decode(_WESTERN)
     except UnicodeDecodeError:
         return DataError(where, hint=_HINT)
@@ -111,7 +111,7 @@ def _explain(path: Path, raw: Iterable[bytes], encoding: str, error: UnicodeErro
 def _first_wrong(
     raw: Iterable[bytes], encoding: str
 ) -> tuple[int, bytes, UnicodeDecodeError | None]:
-    """Return number, bytes and error of the first line that cannot be decoded, if lines can be."""
+    """Return number, bytes and error of the first undecodable line; no error: none was found."""
     if "\n".encode(encoding).removeprefix(codecs.BOM_UTF8) == b"\n":
         for number, line in enumerate(raw, start=1):
             try:

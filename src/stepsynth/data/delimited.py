@@ -1,8 +1,7 @@
-"""CSV and TSV as people have them: what divides the fields, and which quotation marks quote.
+"""CSV and TSV files: the delimiter is found, and ambiguous quotation marks are settled.
 
-Python's csv module reads the fields. Here it is found out what divides them, and each record is
-looked at once more where a quotation mark opens and does not close in its line: rows are never
-silently made one.
+Python's csv module reads the fields. This module finds the delimiter, and examines each record
+whose quotation mark does not close in its line: rows are never silently merged into one.
 """
 
 import csv
@@ -17,18 +16,18 @@ from stepsynth.data.bad_rows import FEW_TOLD, BadRow
 from stepsynth.errors import DataError
 
 DIVIDERS = {".csv": ",", ".tsv": "\t"}
-"""Ending of a file's name -> what divides its fields, if nothing else does."""
+"""Extension of a file's name -> default delimiter."""
 
 _NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars (|)"}
 _SAMPLE = 50
-"""Lines that are looked at to find out what divides the fields."""
+"""Lines that are examined to find the delimiter."""
 _LONGEST = 10_000_000
-"""Characters of a field: the csv module's own limit of 131,072 is for hostile input."""
+"""Most characters of a field; the csv module's own limit, 131,072, is for hostile input."""
 
 _SEP = re.compile(r'"?sep=([,;|:^~\t])"?', re.IGNORECASE)
-"""The first line that Excel reads, and other programs write for it."""
+"""A first line that tells Excel the delimiter."""
 _OPEN = "end of data"
-"""What the csv module says, among other words, where a quotation mark is closed nowhere."""
+"""Part of the csv module's message for a quotation mark that is closed nowhere."""
 _ESCAPED_MARK = re.compile(r'(?<!\\)((?:\\\\)*)\\"')
 
 Rows = Iterator[tuple[str, Any]]
@@ -45,8 +44,7 @@ def rows_of_delimited(
         file: The text, opened with `newline=""`.
         name: The file, for messages.
         kind: ".csv" or ".tsv".
-        warn: Told what divides the fields, where that is not what the name says, and of quotation
-            marks that could be read in another way.
+        warn: Called with a delimiter other than the default, and with ambiguous quotation marks.
 
     Raises:
         DataError: Two columns have the same name.
@@ -78,7 +76,7 @@ def check_names(names: Sequence[str], place: str) -> None:
 
 
 class _Lines(Iterator[str]):
-    """The lines of a file, counted; those of a record can be given back and read anew."""
+    """The lines of a file, counted; lines of a record can be put back and read again."""
 
     def __init__(self, file: Iterable[str]) -> None:
         self._file = iter(file)
@@ -98,7 +96,7 @@ class _Lines(Iterator[str]):
         return self.number + 1
 
     def keep(self, count: int) -> list[str]:
-        """Give back all lines of the record but the first ones, and return those."""
+        """Put back all lines of the record but the first `count`, and return those."""
         back = self.taken[count:]
         self._back.extendleft(reversed(back))
         self.number -= len(back)
@@ -108,12 +106,12 @@ class _Lines(Iterator[str]):
 
 @dataclass(frozen=True)
 class _Form:
-    """How a file is written.
+    """The format of a delimited file.
 
     Attributes:
-        divider: What stands between fields.
-        is_spaced: A space stands after each divider, and is none of the field's.
-        is_told: The file says itself what divides its fields.
+        divider: The delimiter.
+        is_spaced: A space follows each delimiter, and is not part of the field.
+        is_told: The file itself states its delimiter.
     """
 
     divider: str
@@ -121,7 +119,7 @@ class _Form:
     is_told: bool = False
 
     def reader(self, lines: Iterable[str]) -> Iterator[list[str]]:
-        """Return a reader of records, in which quotation marks quote."""
+        """Return a reader of records that honours quotation marks."""
         spaced = self.is_spaced
         return csv.reader(lines, delimiter=self.divider, skipinitialspace=spaced, strict=True)
 
@@ -131,9 +129,9 @@ class _Form:
         return [each.lstrip(" ") for each in fields] if self.is_spaced else fields
 
     def is_row(self, line: str, count: int) -> bool:
-        """Say whether a line is as a row would be.
+        """Say whether a line looks like a row.
 
-        What divides prose has a space or the end of the line after it; tabs divide none.
+        In prose, a comma or the like precedes a space or the end of the line; tabs do not occur.
         """
         if line.count(self.divider) < count - 1:
             return False
@@ -142,7 +140,7 @@ class _Form:
         return len(fields) == count > 1 and (self.divider == "\t" or not is_prose)
 
     def share(self, sample: Sequence[str]) -> float:
-        """Return the share of lines that have as many fields as the first; -1: that has one."""
+        """Return the share of lines that have as many fields as the first; -1: it has one."""
         count = len(_trim(_fields(self.reader(sample[:1])) or [], 1))
         if count < 2:
             return -1.0
@@ -152,13 +150,13 @@ class _Form:
     def _fit(self, line: str, count: int) -> float:
         fields = _fields(self.reader([line]))
         if fields is not None and len(_trim(fields, count)) == count:
-            # A quotation mark after a space opens nothing, if spaces are part of the fields.
+            # If spaces are part of the fields, a quotation mark after a space opens nothing.
             return 0.5 if any(each.startswith(' "') for each in fields) else 1.0
         return 0.25 if len(_trim(self.literally(line), count)) == count else 0.0
 
 
 def _fields(reader: Iterator[list[str]]) -> list[str] | None:
-    """Return the next record, or None where its quotation marks cannot be read."""
+    """Return the next record, or None if its quotation marks cannot be read."""
     try:
         return next(reader, [])
     except csv.Error:
@@ -166,7 +164,7 @@ def _fields(reader: Iterator[list[str]]) -> list[str] | None:
 
 
 def _trim(fields: list[str], count: int) -> list[str]:
-    """Return the fields without empty ones beyond those that are expected."""
+    """Return the fields without empty ones beyond the expected number."""
     end = len(fields)
     while end > count and not fields[end - 1].strip():
         end -= 1
@@ -174,7 +172,7 @@ def _trim(fields: list[str], count: int) -> list[str]:
 
 
 def _find_form(lines: _Lines, usual: str) -> _Form:
-    """Return how a file is written, from its first lines."""
+    """Return the format of a file, from its first lines."""
     lines.begin()
     if found := _SEP.fullmatch(next(lines, "").rstrip("\r\n")):
         return _Form(found[1], is_told=True)
@@ -184,7 +182,7 @@ def _find_form(lines: _Lines, usual: str) -> _Form:
     header = sample[0] if sample else ""
 
     def rank(form: _Form) -> tuple[float, bool, bool, bool]:
-        # A divider that has a space after it may be a comma of prose.
+        # A delimiter with a space after it may be a comma of prose.
         is_tight = f"{form.divider} " not in header
         return form.share(sample), is_tight, form.divider == usual, form.is_spaced != is_tight
 
@@ -197,7 +195,7 @@ def _find_form(lines: _Lines, usual: str) -> _Form:
 
 @dataclass
 class _Reader:
-    """Reads the records of a file, and settles what its quotation marks mean."""
+    """A reader of the records of a file that settles ambiguous quotation marks."""
 
     lines: _Lines
     form: _Form
@@ -247,13 +245,13 @@ class _Reader:
 
         Args:
             number: The line in which it begins.
-            count: Fields that are expected.
-            fields: What was read, if that could be.
-            error: Why it could not.
+            count: Expected number of fields.
+            fields: The fields as read; None: they could not be read.
+            error: The csv module's message, if they could not be read.
         """
         are_rows = self._are_rows(count)
         is_whole = fields is not None and len(fields) == count
-        # Where a space stands after each divider, prose looks as rows do.
+        # With a space after each delimiter, prose looks like rows.
         if is_whole and (self.form.is_spaced or not all(are_rows)):
             if sum(are_rows) > 1:
                 self.merged.append((number, self.lines.number))
@@ -266,7 +264,7 @@ class _Reader:
             self.lines.keep(1)
             self.literal.append(number)
             return literal
-        # Where a mark that is not closed has swallowed rows, they are given back.
+        # Rows that an unclosed mark has swallowed are put back.
         has_rows = any(are_rows[1:] if _OPEN in error else are_rows[1:-1])
         self.lines.keep(1 if has_rows else len(self.lines.taken))
         return _bad(count, fields, error)
@@ -275,7 +273,7 @@ class _Reader:
         return [self.form.is_row(line, count) for line in self.lines.taken]
 
     def _read_escaped(self, count: int) -> list[str] | None:
-        """Return the fields of a record whose quotation marks have a backslash before them."""
+        """Return the fields of a record with backslashes before its quotation marks, or None."""
         taken = len(self.lines.taken)
         if not any('\\"' in line for line in self.lines.taken):
             return None
@@ -289,7 +287,7 @@ class _Reader:
         return None
 
     def doubts(self) -> Iterator[str]:
-        """Yield what was read in one of two ways."""
+        """Yield warnings of records that could be read in two ways."""
         if self.literal:
             told = _listed([str(number) for number in self.literal])
             yield (
@@ -305,7 +303,7 @@ class _Reader:
 
 
 def _double(line: str) -> str:
-    """Return a line in which a quotation mark with a backslash before it is a doubled one."""
+    """Return a line with quotation marks doubled that had a backslash before them."""
     return _ESCAPED_MARK.sub(r'\1""', line)
 
 

@@ -1,7 +1,7 @@
-"""Rows wherever they are: files of every kind, Hugging Face data sets, lists, data frames.
+"""Rows of files of every kind, Hugging Face data sets, lists and data frames.
 
-Every source yields (place, row): the place is for error messages, the row has the source's columns,
-or is a `BadRow` that says why there is none.
+Every source yields (place, row). The place is for error messages. The row has the source's columns,
+or is a `BadRow` that says why it could not be read.
 """
 
 import gzip
@@ -20,13 +20,13 @@ from stepsynth.data.sheets import rows_of_sheet
 from stepsynth.errors import DataError
 
 HUB = "hf:"
-"""What a Hugging Face data set begins with where a path is expected."""
+"""Prefix of a Hugging Face data set in place of a path."""
 
 READ = ".jsonl, .json, .csv and .tsv, each also with .gz; .parquet; .xlsx; a folder of save_to_disk"
-"""What can be read, for messages."""
+"""Formats that can be read, for messages."""
 
 _SAVED = ("state.json", "dataset_dict.json")
-"""What `save_to_disk` of datasets writes: for one data set, and for a dictionary of them."""
+"""Files that `save_to_disk` of datasets writes, for a data set and for a dictionary of them."""
 
 Rows = Iterator[tuple[str, Any]]
 Warn = Callable[[str], None]
@@ -37,17 +37,17 @@ def rows_of_file(
 ) -> Rows:
     """Yield the rows of a file, or of a data set on the Hugging Face Hub.
 
-    Exports of Label Studio and Argilla are made flat: a question is a column.
+    Exports of Label Studio and Argilla are made flat: each question is a column.
 
     Args:
         path: `.jsonl`, `.json`, `.csv`, `.tsv`, `.parquet` or `.xlsx`, with or without `.gz`; a
             folder that `save_to_disk` of datasets wrote; or `hf:NAME[:CONFIG[:SPLIT]]`, where NAME
-            may be a local folder and SPLIT is else `train`.
-        encoding: What text files are in, where they do not say so themselves; None: UTF-8.
-        warn: Told what was found out about the file, and could be otherwise.
+            may be a local folder and SPLIT is `train` by default.
+        encoding: Encoding of text files without a byte order mark; None: UTF-8.
+        warn: Called with what was inferred about the file and may be wrong.
 
     Raises:
-        DataError: With the file and line, and what was expected.
+        DataError: The file cannot be read; the message has its line and what was expected.
     """
     yield from _flat(_rows(path, encoding, warn))
 
@@ -95,7 +95,7 @@ def _file(path: Path, encoding: str | None, warn: Warn | None) -> Rows:
 
 
 def _bytes(path: Path) -> Path | BytesIO:
-    """Return a file that is read as bytes, unpacked."""
+    """Return a binary file, decompressed if it is gzipped."""
     return BytesIO(gzip.decompress(path.read_bytes())) if is_gzipped(path) else path
 
 
@@ -105,7 +105,7 @@ def rows_of_records(rows: Any, name: str) -> Rows:
     Raises:
         DataError: It is none of these.
     """
-    if hasattr(rows, "with_format"):  # of datasets; it is not imported to ask
+    if hasattr(rows, "with_format"):  # of datasets, which is not imported to ask
         if isinstance(rows, Mapping):
             raise DataError(
                 f"{name}: this is a dictionary of data sets: {', '.join(map(str, rows))}",
@@ -185,7 +185,7 @@ def _classes_of(metadata: Mapping[bytes, bytes]) -> dict[str, list[str]]:
     """Return column -> names of its classes, as datasets writes them into a file."""
     try:
         features = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
-        # Those of a list of classes stand one deeper.
+        # A list of classes nests them one level deeper.
         inner = {column: each.get("feature", each) for column, each in features.items()}
         return {c: e["names"] for c, e in inner.items() if e.get("_type") == "ClassLabel"}
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -195,7 +195,7 @@ def _classes_of(metadata: Mapping[bytes, bytes]) -> dict[str, list[str]]:
 def _with_classes(place: str, row: Any, classes: Mapping[str, list[str]]) -> tuple[str, Any]:
     """Return place and row, with the names of classes in place of their numbers.
 
-    What has no class (-1) gets None, and its place says so.
+    A value without a class (-1) becomes None, and the place says so.
     """
     for column, names in classes.items():
         value = row[column]

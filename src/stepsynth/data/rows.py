@@ -1,4 +1,4 @@
-"""Make examples and contexts of rows: which column is which field, and what is wrong where."""
+"""Examples and contexts made from rows: columns become fields, and errors name their place."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
@@ -34,13 +34,13 @@ def read_file(
 
     Args:
         path: See `rows_of_file`.
-        task: Says which fields a row has and makes an example of them.
+        task: Defines the fields of a row, and makes an example of them.
         columns: Field -> column of the file, where they differ.
-        reading: The file's encoding, and what to do about rows that cannot be used.
-        warn: Is told of what was put right or left out.
+        reading: The file's encoding, and what to do about unusable rows.
+        warn: Called with what was corrected or left out.
 
     Raises:
-        DataError: With the file and its lines, and what was expected.
+        DataError: Rows cannot be used; the message has file, lines and what was expected.
     """
     rows = rows_of_file(path, encoding=reading.encoding, warn=warn)
     return read_rows(rows, task, columns, name=str(path), reading=reading, warn=warn)
@@ -91,17 +91,17 @@ def read_contexts(
 ) -> list[Context]:
     """Return the contexts of a file or of records; only their own column is required.
 
-    A column has its name in gold, or the name of its field (`context`, `label`, `answer`).
+    A column may have its name in gold, or the name of its field (`context`, `label`, `answer`).
 
     Args:
         source: As for `read_file` or `read_records`.
-        task: Makes a context of the fields that a row has: a label or an answer may be fixed.
+        task: Makes a context of a row's fields; a row may fix a label or an answer.
         columns: Field -> column of the file, where they differ.
         reading: As for `read_file`.
-        warn: Is told of what was put right or left out.
+        warn: Called with what was corrected or left out.
 
     Raises:
-        DataError: With the file and its lines, and what was expected.
+        DataError: Rows cannot be used; the message has file, lines and what was expected.
     """
     is_file = isinstance(source, (str, Path))
     name = str(source) if is_file else "contexts"
@@ -143,7 +143,7 @@ def _read(
     name: str,
     defects: Defects,
 ) -> list[_Made]:
-    """Return what is made of each row's fields, those that are not required where it has them."""
+    """Return what `make` makes of each row's fields; optional fields may be missing."""
     expected = ", ".join(columns[field] for field in required)
     made: list[_Made] = []
     for place, row in rows:
@@ -168,7 +168,7 @@ def _read(
 def _fields(
     row: Mapping[Any, Any], columns: Mapping[str, str], required: Collection[str]
 ) -> dict[str, Any]:
-    """Return the fields of a row that it has; a label in a list of its own is taken out."""
+    """Return the fields that a row has; a label is taken out of its list."""
     for field in required:
         if columns[field] not in row:
             hint = f"name it in the task file: data: {{columns: {{{field}: YOUR_COLUMN}}}}"
@@ -180,7 +180,7 @@ def _fields(
 
 
 def _only(label: Any) -> Any:
-    """Return the one label of a list; what is no list is the label itself."""
+    """Return the only label of a list; another value is returned as it is."""
     labels = label.tolist() if hasattr(label, "tolist") else label  # NumPy arrays
     if not isinstance(labels, (list, tuple)):
         return label

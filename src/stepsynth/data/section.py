@@ -1,4 +1,4 @@
-"""The `data` section of a task file: where rows are, how they are read, how gold is divided."""
+"""The `data` section of a task file: files, reading options and the split of gold."""
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -7,7 +7,7 @@ from stepsynth.data.decoding import check_encoding
 
 
 class Split(BaseModel):
-    """How gold is divided: a whole number is rows, a decimal a share of gold."""
+    """Sizes of the splits of gold: a whole number is rows, a decimal a share of gold."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -30,7 +30,7 @@ class Split(BaseModel):
 
 
 class DataSection(BaseModel):
-    """Where the labelled rows are."""
+    """The `data` section: files of rows, contexts and passages, and how to read them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -78,7 +78,7 @@ class DataSection(BaseModel):
 
     @property
     def reading(self) -> Reading:
-        """How the files are read."""
+        """Options for reading the files."""
         return Reading(self.encoding, self.on_bad_row)
 
     @field_validator("encoding")

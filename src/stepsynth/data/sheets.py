@@ -1,4 +1,4 @@
-"""Rows of an .xlsx file: the first sheet, the first row that is not empty names the columns."""
+"""Rows of an .xlsx file: its first sheet, whose first row that is not empty names the columns."""
 
 import warnings
 from collections.abc import Callable, Iterator
@@ -14,12 +14,12 @@ from stepsynth.tasks.classification import label_text
 def rows_of_sheet(
     source: Path | BytesIO, name: str, warn: Callable[[str], None] | None
 ) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield (place, row); every value is text, as in a CSV file, and that of a formula its last.
+    """Yield (place, row); every value is text, as in a CSV file; a formula has its last value.
 
     Args:
-        source: The file, or what is in it.
+        source: The file, or its content.
         name: The file, for messages.
-        warn: Told which sheet was read, where there are several.
+        warn: Called with the sheet that was read, if there are several.
 
     Raises:
         DataError: openpyxl is not installed, or the file is damaged.
@@ -36,7 +36,7 @@ def rows_of_sheet(
             warnings.simplefilter("ignore")  # of drop-down lists and the like, which are not read
             book = openpyxl.load_workbook(source, read_only=True, data_only=True)
             sheet: Any = book.worksheets[0]
-            # What a program has written of a sheet's size may be wrong.
+            # The size that a program wrote for a sheet may be wrong.
             sheet.reset_dimensions()
             lines = [tuple(map(_text, line)) for line in sheet.iter_rows(values_only=True)]
             titles = [each.title for each in book.worksheets]

@@ -1,4 +1,4 @@
-"""Divide gold into mine, select and test: disjoint also as normalised text, stratified."""
+"""The stratified split of gold into mine, select and test, disjoint also as normalised text."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,7 +27,7 @@ class Gold:
         mine: Rows that errors are mined from.
         select: Rows that choose between rounds.
         test: Rows that are scored once, at the end.
-        dropped: Why rows of gold were left out -> how many.
+        dropped: Reason -> number of gold rows that were left out.
     """
 
     mine: Dataset
@@ -52,21 +52,21 @@ def split_gold(
 
     Args:
         gold: All labelled rows that may be used.
-        select: Rows to select on, where they are given apart.
-        test: Test rows, where they are given apart; rows of gold and select that are copies of
-            one of them, or nearly, are dropped.
-        sizes: Rows (whole numbers) or shares of gold (decimals). Without it: a third to select
-            on and the rest to mine; a quarter each to select and test where no test is given. Rows
-            that share their context with a held-out row drawn here, or are nearly copies of it,
-            are dropped.
+        select: Rows to select on, if they are given separately.
+        test: Test rows, if they are given separately; rows of gold and select that are copies or
+            near copies of one are dropped.
+        sizes: Rows (whole numbers) or shares of gold (decimals). Default: a third to select on and
+            the rest to mine; a quarter each to select and test if no test is given. Rows that
+            share their context with a held-out row drawn here, or are near copies of it, are
+            dropped.
         paper_splits: Select on the mined rows, as the paper does.
-        label_names: Every label must be in `mine` and be tested.
+        label_names: The labels; each split needs two of them.
         random_seed: Decides the split.
-        warn: Called with a sentence for every kind of row that was dropped.
-        near: Drop near copies of held-out rows too, and not exact ones alone.
+        warn: Called with a sentence for each kind of dropped row and each split lacking a label.
+        near: Drop near copies of held-out rows as well as exact ones.
 
     Raises:
-        DataError: There are too few rows, or a label is missing from a split.
+        DataError: There are too few rows, or a split has fewer than two labels.
     """
     drop, sizes = _Drop(near), sizes or Split()
     if select is not None and test is not None:
@@ -119,7 +119,7 @@ def _or(size: Size, default: float) -> float:
 
 
 class _Drop:
-    """Drops rows of gold, and counts them by reason.
+    """A filter of gold rows that counts the dropped ones by reason.
 
     Args:
         near: Whether near copies are dropped too.
@@ -144,7 +144,7 @@ class _Drop:
         return Dataset(first.values())
 
     def copies(self, rows: Dataset, others: Dataset, reason: str) -> Dataset:
-        """Return the rows that are no copies of others, nor nearly."""
+        """Return the rows that are no copies of others, nor near copies if those are dropped."""
         gate = Gate({"others": others})
         kept: list[Example] = []
         for row in rows:
@@ -158,7 +158,7 @@ class _Drop:
         return Dataset(kept)
 
     def relatives(self, rows: Dataset, others: Dataset, whose: str) -> Dataset:
-        """Return the rows of a split with neither the context nor, nearly, the text of another."""
+        """Return the rows that share no context and no copied text with another split."""
         theirs = {normalise(row.context) for row in others if row.context}
         kept: list[Example] = []
         for row in rows:
@@ -189,7 +189,7 @@ def _take(rows: Dataset, sizes: Mapping[str, Size], rng: Random) -> dict[str, Da
         )
     by_label: dict[str, list[int]] = defaultdict(list)
     for i, row in enumerate(rows):
-        # Answers are as many as rows: they are no strata.
+        # Answers are almost all different, so they cannot be strata.
         by_label[row.label if isinstance(row.label, str) else ""].append(i)
     for indexes in by_label.values():
         rng.shuffle(indexes)
@@ -211,11 +211,11 @@ def _take(rows: Dataset, sizes: Mapping[str, Size], rng: Random) -> dict[str, Da
 def _draws(
     counts: Mapping[str, int], wanted: Mapping[str, int | None]
 ) -> dict[str, dict[str, int]]:
-    """Return split -> label -> how many rows it takes: the label mix of all rows in each.
+    """Return split -> label -> rows to take, with the label mix of all rows in each split.
 
-    A label of few rows may so have none in `mine`, and could not be learnt: where that has room,
-    such a label gets its first row there, before the others are drawn; unless that leaves another
-    split with a single label.
+    A rare label could then have no row in `mine`, and could not be learnt. If `mine` has room, each
+    such label gets one row there before the others are drawn, unless that leaves another split
+    with a single label.
     """
     drawn = draws = _by_size(counts, wanted)
     size = wanted["mine"]
@@ -248,7 +248,7 @@ def _by_size(
 
 
 def _in_rows(sizes: Mapping[str, Size], total: int) -> dict[str, int | None]:
-    """Return sizes in rows; shares are cut together, so that shares of 1.0 in all fit exactly."""
+    """Return sizes in rows; shares are rounded together, so that a sum of 1.0 fits exactly."""
     shares = sum(size for size in sizes.values() if isinstance(size, float))
     if shares > 1 + 1e-9:
         raise DataError(
@@ -277,10 +277,10 @@ def _shares(available: Mapping[str, int], size: int) -> dict[str, int]:
 
 
 def make_gate(gold: Gold, *, is_open: bool) -> Gate:
-    """Return what stops copies of the held-out rows.
+    """Return the filter of copies of held-out rows.
 
     Args:
-        gold: The splits; in the paper's, the rows to select on are those that are mined.
+        gold: The splits; in the paper's, `select` is `mine` and so is not held out.
         is_open: Let copies pass, and only count them.
     """
     splits = {"test": gold.test, "select": gold.select}
@@ -291,13 +291,13 @@ def make_gate(gold: Gold, *, is_open: bool) -> Gate:
 def choose_contexts(
     gold: Gold, given: Sequence[Context] | None, task: Task, gate: Gate, warn: Warn
 ) -> tuple[Context, ...]:
-    """Return what seed data is written for: the given contexts, or those of the mined rows.
+    """Return the contexts for seed data: those given, or those of the mined rows.
 
     Args:
         gold: The splits.
-        given: Contexts from a file; None: those of gold; none: the LLM writes them.
+        given: Contexts from a file; None: those of gold; empty: the LLM writes them.
         task: Makes a context of a gold row.
-        gate: Stops those that a held-out row has too, so that no synthetic row is about them.
+        gate: Stops contexts of held-out rows, so that no synthetic row is about them.
         warn: Called with a sentence where contexts were dropped, or shared by mine and test.
 
     Raises:
@@ -314,7 +314,7 @@ def choose_contexts(
             "too: test scores may be too high; give test rows with contexts of their own"
         )
     if given is None:
-        # What is nearly alike in gold passed the gate as rows, and is told the LLM with them.
+        # Near copies may stay: their rows passed the gate, and are shown to the LLM with them.
         found = list(dict.fromkeys(map(task.context_of, gold.mine)))
         held_out = tested | selected
         kept = [context for context in found if normalise(context.text) not in held_out]

@@ -1,7 +1,7 @@
-"""Data set card and model card of a run: what it is, how it was made, what it is not.
+"""The data card and the model card of a run: contents, origin and limits.
 
-A card goes to strangers. It shows no text that an LLM wrote, no path and no address; what a user
-chose (names, instructions, labels) stands as code, which neither Markdown nor HTML can leave.
+A card is public. It shows no text of an LLM, no path and no address. What a user chose (names,
+instructions, labels) is shown as code, which neither Markdown nor HTML can break out of.
 """
 
 import json
@@ -26,7 +26,7 @@ HUB_TASKS = {
     "sentence_pair": "text-classification",
     "extractive_qa": "question-answering",
 }
-"""Kind of task -> what the hub calls it."""
+"""Kind of task -> its name on the hub."""
 
 COLUMNS = {
     "text": "what the LLM wrote; of a gold row its own text",
@@ -40,17 +40,17 @@ COLUMNS = {
     "request": "digest of the request to the LLM",
     "model": "the LLM, as it was configured",
 }
-"""What the columns of a data set mean."""
+"""Column of a data set -> its meaning."""
 
 _SECRET = re.compile(r"(^|_)(key|token|secret|password|url)($|_)", re.IGNORECASE)
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
 
 def card_facts(run: Run, dataset: Dataset, *, name: str) -> dict[str, Any]:
-    """Return what both cards tell of a run.
+    """Return the facts of a run for both cards.
 
     Args:
-        run: One that is done.
+        run: A finished run.
         dataset: Its training rows.
         name: ORG/NAME on the hub.
 
@@ -86,12 +86,12 @@ def card_facts(run: Run, dataset: Dataset, *, name: str) -> dict[str, Any]:
 
 
 def render_dataset_card(facts: Mapping[str, Any], *, license_name: str, data_file: str) -> str:
-    """Return the data set's README.md.
+    """Return the data card, its README.md.
 
     Args:
-        facts: What `card_facts` returns.
-        license_name: A licence as the hub names it.
-        data_file: Path of the rows, beside the card.
+        facts: The result of `card_facts`.
+        license_name: The hub's name of the licence.
+        data_file: Path of the rows, relative to the card.
     """
     from huggingface_hub import DatasetCardData
 
@@ -116,7 +116,7 @@ def render_dataset_card(facts: Mapping[str, Any], *, license_name: str, data_fil
 
 
 def render_model_card(facts: Mapping[str, Any], *, license_name: str) -> str:
-    """Return the model's README.md; see `render_dataset_card`."""
+    """Return the model card, its README.md; see `render_dataset_card`."""
     from huggingface_hub import ModelCardData
 
     about = ModelCardData(
@@ -135,7 +135,7 @@ def _render(template: str, facts: Mapping[str, Any], front_matter: str) -> str:
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=False,  # it is Markdown; `code` is the escape
+        autoescape=False,  # the output is Markdown, which `code` escapes
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -152,7 +152,7 @@ def _score(value: float | None) -> str:
 
 
 def code(value: Any) -> str:
-    """Return a value as inline code that nothing in it can end."""
+    """Return a value as inline code, which its text cannot end."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     line = shorten(text, 200)
     line = "".join(c for c in line if unicodedata.category(c)[0] != "C") or " "
@@ -180,7 +180,7 @@ def _named(section: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def without_paths(value: Any) -> Any:
-    """Return a value in which a path on this machine is its last part alone."""
+    """Return a value in which every path on this machine is cut to its last part."""
     if isinstance(value, Mapping):
         return {key: without_paths(inner) for key, inner in value.items()}
     if isinstance(value, list):
@@ -191,10 +191,10 @@ def without_paths(value: Any) -> Any:
 
 
 def is_path(value: str) -> bool:
-    """Say whether a text is a path on this machine, and no name on the hub."""
+    """Return whether a text is a path on this machine rather than a name on the hub."""
     if value.startswith((".", "~")) or Path(value).is_absolute():
         return True
-    # Longer ones no file system takes, and asking it raises.
+    # File systems allow no longer name, and asking for one raises.
     return "/" in value and len(value) < 256 and Path(value).exists()
 
 
@@ -217,7 +217,7 @@ def _student(section: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _llm(section: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Return what is told of the LLM: named keys only, so that no key or address slips in."""
+    """Return the LLM's facts: only listed keys, so that no secret or address slips in."""
     if section is None:
         return None
     sampling = {k: section[k] for k in ("temperature", "top_p", "max_tokens") if k in section}
@@ -270,7 +270,7 @@ def _round(numbers: RoundMetrics) -> dict[str, Any]:
 
 
 def _reasons(run: Run) -> dict[str, dict[str, int]]:
-    """Return how often each reason was given, for what was rejected and for what failed."""
+    """Return the number of rejects and of failures for each reason."""
     rejected, failed = Counter[str](), Counter[str]()
     for done in run.rounds:
         rejected.update(done.metrics.rejected)

@@ -1,4 +1,4 @@
-"""What of a run goes to the Hugging Face hub, and its way there."""
+"""The files of a run for the Hugging Face hub, and their upload."""
 
 import json
 import re
@@ -23,7 +23,7 @@ from stepsynth.runfolder import open_run
 from stepsynth.students import STUDENT_FILE, need
 
 PARTS = ("dataset", "model")
-"""Folders that are written; each is also the hub's type of the repository."""
+"""Folders to write; each is also the hub's repository type."""
 
 _PART = r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9_])?"
 _NAME = re.compile(rf"{_PART}/{_PART}", re.ASCII)
@@ -33,10 +33,10 @@ _LOG_IN = "`hf auth login`, or set HF_TOKEN to a token that may write there"
 
 
 def check_name(name: str) -> None:
-    """Make sure that a name can be a repository's on the hub.
+    """Check that a name is valid for a repository on the hub.
 
     Raises:
-        ConfigError: It cannot.
+        ConfigError: The name is invalid.
     """
     if not _NAME.fullmatch(name) or len(name) > 96 or re.search(r"--|\.\.|\.git$", name):
         raise ConfigError(
@@ -46,10 +46,10 @@ def check_name(name: str) -> None:
 
 
 def check_license(license_name: str) -> str:
-    """Return a licence as the hub writes it.
+    """Return a licence in the spelling of the hub.
 
     Raises:
-        ConfigError: It is not in the form of the hub's names.
+        ConfigError: It does not have the form of the hub's names.
     """
     name = license_name.strip().lower()
     if not _LICENSE.fullmatch(name):
@@ -67,19 +67,19 @@ def write_hub_files(
     name: str,
     license: str,  # noqa: A002
 ) -> list[Path]:
-    """Write what goes to the hub: a data set and a model, each with its card.
+    """Write the files for the hub: a data set and a model, each with its card.
 
     Args:
-        place: The folder of a run that is done.
-        folder: `dataset/` and `model/` are written into it; what it wrote before is replaced.
+        place: The folder of a finished run.
+        folder: Receives `dataset/` and `model/`, which replace those of an earlier call.
         name: ORG/NAME of both.
-        license: A licence as the hub names it.
+        license: The hub's name of the licence.
 
     Returns:
-        The files.
+        The written files.
 
     Raises:
-        ConfigError: A library is missing, or the name or the licence is wrong.
+        ConfigError: A library is missing, or the name or the licence is invalid.
         RunFolderError: The run is not done, or the folder holds something else.
     """
     check_name(name)
@@ -102,17 +102,17 @@ def write_hub_files(
 
 
 def _without_path(row: Example) -> Example:
-    """Return a row without the place of its LLM on this machine."""
+    """Return a row without the path of its LLM on this machine."""
     return replace(
         row, provenance=replace(row.provenance, model=without_paths(row.provenance.model))
     )
 
 
 def _make_room(folder: Path) -> None:
-    """Remove what an earlier call wrote, and nothing else.
+    """Remove the files of an earlier call, and nothing else.
 
     Raises:
-        RunFolderError: Something else is there.
+        RunFolderError: The folder holds something else.
     """
     if folder.exists() and not folder.is_dir():
         raise RunFolderError(f"{folder}: this is a file, not a folder", hint="give another folder")
@@ -127,7 +127,7 @@ def _make_room(folder: Path) -> None:
 
 
 def _write_rows(dataset: Dataset, folder: Path) -> str:
-    """Write the rows, and return their file's path in the folder."""
+    """Write the rows, and return the path of their file relative to the folder."""
     if find_spec("pyarrow") is not None:
         dataset.to_parquet(folder / "data" / "train.parquet")
         return "data/train.parquet"
@@ -136,7 +136,7 @@ def _write_rows(dataset: Dataset, folder: Path) -> str:
 
 
 def _copy_model(source: Path, folder: Path) -> None:
-    """Copy a student; where its encoder lay on this machine is not told."""
+    """Copy a student without the path of its encoder on this machine."""
     try:
         shutil.copytree(source, folder)
         about = json.loads((folder / STUDENT_FILE).read_text(encoding="utf-8"))
@@ -146,19 +146,19 @@ def _copy_model(source: Path, folder: Path) -> None:
 
 
 def push(folder: Path, name: str, *, private: bool) -> list[str]:
-    """Upload what `write_hub_files` wrote.
+    """Upload the files of `write_hub_files`.
 
     Args:
-        folder: With `dataset/` and `model/`.
+        folder: The folder with `dataset/` and `model/`.
         name: ORG/NAME of both.
-        private: Make repositories that only their owner sees.
+        private: Create private repositories.
 
     Returns:
-        The address of the data set and of the model.
+        The URLs of the data set and the model.
 
     Raises:
-        ConfigError: A library or a token is missing, the token may not write there, or a repository
-            is there that everybody sees though `private` is asked for.
+        ConfigError: A library or a token is missing, the token may not write there, or an existing
+            repository is public although `private` is set.
         ProviderError: The hub cannot be reached, or failed.
     """
     need("huggingface_hub", "hub")
@@ -172,7 +172,7 @@ def push(folder: Path, name: str, *, private: bool) -> list[str]:
         urls: list[str] = []
         for part in PARTS:
             url = api.create_repo(name, repo_type=part, private=private, exist_ok=True)
-            # An existing repository keeps its visibility, whatever was asked for.
+            # An existing repository keeps its visibility, whatever `private` is.
             if private and not api.repo_info(name, repo_type=part).private:
                 raise ConfigError(
                     f"{url} is there already, and everybody sees it; nothing was uploaded",
@@ -191,7 +191,7 @@ def push(folder: Path, name: str, *, private: bool) -> list[str]:
 
 @contextmanager
 def _explaining(name: str) -> Generator[None]:
-    """Turn what the hub or the way to it says into one line, without a token."""
+    """Turn errors of the hub or the network into one line, without a token."""
     from huggingface_hub import errors
 
     try:

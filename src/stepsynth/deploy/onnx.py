@@ -1,7 +1,7 @@
-"""A transformer student as an ONNX file, which must say what the student says before it is kept.
+"""The ONNX export of a transformer student, kept only if it agrees with the student.
 
-The folder needs neither torch nor stepsynth: onnxruntime runs `model.onnx`, `tokenizer.json` cuts
-and pads rows as the student does, and `config.json` names the labels.
+The folder needs neither torch nor stepsynth. onnxruntime runs `model.onnx`, `tokenizer.json`
+truncates and pads rows as the student does, and `config.json` names the labels.
 """
 
 import inspect
@@ -31,13 +31,13 @@ T = TypeVar("T")
 
 MODEL_FILE = "model.onnx"
 ABOUT_FILE = "export.json"
-"""What the check found; it also marks a folder as ours, to be written anew."""
+"""Result of the check; the file also marks a folder as an export that may be replaced."""
 
 MOST_ROWS = 500
 TOLERANCE = 1e-3
 BATCH_SIZES = (1, 7, 32, 2, 16)
 ONE_FILE_BYTES = 1.9e9
-"""An ONNX file is a protobuf message, which ends at 2 GB; larger weights go beside it."""
+"""Bytes; an ONNX file is a protobuf message of at most 2 GB, so larger weights go beside it."""
 
 SENTENCES = (
     "Good.",
@@ -47,7 +47,7 @@ SENTENCES = (
     "After a slow first hour the story finds its feet, and by the end nobody in the room moved. "
     * 30,
 )
-"""Rows for a model that has no data beside it: short and long, plain and not."""
+"""Rows to check a model without data: short and long ones, with and without accents or emoji."""
 
 
 def write_onnx(run_or_model_folder: Path, folder: Path) -> dict[str, Any]:
@@ -55,16 +55,16 @@ def write_onnx(run_or_model_folder: Path, folder: Path) -> dict[str, Any]:
 
     Args:
         run_or_model_folder: A run folder, or a student's own folder.
-        folder: Made if it is not there; an earlier export in it is replaced.
+        folder: The target folder, created if missing; an earlier export in it is replaced.
 
     Returns:
-        `rows` that were checked, `same_labels` among them, the largest difference of a logit
-        (`max_difference`), and the `path` of the ONNX file.
+        The number of checked `rows`, the `same_labels` among them, the largest difference of a
+        logit (`max_difference`), and the `path` of the ONNX file.
 
     Raises:
         ConfigError: A library is missing, or the student is no transformer.
         RunFolderError: There is no student, or the folder holds something else.
-        StepsynthError: The ONNX file does not say what the student says; nothing is left of it.
+        StepsynthError: The ONNX file does not agree with the student; it is removed.
     """
     _check_target(folder)
     student = _load(run_or_model_folder)
@@ -73,7 +73,7 @@ def write_onnx(run_or_model_folder: Path, folder: Path) -> dict[str, Any]:
     rows = _rows_to_check(run_or_model_folder, has_labels=bool(student.label_names))
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        # Beside the folder, so that moving it there copies nothing.
+        # Beside the folder, so that the move copies nothing.
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     except OSError as error:
         raise RunFolderError(f"{folder}: cannot be written: {error.strerror}") from error
@@ -112,7 +112,7 @@ def _load(place: Path) -> "Transformer":
 
 
 def _rows_to_check(place: Path, *, has_labels: bool) -> list[Example]:
-    """Return rows of the run, evenly spread over what it wrote and the gold that it got wrong."""
+    """Return rows of the run, evenly spread over its data set and the misclassified gold rows."""
     run = RunFolder(place if (place / "model").is_dir() else place.parent)
     files = [run.dataset, *(r / "misclassified.jsonl" for r in run.round_folders())]
     found = {
@@ -142,7 +142,7 @@ def _built_in_rows(*, has_labels: bool) -> list[Example]:
 
 
 def _write_tokenizer(student: "Transformer", folder: Path) -> None:
-    """Write the tokenizer so that it cuts and pads by itself, as the student does."""
+    """Write the tokenizer with the student's truncation and padding."""
     from tokenizers import Tokenizer
 
     own = student._tokenizer
@@ -160,14 +160,14 @@ def _write_tokenizer(student: "Transformer", folder: Path) -> None:
     if student.label_names:
         tokenizer.enable_truncation(student._limit, direction=own.truncation_side)
     else:
-        # A quarter: questions may take half of a window, and windows must move on.
+        # At most a quarter: questions may take half of a window, and windows must advance.
         stride = min(student.stride, student._limit // 4)
         tokenizer.enable_truncation(student._limit, stride=stride, strategy="only_second")
     tokenizer.save(file)
 
 
 def _strip(model: Any) -> None:
-    """Take out what the exporter notes of each step: source files, with paths on this machine."""
+    """Remove the exporter's notes on each step, which contain paths on this machine."""
     for part in (model, model.graph, *model.graph.all_nodes()):
         part.metadata_props.clear()
         part.doc_string = None
@@ -234,10 +234,10 @@ def _last_line(error: Exception) -> str:
 
 
 def _check(student: "Transformer", rows: Sequence[Example], folder: Path) -> dict[str, Any]:
-    """Return what the comparison found.
+    """Return the result of the comparison.
 
     Raises:
-        StepsynthError: The ONNX file cannot be run, or says something else than the student.
+        StepsynthError: The ONNX file cannot be run, or does not agree with the student.
     """
     import numpy as np
 
@@ -263,7 +263,7 @@ def _check(student: "Transformer", rows: Sequence[Example], folder: Path) -> dic
 def _compare_labels(
     student: "Transformer", rows: Sequence[Example], folder: Path
 ) -> tuple[int, float]:
-    """Return how many rows get the same label, and the largest difference of a logit."""
+    """Return the number of rows with the same label, and the largest difference of a logit."""
     import numpy as np
     from tokenizers import Tokenizer
 
@@ -287,7 +287,7 @@ def _compare_labels(
 def _compare_answers(
     student: "Transformer", rows: Sequence[Example], folder: Path
 ) -> tuple[int, float]:
-    """Return how many questions get the same answer, and the largest difference of a logit."""
+    """Return the number of questions with the same answer, and the largest logit difference."""
     import numpy as np
 
     from stepsynth.students import find_spans, make_windows
@@ -300,7 +300,7 @@ def _compare_answers(
         with quiet():
             padded = tokenizer.pad([w.inputs for w in batch], return_tensors="np")
         for values, arrays in zip(got, run(padded), strict=True):
-            # What stands on padding is never looked at, and may be anything.
+            # Logits at padding are never used, and may be anything.
             values += [a[: len(w.inputs["input_ids"])] for a, w in zip(arrays, batch, strict=True)]
     theirs, ours = (
         find_spans(windows, starts, ends, rows, longest=student.max_answer_tokens)
@@ -367,7 +367,7 @@ def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
 
 
 def _move(temporary: Path, folder: Path, about: dict[str, Any]) -> None:
-    """Move a good export into its folder; other files in it stay."""
+    """Move a checked export into its folder; other files in it stay."""
     folder.mkdir(exist_ok=True)
     (folder / ABOUT_FILE).unlink(missing_ok=True)
     (folder / f"{MODEL_FILE}.data").unlink(missing_ok=True)

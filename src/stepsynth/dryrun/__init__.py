@@ -1,4 +1,4 @@
-"""Stand-ins for an LLM, a student and an index: what a run would ask, cost and run into."""
+"""Dry runs with stand-ins: the requests, the cost and the likely problems of a run."""
 
 from stepsynth.dryrun.count import RehearsedLLM, Scale, without_early_stop
 from stepsynth.dryrun.foresight import PromptSizes, foresee, measure_prompts, small_bounds

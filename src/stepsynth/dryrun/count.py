@@ -1,10 +1,10 @@
-"""Run a method against stand-ins, and count what it would ask of the LLM.
+"""Rehearsals: a method runs against stand-ins, and its requests are counted.
 
-The method is the configured one and so are its prompts: no formula per method has to be kept in
-step with the code. Nothing is sent, trained or written, and no key is read.
+The method and its prompts are the configured ones, so no formula per method has to be kept in step
+with the code. Nothing is sent, trained or written, and no key is read.
 
 Large sizes are not rehearsed in full. A rehearsal of some hundred rows and one of half as many show
-how the number of requests of each kind grows; what does not grow (rationales, dimensions) stays.
+how the number of requests of each kind grows. Constant numbers (rationales, dimensions) stay.
 """
 
 from collections import Counter
@@ -34,19 +34,19 @@ from stepsynth.taskfile import Config
 T = TypeVar("T")
 
 ROW_SIZES = ("seed_size", "size", "added_size", "max_added")
-"""Keys of methods that are numbers of rows."""
+"""Keys of methods that hold a number of rows."""
 
 NOT_ROWS = {"judge", "decide", "suits", "context"} | LIST_KINDS
-"""Kinds whose answers are no rows: they are never rejected in a rehearsal."""
+"""Kinds of prompt whose answers are no rows; a rehearsal never rejects them."""
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """What a rehearsal supposes of the student and the LLM.
+    """Assumptions of a rehearsal on the student and the LLM.
 
     Attributes:
         wrong: Share of `mine` that the student misclassifies, in every round.
-        rejected: Every third row is rejected, so that the method draws again.
+        rejected: Whether every third row is rejected, so that the method draws again.
         by_label: Share of attributes whose values depend on the label.
     """
 
@@ -62,14 +62,14 @@ HIGH = Scenario(wrong=0.5, rejected=True, by_label=1.0)
 
 @dataclass
 class Count:
-    """Requests of one kind, with the tokens of all of them together."""
+    """Number of requests of one kind, with their total tokens."""
 
     requests: float = 0.0
     prompt_tokens: float = 0.0
     completion_tokens: float = 0.0
 
     def at(self, requests: float) -> "Count":
-        """Return the count of so many requests that are like these."""
+        """Return the count of another number of such requests."""
         share = requests / self.requests if self.requests else 0.0
         return Count(requests, share * self.prompt_tokens, share * self.completion_tokens)
 
@@ -80,12 +80,12 @@ Counts = dict[str, Count]
 
 @dataclass(frozen=True)
 class Rehearsed:
-    """What a rehearsal has shown.
+    """Result of a rehearsal.
 
     Attributes:
-        counts: What the method asks for, by kind.
-        is_scaled: It was rehearsed with fewer rows, and its counts were scaled up.
-        trouble: Why it ended early, if it did: then counts are too low.
+        counts: The requests of the method, by kind.
+        is_scaled: Whether fewer rows were rehearsed, and the counts scaled up.
+        trouble: Why it ended early, if so; the counts are then too low.
     """
 
     counts: Counts
@@ -99,11 +99,11 @@ class _NoBackend(Backend[Any]):
 
 
 class RehearsedLLM(LLM):
-    """Answers at once by a stub, and counts.
+    """LLM that answers at once by a stub, and counts the requests.
 
     Args:
-        settings: Those of the LLM that is stood in for.
-        stub: Says what is answered.
+        settings: The settings of the real LLM.
+        stub: Makes up the answers.
         rejected: Give an empty answer in place of every third row.
     """
 
@@ -132,7 +132,7 @@ class RehearsedLLM(LLM):
         yield from map(self._answer, requests)
 
     def close(self) -> None:
-        """There is nothing to close."""
+        """Do nothing: there is nothing to close."""
 
     def _answer(self, request: Request) -> Completion:
         kind = request.tags.get("kind", "")
@@ -154,9 +154,9 @@ class RehearsedLLM(LLM):
         return Completion(said, f"rehearsed/{request.stream}/{draw}", draw)
 
     def _group(self, request: Request, kind: str) -> object:
-        """Return what repeats of a prompt have in common that are sent once, for one answer each.
+        """Return the key of the group of equal prompts that is sent as one request.
 
-        As the engine groups them: those of one call, by the LLM whose turn it is.
+        The engine groups likewise: prompts of one call, by the LLM whose turn it is.
         """
         endpoints = self._endpoints_of(kind)
         turn = self._turns[kind] % len(endpoints)
@@ -170,7 +170,7 @@ class RehearsedLLM(LLM):
 
 @dataclass(frozen=True, kw_only=True)
 class _Unscored(Setup):
-    """A set-up in which models are asked about `select` and not scored: that takes libraries."""
+    """Set-up in which models predict `select` but are not scored, which would need libraries."""
 
     def score(self, model: Model) -> float:
         """Return 0.0."""
@@ -180,15 +180,15 @@ class _Unscored(Setup):
 
 @dataclass(frozen=True)
 class Scale:
-    """How a run is made small: a number `full` becomes `small` at 0, and is itself at 1.
+    """Linear scale of a run's numbers: each is small at place 0 and full at place 1.
 
-    Between and beyond every number moves along its own line, so that requests that grow in step
-    with any of them do too, and two rehearsals tell what there are at 1.
+    Between and beyond these places, each number moves along its own line. Requests in proportion
+    to any of them do too, so two rehearsals tell the number of requests at place 1.
 
     Attributes:
-        most: Most rows of anything in a rehearsal.
-        share: What the method's sizes are multiplied by at 0.
-        place: Where on the lines this rehearsal is.
+        most: Most rows of any data in a rehearsal.
+        share: Factor of the method's sizes at place 0.
+        place: The place of this rehearsal.
     """
 
     most: int
@@ -197,15 +197,15 @@ class Scale:
 
     @classmethod
     def of(cls, method: Method, most: int) -> "Scale":
-        """Return the scale at which no size of a method is above `most`."""
+        """Return the scale on which no size of a method is above `most` at place 0."""
         largest = max([getattr(method, key, None) or 0 for key in ROW_SIZES])
         return cls(most, min(1.0, most / largest) if largest else 1.0)
 
     def halfway(self, lengths: Iterable[int]) -> "Scale":
-        """Return a smaller scale, at which what is scaled most is halved.
+        """Return the scale at a place below 0, where the most reduced number is halved.
 
         Args:
-            lengths: Of the rows that are cut too.
+            lengths: Numbers of rows that are cut too.
         """
         lines = [(self.share, 1.0)] if self.share < 1 else []
         lines += [(float(self.most), float(full)) for full in lengths if full > self.most]
@@ -213,7 +213,7 @@ class Scale:
         return replace(self, place=-min(steps, default=0.0))
 
     def cut(self, rows: Sequence[T]) -> list[T]:
-        """Return some of the rows, evenly from all of them."""
+        """Return a part of the rows, evenly spaced."""
         number = self._move(float(min(self.most, len(rows))), float(len(rows)))
         return [rows[i * len(rows) // number] for i in range(number)] if rows else []
 
@@ -227,7 +227,7 @@ class Scale:
         return max(1, round(small + self.place * (full - small)))
 
     def extend(self, at_zero: Counts, here: Counts) -> Counts:
-        """Return the counts at 1, of those at 0 and here."""
+        """Return the counts at place 1, extrapolated from those at place 0 and at this one."""
         extended: Counts = {}
         for kind, known in at_zero.items():
             other = here.get(kind, Count()).requests
@@ -239,13 +239,13 @@ class Scale:
 def rehearse(
     config: Config, gold: Gold, inputs: Inputs, scenario: Scenario, *, most_rows: int
 ) -> Rehearsed:
-    """Return what the method of a configuration would ask of its LLM.
+    """Return the requests that the method of a configuration would send.
 
     Args:
         config: The run; its LLM is not asked.
-        gold: The rows; those of test are looked at where the method asks the LLM about them.
+        gold: The rows; those of test count if the method asks the LLM about them.
         inputs: Contexts, passages and given rows.
-        scenario: What is supposed.
+        scenario: The assumptions.
         most_rows: Larger sizes are scaled down to this.
     """
     first = Scale.of(config.method, most_rows)
@@ -298,11 +298,11 @@ def _rehearse_at(
 
 
 def without_early_stop(method: Method) -> Method:
-    """Return the method as it goes on longest: nobody knows when it would stop."""
+    """Return the method without early stopping, whose round cannot be foreseen."""
     return method.model_copy(update={"early_stop": False} if hasattr(method, "early_stop") else {})
 
 
 def tolerant(config: Config) -> Any:
-    """Return the curation without the filters that made-up texts could not pass."""
+    """Return the curation without filters that made-up texts could not pass."""
     off = {"copies": False, "min_words": None, "max_words": None, "duplicates": "keep"}
     return config.curation.model_copy(update=off)

@@ -1,4 +1,4 @@
-"""What will go wrong with rows that can be read: told by `check`, before anything is paid for."""
+"""Warnings of `check` about readable but unsuitable rows and settings, before anything is paid."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -14,12 +14,12 @@ from stepsynth.records import Dataset, union
 from stepsynth.taskfile import Config
 
 FEW_ROWS = 5
-"""Fewer rows of a label in a split say little of it."""
+"""Fewest rows of a label in a split without a warning."""
 LONG_PROMPT = 2_000
-"""Tokens of a prompt from which its length is worth a warning."""
+"""Tokens of the longest prompt without a warning."""
 
 TOKENS_OF_A_REASON = 20
-"""Of a list of reasons, each; weak LLMs write more."""
+"""Tokens of each reason in a list; weak LLMs write more."""
 
 _NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?")
 _MOST_LISTED = 10
@@ -27,12 +27,12 @@ _MOST_LISTED = 10
 
 @dataclass(frozen=True)
 class PromptSizes:
-    """How long the prompts are that hold gold rows, in tokens, as `plan` estimates them.
+    """Sizes of the prompts with gold rows, in tokens, as `plan` estimates them.
 
     Attributes:
-        split: The split that the rows are of.
-        tokens: Of each row's prompt.
-        usd: What all of them cost, without the answers; None: the price is not known.
+        split: The split of the rows.
+        tokens: Tokens of each row's prompt.
+        usd: Cost of all prompts without the answers; None: the price is not known.
     """
 
     split: str
@@ -46,7 +46,7 @@ class PromptSizes:
 
     @property
     def median(self) -> int:
-        """Tokens of the middle one."""
+        """Tokens of the median prompt."""
         return median_low(self.tokens)
 
     def to_dict(self) -> dict[str, Any]:
@@ -65,7 +65,7 @@ class PromptSizes:
 
 
 def foresee(config: Config, gold: Gold, sizes: PromptSizes | None) -> Iterator[str]:
-    """Yield what the user should know of rows that a run would take without a word."""
+    """Yield warnings about data and settings that a run would accept silently."""
     yield from _few_rows(config, gold)
     if config.llm is not None:
         yield from _nameless_labels(config)
@@ -79,7 +79,7 @@ def foresee(config: Config, gold: Gold, sizes: PromptSizes | None) -> Iterator[s
 
 
 def measure_prompts(config: Config, gold: Gold) -> PromptSizes | None:
-    """Return how long the prompts are that hold gold rows; None: the method sends none."""
+    """Return the sizes of the prompts with gold rows; None: the method sends none."""
     method = config.method
     task = fit_task(config.task, method, gold.mine)
     if config.llm is None:
@@ -127,7 +127,7 @@ def _has(rows: Dataset, label: str) -> bool:
 
 
 def _nameless_labels(config: Config) -> Iterator[str]:
-    """Yield a warning where the LLM would be asked for a text of the label "0"."""
+    """Yield a warning if a label is only a number, which means nothing to the LLM."""
     task = config.task
     names = task.label_names
     numbers = [k for k in names if task.label_word(k) == k and _NUMBER.fullmatch(k)]
@@ -141,7 +141,7 @@ def _nameless_labels(config: Config) -> Iterator[str]:
 
 
 def small_bounds(config: Config, llm: LLMSettings, mine: Dataset) -> Iterator[str]:
-    """Yield a warning for each `max_tokens` that will cut off what is asked for."""
+    """Yield a warning for each `max_tokens` that will cut off answers."""
     sizes = sorted(count_tokens(row.text) for row in mine)
     needs = {"seed": sizes[round(0.95 * (len(sizes) - 1))] if sizes else 0}
     needs["extrapolate"] = needs["seed"]

@@ -1,4 +1,4 @@
-"""How long texts are: what prompts ask for, and how many tokens an answer gets, from gold rows."""
+"""Text lengths, from gold rows: the length that prompts ask for, and the tokens of an answer."""
 
 from collections.abc import Sequence
 
@@ -7,19 +7,19 @@ from stepsynth.records import Dataset
 from stepsynth.tasks import Task
 
 SHORT, LONG, LONGEST = 0.1, 0.9, 0.95
-"""Shares of the gold texts: prompts ask for lengths between the first two; to the third, an answer
-gets tokens."""
+"""Quantiles of the gold texts: prompts ask for lengths between the first two, and an answer gets
+tokens for the third."""
 FEWEST_TOKENS = 192
 TOKENS_A_BYTE = 2 / 3
-"""English has four bytes to a token, languages that tokenizers know less have two and fewer."""
+"""English has four bytes per token; languages that tokenizers know less have two or fewer."""
 MARGIN, STEP = 64, 64
-"""Tokens for what stands around a text; bounds are coarse, so that one more row changes none."""
+"""Tokens for the markup around a text; rounding to steps keeps bounds equal if a row is added."""
 SPACED = 12
-"""Characters to a word, above which a language puts no spaces between words."""
+"""Characters per word above which a language is taken to put no spaces between words."""
 
 
 def fit_task(task: Task, method: Method, mine: Dataset) -> Task:
-    """Return the task with the words that most gold texts have, where the method sees gold."""
+    """Return the task with the length in words of most gold texts, if the method sees gold."""
     sees_gold = getattr(method, "sees", "none") != "none"
     if task.length is not None or not sees_gold or not mine:
         return task
@@ -32,7 +32,7 @@ def fit_task(task: Task, method: Method, mine: Dataset) -> Task:
 
 
 def text_tokens(mine: Dataset) -> int | None:
-    """Return the most tokens that a text like the gold ones needs; None: there are none."""
+    """Return the most tokens that a text like the gold ones needs; None: no gold texts."""
     if not mine:
         return None
     longest = _share(sorted(len(row.text.encode()) for row in mine), LONGEST)
@@ -45,5 +45,5 @@ def _share(sizes: Sequence[int], share: float) -> int:
 
 
 def _round(words: int) -> int:
-    """Return a number as a person would say it."""
+    """Round a number of words, from 10 on to a multiple of 5."""
     return max(1, words) if words < 10 else 5 * round(words / 5)

@@ -1,6 +1,7 @@
-"""What a run will ask of its LLM, what that costs and how long it takes, before anything is sent.
+"""The plan of a run: its requests, cost and time, before anything is sent.
 
-Three rehearsals count the requests: few errors and no reject, what is expected, and many of both.
+Three rehearsals count the requests: with few errors and no reject, with the expected number of
+errors, and with many errors and rejects.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,22 +22,22 @@ from stepsynth.llm import LLMSettings
 from stepsynth.taskfile import Config
 
 MOST_ROWS = 2000
-"""Sizes up to this are rehearsed as they are."""
+"""Largest size that is rehearsed in full."""
 
 PROMPT_RANGE = (0.8, 1.0, 1.25)
 COMPLETION_RANGE = (0.5, 1.0, 1.5)
-"""How far off the lengths may be: of prompts by the tokenizer, of texts by the LLM's taste."""
+"""Factors of uncertain lengths: of prompts by the tokenizer, of answers by the LLM."""
 
 FIRST_TOKEN_S = 1.0
 TOKENS_PER_S = 50.0
-"""What is supposed of an endpoint's speed: seconds before an answer begins, tokens a second."""
+"""Assumed speed of an endpoint: seconds before an answer begins, tokens per second."""
 
 Warn = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Range:
-    """A number that is not known beforehand."""
+    """Uncertain number, as an expected value with bounds."""
 
     low: float
     expected: float
@@ -59,10 +60,10 @@ class Phase:
     """All requests of one kind.
 
     Attributes:
-        kind: The kind of prompt: seed, extrapolate, judge, ...; "total" of all.
+        kind: The kind of prompt: seed, extrapolate, judge, ...; "total": all kinds.
         models: The LLMs that are asked, in turn.
         usd: None: the price of one of them is not known.
-        minutes: None: it goes through a batch API, which takes up to a day.
+        minutes: None: not known, with a batch API (up to a day) or an LLM in this process.
     """
 
     kind: str
@@ -90,12 +91,12 @@ COUNTED = ("requests", "prompt_tokens", "completion_tokens")
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run will ask for.
+    """Plan of a run.
 
     Attributes:
-        phases: In the order in which they are first asked.
-        limits: Which caps of the task file the run would cross, and where.
-        assumptions: What the numbers rest on.
+        phases: The phases, in the order of their first requests.
+        limits: The caps of the task file that the run would cross, and where.
+        assumptions: The assumptions behind the numbers.
     """
 
     task: str
@@ -123,7 +124,7 @@ class Plan:
 
 
 def total_of(phases: Sequence[Phase]) -> Phase:
-    """Return the sum of phases; USD or minutes that are not known of one are not known of all."""
+    """Return the sum of phases; USD or minutes unknown for one phase are unknown for the sum."""
 
     def add(name: str) -> Range | None:
         ranges = [getattr(phase, name) for phase in phases]
@@ -139,7 +140,7 @@ def make_plan(prepared: Prepared, *, most_rows: int = MOST_ROWS) -> Plan:
 
     Args:
         prepared: The run.
-        most_rows: Larger sizes are rehearsed at this size, and counts scaled up.
+        most_rows: Largest size to rehearse; counts of larger sizes are scaled up.
     """
     config, gold, inputs = prepared.config, prepared.gold, prepared.inputs
     name, method = config.name, config.method.name
@@ -160,7 +161,7 @@ def make_plan(prepared: Prepared, *, most_rows: int = MOST_ROWS) -> Plan:
 
 
 def is_free(settings: LLMSettings) -> bool:
-    """Say whether nothing is paid: answers are recordings or rules."""
+    """Return whether the LLM costs nothing: answers are recordings or rules."""
     return not settings.stores_completions or settings.backend == "scripted"
 
 
@@ -195,7 +196,7 @@ def _range(values: Sequence[float | None]) -> Range | None:
 
 
 def _usd(endpoints: Sequence[LLMSettings], prompt: float, completion: float) -> float | None:
-    """Return the cost of tokens that several LLMs share in turn."""
+    """Return the cost of tokens that several LLMs share evenly."""
     if all(map(is_free, endpoints)):
         return 0.0
     prices = [each.known_price() for each in endpoints]
@@ -209,7 +210,7 @@ def _usd(endpoints: Sequence[LLMSettings], prompt: float, completion: float) -> 
 def _minutes(
     endpoints: Sequence[LLMSettings], requests: float, prompt: float, completion: float
 ) -> float | None:
-    """Return the minutes that requests take: by their own time, or by what may be sent a minute."""
+    """Return the minutes of requests, by their own time or by the limits per minute."""
     if any(each.is_batched or each.runs_here for each in endpoints):
         return None
     if all(map(is_free, endpoints)) or not requests:
@@ -229,9 +230,9 @@ def _minutes(
 
 
 def _limits(config: Config, phases: Sequence[Phase]) -> Iterator[str]:
-    """Yield which caps would stop the run, and in which phase.
+    """Yield the caps that would stop the run, and in which phase.
 
-    A run stops before the request that could cross a cap, so where it still seems to fit.
+    A run stops before a request that could cross a cap, even if its likely cost still fits.
     """
     assert config.llm is not None
     for key, cap in config.limits.model_dump().items():
@@ -255,7 +256,7 @@ def _limits(config: Config, phases: Sequence[Phase]) -> Iterator[str]:
 
 
 def _held_back(settings: LLMSettings, phase: Phase, key: str, name: str) -> float:
-    """Return by how much the most that a request of a phase can cost is above what it costs."""
+    """Return by how much the highest cost of a phase's request exceeds its expected cost."""
     requests, prompt, completion = (getattr(getattr(phase, each), name) for each in COUNTED)
     if key not in ("usd", "tokens") or not requests:
         return 0.0
@@ -323,7 +324,7 @@ def _unknown_times(endpoints: Sequence[LLMSettings]) -> Iterator[str]:
 
 def _special_cases(config: Config, phases: Sequence[Phase]) -> Iterator[str]:
     method = config.method
-    # Corrections may be asked for, though a rehearsal needs none.
+    # A run may ask for corrections, which a rehearsal never needs.
     asked = {phase.kind for phase in phases} | ({"correct"} if config.curation.correct else set())
     for kind in sorted(config.llm.phases.keys() - asked) if config.llm else ():
         yield f"llm.phases.{kind} is of no use: {method.name} asks for nothing of that kind."
@@ -344,7 +345,7 @@ def _special_cases(config: Config, phases: Sequence[Phase]) -> Iterator[str]:
 
 
 def read_planned(plan: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
-    """Return a phase of a plan in its JSON form; "total": the sum; empty where it has none."""
+    """Return a phase of a plan in its JSON form; "total": the sum; empty if it is missing."""
     if kind == "total":
         return plan["total"]
     return next((phase for phase in plan["phases"] if phase["phase"] == kind), {})

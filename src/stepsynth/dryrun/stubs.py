@@ -1,7 +1,7 @@
-"""Stand-ins that cost nothing: answers that a task's parsers accept, a student, a corpus's index.
+"""Free stand-ins: answers that a task's parsers accept, a student, and the index of a corpus.
 
-With them a method runs for real, so that what it would ask can be counted before it is paid for.
-What they say has the length of gold texts and means nothing.
+With them the real method runs, so that its requests can be counted before they are paid for. The
+answers have the lengths of gold texts and no meaning.
 """
 
 import json
@@ -25,14 +25,14 @@ from stepsynth.tasks import Task
 from stepsynth.tasks.extractive_qa import ExtractiveQA
 
 MARK = "qzx"
-"""What a word begins with that stands in every made-up text, and in no other."""
+"""Prefix of a word in every made-up text, and in no other text."""
 
 LISTED = {"rationale": 60, "condition": 20, "dimensions": 14, "values": 20, "domains": 30}
-"""Kind of prompt that a list answers -> bytes of an item, where no gold text tells."""
+"""Kind of prompt with a list as its answer -> bytes of an item, if gold texts do not tell."""
 
 LIST_KINDS = frozenset({*LISTED, "instance_seeds", "answers", "similar"})
 CONTEXT_BYTES, TEXT_BYTES = 400, 120
-"""Lengths of a context and of a text where gold has none."""
+"""Bytes of a context and of a text if gold has none."""
 
 BYTES_OF_A_TOKEN = 4
 _BYTES_OF_A_WORD = 6
@@ -40,20 +40,20 @@ _LETTERS = "bdfghjklmnprstvwxyz"
 
 
 def count_tokens(text: str) -> int:
-    """Return about how many tokens a text has: a quarter of its UTF-8 bytes."""
+    """Return the approximate number of tokens of a text: a quarter of its UTF-8 bytes."""
     return -(-_bytes(text) // BYTES_OF_A_TOKEN)
 
 
 class StubLLM:
-    """Answers requests by their kind, as an LLM could that keeps to the form.
+    """Stand-in for an LLM that answers each kind of request in the expected format.
 
     Args:
-        task: What is asked about.
-        rows: Gold rows: answers are as long as their texts and contexts.
+        task: The task.
+        rows: Gold rows; answers are as long as their texts and contexts.
         by_label: Share of dimensions whose values are said to depend on the label.
-        fewest_words: No text is shorter.
+        fewest_words: Fewest words of a text.
         texts_per_prompt: Most texts that one prompt asks for.
-        mark: What one word of every made-up text begins with.
+        mark: Prefix of one word in every made-up text.
         rng: Draws words and lengths.
     """
 
@@ -85,7 +85,7 @@ class StubLLM:
         self._contexts = [_bytes(row.context) for row in rows if row.context]
 
     def say(self, request: Request) -> str:
-        """Return an answer that the task's parser of that kind of prompt accepts."""
+        """Return an answer that the task's parser for this kind of prompt accepts."""
         for number, suffix in self._several.items():
             if request.prompt.endswith(suffix):
                 texts = (self._row(request) for _ in range(number))
@@ -135,7 +135,7 @@ class StubLLM:
                 yield self._text(length)
 
     def _number_asked(self, request: Request) -> int:
-        """Return how many items a prompt asks for: the largest number that is the prompt's own."""
+        """Return the number of items that a prompt asks for: its largest, outside of user texts."""
         own = request.prompt
         for given in (self._task.instruction, request.tags.get("context", "")):
             own = own.replace(given, " ") if given else own
@@ -176,16 +176,16 @@ def _in_letters(number: int) -> str:
 
 
 def _parts(context: str) -> Iterator[str]:
-    """Yield words of a context that could be answers; the long ones say more."""
+    """Yield words of a context that could be answers, the longest first."""
     found = re.findall(r"\w[\w'’-]*\w|\w", context)
     yield from sorted(found, key=lambda word: -len(word)) or [context]
 
 
 class PretendStudent(Linear):
-    """A student that is wrong on a set share of the rows that it is asked about, in even steps.
+    """Student that is wrong on a set share of the rows, evenly spaced.
 
     It learns nothing and looks at the labels. Its features are two numbers, so that methods that
-    look at features (influence, weights) take no time.
+    use features (influence, weights) take no time.
     """
 
     name: ClassVar[str] = "pretend"
@@ -209,7 +209,7 @@ class PretendStudent(Linear):
         return csr_matrix(np.array(lengths, dtype=np.float32).reshape(-1, 2))
 
     def predict_examples(self, examples: Sequence[Example]) -> AnyPredictions:  # type: ignore[override]
-        """Return the gold label of most rows, and another one of the others."""
+        """Return the gold labels, except a wrong label for the set share of rows."""
         share, number = self.wrong, len(examples)
         if self.most_wrong is not None:
             share = min(1.0, self.most_wrong / max(1, number))
@@ -235,7 +235,7 @@ def _first(label: Answers) -> tuple[str, int]:
 
 
 class PretendFactory(StudentFactory):
-    """Makes pretend students; no label needs a row."""
+    """Factory of pretend students, which need no row of any label."""
 
     def new(self, *, as_given: bool = False) -> FreshStudent:
         """Return a fresh student."""
@@ -249,7 +249,7 @@ class _PretendFresh(FreshStudent):
 
 
 class PretendIndex(Index):
-    """Finds random passages, all as near to a query as the method wants them."""
+    """Index that finds random passages, all with a cosine that the method accepts."""
 
     def __init__(self, passages: Sequence[Passage], method: Method, rng: Random) -> None:
         super().__init__(passages)
@@ -272,5 +272,5 @@ class PretendIndex(Index):
         ]
 
     def embed(self, texts: Sequence[str]) -> Any:
-        """Return the same vector for all."""
+        """Return the same vector for all texts."""
         return np.ones((len(texts), 1), dtype=np.float32)

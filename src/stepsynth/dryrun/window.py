@@ -1,4 +1,4 @@
-"""How many tokens an LLM takes at once, and whether a prompt and its answer have room in that."""
+"""The context window of an LLM, and whether a prompt and its answer fit into it."""
 
 import asyncio
 from collections.abc import Mapping
@@ -9,25 +9,25 @@ from stepsynth.errors import ProviderError, StepsynthError
 from stepsynth.llm import PING, ChatBackend, GiveUpError, LLMSettings, llm_backends
 
 _KEYS = ("max_model_len", "context_length", "context_window", "max_context_length", "n_ctx")
-"""Names that vLLM and SGLang, OpenRouter, Groq, Mistral and llama.cpp have for it."""
+"""Names of the window at vLLM and SGLang, OpenRouter, Groq, Mistral and llama.cpp."""
 
 _HINT = "lower llm.max_tokens, or give the server more context (vllm serve --max-model-len)"
 _HINT_HERE = "lower llm.max_tokens, or raise llm.context"
 
 
 def check_window(settings: LLMSettings, random_seed: int, longest: int) -> str:
-    """Make sure that `max_tokens` has room in what an LLM takes at once.
+    """Check that `max_tokens` fits into the context window of an LLM.
 
-    Where the settings do not say it, its endpoint is asked for its models; where they do not say it
-    either, the LLM is asked for a word with as many tokens as the task file allows.
+    If the settings do not give the window, the endpoint's list of models is read. If it does not
+    either, a short request is sent with the `max_tokens` of the task file.
 
     Args:
         settings: The LLM.
-        random_seed: The run's.
-        longest: About how many tokens the longest prompt has; 0: not known.
+        random_seed: The random seed of the run.
+        longest: Approximate tokens of the longest prompt; 0: not known.
 
     Returns:
-        What is likely not to fit; "" where all does, or it cannot be known.
+        A warning on what is likely not to fit; "": all fits, or the window is unknown.
 
     Raises:
         ProviderError: `max_tokens` alone does not fit.
@@ -56,7 +56,7 @@ def check_window(settings: LLMSettings, random_seed: int, longest: int) -> str:
 
 
 async def _find_window(backend: ChatBackend[Any]) -> int | None:
-    """Return how many tokens an LLM takes, or None where it cannot be known.
+    """Return the context window of an LLM in tokens, or None if it cannot be known.
 
     Raises:
         ProviderError: The LLM refuses `max_tokens`.
@@ -72,7 +72,7 @@ async def _find_window(backend: ChatBackend[Any]) -> int | None:
                 await backend.post(partial(backend.body, PING))
             return window
     except TimeoutError:
-        return None  # What it answers for so long it does not refuse.
+        return None  # A request that is answered for so long is not refused.
     except GiveUpError as error:
         raise ProviderError(
             f"{backend.settings.model} answers, but refuses llm.max_tokens "
@@ -80,13 +80,13 @@ async def _find_window(backend: ChatBackend[Any]) -> int | None:
             hint=_HINT,
         ) from error
     except StepsynthError:
-        return None  # It has answered a ping: what fails now may be well later.
+        return None  # It has answered a ping, so this failure may be temporary.
     finally:
         await backend.close()
 
 
 def _read_window(listed: Mapping[str, Any], model: str) -> int | None:
-    """Return what a list of models says of one of them."""
+    """Return the context window that a list of models gives for a model."""
     data = listed.get("data")
     entries = [each for each in data if isinstance(each, dict)] if isinstance(data, list) else []
     named = [each for each in entries if each.get("id") == model]

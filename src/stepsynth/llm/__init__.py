@@ -1,4 +1,4 @@
-"""Call an LLM durably: requests in, completions out, in the order of the requests.
+"""Durable calls of an LLM: requests in, completions out, in the order of the requests.
 
 An island: it knows strings and opaque tags, never examples or tasks.
 """

@@ -1,6 +1,6 @@
-"""Ways to synthesise a training set, one file each; a file reads like its paper.
+"""Methods for synthesising a training set, one per file; each file reads like its paper.
 
-What is imported here is what a method of your own is written with: `docs/own-method.md` has one.
+The exports are the building blocks of a custom method: see `docs/own-method.md`.
 """
 
 from stepsynth.methods._cleaning import MIN_WORDS

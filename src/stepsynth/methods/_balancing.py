@@ -1,4 +1,4 @@
-"""As many rows of each label: requests for labels that have enough are passed over."""
+"""Label balancing: requests for labels that have enough rows are skipped."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -8,18 +8,18 @@ from stepsynth.methods._written import RowRequest, Written
 from stepsynth.records import Example, Rejected
 
 REQUESTS_PER_ROW = 100
-"""Requests for labels with enough rows that are passed over, for a wanted row, before it ends."""
+"""Most requests to skip per wanted row before balancing gives up."""
 
 
 def of_short_labels(
     requests: Iterator[RowRequest], kept: Sequence[Example], size: int, setup: Setup
 ) -> Iterator[RowRequest]:
-    """Yield the requests for labels that lack rows of their equal share."""
+    """Yield the requests for labels that are short of their equal share."""
     lacking = _equal_shares(size, setup)
     lacking.subtract(str(row.label) for row in kept)
     passed_over = 0
     for request in requests:
-        # Contexts may fix labels so that a label never comes: that must end.
+        # Contexts may fix labels, so that a wanted label never comes: this must end.
         if passed_over > REQUESTS_PER_ROW * size:
             return
         label = str(request.like.label)
@@ -31,7 +31,7 @@ def of_short_labels(
 
 
 def drop_surplus(written: Written, size: int, setup: Setup) -> None:
-    """Drop rows of a label beyond its equal share: a judge may have relabelled rows to it."""
+    """Drop rows beyond their label's equal share: a judge may have relabelled rows to it."""
     left, kept = _equal_shares(size, setup), list[Example]()
     for row in written.rows:
         left[str(row.label)] -= 1

@@ -1,8 +1,8 @@
-"""A weight for each training row, such that a model trained with them does well by a robust loss.
+"""Bi-level optimisation of the weights of training rows, under a noise-robust outer loss.
 
 Gao et al. (SunGen, ICLR 2023). Inner problem: a last layer, trained with the weights to its
-optimum. Outer problem: the loss of that layer on rows of the same synthetic data, which have wrong
-labels too, so that the outer loss must be one that wrong labels do not rule.
+optimum. Outer problem: the loss of that layer on rows of the same synthetic data. Those rows have
+wrong labels too, so the outer loss must be robust to them.
 """
 
 from typing import Any
@@ -13,10 +13,10 @@ import numpy.typing as npt
 from stepsynth.methods._last_layer import Floats, Loss, fit_last_layer, probabilities, slope_of
 
 SOFTENING = 10.0
-"""SunGen's gain of the one-hot label before its softmax."""
+"""SunGen's gain of one-hot labels before the softmax."""
 
 CLIP = 3.0
-"""Longest gradient of the weights, as in SunGen."""
+"""Largest norm of the gradient of the weights, as in SunGen."""
 
 INNER_TOLERANCE = 1e-4
 
@@ -32,19 +32,19 @@ def learn_weights(
     learning_rate: float = 0.25,
     loss: Loss = "reverse_cross_entropy",
 ) -> Floats:
-    """Return a weight in [0, 1] for each row: n.
+    """Return a weight in [0, 1] for each row: (n,).
 
-    As in the official script a weight is the sigmoid of a free number, which begins at 0 and is
+    As in the official script, a weight is the sigmoid of a free number that starts at 0 and is
     learnt by Adam. The hypergradient is that of one step of inner training from the inner optimum:
-    dL_outer/dθ_i = -⟨∇L_outer, ∇ℓ_i⟩ / Σθ. So a weight rises where the row's gradient agrees with
+    dL_outer/dθ_i = -⟨∇L_outer, ∇ℓ_i⟩ / Σθ. A weight thus rises where the row's gradient agrees with
     the outer one.
 
     Args:
         X: Features (n, d), dense or sparse.
         Y: One-hot labels (n, labels).
-        outer: Places of the rows of the outer loss.
+        outer: Indices of the rows in the outer loss.
         iterations: Outer steps.
-        learning_rate: Of the outer steps.
+        learning_rate: Learning rate of the outer steps.
         loss: The outer loss.
     """
     raw, mean, square = (np.zeros(len(Y)) for _ in range(3))

@@ -1,7 +1,7 @@
-"""ZeroGen's cleaning rules: what is cut off a text, and which texts are dropped.
+"""ZeroGen's rules for cutting and dropping texts.
 
-Ye et al. (ZeroGen, EMNLP 2022). They are made for a model that only continues a text; an LLM that
-follows instructions rarely needs them, and the first of them cuts a text that quotes somebody.
+Ye et al. (ZeroGen, EMNLP 2022). They are made for a model that only continues a text. An LLM that
+follows instructions rarely needs them, and the first rule cuts any text with a quotation.
 """
 
 import re
@@ -20,13 +20,14 @@ _FULL_STOP = re.compile(r"[.!?](?!\S)|[。！？]")
 def clean_row(row: Example, *, is_question: bool, condition: str = "") -> Example | Rejected:
     """Return the row with its text cut, or why it is dropped.
 
-    A question ends at its first question mark, and must have one. It must have 5 words and not hold
-    its answer. Any other text ends before its first double quote, else before its first line break,
-    else with its last full stop. It must have 10 words and not be a copy of its condition.
+    A question ends at its first question mark, and must have one. It must have at least 5 words and
+    not contain its answer. Any other text ends before its first double quote, else before its first
+    line break, else with its last full stop. It must have at least 10 words. No text may be a copy
+    of its condition.
 
     Args:
-        row: As it was read.
-        is_question: The task calls its texts questions.
+        row: The row as parsed.
+        is_question: Whether the task's texts are questions.
         condition: What the text was written about, if anything.
     """
     text = _cut_question(row.text) if is_question else _cut(row.text)

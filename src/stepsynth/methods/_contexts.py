@@ -1,4 +1,4 @@
-"""Contexts for seed data (S3, section 2.4): given ones, or those that the LLM writes."""
+"""Contexts for seed data (S3, section 2.4), given or written by the LLM."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -15,21 +15,21 @@ from stepsynth.tasks.extractive_qa import ExtractiveQA
 
 T = TypeVar("T")
 ANSWERS_PER_ROW = 1.5
-"""Answers to propose for a wanted row: as many as draws may be needed for it."""
+"""Answers to propose per wanted row, since a row may need as many draws."""
 
 ANSWERS_SHARE = 0.5
-"""Most of a budget that answers may use up: a question for each has to be paid for too."""
+"""Largest share of the budget for answers: a question for each has to be paid for too."""
 
 
 def gather_contexts(writer: Writer, size: int) -> list[Context]:
     """Return the contexts that `size` rows are written for.
 
-    Those of the set-up; without any, the LLM writes them. Passages that come without an answer get
-    answers, from the LLM or by the task's rules. Texts of one prompt share a context.
+    They come from the set-up, or else from the LLM. Passages without an answer get answers from the
+    LLM or by the task's rules. Texts of one prompt share a context.
 
     Args:
-        writer: Gives contexts and task, and asks.
-        size: Rows that are wanted.
+        writer: Gives contexts and task, and sends requests.
+        size: Rows wanted.
 
     Raises:
         TooFewRowsError: There is none.
@@ -63,7 +63,7 @@ def gather_contexts(writer: Writer, size: int) -> list[Context]:
 
 
 def in_passes(items: Iterable[T], rng: Random) -> Iterator[T]:
-    """Yield items in random order without end, none twice before every one once."""
+    """Yield items endlessly in shuffled passes: each comes once before any comes again."""
     rows = list(items)
     while rows:
         rng.shuffle(rows)
@@ -73,7 +73,7 @@ def in_passes(items: Iterable[T], rng: Random) -> Iterator[T]:
 def _write_contexts(writer: Writer, size: int) -> list[Context]:
     """Have the LLM write contexts: enough to use each once for each label.
 
-    Of a limited budget they take what is theirs in that: one request beside one for each label.
+    Of a limited budget they may use one part in 1 + the number of labels.
     """
     task = writer.setup.task
     labels = max(1, len(task.label_names))

@@ -1,4 +1,4 @@
-"""What the methods that search a corpus share."""
+"""The index check shared by methods that search a corpus."""
 
 from typing import TYPE_CHECKING
 

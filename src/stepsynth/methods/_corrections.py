@@ -1,4 +1,4 @@
-"""One correction turn: an answer that cannot be read is asked for once more, and never again."""
+"""A single correction turn: an unreadable answer is requested once more, and never again."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -9,10 +9,10 @@ from stepsynth.methods._sending import BUDGET, send
 from stepsynth.methods._written import Written
 
 MENDABLE = ("empty", "no_object", "no_label", "no_texts", "answer_not_in_passage")
-"""Reasons that are about the form of an answer: to be told so helps.
+"""Faults of form, which the LLM can correct when told.
 
-Not so a refusal, or an answer that is too long for its limit; and what curation rejects is replaced
-by a further draw.
+A refusal, or an answer longer than its limit, is not one. What curation rejects is replaced by a
+further draw instead.
 """
 
 
@@ -25,17 +25,17 @@ def correct(
     *,
     phase: str,
 ) -> list[Completion | Failed]:
-    """Return the answers, those that could not be read as they are after a correction.
+    """Return the answers, with unreadable ones replaced by their corrections.
 
-    A corrected answer keeps the draw of the request that it answers, so that a recording of the run
-    holds it as the answer to that. Where the correction cannot be read either, the first answer
-    stays. All turns are noted. Recordings are never corrected: they hold what there is.
+    A corrected answer keeps the draw of its original request, so that a recording of the run holds
+    it as the answer to that request. If the correction is unreadable too, the first answer stays.
+    All turns are noted. Recordings are never corrected: they hold no further answers.
 
     Args:
-        requests: What was asked.
+        requests: The original requests.
         answers: The answer to each.
-        find_fault: Place and answer -> why the answer cannot be read, or None.
-        setup: Says whether there are corrections; gives LLM, spending limit and the prompt.
+        find_fault: Index and answer -> why the answer is unreadable, or None.
+        setup: Turns corrections on or off; gives the LLM, the spending limit and the prompt.
         written: Corrections are noted here.
         phase: For the progress display.
     """

@@ -1,4 +1,4 @@
-"""Rows that are still to be written: a label, a context where the task has one, and no text."""
+"""Drafts of rows: a label, a context if the task has one, and no text yet."""
 
 from collections.abc import Iterator
 
@@ -8,16 +8,16 @@ from stepsynth.records import Example
 
 
 def draw_drafts(writer: Writer, size: int) -> Iterator[Example]:
-    """Return rows without text, without end, drawn as S3 draws those of its seed data.
+    """Return an endless iterator of drafts, drawn as S3 draws its seed data.
 
-    Labels are uniform, unless a context has one; no context comes twice before every one once.
+    Labels are uniform, unless a context has one. Each context comes once before any comes again.
 
     Args:
-        writer: Gives task, contexts and randomness; asks for contexts where there are none.
-        size: Rows that are wanted: so many contexts are looked for.
+        writer: Gives the task, contexts and randomness; requests contexts if there are none.
+        size: Rows wanted, which sets the number of contexts to request.
 
     Raises:
-        TooFewRowsError: The task has contexts, and there is none.
+        TooFewRowsError: The task needs contexts, and there is none.
     """
     setup = writer.setup
     names, rng = setup.task.label_names, setup.rng("seed data")

@@ -1,4 +1,4 @@
-"""Features of rows that no label has shaped: what a last layer of our own is put on."""
+"""Features of rows that are independent of labels, as input of a last layer."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,13 +14,13 @@ from stepsynth.students import NO_CALLBACKS, Student
 def features_of(rows: Dataset, student: Student | None, label_names: Sequence[str]) -> Any:
     """Return the features of rows with a column of ones: (n, d), dense or sparse.
 
-    The student's own if it is one that does not change them in training: n-grams of `linear`,
-    vectors of `embedding`. Else the n-grams of a `linear` of our own: a fine-tuned network has
-    learnt its features from the very labels that are in doubt.
+    They are the student's own if training does not change them: n-grams of `linear`, vectors of
+    `embedding`. Otherwise they are n-grams of a separate `linear`: a fine-tuned network has learnt
+    its features from the very labels in doubt.
 
     Args:
         rows: n rows.
-        student: A student that was fitted on them, or None.
+        student: A student fitted on them, or None.
         label_names: The labels of the task.
     """
     from stepsynth.students.embedding import Embedding

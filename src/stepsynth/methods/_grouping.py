@@ -1,4 +1,4 @@
-"""Several texts from one prompt: requests for the same are grouped, and an answer is divided."""
+"""Several texts from one prompt: equal requests are grouped, and the answer is divided."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,11 +13,11 @@ from stepsynth.records import Example, Provenance, Rejected
 
 @dataclass(frozen=True)
 class GroupedRequest:
-    """One prompt, and the rows that its answer is to hold.
+    """One prompt, and the rows that its answer should hold.
 
     Attributes:
-        request: What is sent.
-        rows: What is asked for.
+        request: The request to send.
+        rows: The requested rows.
     """
 
     request: Request
@@ -26,13 +26,13 @@ class GroupedRequest:
 
 @dataclass(frozen=True)
 class RowAnswer:
-    """What an answer holds for one row.
+    """The part of an answer that belongs to one row.
 
     Attributes:
-        asked: What was asked for.
+        asked: The requested row.
         answer: The answer, with the text for this row alone.
-        part: Which text of the answer that is, from 1; 0: the answer is that text.
-        rejected: Why the answer has no text for it, where it has none.
+        part: Number of that text in the answer, from 1; 0: the answer is that text.
+        rejected: Why the answer has no text for the row; None: it has one.
     """
 
     asked: RowRequest
@@ -42,9 +42,9 @@ class RowAnswer:
 
 
 def group(rows: Sequence[RowRequest], setup: Setup) -> list[GroupedRequest]:
-    """Return what to send: up to `setup.texts_per_prompt` equal ones in one prompt.
+    """Return the requests to send, each for up to `setup.texts_per_prompt` equal rows.
 
-    They come in the order of their first row. A row alone is asked for as it is.
+    They come in the order of their first row. A single row keeps its own request.
     """
     if setup.texts_per_prompt == 1:
         return [_join([row], setup) for row in rows]
@@ -67,15 +67,15 @@ def _join(rows: Sequence[RowRequest], setup: Setup) -> GroupedRequest:
         request = replace(request, max_tokens=len(rows) * setup.text_tokens)
     if len(rows) > 1:
         suffix = setup.task.render("several", number=len(rows))
-        # A schema is that of one text.
+        # A schema describes a single text.
         request = replace(request, prompt=f"{request.prompt}\n\n{suffix}", schema=None)
     return GroupedRequest(request, rows)
 
 
 def divide(grouped: GroupedRequest, answer: Completion | Failed) -> tuple[list[RowAnswer], int]:
-    """Return what an answer holds for each row, and how many texts it has beyond them.
+    """Return the part of an answer for each row, and the number of surplus texts.
 
-    A request that failed is one answer: it is listed once.
+    A failed request is listed once, not for each row.
     """
     rows = grouped.rows
     if isinstance(answer, Failed) or len(rows) == 1:

@@ -1,8 +1,8 @@
-"""How much each training row helps on validation rows: influence functions of a last layer.
+"""Influence functions of a last layer: how much each training row helps on validation rows.
 
 Koh, Liang: "Understanding Black-box Predictions via Influence Functions", ICML 2017. ProGen solves
-its linear system by LiSSA with damping 5e-3 over a whole network. Of a last layer the Hessian is
-positive definite by its weight decay alone, so it is solved by conjugate gradients, undamped.
+the linear system by LiSSA with damping 5e-3 over the whole network. For a last layer, weight decay
+alone makes the Hessian positive definite, so conjugate gradients solve the system undamped.
 """
 
 from typing import Any
@@ -19,23 +19,23 @@ from stepsynth.methods._last_layer import (
 )
 
 SOFTENING = 1.0
-"""ProGen softens a one-hot label by softmax(1 x one-hot); it scales influence, no more."""
+"""ProGen's gain: one-hot labels become softmax(1 x one-hot), which only scales influence."""
 
 
 def influence(
     X: Any, Y: Floats, X_valid: Any, Y_valid: Floats, *, loss: Loss = "reverse_cross_entropy"
 ) -> Floats:
-    """Return the influence of each training row, -∇L_valid · H⁻¹ ∇L_train(z): n.
+    """Return the influence of each training row, -∇L_valid · H⁻¹ ∇L_train(z): (n,).
 
-    It is how fast the validation loss rises with the row's weight: negative is helpful. Leaving the
-    row out of n changes the validation loss by about -1/n of it.
+    It is the derivative of the validation loss with respect to the row's weight; negative is
+    helpful. Leaving one of n rows out changes the validation loss by about -1/n times it.
 
     Args:
         X: Training features (n, d), dense or sparse.
         Y: Their one-hot labels (n, labels); the training loss is the cross entropy.
         X_valid: Validation features (m, d).
         Y_valid: Their one-hot labels (m, labels).
-        loss: Of the validation rows.
+        loss: Loss of the validation rows.
     """
     W = fit_last_layer(X, Y)
     P, P_valid = probabilities(X, W), probabilities(X_valid, W)
@@ -46,7 +46,7 @@ def influence(
 
 
 def _solve(X: Any, P: Floats, gradient: Floats) -> Floats:
-    """Return H⁻¹ times a gradient (d, labels), H the Hessian of the training loss."""
+    """Return H⁻¹ times a gradient (d, labels), where H is the Hessian of the training loss."""
     from scipy.sparse import linalg
 
     n, shape = len(P), gradient.shape

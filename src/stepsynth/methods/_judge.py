@@ -1,7 +1,7 @@
-"""The LLM as a judge of rows: does a row have the label that it was written for?
+"""The LLM as a judge of whether a row has the label it was written for.
 
 Gupta et al.: "TarGEN: Targeted Data Generation with Large Language Models", COLM 2024, section on
-self-correction: the LLM looks at each row with its label, explains, and says which label is right.
+self-correction: the LLM sees each row with its label, explains, and names the right label.
 """
 
 from collections.abc import Sequence
@@ -20,12 +20,12 @@ def judge_labels(
 ) -> None:
     """Have the LLM judge the label of every row, one request each; change `written` in place.
 
-    A row whose judge fails or names no label stays as it is, and is counted in a warning.
+    A row without a verdict stays as it is, and is counted in a warning.
 
     Args:
-        written: Its rows lose those with a wrong label, or get the label that the judge names.
+        written: Rows with a wrong label are removed from it, or get the label the judge names.
         setup: Gives the LLM and the task's prompts.
-        on_wrong: What becomes of a row whose label is wrong: dropped, or relabelled.
+        on_wrong: Whether a row with a wrong label is dropped or relabelled.
         phase: For the progress display.
     """
     verdicts = _ask(written, setup, phase)

@@ -1,8 +1,9 @@
-"""A last layer on fixed features: what ProGen's influence and SunGen's weights are computed with.
+"""A last layer on fixed features, for ProGen's influence and SunGen's weights.
 
-Logistic regression with weight decay: convex, so that it is trained to its optimum, and what the
-papers approximate (a Hessian's inverse, a converged inner model) is exact here. Pure functions of
-arrays. X (n, d) may be dense or sparse, Y (n, labels) holds one-hot labels, W is (d, labels).
+It is logistic regression with weight decay. The problem is convex, so the layer is trained to its
+optimum. What the papers approximate (an inverse Hessian, a converged inner model) is exact here.
+All functions are pure. X (n, d) may be dense or sparse, Y (n, labels) holds one-hot labels, W is
+(d, labels).
 """
 
 from typing import Any, Literal
@@ -14,7 +15,7 @@ Floats = npt.NDArray[np.float64]
 Loss = Literal["reverse_cross_entropy", "cross_entropy"]
 
 WEIGHT_DECAY = 5e-3
-"""ProGen's, as a term of the loss: half of it times the squared length of W."""
+"""ProGen's weight decay; the loss has half of it times the squared norm of W as a term."""
 
 
 def fit_last_layer(
@@ -30,8 +31,8 @@ def fit_last_layer(
     Args:
         X: (n, d).
         Y: (n, labels).
-        weights: How much each row counts, n; None: all the same.
-        start: A W that is near already.
+        weights: Weight of each row, (n,); None: all equal.
+        start: A W near the optimum, to start from.
         tolerance: Largest derivative that counts as 0.
     """
     from scipy.optimize import minimize
@@ -61,11 +62,11 @@ def probabilities(X: Any, W: Floats) -> Floats:
 
 
 def loss_of(P: Floats, Y: Floats, loss: Loss, *, gain: float) -> Floats:
-    """Return the loss of each row: n.
+    """Return the loss of each row: (n,).
 
-    The reverse cross entropy of ProGen and SunGen, -sum_c p_c log y_c, takes the label for the
-    prediction and the other way round. y is the one-hot label softened: softmax(gain x one-hot). So
-    a wrong label costs `gain` more than a right one at most, however sure the model is.
+    The reverse cross entropy of ProGen and SunGen, -sum_c p_c log y_c, swaps label and prediction.
+    y is the softened one-hot label, softmax(gain x one-hot). A wrong label thus costs at most
+    `gain` more than a right one, however confident the model is.
     """
     if loss == "cross_entropy":
         return -np.log(np.maximum((P * Y).sum(axis=1), 1e-300))
@@ -73,7 +74,7 @@ def loss_of(P: Floats, Y: Floats, loss: Loss, *, gain: float) -> Floats:
 
 
 def slope_of(P: Floats, Y: Floats, loss: Loss, *, gain: float) -> Floats:
-    """Return the derivative of each row's loss by its scores: (n, labels)."""
+    """Return the derivative of each row's loss with respect to its scores: (n, labels)."""
     if loss == "cross_entropy":
         return P - Y
     surprise = _surprise(Y, gain)

@@ -1,4 +1,4 @@
-"""What a method is given, what it yields, and nothing more."""
+"""Base classes of methods, their input (`Setup`) and their output (`Round`)."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 class Model(Protocol):
-    """What a round ends with: something that predicts."""
+    """The result of a round: anything that predicts."""
 
     def predict(self, dataset: Dataset) -> AnyPredictions:
-        """Return what it says of examples, in their order."""
+        """Return predictions for the examples, in their order."""
         ...
 
     @property
@@ -37,24 +37,24 @@ class Model(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """All that a method may use. The test split is not here, nor anything that could load it.
+    """The input of a method. It holds no test split, nor anything that could load one.
 
     Attributes:
-        task: Labels, prompts, what counts as right.
+        task: Labels, prompts and scoring.
         llm: Answers requests, in order, each draw once.
-        student: `new()` gives a fresh small model.
+        student: Factory of small models; `new()` gives a fresh one.
         mine: Gold rows that errors are mined from.
         select: Gold rows that choose between rounds. Never trained on, never shown to the LLM.
-        contexts: What seed data is written for, where rows have a context; none: the LLM writes
+        contexts: Contexts that seed data is written for, if rows have one; empty: the LLM writes
             them.
-        index: Passages that can be searched; None: the task file names no corpus.
-        given: Name of a key of the method -> the rows of the file or run that it names.
-        curator: Says which rows are not kept; None: all that can be read are.
-        spending: What may be spent.
-        texts_per_prompt: Texts asked for in one prompt, where prompts repeat.
-        text_tokens: Most tokens that one text needs; None: not known.
-        journal: Takes what came of each request.
-        random_seed: Decides every draw of the method.
+        index: Searchable passages; None: the task file names no corpus.
+        given: Key of the method -> rows of the file or run that the key names.
+        curator: Rejects unfit rows; None: every row that can be parsed is kept.
+        spending: The spending limit.
+        texts_per_prompt: Texts requested in one prompt, where prompts repeat.
+        text_tokens: Most tokens that one text needs; None: unknown.
+        journal: Records the outcome of each request.
+        random_seed: Determines every draw of the method.
         warn: Called with a sentence that the user should read.
     """
 
@@ -75,25 +75,25 @@ class Setup:
     journal: "Journal" = field(default_factory=lambda: Journal())
 
     def rng(self, *names: object) -> Random:
-        """Return a stream of randomness of that name."""
+        """Return the random stream of that name."""
         return make_rng(self.random_seed, *names)
 
     def score(self, model: Model) -> float:
-        """Return the task's main score of a model on `select`, 0-1."""
+        """Return a model's main score on `select`, 0-1."""
         return self.task.score(self.select, model.predict(self.select))[self.task.score_name]
 
 
 @dataclass(frozen=True)
 class Unused:
-    """An answer that became no row, or a request that got no answer, and what it was for.
+    """An answer that became no row, or a request without an answer.
 
     Attributes:
-        rejected: The reason, and what the LLM wrote ("" where there was no answer).
-        label: The label that was asked for.
+        rejected: The reason, and the LLM's output ("" if there was no answer).
+        label: The requested label.
         provenance: Round, parents and request.
-        is_failed: The request was given up; else it was answered with something unusable.
-        context: The context that it was for, if any.
-        detail: What the provider said of it: why it failed, or its word for an early stop.
+        is_failed: True: the request was given up; False: its answer was unusable.
+        context: The requested context, if any.
+        detail: The provider's message: the cause of a failure, or of an early stop.
     """
 
     rejected: Rejected
@@ -106,25 +106,25 @@ class Unused:
 
 @dataclass
 class Journal:
-    """What came of the requests of a round in progress: all there is of it if the run ends in it.
+    """A record of the round in progress: the only one if the run ends within the round.
 
     Attributes:
         unused: Answers that became no row, and requests without an answer.
-        exchanges: Id of a request -> its prompt and what the LLM wrote, verbatim.
+        exchanges: Request id -> its prompt and the LLM's output, verbatim.
     """
 
     unused: list[Unused] = field(default_factory=list)
     exchanges: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def clear(self) -> None:
-        """Begin the next round."""
+        """Empty the record for the next round."""
         self.unused.clear()
         self.exchanges.clear()
 
 
 @dataclass(frozen=True)
 class Round:
-    """One pass of a method: the model after it, what it was trained on, what it got wrong.
+    """One round of a method: its model, the training rows and the model's errors.
 
     Attributes:
         index: 0 for the first training.
@@ -132,15 +132,15 @@ class Round:
         train: All rows that the round's model was trained on.
         model: The round's fitted student (the method `llm` has none: its model asks the LLM).
         misclassified: Gold rows of `mine` that this model gets wrong, with their gold labels.
-        predicted: What the model says of each of them.
+        predicted: The model's prediction for each of them.
         select_score: The task's main score on `select`.
         unused: Rejected outputs and failed requests of this round.
-        rationales: Label -> those that the seed data was written from, in round 0.
-        asked: What the LLM wrote before the seed data (rationales, contexts, answers), in round 0,
+        rationales: Label -> rationales that the seed data was written from, in round 0.
+        asked: The LLM's output before the seed data (rationales, contexts, answers), in round 0,
             as recordings (`kind`, `label`, `context`, `draw`, `completion`).
-        exchanges: Id of a request -> its prompt and what the LLM wrote, verbatim.
-        weights: How much each row of `train` counted; None: all the same.
-        notes: Name of a file -> its lines: what the method alone knows (weights, passages, ...).
+        exchanges: Request id -> its prompt and the LLM's output, verbatim.
+        weights: Weight of each row of `train`; None: all equal.
+        notes: File name -> lines that only the method can write (weights, passages, ...).
     """
 
     index: int
@@ -159,13 +159,13 @@ class Round:
 
 
 class Method(BaseModel, ABC):
-    """A method: its fields are its keys in a task file.
+    """A method; its fields are its keys in a task file.
 
-    One that synthesises rows extends `SynthesisMethod`, or `WritingMethod` where the LLM writes
+    A method that synthesises rows extends `SynthesisMethod`, or `WritingMethod` if the LLM writes
     them.
 
-    It writes no file, resumes nothing and never meets test data: running it again with the same
-    LLM store is resuming.
+    A method writes no files and never sees test data. To resume, run it again with the same LLM
+    store.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -174,16 +174,16 @@ class Method(BaseModel, ABC):
     needs_llm: ClassVar[bool] = True
 
     kinds: ClassVar[tuple[str, ...]] = ("classification", "sentence_pair", "extractive_qa")
-    """Kinds of task that its paper defines it for."""
+    """Kinds of task that its paper covers."""
 
     sees: ClassVar[str]
-    """Which gold rows it uses, and for what, as `compare` says it."""
+    """The gold rows it uses, and their purpose, as `compare` words it."""
 
     needs_gold: ClassVar[bool] = True
-    """It cannot work without rows of `mine`."""
+    """Whether it needs rows of `mine`."""
 
     needs_corpus: ClassVar[bool] = False
-    """It cannot work without passages (`data.corpus`)."""
+    """Whether it needs passages (`data.corpus`)."""
 
     prompts: ClassVar[tuple[str, ...]] = ("seed",)
     """Names of the task's prompts that it sends."""
@@ -198,7 +198,7 @@ class Method(BaseModel, ABC):
 
     @property
     def uses_gold(self) -> bool:
-        """Whether it cannot work without gold rows, as its keys are."""
+        """Whether it needs gold rows, given its keys."""
         return self.needs_gold
 
     @abstractmethod
@@ -206,26 +206,26 @@ class Method(BaseModel, ABC):
         """Yield the rounds, each with its fitted model."""
 
     def sized(self, rows: int) -> Self:
-        """Return the method with sizes that bring about so many training rows.
+        """Return the method with sizes that give this number of training rows.
 
         Args:
-            rows: Synthetic rows of the last round; with limited requests, as many as those can
-                bring.
+            rows: Synthetic rows of the last round; with limited requests, the most that these can
+                give.
         """
         if "seed_size" not in type(self).model_fields:
             return self
         return self.model_copy(update={"seed_size": rows})
 
     def idle_keys(self, task: Task) -> dict[str, str]:
-        """Return the keys that do nothing as the other keys and the task are, and why.
+        """Return the keys without effect, given the other keys and the task, and why.
 
-        A method whose keys hang together adds its own. A key that is at its default may be among
-        them: nobody has asked for it.
+        A method whose keys depend on each other adds its own. Keys at their default may be among
+        them: the user did not set them.
         """
         return {}
 
     def choose_round(self, rounds: Sequence[Round]) -> int:
-        """Return the index of the round that is kept: the last one."""
+        """Return the index of the round to keep: the last one."""
         return len(rounds) - 1
 
 
@@ -253,11 +253,11 @@ class SynthesisMethod(Method):
 
     @property
     def uses_gold(self) -> bool:
-        """Whether it cannot work without gold rows, as its keys are."""
+        """Whether it needs gold rows, given its keys."""
         return self.needs_gold or self.joins_gold or self.reweight != "none"
 
     def idle_keys(self, task: Task) -> dict[str, str]:
-        """Return the keys that do nothing."""
+        """Return the keys without effect, and why."""
         if self.joins_gold:
             return super().idle_keys(task)
         why = "gold rows are trained on with train_on: both alone"
@@ -276,7 +276,7 @@ class WritingMethod(SynthesisMethod):
 
 
 def texts_per_prompt(method: Method) -> int:
-    """Return how many texts a method asks for in one prompt."""
+    """Return the number of texts that a method requests in one prompt."""
     return method.texts_per_prompt if isinstance(method, WritingMethod) else 1
 
 

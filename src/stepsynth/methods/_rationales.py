@@ -1,4 +1,4 @@
-"""Reasons why each label could apply: the paper's topK(P_LLM(T_ration))."""
+"""Rationales: reasons why each label could apply (S3, Algorithm 1, lines 1-2)."""
 
 from collections.abc import Iterable
 
@@ -13,7 +13,7 @@ def ask_rationales(
 ) -> dict[str, tuple[str, ...]]:
     """Return `number` different rationales for each label: the paper's topK(P_LLM(T_ration)).
 
-    A label whose answer held too few is asked again, three times at most.
+    A label with too few is asked again, up to three times in all.
     """
     setup = writer.setup
     found: dict[str, dict[str, str]] = {label: {} for label in labels}

@@ -1,4 +1,4 @@
-"""An answer becomes a row, or says why it is none."""
+"""Parsing of an answer into a row, or into the reason why it is none."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from stepsynth.records import Answers, Example, Rejected
 
 
 def find_fault(grouped: GroupedRequest, answer: Completion, setup: Setup) -> str | None:
-    """Return why an answer cannot be read; of several texts, why they cannot be told apart."""
+    """Return why an answer is unreadable, or why its several texts cannot be told apart."""
     found = (
         _parse(grouped.rows[0], answer, setup)
         if len(grouped.rows) == 1
@@ -25,8 +25,8 @@ def read_row(given: RowAnswer, setup: Setup, seen: set[str] | None) -> Example |
     """Return the row of an answer, or why there is none.
 
     Args:
-        given: What was asked for, and what was answered.
-        setup: Gives the task's reader and the curator.
+        given: The requested row and its answer.
+        setup: Gives the task's parser and the curator.
         seen: Rows, as normalised text, that it must not repeat; kept up to date. None: it may.
     """
     asked, answer = given.asked, given.answer
@@ -67,14 +67,14 @@ def _parse(asked: RowRequest, answer: Completion, setup: Setup) -> Example | Rej
 def _as_it_is(said: str, like: Example, read: Example | Rejected) -> Example | Rejected:
     """Return the row of a completion that is not cleaned.
 
-    What was asked for as JSON, or with an answer of its own, has to be read all the same.
+    JSON, and rows with an answer as their label, are parsed all the same.
     """
     is_structured = isinstance(like.label, Answers) or said.lstrip().startswith(("{", "```"))
     return read if is_structured or not said.strip() else replace(like, text=said)
 
 
 def find_copy(found: object, said: str, setup: Setup) -> str | None:
-    """Return which held-out text an answer repeats that goes into prompts: whole, or in an item."""
+    """Return why an answer may not go into prompts: it, a line or an item is a held-out text."""
     if setup.curator is None or isinstance(found, Rejected):
         return None
     items = [each for each in found if isinstance(each, str)] if isinstance(found, tuple) else []

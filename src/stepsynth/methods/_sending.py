@@ -1,4 +1,4 @@
-"""Requests of a method on their way: within its budget, and without held-out texts."""
+"""Sending of a method's requests, within its budget and without held-out texts."""
 
 from collections.abc import Iterable, Sequence
 
@@ -8,13 +8,13 @@ from stepsynth.methods._method import Setup, Unused
 from stepsynth.methods._written import count_by_reason
 
 BUDGET = "budget"
-"""The reason of a request that was not sent since the budget was used up."""
+"""Failure reason of requests that were not sent because the budget was used up."""
 FEWEST_TO_STOP = 10
-"""Requests of a phase that end the run when all of them fail, where others were answered before."""
+"""Fewest requests of a phase that end the run if all fail, once others have been answered."""
 
 
 def send(requests: Sequence[Request], setup: Setup, *, phase: str) -> list[Completion | Failed]:
-    """Have requests answered, as many as the spending limit allows; the rest fail as `budget`."""
+    """Send as many requests as the spending limit allows; the rest fail as `budget`."""
     answers: list[Completion | Failed] = []
     while len(answers) < len(requests):
         taken = setup.spending.take(len(requests) - len(answers))
@@ -29,7 +29,7 @@ def send(requests: Sequence[Request], setup: Setup, *, phase: str) -> list[Compl
 def _generate(
     requests: Sequence[Request], setup: Setup, phase: str
 ) -> Sequence[Completion | Failed]:
-    """Have requests answered, but those whose prompt holds a held-out text: they fail unsent."""
+    """Send requests, except those whose prompt holds a held-out text: they fail unsent."""
     if setup.curator is None:
         return setup.llm.generate(requests, phase=phase)
     stopped = [setup.curator.gate.stop_prompt(request.prompt) for request in requests]
@@ -42,10 +42,10 @@ def _generate(
 
 
 def check_answered(answers: Sequence[Completion | Failed], llm: LLM, *, phase: str) -> None:
-    """Stop where no request of a phase was answered.
+    """Check that a phase had requests answered.
 
     Raises:
-        ProviderError: With what the provider said last.
+        ProviderError: None was; it carries the provider's last message.
     """
     sent = [answer for answer in answers if answer.request_id]
     failed = [answer for answer in sent if isinstance(answer, Failed)]
@@ -62,14 +62,14 @@ def check_answered(answers: Sequence[Completion | Failed], llm: LLM, *, phase: s
 
 
 def warn_of_failed(unused: Iterable[Unused], setup: Setup, *, phase: str, asked: int) -> None:
-    """Warn of requests that were given up, if there are any."""
+    """Warn of failed requests, if there are any."""
     if failed := count_by_reason(unused, failed=True):
         listed = ", ".join(f"{count} {reason}" for reason, count in failed.items())
         setup.warn(f"{phase}: {sum(failed.values())} of {asked} requests failed: {listed}")
 
 
 def warn_of_thoughts(answers: Iterable[Completion | Failed], setup: Setup, *, phase: str) -> None:
-    """Warn where an LLM that thinks first was cut off before it began its answer."""
+    """Warn if over a tenth of answers were cut off while a reasoning LLM was still thinking."""
     said = [answer for answer in answers if isinstance(answer, Completion)]
     cut = sum(each.truncated and not each.is_filtered and not each.text.strip() for each in said)
     if cut > len(said) / 10:

@@ -1,24 +1,24 @@
-"""What a method may spend, so that methods can be compared at equal cost."""
+"""The spending limit of a method, for comparisons at equal cost."""
 
 import contextlib
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 
 FIRST = 32
-"""Requests that are sent at once at most where USD are counted: the price of one is a guess."""
+"""Most requests sent at once under a limit in USD: the price of one is an estimate."""
 
 
 @dataclass
 class SpendingLimit:
-    """Requests or USD that a method may spend, and no more; without limits it is never empty.
+    """The requests or USD that a method may spend; without limits, any number.
 
-    Every request counts, whatever becomes of its answer: those for rationales, rejected ones and
-    those of a judge too, and answers that a shared store had already.
+    Every request counts, whatever becomes of its answer: also those for rationales, rejected ones,
+    those of a judge, and those answered from a shared store.
 
     Attributes:
         requests: Most requests; None: any number.
         usd: Most USD; None: any amount.
-        spent_usd: What was spent so far, in USD.
+        spent_usd: Returns the USD spent so far.
         spent: Requests so far.
     """
 
@@ -28,11 +28,11 @@ class SpendingLimit:
     spent: int = field(default=0, init=False)
 
     def affordable(self, wanted: int) -> int:
-        """Return how many of the wanted requests can be paid for now.
+        """Return how many of the wanted requests are affordable now.
 
-        In USD that is an estimate from what a request has cost so far, and the next ones may be of
-        another kind and cost many times as much: so they are few, and callers ask again. What is
-        spent beyond the USD is the price of `FIRST` requests at most.
+        In USD this is an estimate from the mean cost of a request so far. The next ones may be of
+        another kind and cost many times as much, so the number is small and callers ask again. The
+        limit is exceeded by the price of `FIRST` requests at most.
         """
         most = wanted
         if self.requests is not None:
@@ -47,14 +47,14 @@ class SpendingLimit:
         return max(0, most)
 
     def take(self, wanted: int) -> int:
-        """Take as many of the wanted requests as can be paid for."""
+        """Spend as many of the wanted requests as are affordable, and return their number."""
         taken = self.affordable(wanted)
         self.spent += taken
         return taken
 
     @contextlib.contextmanager
     def part(self, share: float) -> Generator[None]:
-        """Spend at most a share of what is left, within a block; the rest is for what follows."""
+        """Limit a `with` block to a share of what is left; the rest is for what follows."""
         whole = self.requests, self.usd
         if self.requests is not None:
             self.requests = self.spent + int(share * (self.requests - self.spent))

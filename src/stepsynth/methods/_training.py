@@ -1,8 +1,8 @@
-"""What a model is trained on besides the rows as they were written: label checks, weights, gold.
+"""Preparation of rows for training: label checks, density-ratio weights and gold rows.
 
 Hu et al.: "SYNT++: Utilizing Imperfect Synthetic Data to Improve Speech Recognition", ICASSP 2022,
 filters synthetic rows by the density ratio of a discriminator between them and real ones. Here
-(`reweight: density_ratio`) the ratio is a weight: no row is paid for and thrown away.
+(`reweight: density_ratio`) the ratio is a weight, so that no row is paid for and thrown away.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,23 +20,23 @@ from stepsynth.records import Dataset, Example
 from stepsynth.students import StudentFactory, students
 
 RATIO = (0.1, 10.0)
-"""Density ratios are cut off here: a classifier that is sure would silence most rows."""
+"""Bounds of density ratios: a confident classifier would otherwise silence most rows."""
 
 SYNTHETIC, REAL = "synthetic", "gold"
 
 
 @dataclass
 class Preparation:
-    """Makes of rows and weights those that a student is trained on.
+    """A function from rows and weights to those that a student is trained on.
 
     Attributes:
         method: Says whether rows are weighted.
         curation: Says whether labels are checked by students.
         factory: Makes the students that check.
-        mine: Gold rows that synthetic ones are likened to.
-        random_seed: Decides the folds.
-        warn: Told a sentence that the user should read.
-        wrong: What the check said of the rows of the last fit whose labels it found wrong.
+        mine: Gold rows that synthetic ones are compared with.
+        random_seed: Determines the folds.
+        warn: Called with a sentence that the user should read.
+        wrong: The rows of the last fit whose labels the check found wrong, with the new labels.
     """
 
     method: SynthesisMethod
@@ -91,7 +91,7 @@ class Preparation:
 
 
 def fit_and_ask(factory: StudentFactory) -> Callable[[Dataset, Dataset], Predictions]:
-    """Return what fits a student on rows as they are, and asks it about others."""
+    """Return a function that fits a student on rows as they are, and predicts others."""
 
     def fit_predict(train: Dataset, held_out: Dataset) -> Predictions:
         model = factory.new(as_given=True)
@@ -104,10 +104,10 @@ def fit_and_ask(factory: StudentFactory) -> Callable[[Dataset, Dataset], Predict
 
 
 def density_ratios(rows: Dataset, gold: Dataset, random_seed: int) -> list[float]:
-    """Return how much more probable each row is as a gold row than as a synthetic one.
+    """Return the density ratio of each row, gold over synthetic.
 
-    The odds of a `linear` classifier that has not seen the row, with both sides weighing the same;
-    cut off at `RATIO` and scaled to a mean of 1.
+    It is the odds of a `linear` classifier that has not seen the row and weighs both classes alike,
+    clipped to `RATIO` and scaled to a mean of 1.
     """
     both = Dataset(
         [Example(r.text, SYNTHETIC, r.context) for r in rows]
@@ -131,10 +131,10 @@ def density_ratios(rows: Dataset, gold: Dataset, random_seed: int) -> list[float
 
 
 def run_method(method: Method, setup: Setup) -> Iterator[Round]:
-    """Yield a method's rounds, their models trained on gold rows too where it says so.
+    """Yield a method's rounds, with models trained on gold rows too if its keys say so.
 
-    The method itself mines errors with a model of synthetic rows alone: one that has learnt the
-    gold rows makes few errors on them.
+    Errors are still mined with a model of synthetic rows alone: one that has learnt the gold rows
+    makes few errors on them.
     """
     setup = replace(setup, texts_per_prompt=texts_per_prompt(method))
     prepare = setup.student.prepare
@@ -148,7 +148,7 @@ def run_method(method: Method, setup: Setup) -> Iterator[Round]:
 
 
 def train_on_both(done: Round, gold_weight: float, setup: Setup) -> Round:
-    """Return a round whose model is trained on its rows and on the gold rows of `mine`."""
+    """Return the round with a model trained on its rows and the gold rows of `mine`."""
     model = setup.student.new(as_given=True)
     own = done.weights or (1.0,) * len(done.train)
     weights = [*own, *(gold_weight for _ in setup.mine)]

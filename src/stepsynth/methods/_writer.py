@@ -1,4 +1,4 @@
-"""The writer: has the LLM write the rows of a round, and keeps all that comes of it."""
+"""The writer of a round: it requests rows from the LLM and keeps every outcome."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -28,20 +28,20 @@ from stepsynth.students import FreshStudent
 T = TypeVar("T")
 
 DRAWS_PER_ROW = 1.5
-"""A rejected draw is replaced by a further one, up to so many draws for a wanted row."""
+"""Most draws per wanted row: a rejected draw is replaced by a further one."""
 
 
 class Writer:
-    """Has the LLM write the rows of a round, and keeps all that comes of it.
+    """The writer of a round.
 
     Args:
         setup: Gives the LLM, the task's parser, curation and the budget.
-        method: Name of the method that asks.
-        index: Of the round.
+        method: Name of the requesting method.
+        index: Index of the round.
         seen: Rows, as normalised text, that no row may repeat; kept up to date. None: they may.
 
     Attributes:
-        written: Rows, unused answers, notes: all of the round.
+        written: Rows, unused answers and notes of the round.
     """
 
     def __init__(
@@ -54,19 +54,19 @@ class Writer:
         self._seen = seen
 
     def next_round(self) -> "Writer":
-        """Return the writer of the round after this: no row may repeat those of before."""
+        """Return the writer of the next round, with the same rows that may not be repeated."""
         return Writer(self.setup, self.method, self.index + 1, seen=self._seen)
 
     @property
     def rows(self) -> Dataset:
-        """The rows that are kept so far."""
+        """The rows kept so far."""
         return Dataset(self.written.rows)
 
     def share(self, share: float) -> AbstractContextManager[None]:
-        """Return a block that spends at most a share of what is left of the budget."""
+        """Limit a `with` block to a share of the budget that is left."""
         return self.setup.spending.part(share)
 
-    # What is asked for ------------------------------------------------------------------------
+    # Requests for rows ------------------------------------------------------------------------
 
     def row(
         self,
@@ -80,10 +80,10 @@ class Writer:
         """Return the request for a row.
 
         Args:
-            kind: Of the prompt, as provenance and phases name it.
-            prompt: What the LLM is sent.
-            like: Has the label and the context of the row; its text is the error that is
-                extrapolated ("" for seed data).
+            kind: Kind of the prompt, as in provenance and phases.
+            prompt: The prompt to send.
+            like: Gives the label and the context of the row; its text is the error to extrapolate
+                ("" for seed data).
             parents: Gold rows that it is written from.
             more: `check`, `shots`, `schema` and `note` of the request.
         """
@@ -93,7 +93,7 @@ class Writer:
         return RowRequest(prompt, like, origin, **more)
 
     def extrapolation(self, parent: Example) -> RowRequest:
-        """Return the request for another row like this one, with its gold label (T_mis)."""
+        """Return the request to extrapolate a gold row, with its gold label (T_mis)."""
         task = self.setup.task
         prompt, schema = task.extrapolation_prompt(parent), task.answer_schema("extrapolate")
         return self.row("extrapolate", prompt, parent, parents=[parent], schema=schema)
@@ -105,11 +105,11 @@ class Writer:
         requests: Sequence[Request],
         parse: Callable[[Completion, Request], T | Rejected],
     ) -> list[T | None]:
-        """Ask for what rows are written from, and return what each answer holds, or None.
+        """Request what rows are written from, and return the content of each answer, or None.
 
         Args:
             requests: All of one kind: rationales, contexts, answers, ...
-            parse: Reads an answer.
+            parse: Parses an answer.
         """
         if not requests:
             return []
@@ -140,7 +140,7 @@ class Writer:
         return results + [None] * unsent
 
     def ask_lists(self, requests: Sequence[Request]) -> list[tuple[str, ...]]:
-        """Ask for lists, and return the items of each answer; none where it cannot be read."""
+        """Request lists, and return the items of each answer; an unreadable answer has none."""
 
         def parse(answer: Completion, _: Request) -> tuple[str, ...] | Rejected:
             return parse_list(answer.text, truncated=answer.truncated)
@@ -153,7 +153,7 @@ class Writer:
         answer: Completion | Failed,
         parse: Callable[[Completion, Request], T | Rejected],
     ) -> T | None:
-        """Return what an answer holds; keep it, or why it cannot be used."""
+        """Return the content of an answer, if any; record it, or why it is unusable."""
         written, tags, model = self.written, request.tags, self.setup.llm.settings.model
         said = answer.text if isinstance(answer, Completion) else ""
         if answer.request_id:
@@ -185,19 +185,19 @@ class Writer:
     # Writing ----------------------------------------------------------------------------------
 
     def write(self, requests: Sequence[RowRequest], *, phase: str) -> None:
-        """Ask for each row once and keep those that can be read: the paper's x ~ P_LLM( · | T).
+        """Request each row once and keep the readable ones: the paper's x ~ P_LLM( · | T).
 
         Args:
-            requests: With several texts in one prompt, one for those that are equal.
+            requests: One for each row; equal ones may share a prompt.
             phase: For the progress display.
         """
         self.written.extend(self._write(requests, phase))
 
     def write_until(self, size: int, requests: Iterator[RowRequest], *, phase: str) -> None:
-        """Ask for rows in turn until `size` more are kept, or 1.5 x `size` draws are used up.
+        """Request rows in turn until `size` more are kept, or 1.5 x `size` draws are used up.
 
-        Where curation balances labels, those for a label that has its share are passed over. With
-        several texts in one prompt, each request is for as many rows.
+        If curation balances labels, requests for a label that has its share are skipped. With
+        several texts in one prompt, each request is for that many rows.
         """
         setup = self.setup
         written, drawn, most = Written(), 0, int(DRAWS_PER_ROW * size)
@@ -220,7 +220,7 @@ class Writer:
         self.written.extend(written)
 
     def _affordable_rows(self, wanted: int) -> int:
-        """Return how many of the wanted rows can be paid for: a judge costs a request for each."""
+        """Return how many of the wanted rows are affordable; a judge costs a request for each."""
         setup = self.setup
         each = setup.texts_per_prompt
         is_judged = setup.curator is not None and setup.curator.settings.check == "llm"
@@ -269,11 +269,11 @@ class Writer:
     # The round --------------------------------------------------------------------------------
 
     def train(self, rows: Dataset | None = None, weights: Sequence[float] | None = None) -> Round:
-        """Return the round whose fresh student is fitted.
+        """Fit a fresh student and return the round.
 
         Args:
-            rows: What it is fitted on; default: the rows that are kept.
-            weights: How much each row counts; None: all the same.
+            rows: Training rows; default: the rows kept.
+            weights: Weight of each row; None: all equal.
         """
         model = self.setup.student.new()
         model.fit(self.rows if rows is None else rows, weights)
@@ -284,9 +284,9 @@ class Writer:
         """Return the record of the round.
 
         Args:
-            model: That was fitted.
+            model: The fitted student.
             missed: Gold rows of `mine` that it gets wrong.
-            predicted: What it says of each.
+            predicted: Its prediction for each of them.
         """
         written = self.written
         return Round(
@@ -307,7 +307,7 @@ class Writer:
 
 
 def misclassified(model: Model, gold: Dataset, setup: Setup) -> tuple[Dataset, tuple[str, ...]]:
-    """Return the gold rows that a model gets wrong, in gold order, and what it says of each.
+    """Return the gold rows that a model gets wrong, in order, and its prediction for each.
 
     Paper:
         S3, Algorithm 2, line 6: D_mis. The gold label is kept, the prediction never used.

@@ -1,4 +1,4 @@
-"""A row to ask the LLM for, and what came of those that were asked for."""
+"""Requests for rows, and their outcome."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,18 +11,18 @@ from stepsynth.records import Example, Provenance, Rejected
 
 @dataclass(frozen=True)
 class RowRequest:
-    """A row to ask for.
+    """A request for a row.
 
     Attributes:
-        prompt: What the LLM is sent.
-        like: Has the label and the context of the row; its text is the error that is extrapolated
+        prompt: The prompt to send.
+        like: Gives the label and the context of the row; its text is the error to extrapolate
             ("" for seed data).
-        provenance: Where the row will have come from.
-        check: What a method makes of the row that was read: the row, shorter or as it is, or why
-            it is none; None: it takes every row.
-        shots: Gold rows that the prompt shows as examples: curation rejects copies of them.
-        schema: JSON Schema of the answer; None: it is no JSON.
-        note: What the method knows of the row beyond that: `Written.known` has it by request.
+        provenance: Provenance of the row to come.
+        check: The method's own check of a parsed row: returns the row, perhaps shortened, or why
+            it is none. None: every row passes.
+        shots: Gold rows shown as few-shot examples: curation rejects copies of them.
+        schema: JSON Schema of the answer; None: it is not JSON.
+        note: What else the method knows of the row; `Written.known` keeps it by request.
     """
 
     prompt: str
@@ -34,10 +34,10 @@ class RowRequest:
     note: Mapping[str, Any] = field(default_factory=dict)
 
     def request(self) -> Request:
-        """Return what is sent.
+        """Return the request to send.
 
-        The stream of an extrapolation is its parent's: the n-th row written from one gold row is
-        one draw, whichever round or method asks for it, and never a repetition.
+        An extrapolation has its parent's stream: the n-th row from one gold row is the n-th draw,
+        whichever round or method requests it, and never a repetition.
         """
         tags = {"kind": self.provenance.kind, "label": str(self.like.label)}
         if self.like.context is not None:
@@ -52,16 +52,16 @@ class RowRequest:
 
 @dataclass
 class Written:
-    """What came of some requests for rows.
+    """The outcome of requests for rows.
 
     Attributes:
-        rows: Those that are kept.
+        rows: Rows kept.
         unused: Answers that became no row, and requests without an answer.
-        exchanges: Id of a request -> its prompt and what the LLM wrote, verbatim.
-        known: Id of a request -> what its method knew when it asked: its note.
-        rationales: Label -> what its rows were written from.
-        asked: What was asked for before rows, as recordings.
-        notes: Name of a file -> its lines.
+        exchanges: Request id -> its prompt and the LLM's output, verbatim.
+        known: Request id -> its method's note.
+        rationales: Label -> rationales that its rows were written from.
+        asked: Answers requested before the rows, as recordings.
+        notes: File name -> its lines.
     """
 
     rows: list[Example] = field(default_factory=list)
@@ -77,13 +77,13 @@ class Written:
         self.notes.setdefault(name, []).append(values)
 
     def note_rows(self, name: str) -> None:
-        """Add a line for each row: its request, and what was known when it was asked for."""
+        """Add a line for each row: its request, and the method's note on it."""
         for row in self.rows:
             request = row.provenance.request
             self.note(name, request=request, **self.known[request])
 
     def extend(self, other: "Written") -> None:
-        """Add what a further call brought."""
+        """Add the outcome of a further call."""
         self.rows += other.rows
         self.unused += other.unused
         self.exchanges |= other.exchanges
@@ -94,7 +94,7 @@ class Written:
 
 
 def count_by_reason(unused: Iterable[Unused], *, failed: bool) -> Mapping[str, int]:
-    """Return how often each reason occurs, among failed requests or among rejected answers."""
+    """Return the count of each reason, among failed requests or among rejected answers."""
     counts: dict[str, int] = {}
     for item in unused:
         if item.is_failed == failed:

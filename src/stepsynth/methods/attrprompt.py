@@ -1,21 +1,21 @@
-"""AttrPrompt: prompts that differ in attributes, so that the rows do.
+"""AttrPrompt: prompts with varied attributes, for varied rows.
 
 Yu, Zhuang, Zhang, Meng, Ratner, Krishna, Shen, Zhang: "Large Language Model as Attributed Training
 Data Generator: A Tale of Diversity and Bias", NeurIPS 2023, Datasets and Benchmarks.
 
-The LLM names dimensions in which texts differ (subtopic, style, place, ...), and values of each:
-of those that depend on the label, for every label; of the others, once. A value of a label that
-suits one of its most similar labels too is dropped. Each row is then asked for with one value of
-every dimension, drawn uniformly, and a length band, as numbered requirements.
+The LLM names attribute dimensions in which texts differ (subtopic, style, place, ...). It lists
+values of each: for every label if the dimension depends on the label, else once. A label's value
+that also suits one of its most similar labels is dropped. Each row is then requested with one value
+of every dimension, drawn uniformly, and a length band, as numbered requirements.
 
 Departures:
     - The paper's authors choose among the dimensions that the LLM names, and know which depend on
       the class; here the LLM says which do, or the user does (`dimensions`).
-    - The similar labels of a label are all others where there are few; else the LLM names them.
-    - The paper's code asks about five similar classes in one question, and so do we; at most five
-      values are dropped for each label and dimension, as in its code.
+    - If labels are few, all others count as similar to a label; else the LLM names similar ones.
+    - As in the paper's code, one question covers five similar classes, and at most five values are
+      dropped for each label and dimension.
     - Requirements are worded alike for every task; the paper words them for each data set.
-    - Labels are drawn uniformly; the paper asks for as many rows of each.
+    - Labels are drawn uniformly; the paper requests the same number of rows of each.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,10 +35,10 @@ from stepsynth.records import Example, Rejected
 from stepsynth.tasks import Task
 
 DISCOVERY_SHARE = 0.5
-"""Most of a budget that dimensions, values and their filter may use up."""
+"""Largest share of the budget for dimensions, values and their filter."""
 
 BAND = 50
-"""Words between the shortest and the longest text of a length band."""
+"""Width of a length band, in words."""
 
 Scope = Literal["shared", "by_label"]
 Given = Scope | list[str] | dict[str, list[str]]
@@ -47,13 +47,13 @@ _YES_NO = {"yes": "yes", "no": "no"}
 
 @dataclass
 class Dimension:
-    """A way in which texts differ.
+    """An attribute dimension, a way in which texts differ.
 
     Attributes:
-        name: As it stands in prompts.
+        name: Its name in prompts.
         values: Label -> values to draw from.
-        is_by_label: Values depend on the label; else those of all labels are the same.
-        is_given: The user gave the values: nothing is asked, nothing dropped.
+        is_by_label: Values depend on the label; False: all labels share them.
+        is_given: The user gave the values: none is requested, none dropped.
     """
 
     name: str
@@ -114,7 +114,7 @@ class AttrPrompt(WritingMethod):
         return value
 
     def idle_keys(self, task: Task) -> dict[str, str]:
-        """Return what the LLM is asked with, too, where dimensions or values are given."""
+        """Add the keys of requests that given dimensions or values make needless."""
         found = super().idle_keys(task)
         if self.dimensions is None:
             return found
@@ -155,7 +155,7 @@ class AttrPrompt(WritingMethod):
         (listed,) = writer.ask_lists([request])
         found: dict[str, Dimension] = {}
         for item in listed:
-            # "style: shared". What does not say so depends on the label: that only costs more.
+            # "style: shared"; without "shared" values depend on the label, which only costs more.
             name, _, scope = item.partition(":")
             is_by_label = normalise(scope) not in ("shared", "any label", "all labels")
             key = normalise(name)
@@ -169,7 +169,7 @@ class AttrPrompt(WritingMethod):
         return list(found.values())[: self.num_dimensions]
 
     def find_similar(self, dimensions: Sequence[Dimension], writer: Writer) -> dict[str, list[str]]:
-        """Return for every label those that are most similar to it."""
+        """Return the most similar labels of every label."""
         setup = writer.setup
         labels = setup.task.label_names
         others = {label: [other for other in labels if other != label] for label in labels}
@@ -193,7 +193,7 @@ class AttrPrompt(WritingMethod):
         return {label: found[: self.num_similar] for label, found in others.items()}
 
     def find_values(self, dimensions: Sequence[Dimension], writer: Writer) -> None:
-        """Have the LLM list values: for each label, or once for a dimension that all share."""
+        """Have the LLM list values: for each label, or once for a shared dimension."""
         setup = writer.setup
         labels = setup.task.label_names
         wanted = [
@@ -233,9 +233,9 @@ class AttrPrompt(WritingMethod):
         similar: Mapping[str, Sequence[str]],
         writer: Writer,
     ) -> None:
-        """Drop values of a label that suit similar labels too: the class-dependent filter.
+        """Drop a label's values that also suit similar labels: the class-dependent filter.
 
-        Dimensions whose values all labels share are not filtered. All are noted.
+        Shared dimensions are not filtered. All dimensions are noted.
         """
         setup = writer.setup
         asked = [
@@ -320,7 +320,7 @@ class AttrPrompt(WritingMethod):
 
 
 def _read_given(name: str, given: Given, setup: Setup) -> Dimension:
-    """Return a dimension that the user gave."""
+    """Return a dimension as the user gave it."""
     labels = setup.task.label_names
     if isinstance(given, list):
         return Dimension(name, {label: list(given) for label in labels}, False, is_given=True)
@@ -336,6 +336,6 @@ def _read_given(name: str, given: Given, setup: Setup) -> Dimension:
 
 
 def _parse_yes_no(answer: Completion, _: Request) -> bool | Rejected:
-    """Return whether the answer is yes; what says neither keeps the value, as in the paper."""
+    """Return whether the answer is yes; an unclear answer keeps the value, as in the paper."""
     found = parse_choice(answer.text, _YES_NO, truncated=answer.truncated)
     return found if isinstance(found, Rejected) else found == "yes"

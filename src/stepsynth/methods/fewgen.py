@@ -1,17 +1,18 @@
-"""FewGen: a data set from prompts that show gold rows of the label, in one shot.
+"""FewGen: a data set from few-shot prompts with gold rows of the label, in a single pass.
 
 The usual few-shot baseline, as Divekar and Durrett describe it ("SynthesizRR: Generating Diverse
-Datasets with Retrieval Augmentation", EMNLP 2024): the instruction of the label after n gold rows
-of that label, no document, no loop. Shots are drawn anew for each prompt, without replacement.
+Datasets with Retrieval Augmentation", EMNLP 2024): n gold rows of a label, then the instruction for
+that label, without a document or a loop. Few-shot examples (shots) are drawn anew for each prompt,
+without replacement.
 
-Rows with a context are written for contexts, drawn as S3 draws them. Shots then show their own
-contexts, and none has the context that is written for.
+Rows with a context are written for contexts, drawn as in S3. Shots then show their own contexts,
+never that of the new row.
 
 Departures:
-    - Labels are drawn uniformly; SynthesizRR draws its rows by the label mix of the training split
-      after they are written.
-    - A label with fewer gold rows than shots shows all of them; the paper has 50 a label or more.
-    - With `shots: 0` the prompt is the few-shot prompt without shots, not ZeroGen's.
+    - Labels are drawn uniformly; SynthesizRR samples the written rows by the label distribution of
+      the training split.
+    - A label with fewer gold rows than `shots` shows all of them; the paper has 50 a label or more.
+    - With `shots: 0` the prompt is the few-shot prompt without examples, not ZeroGen's.
 """
 
 from collections import defaultdict
@@ -29,7 +30,7 @@ from stepsynth.methods._written import RowRequest
 from stepsynth.records import Example
 
 ANSWER = ""
-"""What stands for the label in a pool where labels are answers: any row may be a shot."""
+"""Key of the single pool of tasks whose labels are answers: any row may be a shot."""
 
 
 class FewGen(WritingMethod):
@@ -46,7 +47,7 @@ class FewGen(WritingMethod):
     drop_duplicates: bool = Field(default=False, description="Reject a text that is already there.")
 
     def synthesize(self, setup: Setup) -> Iterator[Round]:
-        """Yield the only round: rows written after gold rows, and the model trained on them."""
+        """Yield the only round: rows from few-shot prompts, and the model trained on them."""
         pools = self._gold_pools(setup) if self.shots else {}
         rng = setup.rng("shots")
         writer = Writer(setup, self.name, seen=set() if self.drop_duplicates else None)
@@ -80,7 +81,7 @@ class FewGen(WritingMethod):
 
 
 def group_by_label(rows: Sequence[Example]) -> dict[str, list[Example]]:
-    """Return the rows of each label; where labels are answers, all in one group."""
+    """Return the rows of each label; if labels are answers, all in one group."""
     groups: dict[str, list[Example]] = defaultdict(list)
     for row in rows:
         groups[row.label if isinstance(row.label, str) else ANSWER].append(row)
@@ -90,12 +91,12 @@ def group_by_label(rows: Sequence[Example]) -> dict[str, list[Example]]:
 def draw_shots(
     pools: Mapping[str, Sequence[Example]], like: Example, number: int, rng: Random
 ) -> list[Example]:
-    """Return rows of the label of `like`, drawn without replacement, none with its context.
+    """Draw rows with the label of `like`, without replacement, and none with its context.
 
     Args:
         pools: Rows of each label.
-        like: Has the label and context that is written for.
-        number: Shots that are wanted; fewer where the pool has fewer.
+        like: Gives the label and context of the new row.
+        number: Shots to draw; fewer if the pool has fewer.
         rng: Draws them.
     """
     pool = pools.get(like.label if isinstance(like.label, str) else ANSWER, ())

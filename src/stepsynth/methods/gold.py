@@ -1,6 +1,6 @@
-"""Gold: the reference. The small model is trained on the gold rows of `mine`; no LLM is asked.
+"""Gold: the reference, a small model trained on the gold rows of `mine`, without an LLM.
 
-Note that the round's `misclassified` are then rows that the model was trained on.
+The round's `misclassified` are therefore training rows.
 """
 
 from collections.abc import Iterator

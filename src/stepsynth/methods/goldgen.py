@@ -3,13 +3,14 @@
 Wang, Zhou, Sachan (S3, Findings of EMNLP 2023), section 3: the same prompt as for errors, over all
 gold validation rows, at the same final scale as S3.
 
-It starts from the same seed rows as S3's run of the same random seed, then goes over all of `mine`
-in shuffled passes, no row twice before every row once, until `size` rows are there. So what it
-adds has the gold label mix. In a shared store it reuses what S3 has paid for.
+It starts from the seed rows of the S3 run with the same random seed. It then goes over all of
+`mine` in shuffled passes, each row once before any row again, until there are `size` rows. The
+added rows thus have the gold label distribution. With a shared store it reuses answers that S3 has
+paid for.
 
 Departures:
     - The paper does not say how GoldGen's rows are drawn; the passes are ours.
-    - It is trained once on seed data alone too, as round 0, so that its curve can be drawn.
+    - A model is also trained on the seed data alone, as round 0, so that a curve can be drawn.
 """
 
 from collections.abc import Iterator
@@ -34,7 +35,7 @@ class GoldGen(SeedData):
     sees: ClassVar[str] = "texts and labels of `mine`: all of them go into prompts"
 
     def sized(self, rows: int) -> Self:
-        """Return GoldGen with S3's seed data and as many rows in all."""
+        """Return GoldGen with this number of rows in all, and S3's share of seed data."""
         return self.model_copy(update={"seed_size": round(SEED_SHARE * rows), "size": rows})
 
     @model_validator(mode="after")
@@ -61,5 +62,5 @@ class GoldGen(SeedData):
         yield added.train(union(seed_data.rows, added.rows))
 
     def draw(self, setup: Setup) -> Iterator[Example]:
-        """Yield the gold rows to extrapolate, without end: in shuffled passes."""
+        """Yield gold rows to extrapolate, endlessly, in shuffled passes."""
         return in_passes(setup.mine, setup.rng("passes"))

@@ -1,11 +1,11 @@
-"""LLM: no small model at all. The LLM itself decides every row of `select` and of test.
+"""LLM: the LLM itself predicts every row of `select` and of test, without a small model.
 
-What it scores, and what a thousand of its predictions cost, is what a small model has to be weighed
-against: do I need this at all? It is asked without examples, in the words of the task (the prompt
-`decide`), with the sampling of the task file: `llm.temperature: 0` is what one would deploy.
+Its score, and the cost of a thousand of its predictions, show whether a small model is needed at
+all. It is asked without examples, in the words of the task (the prompt `decide`). Sampling follows
+the task file: `llm.temperature: 0` is what one would deploy.
 
-Departures from every other method: nothing is synthesised and nothing is trained, so `mine` is not
-looked at, and no budget of synthesis applies to it.
+Departures from every other method: nothing is synthesised or trained, so `mine` is not used and no
+budget of synthesis applies.
 """
 
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ class LLMItself(Method):
 
 
 class AskedModel:
-    """Predicts by asking the LLM, each row once."""
+    """A model that asks the LLM about each row once."""
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
@@ -49,11 +49,11 @@ class AskedModel:
 
     @property
     def asked(self) -> int:
-        """How many rows it was asked about."""
+        """Number of rows the LLM was asked about."""
         return len(self._said)
 
     def predict(self, dataset: Dataset) -> AnyPredictions:
-        """Return what the LLM says of examples; where it says nothing that can be read, chance."""
+        """Return the LLM's predictions; for an unreadable answer, a random label or no answer."""
         rows = {(row.text, row.context): row for row in dataset}
         self._ask([row for key, row in rows.items() if key not in self._said])
         said = [self._said[row.text, row.context] for row in dataset]

@@ -1,29 +1,29 @@
-"""ProGen: the rows that helped the small model most become shots for the next ones.
+"""ProGen: progressive generation, with the most helpful rows so far as in-context examples.
 
 Ye, Gao, Wu, Feng, Yu, Kong: "ProGen: Progressive Zero-shot Dataset Generation via In-context
 Feedback", Findings of EMNLP 2022.
 
-The LLM writes rows as for ZeroGen. At 100 rows, and at each doubling, the small model is trained
-from scratch and every row is scored by its influence on synthetic validation rows: how much their
-loss would change without it. Those rows have wrong labels too, so that loss is a noise-tolerant
-one, the reverse cross entropy. From then on half of the prompts show 8 of the 50 most helpful rows
-of their label. No gold row is used, but for `select` to report a score.
+The LLM first writes rows as in ZeroGen. At 100 rows, and at each doubling, the small model is
+trained from scratch. An influence function then scores every row: how much the loss on synthetic
+validation rows would change without it. These rows have wrong labels too, so the loss is a
+noise-tolerant one, the reverse cross entropy. From then on half of the prompts show 8 of the 50
+most helpful rows of their label. Gold rows serve only to report a score on `select`.
 
 Each retraining is a round.
 
 Departures:
-    - Influence is that of a last layer on fixed features (n-grams of `linear`, also beside
-      `transformer`; vectors of `embedding`), trained to its optimum by cross entropy, its Hessian
-      solved by conjugate gradients. The paper has LiSSA on the whole network. So all rows can be
-      scored; the paper scores 10,000 at most.
+    - Influence is computed for a last layer on fixed features: n-grams of `linear` (also beside
+      `transformer`) or vectors of `embedding`. The layer is trained to its optimum by cross
+      entropy, and the Hessian system is solved by conjugate gradients. The paper uses LiSSA on
+      the whole network. All rows can thus be scored; the paper scores 10,000 at most.
     - Every second one of the first 2,000 rows is a validation row, from the first retraining on.
-      The paper sets 1,000 of 2,000 aside once they are there, and a tenth before. They are not
-      trained on while rows are scored, and never shots; the round's model has all rows, where the
-      paper leaves them out.
-    - A pool holds the better half of its label's scored rows at most (but enough for a prompt):
-      among the first rows the best 50 would be all.
-    - The official script looks at influence above 10,000 rows only; here it counts at once.
-    - A size at which some label has no row yet is passed over.
+      The paper sets aside a tenth at first, and 1,000 of 2,000 rows once these exist. Validation
+      rows are not trained on while rows are scored, and are never in-context examples. The
+      round's model is trained on all rows; the paper leaves validation rows out.
+    - A pool holds at most the better half of its label's scored rows, but enough for a prompt:
+      early on, the best 50 would be all of them.
+    - The official script uses influence only above 10,000 rows; here it is used from the start.
+    - There is no retraining at a size at which some label has no row yet.
     - Labels are drawn uniformly; the paper takes them in turn.
     - Movie names (first stage) and length rules (10 words) are ZeroGen's, and are not here.
 """
@@ -48,17 +48,17 @@ from stepsynth.records import Dataset, Example, Rejected
 from stepsynth.tasks import Task
 
 VALIDATION = 1000
-"""Most validation rows: every second row is one until there are so many."""
+"""Most validation rows; every second row is one until this number is reached."""
 
 COPIED = 0.9
-"""A row that has this share of a shot's words is a copy of it."""
+"""A row with this share of an in-context example's words is a copy of it."""
 
 Pools = Mapping[str, Sequence[Example]]
-"""Label -> its most helpful rows, the best first."""
+"""Label -> its most helpful rows, best first."""
 
 
 class ProGen(WritingMethod):
-    """The `progen` method; its defaults are the paper's, but for the size."""
+    """The `progen` method; its defaults are the paper's, except the size."""
 
     name: ClassVar[str] = "progen"
     kinds: ClassVar[tuple[str, ...]] = ("classification", "sentence_pair")
@@ -83,12 +83,12 @@ class ProGen(WritingMethod):
     )
 
     def sized(self, rows: int) -> Self:
-        """Return ProGen with so many rows in the end, and feedback before a quarter of them."""
+        """Return ProGen with this final size, and feedback from a quarter of it at the latest."""
         initial = min(self.initial, max(1, rows // 4))
         return self.model_copy(update={"size": rows, "initial": initial})
 
     def idle_keys(self, task: Task) -> dict[str, str]:
-        """Return those of feedback, too, where there is none."""
+        """Add the keys of feedback, if there is none."""
         found = super().idle_keys(task)
         if not self.feedback:
             found |= dict.fromkeys(("shots", "pool", "loss"), "feedback is 0")
@@ -130,7 +130,7 @@ class ProGen(WritingMethod):
         return [*stops, self.size]
 
     def _request(self, writer: Writer, pools: Pools, rng: Random, like: Example) -> RowRequest:
-        """Return the request for a row: with helpful rows of its label, or without."""
+        """Return the request for a row, with or without helpful rows of its label."""
         task = writer.setup.task
         wants_shots = bool(pools) and rng.random() < self.feedback
         shots = draw_shots(pools, like, self.shots, rng) if wants_shots else []
@@ -144,7 +144,7 @@ class ProGen(WritingMethod):
     def _choose_pools(
         self, rows: Dataset, model: Model, writer: Writer
     ) -> dict[str, list[Example]]:
-        """Return the most helpful rows of each label: those of the lowest influence."""
+        """Return the most helpful rows of each label: those with the lowest influence."""
         names = writer.setup.task.label_names
         train, valid = split_validation(len(rows))
         X, Y = features_of(rows, model.student, names), one_hot_of(rows, names)
@@ -160,14 +160,14 @@ class ProGen(WritingMethod):
 
 
 def split_validation(number: int) -> tuple[list[int], list[int]]:
-    """Return the places of the rows that are scored, and of those that they are validated on."""
+    """Return the indices of the rows to score, and of the validation rows."""
     valid = list(range(1, min(number, 2 * VALIDATION), 2))
     held_out = set(valid)
     return [i for i in range(number) if i not in held_out], valid
 
 
 def reject_copy(row: Example, *, shots: Sequence[Example]) -> Example | Rejected:
-    """Return the row, or why it is none: it has nine tenths of the words of a shot."""
+    """Return the row, or reject it if it has nine tenths of an in-context example's words."""
     words = set(normalise(row.text).split())
     for shot in shots:
         theirs = set(normalise(shot.text).split())

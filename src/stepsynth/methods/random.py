@@ -1,8 +1,9 @@
-"""Random: the null of error extrapolation. As many calls as S3, for gold rows drawn at random.
+"""Random: the null baseline of error extrapolation, with randomly drawn gold rows.
 
-What S3 gains over this, it gains by choosing errors; no student is in the loop. It starts from the
-same seed rows as S3's run of the same random seed, and what it adds is written from rows of `mine`
-that are drawn uniformly, with replacement. (GoldGen goes through all of `mine` in passes.)
+It makes as many calls as S3, without a student in the loop: what S3 gains over it comes from
+choosing errors. It starts from the seed rows of the S3 run with the same random seed. Further rows
+are written from rows of `mine` drawn uniformly, with replacement. (GoldGen goes through all of
+`mine` in passes.)
 
 Ours: no paper has it as a method of its own.
 """
@@ -22,7 +23,7 @@ class RandomRows(GoldGen):
     sees: ClassVar[str] = "texts and labels of `mine`: random ones go into prompts"
 
     def draw(self, setup: Setup) -> Iterator[Example]:
-        """Yield the gold rows to extrapolate, without end: each drawn anew."""
+        """Yield gold rows to extrapolate, endlessly, each drawn anew."""
         rng = setup.rng("random rows")
         rows = list(setup.mine)
         while rows:

@@ -1,29 +1,29 @@
-"""ReGen: no LLM; passages of a corpus are the rows, and retrieval gives their labels.
+"""ReGen: passages of a corpus as rows, with pseudo labels from retrieval and without an LLM.
 
 Yu, Zhuang, Zhang, Meng, Shen, Zhang: "ReGen: Zero-Shot Text Classification via Training Data
 Generation with Progressive Dense Retrieval", Findings of ACL 2023.
 
-In round 0 the word for a label is a query, and the passages that it finds get the label. From
-round 1 on, each row kept before is a query, after its label's word: "sports [SEP] the passage".
-Two consistency filters follow: the five queries that are nearest to a passage must all have its
-label, and a classifier must agree with it. No gold label is used, but for `select` to report a
-score.
+In round 0 the word for each label (its verbaliser) is a query, and the passages it finds get that
+label. From round 1 on, each row kept in the round before is a query, after its label's word:
+"sports [SEP] the passage". Two consistency filters follow. The five queries nearest to a passage
+must all have its label, and a classifier must predict that label. Gold labels serve only to report
+a score on `select`.
 
-As in the code, the rows of a round take the place of those of the round before: they are not
-added to them (what is found again stays, since a passage is nearest to itself).
+As in the published code, the rows of a round replace those of the round before. A passage that is
+found again stays, since it is nearest to itself.
 
 Departures:
-    - The encoder is not tuned on the corpus by contrastive learning; it is what `retrieval` says.
+    - The encoder is not tuned on the corpus by contrastive learning; `retrieval` sets it.
     - In round 0 there is one query for each label, so a passage need only be nearest to its own.
-      Where a label has fewer than five queries later, as many are looked at as it has.
-    - The classifier is the student; from round 1 on, that of the round before. In round 0 there is
-      none before: students that have not seen the row judge it (five folds).
-    - A label that the classifier gives to none of its passages is spared.
+      If a label has fewer than five queries later, only that number is compared.
+    - The classifier is the student of the round before. Round 0 has none: students that have not
+      seen a row judge it (five folds).
+    - A label is exempt if the classifier predicts it for none of its passages.
     - The paper's classifier is RoBERTa with label smoothing 0.1.
     - A passage is one row; the code keeps it once for each query that finds it.
-    - Passages are cut to 75 words in queries (the code: 100 tokens), and stand whole in rows.
-    - `size` limits a round to the passages that are nearest to their queries: each is a query of
-      the next round.
+    - Queries hold the first 75 words of a passage (the code: 100 tokens); rows hold all of it.
+    - `size` limits a round to the passages nearest to their queries, since each is a query of the
+      next round.
 """
 
 from collections import Counter
@@ -44,23 +44,23 @@ from stepsynth.records import Dataset, Example, Provenance, Rejected
 from stepsynth.retrieval import Hit, Index
 
 QUERY_WORDS = 75
-"""Words of a passage in a query."""
+"""Most words of a passage in a query."""
 
 _AT_ONCE = 1024
-"""Passages whose cosines to all queries are in memory together."""
+"""Passages whose cosines to all queries are held in memory together."""
 
 _LEVEL = 1e-6
-"""Cosines that differ by less are equal."""
+"""Cosines that differ by less count as equal."""
 
 
 @dataclass(frozen=True)
 class Query:
-    """What the corpus is searched with.
+    """A query to the corpus.
 
     Attributes:
         text: The label's word, with a passage from round 1 on.
-        label: What it finds gets this label.
-        passage: Id of that passage; "" in round 0.
+        label: The pseudo label of the passages it finds.
+        passage: Id of the passage in the text; "" in round 0.
     """
 
     text: str
@@ -73,9 +73,9 @@ class Found:
     """A passage with a pseudo label.
 
     Attributes:
-        hit: Passage, rank and cosine, for the nearest query of that label that has found it.
+        hit: Passage, rank and cosine, for the nearest query of the label that found it.
         query: That query.
-        outcome: "kept", or what it did not pass: "inconsistent", "disagreed", "beyond size", or a
+        outcome: "kept", or the filter it failed: "inconsistent", "disagreed", "beyond size", or a
             reason of curation.
     """
 
@@ -84,7 +84,7 @@ class Found:
     outcome: str = "kept"
 
     def to_row(self, round_index: int) -> Example:
-        """Return the row that it becomes."""
+        """Return the passage as a row."""
         origin = Provenance(ReGen.name, round_index, "retrieve")
         return Example(self.hit.passage.text, self.query.label, provenance=origin)
 
@@ -121,11 +121,11 @@ class ReGen(SynthesisMethod):
     )
 
     def sized(self, rows: int) -> Self:
-        """Return the method with at most so many rows in a round."""
+        """Return the method with at most this number of rows in a round."""
         return self.model_copy(update={"size": rows})
 
     def synthesize(self, setup: Setup) -> Iterator[Round]:
-        """Yield round 0 to R, each with the rows that it kept and the model trained on them."""
+        """Yield rounds 0 to R, each with the rows it kept and the model trained on them."""
         index = need_index(setup, self.name)
         words = self._label_queries(setup)
         queries = [Query(text, label) for label, text in words.items()]
@@ -154,7 +154,7 @@ class ReGen(SynthesisMethod):
             ]
 
     def _label_queries(self, setup: Setup) -> dict[str, str]:
-        """Return the query of round 0 of every label: its verbaliser."""
+        """Return every label's query of round 0: its verbaliser."""
         names = setup.task.label_names
         if self.queries is not None:
             if set(self.queries) != set(names):
@@ -167,7 +167,7 @@ class ReGen(SynthesisMethod):
         return {name: setup.task.label_word(name) for name in names}
 
     def retrieve(self, queries: Sequence[Query], index: Index) -> list[Found]:
-        """Return every passage that a query finds, once for each label, the nearest query's."""
+        """Return the passages found, once for each label, with the label's nearest query."""
         nearest: dict[tuple[str, str], Found] = {}
         hits = index.search([query.text for query in queries], self.per_query)
         for query, found in zip(queries, hits, strict=True):
@@ -180,10 +180,10 @@ class ReGen(SynthesisMethod):
     def keep_consistent(
         self, found: Sequence[Found], queries: Sequence[Query], index: Index
     ) -> None:
-        """First filter: the nearest queries of a passage must all carry the passage's label.
+        """Mark passages whose nearest queries do not all have their label (first filter).
 
-        A passage that is found for two labels keeps one of them at most. Of a label with fewer
-        queries, as in round 0, as many of the nearest are looked at as it has.
+        A passage found for two labels keeps one of them at most. For a label with fewer queries
+        than `neighbours`, as in round 0, only that number is compared.
         """
         if not self.neighbours:
             return
@@ -196,7 +196,7 @@ class ReGen(SynthesisMethod):
             ranked = -np.sort(-cosines, axis=0)
             for place, one in enumerate(part):
                 k = min(self.neighbours, counts[one.query.label])
-                # Queries as near as the last of the k nearest count too: a tie is not consistent.
+                # Queries as near as the k-th count too: a tie between labels is not consistent.
                 is_near = cosines[:, place] >= ranked[k - 1, place] - _LEVEL
                 if (labels[is_near] != one.query.label).any():
                     one.outcome = "inconsistent"
@@ -204,9 +204,10 @@ class ReGen(SynthesisMethod):
     def keep_agreed(
         self, found: Sequence[Found], r: int, classifier: Model | None, setup: Setup
     ) -> None:
-        """Second filter: the classifier's label must be the passage's.
+        """Mark passages whose label the classifier does not predict (second filter).
 
-        A label that it never gives would be lost; it is spared, with a warning.
+        A label that it predicts for none of its passages would be lost; it is exempt, with a
+        warning.
         """
         if classifier is None and (few := _labels_without(found, setup, at_least=2)):
             listed = ", ".join(map(repr, few))
@@ -233,7 +234,7 @@ class ReGen(SynthesisMethod):
             )
 
     def limit(self, found: Sequence[Found], setup: Setup) -> None:
-        """Keep `size` rows at most, as many of each label, those nearest to their queries."""
+        """Keep at most `size` rows, equally many of each label: those nearest to their queries."""
         if self.size is None:
             return
         names = setup.task.label_names
@@ -245,7 +246,7 @@ class ReGen(SynthesisMethod):
                 one.outcome = "beyond size"
 
     def _give_up(self, found: Sequence[Found], missing: list[str], r: int, setup: Setup) -> None:
-        """Raise in round 0; later, warn and end with the rounds that there are."""
+        """Raise in round 0; later, warn that the round before is the last."""
         counts = [f"{name!r} ({_counted(found, name) or 'nothing found'})" for name in missing]
         said = f"regen, round {r}: no passage is left for the label {', '.join(counts)}"
         if r == 0:
@@ -258,12 +259,12 @@ class ReGen(SynthesisMethod):
 
 
 def curate(found: Sequence[Found], writer: Writer, verdicts: dict[str, Rejected | None]) -> None:
-    """Have curation judge passages: a corpus may hold copies of test rows.
+    """Apply curation to passages: a corpus may hold copies of test rows.
 
     Args:
-        found: Those that it rejects are marked with the reason.
-        writer: Of the round: it takes the rejected passages.
-        verdicts: Id of a passage -> what was said of it in an earlier round.
+        found: Passages; rejected ones are marked with the reason.
+        writer: Writer of the round, which records rejected passages.
+        verdicts: Passage id -> its verdict from an earlier round; updated in place.
     """
     curator = writer.setup.curator
     if curator is None:
@@ -281,7 +282,7 @@ def curate(found: Sequence[Found], writer: Writer, verdicts: dict[str, Rejected 
 
 
 def note(found: Sequence[Found], writer: Writer) -> None:
-    """Note what became of every passage that was retrieved, and the counts by label."""
+    """Note the outcome of every retrieved passage, and the counts by label."""
     written = writer.written
     for one in found:
         written.note(
@@ -300,12 +301,12 @@ def note(found: Sequence[Found], writer: Writer) -> None:
 
 
 def _join(word: str, hit: Hit) -> str:
-    """Return the query of a round after the first: verbaliser, [SEP], a passage kept before."""
+    """Return a query of round 1 or later: verbaliser, [SEP], a passage kept before."""
     return f"{word} [SEP] {' '.join(hit.passage.text.split()[:QUERY_WORDS])}"
 
 
 def _labels_without(found: Sequence[Found], setup: Setup, *, at_least: int = 1) -> list[str]:
-    """Return the labels that have fewer kept passages than that."""
+    """Return the labels with fewer than `at_least` kept passages."""
     kept = [one.query.label for one in found if one.outcome == "kept"]
     return [name for name in setup.task.label_names if kept.count(name) < at_least]
 

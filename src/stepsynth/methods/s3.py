@@ -3,29 +3,33 @@
 Wang, Zhou, Sachan: "Let's Synthesize Step by Step: Iterative Dataset Synthesis with Large
 Language Models by Extrapolating Errors from Small Models", Findings of EMNLP 2023.
 
-The LLM gives reasons why each label could apply and writes seed data from them (Algorithm 1). A
-small model is trained on it; each gold row that it gets wrong goes back to the LLM, which writes
-another one like it with the gold label; the model is trained again from scratch on all rows so
-far; and so on for R rounds (Algorithm 2).
+The LLM lists rationales for each label and writes seed data from them (Algorithm 1). A small model
+is trained on the seed data. Error extrapolation follows (Algorithm 2): each gold row that the model
+gets wrong goes back to the LLM, which writes a similar row with the gold label. The model is then
+retrained from scratch on all rows so far. This repeats for R rounds.
 
-Settled where the paper slips: line 6 of Algorithm 1 draws from the rationales of the drawn label
-(the paper indexes them by the sample); line 11 of Algorithm 2 unites the R rounds (the paper's N
-is undefined); D_gold(test), an input of Algorithm 2 that it does not use, is not passed.
+Resolved slips of the paper:
+    - Algorithm 1, line 6 draws from the rationales of the drawn label; the paper indexes them by
+      the sample.
+    - Algorithm 2, line 11 takes the union of the R rounds; the paper's N is undefined.
+    - D_gold(test), an unused input of Algorithm 2, is not passed.
 
 Departures:
     - Mining, selection and test are three disjoint splits; `data.paper_splits` restores the
       paper's single "validation" set.
     - A rejected or failed seed draw is replaced by a further draw; the paper keeps refusals.
     - K and k are not given in the paper; 20 and 3 are ours.
-    - Prompts give the number of words that most gold texts have, unless `task.length` says
-      another; the paper's say nothing of lengths.
-    - Contexts are drawn in shuffled passes: none twice before every one once.
+    - Prompts state the number of words that most gold texts have, unless `task.length` sets
+      another; the paper's prompts do not mention length.
+    - Contexts are drawn in shuffled passes: each is used once before any is used again.
     - Options beyond the paper, all off: `extrapolations_per_error`, `max_added`, `added_size`,
       `balance_added`, `drop_duplicates`, `early_stop`, `keep: best`.
 
-The paper's ablations: `rationales: false` (Table 4); `rounds: 0` with the same number of rows
-(Table 3); `seed_from`, errors of a model of somebody else's seed data, and with `added_from` the
-rows that another run has added to its own (both lines of Table 5).
+Ablations of the paper:
+    - Table 3: `rounds: 0` with the same number of rows.
+    - Table 4: `rationales: false`.
+    - Table 5: `seed_from` extrapolates the errors of a model trained on other seed data; with
+      `added_from` too, the rows that another run added to its own seed data are taken instead.
 """
 
 from collections import defaultdict
@@ -45,11 +49,11 @@ from stepsynth.records import Context, Dataset, Example, union
 from stepsynth.tasks import Task
 
 SEED_SHARE = 2 / 3
-"""Share of a budget that is for seed data, where extrapolations follow (Appendix B)."""
+"""Share of the budget for seed data, if extrapolations follow (Appendix B)."""
 
 
 class SeedData(WritingMethod):
-    """A method that starts from seed data: the options of Algorithm 1."""
+    """A method that starts from seed data, with the options of Algorithm 1."""
 
     seed_size: int = Field(default=1000, gt=0, description="Seed rows to keep (N_seed).")
     rationales: bool = Field(
@@ -74,7 +78,7 @@ class SeedData(WritingMethod):
     )
 
     def idle_keys(self, task: Task) -> dict[str, str]:
-        """Return those of seed data, too, that is not written here or not from rationales."""
+        """Add the keys of seed data that is given, or written without rationales."""
         found = super().idle_keys(task)
         keys = ("num_rationales", "rationales_per_prompt")
         if task.has_context:
@@ -87,7 +91,7 @@ class SeedData(WritingMethod):
         return found
 
     def write_seed_data(self, writer: Writer) -> None:
-        """Write the seed data of Algorithm 1, or its form without rationales."""
+        """Write the seed data (Algorithm 1), with or without rationales, unless it is given."""
         written, task = writer.written, writer.setup.task
         if self.seed_from is not None:
             written.rows += writer.setup.given["seed_from"]
@@ -137,11 +141,11 @@ class S3(SeedData):
 
     @property
     def is_extrapolating(self) -> bool:
-        """Whether the LLM writes rows from errors: there are rounds, and their rows not given."""
+        """Whether the LLM extrapolates errors: there are rounds, and their rows are not given."""
         return self.rounds > 0 and self.added_from is None
 
     def sized(self, rows: int) -> Self:
-        """Return S3 with two thirds of the rows as seed data, the rest in equal rounds.
+        """Return S3 with two thirds of the rows as seed data, and the rest in equal rounds.
 
         Paper:
             Appendix B: the seed is 2/3 of the final set, each of the two rounds 1/6.
@@ -151,7 +155,7 @@ class S3(SeedData):
         return self.model_copy(update={"seed_size": seed, "added_size": each})
 
     def idle_keys(self, task: Task) -> dict[str, str]:
-        """Return those of error extrapolation, too, where nothing is extrapolated."""
+        """Add the keys of error extrapolation that have no effect."""
         found = super().idle_keys(task)
         keys = ("extrapolations_per_error", "max_added", "added_size", "balance_added")
         if self.added_size is not None:
@@ -179,7 +183,7 @@ class S3(SeedData):
             yield from self.extrapolate_errors(seed_data)
 
     def extrapolate_errors(self, seed_data: Writer) -> Iterator[Round]:
-        """Algorithm 2: error extrapolation-based synthesis (EES)."""
+        """Yield the rounds of Algorithm 2, error extrapolation-based synthesis (EES)."""
         setup, added = seed_data.setup, seed_data
         additional: list[Writer] = []  # line 1: D_add(0) = {}
         best = -1.0
@@ -203,12 +207,12 @@ class S3(SeedData):
             additional.append(added)
 
     def choose_errors(self, missed: Dataset, rng: Random) -> Iterable[Example]:
-        """Return the errors to extrapolate, one entry a call: all of them unless options say less.
+        """Return the errors to extrapolate, one entry per LLM call; by default all of them.
 
-        With `added_size` they have no end: shuffled passes, none twice before every one once.
+        With `added_size` they are endless: shuffled passes, each error once before any again.
 
-        With `balance_added`, labels with few errors have theirs repeated (each time a new draw) so
-        that every label that has errors gets the same share of the calls.
+        With `balance_added` every label with errors gets the same share of the calls. Errors of
+        labels with few are repeated, each time as a new draw.
         """
         each = self.extrapolations_per_error if self.added_size is None else 1
         calls = [row for row in missed for _ in range(each)]
@@ -220,7 +224,7 @@ class S3(SeedData):
             return [calls[i] for i in chosen]
         by_label: dict[str, list[Example]] = defaultdict(list)
         for row in rng.sample(calls, len(calls)):
-            # Answers are no labels: they are as many as rows.
+            # Answers do not group rows: almost every row has its own.
             by_label[row.label if isinstance(row.label, str) else ""].append(row)
         if self.added_size is not None:
             passes = [in_passes(rows, rng) for rows in by_label.values()]
@@ -233,7 +237,7 @@ class S3(SeedData):
         ]
 
     def choose_round(self, rounds: Sequence[Round]) -> int:
-        """Return the last round, or the first of those with the best score on select."""
+        """Return the index of the last round, or of the first with the best score on `select`."""
         if self.keep == "last":
             return len(rounds) - 1
         return max(range(len(rounds)), key=lambda i: (rounds[i].select_score, -i))
@@ -242,7 +246,7 @@ class S3(SeedData):
 def seed_with_rationales(
     writer: Writer, rationales: Mapping[str, Sequence[str]], *, size: int, per_prompt: int
 ) -> None:
-    """Algorithm 1, lines 3-8: write `size` rows, each from its own draw of label and rationales.
+    """Write `size` rows, each from its own label and rationales (Algorithm 1, lines 3-8).
 
     Rows with a context are written from contexts instead: see `seed_from_contexts`.
     """
@@ -263,7 +267,7 @@ def seed_with_rationales(
 
 
 def seed_from_contexts(writer: Writer, *, size: int) -> None:
-    """Section 2.4: write `size` rows for contexts, each from its own draw of context and label."""
+    """Write `size` rows, each from its own draw of context and label (section 2.4)."""
     task, rng = writer.setup.task, writer.setup.rng("seed data")
 
     def draw(context: Context) -> RowRequest:
@@ -276,10 +280,10 @@ def seed_from_contexts(writer: Writer, *, size: int) -> None:
 
 
 def extrapolate(errors: Iterable[Example], writer: Writer, *, size: int | None = None) -> None:
-    """Algorithm 2, lines 7-10: one call for each error; the gold label is kept.
+    """Extrapolate errors, one call each; the gold label is kept (Algorithm 2, lines 7-10).
 
-    Algorithm 3, for rows with a context, differs in its prompt alone: the context goes into it
-    (T_mis(2)) and from the error into the new row, verbatim.
+    Rows with a context (Algorithm 3) differ only in the prompt: it holds the error's context
+    (T_mis(2)), which the new row takes verbatim.
     """
     requests = map(writer.extrapolation, errors)
     phase = f"round {writer.index}: extrapolate errors"
@@ -290,7 +294,7 @@ def extrapolate(errors: Iterable[Example], writer: Writer, *, size: int | None =
 
 
 def merge_added(seed_data: Writer) -> Iterator[Round]:
-    """Train on seed data alone, then with what another run has added to its own (Table 5)."""
+    """Yield a round of seed data alone, then one with the rows another run added (Table 5)."""
     yield seed_data.train()
     added = seed_data.next_round()
     added.written.rows += added.setup.given["added_from"]

@@ -1,16 +1,16 @@
-"""SimPrompt: AttrPrompt's baseline, one class-conditional prompt for all rows of a label.
+"""SimPrompt: AttrPrompt's baseline, a single class-conditional prompt for all rows of a label.
 
 Yu, Zhuang, Zhang, Meng, Ratner, Krishna, Shen, Zhang: "Large Language Model as Attributed Training
 Data Generator: A Tale of Diversity and Bias", NeurIPS 2023, Datasets and Benchmarks.
 
-The LLM gets nothing but the label. It is the prompt from which ZeroGen and S3 without rationales
-write too, so with a shared store it costs nothing beside them. What ZeroGen has beyond it are its
-first stage, its cleaning rules and its other tasks. In the paper the two also differ in the LLM and
-its decoding (gpt-3.5-turbo, temperature 1, top-p 1), which are set under `llm`.
+The LLM is given nothing but the label. ZeroGen, and S3 without rationales, use the same prompt, so
+with a shared store SimPrompt costs nothing beside them. ZeroGen adds its first stage, its cleaning
+rules and its other tasks. In the paper the two also differ in the LLM and its decoding
+(gpt-3.5-turbo, temperature 1, top-p 1), which are set under `llm`.
 
 Departures:
-    - The prompt is the task's `seed` prompt, so its words are not the paper's.
-    - Labels are drawn uniformly; the paper asks for as many rows of each.
+    - The prompt is the task's `seed` prompt, not in the paper's words.
+    - Labels are drawn uniformly; the paper requests the same number of rows of each.
     - A rejected draw is replaced by a further one.
 """
 

@@ -1,31 +1,32 @@
-"""SunGen: ZeroGen's rows, each with a weight that is learnt without gold data.
+"""SunGen: ZeroGen's rows, each with a weight learnt without gold data.
 
 Gao, Pi, Lin, Xu, Ye, Wu, Zhang, Liang, Li, Kong: "Self-Guided Noise-Free Data Generation for
 Efficient Zero-Shot Learning", ICLR 2023.
 
-Rows that an LLM wrote for a label need not have it. SunGen learns how much each row counts, a
-weight of 0 to 1, without gold. A model is trained by cross entropy with the weights (the inner
-problem). Its noise-robust loss on synthetic rows (the outer problem: reverse cross entropy, labels
-softened by a gain of 10) says how the weights should change, looking one step of inner training
-ahead; and so on for 100 outer steps. The small model is then trained anew, with the weights or on
-rows drawn by them.
+A row that an LLM wrote for a label may not have that label. SunGen learns a weight of 0 to 1 for
+each row by bi-level optimisation. The inner problem trains a model by weighted cross entropy. The
+outer problem is a noise-robust loss of that model on synthetic rows: the reverse cross entropy,
+with labels softened by a gain of 10. Its gradient through one step of inner training updates the
+weights, in 100 outer steps. The small model is then trained anew, with the weights or on rows drawn
+by them.
 
-Round 0 is ZeroGen, round 1 has the weights: the difference of their scores is what they bring.
+Round 0 is ZeroGen and round 1 uses the weights: the difference in score is their effect.
 
-As in the official script a weight is the sigmoid of a free number that begins at 0 and is learnt by
-Adam (0.25), with gradients no longer than 3.
+As in the official script, a weight is the sigmoid of a free number that starts at 0 and is learnt
+by Adam (learning rate 0.25), with gradients clipped to length 3.
 
 Departures:
     - Weights are learnt with a last layer on fixed features, trained to its optimum: n-grams of
-      `linear` (also beside `transformer`) or the vectors of `embedding`. The script trains a whole
+      `linear` (also beside `transformer`) or vectors of `embedding`. The script trains a whole
       LSTM in every outer step, from the same start, for one epoch.
-    - Weight decay stands in for that early stop: without it the inner optimum learns all labels.
-    - The outer loss is the mean over 50,000 rows drawn once, or over all where there are fewer (the
-      paper has a million in all). The script's published command narrows them to those among the
-      90 % of all rows with the highest weights (`--hard`), and weighs them without that flag.
-      Narrowing helped on made data whose labels are easy to tell apart, and did harm elsewhere.
-    - The script learns the weights. That the final model has them, or rows drawn by them, is the
-      paper's; with `use: sample` as many rows are drawn as the weights add up to.
+    - Weight decay replaces that early stop: without it the inner optimum fits all labels.
+    - The outer loss is the mean over 50,000 rows drawn once, or over all if there are fewer; the
+      paper has a million in all. The script's published command restricts them to those among the
+      90 % of all rows with the highest weights (`--hard`); without that flag it weighs them.
+      Restriction helped on artificial data with easily separated labels, and did harm elsewhere.
+    - The script only learns the weights. Training the final model with them, or on rows drawn by
+      them, follows the paper. With `use: sample` the expected number of rows is the sum of the
+      weights.
 """
 
 from collections.abc import Iterator
@@ -44,7 +45,7 @@ from stepsynth.methods.zerogen import ZeroGen
 from stepsynth.records import Dataset
 
 MOST_OUTER = 50_000
-"""Rows that the outer loss is taken of, at most."""
+"""Most rows in the outer loss."""
 
 
 class SunGen(ZeroGen):
@@ -97,6 +98,6 @@ class SunGen(ZeroGen):
 
 
 def draw_rows(rows: Dataset, weights: list[float], setup: Setup) -> Dataset:
-    """Return the rows that are drawn, each with its weight as its chance, in their order."""
+    """Return a sample of the rows, in order; each is kept with its weight as probability."""
     rng = setup.rng("sample by weight")
     return Dataset(row for row, weight in zip(rows, weights, strict=True) if rng.random() < weight)

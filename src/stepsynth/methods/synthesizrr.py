@@ -1,25 +1,29 @@
-"""SynthesizRR: retrieved passages are rewritten into rows, so that content comes from a corpus.
+"""SynthesizRR: rows that the LLM rewrites from retrieved passages of a corpus.
 
 Divekar and Durrett: "SynthesizRR: Generating Diverse Datasets with Retrieval Augmentation", EMNLP
 2024.
 
-Content sourcing: every seed example, a gold row, is a query to a corpus; each passage that it
-finds is the content of one new row. Context refinement: the LLM rewrites the passage as a text of
-the seed example's label. Shots show how. RetrICL: a shot is a passage of ranks 1-2 and the seed
-example that has retrieved it, content is of ranks 3-50. Non-RetrICL: shots are seed examples
-alone, content is of all ranks. Zero-shot: no shots. No student is in the loop.
+Content sourcing: every seed example, a gold row, is a query to a corpus; each passage found is the
+content of one new row. Context refinement: the LLM rewrites the passage as a text with the seed
+example's label. In-context examples (shots) show how; no student is in the loop.
+
+Variants:
+    - RetrICL: a shot is a passage of rank 1-2 with the seed example that retrieved it; content has
+      ranks 3-50.
+    - Non-RetrICL: shots are seed examples alone; content has all ranks.
+    - Zero-shot: no shots.
 
 Departures:
     - Passages are cut to 20-400 words that end at a full stop; the paper counts tokens.
-    - The code's retriever is Contriever; here it is what `retrieval` says.
-    - Which ranks are content for zero-shot is not known to us: all, as for Non-RetrICL.
-    - A passage that is a shot of any seed example is no content of any other; and a passage is the
-      content of a label once, for the seed example that it is nearest to.
-    - Where rows are more than passages, passages are used again, with other shots.
+    - The code's retriever is Contriever; here `retrieval` sets it.
+    - The paper's content ranks for zero-shot are not known to us; here all, as for Non-RetrICL.
+    - A passage that is a shot of any seed example is not content of any other. A passage is content
+      of a label only once, for its nearest seed example.
+    - If there are more rows than passages, passages are used again, with other shots.
     - Labels are drawn uniformly, `seed_size` rows in all. The paper subsamples per label, then
-      matches the label mix of its training set; its cartography filter is a study here.
-    - Sampling is what `llm` says. The code's, temperature 0.95 and top-p 0.9, is set in the recipes
-      of its data sets; its output limits (50 to 600 tokens) stand there as comments.
+      matches the label distribution of its training set; its cartography filter is a study here.
+    - `llm` sets the sampling. The code's temperature 0.95 and top-p 0.9 are set in the recipes of
+      its data sets; its output limits (50 to 600 tokens) are comments there.
     - Shots are not cut to the output limit of the LLM.
 """
 
@@ -47,11 +51,11 @@ Band = tuple[float, float]
 
 @dataclass(frozen=True)
 class Sourced:
-    """A passage, cut, and the seed example that retrieved it.
+    """A passage cut to length, and the seed example that retrieved it.
 
     Attributes:
         hit: Passage, rank and cosine.
-        text: The passage, cut to what goes into a prompt.
+        text: The passage as cut for prompts.
         seed: The gold row that was the query.
     """
 
@@ -62,12 +66,12 @@ class Sourced:
 
 @dataclass
 class Sources:
-    """What retrieval found, by label.
+    """Retrieved passages by label.
 
     Attributes:
-        shots: The in-context pool of RetrICL.
-        content: What rows are written from.
-        outside: Label -> reason -> hits that are neither.
+        shots: The pool of in-context examples for RetrICL.
+        content: Passages that rows are written from.
+        outside: Label -> reason -> number of hits that are neither.
     """
 
     shots: dict[str, list[Sourced]]
@@ -110,13 +114,13 @@ class SynthesizRR(WritingMethod):
 
     @property
     def num_shots(self) -> int:
-        """Shots of a prompt."""
+        """In-context examples per prompt."""
         if self.shots is None or self.variant == "zero_shot":
             return NUM_SHOTS[self.variant]
         return self.shots
 
     def idle_keys(self, task: Task) -> dict[str, str]:
-        """Return those of shots, too, where there are none, or none from the corpus."""
+        """Add the keys of shots, if there are none, or none from the corpus."""
         found = super().idle_keys(task)
         if self.variant != "retricl":
             why = f"the variant {self.variant} takes no shots from the corpus"
@@ -134,7 +138,7 @@ class SynthesizRR(WritingMethod):
         yield writer.train()
 
     def draw_seeds(self, setup: Setup) -> dict[str, list[Example]]:
-        """Return the seed examples of each label: as many of each, where there are.
+        """Return the seed examples of each label, equally many if there are enough gold rows.
 
         Raises:
             TooFewRowsError: A label has no gold row.
@@ -155,11 +159,11 @@ class SynthesizRR(WritingMethod):
         return {label: rng.sample(rows, min(len(rows), each)) for label, rows in by_label.items()}
 
     def source(self, seeds: dict[str, list[Example]], setup: Setup) -> Sources:
-        """Content sourcing: retrieve for every seed example, and sort what is found into pools.
+        """Retrieve passages for every seed example and sort them into pools: content sourcing.
 
         Paper:
             RetrICL: ranks 1-2 with a cosine in [0.5, 0.9] are shots, ranks 3-50 in [0.4, 0.9]
-            are content. Else all ranks in [0.4, 0.9] are content.
+            are content. Otherwise all ranks in [0.4, 0.9] are content.
 
         Raises:
             TooFewRowsError: A label is left without content, or without shots where it needs them.
@@ -172,7 +176,7 @@ class SynthesizRR(WritingMethod):
         for seed, hits in zip(queries, found, strict=True):
             for hit in hits:
                 self._sort(hit, seed, sources, candidates)
-        # No passage in both pools: one may be found at rank 1 for one query, at rank 10 for others.
+        # No passage is in both pools: it may have rank 1 for one query and rank 10 for another.
         taken = {shot.hit.passage.id for shots in sources.shots.values() for shot in shots}
         best: dict[tuple[str, str], Sourced] = {}
         for candidate in candidates:
@@ -189,7 +193,7 @@ class SynthesizRR(WritingMethod):
         return sources
 
     def _sort(self, hit: Hit, seed: Example, sources: Sources, candidates: list[Sourced]) -> None:
-        """Put a hit among the shots or the candidates for content, or count why it is neither."""
+        """Add a hit to the shots or to the content candidates, or count why it is neither."""
         is_shot = self.variant == "retricl" and hit.rank <= self.shot_ranks
         low, high = self.shot_cosines if is_shot else self.content_cosines
         label = str(seed.label)
@@ -207,7 +211,7 @@ class SynthesizRR(WritingMethod):
             candidates.append(Sourced(hit, text, seed))
 
     def _check(self, sources: Sources, setup: Setup) -> None:
-        """Make sure that every label has content and shots."""
+        """Check that every label has content and shots."""
         for label in setup.task.label_names:
             counted = ", ".join(f"{n} {why}" for why, n in sorted(sources.outside[label].items()))
             if not sources.content[label]:
@@ -227,7 +231,7 @@ class SynthesizRR(WritingMethod):
                 )
 
     def refine(self, seeds: dict[str, list[Example]], sources: Sources, writer: Writer) -> None:
-        """Context refinement: write one row from each passage drawn, after random shots."""
+        """Write one row from each passage drawn, with random shots: context refinement."""
         setup, rng = writer.setup, writer.setup.rng("refine")
         labels = setup.task.label_names
         passages = {label: in_passes(sources.content[label], rng) for label in labels}
@@ -260,7 +264,7 @@ class SynthesizRR(WritingMethod):
     def _draw_shots(
         self, label: str, seeds: dict[str, list[Example]], sources: Sources, rng: Random
     ) -> list[dict[str, Any]]:
-        """Return random shots of a label, in random order, as a prompt and the notes have them."""
+        """Return random shots of a label, in random order, for a prompt and the notes."""
         if self.variant != "retricl":
             rows = seeds[label]
             drawn = rng.sample(rows, min(len(rows), self.num_shots))
@@ -279,7 +283,7 @@ class SynthesizRR(WritingMethod):
         ]
 
     def _warn_of_few(self, sources: Sources, seeds: dict[str, list[Example]], setup: Setup) -> None:
-        """Warn where rows are more than passages, or shots fewer than a prompt takes."""
+        """Warn if there are more rows than passages, or too few shots for a prompt."""
         labels = setup.task.label_names
         each = -(-self.seed_size // len(labels))
         content = {label: len(sources.content[label]) for label in labels}

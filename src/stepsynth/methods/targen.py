@@ -1,18 +1,18 @@
-"""TarGEN: domains, instance seeds of each, rows from those, and an LLM that corrects its labels.
+"""TarGEN: rows from instance seeds of listed domains, with labels that the LLM self-corrects.
 
 Gupta, Scaria, Anantheswaran, Verma, Parmar, Sawant, Baral, Mishra: "TarGEN: Targeted Data
 Generation with Large Language Models", COLM 2024.
 
-No gold row is used. (1) The LLM lists domains that texts can be about. (2) For each it writes
-instance seeds: raw sentences, or for pairs the context. (3) From an instance seed it writes a row
-of a given label, as JSON. (4) It judges each row with its label, and a label that it finds wrong
-is overwritten, not dropped.
+No gold row is used. (1) The LLM lists domains that texts can be about. (2) For each domain it
+writes instance seeds: raw sentences, or contexts for pairs. (3) From an instance seed it writes a
+row with a given label, as JSON. (4) In self-correction it judges the label of each row; a wrong
+label is overwritten, and the row is kept.
 
 Departures:
     - The paper words the prompts of each SuperGLUE task by hand; ours are general.
-    - Its published code returns inside its loop, so that one instance seed is ever used. Here each
+    - The published code returns inside its loop, so only one instance seed is ever used. Here each
       is used once before any is used again.
-    - How many domains and instance seeds the paper asks for is not known to us; 20 and 10 are ours.
+    - The paper's numbers of domains and instance seeds are not known to us; 20 and 10 are ours.
     - Labels are drawn uniformly.
 """
 
@@ -34,16 +34,16 @@ from stepsynth.methods._written import RowRequest
 from stepsynth.records import Example, Rejected
 
 DISCOVERY_SHARE = 0.2
-"""Most of a budget for rows that domains and instance seeds may use up."""
+"""Largest share of the budget for rows that domains and instance seeds may use."""
 
 
 @dataclass(frozen=True)
 class InstanceSeed:
-    """What a row is written from.
+    """The starting point of a row.
 
     Attributes:
-        text: A raw sentence; for pairs the context.
-        domain: What it is about.
+        text: A raw sentence; for pairs, the context.
+        domain: The domain it belongs to.
     """
 
     text: str
@@ -79,7 +79,7 @@ class TarGEN(WritingMethod):
         # A row costs its share of one request to write, and one to judge.
         with writer.share(1 / (1 + setup.texts_per_prompt) if self.self_correction else 1.0):
             size = ceil(self.seed_size / setup.texts_per_prompt)
-            # For USD nobody knows yet how many rows they buy.
+            # Nobody knows yet how many rows a limit in USD buys.
             if setup.spending.usd is None:
                 size = setup.spending.affordable(size)
             with writer.share(DISCOVERY_SHARE):
@@ -90,7 +90,7 @@ class TarGEN(WritingMethod):
         yield writer.train()
 
     def write_instance_seeds(self, size: int, writer: Writer) -> list[InstanceSeed]:
-        """Steps 1 and 2: return instance seeds, at most one for each of `size` prompts.
+        """Return at most `size` instance seeds, one for each prompt (steps 1 and 2).
 
         Raises:
             TooFewRowsError: There is none.
@@ -125,7 +125,7 @@ class TarGEN(WritingMethod):
         return found[:size]
 
     def write_rows(self, instance_seeds: list[InstanceSeed], writer: Writer) -> None:
-        """Step 3: write rows of labels drawn uniformly, in passes over the instance seeds."""
+        """Write rows in passes over the instance seeds, with uniform labels (step 3)."""
         task, kind = writer.setup.task, "from_instance_seed"
         rng = writer.setup.rng("instance seeds")
 

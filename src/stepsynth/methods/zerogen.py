@@ -1,25 +1,25 @@
-"""ZeroGen: a data set from the label-descriptive prompt alone, in one shot.
+"""ZeroGen: a data set from the label-descriptive prompt alone, in a single pass.
 
 Ye, Gao, Li, Xu, Feng, Wu, Yu, Kong: "ZeroGen: Efficient Zero-shot Learning via Dataset
 Generation", EMNLP 2022.
 
-The LLM writes `seed_size` texts for labels drawn uniformly; the small model is trained on them.
-Texts that have a context are written for contexts, drawn as S3 draws them. No gold label is used,
-but for `select` to report a score.
+The LLM writes `seed_size` texts for uniformly drawn labels, and the small model is trained on them.
+Texts with a context are written for contexts, drawn as in S3. Gold labels serve only to report a
+score on `select`.
 
-The paper writes reviews in two stages: movie names first, then a review of a movie for a label.
-`condition_name: movie` does that: the LLM lists conditions of that name, and each text is about
-one of them. `cleaning` drops and cuts texts by the paper's rules.
+The paper writes reviews in two stages: first movie names, then a review of a movie for a label.
+`condition_name: movie` does the same: the LLM lists movies as conditions, and each text is about
+one of them. `cleaning` cuts and drops texts by the paper's rules.
 
 Departures:
-    - One stage, and no cleaning, unless the keys say otherwise.
+    - By default there is one stage and no cleaning.
     - The LLM lists many conditions in one answer. The paper samples 800,000 names one by one and
-      writes 32 texts for each; here every condition comes once before any comes twice.
-    - A text ends with its last "." or "!" or "?" in `cleaning`; the paper knows the "." alone.
-    - Pairs are not written with self-debiasing: it needs the LLM's logits.
-    - Questions are asked once for an answer and passage, not twice.
-    - The final model is trained once on all rows, not again every 10k rows, and on all of them:
-      where a student chooses an epoch it looks at `select`, not at a tenth of the synthetic rows.
+      writes 32 texts for each; here each condition is used once before any is used again.
+    - With `cleaning` a text ends at its last ".", "!" or "?"; in the paper, at its last ".".
+    - Pairs are written without self-debiasing, which needs the LLM's logits.
+    - Each answer in a passage gets one question, not two.
+    - The final model is trained once, on all rows; the paper retrains every 10k rows. A student
+      chooses its epoch on `select`, not on a held-out tenth of the synthetic rows.
 """
 
 from collections.abc import Iterable, Iterator
@@ -43,10 +43,10 @@ from stepsynth.records import Example, Rejected
 from stepsynth.tasks import Task
 
 LISTED = 20
-"""Conditions that one answer is to list."""
+"""Conditions requested in one answer."""
 
 CONDITION_SHARE = 0.2
-"""Share of a limited budget that conditions may take."""
+"""Largest share of a limited budget for conditions."""
 
 
 class ZeroGen(WritingMethod):
@@ -78,7 +78,7 @@ class ZeroGen(WritingMethod):
     )
 
     def idle_keys(self, task: Task) -> dict[str, str]:
-        """Return that of conditions, too, where rows have none."""
+        """Add the key of conditions, if there are none."""
         found = super().idle_keys(task)
         if not self.condition_name:
             found["num_conditions"] = "condition_name is not set, so there are no conditions"
@@ -96,10 +96,10 @@ class ZeroGen(WritingMethod):
         return Writer(setup, self.name, seen=set() if is_new else None)
 
     def write_rows(self, writer: Writer) -> None:
-        """Write the rows: one prompt each, from a label and a condition or context, if any.
+        """Write the rows, one per prompt, from a label and a condition or context, if any.
 
         Raises:
-            ConfigError: Conditions are asked for, and the rows have contexts.
+            ConfigError: Conditions are requested, but the rows have contexts.
             TooFewRowsError: The LLM names no condition.
         """
         conditions: Iterable[str] = repeat("")
@@ -127,7 +127,7 @@ class ZeroGen(WritingMethod):
         return writer.row(kind, prompt, like, check=check)
 
     def _name_conditions(self, writer: Writer) -> list[str]:
-        """Return different conditions, asked for in lists; a second time if too few came."""
+        """Return distinct conditions that the LLM lists; ask once more if there are too few."""
         setup = writer.setup
         if setup.task.has_context:
             raise ConfigError(
@@ -163,5 +163,5 @@ class ZeroGen(WritingMethod):
 
 
 def writes_questions(task: Task) -> bool:
-    """Say whether the texts of a task are questions."""
+    """Return whether the texts of a task are questions."""
     return not task.label_names or "question" in task.text_name.casefold()

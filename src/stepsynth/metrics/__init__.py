@@ -1,4 +1,4 @@
-"""Scores of predictions against gold; they know nothing of tasks or students."""
+"""Metrics of predictions and of texts, independent of tasks and students."""
 
 from stepsynth.metrics.bootstrap import Floats, Interval, Ints, bootstrap_macro_f1, bootstrap_mean
 from stepsynth.metrics.coverage import covered_share, nearest_distances
@@ -19,7 +19,7 @@ from stepsynth.metrics.spans import Spans, exact_match, score_spans, token_f1
 from stepsynth.metrics.two_sample import TwoSample, tell_apart, wilson_interval
 
 AnyPredictions = Predictions | Spans
-"""What a student says of rows: class probabilities, or answers."""
+"""The predictions of a student: class probabilities, or answers."""
 
 SCORE_NAMES = {
     "accuracy": ("accuracy", "acc."),
@@ -27,7 +27,7 @@ SCORE_NAMES = {
     "exact_match": ("exact match", "EM"),
     "f1": ("F1", "F1"),
 }
-"""The scores that tables have room for -> their names, long and short; a run has some of them."""
+"""Score shown in tables -> its long and short name; a run has some of them."""
 
 __all__ = [
     "SCORE_NAMES",

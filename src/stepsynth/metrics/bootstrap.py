@@ -1,27 +1,27 @@
-"""How sure a difference between two models is: random seeds and test rows are samples, both.
+"""Confidence intervals of the difference between two models, over random seeds and test rows.
 
-A score differs from run to run for two reasons: the random seed (which decides the split, the
+A score differs from run to run for two reasons: the random seed (which determines the split, the
 synthetic rows and the student's start) and the test rows. The mean difference over s random seeds
-has a variance for each:
+has a variance from each:
 
-- by random seeds: the variance of the s differences (with s - 1), divided by s. It holds the luck
-  of test rows that a random seed has for itself, too.
-- by test rows that random seeds share, whose luck no number of random seeds averages out: the mean
+- Random seeds: the variance of the s differences (with s - 1), divided by s. It includes the
+  sampling of test rows that only one random seed has.
+- Test rows that random seeds share, whose sampling no number of random seeds averages out: the mean
   covariance between the differences of two random seeds when test rows are resampled with
   replacement (Efron, Tibshirani: "An Introduction to the Bootstrap", 1993, chapter 6). The same
   rows are drawn for both models and all random seeds.
 
-Each reaches as far as it would alone, with Student's t of s - 1 degrees of freedom for random seeds
-and of n - 1 for n test rows, and the interval is the mean ± the root of the sum of their squares
-(Howe: "Approximate Confidence Limits on the Mean of X + Y Where X and Y Are Two Tabled Independent
-Random Variables", Journal of the American Statistical Association, 1974).
+Each has the half-width that it would have alone, by Student's t with s - 1 degrees of freedom for
+random seeds and n - 1 for n test rows. The interval is the mean ± the root of the sum of their
+squares (Howe: "Approximate Confidence Limits on the Mean of X + Y Where X and Y Are Two Tabled
+Independent Random Variables", Journal of the American Statistical Association, 1974).
 
-Why random seeds are not resampled as well: the bootstrap of s values has (s - 1) / s of their
-variance, and its percentiles take that for known where it is estimated from s values (Hesterberg:
-"What Teachers Should Know About the Bootstrap", The American Statistician, 2015).
+Random seeds are not resampled as well: the bootstrap of s values has only (s - 1) / s of their
+variance, and its percentiles treat this variance as known although it is estimated from s values
+(Hesterberg: "What Teachers Should Know About the Bootstrap", The American Statistician, 2015).
 
-With one random seed the interval is over test rows alone, and says nothing of how another one would
-do.
+With one random seed the interval covers test rows alone, and does not show how another random seed
+would do.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -41,11 +41,11 @@ _CHUNK = 64
 
 @dataclass(frozen=True)
 class Interval:
-    """A difference, and what it could as well be.
+    """A difference with its 95 % confidence interval.
 
     Attributes:
-        mean: The difference that was found, the mean over random seeds.
-        low: The lower end of its 95 % interval.
+        mean: The observed difference, the mean over random seeds.
+        low: The lower end of the interval.
         high: The upper end.
     """
 
@@ -55,16 +55,16 @@ class Interval:
 
     @property
     def is_beyond_noise(self) -> bool:
-        """Whether 0 lies outside."""
+        """Whether 0 lies outside the interval."""
         return self.low > 0 or self.high < 0
 
     def __str__(self) -> str:
-        """Return it in points, as tables have it: "+2.1 [-0.3, +4.5]"."""
+        """Return it in percentage points, as in tables: "+2.1 [-0.3, +4.5]"."""
         return f"{100 * self.mean:+.1f} [{100 * self.low:+.1f}, {100 * self.high:+.1f}]"
 
 
 def resample_rows(n_rows: int, *, draws: int = DRAWS, random_seed: int = 0) -> Iterator[Floats]:
-    """Yield (k, n_rows) for k resamples of the test rows: how often each of them is drawn."""
+    """Yield the counts of each test row in k resamples at a time: (k, n_rows)."""
     rng = np.random.default_rng(random_seed)
     for start in range(0, draws, _CHUNK):
         size = min(_CHUNK, draws - start)
@@ -81,15 +81,15 @@ def bootstrap_mean(
     draws: int = DRAWS,
     random_seed: int = 0,
 ) -> Interval:
-    """Return the difference of the mean of a score that each row has (right or not, EM, F1).
+    """Return the difference in the mean of a score of each row (right or wrong, EM, F1).
 
     Args:
         first: For each of the s random seeds, (n,) scores of the first model's rows.
-        second: The same for the second model, of the same rows.
-        rows: For each random seed, (n,) numbers of its test rows: the same row has the same
-            number in all of them; they count up from 0.
-        draws: Resamples.
-        random_seed: Decides them.
+        second: The same for the second model, on the same rows.
+        rows: For each random seed, (n,) numbers of its test rows, from 0; a row has the same number
+            under all random seeds.
+        draws: Number of resamples.
+        random_seed: Determines the resamples.
     """
     gains = [a - b for a, b in zip(first, second, strict=True)]
 
@@ -108,15 +108,15 @@ def bootstrap_macro_f1(
     draws: int = DRAWS,
     random_seed: int = 0,
 ) -> Interval:
-    """Return the difference of macro-F1, as `score_classification` defines it.
+    """Return the difference in macro-F1, as `score_classification` defines it.
 
     Args:
-        gold: For each of the s random seeds, (n,) numbers of the gold labels; from 0 up.
+        gold: For each of the s random seeds, (n,) numbers of the gold labels, from 0.
         first: The same for the labels that the first model predicts.
         second: The same for the second model.
         rows: See `bootstrap_mean`.
-        draws: Resamples.
-        random_seed: Decides them.
+        draws: Number of resamples.
+        random_seed: Determines the resamples.
     """
     n_labels = 1 + max(int(part.max()) for part in (*gold, *first, *second))
     indicators = [
@@ -141,7 +141,7 @@ def _bootstrap(
     draws: int,
     random_seed: int,
 ) -> Interval:
-    """Return the interval of a score that `score(seed, (k, n) counts of rows)` gives for k."""
+    """Return the interval of a difference; `score(seed, (k, n) counts)` gives it per resample."""
     n_rows = 1 + max(int(part.max()) for part in rows)
     found = np.concatenate(
         [
@@ -158,9 +158,9 @@ def _interval(observed: Floats, covariance: Floats, n_rows: int) -> Interval:
     """Return the interval of the mean over random seeds.
 
     Args:
-        observed: Their differences: s.
-        covariance: Of these differences, over resamples of the test rows: (s, s).
-        n_rows: Different test rows.
+        observed: The difference under each random seed: (s,).
+        covariance: Covariance of these differences over resamples of the test rows: (s, s).
+        n_rows: Number of different test rows.
     """
     from scipy.special import stdtrit
 
@@ -170,10 +170,10 @@ def _interval(observed: Floats, covariance: Floats, n_rows: int) -> Interval:
         by_seeds = float(observed.var(ddof=1)) / s * float(stdtrit(s - 1, 0.975)) ** 2
         by_rows = max(0.0, float(covariance.sum() - covariance.trace()) / (s * (s - 1)))
     if n_rows > 1:
-        # The bootstrap's variance is the one that divides by n.
+        # The bootstrap's variance divides by n, not n - 1.
         by_rows *= n_rows / (n_rows - 1) * float(stdtrit(n_rows - 1, 0.975)) ** 2
     reach = (by_seeds + by_rows) ** 0.5
-    # Scores are shares, so that no difference is above 1.
+    # Scores are shares, so no difference is above 1.
     return Interval(mean, max(-1.0, mean - reach), min(1.0, mean + reach))
 
 

@@ -1,4 +1,4 @@
-"""How much of one set of points another set reaches (S3, Table 8)."""
+"""Coverage of one set of points by another (S3, Table 8)."""
 
 from typing import Any
 
@@ -11,13 +11,13 @@ _CELLS = 8_000_000  # distances held at a time: 32 MB
 
 
 def nearest_distances(points: Any, others: Any | None = None) -> Floats:
-    """Return how far each point is from the nearest of the others: (n,), Euclidean.
+    """Return the Euclidean distance from each point to the nearest of the others: (n,).
 
-    Every pair is looked at, a block at a time; no index guesses.
+    Every pair is compared, a block at a time, without an approximate index.
 
     Args:
         points: (n, d).
-        others: (m, d), m >= 1; None: the points themselves, of which none is its own neighbour.
+        others: (m, d), m >= 1; None: the points themselves, where none is its own neighbour.
     """
     rows = np.asarray(points, dtype=np.float32)
     targets = rows if others is None else np.asarray(others, dtype=np.float32)
@@ -26,13 +26,13 @@ def nearest_distances(points: Any, others: Any | None = None) -> Floats:
     nearest = np.empty(len(rows), dtype=np.int64)
     for start in range(0, len(rows), step):
         block = rows[start : start + step]
-        # What is the same for all others of a point, its own square, does not choose among them.
+        # A point's own square is the same for all others, so it can be left out.
         distances = squares - 2 * (block @ targets.T)
         if others is None:
             own = np.arange(len(block))
             distances[own, own + start] = np.inf
         nearest[start : start + step] = distances.argmin(axis=1)
-    # The distance itself is taken of the difference: a small one would drown in the squares.
+    # The distance itself is computed from the difference: a small one would drown in the squares.
     apart = rows.astype(np.float64) - targets[nearest]
     return np.sqrt((apart * apart).sum(axis=1))
 

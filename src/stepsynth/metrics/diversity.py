@@ -1,7 +1,7 @@
-"""How varied texts are among themselves: self-BLEU, distinct n-grams, entropy, Vendi score.
+"""Diversity metrics of texts: self-BLEU, distinct n-grams, entropy, Vendi score.
 
-Each is exact and needs no loop over pairs of texts. N-grams become integers once, so that 100,000
-texts take seconds. All of them depend on how many texts there are: compare equal numbers.
+Each is exact and needs no loop over pairs of texts. N-grams become integers once, so 100,000 texts
+take seconds. All metrics depend on the number of texts: compare equal numbers.
 """
 
 import re
@@ -26,11 +26,11 @@ def tokenise(text: str) -> list[str]:
 
 @dataclass(frozen=True)
 class NGrams:
-    """The n-grams of texts as integers, equal where the n-grams are.
+    """The n-grams of texts as integers; equal n-grams have equal integers.
 
     Attributes:
-        ids: For each order 1..k: (total,), one for each n-gram, text by text.
-        owners: For each order: (total,), the index of the text that an n-gram stands in.
+        ids: For each order 1..k: (total,), one integer for each n-gram, text by text.
+        owners: For each order: (total,), the index of the text that contains the n-gram.
         lengths: (n_texts,), in tokens.
     """
 
@@ -42,8 +42,8 @@ class NGrams:
 def count_ngrams(texts: Sequence[Sequence[str]], orders: int = 5) -> NGrams:
     """Return the n-grams of tokenised texts, n = 1..orders.
 
-    An n-gram is the pair of its first n - 1 tokens and its last one: numbering the pairs again at
-    each order keeps the numbers small and exact, where a hash could collide.
+    An n-gram is the pair of its first n - 1 tokens and its last one. Renumbering the pairs at each
+    order keeps the numbers small and exact, where a hash could collide.
     """
     numbers: dict[str, int] = {}
     flat = [numbers.setdefault(token, len(numbers)) for text in texts for token in text]
@@ -52,7 +52,7 @@ def count_ngrams(texts: Sequence[Sequence[str]], orders: int = 5) -> NGrams:
     owner = np.repeat(np.arange(len(texts)), lengths)
     ids, owners, starts = [tokens], [owner], np.arange(len(tokens))
     for order in range(2, orders + 1):
-        # What is the last n-gram of its text has no token after it that is the text's own.
+        # The last n-gram of a text has no following token in that text.
         ends = starts + order - 1
         is_inside = ends < len(tokens)
         is_inside[is_inside] = owner[ends[is_inside]] == owner[starts[is_inside]]
@@ -64,7 +64,7 @@ def count_ngrams(texts: Sequence[Sequence[str]], orders: int = 5) -> NGrams:
 
 
 def distinct_n(ngrams: NGrams) -> Floats:
-    """Return the share of n-grams that are different ones, 0-1, for each order: (orders,).
+    """Return the share of distinct n-grams, 0-1, for each order: (orders,).
 
     Source: Li, Galley, Brockett, Gao, Dolan: "A Diversity-Promoting Objective Function for Neural
     Conversation Models", NAACL 2016. NaN where no text is long enough.
@@ -79,7 +79,7 @@ class SelfBleu:
     Attributes:
         each: (n_texts, k), the BLEU-n of each text against all others, 0-1.
         mean: (k,).
-        error: (k,), the standard error of the mean, the texts taken as drawn at random.
+        error: (k,), the standard error of the mean, for texts as a random sample.
     """
 
     each: Floats
@@ -102,7 +102,7 @@ def self_bleu(ngrams: NGrams) -> SelfBleu:
     (WMT 2014), as `nltk.translate.bleu_score.sentence_bleu` computes it.
 
     Args:
-        ngrams: Of n texts, n >= 2.
+        ngrams: N-grams of n texts, n >= 2.
 
     Source: Zhu et al.: "Texygen", SIGIR 2018; n = 1..5 as in SynthesizRR.
     """
@@ -125,9 +125,9 @@ def self_bleu(ngrams: NGrams) -> SelfBleu:
 def _clipped_matches(ids: Ints, owners: Ints, n_texts: int) -> Floats:
     """Return how many n-grams of each text are matched in the others: (n_texts,).
 
-    An n-gram of a text counts as often as the one other text that has it most often does. For all
-    texts at once, two numbers are enough for each n-gram: the highest count and, for the text
-    that holds it, the second highest.
+    An n-gram counts at most as often as it occurs in the other text that has it most often. For all
+    texts at once, two numbers per n-gram are enough: the highest count and, for the text that holds
+    it, the second highest.
     """
     if not len(ids):
         return np.zeros(n_texts)
@@ -145,9 +145,9 @@ def _clipped_matches(ids: Ints, owners: Ints, n_texts: int) -> Floats:
 
 
 def _brevity_penalty(lengths: Ints) -> Floats:
-    """Return BLEU's penalty of each text against the length nearest to its own: (n_texts,).
+    """Return BLEU's brevity penalty of each text: (n_texts,).
 
-    The nearest length of the other texts; the shorter one of two that are as near.
+    The reference length is the nearest among the other texts; of two equally near, the shorter.
     """
     known, index, counts = np.unique(lengths, return_inverse=True, return_counts=True)
     padded = np.concatenate([[-np.inf], known, [np.inf]])
@@ -160,17 +160,17 @@ def _brevity_penalty(lengths: Ints) -> Floats:
 
 
 def entropy(counts: Iterable[float]) -> float:
-    """Return the entropy of counts in nats; 0 where one thing has all of them."""
+    """Return the entropy of counts in nats; 0 if a single item has all of them."""
     given = np.array([count for count in counts if count > 0], dtype=np.float64)
     shares = given / given.sum()
     return float(max(0.0, -(shares * np.log(shares)).sum())) if len(given) else 0.0
 
 
 def vendi_score(kernel: Any) -> float:
-    """Return how many different texts there are in effect, 1 to n.
+    """Return the effective number of different texts, 1 to n.
 
-    exp of the entropy of the eigenvalues of the kernel divided by n. Texts that are all alike give
-    1, texts that have nothing in common give n.
+    It is exp of the entropy of the eigenvalues of the kernel divided by n. Identical texts give 1;
+    texts with nothing in common give n.
 
     Args:
         kernel: (n, n), positive semi-definite with ones on the diagonal.
@@ -182,7 +182,7 @@ def vendi_score(kernel: Any) -> float:
 
 
 def cosine_kernel(features: Any) -> Floats:
-    """Return the cosine of each pair of rows: (n, n) of (n, d); a row of zeros is like itself."""
+    """Return the cosine of each pair of rows: (n, n) of (n, d); a row of zeros equals itself."""
     rows = np.asarray(features, dtype=np.float64)
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     units = rows / np.where(norms == 0, 1.0, norms)
@@ -194,15 +194,15 @@ def cosine_kernel(features: Any) -> Floats:
 def gradient_kernel(probabilities: Any, labels: Ints, features: Any) -> Floats:
     """Return the cosine of each pair of rows' gradients of a softmax head: (n, n).
 
-    The gradient of the cross entropy of a row x, y by the head's weights is (p - y) x', so two
-    rows' gradients have the inner product <p_i - y_i, p_j - y_j> <x_i, x_j>; none is ever written
-    down. With two labels p - y is (a, -a): scaled to length 1, only its sign is left, and signs
-    change no eigenvalue: the Vendi score is that of the features alone.
+    The gradient of the cross entropy of a row x, y in the head's weights is (p - y) x'. Two rows'
+    gradients thus have the inner product <p_i - y_i, p_j - y_j> <x_i, x_j>; none is ever stored.
+    With two labels p - y is (a, -a). Scaled to length 1, only its sign is left, and signs change no
+    eigenvalue: the Vendi score is that of the features alone.
 
     Args:
-        probabilities: (n, n_labels), what the head says.
+        probabilities: (n, n_labels), output of the head.
         labels: (n,), columns of the rows' own labels.
-        features: (n, d), what the head sees.
+        features: (n, d), input of the head.
     """
     errors = np.array(probabilities, dtype=np.float64)
     errors[np.arange(len(errors)), labels] -= 1.0

@@ -1,13 +1,13 @@
-"""MAUVE: how near one set of texts is to another, 0-1, higher is nearer.
+"""MAUVE: the similarity of two sets of texts, 0-1; higher is more similar.
 
 Pillutla, Swayamdipta, Zellers, Thickstun, Welleck, Choi, Harchaoui: "MAUVE: Measuring the Gap
 Between Neural Text and Human Text using Divergence Frontiers", NeurIPS 2021. Features of both sets
-are put into the same k-means buckets; MAUVE is the area under the curve of both sides' divergences
+are put into the same k-means buckets. MAUVE is the area under the curve of both sets' divergences
 from their mixtures. The choices that the paper leaves open (90 % of the variance kept, 25 mixtures)
 are those of its authors' package.
 
-**Limits.** It depends on the features, the buckets, the scale and the number of texts: compare
-values only where all four are the same, and set them beside what gold gets against itself.
+**Limits.** MAUVE depends on the features, the buckets, the scale and the number of texts. Compare
+values only if all four are the same, and beside the value of gold against itself.
 """
 
 from typing import Any
@@ -26,19 +26,19 @@ def mauve(p: Any, q: Any, *, buckets: int, scale: float, random_seed: int) -> fl
     """Return MAUVE of two sets of features.
 
     Args:
-        p: (n, d), of the texts that are judged.
-        q: (m, d), of gold texts.
+        p: (n, d), features of the texts to judge.
+        q: (m, d), features of gold texts.
         buckets: k-means clusters; fewer than n + m. SynthesizRR takes 30, the authors' package
             a tenth of the texts.
         scale: The paper's c. SynthesizRR takes 1, the authors' package 5; more is stricter.
-        random_seed: Where k-means starts.
+        random_seed: Determines the start of k-means.
     """
     buckets_p, buckets_q = fill_buckets(p, q, buckets=buckets, random_seed=random_seed)
     return area_under_divergences(buckets_p, buckets_q, scale=scale)
 
 
 def fill_buckets(p: Any, q: Any, *, buckets: int, random_seed: int) -> tuple[Floats, Floats]:
-    """Return the share of either set in each k-means bucket of both: (buckets,) twice."""
+    """Return each set's distribution over common k-means buckets: (buckets,) twice."""
     from sklearn.cluster import KMeans
     from sklearn.decomposition import PCA
     from sklearn.preprocessing import normalize
@@ -68,8 +68,8 @@ def area_under_divergences(p: Floats, q: Floats, *, scale: float) -> float:
         mixture = weight * p + (1 - weight) * q
         x, y = np.exp(-scale * _divergence(q, mixture)), np.exp(-scale * _divergence(p, mixture))
         points.append((float(x), float(y)))
-    # The curve falls from (0, 1) to (1, 0): where x stands still, y does not turn back. The area
-    # is that under y over x and that under x over y, halved, as in the authors' package
+    # The curve falls from (0, 1) to (1, 0), so points with the same x are ordered by falling y. The
+    # area is the mean of that under y over x and that under x over y, as in the authors' package
     # (which leaves the order of points with the same x to chance: equal sets get 0.75 there).
     by_x = np.array(sorted(points, key=lambda point: (point[0], -point[1])))
     by_y = np.array(sorted(points, key=lambda point: (point[1], -point[0])))

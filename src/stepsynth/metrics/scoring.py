@@ -1,4 +1,4 @@
-"""Accuracy, macro-F1, AUC, confusion, and accuracy with the decision threshold set elsewhere."""
+"""Accuracy, macro-F1, AUC, confusion, and accuracy with a threshold fitted on other rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a student says of n rows, in their order.
+    """Predictions for n rows, in their order.
 
     Attributes:
         label_names: The labels, in the order of the columns of `probabilities`.
@@ -24,7 +24,7 @@ class Predictions:
 
     @property
     def labels(self) -> list[str]:
-        """The most probable label of each row; the first of the task's where two are level."""
+        """The most probable label of each row; the first of `label_names` in a tie."""
         return [self.label_names[i] for i in self.probabilities.argmax(axis=1)]
 
     def __len__(self) -> int:
@@ -39,9 +39,9 @@ def score_classification(gold: Sequence[str], predictions: Predictions) -> dict[
         predictions: n predictions, in the same order.
 
     Returns:
-        `accuracy`, `macro_f1`, `auc` in 0-1 (`auc` is None where gold has one label only), `n`,
-        and `confusion`: gold label -> predicted label -> rows. Macro-F1 is the mean over the
-        labels that gold or the predictions have, as scikit-learn defines it.
+        `accuracy`, `macro_f1`, `auc` in 0-1 (`auc` is None if gold has one label only), `n`, and
+        `confusion`: gold label -> predicted label -> number of rows. Macro-F1 is the mean over
+        the labels that gold or the predictions have, as scikit-learn defines it.
     """
     from sklearn.metrics import confusion_matrix, f1_score
 
@@ -76,15 +76,16 @@ def _auc(gold: Sequence[str], predictions: Predictions) -> float | None:
 
 
 def fit_offsets(gold: Sequence[str], predictions: Predictions, *, sweeps: int = 5) -> Floats:
-    """Return what to add to each label's log-probability so that accuracy on `gold` is highest.
+    """Return offsets of the labels' log-probabilities that maximise accuracy on `gold`.
 
-    The decision threshold, for any number of labels: with two labels it is the best single
-    threshold; with more, each label's offset is set in turn, `sweeps` times. Offset 0 wins ties.
+    They extend the decision threshold to any number of labels. With two labels they are the best
+    single threshold; with more, each label's offset is set in turn, up to `sweeps` times. Offset 0
+    wins ties.
 
     Args:
-        gold: n labels of the rows that the threshold is set on (`select`, never test).
+        gold: n labels of the rows that the threshold is fitted on (`select`, never test).
         predictions: n predictions.
-        sweeps: Rounds of coordinate ascent.
+        sweeps: Most rounds of coordinate ascent.
 
     Returns:
         (n_labels,) offsets; the first is 0.
@@ -103,7 +104,7 @@ def fit_offsets(gold: Sequence[str], predictions: Predictions, *, sweeps: int = 
 
 
 def _best_offset(scores: Floats, right: npt.NDArray[np.bool_], column: int, now: float) -> float:
-    """Return the best offset of one label, the others' as they are."""
+    """Return the best offset of one label, given those of the others."""
     rest = np.delete(scores, column, axis=1)
     rest_right = np.take_along_axis(
         np.delete(right, column, axis=1), rest.argmax(axis=1)[:, None], axis=1

@@ -1,9 +1,9 @@
 """Exact match and F1 of answers, as the official SQuAD scripts define them.
 
 Rajpurkar, Zhang, Lopyrev, Liang: "SQuAD: 100,000+ Questions for Machine Comprehension of Text",
-EMNLP 2016. Scores are per question: the best over its reference answers, averaged over questions.
-Where normalisation leaves nothing of an answer ("a", "!"), F1 is 1 if nothing is left of the other
-one too, else 0, as in the v2.0 script; v1.1 gives 0 there, even to the gold answer itself.
+EMNLP 2016. The score of a question is the best over its reference answers; scores are averaged over
+questions. If normalisation leaves nothing of an answer ("a", "!"), F1 is 1 if nothing is left of
+the other one either, else 0, as in the v2.0 script; v1.1 gives 0, even to the gold answer itself.
 """
 
 import re
@@ -23,8 +23,8 @@ class Spans:
 
     Attributes:
         labels: n answers, each a part of its passage.
-        starts: Where each begins in its passage, in characters.
-        probabilities: How sure the student is of each, 0-1.
+        starts: Start of each answer in its passage, in characters.
+        probabilities: The student's confidence in each answer, 0-1.
     """
 
     labels: list[str]
@@ -42,7 +42,7 @@ def normalise_answer(text: str) -> str:
 
 
 def exact_match(predicted: str, references: Sequence[str]) -> float:
-    """Return 1.0 where the prediction equals a reference after normalisation, else 0.0."""
+    """Return 1.0 if the prediction equals a reference after normalisation, else 0.0."""
     return _best(
         predicted, references, lambda p, r: float(normalise_answer(p) == normalise_answer(r))
     )

@@ -1,12 +1,12 @@
-"""Can a classifier tell two sets of texts apart? If not, they look alike to it.
+"""The classifier two-sample test: how well a classifier tells two sets of texts apart.
 
 Lopez-Paz and Oquab: "Revisiting Classifier Two-Sample Tests", ICLR 2017. A logistic regression is
-trained on half of the rows to say from which set a row is, and scored on the other half. 0.5 is
-what a coin gets, 1 is told apart without fail. What it cannot see in its features, it cannot say.
+trained on half of the rows to predict the set of a row, and scored on the other half. 0.5 is
+chance, and 1 is perfect separation. A difference that the features do not show is not found.
 
-One split, as in the paper, and no cross-validation: scores of folds that share their training rows
-are not independent. Intervals that take them so were found to miss 0.5 in a fifth of the cases
-where both sets are alike, where 95 % intervals should in a twentieth.
+There is one split, as in the paper, and no cross-validation: scores of folds that share their
+training rows are not independent. Intervals that ignore this were found to miss 0.5 in a fifth of
+the cases where both sets are alike; 95 % intervals should miss it in a twentieth.
 """
 
 from dataclasses import dataclass
@@ -20,17 +20,17 @@ Floats = npt.NDArray[np.float64]
 Interval = tuple[float, float]
 
 Z95 = 1.959963984540054
-"""How many standard errors a 95 % interval reaches to either side."""
+"""Half-width of a 95 % interval, in standard errors."""
 
 
 @dataclass(frozen=True)
 class TwoSample:
-    """How well two sets are told apart.
+    """The result of a two-sample test.
 
     Attributes:
         auc: Area under the ROC curve of the scores of held-out rows, 0-1.
         auc_interval: Its 95 % interval, by DeLong's variance.
-        accuracy: Share of held-out rows that are put into their own set, 0-1.
+        accuracy: Share of held-out rows whose set is predicted correctly, 0-1.
         accuracy_interval: Its 95 % interval, by Wilson.
         n: Held-out rows of both sets.
     """
@@ -47,9 +47,9 @@ def tell_apart(p: Any, q: Any, *, random_seed: int) -> TwoSample:
 
     Args:
         p: (n, d), dense or sparse, n >= 4.
-        q: (m, d), the same kind; give as many rows as p has, so that 0.5 is chance. No row of one
-            set may stand in it twice: its copy in the other half would be known by heart.
-        random_seed: Which rows are trained on.
+        q: (m, d), the same kind; give as many rows as p has, so that 0.5 is chance. No row may
+            occur twice in its set: its copy in the other half would be known by heart.
+        random_seed: Determines the rows to train on.
     """
     from scipy.sparse import issparse, vstack
     from sklearn.linear_model import LogisticRegression
@@ -94,7 +94,7 @@ def auc_with_error(positive: Floats, negative: Floats) -> tuple[float, float]:
 
 
 def wilson_interval(hits: int, n: int) -> Interval:
-    """Return the 95 % interval of a share, by Wilson; (0, 1) of nothing."""
+    """Return the 95 % interval of a share, by Wilson; (0, 1) if n is 0."""
     if n == 0:
         return 0.0, 1.0
     share, square = hits / n, Z95 * Z95 / n

@@ -1,4 +1,4 @@
-"""A look at what a run sends and gets before it is paid for, or what a store has of it."""
+"""Previews of a run: a few real requests, or a look-up of its requests in a store."""
 
 from stepsynth.preview.preview import Preview, Previewer, Shown
 from stepsynth.preview.store_explain import explain_task, find_store

@@ -1,9 +1,9 @@
-"""A look at what a run sends and gets, for a few requests: real prompts, real answers, real rows.
+"""A preview of a run by a few requests: real prompts, real answers, real rows.
 
-The configured method runs, but only the first requests of each kind go to the LLM; the others get
-made-up answers, and a prompt in which such an answer stands is never sent. The student is a
-stand-in that is wrong on a few rows of `mine`. So the requests are those that the run begins with,
-and what they bring is in its store.
+The configured method runs, but only the first requests of each kind go to the LLM. The others get
+made-up answers, and a prompt that contains one is never sent. The student is a stand-in that is
+wrong on a few rows of `mine`. So these are the first requests of the run, and their answers are in
+its store.
 """
 
 from collections import Counter
@@ -40,23 +40,23 @@ from stepsynth.tasks import Task
 
 LISTS_ASKED = 20
 NEEDED_LISTS = frozenset({"rationale", "dimensions", "values", "similar", "domains"})
-"""Lists that hardly a prompt goes without: up to so many are asked for, or as many as rows."""
+"""Kinds of lists that most prompts contain: up to `LISTS_ASKED` are sent, or as many as rows."""
 
 FED_BACK = 30
-"""Rows that are asked for at most so that every label has some to be shown in prompts."""
+"""Most rows to ask for so that every label has some to show in prompts."""
 
 MOST_ROWS = 2000
 _UNSENT = "zqk"
-"""What a word begins with that stands for an answer of the LLM where nothing is sent."""
+"""Prefix of words that stand for an answer of the LLM when nothing is sent."""
 
 
 @dataclass
 class Shown:
-    """One exchange with the LLM.
+    """Exchange with the LLM.
 
     Attributes:
-        row: What became of the answer: a row, a list of items or a label; None: nothing.
-        rejected: Why the answer is not used, if it is not.
+        row: The result of the answer: a row, a list of items or a label; None: nothing.
+        rejected: Why the answer is not used, if so.
         failed: Why there is no answer, if there is none.
     """
 
@@ -78,14 +78,14 @@ class Shown:
 
 @dataclass
 class Preview:
-    """What a preview has shown.
+    """Result of a preview.
 
     Attributes:
         kinds: Kind of prompt -> exchanges, in the order in which kinds are asked.
-        unshown: Kinds that the method sends too, but not with what was asked here.
-        usage: What was sent, and what it cost.
-        store: Where the completions are; None: nowhere.
-        error: What stopped it early, if something did.
+        unshown: Further kinds of the method, of which no prompt could be sent here.
+        usage: The requests sent, and their cost.
+        store: The store of the completions; None: there is none.
+        error: The error that stopped the preview early, if any.
     """
 
     kinds: dict[str, list[Shown]] = field(default_factory=dict)
@@ -111,13 +111,13 @@ class Preview:
 
 
 class PreviewLLM(RehearsedLLM):
-    """Passes the first requests of each kind on, and makes up the other answers.
+    """LLM that passes on the first requests of each kind, and makes up the other answers.
 
     Args:
-        settings: Those of the LLM.
+        settings: The settings of the LLM.
         stub: Makes up answers.
-        most: Requests of a kind that are passed on.
-        pass_on: Where to: the LLM; or what stands in for it.
+        most: Most requests of a kind that are passed on.
+        pass_on: The LLM, or a stand-in for it, that receives them.
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class PreviewLLM(RehearsedLLM):
         return [answers.get(i) or self._make_up(request) for i, request in enumerate(requests)]
 
     def _is_due(self, request: Request) -> bool:
-        """Say whether a request is to be sent, and count it."""
+        """Return whether a request has to be sent, and count it."""
         kind = request.tags.get("kind", "")
         sent = self.kinds.setdefault(kind, 0)
         most = max(self._most, LISTS_ASKED) if kind in NEEDED_LISTS else self._most
@@ -154,7 +154,7 @@ class PreviewLLM(RehearsedLLM):
 
     def _make_up(self, request: Request) -> Completion:
         answer = self._answer(request)
-        # Made-up answers to be asked about stand in their passage, and could not be told apart.
+        # Made-up answers are words of their passage, so no mark would tell that they are made up.
         return replace(answer, text="") if request.tags.get("kind") == "answers" else answer
 
 
@@ -171,13 +171,13 @@ def _shown(request: Request, answer: Completion | Failed) -> Shown:
 
 @dataclass
 class Previewer:
-    """Shows a few requests of a configuration.
+    """Preview of a configuration.
 
     Args:
-        config: What would be run.
+        config: The configuration.
         rows: Requests of each kind to show.
         out: The run folder whose store is used; default: as for a run.
-        observer: Is told of progress.
+        observer: Receives the progress.
     """
 
     config: Config
@@ -190,7 +190,7 @@ class Previewer:
         self._prepared: Prepared | None = None
 
     def count(self) -> dict[str, int]:
-        """Return about how many requests of each kind will be sent; sends none.
+        """Return the approximate number of requests of each kind; sends none.
 
         Raises:
             StepsynthError: The data cannot be used.
@@ -206,10 +206,10 @@ class Previewer:
         return {kind: number for kind, number in llm.kinds.items() if number}
 
     def run(self) -> Preview:
-        """Send the requests and return what came of them.
+        """Send the requests and return the results.
 
         Raises:
-            StepsynthError: The data, or the LLM as it is set, cannot be used.
+            StepsynthError: The data, or the LLM as configured, cannot be used.
         """
         settings = self.config.llm
         if settings is None:
@@ -239,7 +239,7 @@ class Previewer:
 
     @property
     def _most(self) -> int:
-        """Requests of a kind to send; more where rows of every label go back into prompts."""
+        """Most requests of a kind to send; more if rows of every label go back into prompts."""
         if not _feeds_back(self.config.method):
             return self.rows
         return max(self.rows, min(FED_BACK, 4 * len(self.config.task.label_names)))
@@ -262,7 +262,7 @@ class Previewer:
         )
 
     def _setup(self, prepared: Prepared, llm: LLM, *, is_real: bool) -> Setup:
-        """Return the set-up of a run with a stand-in for the student; unless real, for all."""
+        """Return the set-up with a stand-in for the student and, unless real, for the index."""
         config = self.config
         setup = make_setup(
             prepared if is_real else replace(prepared, config=replace(config, retriever=None)),
@@ -288,21 +288,21 @@ class Previewer:
 
 
 def _small(method: Method, rows: int) -> Method:
-    """Return the method with sizes that are quick to go through; its prompts stay as they are."""
+    """Return the method with small sizes and unchanged prompts."""
     small = without_early_stop(Scale.of(method, MOST_ROWS).size(method))
     if _feeds_back(method):
-        # After the first few rows, so that those that prompts show are real ones.
+        # Rows are fed back after the first few, so that prompts show real ones.
         small = small.model_copy(update={"initial": rows, "size": 2 * rows, "feedback": 1.0})
     return small
 
 
 def _feeds_back(method: Method) -> bool:
-    """Say whether a method shows rows of its own in later prompts."""
+    """Return whether a method shows its own rows in later prompts."""
     return "feedback" in type(method).model_fields
 
 
 def _add_results(shown: Sequence[Shown], rounds: Sequence[Round], task: Task) -> None:
-    """Say of each exchange what became of its answer."""
+    """Add to each exchange the result of its answer."""
     rows: dict[str, list[Example]] = {}
     reasons: dict[str, list[str]] = {}
     for done in rounds:
@@ -335,7 +335,7 @@ def _row(row: Example) -> dict[str, Any]:
 
 
 def _read(shown: Shown, task: Task) -> Any:
-    """Return what an answer that is no row says, as the task reads it."""
+    """Return an answer that is no row, as the task parses it."""
     read = partial(_or_rejected, shown)
     if shown.kind in LIST_KINDS:
         found = parse_list(shown.answer)

@@ -1,7 +1,7 @@
-"""Why a run would find its completions in a store, or would not: `stepsynth store explain`.
+"""The reasons why a store has the completions of a run, or not: `stepsynth store explain`.
 
-The run's first requests are made as `preview` makes them, and looked up. One that is not there is
-held against what is there: the settings key by key, the seed, and the prompts.
+The run's first requests are made as in `preview`, and looked up. A missing one is compared with
+the stored ones: the settings key by key, the seed, and the prompts.
 """
 
 from collections import Counter
@@ -21,14 +21,14 @@ from stepsynth.taskfile import Config, read_yaml
 ROWS = 5
 """Requests of each kind that are looked up."""
 AROUND = 30
-"""Characters of prompts that are shown before and after the place where they begin to differ."""
+"""Characters of a prompt that are shown before and after the first difference."""
 
 
 def find_store(path: Path) -> Path:
-    """Return the store that is meant: a file, or the one that a run folder's run uses.
+    """Return the store at a path: the file itself, or the store of a run folder.
 
     Raises:
-        RunFolderError: The folder has none.
+        RunFolderError: The folder has no store.
     """
     if not path.is_dir():
         return path
@@ -43,7 +43,7 @@ def find_store(path: Path) -> Path:
 
 
 def explain_task(path: Path, config: Config) -> dict[str, Any]:
-    """Return why a run would find its completions in a store, or would not, as JSON values.
+    """Return why a store has the completions of a run, or not, as JSON values.
 
     Args:
         path: The store.
@@ -51,8 +51,8 @@ def explain_task(path: Path, config: Config) -> dict[str, Any]:
 
     Returns:
         `settings`: how those in the store differ from the run's; `kinds`: how many of the first
-        requests of each kind are there; `requests`: those that are not, and how they differ from
-        the most similar stored one; `note`: what was not looked at.
+        requests of each kind are in the store; `requests`: the missing ones, and how each differs
+        from the most similar stored one; `note`: what was not looked up.
 
     Raises:
         ConfigError: The run asks no LLM whose completions are kept.
@@ -88,7 +88,7 @@ def explain_task(path: Path, config: Config) -> dict[str, Any]:
 
 @dataclass
 class _Asked:
-    """One request of the run, and what the store has for it, or else most like it."""
+    """Request of the run, with its stored completion, or else the most similar one."""
 
     request: Request
     id: str
@@ -103,7 +103,7 @@ class _Silent(Backend[Any]):
 
 
 class _StoreLLM(LLM):
-    """Answers from a store and makes up the rest; keeps what it was asked."""
+    """LLM that answers from a store, makes up the rest, and keeps the requests."""
 
     def __init__(self, config: Config, reader: StoreReader, stub: StubLLM) -> None:
         assert config.llm is not None
@@ -135,7 +135,7 @@ class _StoreLLM(LLM):
 
 
 class _Lookup(Previewer):
-    """Makes the first requests of a run, up to its first round, and looks them up."""
+    """Look-up of the first requests of a run, up to its first round."""
 
     def look_up(self, reader: StoreReader) -> list[_Asked]:
         assert self.config.llm is not None
@@ -143,7 +143,7 @@ class _Lookup(Previewer):
         stub = self._stub(prepared.gold)
         found = _StoreLLM(self.config, reader, self._stub(prepared.gold))
         llm = PreviewLLM(self.config.llm, stub, self.rows, found)
-        # What later rounds ask is decided by the student, and none is trained here.
+        # The requests of later rounds depend on the student, and none is trained here.
         next(iter(self._run(self._setup(prepared, llm, is_real=False))), None)
         return found.asked
 
@@ -151,10 +151,10 @@ class _Lookup(Previewer):
 def _find_similar(
     reader: StoreReader, asked: Sequence[_Asked]
 ) -> tuple[Counter[str], Counter[str]]:
-    """Give each request that is not there the stored one most like it; count what is there.
+    """Set the most similar stored request of each missing one; count the completions.
 
     Returns:
-        Completions by the digest of their settings, and by their kind.
+        Numbers of completions by the digest of their settings, and by their kind.
     """
     settings: Counter[str] = Counter()
     kinds: Counter[str] = Counter()
@@ -195,7 +195,7 @@ def _count_kinds(asked: Sequence[_Asked], kinds: Counter[str]) -> list[dict[str,
 def _compare_settings(
     counts: Counter[str], known: Mapping[str, Mapping[str, Any]], settings: LLMSettings
 ) -> Iterator[dict[str, Any]]:
-    """Yield how each of the settings in the store differs from the run's that is most like it."""
+    """Yield how each of the settings in the store differs from the run's most similar one."""
     ours = [each.request_identity() for each in settings.endpoints() if each.stores_completions]
     for name, completions in counts.most_common():
         about: dict[str, Any] = {"settings": name or UNKNOWN, "completions": completions}
@@ -209,7 +209,7 @@ def _compare_settings(
 def _compare(
     asked: _Asked, known: Mapping[str, Mapping[str, Any]], random_seed: int
 ) -> dict[str, Any]:
-    """Return how a request differs from the stored one most like it."""
+    """Return how a request differs from the most similar stored one."""
     request, similar = asked.request, asked.similar
     about = {"kind": request.tags.get("kind", ""), "id": asked.id}
     if similar is None:
@@ -230,7 +230,7 @@ def _compare(
             excerpts = {"store": _excerpt(text, at), "task": _excerpt(ours, at)}
             found.append({"key": key, "at": at, **excerpts})
     seed = stored.get("random_seed")
-    # Where a store does not say the seed and all else is the same, it is what differs.
+    # If the store does not record the seed and all else is equal, the seed must differ.
     if seed != random_seed and (seed is not None or not found):
         found.append({"key": "random_seed", "store": seed, "task": random_seed})
     return {**about, "similar": similar.id, "differences": found}

@@ -1,4 +1,4 @@
-"""Prompts: templates that render them and parsers that read what comes back."""
+"""Prompts: templates that render them, and parsers of the answers."""
 
 from stepsynth.prompts.choices import parse_choice
 from stepsynth.prompts.parsing import parse_list, parse_object, parse_reasons, parse_text

@@ -1,4 +1,4 @@
-"""Read which label an LLM chose. Never raises on any text."""
+"""A parser of the label that an LLM chose. It raises on no text."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -12,9 +12,9 @@ from stepsynth.prompts.structured import read_fields
 from stepsynth.records import Rejected
 
 LONGEST = 1000
-"""Characters of an answer that may be a label alone."""
+"""Most characters of an answer that is a label alone."""
 LOOKED_AT = 20_000
-"""Characters at the end of an answer in which labels are looked for."""
+"""Characters at the end of an answer that are searched for labels."""
 
 _AROUND = " \t\r\n.,;:!?。，、；：！？\"'`“”‘’«»*_()[]{}<>（）「」"
 _KEYS = ("label", "answer", "sentiment", "category", "class", "topic", "verdict", "decision")
@@ -32,14 +32,14 @@ _REASONS = re.compile(
 
 @dataclass(frozen=True)
 class _Names:
-    """What labels may be called.
+    """The names of labels.
 
     Attributes:
         exact: Word or label -> label, as they are written.
         folded: The same without case.
         plain: The same normalised, where that is unique and loses no sign: "-1" is not "1".
-        raw: Finds the folded names in a text; of names within names the longest.
-        loose: Finds the normalised ones in a normalised text.
+        raw: Pattern of the folded names, the longest first.
+        loose: Pattern of the normalised names, for a normalised text.
     """
 
     exact: Mapping[str, str]
@@ -49,7 +49,7 @@ class _Names:
     loose: re.Pattern[str]
 
     def equal_to(self, text: str) -> str | None:
-        """Return the label that a text is, and nothing else."""
+        """Return the label that is the whole text."""
         if len(text) > LONGEST:
             return None
         for said in (text.strip(), text.strip(_AROUND)):
@@ -59,13 +59,13 @@ class _Names:
         return self.plain.get(normalise(text))
 
     def named_in(self, text: str) -> str | None:
-        """Return the one label that is named in a text."""
+        """Return the only label that is named in a text; None: none or several."""
         raw = {self.folded[name] for name in self.raw.findall(_fold(text))}
         found = raw or {self.plain[name] for name in self.loose.findall(normalise(text))}
         return found.pop() if len(found) == 1 else None
 
     def opening(self, text: str) -> str | None:
-        """Return the label that a text begins with, where its reasons follow."""
+        """Return the label that a text begins with, if its reasons follow."""
         begin = text.casefold()
         for before in (_LISTED, _NAMED):
             found = before.match(begin)
@@ -109,9 +109,9 @@ def parse_choice(
 
 
 def _choices(text: str, names: _Names) -> Iterator[str | None]:
-    """Yield what the parts of an answer say, the most certain first.
+    """Yield the labels that parts of an answer name, the most certain first.
 
-    A judge explains first and decides last; others decide and explain.
+    A judge explains first and decides last; others decide first.
     """
     lines = [line for line in text.splitlines() if line.strip()]
     parts = dict.fromkeys(part[-LOOKED_AT:] for part in (*lines[-1:], text))
@@ -144,13 +144,13 @@ def _names(labels: tuple[tuple[str, str], ...]) -> _Names:
 
 
 def _is_plain(name: str) -> bool:
-    """Say whether a name is words and what only divides them: no "-1", no "C#", no "A/B"."""
+    """Say whether a name is only words and separators: not "-1", "C#" or "A/B"."""
     is_number = not any(map(str.isalpha, name))
     return not is_number and bool(re.fullmatch(r"[^\W_]+(?:[\s_'’-]+[^\W_]+)*", name))
 
 
 def _pattern(names: Mapping[str, str], within: str) -> re.Pattern[str]:
-    """Return what finds names that are no part of a longer word or sign, the longest first."""
+    """Return a pattern of names that are no part of a longer word or sign, longest first."""
     longest_first = sorted(filter(None, names), key=len, reverse=True)
     listed = "|".join(map(re.escape, longest_first)) or r"(?!)"
     # "1." ends a sentence, "1.5" is a number.

@@ -1,8 +1,8 @@
-"""Read what an LLM wrote: one text, a list of rationales, or an object. Never raises on any text.
+"""Parsers of LLM output: one text, a list of rationales, or an object. They raise on no text.
 
 LLMs add to an answer what nobody asked for: reasoning, "Sure, here is ...", quotes, a code fence,
-the label in brackets, JSON around it. All of that comes off. What is left is the text, or the
-output is `Rejected` with its reason. Time is linear in the output.
+the label in brackets, JSON around it. All of that is stripped. What is left is the text, or the
+output is `Rejected` with a reason. Time is linear in the output.
 """
 
 import re
@@ -26,7 +26,7 @@ from stepsynth.prompts.wrapping import Wrapping, unfence, unquote, wrapping_of
 from stepsynth.records import Rejected
 
 MOST_CHARACTERS = 100_000
-"""A longer output is no text to learn from: some 25,000 tokens."""
+"""Most characters of an output, some 25,000 tokens; a longer one is no text to learn from."""
 
 _BULLET = r"[-*•·・–—▪◦‣●]"
 _NUMBER = r"(?:\(?\d{1,3}\s?[.)．、](?!\d)|\(\d{1,3}\)|\d{1,3}\s?[:：](?!\d)|\d{1,3} [-–]|[①-⑳]|[一二三四五六七八九十]{1,3}、)"
@@ -54,17 +54,17 @@ def parse_text(
 
     Args:
         completion: What the LLM wrote.
-        text_name: What it was asked to write; a heading of that name comes off ("Review: ...").
-        labels: Labels and label words; a tag of them at the end comes off ("(Positive)").
+        text_name: What it was asked to write; a heading of that name is stripped ("Review: ...").
+        labels: Labels and label words; a tag of them at the end is stripped ("(Positive)").
         truncated: The LLM was cut off before it ended; half a text is no text.
         context_name: What the text is written for.
-        sources: What it is written from, if anything: a context, a text that it is to be like.
-        asked: What the LLM was told beside that, normalised.
+        sources: Texts that it is written from, if any: a context, a text that it is to be like.
+        asked: The rest of the request, normalised.
 
     Returns:
-        The text, or `Rejected`: "truncated", "too_large", "refusal", "no_text" (JSON from which it
-        cannot be told), "empty", or what `Talk.find` finds: "meta" (talk about a text in its
-        place), "bare_label", "echo", "options", "repetition", "broken_off".
+        The text, or `Rejected`: "truncated", "too_large", "refusal", "no_text" (JSON without one
+        clear text), "empty", or what `Talk.find` finds: "meta" (talk about a text in its place),
+        "bare_label", "echo", "options", "repetition", "broken_off".
     """
     if truncated:
         return Rejected("truncated", completion)
@@ -73,7 +73,7 @@ def parse_text(
         return text
     labels = tuple(labels)
     wrapping = wrapping_of(text_name, labels)
-    # A quoted text may hold a tag and a tag may follow the quotes, so all comes off twice.
+    # A quoted text may hold a tag and a tag may follow the quotes, so all is stripped twice.
     for _ in range(2):
         text = wrapping.take_off_heads(text)
         if announced := _ANNOUNCED.match(text):
@@ -94,15 +94,15 @@ def parse_text(
 
 
 def parse_list(completion: str, *, truncated: bool = False) -> tuple[str, ...] | Rejected:
-    """Return the items of a list: JSON, numbered, bulleted, or simply a line each.
+    """Return the items of a list: JSON, numbered, bulleted, or one a line.
 
     Args:
         completion: What the LLM wrote.
-        truncated: It was cut off: the last item is half and is left out.
+        truncated: The LLM was cut off; the last item is incomplete and is left out.
 
     Returns:
         The different items in order, without numbers, bullets, bold marks and quotes; or
-        `Rejected`: "too_large", "refusal", "truncated", or "empty" where there is none.
+        `Rejected`: "too_large", "refusal", "truncated", or "empty" if there is none.
     """
     text = _read(completion)
     if isinstance(text, Rejected):
@@ -122,14 +122,14 @@ def parse_list(completion: str, *, truncated: bool = False) -> tuple[str, ...] |
 def parse_reasons(
     completion: str, *, text_name: str, labels: Iterable[str], asked: str, truncated: bool = False
 ) -> tuple[str, ...] | Rejected:
-    """Return the items of a list that are reasons: no talk, label or number, each said once.
+    """Return the reasons in a list, without talk, bare labels, bare numbers and repetitions.
 
     Args:
         completion: What the LLM wrote.
         text_name: What they are reasons for.
         labels: Labels and label words.
-        asked: What the LLM was told, normalised.
-        truncated: It was cut off.
+        asked: The request, normalised.
+        truncated: The LLM was cut off.
     """
     listed = parse_list(completion, truncated=truncated)
     if isinstance(listed, Rejected):
@@ -146,7 +146,7 @@ def parse_object(
     Args:
         completion: What the LLM wrote.
         keys: All must be there, with a text that is not empty.
-        truncated: The LLM was cut off; an object that is whole all the same counts.
+        truncated: The LLM was cut off; an object that is complete still counts.
 
     Returns:
         Key -> text, or `Rejected`: "too_large", "refusal", "truncated", or "no_object".
@@ -154,7 +154,7 @@ def parse_object(
     text = _read(completion)
     if isinstance(text, Rejected):
         return text
-    # Of lines that were cut off, nobody knows whether the last one is whole.
+    # If lines were cut off, the last one may be incomplete.
     fields = read_fields(text) or ({} if truncated else _named_lines(text, tuple(keys)))
     found = {key: unquote(fields.get(key.casefold(), "")).strip() for key in keys}
     if all(map(_says_something, found.values())):
@@ -163,11 +163,11 @@ def parse_object(
 
 
 def read_answer(completion: str, *, fenced: bool = True) -> str | Rejected:
-    """Return an output without reasoning and the marks of a chat; `Rejected`: it is too large.
+    """Return an output without reasoning and chat markers; `Rejected`: it is too large.
 
     Args:
         completion: What the LLM wrote.
-        fenced: Take a code fence off too.
+        fenced: Strip a code fence too.
     """
     if len(completion) > MOST_CHARACTERS:
         return Rejected("too_large", completion)
@@ -183,7 +183,7 @@ def _read(completion: str) -> str | Rejected:
 
 
 def _text_of(value: Any, names: Collection[str], labels: Collection[str]) -> str | None:
-    """Return the one text of a JSON value that is meant, or None: a label is never left in it."""
+    """Return the one text of a JSON value; None: it is a label, or not clear."""
     if isinstance(value, str):
         return None if value.strip().casefold() in labels else clean(value)
     if isinstance(value, list):
@@ -215,7 +215,7 @@ def _named_lines(text: str, keys: tuple[str, ...]) -> dict[str, str]:
 
 
 def _says_something(text: str) -> bool:
-    """Say whether there is a letter, a digit or a symbol such as an emoji; marks alone are none."""
+    """Say whether there is a letter, a digit or a symbol such as an emoji, not only punctuation."""
     return any(c.isalnum() or unicodedata.category(c) == "So" for c in text)
 
 
@@ -242,7 +242,7 @@ def _items(text: str) -> list[str]:
 
 
 _PLAIN: Wrapping = wrapping_of("")
-"""What may stand around a list."""
+"""Patterns of additions around a list."""
 
 
 def _json_items(text: str) -> list[str]:

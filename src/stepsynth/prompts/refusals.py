@@ -1,8 +1,8 @@
-"""Tell an LLM's refusal from a text that merely says what its writer cannot do.
+"""Detection of refusals by an LLM, as opposed to texts whose writer cannot do something.
 
 "I can't complete my order" is a support message; "I can't complete this request" is a refusal. So a
-pattern needs both what is refused (to write, to generate) and what was asked for (this request,
-such content, a review), or words that only an LLM says of itself.
+pattern needs both the refused action (to write, to generate) and its object (this request, such
+content, a review), or words that only an LLM says of itself.
 """
 
 import re
@@ -33,8 +33,8 @@ _HELP = (
     r"comply(?: with (?:this|that|it|your request))?|help(?: you)? with (?:this|that))\W*(?:\Z|[.!;,\n])"
 )
 
-# Language -> regret, inability, and what only somebody who was asked to write speaks of. In one
-# order or the other: all three at the beginning make a refusal.
+# Language -> regret, inability, and words of a request to write. All three at the beginning make a
+# refusal, the last two in either order.
 _LANGUAGES = {
     "ar": (
         r"عذر|آسف|أعتذر|للأسف|نأسف",

@@ -1,7 +1,7 @@
-"""Read an answer that holds several texts, each between tags. Never raises on any text.
+"""A parser of answers with several texts, each between tags. It raises on no text.
 
-LLMs forget tags, number the texts instead, or write tags within a text. What is not clearly one
-whole text is marked, so that half a text never becomes a row.
+LLMs forget tags, number the texts instead, or write tags within a text. A part that is not clearly
+one whole text is marked, so that half a text never becomes a row.
 """
 
 import json
@@ -25,9 +25,9 @@ class Part:
     """One of the texts of an answer.
 
     Attributes:
-        text: As it stands between its tags.
-        is_open: It was not closed: it is cut where the answer was.
-        is_broken: Tags stand in it that do not go together: nobody knows where it ends.
+        text: The text between its tags.
+        is_open: It has no closing tag: it is cut off if the answer was.
+        is_broken: Its tags do not match, so its end is not known.
     """
 
     text: str
@@ -41,11 +41,11 @@ def split_texts(completion: str, *, truncated: bool = False) -> list[Part] | Rej
     Args:
         completion: What the LLM wrote: texts between <text> and </text>, or a numbered or a JSON
             list of two or more.
-        truncated: The LLM was cut off: the text that it was at is open.
+        truncated: The LLM was cut off; its last text is open.
 
     Returns:
-        One part or more, or `Rejected`: "too_large", "refusal", "truncated", or "no_texts" where
-        it cannot be seen where one text ends and the next begins.
+        One part or more, or `Rejected`: "too_large", "refusal", "truncated", or "no_texts" if the
+        texts cannot be told apart.
     """
     text = read_answer(completion, fenced=False)
     if isinstance(text, Rejected):
@@ -65,7 +65,7 @@ def _tagged(text: str) -> list[Part]:
     begins = {found.end() for found in _LINE_START.finditer(text)}
     for tag in _TAG.finditer(text):
         if tag[1] and depth == 0 and unclosed >= 0:
-            # One closing tag too many: what looked like a tag forgotten was a tag within a text.
+            # One closing tag too many: what looked like a forgotten tag was a tag within a text.
             parts[unclosed:] = [replace(part, is_broken=True) for part in parts[unclosed:]]
             unclosed = -1
         elif tag[1]:

@@ -1,7 +1,7 @@
-"""Read what an LLM wrote as JSON, or nearly so: a comma too many, Python's quotes, a cut-off end.
+"""JSON in LLM output, repaired if needed: a comma too many, Python's quotes, a cut-off end.
 
-What is no JSON is mended by `json_repair`, which makes something of any text; so only what begins
-as a value does is given to it, and only so much that it takes no time to speak of.
+Invalid JSON is repaired by `json_repair`, which makes something of any text. So it is only given
+text that begins like a value, and little enough to take hardly any time.
 """
 
 import json
@@ -12,26 +12,26 @@ from typing import Any
 from stepsynth._util.text import clean
 
 MOST_REPAIRED = 8_000
-"""Characters of a text that is mended; that takes quadratic time in them."""
+"""Most characters of a text that is repaired; repair takes quadratic time."""
 
 # Numbers stay as they are written: 1.50 is not 1.5.
 _DECODER = json.JSONDecoder(strict=False, parse_int=str, parse_float=str, parse_constant=str)
 BEGINS = r"(?:\{\s*(?:[\"'“]?[^\W\d_][\w -]{0,40}[\"'”]?|[\"']\d{1,3}[\"'])\s*:|\[\s*[\"'“{\[])"
-"""How an object or a list of texts begins, as a pattern."""
+"""Pattern of the beginning of an object or a list of texts."""
 _BEGINS = re.compile(BEGINS)
 
 
 def looks_structured(text: str) -> bool:
-    """Say whether a text begins as an object or a list of texts does; "[laughs] Well" does not."""
+    """Say whether a text begins like an object or a list of texts; "[laughs] Well" does not."""
     return bool(_BEGINS.match(text))
 
 
 def read_value(text: str, *, is_cut: bool = False) -> Any:
-    """Return the value that a text begins with, mended where it needs to be; None: there is none.
+    """Return the value that a text begins with, repaired if needed; None: there is none.
 
     Args:
         text: What was written, from its { or [ on.
-        is_cut: Mend a value that is not closed too; its last text may then be half.
+        is_cut: Repair an unclosed value too; its last text may then be incomplete.
     """
     try:
         return _DECODER.raw_decode(text)[0]
@@ -40,7 +40,7 @@ def read_value(text: str, *, is_cut: bool = False) -> Any:
     end = len(text) if is_cut else text.rfind("}" if text[:1] == "{" else "]") + 1
     if not 0 < end <= MOST_REPAIRED or not looks_structured(text):
         return None
-    import json_repair  # takes a tenth of a second, which no command pays that reads no answer
+    import json_repair  # takes a tenth of a second, which only commands that read answers pay
 
     try:
         return json_repair.loads(text[:end], skip_json_loads=True)

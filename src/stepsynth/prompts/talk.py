@@ -1,9 +1,9 @@
-"""Tell a text from talk about it: what weak LLMs write in place of what they were asked for.
+"""Detection of talk: what weak LLMs write about a text instead of the text.
 
 "The movie review is negative.", "No title, no label.", "I'm ready to help.", the prompt again, a
 bare label, two options: none of these is a text to learn from. A rule needs words that the text
-itself would hardly have (its own name, its label in quotes, the asker), for a good text that is
-thrown away costs as much as a bad one that is kept. Time is linear in the text.
+itself would hardly have (its own name, its label in quotes, the asker), since a good text thrown
+away costs as much as a bad one kept. Time is linear in the text.
 """
 
 import re
@@ -14,7 +14,7 @@ from typing import NamedTuple
 from stepsynth._util.text import normalise
 
 HEAD = 600
-"""Characters of the beginning that are looked at for talk."""
+"""Characters at the beginning that are searched for talk."""
 
 _GENRES = (
     "text|sentence|review|message|item|article|post|tweet|comment|headline|question|hypothesis|"
@@ -109,7 +109,7 @@ _VERDICTS = (
     *("positive", "negative", "neutral", "entailment", "not entailment", "not_entailment"),
     *("contradiction", "hyperbole", "not hyperbole"),
 )
-"""Labels that people say of a text and hardly in one; "terrible" or "lost" may well be its words."""
+"""Labels that describe a text and hardly occur in one; "terrible" or "lost" may well occur."""
 _OPTION = re.compile(r"[ \t]{0,4}(?:[-*•][ \t]+|\(?(?:\d{1,2}|[a-hA-H])[.)][ \t]+)\S")
 _SENTENCES = re.compile(r"(?<=[.!?])\s+|\n+")
 _BAND = re.compile(r"\b(\d+ to \d+) words\b")
@@ -119,26 +119,26 @@ _OF_LIST = re.compile(
     r"\b\d{1,3} (?:different |short )*(?:examples|reasons|sentences)\b",
     re.I,
 )
-"""An item of a list that speaks of the list."""
+"""Pattern of a list item that is about the list."""
 _SHORT = 250  # characters
 _LONG_ITEM = 30  # words
 _ALIKE = 0.8
-"""Share of the words of two reasons that both have, from which on they are one."""
+"""Share of common words from which two reasons count as one."""
 _LOOP = 3
 
 
 class Talk(NamedTuple):
-    """What is talk in the texts of one task.
+    """The patterns of talk in the texts of one task.
 
     Attributes:
         opening: Talk at the beginning.
         anywhere: Talk at any place.
-        verdict: A sentence that says the label of a text, and no more.
-        heading: What a second text of the same answer stands under.
-        own: Names that the text would hardly use of itself, unless what it is written from does.
-        own_short: The same for a short text: in a long review people speak of reviews.
-        selves: Words that a text which only repeats what was asked has of itself: its name, or a
-            label that is a verdict.
+        verdict: A sentence that only states the label of a text.
+        heading: Heading of a further text in the same answer.
+        own: Names of the text that it would hardly use itself, unless its source does.
+        own_short: The same for a short text; a long review may well speak of reviews.
+        selves: Words that mark a repetition of the request: the text's name, or a label that is a
+            verdict.
         labels: Labels and their words, normalised.
     """
 
@@ -152,12 +152,12 @@ class Talk(NamedTuple):
     labels: frozenset[str]
 
     def find(self, text: str, *, sources: Sequence[str] = (), asked: str = "") -> str | None:
-        """Return why a text is none, or None.
+        """Return why a text cannot be kept, or None.
 
         Args:
-            text: As it would be kept.
-            sources: What it is written from: a word of them is no talk, a copy is no new text.
-            asked: What the LLM was told, without what it is written from, normalised.
+            text: The text as it would be kept.
+            sources: Texts that it is written from: their words are no talk, a copy is no new text.
+            asked: The request without the sources, normalised.
         """
         said = normalise(text)
         if said.removeprefix("the ") in self.labels or not set(said.split()) - _BARE:
@@ -173,7 +173,7 @@ class Talk(NamedTuple):
         return "broken_off" if _is_broken_off(text, self.labels) else None
 
     def _is_echo(self, said: str, asked: str) -> bool:
-        """Say whether a text stands in what was asked, or says of itself no word beyond it."""
+        """Say whether a text is part of the request, or only describes itself in its words."""
         words = set(said.split())
         if not asked or len(words) < 2:
             return False
@@ -198,7 +198,7 @@ class Talk(NamedTuple):
 
 @lru_cache(maxsize=64)
 def talk_of(text_name: str = "", labels: tuple[str, ...] = (), context_name: str = "") -> Talk:
-    """Return what is talk about a text that is called so, in a task with these labels and words.
+    """Return the patterns of talk for a kind of text, in a task with these labels.
 
     Args:
         text_name: What the LLM is asked to write.
@@ -208,7 +208,7 @@ def talk_of(text_name: str = "", labels: tuple[str, ...] = (), context_name: str
     words = _head(text_name)
     last = re.escape(words[-1]) if words else "text"
     names = rf"(?:{re.escape(text_name)}|{last}|{_GENRES})" if text_name else rf"(?:{_GENRES})"
-    # Of an item or a message people speak in their texts; of its review or sentence hardly.
+    # Texts do mention an item or a message, but hardly ever their own review or sentence.
     own_last = last if re.fullmatch(_WRITINGS, last) else "(?!)"
     is_named = text_name not in ("", "text")
     own_names = rf"(?:{re.escape(text_name)}|{own_last})" if is_named else "(?!)"
@@ -241,7 +241,7 @@ def talk_of(text_name: str = "", labels: tuple[str, ...] = (), context_name: str
         rf"(?:{_BE}|has an?|label|labels?:|category|section)\b:?\W{{0,3}}{_ADVERBS}[\"“'‘]?(?:{says}){ended}"
         rf"|\W{{0,6}}{about}[^.!?\n]{{0,60}}? {_BE} {_ADVERBS}[\"“'‘]?(?:{label}){ended}"
     )
-    if context_name:  # elsewhere people say so of the world
+    if context_name:  # without a context, texts say so of the world
         verdict += (
             r"|\W{0,6}this is an? (?:\w+ )?(?:example of an? )?(?:lie|fallacy|contradiction)\W*\Z"
         )
@@ -263,7 +263,7 @@ def talk_of(text_name: str = "", labels: tuple[str, ...] = (), context_name: str
 
 
 def _head(text_name: str) -> list[str]:
-    """Return the words that name the text itself: of a comment on a news article, "comment"."""
+    """Return the words that name the text itself: "comment" of "comment on a news article"."""
     return _OF.split(text_name, maxsplit=1)[0].split()
 
 
@@ -291,9 +291,9 @@ def _own_short(words: Sequence[str]) -> re.Pattern[str] | None:
 
 
 def drop_talk(items: Iterable[str], talk: Talk, *, asked: str = "") -> list[str]:
-    """Return the items of a list that say something: no talk, no bare label, none like another.
+    """Return the items of a list without talk, bare labels and near-duplicates.
 
-    Of one that goes on and on the first sentence is kept: it goes into prompts.
+    Of a long item only the first sentence is kept, since items go into prompts.
     """
     kept: list[str] = []
     known: list[frozenset[str]] = []
@@ -318,13 +318,13 @@ def _is_alike(one: frozenset[str], other: frozenset[str]) -> bool:
 
 
 def _is_copy(text: str, said: str, sources: Sequence[str]) -> bool:
-    """Say whether a text is what it was to be written from; of much another length it is not."""
+    """Say whether a text is a copy of a source; sources of a very different length are skipped."""
     near = (source for source in sources if abs(len(source) - len(text)) <= len(text) / 4)
     return any(normalise(source) == said for source in near)
 
 
 def _says_length(said: str, asked: str, sources: Sequence[str]) -> bool:
-    """Say whether a text has the length that was asked for as words: "a 10 to 40 password"."""
+    """Say whether a text contains the requested length as words: "a 10 to 40 password"."""
     band = _BAND.search(asked)
     if band is None or any(band[1] in source for source in sources):
         return False

@@ -1,7 +1,7 @@
 """Prompt templates: sandboxed Jinja2 that refuses a field it was not given.
 
-Templates come from users and recipes, and the text put into them from data and from the LLM. So a
-template runs in Jinja's sandbox, and a value is only ever text: it is never parsed as a template.
+Templates come from users and recipes; the text put into them comes from data and from the LLM. So a
+template runs in Jinja's sandbox, and a value is never parsed as a template.
 """
 
 import re
@@ -19,20 +19,20 @@ import jinja2.sandbox
 from stepsynth.errors import PromptError, suggest
 
 MOST_CHARACTERS = 50_000
-"""Of a template: compiling takes time and memory."""
+"""Most characters of a template: compiling takes time and memory."""
 BUILT_IN = Path(__file__).parent / "templates"
 
 _ODD = (TypeError, ValueError, ArithmeticError, AttributeError, LookupError, RecursionError)
-"""What an expression of a template may raise."""
+"""Exceptions of expressions in a template."""
 
 
 class _Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
-    """A sandbox in which little cannot be made much: `"x" * 10**10` takes all memory there is."""
+    """A sandbox without operators that fill the memory, as in `"x" * 10**10`."""
 
     intercepted_binops = frozenset({"*", "**", "%"})
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        """Refuse an operator that makes much of little."""
+        """Refuse an operator that can make a large value of small ones."""
         raise jinja2.exceptions.SecurityError(f"the operator {operator} is not for templates")
 
 
@@ -41,7 +41,7 @@ _ENVIRONMENT = _Sandbox(
 )
 _ENVIRONMENT.globals.pop("lipsum")
 _LARGE = re.compile(r"\d{6,}")
-"""A number that no prompt needs, and by which a text could be made to fill the memory."""
+"""Pattern of a number that no prompt needs, and with which a text could fill the memory."""
 
 
 class Template:

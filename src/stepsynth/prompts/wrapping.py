@@ -1,7 +1,7 @@
-"""What LLMs put around a text that was asked for: openings, headings, quotes, tags, explanations.
+"""Additions of LLMs around a text: openings, headings, quotes, tags, explanations.
 
-All of it stands at one of the ends, so it is looked for there alone, in so many characters; and no
-pattern repeats what its neighbour repeats. So reading is linear, whatever an answer holds.
+They stand at the ends, so only a fixed number of characters there is searched; and no pattern
+repeats what its neighbour repeats. So time is linear, whatever an answer holds.
 """
 
 import re
@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 HEAD, TAIL = 500, 500
-"""Characters of the beginning and the end that are looked at."""
+"""Characters at the beginning and at the end that are searched."""
 
 # A language tag stands before a line break only: "```Great film```" has none.
 _FENCE = re.compile(r"^[ \t]*```(?:[\w+-]*[ \t]*\n)?(.*?)(?:```|\Z)", re.S | re.M)
@@ -60,15 +60,15 @@ _QUOTES = {
 
 
 class Wrapping(NamedTuple):
-    """What comes off the texts of one task.
+    """The patterns of additions to the texts of one task.
 
     Attributes:
-        heads: What may stand before a text, in order: an opening, a heading, a label.
-        announced: What may stand before a text in quotes: "A review of that kind is:".
-        tails: What may stand after it, in order: a closing, a tag of its label.
-        explanation: What begins a paragraph that explains the text.
-        meta: What a text begins with that is about the text that was asked for.
-        names: What a tag around it or a key of it may be called, in lower case.
+        heads: Additions before a text, in order: an opening, a heading, a label.
+        announced: Announcement of a text in quotes: "A review of that kind is:".
+        tails: Additions after a text, in order: a closing, a tag of its label.
+        explanation: Beginning of a paragraph that explains the text.
+        meta: Beginning of a text that is about the requested text.
+        names: Names of a tag around the text, or of its JSON key, in lower case.
     """
 
     heads: tuple[re.Pattern[str], ...]
@@ -79,7 +79,7 @@ class Wrapping(NamedTuple):
     names: frozenset[str]
 
     def take_off_heads(self, text: str) -> str:
-        """Return a text without what stands before it, unless nothing would be left."""
+        """Strip the additions before a text, unless nothing would be left."""
         for pattern in self.heads:
             text = text.lstrip()
             if found := pattern.match(text[:HEAD]):
@@ -92,7 +92,7 @@ class Wrapping(NamedTuple):
         return text
 
     def take_off_tails(self, text: str) -> str:
-        """Return a text without what stands after it."""
+        """Strip the additions after a text."""
         if found := self.explanation.search(text):
             text = text[: found.start()]
         for pattern in self.tails:
@@ -102,11 +102,11 @@ class Wrapping(NamedTuple):
         return text
 
     def is_meta(self, text: str) -> bool:
-        """Say whether a text talks about the text that was asked for, in its place."""
+        """Say whether a text is about the requested text, in its place."""
         return bool(self.meta.match(text[:HEAD]))
 
     def take_off_tags(self, text: str) -> str:
-        """Return what stands between tags that are called as the text is: <review>...</review>."""
+        """Strip tags that are named after the text: <review>...</review>."""
         found = re.match(r"<([^\W\d_][\w -]{0,40})>", text)
         if found is None or found[1].casefold().replace("_", " ") not in self.names:
             return text
@@ -116,7 +116,7 @@ class Wrapping(NamedTuple):
 
 @lru_cache(maxsize=64)
 def wrapping_of(text_name: str, labels: tuple[str, ...] = ()) -> Wrapping:
-    """Return what comes off a text that is called so, in a task with these labels and words."""
+    """Return the patterns for a kind of text, in a task with these labels and label words."""
     names = f"(?:{re.escape(text_name)}|{_NOUNS})" if text_name else _NOUNS
     label = _label_pattern(labels)
     tagged = rf"(?:{_QUALIFIER}[ \t-]{{1,4}}){{0,2}}{label}(?:[ \t]{{1,4}}{_QUALIFIER}){{0,2}}"
@@ -174,9 +174,9 @@ def wrapping_of(text_name: str, labels: tuple[str, ...] = ()) -> Wrapping:
 
 
 def _label_pattern(labels: Iterable[str]) -> str:
-    """Return what matches a label or its inflection: "hyperbolic" for "hyperbole".
+    """Return a pattern of a label or its inflection: "hyperbolic" for "hyperbole".
 
-    Short labels and numbers must stand there exactly: "no" is not "not", "1" is not "10".
+    Short labels and numbers must match exactly: "no" is not "not", "1" is not "10".
     """
     forms: set[str] = set()
     for label in labels:
@@ -188,7 +188,7 @@ def _label_pattern(labels: Iterable[str]) -> str:
 
 
 def unfence(text: str) -> str:
-    """Return what the first code fence holds, unless more stands around it than in it."""
+    """Return the content of the first code fence, unless more stands around it than in it."""
     fence = _FENCE.search(text)
     if fence is None or not fence[1].strip():
         return text
@@ -197,7 +197,7 @@ def unfence(text: str) -> str:
 
 
 def unquote(text: str) -> str:
-    """Take off quotes around the whole text, and a quote that is opened and never closed."""
+    """Strip quotes around the whole text, and a quote that is opened and never closed."""
     text = text.strip()
     if text.startswith("**") and text.endswith("**") and "**" not in text[2:-2] and len(text) > 4:
         return text[2:-2]

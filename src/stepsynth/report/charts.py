@@ -1,4 +1,4 @@
-"""The report's charts, drawn by altair and turned into SVG: no script, no network."""
+"""The report's charts, drawn by altair and rendered as SVG: no script, no network."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ LABELS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0
 
 
 def learning_curve(rounds: Sequence[RoundMetrics], score: str) -> str:
-    """Return the score on select and test against the rows trained on.
+    """Return a chart of the scores on select and test against the number of training rows.
 
     Args:
         rounds: The numbers of each round.
@@ -76,11 +76,11 @@ def confusion(matrix: Mapping[str, Mapping[str, int]]) -> str:
 
 
 def label_balance(rounds: Sequence[RoundMetrics], title: str) -> str:
-    """Return the rows of each label that each round added.
+    """Return a chart of the rows of each label that each round added.
 
     Args:
         rounds: The numbers of each round.
-        title: Of the axis.
+        title: Title of the axis.
     """
     import altair as alt
 
@@ -107,7 +107,7 @@ def label_balance(rounds: Sequence[RoundMetrics], title: str) -> str:
 
 
 def reasons(counts: Mapping[str, int]) -> str:
-    """Return a bar for each reason why an answer was not used."""
+    """Return a bar chart of the reasons why answers were not used."""
     import altair as alt
 
     rows = [{"reason": reason, "answers": count} for reason, count in counts.items()]
@@ -124,10 +124,10 @@ def from_spec(spec: Mapping[str, Any]) -> str:
     """Return a chart of a study.
 
     Args:
-        spec: Vega-Lite with its data in it; size, font and colours are the report's.
+        spec: Vega-Lite with inline data; the report sets size, font and colours.
 
     Raises:
-        RunFolderError: It would load something, or it is no chart: somebody else wrote it.
+        RunFolderError: The spec would load something, or is no chart.
     """
     import vl_convert
 
@@ -156,8 +156,8 @@ def _has_link(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and any(map(_has_link, value))
 
 
-# The font that measures the text is the first that is there for both; the margin is for the
-# reader's machine, where its letters may be wider.
+# The text is measured with the first of these fonts that exists; the margin allows for wider
+# letters on the reader's machine.
 _CONFIG: dict[str, Any] = {
     "background": "transparent",
     "font": "Arial, sans-serif",

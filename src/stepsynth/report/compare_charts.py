@@ -1,4 +1,4 @@
-"""The charts of a comparison, drawn by altair and turned into SVG: no script, no network."""
+"""The charts of a comparison, drawn by altair and rendered as SVG: no script, no network."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,11 +9,11 @@ from stepsynth.report.charts import INK, LABELS, _svg
 
 SHAPES = ["circle", "square", "triangle-up", "diamond", "cross"]
 MOST_LABELS = 20
-"""Labels that a chart has room for: those that differ most."""
+"""Most labels in a chart: those with the largest gains."""
 
 
 def differences(comparison: Comparison) -> str:
-    """Return each method's difference from the reference with its interval; no noise touches 0."""
+    """Return a chart of each method's difference from the reference, with its paired interval."""
     import altair as alt
 
     score = comparison.score
@@ -49,12 +49,12 @@ def _verdict(gain: Interval) -> str:
 
 
 def score_against(comparison: Comparison, used: str, title: str) -> str:
-    """Return the main score against what was used, by rounds where there are some.
+    """Return a chart of the main score against the usage, round by round.
 
     Args:
-        comparison: Its methods' curves are drawn, with the standard deviation over random seeds.
+        comparison: The comparison; its curves show the standard deviation over random seeds.
         used: "rows" or "calls".
-        title: Of the axis.
+        title: Title of the axis.
     """
     import altair as alt
 
@@ -92,10 +92,10 @@ def score_against(comparison: Comparison, used: str, title: str) -> str:
 
 
 def label_gains(comparison: Comparison, key: str) -> str:
-    """Return how much each label gains with each method: labels down, methods across.
+    """Return a chart of the gain of each label with each method: labels down, methods across.
 
     Args:
-        comparison: Has the gains.
+        comparison: The comparison.
         key: "f1" or "recall".
     """
     import altair as alt
@@ -125,7 +125,7 @@ def label_gains(comparison: Comparison, key: str) -> str:
 
 
 def shown_labels(methods: Sequence[MethodRow]) -> list[str]:
-    """Return the labels in order, or those whose gains are the largest where they are many."""
+    """Return the labels in order, or only those with the largest gains if there are many."""
     most: dict[str, Any] = {}
     for method in methods:
         for label, gains in method.by_label.items():

@@ -35,10 +35,10 @@ NOTES = (
 
 @dataclass(frozen=True)
 class TextTable:
-    """A table as text: its columns, and for each row its cells.
+    """Table as text.
 
     Attributes:
-        columns: (name, whether it holds numbers) each.
+        columns: A name for each column, and whether it holds numbers.
     """
 
     title: str
@@ -47,7 +47,7 @@ class TextTable:
 
 
 def write_comparison(comparison: Comparison, folder: Path) -> Path:
-    """Write `compare.json`, `.csv`, `.md` and `.html`, and return the page's place."""
+    """Write `compare.json`, `.csv`, `.md` and `.html`, and return the path of the page."""
     write_json(folder / "compare.json", comparison.to_dict())
     write_text(folder / "compare.csv", to_csv(comparison))
     write_text(folder / "compare.md", to_markdown(comparison))
@@ -62,7 +62,7 @@ def tables(comparison: Comparison) -> list[TextTable]:
 
 
 def score_table(comparison: Comparison) -> TextTable:
-    """Return what each method scored, and how sure its difference from the reference is."""
+    """Return the scores of each method, with paired intervals against the reference."""
     against = comparison.against
     names = dict(comparison.scores)
     more = {"auc": "AUC", "tuned_accuracy": "accuracy, tuned threshold"}
@@ -87,9 +87,9 @@ def score_table(comparison: Comparison) -> TextTable:
 
 
 def cost_table(comparison: Comparison, *, with_gold: bool = True) -> TextTable:
-    """Return what each method used and, if wanted, which gold it saw.
+    """Return the usage of each method and, if wanted, which gold it saw.
 
-    What none of them used is left out.
+    Columns that no method uses are left out.
     """
     methods = comparison.methods
     has_gold = any(m.mean.get("rows") != m.mean.get("train_size") for m in methods)
@@ -131,7 +131,7 @@ def _amount(mean: Mapping[str, float], key: str) -> str:
 
 
 def about(comparison: Comparison) -> str:
-    """Return what was compared, in a sentence."""
+    """Return a sentence on what was compared."""
     seeds = comparison.random_seeds
     listed = ", ".join(map(str, seeds))
     return (
@@ -142,7 +142,7 @@ def about(comparison: Comparison) -> str:
 
 
 def problems(comparison: Comparison) -> list[str]:
-    """Return what is missing: methods with no result and why, and whether it was stopped."""
+    """Return what is missing: methods without a result and why, and whether it was stopped."""
     said = [f"{m.name}: no result: {error}" for m in comparison.methods for error in m.errors]
     if not any(m.seeds for m in comparison.methods if m.name == comparison.against):
         said.append(f"{comparison.against}, which the others are compared with, has no result.")
@@ -171,12 +171,12 @@ def to_markdown(comparison: Comparison) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return a text on one line that breaks out of no cell and is no markup."""
+    """Return a text on one line, escaped for a cell of a Markdown table."""
     return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
 
 
 def to_csv(comparison: Comparison) -> str:
-    """Return one line a run."""
+    """Return the runs as CSV, a line each."""
     keys = sorted({key for run in comparison.runs for key in run.scores}, key=_place_of_score)
     costs = (
         *("rows", "train_size", "calls", "sent", "prompt_tokens", "completion_tokens", "usd"),
@@ -198,11 +198,11 @@ def _place_of_score(key: str) -> tuple[int, str]:
 
 
 def to_html(comparison: Comparison, folder: Path) -> str:
-    """Return the comparison as one HTML document, with no script and nothing to load.
+    """Return the comparison as one self-contained HTML document, without scripts.
 
     Args:
-        comparison: What is shown.
-        folder: Where the page will lie: the reports of the runs are linked from there.
+        comparison: The comparison.
+        folder: The folder of the page, which decides its links to the reports of runs.
     """
     return (
         make_environment()
@@ -232,7 +232,7 @@ def _run_line(run: Any, score: str, folder: Path) -> dict[str, Any]:
 
 
 def _draw(comparison: Comparison) -> dict[str, Markup]:
-    """Return the SVG of each chart that there is data for."""
+    """Return the SVG of each chart that has data."""
     done: Sequence[MethodRow] = [m for m in comparison.methods if m.curve]
     charts: dict[str, str] = {}
     if any(comparison.score in m.against for m in done):

@@ -1,4 +1,4 @@
-"""What a run cost: its totals, what went wrong on the way, and how fast it was answered."""
+"""The cost section of a report: totals, failures and retries, and the pace of the answers."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -11,18 +11,18 @@ from stepsynth.run_records import LLMTotals, Summary
 from stepsynth.runner import by_cause, retried_by_cause
 
 FEWEST_POINTS = 5
-"""Fewer reports of progress than this make no curve."""
+"""Fewest reports of progress that make a curve."""
 
 
 def cost_section(summary: Summary, events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return what the template shows of a run that is done.
+    """Return the template's data on the cost of a finished run.
 
     Args:
         summary: The run's summary.
         events: The lines of `events.jsonl`.
 
     Returns:
-        `rows`: what was counted, and how much; `charts`: SVG, none where there is too little.
+        `rows`: names and values; `charts`: SVG, none if there are too few points.
     """
     try:
         points = _points(events)
@@ -85,7 +85,7 @@ def _points(events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             invocations[-1].append(event)
     for lines in reversed(invocations):
         began = datetime.fromisoformat(lines[0]["time"]) if lines else None
-        # When a phase has ended, nothing is in flight: that says nothing of its pace.
+        # At the end of a phase nothing is in flight, which says nothing of its pace.
         reports = [line for line in lines if line["event"] == "usage" and line["in_flight"]]
         if began is not None and len(reports) >= FEWEST_POINTS:
             return [
@@ -102,7 +102,7 @@ def _points(events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _rate_chart(points: Sequence[Mapping[str, Any]]) -> str:
-    """Return the answers a second over time; a line a phase."""
+    """Return a chart of the answers per second over time, a line for each phase."""
     import altair as alt
 
     base = alt.Chart(alt.Data(values=list(points))).encode(
@@ -114,7 +114,7 @@ def _rate_chart(points: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _in_flight_chart(points: Sequence[Mapping[str, Any]]) -> str:
-    """Return the requests in flight over time, and how many were allowed to be."""
+    """Return a chart of the requests in flight and the allowed number over time."""
     import altair as alt
 
     names = {"in_flight": "in flight", "allowed": "allowed"}

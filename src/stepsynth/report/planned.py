@@ -1,4 +1,4 @@
-"""What the run was planned to use, beside what it used."""
+"""The section of a report that compares planned and actual usage."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,11 +9,11 @@ Shown = list[tuple[str, list[str]]]
 
 
 def planned_section(plan: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return what the template shows of `plan.json`; None where there is no plan.
+    """Return the template's data from `plan.json`; None without a plan.
 
     Returns:
         `rows`: a phase, and a list of cells: planned, used and error, for requests, tokens, USD
-        and minutes; `from_store`: completions that were there already; `assumptions`, `limits`.
+        and minutes; `from_store`: completions that the store had already; `assumptions`, `limits`.
     """
     planned, used = plan.get("planned"), plan.get("used")
     if not planned or not used:

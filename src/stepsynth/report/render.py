@@ -1,4 +1,4 @@
-"""Turn a run into HTML. Everything that data or an LLM wrote is escaped by the template."""
+"""The HTML report of a run. The template escapes all text of the data and the LLM."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -22,17 +22,17 @@ from stepsynth.studies import Findings, format_cell, read_findings
 MOST_PAIRS = 100
 MOST_SAMPLES = 6
 Pairs = list[tuple[Example, str, list[AddedRow | UnusedRow]]]
-"""Errors: the gold row, what the model says, what was written for it."""
+"""Errors: the gold row, the model's prediction, the rows written for it."""
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 
 def write_report(folder: Path, path: Path | None = None) -> Path:
-    """Write a run's report and return where it is.
+    """Write a run's report and return its path.
 
     Args:
-        folder: A run folder, of a run that is done or was stopped.
-        path: Where to; default: `report.html` in the folder.
+        folder: The folder of a run that is done or was stopped.
+        path: The file to write; default: `report.html` in the folder.
 
     Raises:
         RunFolderError: The folder holds no round, or a damaged one.
@@ -44,7 +44,7 @@ def write_report(folder: Path, path: Path | None = None) -> Path:
 
 
 def write_studies(folder: Path) -> Path:
-    """Write `studies.html`: what studies found of several runs, which no run's report can hold.
+    """Write `studies.html`, the findings of studies on several runs together.
 
     Args:
         folder: A folder of `compare`; its `studies/*.json` are shown.
@@ -60,7 +60,7 @@ def write_studies(folder: Path) -> Path:
 
 
 def render(run: Run) -> str:
-    """Return the report as one HTML document, with no script and nothing to load."""
+    """Return the report as one self-contained HTML document, without scripts."""
     environment = make_environment()
     environment.filters["percent"] = lambda value: f"{100 * value:.1f}"
     numbers = [done.metrics for done in run.rounds]
@@ -93,7 +93,7 @@ def render(run: Run) -> str:
 
 
 def _pairs(rounds: Sequence[RunRound]) -> list[Pairs]:
-    """Return of each round the errors, each with what the next round has for it: rows or causes."""
+    """Return the errors of each round, each with the next round's rows, rejects and failures."""
     found: list[Pairs] = []
     by_index = {done.index: done for done in rounds}
     for done in rounds:
@@ -107,7 +107,7 @@ def _pairs(rounds: Sequence[RunRound]) -> list[Pairs]:
 
 
 def make_environment() -> jinja2.Environment:
-    """Return what renders the pages: what is filled in is escaped, a missing name is an error."""
+    """Return the template environment: values are escaped, a missing name is an error."""
     return jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -119,7 +119,7 @@ def make_environment() -> jinja2.Environment:
 
 
 def _visible(value: Any) -> Any:
-    """Show what would turn a line round or is no text, before it is escaped."""
+    """Make control and direction characters visible, before the text is escaped."""
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
@@ -129,12 +129,12 @@ def read_style() -> Markup:
 
 
 def _shown(scores: Scores) -> list[tuple[str, str, str]]:
-    """Return the scores that the run has: key, name, short name."""
+    """Return the key, name and short name of each score that the run has."""
     return [(key, *names) for key, names in SCORE_NAMES.items() if key in scores]
 
 
 def _interval(test: Scores, score: str) -> tuple[float, float]:
-    """Return the 95 % interval of a share of rows: what so many test rows can tell."""
+    """Return the 95 % interval of a score that is a share of the test rows."""
     assert test.n is not None
     return wilson_interval(round(test[score] * test.n), test.n)
 
@@ -154,7 +154,7 @@ def _draw(numbers: list[RoundMetrics], rejected: Counter[str], score: str) -> di
 
 
 def _study(findings: Findings) -> dict[str, Any]:
-    """Return a study's tables, their cells as text, and its charts."""
+    """Return the tables of a study with cells as text, and its charts."""
     return {
         "name": findings.study,
         "warnings": findings.warnings,

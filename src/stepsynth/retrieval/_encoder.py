@@ -1,4 +1,4 @@
-"""Texts to vectors with a sentence encoder, each text once."""
+"""Embeddings of texts by a sentence encoder, each text once."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -10,11 +10,11 @@ from stepsynth._util.text import clean
 from stepsynth.retrieval._retriever import Floats, Progress
 
 STEP = 256
-"""Texts of one call: sorted by length within it, so that little is padded."""
+"""Texts per call of the encoder, which sorts them by length so that little is padded."""
 
 
 def load_encoder(name: str) -> Any:
-    """Return the encoder of a name on the Hugging Face hub, or of a folder.
+    """Return an encoder by its name on the Hugging Face hub, or from a folder.
 
     Raises:
         ConfigError: The library or the model is missing.
@@ -23,7 +23,7 @@ def load_encoder(name: str) -> Any:
 
 
 def embed_in_steps(name: str, texts: Sequence[str], on_progress: Progress) -> Iterator[Floats]:
-    """Yield embeddings of length 1, (n, n_dimensions), of consecutive texts."""
+    """Yield unit-length embeddings, (n, n_dimensions), of consecutive texts."""
     encoder = load_encoder(name)
     for at in range(0, len(texts), STEP):
         batch = [clean(text) for text in texts[at : at + STEP]]
@@ -35,11 +35,11 @@ def embed_in_steps(name: str, texts: Sequence[str], on_progress: Progress) -> It
 
 
 class Embedder:
-    """Embeds texts, and remembers them.
+    """An encoder that remembers the embeddings of texts.
 
     Args:
-        name: The encoder.
-        on_progress: Told how many new texts are embedded.
+        name: Name or folder of the encoder.
+        on_progress: Called with the number of new texts embedded.
     """
 
     def __init__(self, name: str, on_progress: Progress) -> None:
@@ -48,7 +48,7 @@ class Embedder:
         self._known: dict[str, Floats] = {}
 
     def __call__(self, texts: Sequence[str]) -> Floats:
-        """Return embeddings of length 1: (n_texts, n_dimensions)."""
+        """Return unit-length embeddings: (n_texts, n_dimensions)."""
         new = [text for text in dict.fromkeys(texts) if text not in self._known]
         at = 0
         for vectors in embed_in_steps(self._name, new, self._on_progress):

@@ -1,4 +1,4 @@
-"""An index on disk: whose it is, built once, never seen half-built."""
+"""The folder of an index on disk: identified, built once, never visible half-built."""
 
 import contextlib
 import hashlib
@@ -19,7 +19,7 @@ INDEX_FILE = "index.json"
 
 
 def digest_folder(name: str | None) -> str | None:
-    """Return a digest of the files of a local encoder; None for a name on the hub, or none."""
+    """Return a digest of the files of a local encoder; None for a hub name or no encoder."""
     if name is None or not Path(name).is_dir():
         return None
     found = hashlib.sha256()
@@ -38,14 +38,14 @@ def make_sure(
     is_named: bool,
     warn: Callable[[str], None],
 ) -> None:
-    """Make sure that a folder holds the index of that identity: leave it as it is, or build it.
+    """Ensure that a folder holds the index of this identity; build it if it does not.
 
     Args:
         folder: Where the index is.
-        identity: All that decides what is in it, as JSON.
+        identity: All that determines its contents, as JSON.
         build: Writes the index into an empty folder.
-        is_named: The user named the folder, so that what is in it is not replaced.
-        warn: Told why an index is built anew, or waited for.
+        is_named: Whether the user named the folder; its contents are then not replaced.
+        warn: Called with the reason why an index is rebuilt or waited for.
 
     Raises:
         ConfigError: The folder holds another index and the user named it, or it holds no index.
@@ -69,7 +69,7 @@ def make_sure(
 
 
 def major_versions(packages: Sequence[str]) -> dict[str, str]:
-    """Return the major version of each package, with the minor one where the major is 0."""
+    """Return the major version of each package, with the minor one if the major is 0."""
     versions: dict[str, str] = {}
     for package in packages:
         try:
@@ -81,7 +81,7 @@ def major_versions(packages: Sequence[str]) -> dict[str, str]:
 
 
 def _differences(folder: Path, identity: Mapping[str, Any]) -> list[str] | None:
-    """Return in which ways an index is another one; None: there is no index.
+    """Return how an index differs from this identity; None: there is no index.
 
     Raises:
         ConfigError: The path is a file, or a folder with something else in it.
@@ -141,7 +141,7 @@ def _build(folder: Path, identity: Mapping[str, Any], build: Callable[[Path], No
 
 @contextlib.contextmanager
 def _alone(folder: Path, warn: Callable[[str], None]) -> Generator[None]:
-    """Wait until no other process builds this index, and keep others out.
+    """Hold the lock for building this index, after waiting for other processes.
 
     The lock is SQLite's, which a killed process cannot leave behind.
     """

@@ -1,4 +1,4 @@
-"""What a corpus is made of, and how a passage is cut to a length that fits a prompt."""
+"""The passages of a corpus, and their cutting to a length that fits a prompt."""
 
 import hashlib
 import re
@@ -16,8 +16,8 @@ class Passage:
     """A text of an unlabelled corpus.
 
     Attributes:
-        id: What the corpus calls it, else a digest of the text.
-        text: As it stands in the corpus.
+        id: Its id in the corpus, or else a digest of the text.
+        text: Its text, as in the corpus.
     """
 
     id: str
@@ -30,11 +30,11 @@ class Passage:
 
 
 def cut(text: str, least: int = 20, most: int = 400) -> str | None:
-    """Return a passage cut to `least` to `most` words, ending with a sentence.
+    """Return a passage cut to between `least` and `most` words, at the end of a sentence.
 
-    It ends at the last full stop (or question or exclamation mark) that leaves enough words; where
-    there is none, at the last word that fits. As in SynthesizRR's content sourcing, which counts
-    the tokens of a language model: words between white space are about three quarters as many, and
+    It ends at the last full stop (or question or exclamation mark) that leaves enough words, or
+    else at the last word that fits, as in SynthesizRR's content sourcing. SynthesizRR counts the
+    tokens of a language model; words between white space are about three quarters as many, and
     need no tokenizer.
 
     Returns:
@@ -50,7 +50,7 @@ def cut(text: str, least: int = 20, most: int = 400) -> str | None:
 
 
 def digest_corpus(passages: Iterable[Passage]) -> str:
-    """Return a digest of ids and texts in their order, for an index refers to them by place."""
+    """Return a digest of ids and texts in order, since an index refers to them by position."""
     sha = hashlib.sha256()
     for passage in passages:
         for part in (passage.id, passage.text):

@@ -1,4 +1,4 @@
-"""What a retriever is, what an index answers, and how one is built once and opened again."""
+"""Base classes of retrievers and indexes; an index is built once and reopened."""
 
 import shutil
 import tempfile
@@ -29,13 +29,13 @@ def _ignore(*_: Any) -> None: ...
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A passage that was found for a query.
+    """A passage found for a query.
 
     Attributes:
-        passage: What was found.
-        rank: Its place among the query's hits, from 1.
-        score: What the ranker gives it: a BM25 score, or an inner product.
-        cosine: Of query and passage in the encoder's space, -1 to 1.
+        passage: The passage.
+        rank: Its rank among the query's hits, from 1.
+        score: The ranker's score: a BM25 score, or an inner product.
+        cosine: Cosine of query and passage, by embeddings (or TF-IDF, without an encoder), -1 to 1.
     """
 
     passage: Passage
@@ -45,10 +45,10 @@ class Hit:
 
 
 class Index(ABC):
-    """A corpus that can be searched.
+    """A searchable corpus.
 
     Args:
-        passages: What is searched, in the corpus's order.
+        passages: The passages, in the corpus's order.
     """
 
     def __init__(self, passages: Sequence[Passage]) -> None:
@@ -58,13 +58,13 @@ class Index(ABC):
         return len(self.passages)
 
     def search(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
-        """Return the hits of each query, in the order of the queries, the best hit first.
+        """Return the hits of each query, in the order of the queries, best hit first.
 
-        Passages that score the same come in the corpus's order. A blank query has no hits.
+        Passages with equal scores come in the corpus's order. A blank query has no hits.
 
         Args:
             queries: n texts, searched together.
-            k: Most hits a query; fewer where the corpus has no more.
+            k: Most hits per query; fewer if the corpus has fewer.
         """
         if isinstance(queries, str):
             raise TypeError("search takes a list of queries, not one query")
@@ -80,7 +80,7 @@ class Index(ABC):
 
     @abstractmethod
     def embed(self, texts: Sequence[str]) -> Floats:
-        """Return embeddings of length 1: (n_texts, n_dimensions). Each text is embedded once.
+        """Return unit-length embeddings: (n_texts, n_dimensions). Each text is embedded once.
 
         Raises:
             ConfigError: The retriever has no encoder.
@@ -92,14 +92,14 @@ class Index(ABC):
 
 
 class Retriever(BaseModel, ABC):
-    """A way to search: its fields are its keys in a task file."""
+    """A retriever; its fields are its keys in a task file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: ClassVar[str]
 
     libraries: ClassVar[tuple[str, ...]] = ()
-    """The packages that wrote an index; another major version may not read it."""
+    """The packages that write an index; another major version may be unable to read it."""
 
     not_indexed: ClassVar[frozenset[str]] = frozenset({"folder"})
     """Fields that an index on disk does not depend on."""
@@ -111,7 +111,7 @@ class Retriever(BaseModel, ABC):
 
     @abstractmethod
     def check(self) -> None:
-        """Make sure that its libraries and its encoder are there, before anything is paid for.
+        """Check that its libraries and its encoder are available, before any money is spent.
 
         Raises:
             ConfigError: One is missing; the hint is the install command.
@@ -125,18 +125,17 @@ class Retriever(BaseModel, ABC):
         warn: Callable[[str], None] = _ignore,
         on_progress: Progress = _ignore,
     ) -> Index:
-        """Return an index of a corpus: the one on disk if it is the same, else a new one.
+        """Return the index of a corpus: the one on disk if it is the same, else a new one.
 
-        The index stays on disk and is mapped into memory. Processes that want the same one wait
-        while one of them builds it; a half-built one is never used.
+        The index stays on disk and is mapped into memory. Processes that want the same index wait
+        while one of them builds it; a half-built index is never used.
 
         Args:
             passages: The corpus; its order settles ties.
-            folder: Where the index is kept, unless the field `folder` says so; an index of another
-                corpus or retriever that is found there is built anew. None: it is kept only as
-                long as the object.
-            warn: Told a sentence that the user should read.
-            on_progress: Told what is being done, the steps that are done, and all of them.
+            folder: Where the index is kept, unless the field `folder` is set. An index of another
+                corpus or retriever there is rebuilt. None: it is kept only as long as the object.
+            warn: Called with a sentence that the user should read.
+            on_progress: Called with the activity, the steps done and the total.
 
         Raises:
             DataError: There is no passage, or two have the same id.
@@ -168,7 +167,7 @@ class Retriever(BaseModel, ABC):
         return index
 
     def _advise(self, warn: Callable[[str], None]) -> None:
-        """Say what the user should know of this choice of retriever."""
+        """Warn of the limits of this choice of retriever."""
 
     @abstractmethod
     def _build(self, passages: Sequence[Passage], folder: Path, on_progress: Progress) -> None:
@@ -192,7 +191,7 @@ class Retriever(BaseModel, ABC):
             ) from error
 
     def _identity(self, passages: Sequence[Passage]) -> dict[str, Any]:
-        """Return all that decides what is in an index."""
+        """Return all that determines the contents of an index."""
         return {
             "format": FORMAT,
             "retriever": self.name,
@@ -210,10 +209,10 @@ def retrievers() -> Registry[Retriever]:
 
 
 def rank_best(scores: npt.NDArray[Any], k: int) -> npt.NDArray[np.intp]:
-    """Return the places of the k highest scores, best first; ties by place.
+    """Return the positions of the k highest scores, best first; ties by position.
 
-    Scores that differ by less than a millionth are a tie: how a matrix product is divided into
-    blocks moves the last digits.
+    Scores that differ by less than a millionth are tied: the division of a matrix product into
+    blocks changes the last digits.
     """
     places = np.arange(len(scores))
     if k < len(scores):

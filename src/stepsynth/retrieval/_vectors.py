@@ -1,4 +1,4 @@
-"""Vectors on disk, and those nearest to others: exact for some, by a graph for many."""
+"""Nearest-neighbour search in vectors on disk: exact for few, by a graph for many."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
@@ -12,23 +12,23 @@ import numpy.typing as npt
 from stepsynth.retrieval._retriever import Floats, rank_best
 
 EXACT_UP_TO = 200_000
-"""Most vectors that are all compared with a query: 4 ms of one core for 384 dimensions."""
+"""Most vectors for exact search: 4 ms of one core per query, at 384 dimensions."""
 
 Places = npt.NDArray[np.intp]
 
 _QUERIES_AT_ONCE = 64
 _EXPANSION_ADD, _EXPANSION_SEARCH = 64, 512
-"""Candidates that are kept while a vector is added, and while the nearest are looked for."""
+"""Candidates kept while a vector is added, and during a search."""
 
 _EXACT_FILE, _GRAPH_FILE = "vectors.npy", "vectors.usearch"
 
 
 class Vectors(ABC):
-    """Vectors of length 1 in a file that is mapped into memory."""
+    """Unit-length vectors in a file that is mapped into memory."""
 
     @abstractmethod
     def find_nearest(self, queries: Floats, k: int) -> list[tuple[Places, Floats]]:
-        """Return the places of the k nearest vectors of each query, and their cosines.
+        """Return the positions of the k nearest vectors of each query, and their cosines.
 
         Args:
             queries: (n_queries, n_dimensions), of length 1.
@@ -37,16 +37,16 @@ class Vectors(ABC):
 
     @abstractmethod
     def take(self, places: Sequence[int]) -> Floats:
-        """Return the vectors at these places: (n_places, n_dimensions)."""
+        """Return the vectors at these positions: (n_places, n_dimensions)."""
 
 
 def write_vectors(folder: Path, batches: Iterable[Floats], count: int) -> None:
-    """Write vectors of length 1 so that `open_vectors` finds the nearest of them fast.
+    """Write unit-length vectors for `open_vectors`.
 
     Args:
-        folder: Where to.
-        batches: (n, n_dimensions) each; never all in memory at once where there are few.
-        count: How many vectors there will be.
+        folder: Where to write them.
+        batches: (n, n_dimensions) each; for exact search never all in memory at once.
+        count: Number of vectors in all.
     """
     iterator = iter(batches)
     first = next(iterator)
@@ -83,7 +83,7 @@ def _write_graph(folder: Path, batches: Iterable[Floats], shape: tuple[int, int]
 
 
 class _Exact(Vectors):
-    """All vectors, as float32, compared with every query."""
+    """Exact search: all vectors, as float32, are compared with every query."""
 
     def __init__(self, file: Path) -> None:
         self._vectors: Floats = np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
@@ -101,7 +101,7 @@ class _Exact(Vectors):
 
 
 class _Graph(Vectors):
-    """A hierarchical navigable small world (HNSW) of the vectors as float16: nearly all nearest.
+    """A hierarchical navigable small world (HNSW) of float16 vectors: finds nearly all nearest.
 
     Malkov and Yashunin: "Efficient and Robust Approximate Nearest Neighbor Search Using
     Hierarchical Navigable Small World Graphs", TPAMI 2020.

@@ -1,11 +1,11 @@
-"""Passages that share rare words with the query: BM25, with no encoder to download and wait for.
+"""BM25 retrieval of passages that share rare words with the query, without an encoder to download.
 
-The scores are those of Lucene's BM25, whose inverse document frequency is never negative; the code
-of SynthesizRR has Okapi's. Stop words are English ones or none, and nothing is stemmed.
+Scores are those of Lucene's BM25, whose inverse document frequency is never negative; the code of
+SynthesizRR uses Okapi's. Stop words are English or none, and there is no stemming.
 
-The cosine of a hit is the encoder's, if there is one: only queries and their hits are embedded.
-Without one it is that of TF-IDF vectors, which is lower for texts that say the same in other
-words: the paper's cosine bands (0.4 to 0.9) are for dense encoders.
+With an encoder, the cosine of a hit is the encoder's; only queries and their hits are embedded.
+Without one it is the cosine of TF-IDF vectors, which is lower for paraphrases: the paper's cosine
+bands (0.4 to 0.9) are for dense encoders.
 
 Robertson and Zaragoza: "The Probabilistic Relevance Framework: BM25 and Beyond", 2009; Lù: "BM25S:
 Orders of magnitude faster lexical search via eager sparse scoring", 2024.
@@ -27,8 +27,8 @@ from stepsynth.retrieval._encoder import Embedder, load_encoder
 from stepsynth.retrieval._passages import Passage
 from stepsynth.retrieval._retriever import Floats, Hit, Index, Progress, Retriever, rank_best
 
-# What stands between white space and punctuation. Combining marks stay in their words, which `\w`
-# would break; Chinese characters and Japanese syllables, with no spaces between words, stand alone.
+# A word stands between white space and punctuation. Combining marks stay in their words, which `\w`
+# would break. Chinese characters and Japanese syllables have no spaces between words: each is one.
 _ALONE = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _BREAKS = r"\s!-/:-@\[-`{-~\u00a1-\u00bf\u2000-\u206f\u3000-\u303f"
 _WORD = re.compile(rf"[{_ALONE}]|[^{_BREAKS}{_ALONE}]+")
@@ -58,7 +58,7 @@ class BM25(Retriever):
     )
 
     def check(self) -> None:
-        """Make sure that bm25s, and the encoder if there is one, are there."""
+        """Check that bm25s, and the encoder if there is one, are available."""
         need("bm25s", "retrieval")
         if self.encoder:
             load_encoder(self.encoder)
@@ -103,8 +103,8 @@ class BM25Index(Index):
 
     Args:
         passages: The corpus.
-        scorer: The scores, of bm25s.
-        embedder: Gives the cosines of hits, if there is one.
+        scorer: The scores, as a bm25s object.
+        embedder: Gives the cosines of hits; None: TF-IDF does.
     """
 
     def __init__(self, passages: Sequence[Passage], scorer: Any, embedder: Embedder | None) -> None:
@@ -121,7 +121,7 @@ class BM25Index(Index):
         return [self._hits(query, *ranked) for query, ranked in zip(queries, found, strict=True)]
 
     def _rank(self, query: str, k: int) -> tuple[Any, Any]:
-        """Return the places of the passages that share a word with the query, and their scores."""
+        """Return positions and scores of the k best passages that share a word with the query."""
         ids = self._scorer.get_tokens_ids(split_words(query))
         scores = self._scorer.get_scores_from_ids(ids)
         matched = np.flatnonzero(scores)
@@ -137,7 +137,7 @@ class BM25Index(Index):
         return [Hit(p, rank, float(s), float(c)) for rank, (p, s, c) in enumerate(scored, start=1)]
 
     def embed(self, texts: Sequence[str]) -> Floats:
-        """Return the encoder's embeddings of length 1: (n_texts, n_dimensions)."""
+        """Return the encoder's unit-length embeddings: (n_texts, n_dimensions)."""
         if self._embedder is None:
             raise ConfigError(
                 "bm25 has no encoder, so texts have no embeddings",
@@ -172,7 +172,7 @@ class BM25Index(Index):
 
 
 def split_words(text: str) -> list[str]:
-    """Return the words of a text, without case or width."""
+    """Return the words of a text, normalised in case and width."""
     if not text.isascii():
         text = unicodedata.normalize("NFKC", clean(text))
     return _WORD.findall(text.casefold())

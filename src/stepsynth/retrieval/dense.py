@@ -1,8 +1,8 @@
-"""Passages whose embeddings are nearest to the query's: the retriever of SynthesizRR.
+"""Dense retrieval of the passages with embeddings nearest to the query's, as in SynthesizRR.
 
-The paper takes Contriever (`facebook/contriever`) and inner products of normalised vectors, over
-all passages; here the default is a smaller encoder (one of those that its code lists beside), and
-more than 200,000 passages are searched by a graph, which finds nearly all of the nearest.
+The paper uses Contriever (`facebook/contriever`) and inner products of normalised vectors over all
+passages. Here the default is a smaller encoder, which the paper's code lists too. More than 200,000
+passages are searched by a graph, which finds nearly all of the nearest.
 
 Divekar and Durrett: "SynthesizRR: Generating Diverse Datasets with Retrieval Augmentation", EMNLP
 2024; Izacard et al.: "Unsupervised Dense Information Retrieval with Contrastive Learning", TMLR
@@ -41,7 +41,7 @@ class Dense(Retriever):
     )
 
     def check(self) -> None:
-        """Make sure that usearch, sentence-transformers and the encoder are there."""
+        """Check that usearch, sentence-transformers and the encoder are available."""
         need("usearch", "retrieval")
         load_encoder(self.encoder)
 
@@ -78,7 +78,7 @@ class DenseIndex(Index):
         ]
 
     def embed(self, texts: Sequence[str]) -> Floats:
-        """Return embeddings of length 1; those of passages are read from disk."""
+        """Return unit-length embeddings; those of passages are read from disk."""
         known = self._place_of
         vectors = self._embedder([text for text in texts if text not in known])
         embeddings = np.empty((len(texts), vectors.shape[1]), dtype=np.float32)

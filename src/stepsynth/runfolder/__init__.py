@@ -1,4 +1,4 @@
-"""The run folder: what lies where, who may write into it, which run it belongs to."""
+"""The run folder: its layout, its identity, its one writer and its one reader."""
 
 from stepsynth.runfolder.events import Cadence, UsageLog, read_events
 from stepsynth.runfolder.folder import OpenRun, round_numbers

@@ -1,4 +1,4 @@
-"""What happened in a run and when: `events.jsonl`, a line each, and when another line is due."""
+"""The event log of a run, `events.jsonl`, and the pace at which progress is logged."""
 
 import contextlib
 import errno
@@ -23,10 +23,10 @@ USAGE_EVERY_S = 10.0
 
 
 class EventLog:
-    """Appends lines to `events.jsonl`, from any thread; one process writes at a time.
+    """Log that appends lines to `events.jsonl` from any thread; one process writes at a time.
 
-    A line is there whole or not at all: what a killed process left half-written is cut off
-    before the next one goes on.
+    Each line is whole or absent: the partial line of a killed process is cut off before the next
+    process writes.
     """
 
     def __init__(self, path: Path) -> None:
@@ -38,7 +38,7 @@ class EventLog:
         """Append a line.
 
         Raises:
-            OSError: It cannot be written; the file is as it was.
+            OSError: The line cannot be written; the file is unchanged.
         """
         with self._lock:
             # The time is taken under the lock, so that the lines are in its order.
@@ -61,7 +61,7 @@ class EventLog:
 
 
 def _open_at_line(path: Path) -> int:
-    """Open a file to append to, without the part of a line that it may end in."""
+    """Open a file for appending, after cutting off a partial last line."""
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
     size = os.fstat(file).st_size
     if size and os.pread(file, 1, size - 1) != b"\n":
@@ -70,7 +70,7 @@ def _open_at_line(path: Path) -> int:
 
 
 def read_events(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the lines of `events.jsonl`, but not those that are half-written or damaged."""
+    """Yield the lines of `events.jsonl`, except partial or damaged ones."""
     if not path.exists():
         return
     with path.open(encoding="utf-8", errors="replace") as file:
@@ -84,15 +84,15 @@ def read_events(path: Path) -> Iterator[dict[str, Any]]:
 
 
 class Cadence(Generic[T]):
-    """Writes few of many reports of progress: one every so often, and each phase's last.
+    """Rate limit for reports of progress: one per interval, and the last of each phase.
 
-    A phase that ends again and again (a method that asks in small portions) has its further ends
-    held back like any other report, so the lines are bounded by time and not by requests.
+    A method that asks in small portions ends its phase repeatedly. Its further ends are held back
+    like other reports, so that the number of lines depends on time and not on requests.
 
     Args:
-        write: Is given the reports that are due.
+        write: Receives the reports that are due.
         every_s: Seconds from one line of a phase to the next.
-        clock: Seconds that only go up.
+        clock: A monotonic clock, in seconds.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class Cadence(Generic[T]):
         self._held: dict[str, tuple[T, bool]] = {}
 
     def tell(self, phase: str, report: T, *, is_end: bool) -> None:
-        """Take a report: write it if it is due, else hold it until `flush` or the next one."""
+        """Write a report if it is due, else hold it until `flush` or the next one."""
         now = self._clock()
         if phase not in self._written:
             self.flush(only_ended=True)  # the lines of phases before it come first
@@ -126,7 +126,7 @@ class Cadence(Generic[T]):
             self._write(report)
 
     def flush(self, *, only_ended: bool = False) -> None:
-        """Write the last report of every phase (that has ended), where it was held back."""
+        """Write the held-back report of each phase, or only of phases that have ended."""
         with self._lock:
             for phase, (report, has_ended) in list(self._held.items()):
                 if has_ended or not only_ended:
@@ -134,7 +134,7 @@ class Cadence(Generic[T]):
                     self._write(report)
 
     def drop(self) -> None:
-        """Forget all phases and what was held back of them."""
+        """Forget all phases and their held-back reports."""
         with self._lock:
             self._held.clear()
             self._written.clear()
@@ -142,10 +142,10 @@ class Cadence(Generic[T]):
 
 
 class UsageLog:
-    """Writes what the engine says to `events.jsonl`, and passes it on to the observer.
+    """Log of the engine's progress, for `events.jsonl` and the observer.
 
-    The engine, and so a method, holds this: it leads to no data. No request is lost because a line
-    of it cannot be written: that the disk is full, the store says.
+    The engine, and so a method, holds this object: it leads to no data. A line that cannot be
+    written loses no request; the store reports a full disk.
     """
 
     def __init__(self, events: EventLog, observer: Observer) -> None:
@@ -154,18 +154,18 @@ class UsageLog:
         self._cadence = Cadence[dict[str, Any]](self._write, USAGE_EVERY_S)
 
     def asking(self, status: "Status") -> None:
-        """Take how far a phase is; called from the engine's thread."""
+        """Record the progress of a phase; called from the engine's thread."""
         self._observer.asking(status)
         self._cadence.tell(status.phase, usage_row(status), is_end=is_done(status))
 
     def notice(self, message: str) -> None:
-        """Take what the user should know."""
+        """Record a notice to the user."""
         with contextlib.suppress(OSError):
             self._events.write("notice", message=message)
         self._observer.warn(message)
 
     def flush(self) -> None:
-        """Write where each phase is, before something else happens."""
+        """Write the progress of each phase, before another event is logged."""
         self._cadence.flush()
 
     def _write(self, row: dict[str, Any]) -> None:
@@ -174,12 +174,12 @@ class UsageLog:
 
 
 def is_done(status: "Status") -> bool:
-    """Say whether this is the last word on a phase, as far as its total is known."""
+    """Return whether the phase is over; False while its total is unknown."""
     return status.total is not None and status.done >= status.total
 
 
 def usage_row(status: "Status") -> dict[str, Any]:
-    """Return what a `usage` line says; a copy, for the usage goes on changing."""
+    """Return the content of a `usage` line: a copy, since the usage keeps changing."""
     usage = status.usage.to_dict()
     kept = ("requests", "from_store", "retries", "setbacks", "failures", "prompt_tokens")
     tokens = ("completion_tokens", "cached_tokens", "reasoning_tokens", "usd")

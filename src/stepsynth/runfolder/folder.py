@@ -1,4 +1,4 @@
-"""A run folder that is written into: by one process alone, and as its run goes on."""
+"""The one writer of a run folder: a single process, while its run goes on."""
 
 import os
 import shutil
@@ -31,19 +31,19 @@ from stepsynth.runfolder.rows import (
 from stepsynth.taskfile import Config
 
 LONGEST_PATH = 500
-"""Bytes; SQLite takes 512, with the endings of the files that it makes beside one."""
+"""Bytes; SQLite allows 512, including the suffixes of its side files."""
 
 
 class OpenRun:
-    """A run folder that this process alone writes into.
+    """Run folder that only this process writes to.
 
     Args:
-        path: The folder; made if it is not there.
-        identity: What decides the run's results.
-        config: Written to `config.yaml`.
+        path: The folder; created if missing.
+        identity: The settings and data digests that decide the results.
+        config: The configuration, written to `config.yaml`.
 
     Attributes:
-        identity: As it was first written: the store knows by its digest what the run has spent.
+        identity: The identity as first written; the store records the spending under its digest.
 
     Raises:
         RunFolderError: The folder is in use, holds something else, or belongs to another run.
@@ -78,7 +78,7 @@ class OpenRun:
             if self.folder.identity.exists() and not self._is_unpaid():
                 self.identity = check_identity(self.folder, identity, config)
                 self._check_store(config)
-            # What this run does is written anew; an earlier one may have had more rounds.
+            # Every round is written again; an earlier invocation may have had more of them.
             shutil.rmtree(path / "rounds", ignore_errors=True)
             sweep(path)
             for left in self.folder.fitted.glob(".*"):
@@ -91,14 +91,14 @@ class OpenRun:
             raise
 
     def _is_unpaid(self) -> bool:
-        """Say whether nothing would be lost if this folder became another run's.
+        """Return whether the folder holds no round and no completion, so any run may take it.
 
-        So a wrong URL or model can be corrected: the first answer makes the folder the run's.
+        This lets a user correct a wrong URL or model, up to the first answer.
         """
         return not self.folder.round_folders() and _is_empty(self.folder.store)
 
     def _check_store(self, config: Config) -> None:
-        """Make sure that a run whose completions are gone does not pay for them again unasked."""
+        """Refuse to resume a run whose completions are gone: it would pay for them again."""
         if (
             config.llm is None
             or not config.llm.stores_completions
@@ -119,7 +119,7 @@ class OpenRun:
         self.events.write(name, **values)
 
     def write_round(self, done: Round, metrics: RoundMetrics, sources: Mapping[str, str]) -> None:
-        """Write what a round added, rejected and got wrong.
+        """Write the added, unused and misclassified rows of a round.
 
         Args:
             done: The round.
@@ -142,7 +142,7 @@ class OpenRun:
     def write_unfinished(
         self, index: int, journal: Journal, sources: Mapping[str, str], cause: str
     ) -> None:
-        """Write what came of the requests of a round that the run has ended in, and why it has."""
+        """Write the unused answers of an unfinished round, and why the run ended in it."""
         folder = self.folder.round(index)
         ended = UnusedRow("stopped", "", detail=cause)
         self._write_unused(folder, journal, sources, ended)
@@ -160,7 +160,7 @@ class OpenRun:
         write_jsonl(folder / "failed.jsonl", map(UnusedRow.to_dict, failed))
 
     def write_prompts(self, templates: Mapping[str, str], filled: Mapping[str, str]) -> None:
-        """Write each prompt template, and what it looks like filled in."""
+        """Write each prompt template with a filled-in example."""
         prompts = {
             name: {"template": source, "filled": filled.get(name)}
             for name, source in templates.items()
@@ -172,28 +172,28 @@ class OpenRun:
         self._write(self.folder.round(metrics.round) / "metrics.json", metrics)
 
     def write_answers(self, index: int, answers: AnsweredTest) -> None:
-        """Write what a round's model said of the test rows."""
+        """Write the predictions of a round's model on the test rows."""
         self._write(self.folder.round(index) / "test_predictions.json", answers)
 
     def write_manifest(self, manifest: Manifest) -> None:
-        """Write what the run was: it is done."""
+        """Write the manifest, which marks the run as done."""
         self._write(self.folder.manifest, manifest)
 
     def _write(self, path: Path, record: Record) -> None:
         write_json(path, {"format": FORMAT, **record.to_dict()})
 
     def write_config(self, config: Config) -> None:
-        """Write the configuration again, with what a search of hyper-parameters found."""
+        """Write the configuration again, with the hyper-parameters that a search found."""
         write_text(self.folder.config, dump_yaml(config.to_dict()))
 
     def write_plan(self, plan: Mapping[str, Any] | None) -> None:
-        """Write what the run will ask of its LLM; None: nobody knows, and nothing is written."""
+        """Write the plan of the run; None: there is none, and nothing is written."""
         self._planned = plan
         self.folder.plan.unlink(missing_ok=True)
         self.write_used(None)
 
     def write_used(self, used: Mapping[str, Any] | None) -> None:
-        """Write what the run used, beside its plan, if it has one."""
+        """Write the usage of the run beside its plan, if it has one."""
         if self._planned is not None:
             write_json(self.folder.plan, {"planned": self._planned, "used": used})
 
@@ -205,7 +205,7 @@ class OpenRun:
             model.student.save(self.folder.model, columns=columns)
 
     def close(self) -> None:
-        """Let others write into the folder."""
+        """Release the folder for other processes."""
         self.events.close()
         self._lock.close()
 
@@ -213,12 +213,12 @@ class OpenRun:
 def round_numbers(
     done: Round, select: Mapping[str, Any], copies_seen: Mapping[str, int]
 ) -> RoundMetrics:
-    """Return the numbers of a round that need no test data.
+    """Return the metrics of a round that need no test data.
 
     Args:
         done: The round.
         select: Its model's scores on the select rows.
-        copies_seen: Part of gold -> rows that repeat a text of it.
+        copies_seen: Part of gold -> number of rows that repeat a text of it.
     """
     seen: dict[str, Any] = {"copies_seen": dict(sorted(copies_seen.items()))} if copies_seen else {}
     repaired = sum(isinstance(r.label, Answers) and r.label.is_repaired for r in done.added)
@@ -251,7 +251,7 @@ def dump_yaml(value: Any) -> str:
 
 
 def _is_empty(path: Path) -> bool:
-    """Say whether a store is not there, or holds nothing."""
+    """Return whether a store is missing or empty."""
     if not path.exists():
         return True
     store = Store(path)
@@ -262,7 +262,7 @@ def _is_empty(path: Path) -> bool:
 
 
 def _acquire(path: Path) -> sqlite3.Connection:
-    """Lock the folder by an open SQLite transaction: it ends with the process, however it ends."""
+    """Lock the folder by an open SQLite transaction, which ends even with a killed process."""
     try:
         connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     except sqlite3.DatabaseError as error:

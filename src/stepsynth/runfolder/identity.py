@@ -1,4 +1,4 @@
-"""Which run a folder belongs to: what decides a run's results, as it was and as it is now."""
+"""The identity of a run folder, compared with that of the run that opens it."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -20,9 +20,9 @@ _DATA = {
 def check_identity(
     folder: RunFolder, identity: Mapping[str, Any], config: Config
 ) -> Mapping[str, Any]:
-    """Return the identity of the run that is here, which must be this one.
+    """Return the identity in the folder, after a check that it is that of this run.
 
-    A key that it does not have was not there yet: its default is what was always done.
+    A key that it lacks was added by a later version, whose default is the earlier behaviour.
     """
     try:
         known = json.loads(folder.identity.read_text(encoding="utf-8"))
@@ -32,7 +32,7 @@ def check_identity(
     for key in [*now, *before]:
         is_new = key not in before and _is_default(key, config)
         if before.get(key) != now.get(key) and not is_new:
-            # What is asked of another LLM, or asked otherwise, is asked anew.
+            # Another LLM or random seed has other requests, so no completion can be shared.
             is_shared = not key.startswith(("llm.", "random_seed"))
             store = f"; with --set llm.store={folder.store.absolute()} the runs share what"
             raise RunFolderError(
@@ -44,7 +44,7 @@ def check_identity(
 
 
 def _describe_change(key: str, before: Any, now: Any) -> str:
-    """Return in words what of an identity is another; data is known by its digest alone."""
+    """Return in words how an identity differs; of data only the digest is known."""
     section, _, name = key.partition(".")
     if section != "data":
         return f"its {key} is {before!r}, now it is {now!r}"
@@ -55,7 +55,7 @@ def _describe_change(key: str, before: Any, now: Any) -> str:
 
 
 def _is_default(key: str, config: Config) -> bool:
-    """Say whether a key of an identity, such as `curation.clean`, has its default."""
+    """Return whether a key of an identity, such as `curation.clean`, has its default."""
     section, name = (*key.split("."), "")[:2]
     model = {
         "method": config.method,

@@ -1,4 +1,4 @@
-"""What lies where in a run folder."""
+"""The layout of a run folder."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Paths of a run folder, declared once; everything in it is text but the store and arrays."""
+    """Paths of a run folder, declared once; all files are text, except the store and arrays."""
 
     path: Path
 
@@ -17,12 +17,12 @@ class RunFolder:
 
     @property
     def identity(self) -> Path:
-        """What decides the run's results; another value is another run."""
+        """The settings and data digests that decide the results; others mean another run."""
         return self.path / "identity.json"
 
     @property
     def prompts(self) -> Path:
-        """The prompt templates in force, and each filled in with rows of the run."""
+        """The prompt templates in use, each with an example filled in with rows of the run."""
         return self.path / "prompts.json"
 
     @property
@@ -37,7 +37,7 @@ class RunFolder:
 
     @property
     def events(self) -> Path:
-        """What happened when, a line each."""
+        """The event log, a line for each event."""
         return self.path / "events.jsonl"
 
     @property
@@ -52,7 +52,7 @@ class RunFolder:
 
     @property
     def fitted(self) -> Path:
-        """Fitted students by what they were fitted on, so that resuming trains nothing twice."""
+        """Fitted students by their training data, so that a resumed run trains nothing twice."""
         return self.path / "fitted"
 
     @property
@@ -67,20 +67,20 @@ class RunFolder:
 
     @property
     def plan(self) -> Path:
-        """What the run was planned to ask of its LLM (`planned`), and what it used (`used`)."""
+        """The planned (`planned`) and actual (`used`) usage of the LLM."""
         return self.path / "plan.json"
 
     @property
     def lock(self) -> Path:
-        """Held while a process writes into the folder."""
+        """The lock, held while a process writes to the folder."""
         return self.path / "lock.sqlite"
 
     def round(self, index: int) -> Path:
-        """The folder of one round."""
+        """Return the folder of one round."""
         return self.path / "rounds" / str(index)
 
     def round_folders(self) -> list[Path]:
-        """Return the folders of the rounds, in order, but for one that a run has ended in."""
+        """Return the folders of the finished rounds, in order."""
         found = [p.parent for p in self.path.glob("rounds/*/examples.jsonl")]
         found = [p for p in found if p.name.isdigit()]
         return sorted(found, key=lambda p: int(p.name))

@@ -1,4 +1,4 @@
-"""Make a recording of a run: what `replay` needs to give the same answers again."""
+"""The recording of a run, from which the backend `replay` gives the same answers again."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,14 +11,14 @@ from stepsynth.runfolder.run import Run, RunRound, read_rows
 
 
 def write_recording(run: Run, path: Path) -> int:
-    """Write every completion of a run, verbatim, also those that were rejected.
+    """Write every completion of a run verbatim, including rejected ones.
 
     Args:
-        run: Of any backend.
+        run: A run with any backend.
         path: The JSON-lines file to write.
 
     Returns:
-        How many completions were written.
+        The number of completions written.
     """
     rows = [line for done in run.rounds for line in _completions(done)]
     write_jsonl(path, rows)
@@ -40,7 +40,7 @@ def _completions(done: RunRound) -> Iterator[dict[str, Any]]:
 def _recording(row: AddedRow | UnusedRow) -> dict[str, Any]:
     assert row.provenance is not None
     kept: dict[str, Any] = {"kind": row.provenance.kind}
-    # A new answer is not the one that was asked for: context and source say which row it is.
+    # A new answer was not in the request: context and source identify the row.
     is_new = isinstance(row.label, Answers) and row.provenance.parents
     if str(row.label) and not is_new:
         kept["label"] = str(row.label)

@@ -1,4 +1,4 @@
-"""The rows of a round's files: what was added, what became no row, what was got wrong."""
+"""The rows of a round's files: added, unused and misclassified ones."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from stepsynth.records import Example, Label, Provenance
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What a row was written from.
+    """Origin of a row.
 
     Attributes:
-        source: The gold text of the error that it was written for; "": of none.
-        prompt: What the LLM was asked; "": no LLM was.
-        completion: What it answered.
+        source: Text of the misclassified gold row that it was written for; "": none.
+        prompt: The prompt; "": no LLM was asked.
+        completion: The LLM's answer.
     """
 
     source: str = ""
@@ -29,8 +29,8 @@ class Origin:
         """Return the origin of a row.
 
         Args:
-            done: The round, or what there is of one that a run has ended in.
-            provenance: Of the row.
+            done: The round, or the journal of an unfinished one.
+            provenance: The provenance of the row.
             sources: Id of a gold row that rows are written from -> its text.
         """
         prompt, completion = done.exchanges.get(provenance.request, ("", ""))
@@ -41,11 +41,11 @@ class Origin:
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> "Origin":
-        """Return the origin of a row's JSON form."""
+        """Return the origin from a row's JSON form."""
         return cls(*(row.get(key, "") for key in cls.__slots__))
 
     def to_dict(self) -> dict[str, str]:
-        """Return the JSON form; what is not there is left out."""
+        """Return the JSON form, without empty fields."""
         found = {"source": self.source} if self.source else {}
         return found | (
             {"prompt": self.prompt, "completion": self.completion} if self.prompt else {}
@@ -54,11 +54,11 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class AddedRow:
-    """A row that a round added: `examples.jsonl`.
+    """Row that a round added: `examples.jsonl`.
 
     Attributes:
         example: The row.
-        origin: What it was written from.
+        origin: The origin of the row.
     """
 
     example: Example
@@ -66,17 +66,17 @@ class AddedRow:
 
     @property
     def text(self) -> str:
-        """What the LLM wrote."""
+        """The text that the LLM wrote."""
         return self.example.text
 
     @property
     def label(self) -> Label:
-        """The label that was asked for."""
+        """The requested label."""
         return self.example.label
 
     @property
     def context(self) -> str | None:
-        """What it was written for, if anything."""
+        """The context that it was written for, if any."""
         return self.example.context
 
     @property
@@ -86,12 +86,12 @@ class AddedRow:
 
     @property
     def completion(self) -> str:
-        """The whole answer that the row is of."""
+        """The whole answer that contains the row."""
         return self.origin.completion or self.example.text
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> "AddedRow":
-        """Return the row of its JSON form."""
+        """Return the row from its JSON form."""
         return cls(Example.from_dict(row), Origin.from_dict(row))
 
     def to_dict(self) -> dict[str, Any]:
@@ -101,16 +101,16 @@ class AddedRow:
 
 @dataclass(frozen=True, slots=True)
 class UnusedRow:
-    """An answer that became no row (`rejected.jsonl`), or a request without one (`failed.jsonl`).
+    """Answer that became no row (`rejected.jsonl`), or request without answer (`failed.jsonl`).
 
     Attributes:
         reason: A short name: "refusal", "truncated", "timeout", ...
-        label: The label that was asked for, as a text; "" where none was.
-        completion: What the LLM, or its provider, sent.
-        detail: What more is known of the reason.
+        label: The requested label as a text; "" if there is none.
+        completion: The text that the LLM or its provider sent.
+        detail: Details of the reason.
         context: The context that was given, if any.
-        provenance: Of the row that it would have become; None: the line says why the run ended.
-        origin: What it was asked with.
+        provenance: That of the intended row; None: the line says why the run ended.
+        origin: The origin of the intended row.
     """
 
     reason: str
@@ -123,7 +123,7 @@ class UnusedRow:
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> "UnusedRow":
-        """Return the row of its JSON form."""
+        """Return the row from its JSON form."""
         return cls(
             reason=row["reason"],
             label=row["label"],
@@ -135,7 +135,7 @@ class UnusedRow:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form; the answer stands in it once."""
+        """Return the JSON form, with the answer only once."""
         origin = self.origin.to_dict()
         origin.pop("completion", None)
         return {
@@ -151,11 +151,11 @@ class UnusedRow:
 
 @dataclass(frozen=True, slots=True)
 class MissedRow:
-    """A mining row that a round's model gets wrong: `misclassified.jsonl`.
+    """Mining row that a round's model misclassifies: `misclassified.jsonl`.
 
     Attributes:
         example: The gold row.
-        predicted: What the model said.
+        predicted: The model's prediction.
     """
 
     example: Example
@@ -163,7 +163,7 @@ class MissedRow:
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> "MissedRow":
-        """Return the row of its JSON form."""
+        """Return the row from its JSON form."""
         return cls(Example.from_dict(row), row["predicted"])
 
     def to_dict(self) -> dict[str, Any]:
@@ -181,11 +181,11 @@ def added_rows(done: Round, sources: Mapping[str, str]) -> Iterator[AddedRow]:
 def unused_rows(
     done: Round | Journal, sources: Mapping[str, str], *, failed: bool
 ) -> Iterator[UnusedRow]:
-    """Yield what became no row: requests that failed, or answers that were rejected."""
+    """Yield the failed requests, or the rejected answers."""
     for item in done.unused:
         if item.is_failed == failed:
             origin = Origin.of(done, item.provenance, sources)
-            # A part of an answer stands with the whole; a failure with what was sent instead.
+            # A rejected part is stored with its whole answer, a failure with what was sent.
             whole = "" if failed else origin.completion
             yield UnusedRow(
                 reason=item.rejected.reason,
@@ -199,6 +199,6 @@ def unused_rows(
 
 
 def missed_rows(done: Round) -> Iterator[MissedRow]:
-    """Yield the mining rows that a round's model gets wrong."""
+    """Yield the mining rows that a round's model misclassifies."""
     for row, predicted in zip(done.misclassified, done.predicted, strict=True):
         yield MissedRow(row, predicted)

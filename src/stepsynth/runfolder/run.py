@@ -1,4 +1,4 @@
-"""The one reader of run folders: a run as it lies on disk, read when it is asked for."""
+"""The one reader of run folders, which reads files only on demand."""
 
 import json
 from collections.abc import Callable, Generator, Mapping
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class RunRound:
-    """A round of a run: what it added, rejected and got wrong. Files are read when asked for.
+    """Round of a run: its added, rejected and misclassified rows. Files are read on demand.
 
     Attributes:
         index: 0 for the first training.
@@ -43,17 +43,17 @@ class RunRound:
 
     @cached_property
     def metrics(self) -> RoundMetrics:
-        """Its numbers: rows, labels, reasons, scores."""
+        """Its metrics: rows, labels, reasons, scores."""
         return read_record(self.folder / "metrics.json", RoundMetrics.model_validate)
 
     @cached_property
     def rows(self) -> list[AddedRow]:
-        """What it added, with the prompt and the answer behind each row."""
+        """The added rows, each with its prompt and answer."""
         return read_rows(self.folder / "examples.jsonl", AddedRow.from_dict)
 
     @property
     def added(self) -> Dataset:
-        """What it added; a row's `provenance.parents` are ids of gold rows."""
+        """The added rows as a data set; a row's `provenance.parents` are ids of gold rows."""
         return Dataset(row.example for row in self.rows)
 
     @cached_property
@@ -68,19 +68,19 @@ class RunRound:
 
     @cached_property
     def missed(self) -> list[MissedRow]:
-        """Mining rows that its model gets wrong, and what it says of them."""
+        """Mining rows that its model misclassifies, with its predictions."""
         return read_rows(self.folder / "misclassified.jsonl", MissedRow.from_dict)
 
     @cached_property
     def rationales(self) -> dict[str, list[str]]:
-        """Label -> reasons that the LLM listed; none where the method asks for none."""
+        """Label -> reasons that the LLM listed; empty if the method asks for none."""
         found = read_json(self.folder / "rationales.json") or {}
         with _damaged(self.folder / "rationales.json"):
             return {label: given["rationales"] for label, given in found.items()}
 
     @property
     def answers(self) -> AnsweredTest:
-        """What its model said of the test rows.
+        """The predictions of its model on the test rows.
 
         Raises:
             RunFolderError: The test rows are not scored yet.
@@ -89,7 +89,7 @@ class RunRound:
 
 
 class Run:
-    """A run as its folder tells it; what is asked for is read then, and kept.
+    """Run, read from its folder on demand.
 
     Args:
         path: The run folder.
@@ -103,12 +103,12 @@ class Run:
 
     @property
     def is_done(self) -> bool:
-        """Whether it has ended: a round is kept and scored on test."""
+        """Whether the run has ended: a round is kept and scored on test."""
         return self.folder.manifest.exists()
 
     @cached_property
     def manifest(self) -> Manifest:
-        """What the run was: versions, digests, times and the summary.
+        """The manifest: versions, digests, times and the summary.
 
         Raises:
             RunFolderError: The run is not done.
@@ -127,7 +127,7 @@ class Run:
 
     @cached_property
     def identity(self) -> Identity:
-        """What decides its results: the random seed and the digests of its data."""
+        """The identity of the run: its random seed and the digests of its data."""
         return read_record(self.folder.identity, Identity.model_validate)
 
     @cached_property
@@ -139,7 +139,7 @@ class Run:
 
     @property
     def kept(self) -> RunRound:
-        """The round that is kept; see `manifest`."""
+        """The kept round; see `manifest`."""
         for done in self.rounds:
             if done.index == self.summary.kept_round:
                 return done
@@ -148,10 +148,10 @@ class Run:
 
     @cached_property
     def dataset(self) -> Dataset:
-        """The training rows of the kept round; none where the method makes none.
+        """The training rows of the kept round; empty if the method makes none.
 
         Raises:
-            RunFolderError: The file is gone or damaged.
+            RunFolderError: The file is missing or damaged.
         """
         return Dataset(read_rows(self.folder.dataset, Example.from_dict))
 
@@ -163,19 +163,19 @@ class Run:
 
     @property
     def prompts(self) -> dict[str, Prompt]:
-        """Name -> a prompt template, and what it looks like filled in."""
+        """Name -> prompt template with a filled-in example."""
         found = read_json(self.folder.prompts) or {}
         with _damaged(self.folder.prompts):
             return {name: Prompt.model_validate(prompt) for name, prompt in found.items()}
 
     @property
     def plan(self) -> Mapping[str, Any]:
-        """What it was planned to ask of its LLM (`planned`) and what it used (`used`), or none."""
+        """The planned (`planned`) and actual (`used`) usage of the LLM; empty without a plan."""
         return read_json(self.folder.plan) or {}
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        """What happened when, a line each."""
+        """The event log, a line for each event."""
         return list(read_events(self.folder.events))
 
 
@@ -200,14 +200,14 @@ def open_run(path: str | Path) -> Run:
 
 
 def read_record(path: Path, read: Callable[[dict[str, Any]], T]) -> T:
-    """Return what a file of a run holds.
+    """Return the record in a file of a run.
 
     Args:
-        path: A file of JSON.
-        read: Returns the record of its JSON form.
+        path: A JSON file.
+        read: Makes the record from its JSON form.
 
     Raises:
-        RunFolderError: It is not there, damaged, or of a later version.
+        RunFolderError: The file is missing, damaged, or of a later version.
     """
     found = read_json(path)
     if found is None:
@@ -226,7 +226,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     """Return the JSON of a file of a run; None: there is none.
 
     Raises:
-        RunFolderError: It is damaged.
+        RunFolderError: The file is damaged.
     """
     if not path.exists():
         return None
@@ -238,11 +238,11 @@ def read_rows(path: Path, read: Callable[[Mapping[str, Any]], T]) -> list[T]:
     """Return the rows of a file of a run.
 
     Args:
-        path: A file of JSON Lines.
-        read: Returns the row of its JSON form.
+        path: A JSON-lines file.
+        read: Makes a row from its JSON form.
 
     Raises:
-        RunFolderError: It is gone or damaged: every round writes it, if without a row.
+        RunFolderError: The file is missing or damaged; a round without rows writes it empty.
     """
     if not path.exists():
         raise RunFolderError(f"{path}: this file of the run is gone")
@@ -252,7 +252,7 @@ def read_rows(path: Path, read: Callable[[Mapping[str, Any]], T]) -> list[T]:
 
 @contextmanager
 def _damaged(path: Path) -> Generator[None]:
-    """Tell which file cannot be read, and why."""
+    """Turn an error of reading into one that names the file and the cause."""
     try:
         yield
     except ValidationError as error:

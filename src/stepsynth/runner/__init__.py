@@ -1,4 +1,4 @@
-"""One run: a task file becomes a data set, a trained student and a folder that says how."""
+"""One run, from a task file to a data set, a trained student and a run folder."""
 
 from stepsynth.runner.equal_budget import EqualBudget, Kind
 from stepsynth.runner.open_llm import open_llm

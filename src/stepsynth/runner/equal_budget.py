@@ -1,4 +1,4 @@
-"""What a method may use up, so that methods are compared at equal cost."""
+"""The equal budget of compared methods: rows, calls or USD."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -12,17 +12,17 @@ from stepsynth.methods import Method, SpendingLimit, texts_per_prompt
 
 Kind = Literal["rows", "calls", "usd"]
 _OPEN_END = 1_000_000
-"""Rows to ask for where the spending limit alone says when it is enough."""
+"""Rows to ask for if only the spending limit ends the run."""
 
 
 @dataclass(frozen=True)
 class EqualBudget:
-    """A budget of one run.
+    """Budget of one run.
 
     Attributes:
-        kind: rows: training rows of the last round; calls: all requests, those for rationales,
-            rejected ones and those of a judge too; usd: what they cost.
-        amount: How many rows, requests or USD.
+        kind: rows: training rows of the last round; calls: all requests, including those for
+            rationales, for rejected answers and to a judge; usd: the cost of these requests.
+        amount: The number of rows, requests or USD.
     """
 
     kind: Kind
@@ -32,11 +32,11 @@ class EqualBudget:
         """Return the method with sizes that use up the budget.
 
         Args:
-            method: Any.
-            by_hand: Keys that were set by hand: these stay as they are.
+            method: Any method.
+            by_hand: Keys that were set by hand; they are kept.
 
         Raises:
-            ConfigError: A size that was set by hand does not go with the others.
+            ConfigError: A size that was set by hand contradicts the others.
         """
         sized = self._sized(method)
         kept = {name: getattr(method, name) for name in self.kept_sizes(method, by_hand)}
@@ -50,12 +50,12 @@ class EqualBudget:
             ) from error
 
     def kept_sizes(self, method: Method, by_hand: Collection[str]) -> tuple[str, ...]:
-        """Return the keys that the budget would set otherwise, but that were set by hand."""
+        """Return the keys set by hand to which the budget would give another value."""
         sized = self._sized(method)
         return tuple(key for key in sorted(by_hand) if getattr(sized, key) != getattr(method, key))
 
     def fits(self, method: Method) -> bool:
-        """Say whether a budget means anything to this method: `gold` and `llm` have no size."""
+        """Return whether the method has a size to budget; `gold` and `llm` have none."""
         return method.sized(_OPEN_END) != method.sized(_OPEN_END // 2)
 
     def spending(self, llm: LLM) -> SpendingLimit:

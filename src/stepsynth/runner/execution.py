@@ -1,7 +1,7 @@
-"""The rounds of a run whose data is read and whose folder is open, one after the other.
+"""The rounds of a prepared run with an open run folder, one after the other.
 
-It alone holds the test split. It gives a method everything but that, keeps each round's model, and
-scores all of them on test when the method has ended and the kept round is chosen.
+Only this module holds the test split: the method gets everything else. Each round's model is kept.
+All are scored on test once the method has ended and the kept round is chosen.
 """
 
 from dataclasses import dataclass, field, replace
@@ -14,28 +14,28 @@ from stepsynth.records import label_to_json
 from stepsynth.run_records import AnsweredTest, Scores
 from stepsynth.runfolder import OpenRun, RunFolder, UsageLog, round_numbers
 from stepsynth.runner.equal_budget import EqualBudget
-from stepsynth.runner.outcome import Outcome
 from stepsynth.runner.setup import Progress, make_setup
+from stepsynth.runner.state import RunState
 from stepsynth.runner.usage import CountedLLM
 from stepsynth.tasks import Task
 
 
 @dataclass
 class Execution:
-    """A run on its way.
+    """Execution of a run.
 
     Args:
-        prepared: What it is given.
-        opened: Its folder.
-        llm: Answers its requests.
-        usage_log: Takes what the engine says.
-        budget: What the method may use up.
-        observer: Is told of progress.
-        outcome: Takes what is done.
+        prepared: The configuration and data.
+        opened: The open run folder.
+        llm: The LLM.
+        usage_log: Records the progress of the engine.
+        budget: The budget of the method, if any.
+        observer: Receives the progress.
+        state: Collects the results.
 
     Attributes:
-        journal: What came of the requests of the round in progress.
-        sources: Gold texts that it writes from, by their ids.
+        journal: Results of the requests of the round in progress.
+        sources: Id of a gold row that rows are written from -> its text.
     """
 
     prepared: Prepared
@@ -44,20 +44,20 @@ class Execution:
     usage_log: UsageLog
     budget: EqualBudget | None
     observer: Observer
-    outcome: Outcome
+    state: RunState
     journal: Journal = field(default_factory=Journal)
     sources: dict[str, str] = field(default_factory=dict)
 
     def synthesize(self) -> None:
-        """Run the method, and write down each of its rounds."""
-        config, gold, outcome = self.prepared.config, self.prepared.gold, self.outcome
+        """Run the method, and write each of its rounds to the run folder."""
+        config, gold, state = self.prepared.config, self.prepared.gold, self.state
         progress = Progress(self.observer)
         setup = make_setup(
             self.prepared,
             llm=self.llm,
             budget=self.budget,
-            folder=RunFolder(outcome.folder),
-            warn=outcome.warnings.warn,
+            folder=RunFolder(state.folder),
+            warn=state.warnings.warn,
             progress=progress,
         )
         student, self.journal = setup.student, setup.journal
@@ -71,36 +71,36 @@ class Execution:
                 self.opened.write_prompts(self.prepared.prompts(), filled)
             self.usage_log.flush()
             self.opened.event("round", **numbers.summary().to_dict())
-            outcome.rounds.append(done)
-            outcome.numbers.append(numbers)
+            state.rounds.append(done)
+            state.numbers.append(numbers)
             setup.journal.clear()
             self.observer.round_done(numbers)
             progress.round = done.index + 1
-            if student.found is not None and outcome.search is None:
-                outcome.search = student.found
+            if student.found is not None and state.search is None:
+                state.search = student.found
                 self.opened.write_config(replace(config, student=student.chosen))
 
     def finish(self) -> None:
-        """Choose the round that is kept, score all of them on test, and write the result."""
-        config, outcome = self.prepared.config, self.outcome
-        outcome.kept = config.method.choose_round(outcome.rounds)
-        for i, done in enumerate(outcome.rounds):
+        """Choose the round to keep, score all rounds on test, and write the result."""
+        config, state = self.prepared.config, self.state
+        state.kept = config.method.choose_round(state.rounds)
+        for i, done in enumerate(state.rounds):
             self._score_test(i, done)
-        outcome.warn_of_better_round()
+        state.warn_of_better_round()
         columns = config.data.columns if config.data else {}
-        kept = outcome.kept_round
+        kept = state.kept_round
         self.opened.write_result(kept.train, kept.model, {**config.task.columns, **columns})
 
     def stop(self, why: str) -> None:
-        """Write what came of the round in progress, and why the run has ended in it."""
-        if self.outcome.kept is None:
-            index = len(self.outcome.rounds)
+        """Write the results of the round in progress, and why the run stopped."""
+        if self.state.kept is None:
+            index = len(self.state.rounds)
             self.opened.write_unfinished(index, self.journal, self.sources, why)
         self.usage_log.flush()
 
     def _score_test(self, i: int, done: Round) -> None:
-        """Score a round's model on test; the threshold is set on select."""
-        gold, outcome = self.prepared.gold, self.outcome
+        """Score a round's model on test; the tuned threshold is set on select."""
+        gold, state = self.prepared.gold, self.state
         selected, predictions = (done.model.predict(rows) for rows in (gold.select, gold.test))
         scores = self.prepared.config.task.score(gold.test, predictions)
         spread = done.model.student and done.model.student.spread(gold.test)
@@ -109,8 +109,8 @@ class Execution:
         if isinstance(selected, Predictions) and isinstance(predictions, Predictions):
             offsets = fit_offsets(gold.select.labels, selected)
             scores["tuned_accuracy"] = tuned_accuracy(gold.test.labels, predictions, offsets)
-        outcome.numbers[i] = outcome.numbers[i].model_copy(update={"test": Scores(**scores)})
-        self.opened.write_metrics(outcome.numbers[i])
+        state.numbers[i] = state.numbers[i].model_copy(update={"test": Scores(**scores)})
+        self.opened.write_metrics(state.numbers[i])
         answers = AnsweredTest(
             ids=tuple(row.id for row in gold.test),
             gold=tuple(label_to_json(row.label) for row in gold.test),
@@ -120,11 +120,11 @@ class Execution:
 
 
 def filled_prompts(task: Task, done: Round) -> dict[str, str]:
-    """Return each prompt filled in with what round 0 has, as a reader of the report wants it."""
+    """Return each prompt filled in with rows of round 0, for the report."""
     filled: dict[str, str] = {}
     for row in done.added[:1]:
         if row.provenance.request in done.exchanges:
-            # The kind of a row is the name of the prompt that it was written from.
+            # The kind of a row is the name of its prompt.
             filled[row.provenance.kind] = done.exchanges[row.provenance.request][0]
     label = task.label_names[0] if task.label_names else ""
     rationales = done.rationales.get(label, ())

@@ -1,4 +1,4 @@
-"""The LLM of a run, opened: its store, its caps, and the other LLMs of single phases."""
+"""The LLM of a run with its store, its caps, and the other LLMs of single phases."""
 
 from stepsynth.llm import llm_backends
 from stepsynth.llm.backends.scripted import Rule, Scripted
@@ -7,17 +7,17 @@ from stepsynth.runfolder import RunFolder
 from stepsynth.runner.usage import CountedLLM
 from stepsynth.taskfile import Config
 
-# For methods that ask no LLM: it matches no prompt, so that one that asks all the same fails.
+# For methods that ask no LLM: it matches no prompt, so an unexpected request fails.
 _NO_LLM = Scripted(rules=(Rule(pattern=r"(?!)", answers=("",)),))
 
 
 def open_llm(config: Config, folder: RunFolder, run: str) -> CountedLLM:
-    """Return the LLM of a configuration, with the store that its completions are kept in.
+    """Return the LLM of a configuration, with the store of its completions.
 
     Args:
-        config: Its `llm` section says which; where there is none, an LLM that answers nothing.
-        folder: Holds the store, unless `llm.store` names another file.
-        run: Digest of the run's identity, under which the store keeps what was spent.
+        config: The configuration; without an `llm` section the LLM answers nothing.
+        folder: The run folder; it holds the store, unless `llm.store` names another file.
+        run: Digest of the run's identity, under which the store records the spending.
 
     Raises:
         ConfigError: The LLM cannot be used as it is set.

@@ -20,8 +20,8 @@ from stepsynth.runfolder import OpenRun, RunFolder, UsageLog
 from stepsynth.runner.equal_budget import EqualBudget
 from stepsynth.runner.execution import Execution
 from stepsynth.runner.open_llm import open_llm
-from stepsynth.runner.outcome import Outcome
 from stepsynth.runner.setup import Warnings
+from stepsynth.runner.state import RunState
 from stepsynth.runner.totals import unused_in_words
 from stepsynth.runner.usage import plan_run
 from stepsynth.taskfile import Config
@@ -32,17 +32,17 @@ EXTRAS = ("torch", "transformers", "accelerate", "sentence-transformers", "optun
 
 @dataclass
 class Runner:
-    """Runs a configuration.
+    """Runner of a configuration.
 
     Args:
-        config: What to run.
-        data: Labelled rows; read from the configuration's files if they are not given.
+        config: The configuration.
+        data: Labelled rows; read from the configuration's files if not given.
         out: The run folder; default `runs/<task>-<method>-<random_seed>`.
-        observer: Is told of progress.
-        budget: What the method may use up; its sizes are made to fit.
+        observer: Receives the progress.
+        budget: The budget of the method, whose sizes are set to use it up.
 
     Attributes:
-        outcome: What is done so far.
+        state: The state of the run so far.
     """
 
     config: Config
@@ -57,12 +57,12 @@ class Runner:
             self.config = replace(self.config, method=method)
         c = self.config
         out = self.out or Path("runs") / f"{c.name}-{c.method.name}-{c.random_seed}"
-        self.outcome = Outcome(c, out, Warnings(self.observer))
+        self.state = RunState(c, out, Warnings(self.observer))
 
     @property
     def folder(self) -> RunFolder:
         """The run folder."""
-        return RunFolder(self.outcome.folder)
+        return RunFolder(self.state.folder)
 
     def run(self) -> Summary:
         """Run to the end and return the summary, as `run --json` prints it.
@@ -71,7 +71,7 @@ class Runner:
             StepsynthError: See `stepsynth.errors`; what was paid for is in the store.
         """
         check_packages(self.config)
-        prepared = prepare(self.config, self.outcome.warnings.warn, self.data)
+        prepared = prepare(self.config, self.state.warnings.warn, self.data)
         identity = prepared.identity(self.budget)
         opened = OpenRun(self.folder.path, identity, self.config)
         began, execution = datetime.now(UTC), None
@@ -80,7 +80,7 @@ class Runner:
             execution = self._begin(prepared, opened)
             execution.synthesize()
             execution.finish()
-            summary = self.outcome.summary()
+            summary = self.state.summary()
             for message in summary.warnings:
                 opened.event("warning", message=message)
             scores = summary.test and summary.test.to_dict()
@@ -90,7 +90,7 @@ class Runner:
         except BaseException as error:
             if isinstance(error, TooFewRowsError) and execution is not None:
                 error.message += unused_in_words(execution.journal.unused)
-            # The disk may be full; the error that stopped the run is the one to tell.
+            # The disk may be full; the error that stopped the run is the one to report.
             with contextlib.suppress(OSError):
                 if execution is not None:
                     execution.stop(str(error))
@@ -104,23 +104,23 @@ class Runner:
             opened.close()
 
     def _begin(self, prepared: Prepared, opened: OpenRun) -> Execution:
-        """Write the plan, and return the run with its LLM."""
-        warn = self.outcome.warnings.warn
+        """Write the plan, open the LLM, and return the execution."""
+        warn = self.state.warnings.warn
         plan = plan_run(prepared, self.budget, warn)
         opened.write_plan(plan and plan.to_dict())
         log = UsageLog(opened.events, self.observer)
         llm = open_llm(self.config, self.folder, digest(opened.identity))
         llm.on_progress, llm.on_notice = log.asking, log.notice
-        self.outcome.usage = llm.usage
-        return Execution(prepared, opened, llm, log, self.budget, self.observer, self.outcome)
+        self.state.usage = llm.usage
+        return Execution(prepared, opened, llm, log, self.budget, self.observer, self.state)
 
     def _manifest(
         self, prepared: Prepared, identity: Mapping[str, Any], began: datetime
     ) -> Manifest:
         return Manifest(
-            summary=self.outcome.summary(),
+            summary=self.state.summary(),
             data=identity["data"],
-            rows={r.index: r.train.digest() for r in self.outcome.rounds},
+            rows={r.index: r.train.digest() for r in self.state.rounds},
             prompts={name: digest(text) for name, text in prepared.prompts().items()},
             versions={name: _version(name) for name in VERSIONED}
             | {name: found for name in EXTRAS if (found := _version(name))}
@@ -133,7 +133,7 @@ class Runner:
 
 
 def stop_reason(error: BaseException) -> str:
-    """Return the word for why a run ended early, as the summary says it."""
+    """Return the reason why a run ended early, as the summary gives it."""
     if isinstance(error, LimitReachedError):
         return error.cap
     if isinstance(error, KeyboardInterrupt):
@@ -149,7 +149,7 @@ def _version(name: str) -> str | None:
 
 
 def _commit() -> str | None:
-    """Return the commit of a source checkout that this package runs from, if it does."""
+    """Return the commit of the source checkout that this package runs from, if any."""
     root = Path(sys.modules["stepsynth"].__path__[0]).parent.parent
     if not (root / ".git").exists():
         return None

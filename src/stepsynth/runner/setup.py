@@ -1,6 +1,6 @@
-"""What a method is given: made here from a configuration and the data of a run.
+"""The set-up of a method, made from a configuration and the data of a run.
 
-Nothing that a method gets leads to test rows: of those it gets digests, against copies.
+Nothing in it leads to test rows: the method gets only their digests, to reject copies.
 """
 
 from collections.abc import Callable
@@ -22,9 +22,9 @@ from stepsynth.tasks import Task
 
 @dataclass
 class Warnings:
-    """Takes warnings, for the summary and the observer.
+    """Warnings of a run, for the summary and the observer.
 
-    A method is given its `warn`, so it must not lead to the runner, which holds the test split,
+    A method gets its `warn`, so it must lead neither to the runner, which holds the test split,
     nor to the run folder.
     """
 
@@ -32,27 +32,27 @@ class Warnings:
     messages: list[str] = field(default_factory=list)
 
     def warn(self, message: str) -> None:
-        """Take a warning."""
+        """Record a warning and pass it on."""
         self.messages.append(message)
         self.observer.warn(message)
 
 
 @dataclass
 class Progress:
-    """Tells the observer how far training is; like `Warnings` it leads to no test row."""
+    """Progress of training, for the observer; like `Warnings` it leads to no test row."""
 
     observer: Observer
     round: int = 0
 
     def tell(self, what: str, done: int, total: int) -> None:
-        """Take the steps that are done."""
+        """Report the steps that are done."""
         phase = "search of hyper-parameters" if what == "trials" else f"round {self.round}: {what}"
         self.observer.progress(phase, done, total)
 
 
 @dataclass
 class Admission:
-    """The last gate before training, whatever a method has done: no copy of a held-out row."""
+    """Last check before training: no method may train on a copy of a held-out row."""
 
     gate: Gate
     warn: Callable[[str], None]
@@ -89,7 +89,7 @@ def make_setup(
         Admission(inputs.gate, warn),
     )
     is_checked = config.curation.check in ("student", "confident")
-    # Gold rows are the reference: only what is synthesised is checked and weighed.
+    # Gold rows are the reference: only synthetic rows are checked and weighted.
     method = config.method
     if isinstance(method, SynthesisMethod) and (is_checked or method.reweight != "none"):
         student.prepare = Preparation(

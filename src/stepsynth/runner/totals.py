@@ -1,4 +1,4 @@
-"""What a run used, in numbers and in words: for the summary, the display and the report."""
+"""Usage totals of a run, in numbers and in words, for the summary, display and report."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,10 +18,10 @@ def llm_totals(
     """Return the `llm` part of a summary.
 
     Args:
-        usage: What was sent, and what all completions of the data set cost.
-        rejected: Answers that were not used, by reason.
+        usage: The requests sent, and the cost of all completions of the data set.
+        rejected: Reason -> number of rejected answers.
         backend: The name of the backend; None: the method asks no LLM.
-        kept_rows: Rows of the final data set; None: there is none yet.
+        kept_rows: Number of rows of the final data set; None: there is none yet.
     """
     used = usage.to_dict()
     tokens = used["prompt_tokens"] + used["completion_tokens"]
@@ -37,7 +37,7 @@ def llm_totals(
 
 
 def retried_by_cause(setbacks: Mapping[str, int], failures: Mapping[str, int]) -> Counter[str]:
-    """Return why requests were sent again: attempts that failed and were not the last ones."""
+    """Return the causes of retries: failed attempts, except the last one of a request."""
     return Counter(setbacks) - Counter(failures)
 
 
@@ -53,7 +53,7 @@ def by_cause(counts: Mapping[str, int], name: str) -> str:
 
 
 def unused_in_words(unused: "Sequence[Unused]") -> str:
-    """Return what became of most requests that brought no row; "": there are none."""
+    """Return why requests brought no row, with one example, in words; "": there are none."""
     if not unused:
         return ""
     counts = Counter(item.rejected.reason for item in unused)

@@ -1,4 +1,4 @@
-"""What a run was planned to use, and what it did use: `plan.json`."""
+"""Planned and actual usage of a run: `plan.json`."""
 
 import time
 from collections import deque
@@ -12,12 +12,12 @@ from stepsynth.llm import LLM, Completion, Failed, LLMSettings, Request, cost
 from stepsynth.runner.equal_budget import EqualBudget
 
 ROWS_IN_A_RUN = 450
-"""Most rows of a rehearsal that a run waits for; enough that what does not grow shows it."""
+"""Most rows of a rehearsal that a run waits for; enough to show which counts do not grow."""
 
 
 @dataclass
 class Used:
-    """What requests of one kind used, stored completions included.
+    """Usage of the requests of one kind, stored completions included.
 
     Attributes:
         usd: None: the price, or the tokens of an answer, are not known.
@@ -31,10 +31,10 @@ class Used:
 
 @dataclass
 class Tally:
-    """What a run used, by kind of prompt.
+    """Usage of a run, by kind of prompt.
 
     Attributes:
-        seconds: In which it waited for the LLM, in this invocation.
+        seconds: Time spent waiting for the LLM in this invocation.
     """
 
     settings: LLMSettings
@@ -50,7 +50,7 @@ class Tally:
             return
         endpoints = self.settings.endpoints_of(kind)
         endpoint = next((each for each in endpoints if each.model == answer.model), endpoints[0])
-        # One of a group that has no prompt of its own came with another, to one request.
+        # Of the answers to one grouped request, only one carries the tokens of the prompt.
         used.requests += endpoint.group_size == 1 or answer.prompt_tokens != 0
         used.prompt_tokens += answer.prompt_tokens or 0
         used.completion_tokens += answer.completion_tokens or 0
@@ -62,7 +62,7 @@ class Tally:
         """Return the JSON form.
 
         Args:
-            from_store: Completions that were there already.
+            from_store: Completions that were in the store already.
         """
         rows = {kind: asdict(used) for kind, used in self.kinds.items()}
         known = [row["usd"] for row in rows.values() if row["usd"] is not None]
@@ -76,7 +76,7 @@ class Tally:
 
 
 class CountedLLM(LLM):
-    """An LLM that tallies what each kind of prompt uses."""
+    """LLM that tallies the usage of each kind of prompt."""
 
     tally: Tally | None = None
 
@@ -108,7 +108,7 @@ class CountedLLM(LLM):
         tally.seconds += time.monotonic() - began
 
     def used(self) -> dict[str, Any]:
-        """Return what was used so far, in its JSON form."""
+        """Return the usage so far, in its JSON form."""
         return self._tally().to_dict(from_store=self.usage.from_store)
 
     def _tally(self) -> Tally:
@@ -120,10 +120,10 @@ class CountedLLM(LLM):
 def plan_run(
     prepared: Prepared, budget: EqualBudget | None, warn: Callable[[str], None]
 ) -> Plan | None:
-    """Return the plan of a run that is about to start, or None where there is nothing to plan.
+    """Return the plan of a run that is about to start, or None if it gets none.
 
-    A plan costs a moment, and so does not go with recordings and rules, nor with the runs of a
-    comparison, whose budget decides what they ask. It never stops a run.
+    Planning takes a moment. Recordings and rules need no plan, nor do the runs of a comparison,
+    whose budget decides what they ask. A plan that fails never stops a run.
     """
     llm = prepared.config.llm
     if llm is None or all(map(is_free, llm.endpoints())) or budget is not None:
@@ -136,16 +136,16 @@ def plan_run(
 
 
 def compare_with_plan(plan: Mapping[str, Any], used: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return a row for each phase and the total: what was planned, what was used, the error.
+    """Return the planned usage, the actual usage and the error of each phase and the total.
 
     Args:
         plan: `Plan.to_dict()`.
         used: `Tally.to_dict()`.
 
     Returns:
-        `phase`, and for requests, tokens, USD and (of the total) minutes a cell: `planned` (a
-        range, or None), `used`, and `error`: how far the expected number is above (+) or below
-        what was used, 1.0 is as much again; None where that is not known.
+        Rows with the `phase` and a cell each for requests, tokens, USD and (in the total) minutes.
+        A cell has `planned` (a range, or None), `used`, and `error`: (expected - used) / used, or
+        None if unknown.
     """
     done = {row["phase"]: row for row in used["phases"]} | {"total": used["total"]}
     kinds = dict.fromkeys([*(p["phase"] for p in plan["phases"]), *done])

@@ -1,4 +1,4 @@
-"""Small models, one file each: fitted on a data set, asked for probabilities."""
+"""Students (small models), one per file: fitted on a data set, then used for predictions."""
 
 from stepsynth.students._encoder import need, quiet
 from stepsynth.students._factory import FreshStudent, StudentFactory

@@ -1,4 +1,4 @@
-"""Load pretrained encoders and their tokenizers; say plainly why one cannot be used."""
+"""Loading of pretrained encoders and their tokenizers, with plain errors for unusable ones."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from stepsynth.errors import ConfigError
 
 
 def load_tokenizer(name: str) -> Any:
-    """Return a tokenizer that knows the place of each token in its text.
+    """Return a tokenizer that knows the position of each token in its text.
 
     Raises:
         ConfigError: There is none, or only a slow one.
@@ -29,10 +29,10 @@ def load_tokenizer(name: str) -> Any:
 
 
 def check_encoder(name: str) -> None:
-    """Make sure that a model is an encoder, without reading its weights.
+    """Check that a model is an encoder, without reading its weights.
 
     Raises:
-        ConfigError: It is not there, or it is a generator or an encoder-decoder.
+        ConfigError: It is missing, or it is a generator or an encoder-decoder.
     """
     need("transformers", "transformers")
     need("torch", "transformers")
@@ -51,7 +51,7 @@ def check_encoder(name: str) -> None:
 
 
 def most_tokens(model: Any) -> int:
-    """Return the most tokens of a row that a model takes."""
+    """Return the most tokens per row that a model accepts."""
     import torch
 
     positions = int(getattr(model.config, "max_position_embeddings", 0) or 512)
@@ -85,6 +85,6 @@ def load_model(name: str, label_names: tuple[str, ...]) -> Any:
             num_labels=len(label_names),
             id2label=dict(enumerate(label_names)),
             label2id={label: i for i, label in enumerate(label_names)},
-            ignore_mismatched_sizes=True,  # a head that is there already has other labels
+            ignore_mismatched_sizes=True,  # an existing head has other labels
             **options,
         )

@@ -1,4 +1,4 @@
-"""Fresh students for a task: made for its labels, fitted once, and remembered."""
+"""A factory of students for a task's labels; each is fitted once and remembered."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,15 +28,15 @@ from stepsynth.students._student import (
 
 @dataclass
 class StudentFactory:
-    """A student bound to a task's labels and to randomness: `new()` is the paper's init(f).
+    """A factory of students for a task's labels and a random seed; `new()` is the paper's init(f).
 
     Args:
         spec: The student as configured.
         label_names: The labels of the task.
         random_seed: The run's seed.
-        memory: A folder that keeps fitted students by what they were fitted on, so that a run
-            that is resumed trains nothing twice. None keeps none.
-        callbacks: Watches over every fit.
+        memory: A folder of fitted students, by what they were fitted on, so that a resumed run
+            trains nothing twice. None: none are kept.
+        callbacks: Callbacks of every fit.
         admit: Returns the rows and weights that may be trained on at all.
     """
 
@@ -47,16 +47,16 @@ class StudentFactory:
     callbacks: FitCallbacks = NO_CALLBACKS
     admit: Prepare | None = None
     prepare: Prepare | None = None
-    """Makes of rows and weights those that a student is trained on: label check, reweighting."""
+    """Turns rows and weights into those a student is trained on: label check, reweighting."""
     found: dict[str, Any] | None = field(default=None, init=False)
-    """What a search of hyper-parameters found, once the first data set was fitted."""
+    """Result of the hyper-parameter search, made on the first data set that is fitted."""
 
     def new(self, *, as_given: bool = False) -> "FreshStudent":
-        """Return a fresh student that has learnt nothing; `as_given`: it takes rows as they are."""
+        """Return an unfitted student; with `as_given` it skips `prepare`."""
         return FreshStudent(self, None if as_given else self.prepare)
 
     def start(self, label_names: Sequence[str] | None = None) -> Student:
-        """Return an unfitted student with the values that were found, if any were looked for.
+        """Return an unfitted student, with the values that a search found, if any.
 
         Args:
             label_names: The labels that it can learn; default: all of the task.
@@ -66,12 +66,12 @@ class StudentFactory:
 
     @property
     def chosen(self) -> Student:
-        """The student as configured, with the values that a search found in place."""
+        """The student as configured, with the values that a search found, if any."""
         values = self.found["values"] if self.found else {}
         return self.spec.model_copy(update=values)
 
     def search(self, dataset: Dataset, weights: Weights, names: Sequence[str]) -> None:
-        """Search hyper-parameters on the first data set; later rounds keep what was found."""
+        """Search hyper-parameters on the first data set; later rounds keep the result."""
         search = self.spec.search
         if search is None or self.found is not None:
             return
@@ -93,13 +93,13 @@ class StudentFactory:
         )
 
     def callbacks_of_all(self) -> FitCallbacks:
-        """Return the callbacks; it takes predictions of some labels as those of all of the task."""
+        """Return the callbacks, with a score that accepts predictions of only some labels."""
         return replace(
             self.callbacks, score=lambda said: self.callbacks.score(self.of_all_labels(said))
         )
 
     def of_all_labels(self, said: AnyPredictions) -> AnyPredictions:
-        """Return predictions with a column for each label of the task: 0 for one not learnt."""
+        """Return predictions with a column for each label of the task; 0 for labels not learnt."""
         if not isinstance(said, Predictions) or said.label_names == self.label_names:
             return said
         column = {name: i for i, name in enumerate(self.label_names)}
@@ -108,7 +108,7 @@ class StudentFactory:
         return Predictions(self.label_names, probabilities)
 
     def digest(self, dataset: Dataset, weights: Weights) -> str:
-        """Return a digest of all that decides what a fit learns."""
+        """Return a digest of all that determines what a fit learns."""
         return digest(
             {
                 "student": self.spec.name,
@@ -124,7 +124,7 @@ class StudentFactory:
 
 
 class FreshStudent:
-    """A student that is fitted once, or remembered from an earlier invocation of the run."""
+    """A student that is fitted once, or restored from an earlier invocation of the run."""
 
     def __init__(self, factory: StudentFactory, prepare: Prepare | None = None) -> None:
         self._factory = factory
@@ -136,11 +136,11 @@ class FreshStudent:
         self._said: dict[Dataset, AnyPredictions] = {}
 
     def fit(self, dataset: Dataset, weights: Sequence[float] | None = None) -> None:
-        """Learn from a data set, the labels that it has rows of.
+        """Learn from a data set; only labels with rows are learnt.
 
         Args:
             dataset: n rows.
-            weights: How much each of the n rows counts; default: all the same.
+            weights: Weight of each of the n rows; default: all equal.
 
         Raises:
             TooFewRowsError: There is no row.
@@ -186,7 +186,7 @@ class FreshStudent:
 
     @property
     def student(self) -> Student | None:
-        """The fitted student; None where its rows have one label, so that there is none to learn.
+        """The fitted student; None if its rows have a single label, so that nothing is learnt.
 
         Raises:
             NotFittedError: `fit` was not called.
@@ -196,7 +196,7 @@ class FreshStudent:
         return self._student
 
     def predict(self, dataset: Dataset) -> AnyPredictions:
-        """Return what it says of examples, in their order; asked again, it remembers.
+        """Return predictions for examples, in their order; they are remembered.
 
         Raises:
             NotFittedError: `fit` was not called.

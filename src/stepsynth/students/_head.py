@@ -1,4 +1,4 @@
-"""Logistic regression on features: the head of the students that do not train an encoder."""
+"""Logistic regression on features: the head of students that do not train an encoder."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -24,7 +24,7 @@ def fit_head(
         dataset: n rows; rare labels weigh as much as frequent ones.
         label_names: The order of the labels.
         C: Inverse strength of the L2 penalty.
-        rows: How much each row counts next to the others, or None.
+        rows: Weight of each row relative to the others; None: all equal.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -32,7 +32,7 @@ def fit_head(
     column = {label: i for i, label in enumerate(label_names)}
     each = None if rows is None else np.asarray(rows) / np.mean(rows)
     model.fit(features, [column[label] for label in dataset.labels], sample_weight=each)
-    # Two labels are one row in scikit-learn; as two rows, every number of labels is one case.
+    # scikit-learn has one row for two labels; as two rows they need no case of their own.
     is_binary = len(label_names) == 2
     signs = np.array([[-0.5], [0.5]]) if is_binary else np.array([[1.0]])
     weights = (signs * model.coef_).astype(np.float32)

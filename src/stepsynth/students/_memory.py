@@ -1,4 +1,4 @@
-"""Fitted students that are kept, so that a run that is resumed trains nothing twice."""
+"""A store of fitted students, so that a resumed run trains nothing twice."""
 
 import json
 import os
@@ -11,12 +11,12 @@ from stepsynth._util.files import write_json
 from stepsynth._util.hashing import digest_file
 
 SUMS = "sums.json"
-"""File -> SHA-256. A format has no sums of its own for all of its bytes: a changed word of a
-vocabulary would be another student, and nobody would see it."""
+"""File -> SHA-256. File formats do not check all of their bytes themselves: a changed word of a
+vocabulary would give another student unnoticed."""
 
 
 def recall(folder: Path, load: Callable[[Path], None]) -> bool:
-    """Load what was fitted before, if it is there and as it was written; else remove it."""
+    """Load a stored student if it is intact, and return whether it is; remove a damaged one."""
     if not folder.exists():
         return False
     try:
@@ -34,7 +34,7 @@ def recall(folder: Path, load: Callable[[Path], None]) -> bool:
 
 
 def remember(folder: Path, save: Callable[[Path], None]) -> None:
-    """Keep what was learnt; the folder appears when it is whole."""
+    """Store what was learnt; the folder appears only when it is complete."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix="."))
     try:

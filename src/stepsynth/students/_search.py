@@ -1,4 +1,4 @@
-"""Search hyper-parameters with optuna: on `select`, with pruning, a time budget, resumable."""
+"""Hyper-parameter search on `select` with optuna: pruned, limited in time, resumable."""
 
 import importlib
 import math
@@ -15,10 +15,10 @@ OnEpoch = Callable[[int, float], None]
 
 
 class Range(BaseModel):
-    """Values between two bounds; whole numbers where both are.
+    """Values between two bounds; whole numbers if both bounds are.
 
     Attributes:
-        log: Try orders of magnitude evenly.
+        log: Sample on a logarithmic scale.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -29,7 +29,7 @@ class Range(BaseModel):
 
 
 class Search(BaseModel):
-    """How to search; `space` adds fields to the student's own space or replaces theirs."""
+    """Settings of a search; `space` extends the student's own space, or replaces its entries."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -54,15 +54,15 @@ class Search(BaseModel):
     def check(
         self, student: type[BaseModel], fields: Mapping[str, Any], space: Mapping[str, Any]
     ) -> None:
-        """Make sure that the search can run.
+        """Check that the search can run.
 
         Args:
             student: The class whose fields are searched.
-            fields: The student's fields, but `search`.
+            fields: The student's fields, except `search`.
             space: The student's own space.
 
         Raises:
-            ConfigError: optuna is not installed, or a field or value is none of the student's.
+            ConfigError: optuna is not installed, or the student has no such field or value.
         """
         for name, values in self.space.items():
             if name not in fields:
@@ -73,7 +73,7 @@ class Search(BaseModel):
                 )
             for value in (values.low, values.high) if isinstance(values, Range) else values:
                 try:
-                    # Strictly: between 1.0 and 2.0 there is no whole number.
+                    # Strictly, since a range of 1.0 to 2.0 would give an integer field fractions.
                     student.model_validate({**fields, name: value}, strict=True)
                 except ValidationError as error:
                     reason = error.errors()[0]["msg"]
@@ -105,12 +105,12 @@ def run_search(
 
     Args:
         search: Trials, time, and fields to try.
-        score: Trains with some values and returns the score on `select`; tells each epoch's score
+        score: Trains with some values and returns the score on `select`; passes each epoch's score
             to its second argument, which ends a trial that lags behind.
         space: The student's own fields to try.
-        random_seed: Decides what is tried.
-        journal: A file that keeps what was tried, so that a search goes on; None keeps nothing.
-        on_progress: Told the trials that are done, and all of them.
+        random_seed: Determines what is tried.
+        journal: A file of past trials, from which a search resumes; None: nothing is kept.
+        on_progress: Called with the trials done and the total.
 
     Returns:
         `values` (field -> value), `score`, `trials`, `pruned`.
@@ -149,7 +149,7 @@ def run_search(
     for number in range(len(trials), search.trials):
         if _minutes(trials) >= (search.minutes or math.inf):
             break
-        # Each trial has its own seed, so that a search that goes on tries what it would have tried.
+        # Each trial has its own seed, so that a resumed search tries what it would have tried.
         seed = make_rng(random_seed, "trial", number).getrandbits(32)
         study.sampler = optuna.samplers.TPESampler(seed=seed)
         study.optimize(objective, n_trials=1)
@@ -165,7 +165,7 @@ def run_search(
 
 
 def _minutes(trials: Sequence[Any]) -> float:
-    """Return how long trials took, those of an invocation that was cut off included."""
+    """Return the duration of trials, including those of an invocation that was cut off."""
     return sum(trial.duration.total_seconds() for trial in trials) / 60
 
 

@@ -1,4 +1,4 @@
-"""What a student is, and how a saved one is loaded."""
+"""The base class of students, and loading of saved ones."""
 
 import json
 import struct
@@ -24,11 +24,11 @@ _UNREADABLE = (
     *(ValueError, LookupError, TypeError, AttributeError, OSError, EOFError, MemoryError),
     *(RuntimeError, SyntaxError, zipfile.BadZipFile, zlib.error, struct.error),
 )
-"""What numpy and others raise of a file that is damaged."""
+"""Exceptions that numpy and others raise for a damaged file."""
 
 
 class NotFittedError(StepsynthError):
-    """A student was asked to predict before it was fitted."""
+    """A prediction requested before the student was fitted."""
 
 
 def ignore(*_: Any) -> None: ...
@@ -36,14 +36,14 @@ def ignore(*_: Any) -> None: ...
 
 @dataclass(frozen=True)
 class FitCallbacks:
-    """Who watches over a fit: scores it on `select`, hears how far it is.
+    """The callbacks of a fit, for its score on `select` and its progress.
 
     Attributes:
         select: Rows that choose an epoch or a hyper-parameter; never trained on, never test.
-        score: The task's main score of predictions for `select`, 0-1.
-        on_epoch: Told the epoch and its score on `select`.
-        on_progress: Told what is being done, the steps that are done, and all of them.
-        warn: Told a sentence that the user should read.
+        score: Returns the task's main score of predictions for `select`, 0-1.
+        on_epoch: Called with the epoch and its score on `select`.
+        on_progress: Called with the activity, the steps done and the total.
+        warn: Called with a sentence that the user should read.
     """
 
     select: Dataset = field(default_factory=Dataset)
@@ -59,9 +59,9 @@ Prepare = Callable[[Dataset, Weights], tuple[Dataset, Weights]]
 
 
 class Student(BaseModel, ABC):
-    """A small model: its fields are its keys in a task file.
+    """A small model; its fields are its keys in a task file.
 
-    An object of it is a specification until `fit` is called; it is fitted once.
+    An instance is a specification until `fit` is called; it is fitted once.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -87,7 +87,7 @@ class Student(BaseModel, ABC):
     def start(self, label_names: Sequence[str], random_seed: int) -> Self:
         """Return a fresh, unfitted copy for these labels: the paper's init(f).
 
-        No labels: the student looks for answers in contexts.
+        Without labels the student finds answers in contexts.
         """
         fresh = self.model_copy()
         fresh.__pydantic_private__ = {
@@ -99,21 +99,21 @@ class Student(BaseModel, ABC):
 
     @property
     def label_names(self) -> tuple[str, ...]:
-        """The labels, in the order of the columns of its probabilities; none: it finds answers."""
+        """The labels, in the column order of its probabilities; empty: it finds answers."""
         return self._label_names
 
     @property
     def columns(self) -> Mapping[str, str]:
-        """Field of an example -> the user's column, where a run saved the student."""
+        """Field of an example -> the user's column, if a run saved the student."""
         return self._columns
 
     @property
     def passes(self) -> int:
-        """How often a fit goes over its rows."""
+        """Number of passes of a fit over its rows."""
         return int(getattr(self, "epochs", 1))
 
     def check(self) -> None:
-        """Make sure that it can be trained here, before anything is paid for.
+        """Check that it can be trained here, before any money is spent.
 
         Raises:
             ConfigError: A library or a pretrained model is missing.
@@ -133,16 +133,16 @@ class Student(BaseModel, ABC):
 
         Args:
             dataset: n rows.
-            weights: How much each of the n rows counts; default: all the same.
-            callbacks: Scores on `select` and is told of progress.
+            weights: Weight of each of the n rows; default: all equal.
+            callbacks: Score on `select` and progress.
         """
 
     @abstractmethod
     def predict_examples(self, examples: Sequence[Example]) -> AnyPredictions:
-        """Return what it says of examples, in their order; their labels are not looked at."""
+        """Return predictions for examples, in their order; their labels are ignored."""
 
     def spread(self, examples: Sequence[Example]) -> Any:
-        """Return how far those that decide are apart: (n_examples,); None where one decides."""
+        """Return how far ensemble members disagree: (n_examples,); None for a single model."""
         return None
 
     @abstractmethod
@@ -176,17 +176,17 @@ class Student(BaseModel, ABC):
         return [Example(text=text, label="", context=context) for text, context in pairs]
 
     def save(self, folder: str | Path, *, columns: Mapping[str, str] | None = None) -> None:
-        """Write the student so that `load_student` can read it alone.
+        """Write the student as a self-contained folder for `load_student`.
 
         Args:
-            folder: Made if it is not there.
+            folder: Created if missing.
             columns: Field of an example -> the user's column, for `stepsynth predict`.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.save_arrays(folder)
         for file in folder.iterdir():
-            make_readable(file)  # safetensors makes private files
+            make_readable(file)  # safetensors writes private files
         about = {
             "format": 1,
             "student": self.name,
@@ -222,6 +222,6 @@ def load_student(folder: str | Path) -> Student:
             hint="give a run folder that is done, or its model/ folder",
         ) from error
     except _UNREADABLE as error:
-        reason = getattr(error, "message", error)  # ours have a hint too, for task files
+        reason = getattr(error, "message", error)  # our own errors also hint at task files
         raise RunFolderError(f"{folder}: the saved student cannot be read: {reason}") from error
     return student

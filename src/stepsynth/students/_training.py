@@ -1,4 +1,4 @@
-"""Fine-tuning on transformers' Trainer, and inference: the only file that knows PyTorch's loop."""
+"""Fine-tuning with transformers' Trainer, and inference: the only file with a PyTorch loop."""
 
 import random
 import tempfile
@@ -28,12 +28,12 @@ from stepsynth.students._student import FitCallbacks
 Row = dict[str, Any]
 PREDICT_BATCH = 32
 POOL = 50
-"""Batches whose rows are sorted by length together: enough to be alike, few enough to vary."""
+"""Batches whose rows are sorted by length together: enough for like lengths, few enough to vary."""
 
 
 @contextmanager
 def seeded(random_seed: int) -> Generator[None]:
-    """Make every random draw a function of the seed, and leave the caller's generators alone."""
+    """Seed all random generators within a block, and restore the caller's afterwards."""
     python, numpy = random.getstate(), np.random.get_state()
     with torch.random.fork_rng():
         set_seed(random_seed)
@@ -45,7 +45,7 @@ def seeded(random_seed: int) -> Generator[None]:
 
 
 class FineTuning(Protocol):
-    """The hyper-parameters of a student that is fine-tuned, and how it predicts."""
+    """The hyper-parameters of a fine-tuned student, and its predictions."""
 
     batch_size: int
     learning_rate: float
@@ -57,21 +57,21 @@ class FineTuning(Protocol):
     _random_seed: int
 
     def predict_examples(self, examples: Sequence[Example]) -> AnyPredictions:
-        """Return what it says of examples, in their order."""
+        """Return predictions for examples, in their order."""
         ...
 
 
 def train(
     spec: FineTuning, model: Any, tokenizer: Any, rows: Sequence[Row], callbacks: FitCallbacks
 ) -> None:
-    """Fine-tune a model on rows, and leave the weights of the epoch that is kept in it.
+    """Fine-tune a model on rows in place; it ends with the weights of the chosen epoch.
 
     Args:
         spec: Hyper-parameters.
         model: Pretrained, with a new head.
         tokenizer: Pads batches.
         rows: Token ids, label ids (or `start_positions`, `end_positions`) and `weight`.
-        callbacks: Scores each epoch on `select` where an epoch is to be chosen.
+        callbacks: Score each epoch on `select` if an epoch is to be chosen.
     """
     has_select = bool(callbacks.select) and (spec.keep_epoch == "best" or spec.patience is not None)
     keeps_best = has_select and spec.keep_epoch == "best"
@@ -118,7 +118,7 @@ def train(
 
 
 class _Rows(torch.utils.data.Dataset[Row]):
-    """Rows as PyTorch wants them."""
+    """Rows as a PyTorch data set."""
 
     def __init__(self, rows: Sequence[Row]) -> None:
         self.rows = rows
@@ -131,10 +131,10 @@ class _Rows(torch.utils.data.Dataset[Row]):
 
 
 class _SimilarLengths(torch.utils.data.Sampler[int]):
-    """Draws rows so that a batch holds rows of like length, and batches come in random order.
+    """A sampler of batches with rows of like length, in random order.
 
-    Trainer's own order of such batches is from long to short, again and again: an epoch would end
-    on the shortest rows, which after a round of S3 may all be seed data.
+    Trainer's own sampler orders such batches from long to short, pool after pool. An epoch would
+    end on the shortest rows, which after a round of S3 may all be seed data.
     """
 
     def __init__(self, rows: Sequence[Row], batch_size: int) -> None:
@@ -145,7 +145,7 @@ class _SimilarLengths(torch.utils.data.Sampler[int]):
         size = self._batch_size
         order = get_length_grouped_indices(self._lengths, size, mega_batch_mult=POOL)
         batches = [order[i : i + size] for i in range(0, len(order), size)]
-        # A short batch stays last, or the batches after it would be cut elsewhere.
+        # A short batch stays last, or later batches would be divided elsewhere.
         last = batches.pop() if len(batches[-1]) < size else []
         for i in torch.randperm(len(batches)).tolist():
             yield from batches[i]
@@ -156,7 +156,7 @@ class _SimilarLengths(torch.utils.data.Sampler[int]):
 
 
 class _Trainer(Trainer):
-    """A Trainer whose rows have weights and whose epochs are scored as the task is."""
+    """A Trainer with weighted rows, and with the task's main score for each epoch."""
 
     score_select: Any = None
 
@@ -172,7 +172,7 @@ class _Trainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        """Return the mean of the rows' losses, each times its weight."""
+        """Return the mean of the rows' losses, each multiplied by its weight."""
         weight = inputs.pop("weight")
         heads = (
             {"logits": inputs.pop("labels")}
@@ -200,7 +200,7 @@ class _Trainer(Trainer):
 
 
 class _Progress(TrainerCallback):
-    """Tells the callbacks of steps and epochs."""
+    """A Trainer callback that reports steps and epochs."""
 
     def __init__(self, callbacks: FitCallbacks) -> None:
         self._fit_callbacks = callbacks
@@ -226,8 +226,7 @@ def compute_logits(
         names: The outputs to return.
 
     Returns:
-        For each name, one array a row; what stands on padding is cut off where an output has a
-        value a token.
+        For each name, one array per row. If an output has a value per token, padding is cut off.
     """
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     model = model.to(device or "cpu").eval()

@@ -1,4 +1,4 @@
-"""Questions about long passages: overlapping windows in, one answer a question out."""
+"""Overlapping windows over long passages, and one answer per question from all its windows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from stepsynth.metrics import Spans
 from stepsynth.records import Answers, Example
 
 BEST = 20
-"""Starts and ends of a window that are combined into candidates."""
+"""Best starts, and best ends, of a window that are combined into candidates."""
 
 
 @dataclass(frozen=True)
@@ -18,10 +18,10 @@ class Window:
     """A question with a part of its passage.
 
     Attributes:
-        row: The question's place among the examples.
+        row: Index of the question among the examples.
         inputs: Token ids, not padded.
-        offsets: (n_tokens, 2) character offsets in the passage; -1 where a token is not of it.
-        first: The place of the token that stands for "no answer here".
+        offsets: (n_tokens, 2) character offsets in the passage; -1 for tokens outside it.
+        first: Position of the token that stands for "no answer here".
     """
 
     row: int
@@ -36,7 +36,7 @@ def make_windows(
     """Return the windows of all questions, in order.
 
     Args:
-        tokenizer: A fast one.
+        tokenizer: A fast tokenizer.
         examples: Questions (`text`) with passages (`context`).
         limit: Most tokens of a window.
         stride: Tokens that neighbouring windows share.
@@ -50,7 +50,7 @@ def make_windows(
         [row.context or "" for row in examples],
         truncation="only_second",
         max_length=limit,
-        stride=min(stride, room * 2 // 3),  # whatever other questions are asked with it
+        stride=min(stride, room * 2 // 3),  # independent of the other questions
         return_overflowing_tokens=True,
         return_offsets_mapping=True,
         padding=False,
@@ -74,9 +74,9 @@ def _cut(tokenizer: Any, text: str, most: int) -> str:
 
 
 def training_row(window: Window, example: Example) -> dict[str, Any]:
-    """Return a window's inputs with where its answer begins and ends, in tokens.
+    """Return a window's inputs with the start and end of its answer, in tokens.
 
-    A window that does not hold the whole answer is trained to point at its first token.
+    A window that does not hold the whole answer is trained to point at its `first` token.
     """
     assert isinstance(example.label, Answers)
     start = example.label.starts[0]
@@ -84,8 +84,8 @@ def training_row(window: Window, example: Example) -> dict[str, Any]:
     begins, ends = window.offsets[:, 0], window.offsets[:, 1]
     inside = np.flatnonzero((begins < end) & (ends > start) & (begins >= 0) & (ends > begins))
     passage = np.flatnonzero(ends > begins)
-    # Some characters are in no token (spaces, controls): what counts is that a window's own border
-    # does not cut the answer.
+    # Some characters are in no token (spaces, controls), so compare with the window's own border:
+    # it must not cut the answer.
     has_all = (
         len(inside)
         and (begins[inside[0]] <= start or inside[0] > passage[0])
@@ -106,7 +106,7 @@ def find_spans(
     """Return the best answer of each question over all its windows.
 
     Args:
-        windows: Of all questions.
+        windows: The windows of all questions.
         starts: Each window's start scores, (n_tokens,).
         ends: Each window's end scores.
         examples: The questions with their passages.

@@ -1,9 +1,9 @@
-"""A frozen sentence encoder with a logistic head: seconds a round on a CPU.
+"""A frozen sentence encoder with a logistic head: seconds per round on a CPU.
 
-A pair is (u, v, |u-v|, u*v) of its two embeddings, as in Conneau et al.: "Supervised Learning of
-Universal Sentence Representations from NLI Data" (InferSent), EMNLP 2017. Embeddings are kept by
-text, so that a round embeds only what was added since the one before, and a comparison the rows
-that its methods share only once.
+The features of a pair are (u, v, |u-v|, u*v) of its two embeddings, as in Conneau et al.:
+"Supervised Learning of Universal Sentence Representations from NLI Data" (InferSent), EMNLP 2017.
+Embeddings are cached by text: a round embeds only rows added since the round before, and a
+comparison embeds rows that its methods share only once.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,10 +24,10 @@ from stepsynth.students._student import NO_CALLBACKS, FitCallbacks, Student
 Floats = npt.NDArray[np.float32]
 ENCODER_FOLDER = "encoder"
 MOST_KNOWN = 500_000
-"""Texts whose embeddings a process keeps, for an encoder: some 0.8 GB of 384 numbers each."""
+"""Most embeddings that a process caches per encoder: about 0.8 GB at 384 dimensions."""
 
 _KNOWN: dict[str, dict[str, Floats]] = {}
-"""Encoder -> text -> embedding, for all students that this process trains."""
+"""Encoder -> text -> embedding, shared by all students that this process trains."""
 
 
 class Embedding(Student):
@@ -35,7 +35,7 @@ class Embedding(Student):
 
     Attributes:
         model: A sentence-transformers model: a name on the Hugging Face hub, or a folder.
-        C: Inverse strength of the L2 penalty; embeddings have length 1, so it is a mild one.
+        C: Inverse strength of the L2 penalty, a mild one, since embeddings have length 1.
     """
 
     name: ClassVar[str] = "embedding"
@@ -52,12 +52,12 @@ class Embedding(Student):
     _intercept: Any = None
     _is_pair: bool = False
     _known: dict[str, Floats] | None = None
-    """Text -> embedding; None: none is kept."""
+    """Text -> embedding; None: nothing is cached."""
 
     _encoder_folder: str = ""
 
     def start(self, label_names: Sequence[str], random_seed: int) -> Self:
-        """Return a fresh copy, which shares the embeddings that are known already."""
+        """Return a fresh copy, which shares the cached embeddings."""
         fresh = super().start(label_names, random_seed)
         fresh._known = _KNOWN.setdefault(self.model, {})
         if len(fresh._known) > MOST_KNOWN:
@@ -65,7 +65,7 @@ class Embedding(Student):
         return fresh
 
     def check(self) -> None:
-        """Make sure that sentence-transformers and the encoder are there."""
+        """Check that sentence-transformers and the encoder are available."""
         super().check()
         _encoder(self.model)
 
@@ -76,7 +76,7 @@ class Embedding(Student):
         weights: Sequence[float] | None = None,
         callbacks: FitCallbacks = NO_CALLBACKS,
     ) -> None:
-        """Learn the head; the encoder stays as it is."""
+        """Learn the head; the encoder stays frozen."""
         features = self.learn_features(dataset, callbacks)
         head = fit_head(features, dataset, self.label_names, C=self.C, rows=weights)
         self._weights, self._intercept = head
@@ -118,7 +118,7 @@ class Embedding(Student):
         return known
 
     def save(self, folder: str | Path, *, columns: Mapping[str, str] | None = None) -> None:
-        """Write the head and the encoder, so that the folder needs nothing else."""
+        """Write the head and the encoder, so that the folder is self-contained."""
         super().save(folder, columns=columns)
         encoder = _encoder(self._encoder_folder or self.model)
         with quiet():
@@ -134,8 +134,8 @@ class Embedding(Student):
         )
 
     def load_arrays(self, folder: Path) -> None:
-        """Read the head, and use the encoder beside it where there is one."""
-        # numpy leaves a file open that it cannot read.
+        """Read the head, and use the encoder beside it if there is one."""
+        # Opened here, since numpy leaves a file open that it cannot read.
         with (
             (folder / "weights.npz").open("rb") as file,
             np.load(file, allow_pickle=False) as arrays,

@@ -1,12 +1,11 @@
-"""Several students, each on its own draw of the rows: their mean, and how far they are apart.
+"""An ensemble of students, each on its own draw of the rows: mean prediction and disagreement.
 
 van Breugel, Qian, van der Schaar: "Synthetic Data, Real Errors: How (Not) to Publish and Use
 Synthetic Data", ICML 2023 (Deep Generative Ensemble, DGE): a model trained on one synthetic data
-set takes it for the truth; several, each trained on a data set of its own, show what it does not
-know.
+set takes it for the truth; several, each trained on its own data set, show the uncertainty.
 
-Departure: the draws are bootstrap draws of the rows of one synthesis (or disjoint parts of it),
-where the paper trains as many generators; so the spread is that of the rows, not of the LLM.
+Departure: draws are bootstrap draws (or disjoint parts) of the rows of one synthesis; the paper
+trains as many generators. The spread is thus that of the rows, not of the LLM.
 """
 
 import json
@@ -58,11 +57,11 @@ class Ensemble(Student):
 
     @property
     def passes(self) -> int:
-        """Those of all members; disjoint draws are the rows once, all together."""
+        """Passes of all members; disjoint draws together cover the rows once."""
         return self._member().passes * (self.members if self.draws == "bootstrap" else 1)
 
     def check(self) -> None:
-        """Make sure that its members can be trained here."""
+        """Check that its members can be trained here."""
         self._member().check()
 
     def fit(
@@ -72,7 +71,7 @@ class Ensemble(Student):
         weights: Sequence[float] | None = None,
         callbacks: FitCallbacks = NO_CALLBACKS,
     ) -> None:
-        """Fit each member on its draw; every draw has rows of every label that has enough."""
+        """Fit each member on its draw; every draw has rows of every label."""
         fitted: list[Student] = []
         for index, draw in enumerate(self._draw(dataset)):
             student = self._member().start(self.label_names, self._random_seed + index)
@@ -86,7 +85,7 @@ class Ensemble(Student):
         self._students = tuple(fitted)
 
     def _draw(self, dataset: Dataset) -> list[list[int]]:
-        """Return the rows of each member: drawn within labels, so that none loses a label."""
+        """Return the row indices of each member, drawn within labels so that none loses a label."""
         by_label: dict[str, list[int]] = {}
         for i, row in enumerate(dataset):
             by_label.setdefault(str(row.label), []).append(i)
@@ -106,9 +105,9 @@ class Ensemble(Student):
         return Predictions(self.label_names, self._member_probabilities(examples).mean(axis=0))
 
     def spread(self, examples: Sequence[Example]) -> Any:
-        """Return how far the members are apart: (n_examples,), 0 where all say the same.
+        """Return how far the members disagree: (n_examples,); 0 if all agree.
 
-        The standard deviation over the members of the probability of the label they choose.
+        It is the standard deviation over the members of the probability of the ensemble's label.
         """
         each = self._member_probabilities(examples)
         chosen = each.mean(axis=0).argmax(axis=1)

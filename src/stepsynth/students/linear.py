@@ -1,7 +1,7 @@
 """TF-IDF of words and characters with logistic regression: seconds on a CPU, any language.
 
-Character n-grams carry languages that put no spaces between words, and typos. Of a pair it sees the
-text's own n-grams, which of its words the context has and which are new, and how much they overlap.
+Character n-grams handle typos and languages without spaces between words. The features of a pair
+are the text's own n-grams, its words that the context has, its new words, and measures of overlap.
 """
 
 import json
@@ -28,7 +28,7 @@ class Linear(Student):
 
     Attributes:
         C: Inverse strength of the L2 penalty; scikit-learn's default.
-        max_features: Most n-grams to keep of words, and of characters; the most frequent stay.
+        max_features: Most n-grams to keep, of words and of characters each; the most frequent stay.
     """
 
     name: ClassVar[str] = "linear"
@@ -108,7 +108,7 @@ class Linear(Student):
     def load_arrays(self, folder: Path) -> None:
         """Read what `save_arrays` wrote; nothing is unpickled."""
         vocabularies = json.loads((folder / "vocabulary.json").read_text(encoding="utf-8"))
-        # numpy leaves a file open that it cannot read.
+        # Opened here, since numpy leaves a file open that it cannot read.
         with (
             (folder / "weights.npz").open("rb") as file,
             np.load(file, allow_pickle=False) as arrays,
@@ -142,21 +142,20 @@ def _vectorizer(kind: str, **options: Any) -> Any:
 
 
 def _texts_for(kind: str, examples: Sequence[Example]) -> list[str]:
-    """Return what a vectorizer sees of each row."""
+    """Return a vectorizer's input for each row."""
     if kind in _TEXT:
         return [row.text for row in examples]
     chosen: list[str] = []
     for row in examples:
         known = set(_words(row.context or ""))
         words = [w for w in _words(row.text) if (w in known) == (kind == "shared")]
-        # A row without such words is one of its own kind; it also keeps a vocabulary from being
-        # empty.
+        # A placeholder marks a row without such words, and keeps a vocabulary from being empty.
         chosen.append(" ".join(words) or f"no{kind}words")
     return chosen
 
 
 def _overlap(row: Example) -> tuple[float, ...]:
-    """Return how much a text repeats of its context, and what is new in it, each 0-1."""
+    """Return measures of a text's overlap with its context and of its new content, each 0-1."""
     text, context = _words(row.text), _words(row.context or "")
     ours, theirs = set(text), set(context)
     shared = len(ours & theirs) / max(1, len(ours))

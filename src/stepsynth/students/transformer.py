@@ -1,7 +1,7 @@
 """A pretrained encoder, fine-tuned: DistilBERT in the paper, any encoder of the hub here.
 
-One text, a pair (the text first, as in the official scripts), or a question and its passage. It is
-saved as transformers saves a model, so that plain transformers loads it.
+A row is one text, a pair (the text first, as in the official scripts), or a question and its
+passage. The model is saved in transformers' own format, so plain transformers can load it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -74,7 +74,7 @@ class Transformer(Student):
     _limit: int = 0
 
     def check(self) -> None:
-        """Make sure that the libraries, the encoder and its tokenizer are there."""
+        """Check that the libraries, the encoder and its tokenizer are available."""
         super().check()
         need("accelerate", "transformers")
         check_encoder(self.model)
@@ -97,7 +97,7 @@ class Transformer(Student):
             train(self, self._model, self._tokenizer, rows, callbacks)
 
     def _weigh(self, dataset: Dataset, weights: Sequence[float] | None) -> list[float]:
-        """Return how much each row counts in the loss; 1 on average."""
+        """Return the weight of each row in the loss; 1 on average."""
         each = np.ones(len(dataset)) if weights is None else np.asarray(weights, dtype=float)
         if self.class_weights and self.label_names:
             counts = dataset.label_counts()
@@ -107,7 +107,7 @@ class Transformer(Student):
     def _training_rows(
         self, dataset: Dataset, weights: Sequence[float], callbacks: FitCallbacks
     ) -> list[dict[str, Any]]:
-        """Return token ids with label ids (or the places of answers) and weights."""
+        """Return token ids with label ids (or answer positions) and weights."""
         from stepsynth.students._windows import make_windows, training_row
 
         if not self.label_names:
@@ -140,7 +140,7 @@ class Transformer(Student):
     def compute_logits(
         self, rows: Sequence[dict[str, Any]], names: Sequence[str]
     ) -> list[list[Any]]:
-        """Return the model's outputs of these names for rows of token ids, one array a row."""
+        """Return the model's outputs of these names for rows of token ids, one array per row."""
         from stepsynth.students._training import compute_logits
 
         return compute_logits(self._model, self._tokenizer, rows, names)

@@ -1,4 +1,4 @@
-"""What can be said of data that was synthesised, one file each: `stepsynth study NAME RUN`."""
+"""Studies of synthesised data, one file each: `stepsynth study NAME RUN`."""
 
 from stepsynth.studies._studied_run import StudiedRun, open_subject
 from stepsynth.studies._study import (

@@ -1,6 +1,6 @@
-"""The charts that several studies draw, as Vega-Lite with the data in it; the report styles them.
+"""Charts that several studies draw, as Vega-Lite with inline data; the report styles them.
 
-Written by hand: a specification is a dictionary, and no drawing library needs to be loaded for it.
+They are written by hand: a specification is a dictionary, so no plotting library is loaded.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,12 +27,12 @@ def line_chart(
 
     Args:
         rows: Each has a value of every named field; the names are the titles of the axes.
-        x: The field across.
-        y: The field up.
+        x: The field of the horizontal axis.
+        y: The field of the vertical axis.
         series: The field that tells lines apart.
         band: The fields of the lower and the upper edge of a shaded band around each line.
-        x_is_log: The axis across is logarithmic.
-        x_is_ordinal: What is across are steps (rounds), not quantities.
+        x_is_log: The horizontal axis is logarithmic.
+        x_is_ordinal: The horizontal axis has steps (rounds), not quantities.
     """
     kind = "ordinal" if x_is_ordinal else "quantitative"
     scale = {"type": "log", "nice": False} if x_is_log else {"nice": True}
@@ -56,11 +56,11 @@ def line_chart(
 
 
 def histogram(values: Mapping[str, Sequence[float]], *, title: str) -> dict[str, Any]:
-    """Return the shares of values by bin, an outline for each group; the bins are counted here.
+    """Return overlaid histograms of shares, one for each group; the bins are counted here.
 
     Args:
         values: Group -> its values.
-        title: Of the axis across.
+        title: Title of the horizontal axis.
     """
     everything = np.concatenate([np.asarray(v, dtype=float) for v in values.values()])
     edges = np.histogram_bin_edges(everything, bins=MOST_BINS)
@@ -88,14 +88,14 @@ def histogram(values: Mapping[str, Sequence[float]], *, title: str) -> dict[str,
 def scatter(
     rows: Sequence[Row], *, x: str, y: str, colour: str, panel: str | None = None
 ) -> dict[str, Any]:
-    """Return points, in a panel for each value of `panel` if it is given.
+    """Return a scatter plot, with a panel for each value of `panel` if it is given.
 
     Args:
         rows: Each has a value of every named field.
-        x: The field across.
-        y: The field up.
-        colour: A field with few values in an order (a share of epochs).
-        panel: The field whose values have a panel each.
+        x: The field of the horizontal axis.
+        y: The field of the vertical axis.
+        colour: A field with few, ordered values (a share of epochs).
+        panel: The field that divides the panels.
     """
     encoding: dict[str, Any] = {
         "x": {"field": x, "type": "quantitative", "title": x},

@@ -1,4 +1,4 @@
-"""Texts as vectors, for the studies that measure nearness in meaning."""
+"""Vectors of texts, for studies of nearness in meaning."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,17 +20,17 @@ _DIMENSIONS = 100
 
 
 def embed(texts: Sequence[str], encoder: str = LSA, *, random_seed: int = 0) -> Features:
-    """Return a vector of length 1 for each text: (n, d); of length 0 where `lsa` knows no word.
+    """Return unit vectors of texts: (n, d); zero vectors where `lsa` knows no word.
 
-    Give all texts that are to be compared in one call: `lsa` learns its axes from them.
+    Texts that are to be compared belong in one call: `lsa` learns its axes from them.
 
     Args:
-        texts: n texts; a text that comes twice is embedded once.
+        texts: n texts; a repeated text is embedded once.
         encoder: "lsa", or a sentence-transformers model: a name on the hub, or a folder.
-        random_seed: Where the singular value decomposition starts.
+        random_seed: Seed of the singular value decomposition.
 
     Raises:
-        ConfigError: The encoder is not there.
+        ConfigError: The encoder is missing.
         DataError: No text holds a word.
 
     Source of `lsa`: Deerwester et al.: "Indexing by Latent Semantic Analysis", JASIS 1990.

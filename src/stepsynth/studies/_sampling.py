@@ -1,4 +1,4 @@
-"""Draw rows so that sets of different sizes and label mixes can be compared."""
+"""Samples that make sets of rows of different sizes and label mixes comparable."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from stepsynth.studies._studied_run import StudiedRun
 
 
 def draw(rows: Dataset, size: int, rng: Random) -> Dataset:
-    """Return `size` rows at random in their order, or all where there are no more."""
+    """Return `size` random rows, in their order; all rows if there are no more."""
     if len(rows) <= size:
         return rows
     return Dataset(rows[i] for i in sorted(rng.sample(range(len(rows)), size)))
@@ -26,17 +26,17 @@ def without_copies(rows: Dataset) -> Dataset:
 
 
 def draw_alike(sets: Sequence[Dataset], size: int, random_seed: int) -> list[Dataset]:
-    """Return as many rows of each label from every set: what differs is then not the label mix.
+    """Return equally many rows of each label from every set, so that the label mixes are equal.
 
     Args:
         sets: Two or more.
-        size: At most so many rows of each set.
-        random_seed: What is drawn of a set does not depend on the other sets but by number, so
-            that several sets meet the same gold rows.
+        size: Most rows of each set.
+        random_seed: Seed of the draws. Other sets change only the number of rows drawn from a
+            set, so that several sets meet the same gold rows.
 
     Returns:
-        For each label, so many rows as the set that has the fewest of it has, cut to `size` in
-        all in proportion. Answers count as one label.
+        For each label, as many rows as the set with the fewest has, scaled down to `size` in all.
+        Answers count as one label.
     """
     by_label = [_by_label(rows) for rows in sets]
     least = {label: min(len(groups[label]) for groups in by_label) for label in by_label[0]}
@@ -66,7 +66,7 @@ def halve(rows: Dataset, rng: Random) -> tuple[Dataset, Dataset]:
 
 
 def gold_sets(subjects: Sequence[StudiedRun]) -> list[tuple[str, Dataset]]:
-    """Return the gold rows of subjects, each set of them once, with a name for it."""
+    """Return the different sets of gold rows of the subjects, each with a name."""
     named: dict[Dataset, list[str]] = defaultdict(list)
     for subject in subjects:
         if subject.gold:

@@ -1,7 +1,7 @@
-"""What is studied: the rows of a run folder or of a file, with the gold data that belongs to them.
+"""The subject of a study: the rows of a run folder or of a file, with their gold data.
 
 The splits are made again from the run's own `config.yaml`, and compared with the digests that the
-run wrote down: gold data that has changed since is said, not silently used.
+run recorded. A warning says which gold data has changed since.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,19 +23,19 @@ Warn = Callable[[str], None]
 
 @dataclass(frozen=True)
 class StudiedRun:
-    """Rows that are studied, and what they are compared with.
+    """Studied rows, and the gold rows that they are compared with.
 
     Attributes:
-        name: What to call it in a table: the folder's or file's name.
-        rows: What was synthesised: the training rows of the kept round without gold rows among
-            them (all rows, where all are gold), or the rows of the file.
+        name: Name in tables: that of the folder or file.
+        rows: Synthetic rows: the training rows of the kept round without gold rows (all rows, if
+            all are gold), or the rows of the file.
         mine: Gold rows that the method was shown.
         select: Gold rows that chose between rounds.
         test: Gold rows that were scored once.
         config: The task file of the run or of the file; `config.task`, `config.student`.
         run: The run; None for a file.
-        rounds: The rounds of the run, in order; none for a file.
-        summary: What the run came to; None for a file, and for a run that is not done.
+        rounds: The rounds of the run, in order; empty for a file.
+        summary: Summary of the run; None for a file, and for a run that is not done.
     """
 
     name: str
@@ -60,12 +60,12 @@ class StudiedRun:
 
     @property
     def unseen(self) -> Dataset:
-        """Gold rows that the method was not shown: what its rows are fairly compared with."""
+        """Gold rows that the method was not shown: a fair comparison for its rows."""
         is_shown = self.select == self.mine  # as in the paper's own splits
         return self.test if is_shown else union(self.select, self.test)
 
     def train_after(self, index: int) -> Dataset:
-        """Return the rows of all rounds up to one."""
+        """Return the rows that the rounds up to this one added."""
         return union(*(r.added for r in self.rounds if r.index <= index))
 
     def load_model(self) -> Student:
@@ -88,17 +88,17 @@ def open_subject(
     overrides: Sequence[str] = (),
     warn: Warn | None = None,
 ) -> StudiedRun:
-    """Return what a path holds: a run folder, or a file of rows with a task file.
+    """Open a run folder, or a file of rows with its task file.
 
     Args:
         path: A run folder, or a data file (JSONL, CSV, TSV, Parquet, `hf:NAME`).
-        task: The task file that a data file belongs to. Of a run folder it takes the place of
-            the run's own configuration.
+        task: The task file of a data file. For a run folder, it replaces the run's own
+            configuration.
         overrides: `key=value` each, as after `--set` (`data.gold=gold.jsonl`).
-        warn: Is told what was put right or has changed.
+        warn: Called with what was corrected or has changed.
 
     Raises:
-        StepsynthError: The path holds nothing that can be studied; the message says what it lacks.
+        StepsynthError: The path holds nothing that can be studied; the message says why.
     """
     tell: Warn = warn or (lambda _: None)
     if Path(path).is_dir():
@@ -148,7 +148,7 @@ def _of_run(run: Run, task: str | Path | None, overrides: Sequence[str], warn: W
 def _split(config: Config, warn: Warn) -> Gold:
     """Return the gold splits of a configuration, as its run made them."""
     try:
-        # What was dropped from gold was told when the run was made.
+        # The run itself has warned of dropped gold rows.
         return split(config, read_gold(config, warn), lambda _: None)
     except DataError as error:
         if config.data is not None and Path(config.data.gold or "").name == "(given)":
@@ -161,7 +161,7 @@ def _split(config: Config, warn: Warn) -> Gold:
 
 
 def _check_splits(run: Run, gold: Gold, warn: Warn) -> None:
-    """Say so where a split is not the one that the run had."""
+    """Warn of splits that are not those of the run."""
     known = run.identity.data
     now = {"mine": gold.mine, "select": gold.select, "test": gold.test}
     changed = [name for name, rows in now.items() if known.get(name) not in (None, rows.digest())]

@@ -1,7 +1,7 @@
-"""What a study is given, what it finds, and nothing more.
+"""The interface of a study, and its findings: tables and charts.
 
-A study reads finished data and says something about it: it trains no method, asks no LLM, and
-decides nothing, so it may look at every split. Its findings are tables and charts.
+A study describes finished data. It runs no method, asks no LLM and decides nothing, so it may look
+at every split.
 """
 
 import math
@@ -18,10 +18,10 @@ from stepsynth.runfolder import read_record
 from stepsynth.studies._studied_run import StudiedRun
 
 Cell = str | int | float | None
-"""What a table holds; None is what could not be measured, and is shown as a dash."""
+"""A cell of a table; None: not measured, shown as a dash."""
 
 OnProgress = Callable[[str, int, int], None]
-"""Is told what is being done, the steps that are done, and all of them."""
+"""Receives what is being done, the steps done, and their total."""
 
 
 def _ignore(*_: Any) -> None: ...
@@ -34,7 +34,7 @@ class Table:
     Attributes:
         title: What it shows, in a few words.
         columns: The names of its k columns.
-        rows: k cells each; ratios are 0-1, and what is a percentage says so in its column.
+        rows: k cells each; ratios are 0-1, and percentages are named in their column.
         note: How to read it: sizes, sampling, units.
     """
 
@@ -49,7 +49,7 @@ class Table:
             raise ValueError(f"{self.title}: {len(self.columns)} columns, but a row is {wrong[0]}")
 
     def to_markdown(self) -> str:
-        """Return the table as Markdown: its title in bold, numbers to the right, then the note."""
+        """Return the table as Markdown: a bold title, right-aligned numbers, then the note."""
         numeric = [
             any(isinstance(row[i], (int, float)) for row in self.rows)
             and not any(isinstance(row[i], str) for row in self.rows)
@@ -65,7 +65,7 @@ class Table:
         return "\n".join([*lines, "", self.note] if self.note else lines)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form; a number that is none (NaN, infinite) is null."""
+        """Return the JSON form; NaN and infinities become null."""
         rows = [[_finite(cell) for cell in row] for row in self.rows]
         return {"title": self.title, "columns": list(self.columns), "rows": rows, "note": self.note}
 
@@ -76,8 +76,8 @@ class Chart:
 
     Attributes:
         title: What it shows, in a few words.
-        spec: A Vega-Lite specification with its data in it, as `altair.Chart(...).to_dict()`
-            gives; size, font and colours of axes are the report's.
+        spec: A Vega-Lite specification with inline data, as from `altair.Chart(...).to_dict()`;
+            size, font and axis colours are the report's.
     """
 
     title: str
@@ -90,12 +90,12 @@ class Chart:
 
 @dataclass(frozen=True)
 class Findings:
-    """What a study found.
+    """The findings of a study.
 
     Attributes:
-        study: The study's name.
-        tables: What it prints, the main table first.
-        charts: What it adds to the report.
+        study: Name of the study.
+        tables: Printed tables, the main one first.
+        charts: Charts for the report.
         warnings: What the reader must know: what was left out, and why.
     """
 
@@ -120,19 +120,19 @@ class Findings:
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> "Findings":
-        """Return the findings of their JSON form.
+        """Return the findings from their JSON form.
 
         Raises:
-            ValueError: It is another one.
+            ValueError: The value has another form.
         """
         return TypeAdapter(cls).validate_python(value)
 
 
 def read_findings(folder: Path) -> list[Findings]:
-    """Return what studies have written into a folder.
+    """Return the findings that studies wrote into a folder.
 
     Raises:
-        RunFolderError: A file of them is damaged.
+        RunFolderError: One of their files is damaged.
     """
     return [read_record(path, Findings.from_dict) for path in sorted(folder.glob("studies/*.json"))]
 
@@ -145,23 +145,23 @@ class Study(BaseModel, ABC):
     name: ClassVar[str]
 
     needs_subjects: ClassVar[bool] = True
-    """Off: it is a simulation, and is run without a run."""
+    """False for a simulation, which needs no run."""
 
     random_seed: int = Field(default=0, ge=0, description="Decides what is sampled.")
 
     _on_progress: OnProgress = PrivateAttr(default=_ignore)
 
     def watched_by(self, on_progress: OnProgress) -> Self:
-        """Return the study, which tells from now on what it does, steps done, and all of them."""
+        """Report progress to a callback from now on, and return the study."""
         self._on_progress = on_progress
         return self
 
     @abstractmethod
     def run(self, subjects: Sequence[StudiedRun]) -> Findings:
-        """Return what the study finds; several subjects stand side by side in its tables.
+        """Return the findings; several subjects stand side by side in the tables.
 
         Raises:
-            StepsynthError: The study cannot be made of these subjects; the message says why.
+            StepsynthError: These subjects cannot be studied; the message says why.
         """
 
 
@@ -171,7 +171,7 @@ def studies() -> Registry[Study]:
 
 
 def format_cell(cell: Cell) -> str:
-    """Return a cell as text: three decimals, thousands with commas, a dash for nothing."""
+    """Return a cell as text: three decimals, thousands with commas, a dash for None."""
     if isinstance(cell, (bool, str)):
         return str(cell)
     value = _finite(cell)
@@ -189,7 +189,7 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _escape(text: str) -> str:
-    """Keep texts of an LLM inside their cell: no pipe, no line break, no markup."""
+    """Escape a text so that it stays in its cell: no pipe, line break or markup."""
     flat = " ".join(text.split())
     for mark in "\\|`<*_":
         flat = flat.replace(mark, "\\" + mark)

@@ -1,4 +1,4 @@
-"""Train a run's student again, as the run would: for the studies that need more models than one."""
+"""Training of a run's student as in the run, for studies that need further models."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,7 +10,7 @@ from stepsynth.studies._studied_run import StudiedRun
 
 
 def score_name(subject: StudiedRun) -> str:
-    """Return the score that the paper's tables show: accuracy, for questions exact match."""
+    """Return the score of the paper's tables: accuracy, or exact match for questions."""
     if subject.rounds:
         return next(name for name in SCORE_NAMES if name in subject.rounds[0].metrics.select)
     return "accuracy" if subject.task.label_names else "exact_match"
@@ -20,8 +20,8 @@ def make_factory(subject: StudiedRun, memory: Path | None = None) -> StudentFact
     """Return the factory of a run's students: the same specification, labels, seed and `select`.
 
     Args:
-        subject: A run; of a file, the student of its task file.
-        memory: The folder of fitted students to look in, and to keep new ones in.
+        subject: A run, or a file with the student of its task file.
+        memory: Folder of fitted students, to reuse and to add to.
     """
     task, select = subject.task, subject.select
 
@@ -35,7 +35,7 @@ def make_factory(subject: StudiedRun, memory: Path | None = None) -> StudentFact
         memory,
         FitCallbacks(select, score),
     )
-    # What a search found stands in the run's configuration already: it is not made again.
+    # The run's configuration holds what a search found: no search is made here.
     factory.found = {"values": {}}
     return factory
 

@@ -1,4 +1,4 @@
-"""Texts as unit vectors, so that two of them can be compared: an encoder's, or TF-IDF's."""
+"""Unit vectors of texts, for their cosines: an encoder's, or TF-IDF."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Vectors:
     """Unit vectors of texts.
 
     Attributes:
-        space: What made them, for the tables.
+        space: Name of the vector space, for the tables.
         rows: Text -> its row in `matrix`.
         matrix: (n_texts, n_dimensions), dense or sparse; rows have length 1, or 0 where a text
             holds no known word.
@@ -54,11 +54,11 @@ def make_vectors(texts: Sequence[str], encoder: str) -> Vectors:
 
     Args:
         texts: Each is encoded once.
-        encoder: A sentence-transformers model (a name or a folder; of a plain encoder the mean of
-            its last hidden states); "": TF-IDF of these texts.
+        encoder: A sentence-transformers model (a name or a folder; for a plain encoder, the mean
+            of its last hidden states); "": TF-IDF of these texts.
 
     Raises:
-        ConfigError: The encoder, or its library, is not there.
+        ConfigError: The encoder or its library is missing.
         DataError: No text holds a word.
     """
     known = list(dict.fromkeys(texts))

@@ -1,15 +1,15 @@
-"""The data map of what a student is trained on.
+"""Data set cartography: a map of the rows that a student is trained on.
 
 Swayamdipta et al.: "Dataset Cartography: Mapping and Diagnosing Datasets with Training Dynamics",
-EMNLP 2020. A student is trained epoch by epoch; after each, every row is looked at. Of the
-probabilities that its label got over the epochs, **confidence** is the mean and **variability** the
+EMNLP 2020. A student is trained epoch by epoch, and predicts every row after each. Of the
+probabilities of a row's label over the epochs, **confidence** is the mean and **variability** the
 population standard deviation; **correctness** is the share of epochs in which the label was the
-most probable one. Confident, steady rows are easy; rows in doubt are ambiguous; rows that are never
-learnt are hard, and among them are those with a wrong label.
+most probable one. Rows with high confidence and low variability are easy; rows with high
+variability are ambiguous; rows that are never learnt are hard, and wrong labels are among them.
 
-Departure: the paper fine-tunes RoBERTa (SynthesizRR DistilBERT, six epochs); here the student is
+Departure: the paper fine-tunes RoBERTa (SynthesizRR DistilBERT, six epochs). Here the student is
 logistic regression on the features of `linear` or of an encoder, by stochastic gradient descent:
-minutes for 100,000 rows on a CPU, and the same reading.
+minutes for 100,000 rows on a CPU, and a map that is read in the same way.
 """
 
 from collections.abc import Iterator, Sequence
@@ -35,9 +35,9 @@ from stepsynth.studies._vectors import find_encoder
 Floats = npt.NDArray[np.float64]
 MOST_POINTS = 5000
 GOLD_SOURCE = "gold"
-# A step so small that a row's own text does not at once outweigh what the others say of it: on
-# IMDb and AG News (400 to 2,000 rows, 15 % of the labels wrong) confidence tells wrong labels from
-# right ones with an AUC of 0.86 to 0.96, and it hardly differs between 0.02 and 0.5.
+# Small enough that a row's own text does not at once outweigh the other rows. On IMDb and AG News
+# (400 to 2,000 rows, 15 % of the labels wrong), confidence tells wrong labels from right ones with
+# an AUC of 0.86 to 0.96, which hardly differs between steps of 0.02 and 0.5.
 _STEP = 0.1
 
 
@@ -47,7 +47,7 @@ class DataMap:
 
     Attributes:
         confidence: Mean probability of the row's label over the epochs.
-        variability: Population standard deviation of it.
+        variability: Population standard deviation of that probability.
         correctness: Share of epochs in which the label was the most probable one.
     """
 
@@ -57,10 +57,10 @@ class DataMap:
 
 
 def map_dynamics(probabilities: Floats, is_right: npt.NDArray[np.bool_]) -> DataMap:
-    """Return the data map of a trace.
+    """Return the data map of training dynamics.
 
     Args:
-        probabilities: (n_epochs, n_rows): of each row's own label after each epoch.
+        probabilities: (n_epochs, n_rows): that of each row's own label after each epoch.
         is_right: (n_epochs, n_rows): whether that label was the most probable one.
     """
     return DataMap(
@@ -77,8 +77,8 @@ def train_by_epochs(
 
     Args:
         features: (n_rows, n_features), dense or sparse.
-        columns: The place of each row's label, 0 to n_labels - 1; each is among the first rows.
-        trained: The first so many rows are trained on; the others are looked at.
+        columns: Index of each row's label, 0 to n_labels - 1; the trained rows have all of them.
+        trained: Number of first rows that are trained on; the others are only predicted.
         epochs: Passes over the trained rows.
         random_seed: Decides the order of the rows in each pass.
     """
@@ -111,7 +111,7 @@ class Cartography(Study):
     )
 
     def run(self, subjects: Sequence[StudiedRun]) -> Findings:
-        """Return the map of each run; `studies/cartography.jsonl` in it has the rows' numbers.
+        """Return the map of each run; write its rows' numbers to `studies/cartography.jsonl`.
 
         Raises:
             DataError: Rows of the task have answers in place of labels.
@@ -135,22 +135,22 @@ class Cartography(Study):
         return Findings(self.name, tuple(tables), tuple(charts))
 
     def _gather(self, subject: StudiedRun) -> tuple[Dataset, list[str]]:
-        """Return the rows, those that are trained on first, and where each comes from."""
+        """Return the rows, gold ones last, and the source of each."""
         gold = Dataset() if self.gold == "none" else subject.mine
         synthetic = [row for row in subject.rows if row.provenance.kind != "gold"]
         rows = union(synthetic, gold) if synthetic else subject.rows
         return rows, [_source(row) for row in rows]
 
     def map_rows(self, subject: StudiedRun, rows: Dataset, sources: Sequence[str]) -> DataMap:
-        """Return the map of rows.
+        """Return the data map of rows.
 
         Args:
-            subject: Says which student's features are taken.
-            rows: n rows, those of `sources` other than gold first.
-            sources: Where each of the n rows comes from.
+            subject: Names the student whose features are used.
+            rows: n rows, gold ones last.
+            sources: Source of each of the n rows.
 
         Raises:
-            DataError: The rows that are trained on do not have two labels, or not all.
+            DataError: The rows have a single label, or the trained ones lack a label.
         """
         known, columns = np.unique(rows.labels, return_inverse=True)
         is_gold = np.array([source == GOLD_SOURCE for source in sources])

@@ -1,13 +1,13 @@
-"""How much of gold the rows reach: S3's coverage, Table 8.
+"""Coverage of gold by the rows (S3, Table 8).
 
-The paper puts all texts into a plane by t-SNE and gives the share of gold points that lie within a
-radius of a synthetic point; its radius is not told. Here the radius comes from gold itself: the
-median distance of a gold text to the nearest other gold text. So it is the same for every set, and
-nobody chooses it. `paper: true` does the same in a plane by t-SNE; else distances are those of the
-encoder's own space, where a distance means the same everywhere.
+The paper places all texts in a plane by t-SNE and gives the share of gold points within a radius of
+a synthetic point. It does not state the radius. Here the radius is the median distance of a gold
+text to the nearest other gold text, so it is the same for every set, and nobody chooses it. With
+`paper: true`, distances are taken in a t-SNE plane; otherwise in the encoder's own space, where a
+distance means the same everywhere.
 
-More rows reach more of gold. So each set is also cut to the size of half of gold, which stands
-beside it as the yardstick: what other gold rows of that number reach.
+More rows cover more of gold. So each set is also cut to the size of half of gold. The yardstick
+beside it is what the other half of gold covers.
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ class Coverage(Study):
 
     Attributes:
         sample: Most rows of each set, and of gold, that are placed.
-        paper: In a plane by t-SNE.
+        paper: Measure in a t-SNE plane.
     """
 
     name: ClassVar[str] = "coverage"
@@ -50,7 +50,7 @@ class Coverage(Study):
     )
 
     def run(self, subjects: Sequence[StudiedRun]) -> Findings:
-        """Return the share of gold that each set reaches, and how it grows with the radius."""
+        """Return the share of gold that each set covers, and its growth with the radius."""
         lines: list[tuple[Cell, ...]] = []
         points: list[dict[str, Any]] = []
         by_gold: dict[Dataset, list[StudiedRun]] = {}
@@ -114,7 +114,7 @@ class Coverage(Study):
         return lines, points
 
     def _cut(self, name: str, ours: Any, here: Any, radius: float) -> tuple[Cell, Cell]:
-        """Return mean and spread of what as many rows as `ours` cover; nothing of too few."""
+        """Return mean and spread of the coverage by as many rows as `ours`; None of too few."""
         if len(here) < len(ours):
             return None, None
         shares = [
@@ -141,7 +141,7 @@ class Coverage(Study):
 
 
 def _curve(name: str, distances: Floats, radius: float) -> list[dict[str, Any]]:
-    """Return the share that is covered for radii up to three times the chosen one."""
+    """Return the share covered at radii up to three times the chosen one."""
     return [
         {"set": name, "radius": float(r), "covered": covered_share(distances, float(r))}
         for r in np.linspace(0, 3 * radius, _STEPS)

@@ -1,17 +1,17 @@
-"""How varied the rows are among themselves, and how much they look like gold.
+"""Diversity of the rows, and their nearness to gold.
 
-Self-BLEU, entity entropy and MAUVE as in SynthesizRR (Divekar and Durrett, EMNLP 2024), beside
-distinct n-grams, a classifier two-sample test and Vendi scores. Gold stands in every table, as the
-yardstick: a set is neither diverse nor near by its number alone.
+Self-BLEU, entity entropy and MAUVE are as in SynthesizRR (Divekar and Durrett, EMNLP 2024). Beside
+them stand n-gram diversity, a classifier two-sample test and Vendi scores. Gold is in every table
+as the yardstick: no score means much alone.
 
-**Departures.** Tokens are words and punctuation marks by a rule in place of spaCy's, so that the
-same text has the same score everywhere. MAUVE's features are those of `encoder`, not GPT-2-XL's:
-its values compare with each other, not with the paper's. G-Vendi (Jung et al.: "Prismatic
-Synthesis", 2025) takes the gradients of a language model; here they are those of a logistic head
-on the encoder that was trained on the rows of `mine`. With two labels such a gradient is the
-vector itself but for its sign and length, and the score would be Vendi's: then there is none.
-MAUVE's scale is that of its authors' package, 5; SynthesizRR's is 1, at which sets that differ
-plainly get 0.97 and more with features as small as these.
+**Departures.** Tokens are words and punctuation marks by a rule, not spaCy's, so that a text has
+the same score everywhere. MAUVE's features are those of `encoder`, not GPT-2-XL's: its values
+compare with each other, not with the paper's. G-Vendi (Jung et al.: "Prismatic Synthesis", 2025)
+takes the gradients of a language model; here they are those of a logistic head on the encoder,
+trained on the rows of `mine`. With two labels such a gradient is the vector itself up to sign and
+length, so the score would be Vendi's and is left out. MAUVE's scale is 5, as in its authors'
+package. SynthesizRR's is 1, at which plainly different sets get 0.97 and more with features as
+small as these.
 """
 
 from collections import Counter
@@ -56,9 +56,9 @@ class Diversity(Study):
     """The `diversity` study.
 
     Attributes:
-        rows: How many rows of each set have their words counted; the measures depend on it.
+        rows: Number of rows of each set whose words are counted; the measures depend on it.
         sample: Most rows of a set that are embedded or tagged.
-        scale: MAUVE's c.
+        scale: MAUVE's scaling factor c.
     """
 
     name: ClassVar[str] = "diversity"
@@ -140,7 +140,7 @@ class Diversity(Study):
         mine: Sequence[Dataset],
         vectors: "_Vectors",
     ) -> Table:
-        """Return the Vendi scores of each set, and their G-Vendi by a head trained on gold."""
+        """Return the Vendi score of each set, and its G-Vendi by a head trained on gold."""
         heads = {
             subject.gold: _fit_proxy(subject, rows, vectors)
             for subject, rows in zip(subjects, mine, strict=True)
@@ -165,7 +165,7 @@ class Diversity(Study):
         )
 
     def _draw_alike(self, subject: StudiedRun) -> list[Dataset]:
-        """Return rows of the subject, of half of gold, and of the other half: as many by label."""
+        """Return rows of the subject and of both halves of gold, equally many of each label."""
         half, other = halve(without_copies(subject.unseen), self._rng("halves"))
         sets = [without_copies(subject.rows), half, other]
         return draw_alike(sets, self.sample, self.random_seed)
@@ -173,7 +173,7 @@ class Diversity(Study):
     def _compare(
         self, name: str, three: Sequence[Dataset], known: "_Vectors", warnings: list[str]
     ) -> tuple[Cell, ...]:
-        """Return how near the rows, and half of gold, are to the other half of gold."""
+        """Return the nearness of the rows to one half of gold, and of the other half to it."""
         size = len(three[0])
         if size < 2 * self.buckets:
             warnings.append(
@@ -230,7 +230,7 @@ class Diversity(Study):
         )
 
     def _count_entities(self, sets: Sequence[_Named], warnings: list[str]) -> list[Table]:
-        """Return the entropy of entities by type, where spaCy and a pipeline are there."""
+        """Return the entropy of entities by type, if spaCy and its pipeline are installed."""
         try:
             import spacy
 
@@ -276,7 +276,7 @@ class Diversity(Study):
 
 
 def _describe_words(sets: Sequence[_Named], drawn: Sequence[_Named]) -> tuple[Table, Table, Chart]:
-    """Return lengths, vocabulary and distinct n-grams; self-BLEU; and its chart."""
+    """Return a table of words and n-grams, a table of self-BLEU, and its chart."""
     words: list[tuple[Cell, ...]] = []
     bleu: list[tuple[Cell, ...]] = []
     points: list[dict[str, Any]] = []
@@ -342,7 +342,7 @@ def _describe_words(sets: Sequence[_Named], drawn: Sequence[_Named]) -> tuple[Ta
 
 
 class _Vectors:
-    """The vectors of all texts of a study, made at once: each text is embedded once."""
+    """The vectors of all texts of a study; each text is embedded once."""
 
     def __init__(self, study: Diversity, sets: Sequence[Dataset]) -> None:
         texts = list(dict.fromkeys(union(*sets).texts))
@@ -359,12 +359,12 @@ def _owner_of(gold: Dataset, subjects: Sequence[StudiedRun]) -> StudiedRun:
 
 
 def _has_gradients(subject: StudiedRun) -> bool:
-    """Say whether the gradients of a head say more of a row than its vector does."""
+    """Say whether a head's gradients tell more of a row than its vector does."""
     return len(subject.task.label_names) > 2
 
 
 def _fit_proxy(subject: StudiedRun, mine: Dataset, vectors: _Vectors) -> tuple[Any, Any] | None:
-    """Return the weights of a logistic head on gold, or None where it would say nothing."""
+    """Return the weights of a logistic head trained on gold; None: G-Vendi is left out."""
     names = subject.task.label_names
     if not _has_gradients(subject) or set(names) - set(mine.label_counts()):
         return None
@@ -374,7 +374,7 @@ def _fit_proxy(subject: StudiedRun, mine: Dataset, vectors: _Vectors) -> tuple[A
 def _gradients(
     names: tuple[str, ...], head: tuple[Any, Any], rows: Dataset, features: Any
 ) -> Floats:
-    """Return the kernel of the gradients of the head's weights at each row."""
+    """Return the kernel of the rows' gradients with respect to the head's weights."""
     said = predict_head(features, *head, names)
     labels = np.array([names.index(label) for label in rows.labels])
     return gradient_kernel(said.probabilities, labels, features)

@@ -1,8 +1,8 @@
-"""How much data, and how many calls, does each method need?
+"""Data efficiency: the rows and calls that each method needs.
 
 S3's claim (Wang, Zhou, Sachan, Findings of EMNLP 2023) is about data: better than ZeroGen with a
-third of its rows. Here the run's student is trained on growing parts of each run's data set, and
-the rows that it needs to reach ZeroGen's best score are read off the curve.
+third of its rows. Here the run's student is trained on growing parts of each run's data set. The
+rows needed to reach ZeroGen's best score are read off the learning curve.
 
 The parts are nested: a random order of the rows in which the labels take turns, cut at common
 sizes. Calls are charged pro rata: a tenth of the rows is a tenth of the run's calls. Scores are on
@@ -27,7 +27,7 @@ from stepsynth.studies._study import Cell, Chart, Findings, Study, Table
 from stepsynth.studies._training import make_factory, score_name, score_rows
 
 Curve = Mapping[int, float]
-"""Rows trained on -> score."""
+"""A learning curve: rows trained on -> score."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Group:
 
     @property
     def best(self) -> tuple[int, float]:
-        """The best mean score, and the fewest rows that have it."""
+        """The fewest rows with the best mean score, and that score."""
         mean = self.mean
         size = max(mean, key=lambda s: (mean[s], -s))
         return size, mean[size]
@@ -64,7 +64,7 @@ class Group:
         return float(np.std(scores, ddof=1)) if len(scores) > 1 else 0.0
 
     def calls_for(self, rows: float) -> float | None:
-        """Return the calls for so many rows, pro rata."""
+        """Return the calls for a number of rows, pro rata."""
         return None if self.calls is None else self.calls * rows / self.rows
 
 
@@ -85,7 +85,7 @@ def find_crossing(curve: Curve, target: float) -> float | None:
 
 
 def order_rows(rows: Dataset, random_seed: int, *names: object) -> Dataset:
-    """Return the rows in a random order in which every prefix has about the label mix of all."""
+    """Return the rows in a random order; every prefix has about the label mix of all rows."""
     rng = make_rng(random_seed, "efficiency", *names)
     by_label: dict[str, list[Example]] = {}
     for row in rows:
@@ -98,7 +98,7 @@ def order_rows(rows: Dataset, random_seed: int, *names: object) -> Dataset:
 
 
 class Efficiency(Study):
-    """Score against rows and calls; the rows that each method needs to reach ZeroGen's best."""
+    """Learning curves by rows and calls, and what each method needs to reach ZeroGen's best."""
 
     name: ClassVar[str] = "efficiency"
 
@@ -114,7 +114,8 @@ class Efficiency(Study):
         """Return the curves, and what each method needs to reach the target.
 
         Raises:
-            DataError: The runs are not scored on the same test rows, or have too few rows.
+            DataError: The runs are not scored on the same test rows.
+            TooFewRowsError: A run has too few rows for a curve.
         """
         grouped = self._group(subjects)
         warnings = _check(subjects, grouped)
@@ -140,7 +141,7 @@ class Efficiency(Study):
         )
 
     def _group(self, subjects: Sequence[StudiedRun]) -> dict[str, list[StudiedRun]]:
-        """Return the runs of each method; in a folder of `compare` a method has a folder."""
+        """Return the runs of each method; in a folder of `compare`, each method has a folder."""
         groups: dict[str, list[StudiedRun]] = {}
         for subject in subjects:
             name = subject.name.rpartition("/")[0] or subject.config.method.name
@@ -193,7 +194,7 @@ class Efficiency(Study):
 
 
 class _Trainer:
-    """Trains a run's student on rows and scores it on test; the same rows only once."""
+    """A trainer of a run's student that scores it on test; on all rows it trains only once."""
 
     def __init__(self, subject: StudiedRun) -> None:
         self._subject = subject
@@ -205,7 +206,7 @@ class _Trainer:
         if is_all and self._of_all is not None:
             return self._of_all
         model = self._factory.new()
-        # Of all rows there is one order that matters: that of the run.
+        # All rows are trained on in the order of the run, so that the model is the run's.
         model.fit(self._subject.rows if is_all else rows)
         score = score_rows(self._subject, self._subject.test, model.predict)
         if is_all:
@@ -213,7 +214,7 @@ class _Trainer:
         return score
 
     def differences(self) -> list[str]:
-        """Return what must be said where the run's own model was trained in another way."""
+        """Return a warning if the run's own model was trained in another way."""
         summary = self._subject.summary
         own = summary.test.get(score_name(self._subject)) if summary and summary.test else None
         if own is None or self._of_all is None or abs(own - self._of_all) < 1e-6:
@@ -226,8 +227,8 @@ class _Trainer:
 
 
 def _check(subjects: Sequence[StudiedRun], groups: Mapping[str, Sequence[StudiedRun]]) -> list[str]:
-    """Make sure that the runs can be compared; return what the reader must know."""
-    # Where test rows are split from gold, each random seed has its own: all methods need all.
+    """Make sure that the runs can be compared; return warnings."""
+    # If test is split from gold, it differs by random seed: all methods need the same seeds.
     tests = {method: {s.test.digest(): s for s in of} for method, of in groups.items()}
     first, *others = tests
     for other in others:
@@ -246,7 +247,7 @@ def _check(subjects: Sequence[StudiedRun], groups: Mapping[str, Sequence[Studied
 
 
 def _calls(subject: StudiedRun) -> int | None:
-    """Return the requests of a run, as `compare` counts them; None: it asked no LLM."""
+    """Return the requests of a run, as `compare` counts them; None: none, or not known."""
     return (subject.summary.llm.calls or None) if subject.summary else None
 
 

@@ -1,15 +1,15 @@
-"""The distribution gap: Figure 1 of S3, by round.
+"""The distribution gap by round (S3, Figure 1).
 
-Wang, Zhou, Sachan (Findings of EMNLP 2023), Figure 1: on ZeroGen's data the student's accuracy on
-what it is trained on nears 100 %, while its accuracy on gold stays low: it has learnt the synthetic
-distribution, and that is another one. Rounds of error extrapolation are to close the gap. Beside
-them stands a student of the same kind that is trained on the gold rows of `mine`: its gap is what
-learning from so many rows costs without any difference of distributions.
+In Figure 1 of Wang, Zhou, Sachan (Findings of EMNLP 2023), a student trained on ZeroGen's data
+nears 100 % accuracy on its training rows, while its accuracy on gold stays low: it has learnt the
+synthetic distribution, which differs from gold's. Rounds of error extrapolation are meant to close
+the gap. The yardstick is a student of the same kind trained on the gold rows of `mine`: its gap is
+the cost of learning from that many rows without any difference of distributions.
 
-Each round's model is the run's own, where the run folder has it; else it is trained again on the
-round's rows, with the run's student and seed, and the table says so. Test is read from what the
-run wrote down when it ended; only the gold-trained student is scored on it here. Nothing is chosen
-by any of these numbers.
+Each round's model is the run's own, if the run folder has it. Otherwise it is trained again on the
+round's rows, with the run's student and seed, and the table says so. Test scores are those that the
+run recorded; only the gold-trained student is scored on test here. Nothing is chosen by these
+numbers.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -37,8 +37,8 @@ class Trained:
 
     Attributes:
         rows: Its training rows.
-        predict: What it says of rows.
-        origin: Where the model is from: "kept", "of the run", "trained again".
+        predict: Rows -> predictions.
+        origin: Origin of the model: "kept", "of the run", "trained again".
     """
 
     rows: Dataset
@@ -47,7 +47,7 @@ class Trained:
 
 
 class Gap(Study):
-    """Figure 1: accuracy on its own training rows against accuracy on gold, by round."""
+    """Figure 1: accuracy on the training rows against accuracy on gold, by round."""
 
     name: ClassVar[str] = "gap"
 
@@ -59,7 +59,7 @@ class Gap(Study):
         """Return the table of all runs and a chart of each.
 
         Raises:
-            RunFolderError: A subject is no run.
+            RunFolderError: A subject is a file, not a run.
         """
         rows: list[tuple[Cell, ...]] = []
         charts: list[Chart] = []
@@ -113,7 +113,7 @@ def find_model(subject: StudiedRun, done: RunRound, warnings: list[str]) -> Trai
     Args:
         subject: A run.
         done: The round.
-        warnings: Is told where the model is not the one that the run had.
+        warnings: Extended where the model is not the run's.
     """
     assert subject.run is not None
     if subject.summary and subject.summary.kept_round == done.index:
@@ -156,7 +156,7 @@ def _kept_rows(subject: StudiedRun) -> Dataset:
 
 
 def _find_rows(subject: StudiedRun, done: RunRound) -> Dataset | None:
-    """Return the rows that a round was trained on, known by the digest that the run wrote down."""
+    """Return the rows that a round was trained on, by the run's digest; None: not found."""
     assert subject.run is not None
     wanted = subject.run.manifest.rows.get(done.index) if subject.run.is_done else None
     so_far = subject.train_after(done.index)
@@ -167,7 +167,7 @@ def _find_rows(subject: StudiedRun, done: RunRound) -> Dataset | None:
 
 
 def _of_gold(subject: StudiedRun) -> tuple[Cell, ...]:
-    """Return the line of a student that is trained on `mine`."""
+    """Return the table row of a student that is trained on `mine`."""
     assert subject.run is not None
     model = make_factory(subject, subject.run.folder.fitted).new()
     model.fit(subject.mine)
@@ -179,7 +179,7 @@ def _of_gold(subject: StudiedRun) -> tuple[Cell, ...]:
 
 
 def _chart(subject: StudiedRun, found: Sequence[tuple[Cell, ...]]) -> Chart:
-    """Return a line of each split by round, and dashed the gold-trained student on test."""
+    """Return a chart: a line of each split by round; dashed, the gold-trained student on test."""
     name = score_name(subject).replace("_", " ")
     points = [
         {"round": row[0], name: score, "rows": split}

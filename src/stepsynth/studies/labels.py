@@ -1,14 +1,14 @@
-"""Do the rows have the labels that they were written for? A judge that was trained on gold says.
+"""Label preservation: agreement of the rows' labels with a judge that was trained on gold.
 
-Label preservation as in SynthesizRR (Divekar and Durrett, EMNLP 2024): the accuracy, on the
-synthetic rows, of a classifier trained on gold. It sees the rows of `mine` only. The judge errs
-too: beside its agreement stands its own accuracy on gold, cross-validated on mine, and on the rows
-that the method was not shown. That is a yardstick and no bound: rows that are plainer than gold
-are agreed with more often.
+As in SynthesizRR (Divekar and Durrett, EMNLP 2024), it is the accuracy, on the synthetic rows, of a
+classifier trained on gold. The judge sees the rows of `mine` only. It errs too, so its own accuracy
+on gold stands beside its agreement: cross-validated on mine, and on the rows that the method was
+not shown. That is a yardstick and no bound: the judge agrees more often with rows that are plainer
+than gold.
 
-The second table is SynthesizRR's cartography filter, which keeps the 83 % of each label that a
-student trained on the rows themselves is most confident of, over its epochs (the `cartography`
-study): what it would drop, and whether the judge, who knows gold, thinks these rows wrong.
+The second table is SynthesizRR's cartography filter. It keeps the 83 % of each label that a student
+trained on the rows themselves is most confident of, over its epochs (the `cartography` study). The
+table shows what it would drop, and whether the judge, which knows gold, thinks these rows wrong.
 """
 
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ class Labels(Study):
     """The `labels` study.
 
     Attributes:
-        judge: Who is trained on gold.
+        judge: The student that is trained on gold.
         keep: The share of each label that the filter keeps.
     """
 
@@ -51,7 +51,7 @@ class Labels(Study):
     )
 
     def run(self, subjects: Sequence[StudiedRun]) -> Findings:
-        """Return agreement by label, what the filter would drop, and the least likely rows."""
+        """Return agreement by label, what the filter would drop, and rows with unlikely labels."""
         warnings: list[str] = []
         agreement: list[tuple[Cell, ...]] = []
         filtered: list[tuple[Cell, ...]] = []
@@ -124,7 +124,7 @@ class Labels(Study):
         return student
 
     def _filter(self, subject: StudiedRun, said: Predictions) -> list[tuple[Cell, ...]]:
-        """Return for each label what the filter keeps and drops, and how often labels agree."""
+        """Return for each label what the filter keeps and drops, and the judge's agreement."""
         lines: list[tuple[Cell, ...]] = []
         cartography = Cartography(gold="none", random_seed=self.random_seed)
         found = cartography.map_rows(subject, subject.rows, ["synthetic"] * len(subject.rows))
@@ -221,7 +221,7 @@ def _least_likely(
 
 
 def _warn_of_weak_judge(subject: StudiedRun, crossed: Sequence[bool], warnings: list[str]) -> None:
-    """Say so where the judge is no better on gold than the commonest label."""
+    """Warn if the judge is no better on gold than the commonest label."""
     commonest = max(subject.mine.label_counts().values()) / len(subject.mine)
     accuracy = sum(crossed) / len(crossed)
     if wilson_interval(sum(crossed), len(crossed))[0] <= commonest:

@@ -1,16 +1,16 @@
-"""Quality of extrapolation: Table 6 of S3, with the baseline that makes it readable.
+"""Quality of extrapolation (S3, Table 6), beside that of random pairs.
 
-Wang, Zhou, Sachan (Findings of EMNLP 2023), Table 6 and section 4: is what the LLM writes for an
-error close to it in meaning (mean cosine) and yet another text (mean edit distance)?
+Wang, Zhou, Sachan (Findings of EMNLP 2023), Table 6 and section 4, ask whether an extrapolation is
+close to its error in meaning (mean cosine) and yet another text (mean edit distance).
 
-A cosine alone says little: in the space of a mean-pooled encoder any two texts of one kind are
-close (the paper's are 0.94 to 0.95). So each extrapolation is compared with two other errors as
-well, drawn at random: one of the same label, and one of any. Pairs and questions are compared by
-their text alone: the context is the error's own, verbatim.
+A cosine alone says little: in the space of a mean-pooled encoder, any two texts of one kind are
+close (the paper's cosines are 0.94 to 0.95). So each extrapolation is also compared with two random
+errors: one of the same label, and one of any label. Pairs and questions are compared by their text
+alone: the context is the error's own, verbatim.
 
 Edit distance is in words, which need no encoder. The paper's is in DistilBERT's tokens, with both
-marks, cut at 512: so counted, the published extrapolations of IMDb and RTE are exactly as long as
-its table says (218.72 and 24.61). `unit: tokens` counts like that.
+special tokens, cut at 512. Counted so, the published extrapolations of IMDb and RTE are exactly as
+long as its table says (218.72 and 24.61). `unit: tokens` counts this way.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,7 +36,7 @@ Floats = npt.NDArray[np.float64]
 NEARNESS = ("pairs", "cosine", "random, same label", "random", "nearer than random")
 WORDING = ("edit distance", "random, same label", "random")
 MOST_TOKENS = 512
-"""Where the paper cuts texts before it counts their tokens."""
+"""Tokens at which the paper cuts a text before it counts them."""
 
 Split = Callable[[str], Sequence[Any]]
 """Text -> its words or tokens."""
@@ -56,12 +56,12 @@ class Pair:
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured of n pairs; every array is (n,), and the random ones hold NaN for none.
+    """Measurements of n pairs; every array is (n,), with NaN where there is no random error.
 
     Attributes:
-        cosine: With its own error, a random one of the label, a random one of any label.
-        edits: The same, as edit distance in words or tokens.
-        lengths: Of the error and of the extrapolation, in the same unit.
+        cosine: Cosine with the own error, a random one of the label, a random one of any label.
+        edits: Edit distance from the same three, in words or tokens.
+        lengths: Lengths of the error and of the extrapolation, in the same unit.
     """
 
     pairs: tuple[Pair, ...]
@@ -71,7 +71,7 @@ class Measured:
 
 
 class Quality(Study):
-    """Table 6: is each extrapolation close to its error, and yet another text?"""
+    """Table 6: nearness of each extrapolation to its error, and difference of its wording."""
 
     name: ClassVar[str] = "quality"
 
@@ -91,7 +91,7 @@ class Quality(Study):
 
         Raises:
             DataError: No run holds a row that was written from a gold row.
-            ConfigError: Tokens are wanted, and there is no encoder whose they are.
+            ConfigError: `unit` is tokens, and there is no encoder to split texts into them.
         """
         tables: list[Table] = []
         charts: list[Chart] = []
@@ -139,7 +139,7 @@ class Quality(Study):
         return Measured(tuple(pairs), cosine, edits, lengths), vectors.space  # type: ignore[arg-type]
 
     def _split_by(self, encoder: str) -> Split:
-        """Return what splits a text into words or tokens."""
+        """Return a function that splits a text into words or tokens."""
         if self.unit == "words":
             return str.split
         if not encoder:
@@ -174,7 +174,7 @@ def find_pairs(subject: StudiedRun) -> tuple[list[Pair], int]:
     """Return each row that was written from one gold row, with that row, in order.
 
     Returns:
-        The pairs, and how many rows name a gold row that is not there.
+        The pairs, and the number of rows whose gold row is missing.
     """
     gold = {row.id: row for row in subject.mine}
     for done in subject.rounds:
@@ -184,7 +184,7 @@ def find_pairs(subject: StudiedRun) -> tuple[list[Pair], int]:
     for done in subject.rounds:
         for row in done.added:
             origin = row.provenance
-            # Other methods name a gold row too, one that they show or search with: it is no error.
+            # Other methods name a gold row too, as an example or a query: it is no error.
             if origin.kind != EXTRAPOLATE:
                 continue
             if (error := gold.get(origin.parents[0])) is None:
@@ -195,14 +195,14 @@ def find_pairs(subject: StudiedRun) -> tuple[list[Pair], int]:
 
 
 def count_edits(ours: str, theirs: str, split: Split = str.split) -> int:
-    """Return the Levenshtein distance of two texts in words: insert, delete, replace cost 1."""
+    """Return the Levenshtein distance in words or tokens: insert, delete, replace cost 1."""
     from rapidfuzz.distance import Levenshtein
 
     return Levenshtein.distance(split(ours), split(theirs))
 
 
 def _label(row: Example) -> str:
-    """Return the label of a row; answers are no labels."""
+    """Return the label of a row; "" for answers."""
     return row.label if isinstance(row.label, str) else ""
 
 
@@ -225,7 +225,7 @@ def _edits(pairs: Sequence[Pair], others: Sequence[Example | None], split: Split
 
 
 def _groups(measured: Measured) -> Iterator[tuple[str, str, list[int]]]:
-    """Yield round, label and the places of their pairs; then all pairs of each round, then all."""
+    """Yield round, label and indices of their pairs; also for each whole round, and for all."""
     pairs = measured.pairs
     every = range(len(pairs))
     for index, of_round in groupby(every, key=lambda i: pairs[i].round):

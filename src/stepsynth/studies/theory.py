@@ -1,4 +1,4 @@
-"""S3's section 2.6 by simulation: when does adding extrapolated errors close the gap?
+"""A simulation of S3's section 2.6: when adding extrapolated errors closes the gap.
 
 The paper (Wang, Zhou, Sachan, Findings of EMNLP 2023) writes
 
@@ -11,16 +11,16 @@ perfectly. P_D - P_LLM^(0) is a signed difference; here P_add is its positive pa
 n points, with d = P_D, q = P_LLM^(0), a = P_add and T = TV(d, q), the total variation, this holds:
 
 1. TV(d, p a + (1-p) q) = 1/2 sum_i |a_i - q_i| |p - b_i| with b_i = (d_i - q_i) / (a_i - q_i):
-   convex in p, and least at the **median of the b_i, weighted by |a_i - q_i|** (`best_share`).
-2. Its slope is -q({i : b_i >= p, d_i < q_i}) for p < T: it starts at minus the mass that q has
-   where it has too much, and is never positive below T. So **a small p always helps, and no p up to
-   T ever harms**; beyond T it may.
+   convex in p, and minimal at the **median of the b_i, weighted by |a_i - q_i|** (`best_share`).
+2. Its slope is -q({i : b_i >= p, d_i < q_i}) for p < T: at 0 it is minus the mass of q where q
+   exceeds d, and below T it is never positive. So **a small p always helps, and no p up to T ever
+   harms**; beyond T it may.
 3. It reaches 0 **only if d / q takes two values**, one where the LLM writes too much and one where
    it writes too little. So it always does on two points, and hardly ever on more.
-4. Since the slope at 0 is at most -T, ever smaller steps with P_add taken anew shrink the distance
+4. The slope at 0 is at most -T. So ever smaller steps, each with a new P_add, shrink the distance
    as exp(-sum of the steps): rounds close what one round cannot.
 
-Nothing of a run is read: the study says what the argument can carry, not what an LLM does.
+No run is read: the study shows what the argument can carry, not what an LLM does.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -72,7 +72,7 @@ def mix(p: float, a: Floats, q: Floats) -> Floats:
 def best_share(d: Floats, q: Floats, a: Floats) -> float:
     """Return the p in [0, 1] for which p * a + (1 - p) * q is nearest to d in total variation.
 
-    The distance is a sum of |p - b_i| weighted by |a_i - q_i|, so its least point is the weighted
+    The distance is a sum of |p - b_i| weighted by |a_i - q_i|, so its minimum is at the weighted
     median of the b_i, whatever `a` is.
     """
     weights = np.abs(a - q)
@@ -87,7 +87,7 @@ def best_share(d: Floats, q: Floats, a: Floats) -> float:
 
 
 def best_share_of_kl(d: Floats, q: Floats, a: Floats) -> float:
-    """Return the p in [0, 1] with the least KL(d || p * a + (1 - p) * q), by halving its slope."""
+    """Return the p in [0, 1] with the least KL(d || p * a + (1 - p) * q), by bisection."""
     low, high = 0.0, 1.0
     for _ in range(60):
         p = (low + high) / 2
@@ -100,12 +100,12 @@ def best_share_of_kl(d: Floats, q: Floats, a: Floats) -> float:
 def run_rounds(
     d: Floats, q: Floats, rounds: int, find: Callable[[Floats, Floats], Floats]
 ) -> Iterator[Floats]:
-    """Yield P_LLM^(1), P_LLM^(2), ...: P_add taken anew each round, mixed with the best p.
+    """Yield P_LLM^(1), P_LLM^(2), ...: a new P_add each round, mixed in with the best p.
 
     Args:
         d: P_D.
         q: P_LLM^(0).
-        rounds: How many.
+        rounds: Number of rounds.
         find: (P_D, P_LLM^(r)) -> P_add, perfect or not.
     """
     for _ in range(rounds):
@@ -115,24 +115,24 @@ def run_rounds(
 
 
 def blind(d: Floats, q: Floats, seen: npt.NDArray[np.bool_]) -> Floats:
-    """Return P_add of a student whose errors show the gap at the points that are `seen` alone."""
+    """Return P_add of a student whose errors show the gap only at the `seen` points."""
     missing = np.where(seen, np.maximum(d - q, 0.0), 0.0)
     total = missing.sum()
     return missing / total if total > _NOTHING else q
 
 
 def smear(a: Floats, share: float) -> Floats:
-    """Return what is left of `a` when a share of each point's mass goes to its two neighbours.
+    """Return `a` after a share of each point's mass has gone to its two neighbours.
 
-    The points are a ring, in an order that means nothing: the neighbours are not those that d
-    lacks, so this is the hard case.
+    The points form a ring in an order that means nothing, so the neighbours of an error need not
+    be errors themselves: this is the hard case.
     """
     return (1 - share) * a + share * (np.roll(a, 1) + np.roll(a, -1)) / 2
 
 
 @dataclass(frozen=True)
 class Pair:
-    """P_D and P_LLM^(0) on n points, and a number in 0-1 for each point that says who sees it."""
+    """P_D and P_LLM^(0) on n points; a point is seen if its `luck`, 0-1, is below a probability."""
 
     d: Floats
     q: Floats
@@ -162,7 +162,7 @@ class Theory(Study):
 
     Attributes:
         pairs: Random pairs of distributions.
-        points: Most points of a pair; it has 3 to so many.
+        points: Most points of a pair; the fewest are 3.
         spread: Concentration of the symmetric Dirichlet distribution that pairs are drawn from:
             below 1 few points have most of the mass, above 1 all points have about the same.
         found: Probability that the student's errors show the gap at a point.
@@ -274,7 +274,7 @@ def _left_by_round(x: Pair, find: Callable[[Floats, Floats], Floats]) -> list[fl
 
 
 def _claims(drawn: Sequence[Pair]) -> Table:
-    """Return what the paper's section argues beside what holds for the pairs."""
+    """Return the claims of the paper's section, beside what holds for the pairs."""
 
     def share(holds: Callable[[Pair], bool]) -> float:
         return sum(map(holds, drawn)) / len(drawn)

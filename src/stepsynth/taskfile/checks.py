@@ -1,4 +1,4 @@
-"""Do the parts of a task file fit together? Said before anything is read or paid for."""
+"""Checks that the parts of a task file fit together, before anything is read or paid for."""
 
 from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
@@ -15,7 +15,7 @@ PASSAGE_COLUMNS = {"passage": "text", "passage_id": "id"}
 
 
 class HasData(Protocol):
-    """What is asked of the `data` section here."""
+    """The part of the `data` section that is checked here."""
 
     @property
     def gold(self) -> str | None:
@@ -53,10 +53,10 @@ def check_method(method: Method, task: Task, located: LocatedYaml, stated: Colle
         method: The method.
         task: The task.
         located: Knows the line of each key.
-        stated: Keys that the user has set, and no recipe.
+        stated: Keys that the user has set, not a recipe.
 
     Raises:
-        ConfigError: With the place of the key.
+        ConfigError: It is not, or they do not; the message has the place of the key.
     """
     if _kind(task) not in method.kinds:
         raise ConfigError(
@@ -65,7 +65,7 @@ def check_method(method: Method, task: Task, located: LocatedYaml, stated: Colle
         )
     by_command = {path[1] for path in located.origins if path[0] == "method" and len(path) > 1}
     if by_command and ("method",) not in located.origins:
-        # What the file states may well be idle beside what the command line puts in its place.
+        # Keys of the file may well be idle beside those of the command line.
         stated = by_command
     for key, (value, why) in find_idle(method, task, stated).items():
         raise ConfigError(
@@ -76,10 +76,10 @@ def check_method(method: Method, task: Task, located: LocatedYaml, stated: Colle
 
 
 def find_idle(method: Method, task: Task, stated: Collection[str]) -> dict[str, tuple[object, str]]:
-    """Return the keys that were set and do nothing: key -> its value, and why."""
+    """Return the keys that were set but have no effect: key -> its value, and why."""
     fields = type(method).model_fields
     if fields.keys() <= set(stated):
-        return {}  # the resolved configuration of a run: it states what nobody has set
+        return {}  # the resolved configuration of a run states every key
     return {
         key: (getattr(method, key), why)
         for key, why in method.idle_keys(task).items()
@@ -90,7 +90,7 @@ def find_idle(method: Method, task: Task, stated: Collection[str]) -> dict[str, 
 def check_curation(
     curation: Curation, method: Method, task: Task, warn: Callable[[str], None]
 ) -> None:
-    """Make sure that rows of this kind can be curated so; warn of what has no effect.
+    """Make sure that the curation suits rows of this kind; warn of what has no effect.
 
     Raises:
         ConfigError: A filter is about labels, and the rows have answers; or a key does nothing.
@@ -117,7 +117,7 @@ def check_curation(
 
 
 def check_data(method: Method, data: HasData, where: str) -> None:
-    """Make sure that there is the data that a method cannot do without."""
+    """Make sure that the data that a method needs is there."""
     if method.uses_gold and data.gold is None:
         raise ConfigError(
             f"{where}: there are no gold rows, but the method {method.name!r} uses them "

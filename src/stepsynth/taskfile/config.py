@@ -37,7 +37,7 @@ class TaskFile(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
         validate_default=True,
-        # An error would else repeat the value, which may be a key in the wrong place.
+        # An error must not repeat the value: it may be an API key in the wrong place.
         hide_input_in_errors=True,
         title="stepsynth task file",
     )
@@ -57,13 +57,13 @@ class TaskFile(BaseModel):
 
 @dataclass(frozen=True)
 class Config:
-    """All that decides a run, as objects.
+    """The configuration of a run, as objects.
 
     Attributes:
-        name: The task's name: the task file's.
+        name: Name of the task: that of the task file.
         llm: None where the method asks no LLM.
         retriever: None where the method retrieves nothing.
-        own_keys: Keys of the method that the file itself states, and not its recipe.
+        own_keys: Keys of the method that the file itself states, not its recipe.
     """
 
     name: str
@@ -95,7 +95,7 @@ class Config:
 
 
 def _own_first(method: Method) -> dict[str, Any]:
-    """Return a method's fields, those that others have too at the end."""
+    """Return a method's fields, those that it shares with other methods last."""
     fields = method.model_dump(mode="json")
     shared = {key: fields.pop(key) for key in WritingMethod.model_fields if key in fields}
     return fields | shared
@@ -110,7 +110,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
             task file too.
 
     Raises:
-        ConfigError: With the file, line and key that is wrong, and what was expected.
+        ConfigError: A key is wrong; the message has its file and line, and what was expected.
     """
     path = Path(path)
     located = read_yaml(path)
@@ -119,9 +119,9 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         if not equals or not key.strip():
             raise ConfigError("--set: expected KEY=VALUE", hint="--set method.rounds=3")
         keys = tuple(key.strip().split("."))
-        # The value stays out of messages: it may be a key that was put in the wrong place.
+        # The value stays out of messages: it may be an API key in the wrong place.
         if keys in (("method", "name"), ("student", "name")):
-            # Another method has other keys: those of the one before it would be errors.
+            # The whole section is replaced: keys of the class before would be errors.
             keys = keys[:1]
         located.set(keys, parse_value(value), origin="--set")
     return build_config(located, name=path.stem, folder=path.parent)
@@ -137,11 +137,11 @@ def build_config(
 
     Args:
         located: The values; task, llm, student and method may be objects, too.
-        name: What to call the task.
+        name: Name of the task.
         folder: Paths are relative to it.
 
     Raises:
-        ConfigError: With the place that is wrong, and what was expected.
+        ConfigError: A key is wrong; the message has its place, and what was expected.
         PromptError: A template is broken.
     """
     if control := find_control(name):
@@ -149,23 +149,26 @@ def build_config(
             f"{located.name}: the task's name {name!r} holds {control}",
             hint="a task is named after its file: give that another name",
         )
-    # `student:` with nothing after it is as good as not written.
+    # `student:` with nothing after it counts as not written.
     located.values = {k: v for k, v in located.values.items() if v is not None}
     own_keys = _stated_keys(located.values.get("method"))
     _add_recipe(located)
     _resolve_paths(located, folder)
-    located.values |= {"llm": spread(located)} if "llm" in located.values else {}
+    if not _needs_llm(located.values.get("method", "s3")):
+        # A recipe may hold a part of the section, such as its temperature.
+        located.values.pop("llm", None)
+    elif "llm" in located.values:
+        located.values["llm"] = spread(located)
     try:
         top = build(TaskFile, located.values, located, ())
     except PromptError as error:
         raise error.at(located.name) from error
     _check(top, located, own_keys)
-    llm = top.llm if top.method.needs_llm else None
     return Config(
         name=name,
         task=top.task,
         data=top.data,
-        llm=llm and make_room(llm, top.task.template_sources()),
+        llm=top.llm and make_room(top.llm, top.task.template_sources()),
         student=top.student,
         method=top.method,
         limits=top.limits,
@@ -174,6 +177,14 @@ def build_config(
         retriever=top.retrieval if top.method.needs_corpus else None,
         own_keys=own_keys,
     )
+
+
+def _needs_llm(method: object) -> bool:
+    """Say whether the named method asks an LLM; an unknown name counts as one that does."""
+    if isinstance(method, Method):
+        return method.needs_llm
+    name = method.get("name", "s3") if isinstance(method, dict) else method
+    return name not in methods().names() or methods().get(str(name)).needs_llm
 
 
 def _stated_keys(method: object) -> frozenset[str]:
@@ -195,7 +206,7 @@ def _check(top: TaskFile, located: LocatedYaml, own_keys: frozenset[str]) -> Non
     check_student(top.student, task, located.where(("student",)))
     check_method(method, task, located, own_keys)
     check_data(method, top.data, located.where(("data",)))
-    check_llm(top.llm if method.needs_llm else None, task, top.limits, located)
+    check_llm(top.llm, task, top.limits, located)
 
 
 def recipe_names() -> list[str]:
@@ -204,7 +215,7 @@ def recipe_names() -> list[str]:
 
 
 def _add_recipe(located: LocatedYaml) -> None:
-    """Put a recipe's values under the file's own, which win."""
+    """Merge a recipe's values into the file's own, which win."""
     task = located.values.get("task")
     if not isinstance(task, dict) or "recipe" not in task:
         return
@@ -223,7 +234,7 @@ def _add_recipe(located: LocatedYaml) -> None:
 
 
 def _merge(base: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """Return both, `own` first; a section that names another class replaces the whole section."""
+    """Return both, where `own` wins; a section that names another class replaces the section."""
     merged = dict(base)
     for key, value in own.items():
         below = merged.get(key)
@@ -278,7 +289,7 @@ def _resolve_models(located: LocatedYaml, folder: Path) -> None:
 
 
 def _resolve_llm(llm: Any, folder: Path, located: LocatedYaml, path: KeyPath) -> None:
-    """Make stores, recordings and files of models absolute, in all phases."""
+    """Make paths of stores, recordings and model files absolute, in all phases."""
     if isinstance(llm, list):
         for i, each in enumerate(llm):
             _resolve_llm(each, folder, located, (*path, str(i)))
@@ -294,7 +305,7 @@ def _resolve_llm(llm: Any, folder: Path, located: LocatedYaml, path: KeyPath) ->
 
 
 def _resolve(key: str, value: str, folder: Path, located: LocatedYaml, path: KeyPath) -> str:
-    """Return an absolute path, or a value that is none as it is."""
+    """Return a path as an absolute one, and other values as they are."""
     if value.startswith("hf:") or (key == "contexts" and value in ("gold", "llm")):
         return value
     return _absolute(value, folder, located, path)
@@ -311,7 +322,7 @@ def _absolute(value: str, folder: Path, located: LocatedYaml, path: KeyPath) -> 
 
 
 def _read_prompt(value: Any, folder: Path, located: LocatedYaml, path: KeyPath) -> str:
-    """Return a template's text: what holds a line break or a field is the text itself."""
+    """Return a template's text: a value with a line break or a field is the text itself."""
     if not isinstance(value, str):
         raise ConfigError(f"{located.where(path)}: expected a file or a template, got {value!r}")
     if "\n" in value or "{{" in value:

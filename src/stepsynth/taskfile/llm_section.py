@@ -23,17 +23,17 @@ LISTS = frozenset(
 )
 """Prompts whose answer is a list."""
 LIST_TOKENS = 400
-"""Of twenty short reasons: a lower `max_tokens`, set for short texts, does not hold for lists."""
+"""Tokens of twenty short reasons: lists get them even where `max_tokens` for texts is lower."""
 
 _NOT_INHERITED = ("phases", "store", "price")
-"""Keys of the main LLM that another one does not have: its price would be a guess."""
+"""Keys that another LLM does not inherit from the main one: a price would be a guess."""
 
 
 def spread(located: LocatedYaml) -> Any:
-    """Return the `llm` section with presets spelt out, and all keys that a phase inherits.
+    """Return the `llm` section with presets spelt out, and inherited keys added to phases.
 
     Raises:
-        ConfigError: With the file, line and key that is wrong.
+        ConfigError: A key is wrong; the message has its file and line.
     """
     given = located.values["llm"]
     if not isinstance(given, dict):
@@ -59,10 +59,10 @@ def spread(located: LocatedYaml) -> Any:
 
 
 def check_llm(llm: LLMSettings | None, task: Task, limits: Limits, located: LocatedYaml) -> None:
-    """Make sure that phases are kinds of prompt, and that a cap on USD can be kept.
+    """Make sure that phases are kinds of prompt, and that a cap on USD can be enforced.
 
     Raises:
-        ConfigError: With the place of the key.
+        ConfigError: They are not, or it cannot; the message has the place of the key.
     """
     if llm is None:
         return
@@ -97,7 +97,7 @@ def _spell_out(values: Mapping[str, Any], located: LocatedYaml, path: KeyPath) -
 def _inherit(
     main: Mapping[str, Any], own: Any, located: LocatedYaml, path: KeyPath
 ) -> dict[str, Any]:
-    """Return the keys of another LLM: its own, and beneath them the main one's."""
+    """Return the keys of another LLM: its own, and those inherited from the main one."""
     if not isinstance(own, dict):
         raise ConfigError(
             f"{located.where(path)}: expected the keys that differ, got {own!r}",
@@ -106,7 +106,7 @@ def _inherit(
     inherited = {key: value for key, value in main.items() if key not in _NOT_INHERITED}
     own = apply_preset(cast("dict[str, Any]", own), where=located.where((*path, "preset")))
     if {"backend", "base_url"} & own.keys():
-        # Another endpoint: headers, keys and rates of the main one are none of its business.
+        # Another endpoint must not get the headers, API keys and rates of the main one.
         shared = _shared_keys(str(own.get("backend", main["backend"])))
         inherited = {key: value for key, value in inherited.items() if key in shared}
     if path[-1] in LISTS and _is_short(inherited.get("max_tokens")):
@@ -117,17 +117,17 @@ def _inherit(
 def _shared_keys(backend: str) -> set[str]:
     """Return the keys that a backend has in common with the others, without the LLM's name."""
     if backend not in llm_backends().names():
-        return set()  # said where the section is validated
+        return set()  # validation of the section reports it
     keys = llm_backends().get(backend).settings_class.model_fields.keys()
     return (keys & LiveSettings.model_fields.keys()) - {"model"}
 
 
 def make_room(llm: LLMSettings, prompts: Iterable[str]) -> LLMSettings:
-    """Return the settings with a `max_tokens` for lists that they need, where a text's is lower.
+    """Return the settings with enough `max_tokens` for lists, if that for texts is lower.
 
     Args:
-        llm: Its phases stay as they are.
-        prompts: Those of the task.
+        llm: The settings; their phases stay as they are.
+        prompts: Names of the task's prompts.
     """
     if not _is_short(llm.live().max_tokens) or not llm.stores_completions:
         return llm

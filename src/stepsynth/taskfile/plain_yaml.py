@@ -1,7 +1,7 @@
-"""YAML as plain values, with the line of each: bounded in time and memory, whatever the text.
+"""YAML as plain values with their lines, in bounded time and memory, whatever the text.
 
 Only what a task file needs is read: texts, finite numbers, true, false and null, in lists and
-mappings. A date is the text that it is written as.
+mappings. A date is read as text.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from stepsynth._util.text import find_control, shorten
 MOST_BYTES = 256_000
 MOST_VALUES = 8_000
 DEEPEST = 50
-"""Bounds that no task file comes near: parsing takes time by the byte and by the value."""
+"""Bounds far above any task file: parsing takes time for each byte and each value."""
 
 _LARGEST = 2**63
 _TAG = "tag:yaml.org,2002:"
@@ -33,11 +33,11 @@ Lines = dict[KeyPath, int]
 
 
 class NotYamlError(Exception):
-    """A text that is not read as YAML.
+    """A text that cannot be read as YAML.
 
     Args:
-        message: Why.
-        line: Where it was seen, from 1; 0: of no one line.
+        message: What is wrong.
+        line: The line, from 1; 0: not a single line.
         hint: What to do.
     """
 
@@ -51,7 +51,7 @@ def parse(text: str) -> tuple[Any, Lines]:
     """Return the value of a YAML 1.2 document, and the line of each key and item.
 
     Raises:
-        NotYamlError: It does not parse, or holds what a task file has no use for.
+        NotYamlError: It does not parse, or holds something that no task file needs.
     """
     if len(text.encode("utf-8", "surrogatepass")) > MOST_BYTES:
         raise NotYamlError(f"this has more than {MOST_BYTES} bytes", hint=_PROMPT_HINT)
@@ -74,17 +74,17 @@ def parse(text: str) -> tuple[Any, Lines]:
 
 
 class _Scanner(Scanner):
-    """Stops at brackets in brackets: the time they take grows with the square of their number."""
+    """A scanner with a limit on nested brackets, which take quadratic time."""
 
     def fetch_flow_collection_start(self, *args: Any, **options: Any) -> None:
-        """Take an opening bracket."""
+        """Read an opening bracket."""
         if said := _too_large(0, len(self.flow_context)):
             raise ScannerError(None, None, said, self.reader.get_mark())
         super().fetch_flow_collection_start(*args, **options)
 
 
 class _Composer(Composer):
-    """Stops at a document that is larger or deeper than any task file."""
+    """A composer with limits on the size and depth of a document."""
 
     def __init__(self, loader: Any = None) -> None:
         super().__init__(loader=loader)
@@ -103,10 +103,10 @@ class _Composer(Composer):
 
 
 class _Reader:
-    """Makes plain values of nodes.
+    """A reader that turns nodes into plain values.
 
-    What an alias stands for is read anew each time, so that no two keys share a value. The values
-    are counted on the way: ten lines of aliases of aliases stand for billions.
+    An alias is read anew each time, so that no two keys share a value. Values are counted: ten
+    lines of aliases of aliases can stand for billions.
     """
 
     def __init__(self, yaml: YAML) -> None:
@@ -149,7 +149,7 @@ class _Reader:
         return {key: value for key, value in merged.items() if key not in values} | values
 
     def _merge(self, node: Any, path: KeyPath) -> dict[Any, Any]:
-        """Return the keys that `<<` takes over, of the first mapping that has each."""
+        """Return the keys that `<<` takes over, each from the first mapping that has it."""
         merged: dict[Any, Any] = {}
         for each in node.value if isinstance(node, SequenceNode) else [node]:
             found = self.read(each, (*path, "<<"))

@@ -1,4 +1,4 @@
-"""The JSON Schema of a task file, with what is registered: a new file adds itself."""
+"""The JSON Schema of a task file, made from the registries."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ def task_file_schema() -> dict[str, Any]:
     schema["properties"]["task"]["anyOf"].append(
         {"type": "object", "properties": recipe, "required": ["recipe"]}
     )
-    # A preset stands for a backend, and keys of its backend stand beside it.
+    # A preset stands for a backend, whose keys may stand beside it.
     found = (llm_backends().get(name).settings_class for name in llm_backends().names())
     keys = {key: True for settings in found for key in settings.model_fields}
     schema["properties"]["llm"]["anyOf"].append(

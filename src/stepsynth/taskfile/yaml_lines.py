@@ -1,4 +1,4 @@
-"""What a task file says, and where: every message can name the line in which a key stands."""
+"""The values of a task file with their lines, so that every message can name a key's line."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,8 +19,8 @@ class LocatedYaml:
 
     Args:
         values: Nested dictionaries, lists and scalars.
-        name: What messages call the document.
-        lines: Key path -> line, where it is known.
+        name: Name of the document in messages.
+        lines: Key path -> line, if it is known.
     """
 
     def __init__(self, values: dict[str, Any], name: str, lines: Mapping[KeyPath, int]) -> None:
@@ -39,7 +39,7 @@ class LocatedYaml:
         return f"{self.name}: {'.'.join(path)}" if path else self.name
 
     def set(self, path: KeyPath, value: Any, *, origin: str) -> None:
-        """Set a key, making the sections above it."""
+        """Set a key, and create the sections above it."""
         section = self.values
         for key in path[:-1]:
             inner: Any = section.setdefault(key, {})
@@ -57,7 +57,7 @@ def read_yaml(path: Path) -> LocatedYaml:
     """Read a YAML 1.2 file whose top level is a mapping (so `yes` and `no` stay text).
 
     Raises:
-        ConfigError: It is not there, is no UTF-8, does not parse, or is no mapping.
+        ConfigError: It is missing, is not UTF-8, does not parse, or is not a mapping.
     """
     if path.suffix.lower() == ".toml":
         raise ConfigError(
@@ -102,7 +102,7 @@ def parse_value(text: str) -> Any:
     """Return the value that a text stands for in YAML: 3, 0.5, true, [a, b], or the text.
 
     Raises:
-        ConfigError: It holds a character that no key may hold.
+        ConfigError: It holds a control character.
     """
     if control := find_control(text, is_name=False):
         raise ConfigError(f"--set: a value holds {control}")
@@ -114,7 +114,7 @@ def parse_value(text: str) -> Any:
 
 
 def _innermost(model: type[BaseModel], path: KeyPath, values: object) -> type[BaseModel]:
-    """Return the model of a section within a model, as far as sections are models."""
+    """Return the innermost model on a key path within a model."""
     for key in path:
         field = model.model_fields.get(key)
         values = values.get(key) if isinstance(values, Mapping) else None
@@ -130,8 +130,8 @@ def _innermost(model: type[BaseModel], path: KeyPath, values: object) -> type[Ba
 def _key_of(place: Sequence[int | str], values: object) -> KeyPath:
     """Return the key path of a place that pydantic names.
 
-    It also names members of a union ("dict[str,any]"), and the items of a list where the document
-    has one value alone for it.
+    Pydantic also names members of a union ("dict[str,any]"), and items of a list where the document
+    has a single value for it.
     """
     path: list[str] = []
     for part in place:
@@ -149,12 +149,12 @@ def build(model: type[M], values: Mapping[str, Any], located: LocatedYaml, path:
     """Return a validated section.
 
     Raises:
-        ConfigError: With the place of the first wrong key, what was expected, and a suggestion.
+        ConfigError: A key is wrong; the message has its place, what was expected and a hint.
     """
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
-        # A key that is misspelt is missing too: name the misspelling.
+        # A misspelt key leaves another one missing: report the misspelling.
         first = min(
             error.errors(), key=lambda e: e["type"] not in ("extra_forbidden", CONFIG_ERROR)
         )

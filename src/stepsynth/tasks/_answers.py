@@ -1,4 +1,4 @@
-"""Find answers in passages: where an answer stands, near misses, and what could be one."""
+"""Answers in passages: their places, near misses, and candidates."""
 
 import importlib
 import re
@@ -13,7 +13,7 @@ from stepsynth.errors import ConfigError
 from stepsynth.records import Answers
 
 NEAR = 90.0
-"""How alike, 0-100, an answer and a part of the passage must be for the part to stand for it."""
+"""Similarity, 0-100, from which a part of the passage stands for an answer."""
 
 _MARKS = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "–": "-", "—": "-", "\u00a0": " "})
 
@@ -23,9 +23,9 @@ _EDGES = " \t\n.,;:!?\"'“”‘’«»"
 def find_answer(passage: str, answer: str) -> Answers | None:
     """Return an answer where it stands in a passage, or None.
 
-    An answer that is not there word for word is looked for with other case, quotes and spaces, and
-    then as the most similar part of the passage; what is returned is always the passage's own, and
-    never a part of a word or of a number.
+    If the answer is not there word for word, it is looked for with other case, quotes and spaces,
+    and then as the most similar part of the passage. The result is always the passage's own
+    wording, and never cuts a word or a number.
     """
     wanted = clean(answer).strip()
     bare = wanted.strip(_EDGES)
@@ -59,7 +59,7 @@ def _is_inside(passage: str, edge: int) -> bool:
 
 
 def _is_of_word(character: str) -> bool:
-    # Scripts that have no upper case, as Chinese, mostly write words without spaces between them.
+    # Scripts without upper case, such as Chinese, mostly write no spaces between words.
     return character.isdigit() or character.lower() != character.upper()
 
 
@@ -85,18 +85,18 @@ def _find_similar(passage: str, answer: str) -> tuple[int, int] | None:
     inner = passage[start:end]
     start += len(inner) - len(inner.lstrip(_EDGES))
     end -= len(inner) - len(inner.rstrip(_EDGES))
-    # A window of the answer's length may have grown to whole words that say something else.
+    # Growing to whole words may have made the part say something else.
     is_near = fuzz.ratio(_lower(answer), _lower(passage[start:end])) >= NEAR
     return (start, end) if is_near and _numbers(answer) == _numbers(passage[start:end]) else None
 
 
 def _lower(text: str) -> str:
-    """Return the text in lower case, character by character: that of "İ" alone is two."""
+    """Return the text in lower case, of the same length: "İ" alone would become two characters."""
     return "".join(low if len(low := c.lower()) == 1 else c for c in text)
 
 
 def _numbers(text: str) -> list[str]:
-    """Return what makes two texts differ however alike they are: 1981, Louis XIV, 7 billion."""
+    """Return the numbers of a text, which no near miss may change: 1981, Louis XIV, 7 billion."""
     return re.findall(r"\d+|\b[IVXLC]+\b|(?:m|b|tr)illi(?:on|ard)", text)
 
 
@@ -163,16 +163,16 @@ def _listed(value: Any) -> list[Any]:
 
 
 def _place(text: str, start: int | None, passage: str) -> Answers:
-    """Return an answer at its offset, or at the place nearest to it where the text stands.
+    """Return an answer at its offset, or at the nearest place where the text stands.
 
-    Without an offset that is the first place, if it can be one where no word is cut.
+    Without an offset, that is the first place, preferably one that cuts no word.
     """
 
     def distance(place: int) -> int:
         is_cut = _is_cut(passage, place, place + len(text))
         return int(is_cut) if start is None else abs(place - start)
 
-    # Looking ahead finds places that overlap too.
+    # A lookahead finds overlapping places too.
     places = [found.start() for found in re.finditer(f"(?={re.escape(text)})", passage)]
     if places:
         near = min(places, key=distance)

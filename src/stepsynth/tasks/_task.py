@@ -1,4 +1,4 @@
-"""What a task is, whatever its kind: labels, prompts, how outputs are read, how rows are scored."""
+"""The base class of tasks: labels, prompts, parsing of outputs, and scores."""
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -36,13 +36,13 @@ class Task(BaseModel):
     name: ClassVar[str]
 
     columns: ClassVar[Mapping[str, str]] = {"text": "text", "label": "label"}
-    """Field of an `Example` -> the column of the user's file that it is read from by default."""
+    """Field of an `Example` -> its default column in the user's file."""
 
     optional_columns: ClassVar[Mapping[str, str]] = {}
-    """Fields that a row may have or not -> their columns by default."""
+    """Optional field of a row -> its default column."""
 
     score_name: ClassVar[str] = "macro_f1"
-    """The score that chooses a round and stops early."""
+    """The score that chooses a round and decides on early stopping."""
 
     has_context: ClassVar[bool] = False
     """Rows have a context that the LLM is given; seed data is written from contexts."""
@@ -107,14 +107,14 @@ class Task(BaseModel):
 
     @abstractmethod
     def _row_fields(self, row: Example) -> dict[str, Any]:
-        """Return what a prompt of a method is told of a row."""
+        """Return the fields of a row that prompts of methods may use."""
 
     def prompt(self, name: str, row: Example, **fields: Any) -> str:
         """Return a prompt that a method sends, for the label, text and context of a row.
 
         Args:
             name: One of `METHOD_PROMPTS`.
-            row: What it is about; its text is "" where the text is still to be written.
+            row: The row that it is about; its text is "" if that is still to be written.
             fields: The prompt's own fields.
         """
         return self.render(name, **self._row_fields(row), **fields)
@@ -149,9 +149,9 @@ class Task(BaseModel):
         return self._template(prompt).render(**shared, **fields)
 
     def answer_schema(self, name: str) -> dict[str, Any] | None:
-        """Return the JSON Schema of the answer to a prompt; None: it is no JSON.
+        """Return the JSON Schema of the answer to a prompt; None: the answer is not JSON.
 
-        A prompt of the user's own may ask for anything, so it has none.
+        A user's own prompt has none, since it may ask for anything.
         """
         fields = {} if name in self.prompts else self._answer_fields(name)
         if not fields:
@@ -176,7 +176,7 @@ class Task(BaseModel):
     def label_names(self) -> tuple[str, ...]:
         """The labels, as they stand in the data, in the order of every array of scores.
 
-        None where the label is an answer that stands in the context.
+        Empty if the label is an answer that stands in the context.
         """
 
     def label_word(self, label: str) -> str:
@@ -230,7 +230,7 @@ class Task(BaseModel):
 
     @abstractmethod
     def parse_decision(self, completion: str, row: Example, *, truncated: bool) -> Label | Rejected:
-        """Return the label (or answer) of a row that the LLM says is right, or why it says none."""
+        """Return the label or answer that an output gives for a row, or why it gives none."""
 
     def read_context(self, row: Mapping[str, Any]) -> Context:
         """Return the context of a row of contexts, with the label that it fixes, if any.
@@ -241,7 +241,7 @@ class Task(BaseModel):
         raise ValueError(f"a {self.name} task has no contexts")
 
     def context_of(self, example: Example) -> Context:
-        """Return what seed data can be written for from a gold row."""
+        """Return the context of a gold row, for seed data."""
         return Context(example.context or "")
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Text classification: one text, one label of any number of labels."""
+"""Text classification: each text has one of any number of labels."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,14 +16,14 @@ from stepsynth.records import Example, Label, Rejected
 from stepsynth.tasks._task import SHARED_FIELDS, Task
 
 MOST_CHOICES = 100
-"""Label words that a JSON Schema lists: providers refuse long lists."""
+"""Most label words that a JSON Schema lists; providers refuse long lists."""
 
 
 class Classification(Task):
-    """Decide which of the labels a text has.
+    """A task with texts that each have one label.
 
     Attributes:
-        labels: Label as in the data -> the word for it in prompts. A list of labels will do.
+        labels: Label as in the data -> the word for it in prompts; a list of labels will do.
     """
 
     name: ClassVar[str] = "classification"
@@ -170,9 +170,9 @@ class Classification(Task):
         return tuple(sorted({*self.labels, *self.labels.values()}))
 
     def _asked(self, label: str) -> str:
-        """Return the words that a text of a label is asked for with, normalised.
+        """Return the task's words in a request for a text of a label, normalised.
 
-        Not those of the prompt itself, which may be the user's own.
+        The prompt's own words are left out: they may be the user's.
         """
         return _normalised(f"{self.instruction} {self.labelled(label)} {self.asked_length}")
 
@@ -209,11 +209,11 @@ class Classification(Task):
 
 
 _normalised = lru_cache(maxsize=1024)(normalise)
-"""Of what is asked: the same for every answer of a label."""
+"""Cached: the request is the same for every answer of a label."""
 
 
 def _check_distinct(labels: Mapping[str, str]) -> None:
-    """Make sure that no name is that of two labels: an LLM could not say which it means."""
+    """Make sure that no two labels share a name: an LLM could not say which it means."""
     owners: dict[str, str] = {}
     for label, word in labels.items():
         for name in (label, word):
@@ -229,7 +229,7 @@ def read_text(row: Mapping[str, Any], field: str) -> str:
     """Return a field of a row that must hold a text.
 
     Raises:
-        ValueError: It is no text, or an empty one.
+        ValueError: It is not a text, or is empty.
     """
     text = row[field]
     if not isinstance(text, str) or not text.strip():
@@ -238,9 +238,9 @@ def read_text(row: Mapping[str, Any], field: str) -> str:
 
 
 def label_text(value: object) -> str:
-    """Return a label as text: what YAML, JSON and CSV write as 1, 1.0 or true is one label.
+    """Return a label as text, the same from YAML, JSON and CSV: "1" for 1 and 1.0, "true" for true.
 
-    No value is no text; the text "nan" is a label like any other.
+    A missing value is ""; the text "nan" is a label like any other.
     """
     if is_missing(value):
         return ""
@@ -252,6 +252,6 @@ def label_text(value: object) -> str:
 
 
 def is_missing(value: object) -> bool:
-    """Say whether a row has no value there, as data frames say it too."""
+    """Say whether a value is missing, also in the forms of data frames."""
     is_none = value is None or type(value).__name__ in ("NAType", "NaTType")
     return is_none or (isinstance(value, Real) and value != value)

@@ -1,7 +1,8 @@
 """Extractive question answering: the answer to a question is a part of its passage.
 
-S3, section 2.4 and Algorithm 3: the context c is a passage with an answer in it, the LLM writes the
-question. What it got wrong is extrapolated with the same answer (the paper) or with a new one.
+S3, section 2.4 and Algorithm 3: the context c is a passage with an answer in it; the LLM writes the
+question. A question that the student missed is extrapolated with the same answer (the paper) or
+with a new one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,7 @@ from stepsynth.tasks.classification import is_missing, read_text
 
 
 class ExtractiveQA(Task):
-    """Find the part of a passage that answers a question."""
+    """A task with questions, each answered by a part of its passage."""
 
     name: ClassVar[str] = "extractive_qa"
     columns: ClassVar[Mapping[str, str]] = {
@@ -67,7 +68,7 @@ class ExtractiveQA(Task):
 
     @property
     def label_names(self) -> tuple[str, ...]:
-        """None: a label is an answer."""
+        """Empty: a label is an answer."""
         return ()
 
     def rationale_prompt(self, label: str, number: int) -> str:
@@ -97,7 +98,7 @@ class ExtractiveQA(Task):
         return "extrapolate_new_answer" if self.extrapolate == "new_answer" else "extrapolate"
 
     def answer_schema(self, name: str) -> dict[str, Any] | None:
-        """Return the JSON Schema of the answer to a prompt; None: it is no JSON."""
+        """Return the JSON Schema of the answer to a prompt; None: the answer is not JSON."""
         return super().answer_schema(self._extrapolation if name == "extrapolate" else name)
 
     def _answer_fields(self, name: str) -> Mapping[str, Any]:
@@ -109,8 +110,8 @@ class ExtractiveQA(Task):
     ) -> Example | Rejected:
         """Return the row; a new answer is looked up in the passage.
 
-        An output with a question and an answer is read as JSON or as two lines; the answer wins
-        over the one that was asked for only where `extrapolate` is `new_answer`.
+        An output with a question and an answer is read as JSON or as two lines. Its answer replaces
+        the one that was asked for only if `extrapolate` is `new_answer`.
         """
         wants_answer = self.extrapolate == "new_answer" and bool(like.text)
         fields = parse_object(completion, ("question", "answer"), truncated=truncated)
@@ -143,7 +144,7 @@ class ExtractiveQA(Task):
     ) -> list[Answers | None] | Rejected:
         """Return each proposed answer as it stands in the passage, None for one that does not.
 
-        Where none does, the output is rejected.
+        If none does, the output is rejected.
         """
         listed = self.parse_rationales(completion, truncated=truncated)
         if isinstance(listed, Rejected):

@@ -16,7 +16,7 @@ from stepsynth.tasks.classification import Classification, label_text, read_text
 
 
 class SentencePair(Classification):
-    """Decide which of the labels a text has, given its context: NLI, question and answer, ..."""
+    """A task with texts that each have one label, given a context: NLI, question and answer, ..."""
 
     name: ClassVar[str] = "sentence_pair"
     columns: ClassVar[Mapping[str, str]] = {
@@ -69,7 +69,7 @@ class SentencePair(Classification):
         return Example(text=text, label=self._read_label(row["label"], text), context=context)
 
     def read_context(self, row: Mapping[str, Any]) -> Context:
-        """Return the context of a row with `context`; a `label` in it is kept."""
+        """Return the context of a row, with its `label`, if any."""
         text = read_text(row, "context")
         has_label = label_text(row.get("label")) != ""
         return Context(text, self._read_label(row["label"], text) if has_label else None)

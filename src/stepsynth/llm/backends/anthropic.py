@@ -32,7 +32,7 @@ class Anthropic(ChatSettings):
 
 
 class AnthropicBackend(ChatBackend[Anthropic]):
-    """Sends messages. The API has no seed: the same request may get another text."""
+    """A backend for messages. The API has no seed: the same request may get another text."""
 
     name = "anthropic"
     settings_class = Anthropic
@@ -78,7 +78,7 @@ class AnthropicBackend(ChatBackend[Anthropic]):
         return Completion(
             **said,
             prompt_tokens=None if new is None else new + cached + written,
-            # No text has no tokens: a zero beside one is none that was counted.
+            # Every text has tokens: a zero beside one was not counted.
             completion_tokens=count(usage, "output_tokens") or (None if said["text"] else 0),
             cached_tokens=0 if new is None else cached,
             model=self.settings.model,

@@ -67,11 +67,11 @@ class LlamaCpp(LiveSettings):
 
     @property
     def window(self) -> int:
-        """How many tokens it takes at once, prompt and answer."""
+        """Context in tokens, prompt and answer together."""
         return self.context
 
     def identity(self) -> dict[str, Any]:
-        """Return the settings that are part of a run's identity: the model by its content."""
+        """Return the settings that are part of a run's identity, the model by its content."""
         return super().identity() | self._own() | ({} if self.structured else {"structured": False})
 
     def request_identity(self, *, has_schema: bool = False) -> dict[str, Any]:
@@ -87,11 +87,11 @@ class LlamaCpp(LiveSettings):
 
 
 class LlamaCppBackend(Backend[LlamaCpp]):
-    """Answers requests in threads; llama.cpp puts them into one batch.
+    """A backend that answers requests in threads; llama.cpp puts them into one batch.
 
-    An answer depends on its own seed. Quantised weights of some formats (such as Q4_K) round
-    otherwise in another batch, so that the same seed may draw another text: with `concurrency: 1`
-    it does not.
+    Each answer has a seed of its own. Quantised weights of some formats (such as Q4_K) round
+    differently in another batch, so that the same seed may draw another text. With
+    `concurrency: 1` it does not.
     """
 
     name = "llama_cpp"
@@ -129,7 +129,7 @@ class LlamaCppBackend(Backend[LlamaCpp]):
         try:
             said = await loop.run_in_executor(self._threads, generate)
         finally:
-            unwanted.set()  # where it was cancelled, the thread is still at it
+            unwanted.set()  # if this was cancelled, the thread still generates
         return self._read(said)
 
     def _generate(self, request: Request, longest: int, unwanted: threading.Event) -> Said:
@@ -147,8 +147,8 @@ class LlamaCppBackend(Backend[LlamaCpp]):
             "top_p": settings.top_p,
             "max_tokens": longest,
             "seed": derive_seed(self.random_seed, request.stream, request.draw),
-            # It rounds otherwise after a prompt that was kept in part: an answer would depend on
-            # those before it, and a run that goes on would differ from one that was not stopped.
+            # Rounding differs after a prefix from the cache: an answer would depend on those
+            # before it, and a resumed run would differ from one that was not stopped.
             "cache_prompt": False,
         }
         if is_chat:

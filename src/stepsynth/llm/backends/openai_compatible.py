@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 PLAIN_COUNTS = 3
-"""Numbers of a usage that has no details: of the prompt, of the completion, of both."""
+"""Keys of a usage without details: tokens of the prompt, of the completion, of both."""
 
 
 class OpenAICompatible(ChatSettings):
@@ -46,12 +46,12 @@ class OpenAICompatible(ChatSettings):
 
     @property
     def group_size(self) -> int:
-        """How many draws of one prompt are asked for in one request; a batch has one in a line."""
+        """Draws of one prompt that one request asks for; always 1 in a batch."""
         return 1 if self.batch else self.n
 
 
 class OpenAICompatibleBackend(ChatBackend[OpenAICompatible]):
-    """Sends chat completions."""
+    """A backend for chat completions."""
 
     name = "openai_compatible"
     settings_class = OpenAICompatible
@@ -66,14 +66,14 @@ class OpenAICompatibleBackend(ChatBackend[OpenAICompatible]):
             "response_format": "the prompt alone says what JSON is wanted",
         }
     )
-    # Never left out: what a run may cost counts on it.
+    # Never left out: the caps rely on it.
     renameable: ClassVar[Mapping[str, str]] = MappingProxyType(
         {"max_tokens": "max_completion_tokens"}
     )
 
     @property
     def group_size(self) -> int:
-        """How many draws of one prompt are asked for at once."""
+        """Draws of one prompt that are asked for at once."""
         return self.settings.group_size if self.quirks.takes("n") else 1
 
     def body(
@@ -82,8 +82,8 @@ class OpenAICompatibleBackend(ChatBackend[OpenAICompatible]):
         """Return what is posted for a request, without what the endpoint has refused.
 
         Args:
-            request: What is asked.
-            max_tokens: In place of the settings'.
+            request: The request.
+            max_tokens: Overrides the settings'.
             n: Completions to ask for.
         """
         settings = self.settings
@@ -121,7 +121,7 @@ class OpenAICompatibleBackend(ChatBackend[OpenAICompatible]):
         return OpenAIBatches(self)
 
     def _read_choices(self, answer: dict[str, Any], most: int) -> list[Completion]:
-        """Return the completions of an answer that can be used, `most` of them at most."""
+        """Return the usable completions among the first `most` of an answer."""
         choices = answer.get("choices")
         if not isinstance(choices, list) or not choices:
             raise self.miss(answer)
@@ -154,22 +154,22 @@ class OpenAICompatibleBackend(ChatBackend[OpenAICompatible]):
                 raise TypeError(type(content).__name__)
         except (KeyError, TypeError, AttributeError) as error:
             raise self.miss(answer) from error
-        # A content filter answers with no text: an answer, to be stored and then rejected.
+        # A content filter leaves no text: still an answer, to be stored and then rejected.
         return self.finish(content or str(refusal or ""), answer, choice.get("finish_reason"))
 
 
 def _text_of_part(part: Any) -> str:
-    """Return the text of a part of a message; thoughts and the like are none."""
+    """Return the text of a part of a message; "" for thoughts and the like."""
     if isinstance(part, str):
         return part
     return str(part["text"]) if part["type"] in ("text", "output_text") else ""
 
 
 def _share_tokens(usage: Any, parts: int, *, has_text: bool) -> list[dict[str, Any]]:
-    """Return what each completion of an answer counts for; together it is the whole.
+    """Return the tokens that each completion of an answer counts for; they add up to the usage.
 
-    The prompt was sent once: its tokens are the first completion's. No text has no tokens: a zero
-    beside one is none that was counted.
+    The prompt was sent once: its tokens are the first completion's. Every text has tokens, so a
+    zero beside one was not counted.
     """
     prompt = count(usage, "prompt_tokens")
     completion = count(usage, "completion_tokens")
@@ -203,5 +203,5 @@ def _share_tokens(usage: Any, parts: int, *, has_text: bool) -> list[dict[str, A
 
 
 def _share(whole: int, parts: int, i: int) -> int:
-    """Return the i-th of `parts` whole numbers that add up to `whole`, as even as they can be."""
+    """Return the i-th of `parts` whole numbers that add up to `whole`, as even as possible."""
     return whole // parts + (i < whole % parts)

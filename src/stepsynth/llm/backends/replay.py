@@ -1,10 +1,10 @@
-"""An LLM that was recorded: answers come from files and no network is used.
+"""A recorded LLM: answers come from files and no network is used.
 
-A recording is JSON lines, one completion a line: `kind` and `completion`, and `label`, `context`,
+A recording is a JSON line with one completion: `kind` and `completion`, and `label`, `context`,
 `source` where they are known. A line answers a request when they agree on every one of these keys
-that the line carries; a request with a source takes a line recorded for it (else see `fallback`).
+that the line carries. A request with a source takes a line recorded for it (else see `fallback`).
 An exported store carries `draw` and `request` too, so that replaying it gives each request its own
-answer again. `context` and `source` may be hidden, as `store export --hide-gold` writes them.
+answer again. `context` and `source` may be digests, as `store export --hide-gold` writes them.
 A recording is handed out once in a run, unless `reuse` is set.
 """
 
@@ -34,7 +34,7 @@ _OPTIONAL = ("label", "context", "source")
 
 
 class Replay(LLMSettings):
-    """Settings of a recording."""
+    """Settings of the recordings."""
 
     backend: str = "replay"
     recordings: tuple[str, ...] = Field(
@@ -60,7 +60,7 @@ class Replay(LLMSettings):
 class Recording:
     """One recorded completion, and what it answers to; None where the line does not say.
 
-    Context and source are hidden: they are compared, and may be hidden in the file.
+    Context and source are digests: they are only compared, and the file may hold digests too.
     """
 
     kind: str
@@ -73,7 +73,7 @@ class Recording:
 
 
 class ReplayBackend(Backend[Replay]):
-    """Hands out recordings. It never awaits, so requests are answered in their order."""
+    """A backend of recordings. It never awaits, so requests are answered in their order."""
 
     name = "replay"
     settings_class = Replay
@@ -111,7 +111,7 @@ class ReplayBackend(Backend[Replay]):
         return self._recordings[chosen].completion
 
     def _same_request(self, request: Request) -> int | None:
-        """Return the unused recording of this very request: what an exported store carries."""
+        """Return the unused recording of this very request, as an exported store carries it."""
         if not self._requests:
             return None
         asked = {"prompt": request.prompt, "stream": request.stream, "draw": request.draw}
@@ -120,9 +120,9 @@ class ReplayBackend(Backend[Replay]):
         return None if index is None or self._is_used[index] else index
 
     def _same_draw(self, request: Request) -> int | None:
-        """Return the unused recording of this very draw: what an exported run carries.
+        """Return the unused recording of this very draw, as an exported run carries it.
 
-        Draws of one number are many in a store of several runs: there the request tells more.
+        In a store of several runs many draws share a number: there `request` tells them apart.
         """
         tags = request.tags
         given = (_hidden(tags.get("context")), _hidden(tags.get("source")), request.draw)
@@ -135,7 +135,7 @@ class ReplayBackend(Backend[Replay]):
     def _draw(self, tags: Mapping[str, str]) -> int | None:
         """Draw uniformly among the unused recordings that match, the source included.
 
-        Where no line has the source, one that carries the context says what it belongs to as well.
+        Where no line has the source, one that has the context and names no source will do.
         """
         source, context = _hidden(tags.get("source")), _hidden(tags.get("context"))
         chosen = self._draw_from(tags, source, _or_none(context))
@@ -158,7 +158,7 @@ class ReplayBackend(Backend[Replay]):
         return self._rng.choice(matching) if matching else None
 
     def _nearest(self, tags: Mapping[str, str]) -> int | None:
-        """Return the unused recording most like the source; of two alike, the earlier line."""
+        """Return the unused recording most like the source; of equals, the earlier line."""
         index, vectorizer, matrix = self._texts_of(tags.get("kind", ""), tags.get("label", ""))
         contexts = _or_none(_hidden(tags.get("context")))
         fits = [not self._is_used[i] and self._recordings[i].context in contexts for i in index]

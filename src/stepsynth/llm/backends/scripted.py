@@ -1,6 +1,6 @@
 """An LLM that follows rules: for tests, examples and trying a task file without an endpoint.
 
-It refuses a prompt that no rule matches, so a template that has drifted is seen at once.
+It refuses a prompt that no rule matches, so that a template that has drifted is seen at once.
 """
 
 import re
@@ -16,7 +16,7 @@ from stepsynth.llm.core.types import Completion, Request
 
 
 class Rule(BaseModel):
-    """Prompts that match a pattern get one of the answers."""
+    """A pattern, and the answers to prompts that match it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -49,7 +49,7 @@ class Scripted(LiveSettings):
 
         Args:
             prompt: What is asked.
-            drawn: Which of the rule's answers it is, counted round and round.
+            drawn: Index of the rule's answer, modulo their number.
         """
         for rule in self.rules:
             if match := re.search(rule.pattern, prompt):
@@ -67,7 +67,7 @@ class Scripted(LiveSettings):
 
 
 class ScriptedBackend(Backend[Scripted]):
-    """Answers by the first rule that matches."""
+    """A backend that answers by the first rule that matches."""
 
     name = "scripted"
     settings_class = Scripted

@@ -1,7 +1,7 @@
 """An LLM in this process: any causal language model of the transformers library.
 
 Requests that wait while the device works share the next batch. A batch is drawn with a seed of its
-own, and what shares a batch depends on timing: it is the store that makes a run repeatable.
+own, and what shares a batch depends on timing. So only the store makes a run repeatable.
 """
 
 import asyncio
@@ -57,7 +57,7 @@ class Transformers(LiveSettings):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Job:
-    """A request that waits for its turn on the device; `room` is its longest completion."""
+    """A request that waits for the device; `room` is its longest completion, in tokens."""
 
     request: Request
     prompt: list[int]
@@ -66,11 +66,11 @@ class _Job:
 
 
 class TransformersBackend(Backend[Transformers]):
-    """Generates in one thread, in batches of the requests that wait.
+    """A backend that generates in one thread, in batches of the requests that wait.
 
     The draws of a batch depend on the seed of its first request and on all that is in it, so a
-    draw comes out the same only in the same batch; greedy completions (temperature 0) but for
-    rounding do not depend on it.
+    draw comes out the same only in the same batch. Greedy completions (temperature 0) depend on it
+    by rounding alone.
     """
 
     name = "transformers"
@@ -107,11 +107,11 @@ class TransformersBackend(Backend[Transformers]):
             free_memory()
 
     async def _ask(self, request: Request, longest: int) -> Completion:
-        """Put a request into the queue and wait for its completion of at most `longest` tokens."""
+        """Queue a request and wait for its completion of at most `longest` tokens."""
         if self._loading is None:
             loop = asyncio.get_running_loop()
             self._loading = loop.run_in_executor(self._thread, self._load)
-        model = await asyncio.shield(self._loading)  # who is cancelled does not cancel the others
+        model = await asyncio.shield(self._loading)  # cancelling one must not cancel the others
         prompt = model.encode(request.prompt, request.turns)
         room = longest if model.context is None else min(longest, model.context - len(prompt))
         if room < 1:
@@ -152,7 +152,7 @@ class TransformersBackend(Backend[Transformers]):
                 self._shrink(batch)
 
     def _next_batch(self) -> list[_Job]:
-        """Take the request that has waited longest, and those that are most like it in length.
+        """Take the request that has waited longest, and those most like it in length.
 
         All have the same room, so that none is cut off where another one has to stop.
         """
@@ -196,7 +196,7 @@ class TransformersBackend(Backend[Transformers]):
         return True
 
     def _shrink(self, batch: list[_Job]) -> None:
-        """Halve the batches and put this one back; a request that is alone is given up."""
+        """Halve the batch size and put this batch back; a request that is alone is given up."""
         if len(batch) == 1:
             error = GiveUpError(
                 "out_of_memory",

@@ -26,7 +26,7 @@ from stepsynth.llm.core.types import Request
 
 PATH = "/messages/batches"
 EARLIER_S, LATER_S = 600, 3600
-"""A lost batch was made at most so long before and after it was written down; clocks differ."""
+"""Seconds before and after its record within which a lost batch was created; clocks differ."""
 _FAILED = ("errored", "canceled", "expired")
 _STATUS = {
     "invalid_request_error": 400,
@@ -40,14 +40,14 @@ _STATUS = {
     "timeout_error": 504,
     "overloaded_error": 529,
 }
-"""Errors by their type, as the API gives them outside of a batch."""
+"""Type of an error -> the status that it has outside of a batch."""
 
 
 class AnthropicBatches:
     """Batches of messages; see `BatchApi`.
 
     Args:
-        backend: What makes and reads the requests of a batch.
+        backend: Makes the requests of a batch and reads their results.
     """
 
     max_requests = 100_000
@@ -60,7 +60,7 @@ class AnthropicBatches:
         self.provider = f"{backend.name} {backend.client.base_url}"
 
     def line(self, request_id: str, request: Request) -> bytes:
-        """Return one request as it stands in a batch."""
+        """Return one request as it stands in the body of a batch."""
         return encode_line({"custom_id": request_id, "params": self._backend.body(request)})
 
     async def submit(self, file: BinaryIO, token: str) -> str:
@@ -68,10 +68,10 @@ class AnthropicBatches:
         return read_id(await self._client.post_file(PATH, file))
 
     async def find(self, lost: SentBatch, known: Collection[str]) -> str | None:
-        """Return the id of a batch of the same size, sent at that time, that is not known.
+        """Return the id of a batch of the same size and time that the ledger does not know.
 
-        Ended ones say themselves whose they are. One that is still running is taken if it is the
-        only one: should it be another's, it has no results for us, and we send ours again.
+        The results of an ended one show whose it is. One that is still running is taken if it is
+        the only one: should it be another's, it has no results for us, and we send ours again.
         """
         page = await self._client.get(f"{PATH}?limit=1000")
         batches: Any = page.get("data")
@@ -131,7 +131,7 @@ class AnthropicBatches:
 
 
 def _is_like(batch: dict[str, Any], lost: SentBatch) -> bool:
-    """Say whether a batch has the size and the time of one that may have been sent."""
+    """Return whether a batch has the size and the time of a lost one."""
     try:
         created = datetime.fromisoformat(str(batch.get("created_at"))).timestamp()
     except ValueError:

@@ -1,9 +1,9 @@
-"""Sends requests in batches and delivers what comes of them.
+"""The driver of batch APIs: sends requests in batches and delivers the results.
 
-It can be stopped, killed and started again at any moment, days later too: what is out at the
-provider stands in a ledger. Nothing is sent twice but in one case: a run is killed, or the
-connection breaks, after the provider has taken a batch and before its id is written down. Then the
-next look asks the provider for that batch; if it is not found it is sent again, and that is said.
+It can be stopped, killed and started again at any moment, days later too: a ledger records what is
+out at the provider. Nothing is sent twice but in one case: a run is killed, or the connection
+breaks, after the provider has taken a batch and before its id is recorded. Then the next look asks
+the provider for that batch. If it is not found it is sent again, with a notice.
 """
 
 import asyncio
@@ -30,11 +30,11 @@ from stepsynth.llm.core.errors import GiveUpError, RetryLaterError
 from stepsynth.llm.core.types import Request
 
 DELIVERED_AT_ONCE = 256
-"""So many results are on their way to the store at the same time."""
+"""Most results on their way to the store at the same time."""
 DOWNLOADS = 3
-"""How often results are fetched before what is not among them counts as lost: a fetch is free."""
+"""Fetches of a batch's results before a missing one counts as lost; a fetch is free."""
 KEPT_DAYS = 30
-"""After so many days providers have deleted the results of a batch."""
+"""Days after which providers have deleted the results of a batch."""
 
 
 async def collect(
@@ -52,10 +52,10 @@ async def collect(
 
     Args:
         api: The provider's batch API.
-        jobs: Ids of requests and the requests; an id that stands there twice counts once.
-        ledger: What is out, from earlier runs and other processes too.
-        hooks: What the engine does.
-        max_attempts: How often a request is sent, in this call, before it is delivered as failed.
+        jobs: Ids and requests; an id given twice counts once.
+        ledger: Record of what is out, from earlier runs and other processes too.
+        hooks: Callbacks into the engine.
+        max_attempts: Attempts at a request, in this call, before it is delivered as failed.
 
     Raises:
         ProviderError: The provider cannot be used, or refused a batch as a whole.
@@ -69,8 +69,8 @@ class _Out:
     """A batch at the provider.
 
     Attributes:
-        mine: Those of its requests that this run has asked for.
-        left: Those of `mine` that were not delivered yet.
+        mine: Its requests that this run has asked for.
+        left: Requests of `mine` that were not delivered yet.
     """
 
     batch: SentBatch
@@ -112,7 +112,7 @@ class _Driver:
     # What is out already.
 
     async def _take_up(self) -> None:
-        """Look after the batches of earlier runs and other processes that hold our requests."""
+        """Watch the batches of earlier runs and other processes that hold our requests."""
         if not self._waiting:
             return
         for batch in self._ledger.open_batches(self._api.provider):
@@ -131,7 +131,7 @@ class _Driver:
             )
 
     async def _recover(self, batch: SentBatch) -> SentBatch | None:
-        """Ask the provider for a batch whose sending broke off."""
+        """Ask the provider for a batch whose sending broke off; drop it if it is not there."""
         try:
             found = await self._api.find(batch, self._ledger.known_ids(self._api.provider))
         except RetryLaterError as error:
@@ -192,7 +192,7 @@ class _Driver:
         self._watch(batch, frozenset(batch.requests))
 
     async def _pack(self, batch: SentBatch, file: BinaryIO) -> list[str]:
-        """Write a batch to a file, and return which of its requests it has come to hold."""
+        """Write a batch to a file, and return the ids of the requests that it holds."""
         for each in self._hooks.find_stored(batch.requests):
             self._forget(each)
         before, between, after = self._api.frame
@@ -225,7 +225,7 @@ class _Driver:
         try:
             allowed = await self._hooks.before_submit([self._requests[each] for each in ids])
         except StepsynthError:
-            # What is out was reserved at its worst; when it has ended, more may be allowed.
+            # What is out is reserved at the most it can cost; once it ended, more may fit.
             if not self._out:
                 raise
             allowed = 0
@@ -233,7 +233,7 @@ class _Driver:
         return allowed
 
     async def _submit(self, batch: SentBatch, file: BinaryIO) -> SentBatch:
-        """Send a batch, and write its id down before anything else."""
+        """Send a batch, and record its id before anything else."""
         try:
             file.seek(0)
             # On Windows a temporary file is a wrapper, which cannot be sent.
@@ -262,7 +262,7 @@ class _Driver:
     # Looking after what is out.
 
     async def _look(self) -> bool:
-        """Ask how far each batch is, deliver what ended, and say whether anything did."""
+        """Poll each batch, deliver what ended, and return whether anything did."""
         has_ended = False
         for out in list(self._out.values()):
             if self._hooks.is_stopped():
@@ -283,7 +283,7 @@ class _Driver:
         return has_ended
 
     async def _fetch(self, out: _Out) -> bool:
-        """Deliver the results of an ended batch, and say whether it is done with."""
+        """Deliver the results of an ended batch, and return whether it is done with."""
         missing, again, group = set(out.left), list[str](), list[tuple[str, Outcome]]()
         trouble: ProviderError | None = None
         async with aclosing(self._api.results(out.batch.provider_id)) as results:
@@ -316,7 +316,7 @@ class _Driver:
         return True
 
     def _settle(self, out: _Out, again: Sequence[str]) -> None:
-        """Close a batch, all of whose results are delivered; what failed goes into another."""
+        """Close a batch whose results are all delivered; what failed goes into another."""
         others = [each for each in out.batch.requests if each not in out.mine]
         self._ledger.settle(out.batch, [*out.mine, *self._hooks.find_stored(others)])
         for each in again:
@@ -324,7 +324,7 @@ class _Driver:
         self._return(out, again)
 
     def _return(self, out: _Out, ids: Sequence[str]) -> None:
-        """Let requests of a batch that is no longer out wait again."""
+        """Put requests of a batch that is no longer out back among those that wait."""
         del self._out[out.batch.id]
         self._is_held = False
         self._waiting.update(dict.fromkeys(ids))
@@ -350,7 +350,7 @@ class _Driver:
             )
 
     def _miss(self, out: _Out, error: NotFoundError) -> None:
-        """Deal with a batch that the provider does not know."""
+        """Handle a batch that the provider does not know."""
         days = (time.time() - out.batch.created) / 86400
         size, name = len(out.left), out.batch.provider_id
         if days <= KEPT_DAYS:
@@ -369,7 +369,7 @@ class _Driver:
     # Small parts.
 
     async def _deliver(self, group: Sequence[tuple[str, Outcome]], out: _Out | None = None) -> None:
-        """Hand over what came of requests, but for those that another process has stored."""
+        """Deliver outcomes, but for requests that another process has stored."""
         stored = set(self._hooks.find_stored([each for each, _ in group]))
         self._hooks.on_returned([self._requests[each] for each in stored])
         left = [each for each in group if each[0] not in stored]

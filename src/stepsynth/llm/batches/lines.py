@@ -1,4 +1,4 @@
-"""Lines of a batch: how a request is written as one, and what a result on one says."""
+"""Lines of a batch: requests written as lines, and results read from them."""
 
 import json
 from collections.abc import Mapping
@@ -13,13 +13,13 @@ from stepsynth.llm.core.errors import GiveUpError, RetryLaterError
 from stepsynth.llm.core.types import Completion, Request
 
 ANY = Request("?", "?", schema={"type": "object"})
-"""Its body holds every parameter that is ever sent."""
+"""A request whose body holds every parameter that is ever sent."""
 _LATER = {408, 409, 425, 429}
 _FOR_ALL = {401, 402, 403, 404}
 
 
 def encode_line(value: Mapping[str, Any]) -> bytes:
-    """Return a JSON object as one line: of ASCII, so that no reader breaks it elsewhere."""
+    """Return a JSON object as one line, in ASCII, so that no reader breaks it elsewhere."""
     return json.dumps(value, separators=(",", ":")).encode("ascii")
 
 
@@ -33,7 +33,7 @@ def decode_line(raw: bytes) -> dict[str, Any]:
 
 
 def read_id(answer: Any) -> str:
-    """Return the id of what a provider has made."""
+    """Return the id of an object that a provider has created."""
     found = answer.get("id") if isinstance(answer, dict) else None
     if not isinstance(found, str) or not found:
         raise RetryLaterError("malformed", "the provider answered without an id")
@@ -47,12 +47,12 @@ def child(value: Any, key: str) -> dict[str, Any]:
 
 
 def add_up(counts: Mapping[str, Any], *keys: str) -> int:
-    """Return the sum of counts that a provider gives; what is no number counts as 0."""
+    """Return the sum of some of a provider's counts; what is no number counts as 0."""
     return sum(counts[key] for key in keys if isinstance(counts.get(key), int))
 
 
 def was_cancelled(batch: str) -> ProviderError:
-    """Return the error for a batch that somebody stopped at the provider."""
+    """Return the error for a batch that somebody cancelled at the provider."""
     return ProviderError(
         f"batch {batch} was cancelled at the provider; what it had done is kept",
         hint="the same command sends what is missing again",
@@ -60,10 +60,10 @@ def was_cancelled(batch: str) -> ProviderError:
 
 
 class ResultReader:
-    """Says what a result means for its request; learns what the endpoint refuses, as a post does.
+    """A reader of results, which learns what the endpoint refuses, as a post does.
 
     Args:
-        backend: Whose results they are.
+        backend: The backend whose results they are.
     """
 
     def __init__(self, backend: ChatBackend[Any]) -> None:
@@ -99,11 +99,11 @@ class ResultReader:
         return error
 
     def mask(self, said: object) -> str:
-        """Return a provider's words on one line without our key."""
+        """Return a provider's words on one line, keys masked."""
         return shorten(self._backend.client.mask(str(said)), 300)
 
     def _can_be_cured(self, error: GiveUpError) -> bool:
-        """Say whether the request would be sent without what is refused from now on."""
+        """Return whether a retry would leave out what is refused."""
         if notice := self._backend.quirks.learn(error, self._backend.body(ANY)):
             self._backend.on_notice(f"{self._backend.settings.model}: {notice}")
             self._learnt.add(error.message)

@@ -27,7 +27,7 @@ ENDPOINT = "/v1/chat/completions"
 TOKEN_KEY = "stepsynth"
 """Name of our token in a batch's metadata."""
 PAGES, SLACK_S = 50, 3600
-"""A lost batch is looked for on so many pages of the newest batches; clocks may differ so much."""
+"""Pages of the newest batches that are searched for a lost one; seconds that clocks may differ."""
 _ENDED = {"completed", "expired", "cancelled"}
 _QUEUE_FULL = "token_limit_exceeded"
 
@@ -36,7 +36,7 @@ class OpenAIBatches:
     """Batches of chat completions; see `BatchApi`.
 
     Args:
-        backend: What makes and reads the requests of a batch.
+        backend: Makes the requests of a batch and reads their results.
     """
 
     max_requests = 50_000
@@ -49,7 +49,7 @@ class OpenAIBatches:
         self.provider = f"{backend.name} {backend.client.base_url}"
 
     def line(self, request_id: str, request: Request) -> bytes:
-        """Return one request as it stands in a batch."""
+        """Return one request as a line of a batch."""
         body = self._backend.body(request)
         return encode_line(
             {"custom_id": request_id, "method": "POST", "url": ENDPOINT, "body": body}

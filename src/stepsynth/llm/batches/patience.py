@@ -1,19 +1,19 @@
-"""How long to wait between two looks at batches, and when to stop waiting."""
+"""Pauses between polls of batches, and the end of waiting."""
 
 from stepsynth.errors import ProviderError
 from stepsynth.llm.core.errors import RetryLaterError
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S, SLOWER = 5.0, 60.0, 1.5
-"""Pauses between two looks: the first after something happened, the longest, how they grow."""
+"""Seconds between polls: the first pause after progress, the longest, and the factor of growth."""
 LONGEST_WAIT_S = 600.0
-"""No provider is waited for longer than this, whatever it asks for."""
+"""Longest wait in seconds, whatever a provider asks for."""
 FAILURES_IN_A_ROW = 12
-"""So many calls that fail one after another, with pauses between them, and the run stops."""
+"""Consecutive failed calls, with pauses between them, after which the run stops."""
 RUN_ON = "batches that are out run on, nothing is lost: the same command collects them"
 
 
 class Patience:
-    """Grows while nothing happens and while calls fail.
+    """The pause before the next poll, which grows while nothing happens.
 
     Attributes:
         trouble: Why a call of this round failed; "" where none did.
@@ -26,11 +26,11 @@ class Patience:
         self._pause_s, self._wait_s = FIRST_PAUSE_S, 0.0
 
     def note_answer(self) -> None:
-        """Take note that the provider has answered."""
+        """Record that the provider has answered."""
         self._has_answered, self._failures = True, 0
 
     def note_failure(self, error: RetryLaterError) -> None:
-        """Take note of a call that failed.
+        """Count a call that failed.
 
         Raises:
             ProviderError: There have been too many, or the endpoint was never there.
@@ -43,11 +43,11 @@ class Patience:
             raise ProviderError(error.message, hint=RUN_ON) from error
 
     def start_anew(self) -> None:
-        """Take note that something has happened: more may soon."""
+        """Shorten the pause after progress: more may come soon."""
         self._pause_s = FIRST_PAUSE_S
 
     def next_pause_s(self) -> float:
-        """Return how long to wait now."""
+        """Return the seconds to wait now; the next pause is longer."""
         pause_s = max(self._pause_s, self._wait_s)
         self._pause_s, self._wait_s = min(self._pause_s * SLOWER, LONGEST_PAUSE_S), 0.0
         return pause_s

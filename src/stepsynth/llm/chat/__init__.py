@@ -1,1 +1,1 @@
-"""What the backends of chat APIs share."""
+"""Parts that the backends of chat APIs share."""

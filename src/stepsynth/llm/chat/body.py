@@ -1,4 +1,4 @@
-"""The body of an answer: read no further than it may be long, unpacked, and taken as JSON."""
+"""The body of an answer: read up to a bound, unpacked, and parsed as JSON."""
 
 import json
 import re
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     import aiohttp
 
 ENCODINGS = {"Accept-Encoding": "gzip, deflate"}
-"""What we can unpack."""
+"""Compressions that are unpacked here."""
 MOST_OF_AN_ERROR = 65_536
-"""Bytes of an answer that tells of an error; what comes after them is not read."""
+"""Bytes that are read of an error's body."""
 
 _EITHER = 32 + zlib.MAX_WBITS
-"""gzip or zlib, whichever the bytes begin as."""
+"""gzip or zlib, as the first bytes say."""
 _CHARSET = re.compile(r"charset=\"?([\w-]+)", re.IGNORECASE)
 
 
@@ -26,13 +26,13 @@ async def read_body(
     """Return a body, unpacked as it arrives: a small one may unpack to gigabytes.
 
     Args:
-        response: Does not unpack by itself.
-        most: Bytes that it may have, unpacked.
-        is_cut: Return the first of a body that is longer.
+        response: Does not decompress by itself.
+        most: Most bytes of the body, unpacked.
+        is_cut: Return the first bytes of a longer body, in place of an error.
 
     Raises:
         GiveUpError: It is longer.
-        RetryLaterError: It is packed otherwise than it says, or than was asked for.
+        RetryLaterError: Its compression is not what its header says, or was not asked for.
     """
     packing = response.headers.get("Content-Encoding", "identity").strip().casefold()
     length = response.content_length
@@ -70,10 +70,10 @@ async def read_body(
 
 
 def read_json(raw: bytes, kind: str) -> Any:
-    """Return the JSON of a body; one that came as a stream of events is put together.
+    """Return the JSON of a body; a stream of events is put together.
 
     Args:
-        raw: Unpacked.
+        raw: The body, unpacked.
         kind: Its content type.
 
     Raises:
@@ -89,7 +89,7 @@ def read_json(raw: bytes, kind: str) -> Any:
     except LookupError:
         text = raw.decode("utf-8-sig", "replace")
     lines = text.strip("\0 \r\n\t").split("\n")
-    # Some send comments ahead, to keep the connection open.
+    # Some endpoints send comments first, to keep the connection open.
     while lines and (lines[0].startswith(":") or not lines[0].strip()):
         del lines[0]
     if lines and lines[0].startswith("data:"):
@@ -98,7 +98,7 @@ def read_json(raw: bytes, kind: str) -> Any:
 
 
 def _join_events(lines: list[str]) -> dict[str, Any]:
-    """Return a chat completion that came in parts as if it had come whole."""
+    """Return a streamed chat completion as if it had come whole."""
     whole: dict[str, Any] = {}
     texts: dict[int, list[str]] = {}
     ends: dict[int, Any] = {}
@@ -119,7 +119,7 @@ def _join_events(lines: list[str]) -> dict[str, Any]:
                 ends[place] = choice["finish_reason"]
     if texts:
         whole["choices"] = [
-            # One that never says that it has ended broke off.
+            # A stream without a finish reason broke off.
             {
                 "index": i,
                 "message": {"content": "".join(parts)},

@@ -1,4 +1,4 @@
-"""What the backends of chat APIs share: keys and headers, what an endpoint refuses, how it ends."""
+"""Base of the chat backends: keys and headers, refused parameters, endings of answers."""
 
 import json
 import os
@@ -21,9 +21,9 @@ from stepsynth.llm.core.errors import GiveUpError, RetryLaterError
 from stepsynth.llm.core.types import Completion, Request
 
 FEWEST_BYTES, BYTES_A_TOKEN = 4 << 20, 64
-"""Of an answer: so many it may have in any case, and so many for each token asked for."""
+"""Bytes that an answer may have in any case, and for each token asked for."""
 MOST_TOKENS = 1 << 40
-"""No answer has more; a number beyond it is none."""
+"""A larger number of tokens is not taken for a count."""
 PING = Request("Say yes.", "ping")
 
 _TOO_FEW_TOKENS = re.compile(r"max_(completion_|output_)?tokens|output limit", re.IGNORECASE)
@@ -32,16 +32,16 @@ C = TypeVar("C", bound=ChatSettings)
 
 
 class ChatBackend(Backend[C]):
-    """Posts one body for each request; an endpoint's own quirks are learnt from what it refuses.
+    """A backend that posts one body for each request, and learns what an endpoint refuses.
 
     Attributes:
-        client: Speaks to the endpoint; a batch API uses it too.
-        quirks: What the endpoint has refused so far.
+        client: HTTP client of the endpoint; a batch API uses it too.
+        quirks: Parameters that the endpoint has refused so far.
     """
 
     path: ClassVar[str]
     droppable: ClassVar[Mapping[str, str]]
-    """Parameters that can be left out -> what that means; see `Quirks`."""
+    """Parameters that can be left out -> what that means for a run; see `Quirks`."""
     renameable: ClassVar[Mapping[str, str]] = MappingProxyType({})
     """Parameters that cannot be left out -> their other name."""
 
@@ -80,8 +80,8 @@ class ChatBackend(Backend[C]):
         """Return what is posted for a request, without what the endpoint has refused.
 
         Args:
-            request: What is asked.
-            max_tokens: In place of the settings'.
+            request: The request.
+            max_tokens: Overrides the settings'.
         """
 
     @abstractmethod
@@ -100,8 +100,8 @@ class ChatBackend(Backend[C]):
         """Post a body, and again without what the endpoint refuses of it.
 
         Args:
-            build: Returns the body as it is after all that was learnt. What is learnt only grows,
-                so this ends.
+            build: Returns the body without what was refused so far. That set only grows, so the
+                loop ends.
         """
         while True:
             body = build()
@@ -114,7 +114,7 @@ class ChatBackend(Backend[C]):
                     raise
 
     async def ping(self) -> None:
-        """Ask for one token; what the endpoint refuses is learnt here already."""
+        """Ask for one token; what the endpoint refuses is learnt on the way."""
         most = self.settings.max_tokens
         for tokens in sorted({1, min(16, most), most}):
             try:
@@ -134,11 +134,11 @@ class ChatBackend(Backend[C]):
         await self.client.close()
 
     def finish(self, text: str, answer: dict[str, Any], reason: Any) -> dict[str, Any]:
-        """Return what a text says of itself: its fields as a `Completion`.
+        """Return a text and its ending as fields of a `Completion`.
 
         Args:
             text: As the LLM wrote it.
-            answer: Where it stands, for the error.
+            answer: The body that holds it, for the error.
             reason: Why it ended, in the provider's word.
 
         Raises:
@@ -156,13 +156,13 @@ class ChatBackend(Backend[C]):
         return {"text": said.answer, "truncated": True, "stop": self._mask(word)}
 
     def refuse(self, reason: str, message: str, answer: dict[str, Any]) -> RetryLaterError:
-        """Return the error for an answer that cannot be used; it keeps the answer."""
+        """Return the error for an unusable answer, which it keeps."""
         said = shorten(self._mask(_find_words(answer)), 300)
         message = f"{self.client.base_url}: {message}" + (f": {said}" if said else "")
         return RetryLaterError(reason, message, raw=self._raw(answer)[:RAW_CHARACTERS])
 
     def miss(self, answer: dict[str, Any]) -> StepsynthError:
-        """Return the error for an answer without a message: some tell in it of an error."""
+        """Return the error for an answer without a message: some report an error instead."""
         error = answer.get("error")
         code = error.get("code", error.get("status")) if isinstance(error, dict) else None
         url = f"{self.client.base_url}{self.path}"
@@ -180,7 +180,7 @@ class ChatBackend(Backend[C]):
 
 
 def _find_words(answer: dict[str, Any]) -> str:
-    """Return what a provider says of an error in the body of an answer, if anything."""
+    """Return the error message in the body of an answer; "" if there is none."""
     choices = answer.get("choices")
     first = choices[0] if isinstance(choices, list) and choices else None
     within = first.get("error") if isinstance(first, dict) else None
@@ -193,7 +193,7 @@ def _find_words(answer: dict[str, Any]) -> str:
 
 
 def make_messages(request: Request) -> list[dict[str, str]]:
-    """Return the prompt and its turns as messages of the user and the LLM, one after another."""
+    """Return the prompt and its turns as messages, the user's and the LLM's by turns."""
     if not request.turns:
         return [{"role": "user", "content": request.prompt}]
     said = (request.prompt, *request.turns)
@@ -203,7 +203,7 @@ def make_messages(request: Request) -> list[dict[str, str]]:
 
 
 def merge(body: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
-    """Return both; where both hold an object under one key, the two in one."""
+    """Return both objects merged, with the objects that both hold under one key."""
     if not extra:
         return body
     merged = dict(body)
@@ -217,7 +217,7 @@ def merge(body: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def count(usage: Any, *path: str) -> int | None:
-    """Return a number of tokens in a provider's usage, or None where it says none that can be."""
+    """Return a number of tokens in a provider's usage; None if it is missing or impossible."""
     for key in path:
         usage = usage.get(key) if isinstance(usage, dict) else None
     if isinstance(usage, bool) or not isinstance(usage, (int, float)):
@@ -234,7 +234,7 @@ def _read_key(name: str) -> str:
 
 
 def _expand(value: str, secrets: list[str]) -> str:
-    """Return a header's value with its environment variables put in, which are secrets."""
+    """Return a header's value with its environment variables put in; these count as secrets."""
 
     def look_up(found: re.Match[str]) -> str:
         name = found[1] or found[2]

@@ -1,6 +1,6 @@
-"""The one place that speaks HTTP: post JSON, get JSON, and say what went wrong in our terms.
+"""The one place that speaks HTTP: JSON requests, and failures as the engine's errors.
 
-aiohttp, since it was the faster of the two that were measured (`python -m benchmarks.http`).
+aiohttp, since it was the faster of the two clients measured (`python -m benchmarks.http`).
 """
 
 import asyncio
@@ -24,21 +24,21 @@ from stepsynth.llm.core.errors import GiveUpError, RetryLaterError
 from stepsynth.llm.core.rate_headers import RateLimits, read_rate_limits, retry_after_s
 
 CONNECT_S = 4.0
-"""Seconds for a connection with its TLS handshake."""
+"""Seconds for a connection, TLS handshake included."""
 FILE_S = 300.0
-"""Seconds to wait for the next part of a file, and for the answer to one."""
+"""Seconds to wait for the next part of a batch's file, and for the answer to an upload."""
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _QUOTA = (
     *("insufficient_quota", "billing_hard_limit", "credit balance is too low"),
     *("insufficient balance", "insufficient_balance", "exceeded your current quota"),
 )
-"""What providers say, with a status that else means "later", when nothing will come any more."""
+"""Words for a used-up account, which providers send with a status that else means "later"."""
 SHORTEST_SECRET = 8
-"""A shorter secret is no key, and a text without it would be garbled."""
+"""Characters. A shorter secret is no key, and masking it would garble texts."""
 TELLING = 12
-"""So many characters at the beginning of a key are masked too: some repeat no more of it."""
+"""Characters at the beginning of a key that are masked too: some endpoints repeat only these."""
 RAW_CHARACTERS = 4000
-"""So much of an answer that could not be read is kept."""
+"""Characters kept of an answer that could not be read."""
 UNPAID = "the provider wants to be paid: see your account"
 
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
@@ -57,14 +57,14 @@ class NotFoundError(ProviderError):
 
 
 class JsonClient:
-    """Posts JSON to one endpoint over connections that are kept open.
+    """A client of one endpoint, with connections that are kept open.
 
     Args:
         base_url: What every path is appended to; a query stays at the end (`?api-version=...`).
         headers: Sent with each request.
-        secrets: Keys among them, which never appear in an error or an answer.
-        timeout_s: Longest time for one answer; our own queue is no part of it.
-        most_bytes: Of an answer, unpacked.
+        secrets: Keys among them, masked in errors and answers.
+        timeout_s: Longest time for one answer, in seconds; our own queue is no part of it.
+        most_bytes: Most bytes of an answer, unpacked.
         key_hint: What to do about a refused key.
     """
 
@@ -85,7 +85,7 @@ class JsonClient:
         self._timeout_s = timeout_s
         self._most_bytes = most_bytes
         self._timeout = aiohttp.ClientTimeout(total=None, connect=min(CONNECT_S, timeout_s))
-        # Files of batches are large: a time-out between two parts of one, none for the whole.
+        # Files of batches are large: the time-out is between two parts, not for the whole.
         self._long_s = max(FILE_S, timeout_s)
         self._long_timeout = aiohttp.ClientTimeout(
             connect=min(CONNECT_S, timeout_s), sock_read=self._long_s
@@ -99,7 +99,7 @@ class JsonClient:
 
         Raises:
             RetryLaterError: 408, 409, 429, 5xx, time-outs, broken connections, unreadable bodies.
-            GiveUpError: Another 4xx: this request is refused, whatever the next one is.
+            GiveUpError: Another 4xx: this request is refused, others may not be.
             ProviderError: The key, the URL or the model is refused, or TLS fails.
         """
         sent = json.dumps(body).encode("ascii")
@@ -128,7 +128,7 @@ class JsonClient:
     async def lines(self, path: str) -> AsyncGenerator[bytes]:
         """Yield the lines of an answer of any size as they come; raises as `post` does.
 
-        A line that is longer than an answer may be is left out.
+        A line of more than `most_bytes` is left out.
         """
         url, rest, is_over = self._url(path), b"", False
         options: dict[str, Any] = {"timeout": self._long_timeout, "headers": _AS_IT_IS}
@@ -160,7 +160,7 @@ class JsonClient:
         url, is_long = self._url(path), "timeout" in options
         try:
             # Read inside the block: a body may hang or break off after its 200.
-            # A time-out around it all costs half of what one of aiohttp's own does.
+            # One time-out around it all costs half of what aiohttp's own does.
             timeout = asyncio.timeout(None if is_long else self._timeout_s)
             async with timeout, self._open(verb, url, **options) as response:
                 status, headers = response.status, response.headers
@@ -194,7 +194,7 @@ class JsonClient:
                 timeout=self._timeout,
                 auto_decompress=False,  # it would unpack any body whole; see `read_body`
             )
-        # Not to another place: aiohttp would take the headers along, and our key with them.
+        # No redirects: aiohttp would send the headers along, and our key with them.
         return self._session.request(verb, url, proxy=self._proxy, allow_redirects=False, **options)
 
     def _read(self, path: str, raw: bytes, kind: str) -> dict[str, Any]:
@@ -227,12 +227,12 @@ class JsonClient:
     def explain(
         self, url: str, status: int, said: str, headers: Mapping[str, str] = _NO_HEADERS
     ) -> StepsynthError:
-        """Return what an error of the provider means.
+        """Return the error that a provider's status and body stand for.
 
         Args:
-            url: What was asked.
-            status: Of HTTP.
-            said: The body, without keys.
+            url: The URL asked.
+            status: The HTTP status.
+            said: The body, keys masked.
             headers: Of the answer.
         """
         text, message = said[:RAW_CHARACTERS], f"{url} answered {status}: {_message(said)}"
@@ -264,7 +264,7 @@ class JsonClient:
         return GiveUpError("refused_request", message, raw=text)
 
     def mask(self, text: str) -> str:
-        """Return what an endpoint has sent without our keys, which some repeat."""
+        """Return a text from an endpoint with our keys masked, since some repeat them."""
         return self._secrets.sub("***", text) if self._secrets is not None else text
 
 
@@ -272,12 +272,12 @@ _JSON = {"Content-Type": "application/json"}
 
 
 def is_unpaid(said: str) -> bool:
-    """Say whether a provider's words mean that nothing will come before it is paid."""
+    """Return whether a provider's words mean that it answers nothing until it is paid."""
     return any(words in said.casefold() for words in _QUOTA)
 
 
 def _secret_pattern(secrets: Iterable[str]) -> re.Pattern[str] | None:
-    """Return what finds secrets, also where no more than their beginning is repeated."""
+    """Return a pattern that finds secrets, also where only their beginning is repeated."""
     long = [secret for secret in secrets if len(secret) >= SHORTEST_SECRET]
     forms = [form for secret in long for form in (secret, *_as_base64(secret))]
     found = "|".join(rf"{re.escape(form[:TELLING])}[\w.+/=-]*" for form in forms)
@@ -285,13 +285,13 @@ def _secret_pattern(secrets: Iterable[str]) -> re.Pattern[str] | None:
 
 
 def _as_base64(secret: str) -> Iterator[str]:
-    """Yield a secret as base64, alone and in a header's value."""
+    """Yield a secret as base64, alone and after `Bearer`."""
     for value in (secret, f"Bearer {secret}"):
         yield base64.b64encode(value.encode()).decode().rstrip("=")
 
 
 def _explain(url: str, error: Exception, timeout_s: float) -> StepsynthError:
-    """Return what went wrong with a connection, in our terms."""
+    """Return the error that a failed connection stands for."""
     if isinstance(error, (aiohttp.ClientSSLError, ssl.SSLError)):
         hint = "check llm.base_url (http?)"
         return ProviderError(f"{url}: no secure connection: {error}", hint=hint)
@@ -335,7 +335,7 @@ def _find_proxy(url: str) -> str | None:
 
 
 def _message(text: str) -> str:
-    """Return what a provider says of an error, on one line."""
+    """Return a provider's error message, on one line."""
     try:
         value = json.loads(text)
         error = value.get("error", value)

@@ -1,4 +1,4 @@
-"""What an endpoint refuses of a request, learnt from its own words, once.
+"""Parameters that an endpoint refuses, learnt once from its error messages.
 
 Reasoning models take no `temperature`, some want `max_completion_tokens`, small servers know
 neither `seed` nor `n` nor JSON Schemas. All say so with a 400 or 422 that names the parameter.
@@ -23,15 +23,15 @@ _ALWAYS = {
     "response_format": re.compile(r"response_format|json_schema|schema|grammar", re.IGNORECASE),
     "output_config": re.compile(r"output_config|output_format|schema|grammar", re.IGNORECASE),
 }
-"""Ours to leave out whatever the complaint is: nobody set a value of these that could be wrong."""
+"""Parameters left out whatever the complaint is: nobody set a value of these that can be wrong."""
 
 
 class Quirks:
-    """What one endpoint has refused.
+    """The parameters that one endpoint has refused.
 
     Args:
         droppable: Parameters that can be left out -> what that means, for the notice. Where an
-            endpoint refuses two together, the last one of them goes.
+            endpoint refuses two together, the later one of them goes.
         renameable: Parameters that cannot be left out -> their other name.
     """
 
@@ -55,7 +55,7 @@ class Quirks:
         }
 
     def learn(self, error: GiveUpError, body: Mapping[str, Any]) -> str:
-        """Learn from a refused body; return what to tell the user: "" where that is known."""
+        """Learn from a refused body; return a notice for the user, "" if nothing new was learnt."""
         name = self._find_refused(error, body)
         if name is None or name in self._learnt:
             return ""
@@ -65,7 +65,7 @@ class Quirks:
         return f"the endpoint refuses `{name}`: {self._droppable[name]}"
 
     def _find_refused(self, error: GiveUpError, body: Mapping[str, Any]) -> str | None:
-        """Return the parameter of a body that an error is about, if it can go."""
+        """Return the parameter of a body that an error names, if it can be dropped or renamed."""
         if not (status := _STATUS.search(error.message)):
             return None
         said = error.message[status.end() :]

@@ -1,4 +1,4 @@
-"""The settings that the backends of chat APIs share; a key in plain sight is refused."""
+"""Settings that the backends of chat APIs share; a key in plain sight is refused."""
 
 import re
 from typing import Any, ClassVar, cast
@@ -10,7 +10,7 @@ from stepsynth.llm.core.backend import RatedSettings
 from stepsynth.llm.core.presets import find_provider
 
 PLACEHOLDER = "YOUR_MODEL"
-"""What `stepsynth init` writes for a person to replace."""
+"""Model name that `stepsynth init` writes, for a person to replace."""
 
 VARIABLE = re.compile(r"\$(?:\{([A-Z_][A-Z0-9_]*)\}|([A-Z_][A-Z0-9_]*))")
 _HEADER = re.compile(r"[A-Za-z0-9_-]+")
@@ -34,15 +34,15 @@ _RESERVED = {
     "max_completion_tokens": "llm.max_tokens",
     "response_format": "llm.structured",
 }
-"""What `extra_body` may not hold, since the engine counts on it, and what to set instead."""
+"""Keys that `extra_body` may not hold, since the engine relies on them -> what to set instead."""
 _REPRICED = frozenset({"service_tier", "cache_control", "speed", "inference_geo"})
-"""Keys of a body that change the price, and so make it unknown."""
+"""Keys of a body that change the price, so that it is no longer known."""
 
 
 class ChatSettings(RatedSettings):
-    """What the settings of every chat API hold."""
+    """Settings of every chat API."""
 
-    # An error of validation would else repeat the value, which may be a key in the wrong place.
+    # Else a validation error would repeat the value, which may be a key in the wrong place.
     model_config = ConfigDict(hide_input_in_errors=True)
 
     model: str = Field(min_length=1, description="The LLM's name, as the endpoint knows it.")
@@ -93,7 +93,7 @@ class ChatSettings(RatedSettings):
         return self.batch
 
     def price_list(self) -> str:
-        """Return the provider whose host the URL names; "" where the price may be another."""
+        """Return the provider whose host the URL names; "" where its prices may not hold."""
         return "" if _REPRICED & set(self.extra_body) else find_provider(self.base_url)
 
     @field_validator("base_url")
@@ -158,7 +158,7 @@ class ChatSettings(RatedSettings):
 
 
 def _check_header(name: object, value: object) -> None:
-    """Refuse a header that is none, or that holds a key in plain sight; repeats no value."""
+    """Refuse an invalid header, or a key in plain sight; no message repeats the value."""
     if not isinstance(name, str) or not _HEADER.fullmatch(name):
         raise ValueError("the name of a header has letters, digits and - alone")
     if not isinstance(value, str) or not value.isprintable():
@@ -173,7 +173,7 @@ def _check_header(name: object, value: object) -> None:
 
 
 def _holds_key(value: object, name: str = "") -> bool:
-    """Say whether a key stands in a value, at any depth, by its name or its form."""
+    """Return whether a value holds a key, at any depth, by its name or its form."""
     if isinstance(value, dict):
         inner = cast("dict[str, object]", value)
         return any(_holds_key(inner[each], each) for each in inner)

@@ -1,1 +1,1 @@
-"""What the engine, its store and its backends share: requests, completions, errors, usage."""
+"""Types shared by the engine, its store and its backends: requests, completions, errors, usage."""

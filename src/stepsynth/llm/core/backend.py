@@ -1,4 +1,4 @@
-"""What a backend is: one file that sends one request and returns one completion."""
+"""The interface of a backend: one file that sends one request and returns one completion."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -26,9 +26,9 @@ NAMED_LLM = Named(
 
 
 class LLMSettings(BaseModel):
-    """The `llm` section of a task file: what every backend has. Each backend adds its own keys.
+    """The `llm` section of a task file: keys of every backend. Each backend adds its own.
 
-    Those of an LLM that answers as it is asked extend `LiveSettings`.
+    Settings of an LLM that is asked live, in contrast to a recording, extend `LiveSettings`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
@@ -54,7 +54,7 @@ class LLMSettings(BaseModel):
     )
 
     identity_keys: ClassVar[tuple[str, ...]] = ("backend", "model")
-    """What decides which completions come back; limits and concurrency do not."""
+    """Keys that decide which completions come back; limits and concurrency do not."""
 
     stores_completions: ClassVar[bool] = False
     """Whether completions cost something and are kept in the store."""
@@ -69,18 +69,18 @@ class LLMSettings(BaseModel):
         return own | ({"phases": phases} if phases else {})
 
     def live(self) -> "LiveSettings":
-        """Return what the engine keeps to as it asks; where nothing can be set, the defaults."""
+        """Return the settings that the engine asks by; the defaults where none can be set."""
         return LiveSettings(backend=self.backend, model=self.model)
 
     def known_price(self) -> Price | None:
-        """Return the price that is set, else that of the dated table; None: not known."""
+        """Return the price that is set, else that of the dated table; None if not known."""
         own = self.live().price
         if self.runs_here:
             return own or Price(prompt=0, completion=0)
         return own or find_price(self.model, self.price_list(), batch=self.is_batched)
 
     def price_list(self) -> str:
-        """Return the name of the provider in the table of prices; "": none is known."""
+        """Return the name of the provider in the table of prices; "" if none is known."""
         return ""
 
     @property
@@ -90,12 +90,12 @@ class LLMSettings(BaseModel):
 
     @property
     def window(self) -> int | None:
-        """How many tokens it takes at once, prompt and answer; None: the settings do not say."""
+        """Context in tokens, prompt and answer together; None if the settings do not say."""
         return None
 
     @property
     def group_size(self) -> int:
-        """How many draws of one prompt are asked for in one request."""
+        """Draws of one prompt that one request asks for."""
         return 1
 
     def sampling(self) -> dict[str, Any]:
@@ -111,7 +111,7 @@ class LLMSettings(BaseModel):
         return [self, *(each for phase in self.phases.values() for each in phase)]  # type: ignore[list-item]
 
     def store_path(self, default: Path) -> Path:
-        """Return the store that these settings or those of a phase name, else the default."""
+        """Return the store that these settings, or those of a phase, set; else the default."""
         named = (endpoint.live().store for endpoint in self.endpoints())
         return next((Path(store) for store in named if store), default)
 
@@ -126,7 +126,7 @@ class LLMSettings(BaseModel):
 
 
 class LiveSettings(LLMSettings):
-    """What the settings of every LLM hold that answers as it is asked."""
+    """Settings of every LLM that is asked live."""
 
     temperature: float = Field(default=0.9, ge=0, le=5, description="The paper's 0.9.")
     top_p: float = Field(default=0.95, gt=0, le=1, description="Nucleus sampling.")
@@ -157,12 +157,12 @@ class LiveSettings(LLMSettings):
     stores_completions: ClassVar[bool] = True
 
     def live(self) -> "LiveSettings":
-        """Return what the engine keeps to as it asks: these."""
+        """Return these settings."""
         return self
 
     @property
     def rates(self) -> tuple[float | None, float | None, float | None]:
-        """The most requests, prompt tokens and completion tokens of a minute; None: no such."""
+        """Most requests, prompt tokens and completion tokens a minute; None for no limit."""
         return None, None, None
 
     def sampling(self) -> dict[str, Any]:
@@ -177,7 +177,7 @@ class LiveSettings(LLMSettings):
 
 
 class RatedSettings(LiveSettings):
-    """What the settings of every LLM hold whose provider limits what is sent in a minute."""
+    """Settings of every LLM whose provider limits what is sent in a minute."""
 
     rpm: float | None = Field(default=None, gt=0, description="Most requests sent in a minute.")
     input_tpm: float | None = Field(
@@ -189,7 +189,7 @@ class RatedSettings(LiveSettings):
 
     @property
     def rates(self) -> tuple[float | None, float | None, float | None]:
-        """The most requests, prompt tokens and completion tokens of a minute; None: no such."""
+        """Most requests, prompt tokens and completion tokens a minute; None for no limit."""
         return self.rpm, self.input_tpm, self.output_tpm
 
 
@@ -197,7 +197,7 @@ S = TypeVar("S", bound=LLMSettings)
 
 
 class Backend(ABC, Generic[S]):
-    """Answers one request at a time; caching, retrying and limits are the engine's.
+    """An LLM that answers one request at a time; caching, retries and limits are the engine's.
 
     A backend's file defines its settings (`settings_class`) and this class.
 
@@ -209,7 +209,7 @@ class Backend(ABC, Generic[S]):
     name: ClassVar[str]
     settings_class: ClassVar[type[LLMSettings]]
     ping_s: ClassVar[float | None] = 5.0
-    """Longest time for a ping; None: as long as it takes."""
+    """Longest time for a ping, in seconds; None for as long as it takes."""
 
     def __init__(self, settings: S, random_seed: int) -> None:
         self.settings = settings
@@ -231,11 +231,11 @@ class Backend(ABC, Generic[S]):
 
     @property
     def group_size(self) -> int:
-        """How many draws of one prompt `complete_group` asks for at once."""
+        """Draws of one prompt that `complete_group` asks for at once."""
         return self.settings.group_size
 
     async def complete_group(self, requests: Sequence[Request]) -> list[Completion]:
-        """Return completions of requests that differ in their draw alone, asked for at once.
+        """Return completions of requests that differ only in their draw, asked for at once.
 
         Their tokens add up to what the provider counted. Fewer than asked for may come back.
         """
@@ -246,7 +246,7 @@ class Backend(ABC, Generic[S]):
         return None
 
     async def ping(self) -> None:
-        """Ask for one token, to see that key, URL and model are right; raises as `complete`."""
+        """Ask for one token, to check key, URL and model; raises as `complete`."""
         return
 
     async def close(self) -> None:

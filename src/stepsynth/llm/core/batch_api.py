@@ -1,6 +1,6 @@
-"""What a provider's batch API is: half the price, hours later; the same store.
+"""Interface of a provider's batch API: half the price, hours later; the same store.
 
-`_batch_driver.collect` sends requests in batches and delivers what comes of them.
+`batches.driver.collect` sends requests in batches and delivers the results.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ Outcome = Completion | RetryLaterError | GiveUpError
 
 @dataclass(frozen=True, slots=True)
 class BatchState:
-    """How far a batch is.
+    """Progress of a batch.
 
     Attributes:
         status: running; ended: its results can be fetched; failed: none of it was or will be done.
@@ -25,7 +25,7 @@ class BatchState:
         failed: Requests that were given up.
         total: All of its requests.
         message: What the provider says of it, where it failed.
-        is_queue_full: It failed since too much of ours is waiting there: smaller, or later.
+        is_queue_full: It failed because too much of ours is queued there: send less, or later.
     """
 
     status: Literal["running", "ended", "failed"]
@@ -41,12 +41,12 @@ class SentBatch:
     """A batch in the ledger.
 
     Attributes:
-        id: The ledger's number of it.
-        token: Ours alone; goes to the provider with the batch, where that takes such a thing.
+        id: Its number in the ledger.
+        token: Unique to the batch; sent with it, where the provider takes such a thing.
         requests: Ids of its requests whose results were not delivered yet.
         created: Unix time, seconds.
         provider_id: The provider's id; "" while it is being sent.
-        is_lost: It was being sent when its run broke off.
+        is_lost: Its run broke off while sending it.
     """
 
     id: int
@@ -58,30 +58,30 @@ class SentBatch:
 
 
 class Ledger(Protocol):
-    """What is out at providers; every call is durable when it returns."""
+    """A record of batches at providers; every call is durable when it returns."""
 
     def take(self, provider: str, ids: Sequence[str], at_most: int) -> SentBatch | None:
-        """Write down that a batch is about to be sent, of ids that no open batch holds."""
+        """Record the intent to send a batch, of ids that no open batch holds."""
         ...
 
     def keep(self, batch: SentBatch, ids: Sequence[str]) -> SentBatch:
-        """Let go of all but some of the requests of a batch that was not sent yet."""
+        """Keep only some requests of a batch that was not sent yet; release the others."""
         ...
 
     def set_sent(self, batch: SentBatch, provider_id: str) -> SentBatch:
-        """Write down the provider's id of a batch."""
+        """Record the provider's id of a batch."""
         ...
 
     def lose(self, batch: SentBatch) -> None:
-        """Write down that nobody knows whether a batch was sent."""
+        """Record that nobody knows whether a batch was sent."""
         ...
 
     def drop(self, batch: SentBatch) -> None:
-        """Let go of all requests of a batch: none of them was or will be answered by it."""
+        """Close a batch and release its requests: it will answer none of them."""
         ...
 
     def settle(self, batch: SentBatch, ids: Sequence[str]) -> None:
-        """Let go of requests whose results were delivered; with the last one, of the batch."""
+        """Release requests whose results were delivered; with the last one, close the batch."""
         ...
 
     def open_batches(self, provider: str) -> list[SentBatch]:
@@ -109,7 +109,7 @@ class BatchApi(Protocol):
     frame: tuple[bytes, bytes, bytes]
 
     def line(self, request_id: str, request: Request) -> bytes:
-        """Return one request as it stands in a batch; its custom id is the request's."""
+        """Return one request as it stands in a batch, with the request's id as its custom id."""
         ...
 
     async def submit(self, file: BinaryIO, token: str) -> str:
@@ -117,7 +117,7 @@ class BatchApi(Protocol):
         ...
 
     async def find(self, lost: SentBatch, known: Collection[str]) -> str | None:
-        """Return the provider's id of a batch that may have been sent; None: there is none."""
+        """Return the provider's id of a batch that may have been sent; None if there is none."""
         ...
 
     async def poll(self, batch: str) -> BatchState:
@@ -125,9 +125,9 @@ class BatchApi(Protocol):
         ...
 
     def results(self, batch: str) -> AsyncGenerator[tuple[str, Outcome | ProviderError]]:
-        """Yield the request id of each result of an ended batch, and what came of it.
+        """Yield the request id and the outcome of each result of an ended batch.
 
-        Lines that cannot be read are left out. A ProviderError: no other request will succeed.
+        Unreadable lines are left out. A ProviderError means that no other request will succeed.
         """
         ...
 
@@ -138,23 +138,23 @@ async def _allow_all(requests: Sequence[Request]) -> int:
 
 @dataclass(frozen=True)
 class BatchHooks:
-    """What `collect` asks of the engine, all called in its loop.
+    """Callbacks from `collect` into the engine, all called in its event loop.
 
     Attributes:
-        deliver: Keeps what came of a request, durable when it returns; up to 256 at a time. Also
+        deliver: Stores the outcome of a request, durably when it returns; up to 256 at a time. Also
             called for requests that an earlier run or another process sent. Two processes that
             fetch the same batch at the same moment may both deliver a result.
-        is_stopped: Whether to return at once.
-        on_state: Is told, at each look, what is out; for the live line.
-        on_notice: Is told what a person should know once.
+        is_stopped: Returns whether to return at once.
+        on_state: Called at each look with what is out; for the live line.
+        on_notice: Called with what a person should know once.
         before_submit: Reserves what requests may cost, and returns how many of the first ones may
-            be sent. Fewer, or its error, is final only once nothing else is out: what ended has
-            freed what it did not use up.
-        on_returned: Is told which requests were not answered and will be submitted anew, or were
-            answered by another process: what was reserved for them is free.
-        find_stored: Which of these ids have a completion in the store by now. Those are not sent
-            and not delivered: another process has had them answered.
-        on_resumed: Is told which requests are out already; before_submit never saw them.
+            be sent. Fewer, or its error, is final only once nothing else is out: a batch that ends
+            frees what it did not use up.
+        on_returned: Releases the reservations of requests that will be submitted anew, or that
+            another process had answered.
+        find_stored: Returns which of these ids another process has had answered. Those are not
+            sent and not delivered.
+        on_resumed: Called with requests that are out already, which before_submit never saw.
         sleep: Waits so many seconds.
     """
 
@@ -175,7 +175,7 @@ def describe(
     """Return what is out, in one line.
 
     Args:
-        states: How far each batch is, and how many of its requests are ours.
+        states: Progress of each batch, and how many of its requests are ours.
         waiting: Requests that are in no batch.
         trouble: Why the last look failed; "" where it did not.
         pause_s: Seconds until the next look.

@@ -1,4 +1,4 @@
-"""Why an answer ended, in the words of all providers: only what the LLM finished is whole."""
+"""Endings of answers, in the words of all providers: only what the LLM finished is whole."""
 
 from typing import Any, Literal
 
@@ -19,7 +19,7 @@ _FAILED = (
 
 
 def ending_of(word: str) -> Ending:
-    """Return what a provider's word for a stop means; "" is whole, an unknown one is cut."""
+    """Return what a provider's stop word means; "" counts as whole, an unknown word as cut."""
     word = word.strip().casefold()
     if not word or word in _WHOLE:
         return "whole"
@@ -27,10 +27,10 @@ def ending_of(word: str) -> Ending:
 
 
 def stop_word(reason: Any) -> str:
-    """Return a provider's word for a stop; "": it gave none."""
+    """Return a provider's stop word; "" if it gave none."""
     return "" if reason is None else str(reason)[:80]
 
 
 def is_filtered(word: str) -> bool:
-    """Say whether an answer ended since the provider, or the LLM, would not go on."""
+    """Return whether an answer ended because the provider, or the LLM, would not go on."""
     return ending_of(word) == "filtered"

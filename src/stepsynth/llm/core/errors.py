@@ -1,4 +1,4 @@
-"""How a backend tells the engine what went wrong: try again, give this one up, or stop."""
+"""Errors by which a backend tells the engine to retry a request or to give it up."""
 
 from stepsynth.errors import StepsynthError
 
@@ -12,8 +12,8 @@ class RetryLaterError(StepsynthError):
         retry_after_s: Seconds that the provider asked us to wait, if it did.
         is_unreachable: No connection was made at all.
         is_unavailable: The endpoint cannot serve any request now: unreachable, 502, 503.
-        is_no_api: What answered is no such endpoint, so it is of no use to ask again.
-        raw: What was sent, where it could not be used.
+        is_no_api: What answered is no such API, so that a retry is of no use.
+        raw: What the provider sent, where it could not be used.
         hint: What to do next.
     """
 

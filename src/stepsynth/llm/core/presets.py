@@ -1,4 +1,4 @@
-"""Presets: `llm: {preset: ollama, model: qwen3}` in place of a URL, a key's name and their kin."""
+"""Presets: `llm: {preset: ollama, model: qwen3}` in place of a URL, a key's name and the like."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -18,10 +18,10 @@ def preset_names() -> list[str]:
 
 
 def apply_preset(values: Mapping[str, Any], *, where: str = "llm.preset") -> dict[str, Any]:
-    """Return the keys of an `llm` section with those of its preset beneath them.
+    """Return the keys of an `llm` section, with those of its preset as defaults.
 
     Args:
-        values: The section; without the key `preset` it comes back as it is.
+        values: The section; without the key `preset` it is returned as it is.
         where: The place of the key `preset`, for messages.
 
     Raises:
@@ -51,7 +51,7 @@ def apply_preset(values: Mapping[str, Any], *, where: str = "llm.preset") -> dic
 
 
 def find_provider(base_url: str) -> str:
-    """Return whose endpoint a URL is, by its host: a preset's name, "local", or ""."""
+    """Return the provider of a URL, by its host: a preset's name, "local", or ""."""
     host = urlsplit(base_url).hostname or ""
     if host in _LOOPBACK:
         return "local"

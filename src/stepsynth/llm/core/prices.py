@@ -1,4 +1,4 @@
-"""What LLMs cost: a dated table in one file, and the price that a task file gives.
+"""Prices of LLMs: a dated table in one file, and the price that a task file gives.
 
 A price that is not known is None, never a guess.
 """
@@ -12,11 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 TABLE = Path(__file__).with_name("prices.yaml")
 _VERSION = re.compile(r"-(?:latest|\d{8}|\d{4}-\d{2}-\d{2})$")
-"""How a provider marks a dated version of a model; any other ending is another model."""
+"""Endings by which providers mark a version of a model; any other ending is another model."""
 
 
 class Price(BaseModel):
-    """What the LLM costs, in USD for a million tokens."""
+    """Price of an LLM, in USD for a million tokens."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -30,7 +30,7 @@ class Price(BaseModel):
     )
 
     def usd(self, prompt_tokens: int, completion_tokens: int, cached_tokens: int = 0) -> float:
-        """Return the cost of so many tokens in USD; the cached ones are some of the prompt's."""
+        """Return the cost of these tokens in USD; cached ones are part of the prompt's."""
         cached = self.prompt if self.cached is None else self.cached
         prompt = self.prompt * (prompt_tokens - cached_tokens) + cached * cached_tokens
         return (prompt + self.completion * completion_tokens) / 1e6

@@ -1,4 +1,4 @@
-"""What a provider's headers say of its rate limits: how much is left, and until when.
+"""Rate-limit headers of providers: how much is left, and until when.
 
 OpenAI and those like it: `x-ratelimit-remaining-requests: 59`, `x-ratelimit-reset-requests: 1m2s`,
 the same for `tokens`. Anthropic: `anthropic-ratelimit-requests-remaining`, `-reset` as a date, the
@@ -20,13 +20,13 @@ _OPENAI, _ANTHROPIC = "x-ratelimit-remaining-requests", "anthropic-ratelimit-req
 
 @dataclass(frozen=True, slots=True)
 class RateLimits:
-    """What is left until a limit is set back.
+    """What is left until the limits reset.
 
     Attributes:
-        requests: Requests left; None: not said.
-        requests_reset_s: Seconds until there are all of them again.
-        tokens: Tokens left, the least of all kinds; None: not said.
-        tokens_reset_s: Seconds until there are all of them again.
+        requests: Requests left; None if not said.
+        requests_reset_s: Seconds until the limit on requests resets.
+        tokens: Tokens left, the fewest of all kinds; None if not said.
+        tokens_reset_s: Seconds until that limit on tokens resets.
     """
 
     requests: int | None = None
@@ -36,7 +36,7 @@ class RateLimits:
 
 
 def read_rate_limits(headers: Mapping[str, str]) -> RateLimits | None:
-    """Return what the headers of an answer say of limits, or None where they say nothing."""
+    """Return the rate limits in the headers of an answer, or None if there are none."""
     if _OPENAI in headers:
         pairs = [(f"x-ratelimit-remaining-{k}", f"x-ratelimit-reset-{k}") for k in _KINDS[:2]]
     elif _ANTHROPIC in headers:

@@ -1,4 +1,4 @@
-"""What goes to an LLM and what comes back."""
+"""Requests to an LLM, and its answers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,14 +17,14 @@ class Request:
     Attributes:
         prompt: The text of the user's message.
         stream: A named sequence of draws. The engine numbers the requests of a stream, and the
-            number is part of what identifies a completion: the same prompt asked again is a new
-            draw, the same run repeated is not.
+            number is part of a completion's identity: the same prompt asked again is a new draw,
+            the same run repeated is not.
         tags: Opaque to the engine; `replay` looks recordings up by them (kind, label, context,
             source).
         draw: Position in the stream; set by the engine.
         turns: What was said after the prompt, by the LLM and the user in turn: a correction.
         schema: JSON Schema of the answer, for backends that can hold an LLM to one.
-        max_tokens: Longest answer that makes sense, where the settings do not say; None: theirs.
+        max_tokens: Longest useful answer in tokens, where the settings set none; None for theirs.
     """
 
     prompt: str
@@ -38,15 +38,15 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What an LLM answered.
+    """An answer of an LLM.
 
     Attributes:
         text: The text, verbatim.
         request_id: Digest of the request as sent and its draw: the key in the store.
         draw: Which draw of the request's stream it is.
         truncated: It is not whole: cut off, or stopped by a filter.
-        prompt_tokens: As the provider counted them, or None.
-        completion_tokens: As the provider counted them, or None.
+        prompt_tokens: The provider's count, or None.
+        completion_tokens: The provider's count, or None.
         cached_tokens: Those of `prompt_tokens` that the provider had in its cache.
         reasoning_tokens: Those of `completion_tokens` that are no part of the text.
         model: Name of the LLM that answered, as in the task file.

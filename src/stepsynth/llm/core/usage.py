@@ -1,4 +1,4 @@
-"""What the LLM was asked for and what that cost, counted while it happens."""
+"""Usage of the LLM: requests, tokens and USD, counted while they are spent."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ class Spent:
 
     @classmethod
     def sum(cls, several: "Iterable[Spent]") -> "Spent":
-        """Return all of them together."""
+        """Return their sum."""
         listed = list(several)
         requests = sum(each.requests for each in listed)
         return cls(requests, sum(e.usd for e in listed), sum(e.tokens for e in listed))
@@ -27,7 +27,7 @@ class Spent:
 
 @dataclass
 class Usage:
-    """What the LLM was asked for and what that cost.
+    """Counts of what the LLM was asked for and what that cost.
 
     `requests` are attempts sent in this invocation, retries included. Tokens and USD are those of
     every completion that the run used, stored ones included: what its data set cost.
@@ -40,7 +40,7 @@ class Usage:
     retries: int = 0
     failures: Counter[str] = field(default_factory=Counter)
     setbacks: Counter[str] = field(default_factory=Counter)
-    """Attempts that failed, by cause; most were made good by a later one."""
+    """Failed attempts by cause; most were made good by a later one."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0
@@ -76,16 +76,16 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How far one phase of requests is; told some times a second.
+    """Progress of one phase of requests; reported several times a second.
 
     Attributes:
         phase: What the requests are for.
         done: Requests that have their answer, or were given up; those found in the store included.
-        total: All of the phase's requests; None: not known beforehand.
+        total: All of the phase's requests; None if not known beforehand.
         in_flight: Requests that wait for their answer now.
-        allowed: Most that may be in flight now: fewer than `llm.concurrency` where the provider is
+        allowed: Limit on requests in flight now: below `llm.concurrency` where the provider is
             overloaded.
-        per_second: Answers a second, over the last seconds; 0: not known yet.
+        per_second: Answers a second, over the last seconds; 0 if not known.
         usage: All that was used so far, over all phases. Copy what is kept: it goes on changing.
         note: What is waited for, if anything ("the provider is down, next try in 8 s").
     """
@@ -101,7 +101,7 @@ class Status:
 
     @property
     def left_s(self) -> float | None:
-        """Seconds until the phase is done at this rate; None: not known."""
+        """Seconds until the phase is done at this rate; None if not known."""
         if self.total is None or not self.per_second:
             return None
         return (self.total - self.done) / self.per_second

@@ -1,4 +1,4 @@
-"""Batches within the engine: what the driver of batch APIs asks of the store and the budget."""
+"""Batch requests within the engine: hooks from the batch driver to store, budget and flow."""
 
 import asyncio
 from collections import defaultdict
@@ -19,13 +19,13 @@ from stepsynth.llm.store.store import Store
 
 @dataclass
 class Batching:
-    """Has the requests of a phase answered by batches, where their LLM is set to it.
+    """A sender of requests through batch APIs, for LLMs that are set to them.
 
     Attributes:
-        budget: What may still be spent: the most that a batch can cost is held back for it.
-        sender: Keeps and hands over what comes back.
-        usage: Counts what is sent, and what another process has had answered.
-        store: Remembers what is out.
+        budget: Reserves the most that a batch can cost.
+        sender: Stores and hands over what comes back.
+        usage: Counts what is sent.
+        store: Keeps the ledger of batches.
         on_notice: Told in a sentence what the user should know.
     """
 
@@ -39,12 +39,12 @@ class Batching:
         """Send what waits for a batch, and return when all of it is answered, or on Ctrl-C.
 
         Raises:
-            StepsynthError: See `_batch_driver.collect`.
+            StepsynthError: See `batches.driver.collect`.
         """
         by_endpoint: dict[int, list[Item]] = defaultdict(list)
         for item in flow.batched:
             by_endpoint[id(item.endpoint)].append(item)
-        # Batches of several providers are out at the same time: each may take a day.
+        # At the same time for all providers: each may take a day.
         ends = await asyncio.gather(
             *(self._collect(flow, items) for items in by_endpoint.values()), return_exceptions=True
         )
@@ -76,7 +76,7 @@ class Batching:
 
 @dataclass
 class _Shipment:
-    """The requests of one phase that go to one LLM in batches; `held` is what they may cost."""
+    """The requests of one phase that go to one LLM in batches; `held` are their reservations."""
 
     engine: Batching
     store: Store
@@ -88,11 +88,11 @@ class _Shipment:
         self._endpoint = next(iter(self.items.values())).endpoint
 
     def note(self, text: str) -> None:
-        """Say what is waited for."""
+        """Show what is waited for."""
         self.flow.note = text
 
     async def reserve(self, requests: Sequence[Request]) -> int:
-        """Hold back what requests may cost, and return how many of them the caps allow."""
+        """Reserve what requests may cost, and return how many of them the caps allow."""
         mosts = [self._endpoint.most([request]) for request in requests]
         allowed = await self.engine.budget.reserve(mosts)
         self.engine.usage.requests += allowed
@@ -101,20 +101,20 @@ class _Shipment:
         return allowed
 
     def hold(self, requests: Sequence[Request]) -> None:
-        """Hold back what requests may cost that were sent by an earlier run."""
+        """Reserve what requests that an earlier run sent may cost."""
         for request in requests:
             most = self._endpoint.most([request])
             self.engine.budget.hold(most)
             self.held[request.stream, request.draw] = most
 
     def free(self, requests: Sequence[Request]) -> None:
-        """Let go of what was held back for requests that were not answered."""
+        """Release the reservations of requests that were not answered."""
         for request in requests:
             if (most := self.held.pop((request.stream, request.draw), None)) is not None:
                 self.engine.sender.fail(self.flow, most, Spent(1))
 
     def find_stored(self, ids: Sequence[str]) -> Collection[str]:
-        """Return which requests were answered by another process meanwhile, and count them."""
+        """Return which requests another process has had answered, and hand their answers over."""
         found = self.store.get_many(ids)
         for request_id, value in found.items():
             if (item := self.items.pop(request_id, None)) is not None:
@@ -124,7 +124,7 @@ class _Shipment:
         return found
 
     async def deliver(self, request_id: str, outcome: Outcome) -> None:
-        """Keep what came of a request; it is on disk when this returns."""
+        """Store the outcome of a request; it is on disk when this returns."""
         item = self.items[request_id]
         most = self.held.pop((item.request.stream, item.request.draw), None)
         if isinstance(outcome, (RetryLaterError, GiveUpError)):

@@ -1,4 +1,4 @@
-"""One LLM that answers: its backend, its pace, its price, and how its requests are identified."""
+"""One LLM of a run: its backend, pace and price, and the identity of its requests."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ from stepsynth.llm.pacing.pace import Pace
 from stepsynth.llm.pacing.timeouts import TimeOuts
 
 _OVERHEAD_TOKENS = 64
-"""Role marks and the like."""
+"""A message's tokens beside its text: role marks and the like."""
 _PROMPT, _STREAM, _DRAW = "<<the prompt>>", "<<the stream>>", "<<the draw>>"
 
 
@@ -28,11 +28,11 @@ class Endpoint:
     Args:
         backend: Sends one request.
         random_seed: Part of every request's identity.
-        now: Seconds, of a clock that only goes forward.
+        now: Monotonic clock, in seconds.
         on_notice: Told in a sentence what is waited for.
 
     Attributes:
-        closed: Why nothing more is sent to it: it asks to be left alone for longer than is waited.
+        closed: Why nothing more is sent to it: it asked for a longer wait than it is given.
     """
 
     def __init__(
@@ -62,15 +62,15 @@ class Endpoint:
 
     @property
     def note(self) -> str:
-        """What there is to say of it while it is asked; "": nothing."""
+        """Why it is slow or silent, in words; "" if there is nothing to say."""
         cause = self.timeouts.note
-        # What to do about time-outs says more than that there are nothing but time-outs.
+        # Advice on time-outs says more than that all requests time out.
         return cause if cause and self.pace.down_by == "timeout" else self.pace.note or cause
 
     def request_id(self, request: Request) -> str:
-        """Return the digest of a request as it is sent, and of its draw.
+        """Return the digest of a request as it is sent, with its draw.
 
-        The same as `digest` of the whole identity, of which only the prompt, the stream and the
+        Equal to `digest` of the whole identity, but faster: only the prompt, the stream and the
         draw are new each time.
         """
         if request.turns:
@@ -100,7 +100,7 @@ class Endpoint:
         }
 
     def _mould(self, request: Request) -> Sequence[str]:
-        """Return the identity's canonical JSON, cut where draw, prompt and stream stand."""
+        """Return the identity's canonical JSON, cut at the draw, the prompt and the stream."""
         like = replace(request, prompt=_PROMPT, stream=_STREAM)
         identity = self._identity(like) | {"draw": _DRAW}
         text = json.dumps(identity, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
@@ -112,7 +112,7 @@ class Endpoint:
     def most(self, requests: Sequence[Request]) -> Most:
         """Return the most that a group of draws can cost, sent as one request.
 
-        A token is a byte at least, and an answer is as long as it is allowed to be.
+        Each byte counts as a token, since none is shorter, and each answer as its allowed length.
         """
         first = requests[0]
         texts = [first.prompt, *first.turns]
@@ -125,7 +125,7 @@ class Endpoint:
         return Most(usd, prompt + written)
 
     def spent(self, most: Most, completions: Sequence[Completion]) -> Spent:
-        """Return what an answered attempt did cost; where that was not said, the most it can."""
+        """Return what an answered attempt cost; the most it can, if tokens were not counted."""
         usd, tokens = 0.0, 0
         for each in completions:
             if each.prompt_tokens is None or each.completion_tokens is None:
@@ -137,11 +137,11 @@ class Endpoint:
 
 
 class Endpoints:
-    """The LLMs of a run: one, or others for some kinds of request, or several in turn.
+    """The LLMs of a run: one for all requests, or others for some kinds, several in turn.
 
     Args:
-        main: Answers what no other one is there for.
-        phases: Kind of request -> those that answer it, in turn.
+        main: Answers the kinds that have no LLM of their own.
+        phases: Kind of request -> the LLMs that answer it, in turn.
     """
 
     def __init__(self, main: Endpoint, phases: Mapping[str, Sequence[Endpoint]]) -> None:
@@ -151,7 +151,7 @@ class Endpoints:
         self.all = [main, *(each for phase in phases.values() for each in phase)]
 
     def next(self, request: Request) -> Endpoint:
-        """Return the one whose turn it is; requests must come in their order."""
+        """Return the endpoint whose turn it is; requests must come in their order."""
         if not self._phases:
             return self.main
         kind = request.tags.get("kind", "")

@@ -1,4 +1,4 @@
-"""From the caller's requests to what has to be sent: numbered, looked up, claimed, grouped."""
+"""The supply of requests: numbered, looked up in the store, claimed and grouped into jobs."""
 
 import time
 from collections import Counter
@@ -14,21 +14,20 @@ from stepsynth.llm.engine.queue import Flow, Item, Job
 from stepsynth.llm.store.store import Store
 
 BLOCK = 256
-"""Requests that are looked up and claimed at once."""
+"""Requests looked up and claimed at once."""
 POLL_S = 0.2
-"""How often it is looked whether another process has had a request answered."""
+"""Seconds between looks for answers that another process has asked for."""
 PREFIX = 1024
-"""Prompts that begin with the same so many characters are sent together; a cache of fewer is of
-little use."""
+"""Characters that prompts must share to be sent together; caching a shorter prefix saves little."""
 
 
 class Supply:
-    """Hands requests to a flow, as it needs them.
+    """A supplier of requests to a flow, as it needs them.
 
     Args:
-        endpoints: Say who answers a request.
-        store: Has the completions of before, and the claims of other processes; None: neither.
-        budget: What this process may spend, and others cannot meanwhile.
+        endpoints: Choose the endpoint of a request.
+        store: Holds earlier completions and the claims of other processes; None for neither.
+        budget: Returns its unused lease while other processes are waited for.
     """
 
     def __init__(self, endpoints: Endpoints, store: Store | None, budget: Budget) -> None:
@@ -46,7 +45,7 @@ class Supply:
         Args:
             flow: The phase.
             requests: As the caller gives them.
-            found: Is given what the store has.
+            found: Called with each completion that the store has.
         """
         claimed: dict[str, Item] = {}
         is_used_up, polled = False, 0.0
@@ -56,8 +55,8 @@ class Supply:
                 is_used_up = len(block) < BLOCK
                 claimed |= await self._look_up(flow, block, found)
             elif claimed and time.monotonic() - polled >= POLL_S:
-                # Another process asks for these: its answers are waited for, or its end. For
-                # that it may need what this one does not.
+                # Another process has claimed these: wait for its answers, or for its end. It may
+                # need the part of the caps that this one has leased and does not use.
                 await self._budget.give_back()
                 claimed = await self._look_up(flow, list(claimed.values()), found)
                 polled = time.monotonic()
@@ -81,15 +80,15 @@ class Supply:
     async def _look_up(
         self, flow: Flow, items: list[Item], found: Callable[[Item, Completion], None]
     ) -> dict[str, Item]:
-        """Hand over what is this process's to send, and return what another one has claimed."""
+        """Hand over what this process is to send, and return what another one has claimed."""
         others: set[str] = set()
         free: list[Item] = []
         if self._store is not None:
-            # Claims of what is never stored would end with the phase alone.
+            # What is never stored is not claimed: only the end of the phase would free it.
             free = [item for item in items if not item.endpoint.is_stored]
             items = [item for item in items if item.endpoint.is_stored] if free else items
             items = self._drop_found(items, self._store.get_many(i.id for i in items), found)
-            # What goes into a batch is claimed there: a batch outlives this process.
+            # The batch ledger claims these instead: a batch outlives this process.
             flow.batched += [item for item in items if item.endpoint.is_batched]
             items = [item for item in items if not item.endpoint.is_batched]
             if items:
@@ -116,11 +115,11 @@ class Supply:
 
 
 def _jobs(items: Iterable[Item]) -> Iterable[Job]:
-    """Return what is sent at once, long prompts with the same beginning one after another.
+    """Return the jobs, long prompts with the same prefix one after another.
 
-    Providers and vLLM keep the beginnings of prompts in a cache. Draws of one prompt are one job
-    where the endpoint can answer several at once; which ones does not depend on what was done
-    before, so that a run that was killed asks for the same groups again.
+    Providers and vLLM cache prefixes of prompts. Draws of one prompt are one job where the
+    endpoint can answer several at once. The grouping does not depend on what was done before, so
+    a run that was killed asks for the same groups again.
     """
     jobs: dict[Any, Job] = {}
     places: dict[Any, int] = {}
@@ -135,7 +134,7 @@ def _jobs(items: Iterable[Item]) -> Iterable[Job]:
 
 
 def _beginning(item: Item) -> str | int:
-    """Return what prompts that are sent together have in common; else the request's own place.
+    """Return the prefix that prompts sent together share, or the place of a request sent alone.
 
     Recordings keep their places: they are handed out in the order of the requests.
     """

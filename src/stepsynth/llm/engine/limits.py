@@ -13,9 +13,9 @@ from stepsynth.llm.core.usage import Spent
 from stepsynth.llm.store.shared_caps import NOTHING, ROUNDING, Amounts, CapGrant, CapRequest
 
 AHEAD = 256
-"""For so many requests like the next one a process asks at once."""
+"""Requests like the next one that a process leases caps for at once."""
 POLL_S = 0.2
-"""How often a process asks again while others have all that is left."""
+"""Seconds until a process asks again while others have leased all that is left."""
 
 
 class Limits(BaseModel):
@@ -43,14 +43,14 @@ class Limits(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Most:
-    """The most that one attempt can cost: held back while it is in flight."""
+    """The most that one attempt can cost; reserved while it is in flight."""
 
     usd: float = 0.0
     tokens: int = 0
 
     @property
     def amounts(self) -> Amounts:
-        """Of one request."""
+        """One request, its USD and its tokens."""
         return 1, self.usd, self.tokens
 
 
@@ -58,13 +58,13 @@ Ask = Callable[[CapRequest], Awaitable[CapGrant]]
 
 
 class Budget:
-    """What may still be spent.
+    """The budget that is left: caps less what was spent and what is reserved.
 
     Args:
         limits: The caps.
-        now: Seconds, of a clock that only goes forward.
-        ask: Asks the store for a part of what earlier invocations and other processes have left;
-            None: there are none, and all of it may be spent.
+        now: Monotonic clock, in seconds.
+        ask: Leases from the store a part of what earlier invocations and other processes have
+            left; None if there are none and all of it may be spent.
         run: Digest of the run's identity, for `ask`.
     """
 
@@ -81,7 +81,7 @@ class Budget:
         self._requests, self._usd, self._tokens = 0, 0.0, 0
         self._in_flight, self._usd_held, self._tokens_held = 0, 0.0, 0
         self._elsewhere = NOTHING
-        # What this process may spend in all; where that is not enough, more is asked for.
+        # The lease: what this process may spend in all, until it asks for more.
         self._ceiling = self._caps if ask is None else self._capped(NOTHING)
         self._settled = self._stops = 0
         self._lock = asyncio.Lock()
@@ -90,13 +90,13 @@ class Budget:
         self._asking: asyncio.Task[None] | None = None
 
     async def enter(self, most: Most) -> bool:
-        """Hold back the most that a request can cost, and count it as sent, until `settle`.
+        """Reserve the most that a request can cost, until `settle`, and count it as sent.
 
-        What is held back is more than what is spent in the end, so a cap seems nearer than it is:
-        a request that fits into what is really spent waits, and does not stop the run.
+        Reservations exceed what is spent in the end, so a cap seems nearer than it is. A request
+        blocked by reservations alone waits, and does not stop the run.
 
         Returns:
-            False: the run was stopped meanwhile, and the request must not be sent.
+            False if the run was stopped meanwhile: the request must not be sent.
 
         Raises:
             LimitReachedError: It could cross a cap.
@@ -117,13 +117,13 @@ class Budget:
             raise
 
     async def reserve(self, several: Sequence[Most]) -> int:
-        """Hold back the most that requests can cost which are sent at once, in a batch.
+        """Reserve the most that the requests of a batch can cost.
 
         Returns:
-            How many of the first ones the caps allow; 0: the run was stopped meanwhile.
+            How many of the first ones the caps allow; 0 if the run was stopped meanwhile.
 
         Raises:
-            LimitReachedError: Not even the first one.
+            LimitReachedError: Not even the first one is allowed.
             RunFolderError: The store cannot be asked.
         """
         amounts = [most.amounts for most in several]
@@ -145,14 +145,14 @@ class Budget:
         return len(several)
 
     def hold(self, most: Most) -> None:
-        """Count a request that is sent, whatever the caps are; hold back the most it can cost."""
+        """Count a request as sent, whatever the caps are, and reserve the most it can cost."""
         self._requests += 1
         self._in_flight += 1
         self._usd_held += most.usd
         self._tokens_held += most.tokens
 
     def settle(self, most: Most, spent: Spent) -> None:
-        """Replace what was held back for an attempt by what it did cost.
+        """Replace the reservation of an attempt by its cost.
 
         Args:
             most: As given to `enter`.
@@ -168,17 +168,17 @@ class Budget:
             self._serve()
 
     async def give_back(self) -> None:
-        """Let other processes have what this one holds back for no request."""
+        """Return to other processes what is leased but not reserved."""
         if not self._waiting and self._ceiling != self._capped(self._committed):
             await self._have(NOTHING, NOTHING)
 
     def close_part(self) -> None:
-        """Allow nothing beside what is out: for more, the store is to be asked."""
+        """Shrink the lease to what is committed: for more, the store is to be asked."""
         if self._ask is not None:
             self._ceiling = self._capped(self._committed)
 
     def stop(self) -> None:
-        """Send away all who wait."""
+        """Turn away all that wait in `enter`."""
         self._stops += 1
         while self._waiting:
             waiting, _ = self._waiting.popleft()
@@ -187,11 +187,11 @@ class Budget:
 
     @property
     def _committed(self) -> Amounts:
-        """The most that all that was sent so far has cost or can cost."""
+        """The most that all requests so far have cost or can cost."""
         return self._requests, self._usd + self._usd_held, self._tokens + self._tokens_held
 
     def _capped(self, amounts: Amounts) -> Amounts:
-        """Return amounts, and infinity where there is no cap."""
+        """Return the amounts, with infinity where there is no cap."""
         pairs = zip(self._caps, amounts, strict=True)
         return tuple(inf if cap == inf else amount for cap, amount in pairs)
 
@@ -202,7 +202,7 @@ class Budget:
         return all(committed + needed <= ceiling + ROUNDING for committed, needed, ceiling in each)
 
     def _admit(self, most: Most) -> None:
-        """Count a request as sent, unless that could cross a cap or the time is over."""
+        """Count a request as sent, unless it could cross a cap or the time is over."""
         self._check_time()
         if not self._fits(most.amounts):
             raise self._reached(most)
@@ -214,7 +214,7 @@ class Budget:
             raise reached("minutes", f"{minutes:g} minutes have passed")
 
     def _serve(self) -> None:
-        """Let those who wait go on, in turn; ask for more where there is not enough for one."""
+        """Admit waiting requests in turn; lease more where the first does not fit."""
         while self._waiting:
             waiting, most = self._waiting[0]
             if not waiting.done():
@@ -230,7 +230,7 @@ class Budget:
             self._waiting.popleft()
 
     async def _ask_for_more(self) -> None:
-        """Ask until the first in line may go on, or nobody is left who could make room for it."""
+        """Lease more for the first in line, until none waits or only `settle` can make room."""
         while self._waiting:
             waiting, most = self._waiting[0]
             settled = self._settled
@@ -241,20 +241,20 @@ class Budget:
                     if grant.is_shared:
                         await asyncio.sleep(POLL_S)
                     elif self._in_flight:
-                        return  # when one has shown what it costs, it is asked again
+                        return  # once one in flight has shown its cost, `settle` asks again
                     else:
                         raise self._reached(most)
-            except Exception as error:  # is the waiting one's: here nobody would see it
+            except Exception as error:  # for the request that waits: nobody awaits this task
                 if not waiting.done():
                     waiting.set_exception(error)
             self._serve()
 
     async def _have(self, least: Amounts, wanted: Amounts, share: float = 0.5) -> CapGrant:
-        """Ask for what is wanted beside what is held back; near a cap there may be less."""
+        """Lease what is wanted beside what is reserved; near a cap there may be less."""
         if self._ask is None:
             return CapGrant(NOTHING, NOTHING, is_shared=False)
         async with self._lock:
-            # What is given up here may be another's before the answer has come.
+            # The store may lease the rest to others before its answer arrives here.
             self.close_part()
             own = (self._requests - self._in_flight, self._usd, self._tokens)
             committed, held = self._committed, (self._in_flight, self._usd_held, self._tokens_held)
@@ -266,7 +266,7 @@ class Budget:
         return grant
 
     def _reached(self, most: Most) -> LimitReachedError:
-        """Return the error of the cap that a request could cross by most."""
+        """Return the error of the cap that a request could exceed by most."""
         limits, (_, usd, tokens) = self.limits, self._elsewhere
         then = map(sum, zip(self._committed, self._elsewhere, most.amounts, strict=True))
         over = [amount / cap for amount, cap in zip(then, self._caps, strict=True)]

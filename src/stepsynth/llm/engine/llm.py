@@ -1,8 +1,8 @@
 """The engine: store, limits, retries and order around backends that send one request.
 
 A request is numbered, looked up in the store, claimed, sent when its endpoint's pace and the
-budget allow, tried again if that may help, and handed back in its place. A completion is on disk
-before it is counted; a run that was killed asks again for what was in flight, and for the few
+budget allow, retried if that may help, and handed back in its place. A completion is on disk
+before it is counted. A run that was killed asks again for what was in flight, and for the few
 answers (`store.GROUP` at most) that were on their way to the disk.
 """
 
@@ -30,18 +30,18 @@ from stepsynth.llm.engine.send import Sender
 from stepsynth.llm.store.store import Store
 
 GRACE_S = 10.0
-"""How long a run that stops waits for answers that are on their way: they are paid for."""
+"""Seconds that a stopping run waits for answers in flight: they are paid for."""
 WINDOW = 32_768
-"""Requests that `stream` has under way at most, so that its memory does not grow with their
-number. Far more than are in flight: one that is tried again for minutes must not stop the rest."""
+"""Most requests that `stream` has under way, so that memory does not grow with their number. Far
+more than are in flight: one that is retried for minutes must not stop the rest."""
 TICK_S = 0.1
 
 
 class LLM:
     """An LLM that remembers what it was asked.
 
-    Its phases come one after another: the end of each gives back what this process has claimed and
-    may still spend. Each LLM has a `Store` of its own, over one file or several.
+    Phases come one after another. The end of each gives back this process's claims and its lease
+    on the caps. Each LLM needs a `Store` object of its own; several of these may share a file.
 
     Args:
         backend: Sends one request.
@@ -96,15 +96,15 @@ class LLM:
         """Return the answer to each request, in their order.
 
         Args:
-            requests: They get their draws here: the n-th request of a stream is draw n of it,
-                over the whole life of this object.
-            phase: What this is for, for the progress display.
+            requests: Numbered here: the n-th request of a stream is draw n of it, over the whole
+                life of this object.
+            phase: Name in the progress display.
 
         Raises:
             LimitReachedError: A cap would have been crossed.
             ProviderError: The LLM cannot be used.
             RunFolderError: The store cannot be written.
-            KeyboardInterrupt: Ctrl-C; answers on their way are waited for and stored.
+            KeyboardInterrupt: Ctrl-C; answers in flight are waited for and stored.
         """
         if not requests:
             return []
@@ -116,12 +116,12 @@ class LLM:
     def stream(
         self, requests: Iterable[Request], *, phase: str, total: int | None = None
     ) -> Iterator[Answer]:
-        """Yield the answer to each request, in their order, with memory that does not grow.
+        """Yield the answer to each request, in their order, in bounded memory.
 
         Args:
             requests: As for `generate`; taken as they are needed, in the engine's thread.
-            phase: What this is for, for the progress display.
-            total: How many there are, if that is known.
+            phase: Name in the progress display.
+            total: Number of requests, if known.
 
         Raises:
             StepsynthError: As `generate`.
@@ -138,10 +138,10 @@ class LLM:
             self._end(flow, ended)
 
     def ping(self) -> dict[str, float]:
-        """Ask every LLM of the run for one token, and return model -> seconds that it took.
+        """Ask every LLM of the run for one token, and return model -> seconds it took.
 
         Raises:
-            ProviderError: One of them cannot be used; said within its `ping_s` seconds.
+            ProviderError: One of them cannot be used; raised within its `ping_s` seconds.
         """
         return self._loop_thread().submit(self._ping()).result()
 
@@ -160,7 +160,7 @@ class LLM:
         return self.usage.from_store > 0 or any(t.has_answered for t in self._endpoints.all)
 
     def request_id(self, request: Request) -> str:
-        """Return the digest of a request as it is sent by the main LLM, and of its draw."""
+        """Return the digest of a request as sent to the main LLM, with its draw."""
         return self._endpoints.main.request_id(request)
 
     def _endpoint(self, backend: Backend[Any]) -> Endpoint:
@@ -172,7 +172,7 @@ class LLM:
         return self._thread
 
     def _wait_for(self, future: Future[Any], flow: Flow, ended: Future[None]) -> Any:
-        """Return a result; on Ctrl-C let answers that are on their way land first."""
+        """Return a result; on Ctrl-C let answers in flight land first."""
         try:
             return future.result()
         except KeyboardInterrupt:
@@ -228,7 +228,7 @@ class LLM:
             await self._sender.answer(flow, job)
 
     def _tell_of_store(self, store: Store) -> None:
-        """Tell what of the store could not be read."""
+        """Give notice of what could not be read from the store."""
         if (damaged := len(store.damaged)) > self._damaged:
             store.notices.append(f"{store.path}: {damaged} damaged answers were asked for again")
             self._damaged = damaged
@@ -236,7 +236,7 @@ class LLM:
             self.on_notice(store.notices.pop(0))
 
     def _wake_all(self) -> None:
-        """Let everything that waits see that the run is to stop."""
+        """Wake everything that waits, so that it sees the run stop."""
         self._sender.wake()
         for endpoint in self._endpoints.all:
             endpoint.pace.stop()
@@ -300,8 +300,8 @@ def _ping_hint(error: RetryLaterError | GiveUpError, endpoint: Endpoint) -> str:
 async def _run_until_stopped(flow: Flow, jobs: Sequence[Coroutine[Any, Any, None]]) -> None:
     """Run jobs; once the phase is to stop, let those in flight land: they are paid for.
 
-    After Ctrl-C they get `GRACE_S` seconds; after a limit or an error, as long as they take,
-    which the time-out of a request bounds.
+    After Ctrl-C they get `GRACE_S` seconds; after a limit or an error, as long as they take, which
+    the time-out of a request bounds.
     """
     running = {asyncio.ensure_future(job) for job in jobs}
     all_ended = asyncio.Event()
@@ -328,5 +328,5 @@ async def _run_until_stopped(flow: Flow, jobs: Sequence[Coroutine[Any, Any, None
 
 
 def _now() -> float:
-    """Return the time by a clock that only goes forward; looked up anew, so tests can set it."""
+    """Return the monotonic time in seconds; looked up anew, so that tests can set it."""
     return monotonic()

@@ -1,7 +1,7 @@
 """An event loop in a thread of its own.
 
-So a synchronous call works in a script and inside Jupyter's running loop alike, and connections
-stay open from one call to the next.
+With it a synchronous call works in a script and inside Jupyter's running loop alike, and
+connections stay open from one call to the next.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class LoopThread:
-    """Runs coroutines on a background event loop."""
+    """A background thread with an event loop."""
 
     def __init__(self) -> None:
         self.loop = new_loop()
@@ -25,7 +25,7 @@ class LoopThread:
         """Start a coroutine and return its future at once.
 
         Raises:
-            RuntimeError: The loop's own thread asks, and would wait for itself for ever.
+            RuntimeError: Called in the loop's own thread, which would wait for itself for ever.
         """
         if threading.current_thread() is self._thread:
             coroutine.close()
@@ -48,7 +48,7 @@ class LoopThread:
                 self.loop.run_forever()
                 return
             except (KeyboardInterrupt, SystemExit):
-                # Raised in a task, whose result it is: who waits for that is told.
+                # Raised in a task: whoever waits for its future gets it.
                 continue
 
 

@@ -1,4 +1,4 @@
-"""The requests of one phase on their way to the LLM, and their answers in order again."""
+"""The queue of one phase: requests on their way to the LLM, answers put back in order."""
 
 import asyncio
 from collections import deque
@@ -12,19 +12,20 @@ from stepsynth.llm.engine.endpoint import Endpoint
 
 Answer = Completion | Failed
 CHUNK = 256
-"""Answers that are handed to the caller at once: each time another thread has to wake up."""
+"""Answers handed to the caller at once, since each hand-over wakes another thread."""
 LOW = 128
-"""When fewer jobs wait, more are asked for."""
+"""Number of waiting jobs below which more are asked for."""
 RATE_OVER_S, RATE_OVER = 5.0, 20
-"""The rate is that of the last seconds, or of the last answers where those took longer: of two
-waves at least, since requests that are sent at once are often answered at once."""
+"""Last seconds, or answers where those took longer, that the rate is of. Two waves at least, since
+requests that are sent at once are often answered at once."""
 FEWEST_FOR_A_RATE = 3
 QUIET_S = 10.0
-"""No answer for so long, and for twice the time of one: that is said, and no time foretold."""
+"""Seconds without an answer, and twice the usual latency, after which that is said and no rate is
+given."""
 
 
 class Item(NamedTuple):
-    """A request of the phase: its place among them, its id, and who answers it.
+    """A request of the phase: its place in the order, its id, and its endpoint.
 
     `repeat` counts how often its prompt was asked before, where an LLM answers several at once.
     """
@@ -41,14 +42,14 @@ Job = list[Item]
 
 
 class Flow:
-    """One phase.
+    """The state of one phase.
 
     Args:
         phase: What the requests are for.
-        total: How many there are; None: not known beforehand.
-        window: Requests that may be under way or not yet handed over, so that memory stays flat;
-            None: all of them, since their answers are wanted as a list.
-        now: Seconds, of a clock that only goes forward.
+        total: Number of requests; None if not known beforehand.
+        window: Most requests under way or not yet handed over, so that memory stays flat; None
+            for no bound, where the answers are wanted as a list.
+        now: Monotonic clock, in seconds.
     """
 
     def __init__(
@@ -87,10 +88,10 @@ class Flow:
         return self.stopped.is_set()
 
     def stop(self, reason: BaseException | None) -> None:
-        """Have the phase end: what is in flight may land, nothing more is sent.
+        """End the phase: what is in flight may land, nothing more is sent.
 
         Args:
-            reason: The error to end with, the first one counts; None: Ctrl-C.
+            reason: The error to end with, the first counts; None for Ctrl-C.
         """
         if self.reason is None:
             self.reason = reason
@@ -105,21 +106,21 @@ class Flow:
         self._wake_workers()
 
     def retry(self, job: Job, wait_s: float) -> None:
-        """Have a job sent again after so many seconds; it keeps nobody waiting meanwhile."""
+        """Schedule a job to be sent again after so many seconds; no worker waits meanwhile."""
         self._later += 1
         asyncio.get_running_loop().call_later(wait_s, self._add_again, job)
 
     def set_aside(self, error: StepsynthError) -> None:
-        """Leave a job unsent; what can be done without it goes on, and then the phase fails."""
+        """Leave a job unsent; the rest of the phase goes on, and then it fails with the error."""
         self.unsent = self.unsent or error
 
     def end_feed(self) -> None:
-        """Say that no more jobs will come."""
+        """Declare that no more jobs will come."""
         self._is_fed = True
         self._wake_workers()
 
     async def next_job(self) -> Job | None:
-        """Return what is to be sent next; None: there is nothing more, or it is to stop."""
+        """Wait for the next job and return it; None if there are no more, or the phase stops."""
         while not self._ready and not self.is_stopped:
             if self._is_fed and not self._later:
                 return None
@@ -134,7 +135,7 @@ class Flow:
         return job
 
     def wants_more(self, block: int) -> bool:
-        """Say whether to take more requests from the caller: few wait, and there is room."""
+        """Return whether to take more requests from the caller: few wait, and there is room."""
         held = self.taken - self._handed_over
         return len(self._ready) < LOW and (self._window is None or held + block <= self._window)
 
@@ -157,12 +158,12 @@ class Flow:
             self._has_chunk.set()
 
     def end(self) -> None:
-        """Say that no more answers will come."""
+        """Declare that no more answers will come."""
         self._has_ended = True
         self._has_chunk.set()
 
     async def chunk(self) -> list[Answer]:
-        """Return the next answers, in the order of their requests; none: that was all."""
+        """Wait for the next answers and return them, in order; an empty list means the end."""
         while len(self._out) < CHUNK and not self._has_ended:
             self._has_chunk.clear()
             await self._has_chunk.wait()
@@ -171,14 +172,14 @@ class Flow:
         return self.take_out()
 
     def take_out(self) -> list[Answer]:
-        """Return the answers that are there, in the order of their requests."""
+        """Return the answers that are ready, in the order of their requests."""
         out, self._out = self._out, []
         self._handed_over += len(out)
         self._hungry.set()
         return out
 
     def tick(self, in_flight: int) -> None:
-        """Do what is due some times a second.
+        """Hand over what is ready and update the rate, several times a second.
 
         Args:
             in_flight: Requests that wait for their answer.
@@ -194,7 +195,7 @@ class Flow:
             pace.popleft()
 
     def begin_rate(self) -> None:
-        """Measure the rate from here: looking into the store is no part of it."""
+        """Measure the rate from here: the look into the store is no part of it."""
         if len(self._pace) == 1:
             self._pace[0] = (self._now(), self.done - self.found)
 
@@ -205,14 +206,14 @@ class Flow:
 
         Args:
             in_flight: Requests that wait for their answer.
-            allowed: How many may be in flight.
+            allowed: Limit on requests in flight.
             usage: What was used so far.
-            note: What is waited for; "": nothing that is known.
-            usual_s: How long an answer takes.
+            note: What is waited for; "" if nothing is known.
+            usual_s: Seconds an answer usually takes.
         """
         (since, before), (last, answered), now = self._pace[0], self._pace[-1], self._now()
         quiet_s = now - last
-        # Of a first wave, the fastest come first.
+        # The first answers of a first wave are its fastest, and would promise too much.
         fewest = max(FEWEST_FOR_A_RATE, in_flight / 2 if before == 0 else 0)
         is_known = answered - before >= fewest and now - since > 0.5
         is_quiet = quiet_s > max(QUIET_S, 2 * usual_s)
@@ -227,7 +228,7 @@ class Flow:
         self._wake_workers()
 
     def _wake_workers(self) -> None:
-        """Wake as many as there are jobs for; at the end all of them."""
+        """Wake as many workers as there are jobs; at the end all of them."""
         is_end = self.is_stopped or (self._is_fed and not self._later)
         for _ in range(len(self._fed) if is_end else min(len(self._fed), len(self._ready))):
             waiting = self._fed.popleft()

@@ -1,4 +1,4 @@
-"""One job on its way: its endpoint's pace, the budget, attempts, and what comes of them."""
+"""Sending of one job: pacing, budget, attempts and their outcomes."""
 
 import random
 from collections.abc import Sequence
@@ -15,22 +15,22 @@ from stepsynth.llm.store.store import Entry, Lost, Store
 
 BACK_OFF_S = 0.5
 LONGEST_BACK_OFF_S, LONGEST_RETRY_AFTER_S = 60.0, 300.0
-"""Who asks to wait longer than the latter, and than `llm.patience_s`, is not waited for."""
+"""Seconds. A provider that asks for more than the latter and `llm.patience_s` is not waited for."""
 REFUSED_IN_A_ROW = 20
-"""So many refused requests with no answer between them: no other one will be taken either."""
+"""Consecutive refused requests after which no other one is expected to be taken."""
 REFUSED = 0.25
-"""How much of an attempt it counts to be refused as one too many: that says little of a request."""
+"""Part of an attempt that a refusal for the rate limit counts as: it says little of a request."""
 _ANSWERED = ("malformed", "empty_body", "empty", "broken_off", "too_large_answer")
-"""Attempts that brought a 200 and no text: these may have been charged in full."""
+"""Reasons of attempts that brought a 200 and no text: these may have been charged in full."""
 
 
 class Sender:
-    """Has jobs answered.
+    """A sender of jobs.
 
     Args:
         budget: What may still be spent.
         usage: Counts what is used.
-        store: Where completions go; None: nowhere.
+        store: Where completions go; None for nowhere.
         run: Digest of the run's identity, under which the store keeps what was spent.
     """
 
@@ -41,7 +41,7 @@ class Sender:
         self._run = run
 
     def wake(self) -> None:
-        """Send away those who wait for the budget."""
+        """Turn away the requests that wait for the budget."""
         self._budget.stop()
 
     async def answer(self, flow: Flow, job: Job) -> None:
@@ -72,10 +72,10 @@ class Sender:
                 flow.retry(left, 0.0)
 
     def _try_again(self, flow: Flow, endpoint: Endpoint, job: Job, error: RetryLaterError) -> None:
-        """Have a job sent again after a while, unless that was tried often enough."""
+        """Schedule a retry of a job after a backoff, unless its attempts are used up."""
         place = job[0].place
         before = flow.attempts.pop(place, 0.0)
-        # Where nothing is there to answer, none of the failures is the request's own.
+        # While nothing answers at all, a failure is not the request's own.
         is_refused = error.reason == "rate_limit"
         is_others = endpoint.pace.is_down or error.is_unreachable
         own = 0.0 if is_others else REFUSED if is_refused else 1.0
@@ -84,12 +84,12 @@ class Sender:
             return
         flow.attempts[place] = before + own
         self._usage.retries += 1
-        # A place is free when an answer has been given; other failures need longer to pass.
+        # A slot is free as soon as another request is answered; other failures last longer.
         first_s = min(BACK_OFF_S, endpoint.pace.usual_s) if is_refused else BACK_OFF_S
         flow.retry(job, _back_off_s(first_s, before, error.retry_after_s))
 
     async def _attempt(self, flow: Flow, endpoint: Endpoint, job: Job) -> Job:
-        """Send a job once, and return what of it has still to be answered."""
+        """Send a job once, and return the part that is still to be answered."""
         requests = [item.request for item in job]
         if not endpoint.is_stored:
             completion = await endpoint.backend.complete(requests[0])
@@ -117,9 +117,9 @@ class Sender:
     async def keep(
         self, flow: Flow, items: Sequence[Item], completions: Sequence[Completion], most: Most
     ) -> None:
-        """Put what an attempt has brought into the store; when it is on disk it is handed over.
+        """Store the completions of an attempt, and hand them over once they are on disk.
 
-        Returns when another request may be sent, which may be before it is on disk.
+        Returns when another request may be sent, which may be before that.
         """
         spent = items[0].endpoint.spent(most, completions)
         self._budget.settle(most, spent)
@@ -136,7 +136,7 @@ class Sender:
     async def _send(
         self, flow: Flow, endpoint: Endpoint, requests: Sequence[Request], most: Most
     ) -> list[Completion]:
-        """Return what the backend answers, and tell the pace and the budget what came of it."""
+        """Return what the backend answers; report the outcome to the pace and the budget."""
         sent = monotonic()
         try:
             if len(requests) == 1:
@@ -196,18 +196,18 @@ class Sender:
             self.hand_over(flow, item, answer)
 
     def found(self, flow: Flow, item: Item, answer: Completion) -> None:
-        """Count a completion of before, and hand it over."""
+        """Count a completion that the store had, and hand it over."""
         self._usage.from_store += 1
         flow.found += 1
         self.hand_over(flow, item, answer)
 
     def hand_over(self, flow: Flow, item: Item, answer: Completion) -> None:
-        """Count an answer, and give it its place."""
+        """Count an answer, and deliver it to its place."""
         self._usage.count(answer, item.endpoint.price)
         flow.deliver(item.place, answer)
 
     def give_up(self, flow: Flow, job: Job, error: RetryLaterError | GiveUpError) -> None:
-        """Hand over why a job failed, and keep what the provider sent."""
+        """Deliver a job as failed, and store what the provider sent."""
         for item in job:
             self._usage.failures[error.reason] += 1
             draw = item.request.draw
@@ -260,7 +260,7 @@ class Sender:
 
 
 def _duration(seconds: float) -> str:
-    """Return a time in words, as roughly as one would say it."""
+    """Return a time in words, roughly."""
     for unit, name in ((86400, "days"), (3600, "hours"), (60, "minutes")):
         if seconds >= 2 * unit:
             return f"{seconds / unit:.0f} {name}"
@@ -268,7 +268,7 @@ def _duration(seconds: float) -> str:
 
 
 def _back_off_s(first_s: float, attempts: float, retry_after_s: float | None) -> float:
-    """Return how long to wait: as long as the provider asks for, else longer each time."""
+    """Return the seconds to wait: what the provider asks for, else an exponential backoff."""
     # Jitter keeps clients that failed together from coming back together.
     if retry_after_s:
         return min(retry_after_s, LONGEST_RETRY_AFTER_S) + BACK_OFF_S * random.random()
@@ -276,7 +276,7 @@ def _back_off_s(first_s: float, attempts: float, retry_after_s: float | None) ->
 
 
 def _as_answer(item: Item, c: Completion) -> Completion:
-    """Return what a backend answered, with what the engine knows of it."""
+    """Return a backend's completion, with what the engine knows of it."""
     return Completion(
         text=c.text,
         request_id=item.id,

@@ -1,4 +1,4 @@
-"""A causal language model of the transformers library: load it, encode prompts, generate batches.
+"""A causal language model of the transformers library: loading, encoding, batched generation.
 
 It knows no requests and no queue; `backends/transformers.py` runs it in one thread.
 """
@@ -26,7 +26,7 @@ class CausalLM:
     Args:
         name: A name on the Hugging Face hub, or a folder.
         device: Where it runs; `auto`: on the accelerator, if there is one.
-        dtype: Of its weights; `auto`: 16 bits on an accelerator, 32 on the CPU.
+        dtype: Type of its weights; `auto`: 16 bits on an accelerator, 32 on the CPU.
         temperature: 0 takes the likeliest token each time.
         top_p: Nucleus sampling.
         is_chat: Whether to use the tokenizer's chat template, if it has one.
@@ -62,7 +62,7 @@ class CausalLM:
         padding = self._tokenizer.pad_token_id
         self._padding: int = padding if padding is not None else min(self._ends, default=0)
         sampling = {"do_sample": True, "temperature": temperature, "top_p": top_p, "top_k": 0}
-        # In place of the model's own: what is drawn from is what the task file says, no more.
+        # In place of the model's own, so that the task file alone decides how tokens are drawn.
         self._model.generation_config = transformers.GenerationConfig(
             **(sampling if temperature > 0 else {"do_sample": False}),
             eos_token_id=sorted(self._ends) or None,
@@ -112,7 +112,7 @@ class CausalLM:
         Args:
             prompts: Token ids; padded on the left to one length.
             longest: Most tokens of a completion.
-            random_seed: Of the draws of this batch; other generators are left alone.
+            random_seed: Seed of this batch's draws; other generators are left alone.
             is_unwanted: Asked before each token; True stops.
         """
         import torch
@@ -141,11 +141,11 @@ class CausalLM:
         return [self._until_end(row) for row in written[:, width:].tolist()]
 
     def _until_end(self, ids: list[int]) -> list[int]:
-        """Return what stands before the padding: all up to the first end token."""
+        """Return what precedes the padding: all up to the first end token."""
         return next((ids[: i + 1] for i, token in enumerate(ids) if token in self._ends), ids)
 
     def decode(self, ids: Sequence[int], *, prompt_tokens: int) -> Completion:
-        """Return generated token ids as a completion; without an end token it was cut off."""
+        """Return generated token ids as a completion; without an end token it is truncated."""
         whole = self._text(ids)
         text, thoughts = cut_thoughts(whole)
         reasoning_tokens = 0
@@ -167,7 +167,7 @@ class CausalLM:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Return whether a device had no memory left; each kind of device says it in its own way."""
+    """Return whether a device had no memory left; each kind of device has words of its own."""
     import torch
 
     said = str(error).lower()

@@ -1,4 +1,4 @@
-"""A model that llama.cpp runs in this process: find its file, load it, ask it.
+"""A model that llama.cpp runs in this process: finding its file, loading, asking.
 
 It knows no settings and no queue; `backends/llama_cpp.py` does.
 """
@@ -30,9 +30,9 @@ PACKAGED: Mapping[str, tuple[str, str, str]] = MappingProxyType(
 """Models that a package carries as a data file -> the package, the file, how to get it."""
 
 _SAMPLE = 1 << 20
-"""Bytes of either end of a file that tell it from another one."""
+"""Bytes at each end of a file that go into its fingerprint."""
 _TEMPLATE, _HEAD = b"tokenizer.chat_template", 64 << 20
-"""What a file holds of a chat template, and where: metadata stand before the weights."""
+"""Key of the chat template, and the bytes of a file that may hold it: metadata precede weights."""
 _LOADING = threading.Lock()
 
 
@@ -67,7 +67,7 @@ def find_model(model: str) -> Path:
 
 
 def fingerprint(file: Path) -> str:
-    """Return what tells a file from others, wherever it lies: of its size and both ends."""
+    """Return a digest of a file's size and both ends, the same wherever the file lies."""
     stat = file.stat()
     return _fingerprint(file, stat.st_size, stat.st_mtime_ns)
 
@@ -82,7 +82,7 @@ def _fingerprint(file: Path, size: int, _changed: int) -> str:
 
 
 def free_cores() -> int:
-    """Return how many cores nobody uses, one at least: threads that wait for others are slow."""
+    """Return how many cores are idle, one at least: threads that wait for busy cores are slow."""
     try:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS and Windows
@@ -92,7 +92,7 @@ def free_cores() -> int:
 
 
 class Said:
-    """An answer as it comes, in parts."""
+    """An answer, put together from its streamed parts."""
 
     def __init__(self) -> None:
         self.parts: list[str] = []
@@ -101,7 +101,7 @@ class Said:
         self.error: Mapping[str, Any] | None = None
 
     def add(self, part: Mapping[str, Any]) -> None:
-        """Take a part of the answer in."""
+        """Add a part of the answer."""
         self.error = part.get("error", self.error)
         self.usage = part.get("usage") or self.usage
         for choice in part.get("choices", ()):
@@ -111,7 +111,7 @@ class Said:
 
 
 class Engine:
-    """A model in memory, with a place for each request that is answered together."""
+    """A model in memory, with a slot for each request that is answered together."""
 
     def __init__(self, model: str, *, places: int, context: int, threads: int | None) -> None:
         xllamacpp: Any = importlib.import_module("xllamacpp")  # compiled, without types
@@ -126,10 +126,10 @@ class Engine:
         params.use_jinja = True
         # Else the runtime keeps old prompts in memory: gigabytes of them that no run asks again.
         params.cache_ram_mib = 0
-        # Flash attention rounds otherwise beside other requests: a seed would draw another text.
+        # Flash attention rounds differently beside other requests: a seed would draw another text.
         params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
         params.verbosity = -1
-        # The runtime opens a port of this machine, which is not used here: nobody else is to.
+        # The runtime opens a local port, unused here; a random key keeps everybody else out.
         params.api_keys = [os.urandom(16).hex()]
         try:
             self._server = xllamacpp.Server(params)
@@ -146,8 +146,8 @@ class Engine:
         """Return what the model writes.
 
         Args:
-            body: As the runtime's server takes it.
-            is_chat: It holds messages, else a prompt.
+            body: The request, as the runtime's server takes it.
+            is_chat: Whether it holds messages, else a prompt.
             is_unwanted: Asked at each token; True stops.
         """
         said = Said()
@@ -165,7 +165,7 @@ _ENGINES: WeakValueDictionary[tuple[Any, ...], Engine] = WeakValueDictionary()
 
 
 def open_engine(model: str, *, places: int, context: int, threads: int | None) -> Engine:
-    """Return a model in memory; the LLMs of several phases share one."""
+    """Return a model in memory, shared by the LLMs of several phases."""
     key = (model, places, context, threads)
     with _LOADING:
         engine = _ENGINES.get(key)

@@ -1,1 +1,1 @@
-"""How fast an endpoint may be asked."""
+"""Pacing of requests: concurrency, rate limits, outages, time-outs."""

@@ -1,9 +1,10 @@
-"""How many requests an endpoint has places for, found out from what comes of them.
+"""Adaptive concurrency: a limit on requests in flight, learnt from their outcomes.
 
-When many are refused or time out, or answers take much longer than before, fewer are allowed, and
-it is tried whether that helps. If as many are refused as before and fewer requests bring fewer
-answers, the endpoint was not full, and it goes back: random refusals are no overload, and neither
-is another kind of prompt that takes longer. Otherwise it grows again from there.
+The limit is cut when many attempts are refused or time out, or answers take much longer than
+before. The next window shows whether that helped. If as many are refused as before and throughput
+fell, the endpoint was not full and the cut is undone: random refusals are no overload, and neither
+is a kind of prompt that takes longer. Otherwise the limit grows again from there. Unlike AIMD, as
+in TCP, growth is multiplicative too.
 """
 
 from collections.abc import Callable
@@ -11,19 +12,25 @@ from dataclasses import dataclass, field
 from statistics import median
 
 OVERLOAD = 0.1
-"""Share of attempts that are refused or time out, above which fewer are sent."""
+"""Share of attempts refused or timed out above which the limit is cut."""
 MOST_TOLERATED = 0.5
-"""Where it does not help to send fewer, so large a share is put up with."""
+"""Largest such share that is tolerated where a cut did not help."""
 SLOWER = 3.0
-"""So many times the usual time for an answer is evidence of overload."""
+"""A median latency of this many times the usual one is taken for overload."""
 GROWTH, FASTEST_GROWTH = 1 / 16, 1 / 2
-"""By how much more is allowed after a good window; twice as much after each without a refusal."""
+"""Relative growth after a good window: the first, doubled up to the second while none is hurt."""
 SHORTEST_WINDOW = 64
+"""Fewest attempts by which the limit is judged."""
 
 
 @dataclass
 class _Window:
-    """What came of some attempts, one after another."""
+    """Outcomes of consecutive attempts.
+
+    Attributes:
+        hurt: Attempts refused as too many, or timed out.
+        crowded: Attempts that ended while all slots were taken.
+    """
 
     started: float
     latencies: list[float] = field(default_factory=list)
@@ -34,24 +41,25 @@ class _Window:
 
 @dataclass(frozen=True)
 class _Cut:
-    """Fewer requests were allowed: what it was like before."""
+    """The state before a cut: limit, share of attempts hurt, throughput."""
 
     allowed: float
     share: float
     answers_per_s: float
 
     def was_in_vain(self, allowed: float, share: float, answers_per_s: float) -> bool:
-        """Say whether as large a share is hurt as before, and fewer requests got fewer answers."""
+        """Return whether half the share or more is still hurt, and throughput fell too far."""
+        # A full endpoint keeps its throughput; one that was not loses as much as the limit did.
         half_way = (1 + allowed / self.allowed) / 2
         return share >= self.share / 2 and answers_per_s < self.answers_per_s * half_way
 
 
 class AdaptiveConcurrency:
-    """How many requests may be in flight.
+    """An adaptive limit on requests in flight.
 
     Args:
-        most: Where it starts, and the most there is.
-        now: Seconds, of a clock that only goes forward.
+        most: First and highest value of the limit.
+        now: Monotonic clock, in seconds.
     """
 
     def __init__(self, most: int, now: Callable[[], float]) -> None:
@@ -66,21 +74,21 @@ class AdaptiveConcurrency:
         self._usual_latency = 0.0
 
     def begin_phase(self) -> None:
-        """Forget how long answers took: another kind of prompt takes another time."""
+        """Forget the usual latency: another kind of prompt has another."""
         self._usual_latency = 0.0
         self._cut, self._settling = None, 0
         self.forget()
 
     def forget(self) -> None:
-        """Begin anew to see what comes of attempts."""
+        """Start a new window."""
         self._window = _Window(self._now())
 
     def count(self, taken: int, *, latency_s: float | None = None, is_hurt: bool = False) -> None:
-        """Take what came of an attempt that has given up its place.
+        """Count the outcome of an attempt that has released its slot.
 
         Args:
-            taken: How many places are still taken.
-            latency_s: How long its answer took; None: there was none.
+            taken: Slots still taken.
+            latency_s: Seconds its answer took; None if there was none.
             is_hurt: It was refused as one too many, or timed out.
         """
         window = self._window
@@ -90,7 +98,7 @@ class AdaptiveConcurrency:
         if latency_s is not None:
             window.latencies.append(latency_s)
         if self._settling:
-            # What was out when fewer were allowed says nothing of whether that has helped.
+            # What was in flight at the cut does not show whether it helped.
             self._settling -= 1
             if not self._settling:
                 self.forget()
@@ -99,12 +107,12 @@ class AdaptiveConcurrency:
             self.forget()
 
     def _adapt(self, window: _Window, taken: int) -> None:
-        """Allow fewer requests or more, by what came of the last ones."""
+        """Cut or raise the limit by the outcomes of a window."""
         share = window.hurt / window.attempts
         latency = median(window.latencies) if window.latencies else 0.0
         per_s = len(window.latencies) / max(self._now() - window.started, 1e-9)
         cut, self._cut = self._cut, None
-        # Where places were left over, those that were taken away were not missed.
+        # With slots to spare the cut changed nothing: the share of attempts hurt decides alone.
         is_proof = 2 * window.crowded >= window.attempts
         if cut is not None and cut.was_in_vain(self.allowed, share, per_s if is_proof else 0.0):
             self.allowed = cut.allowed

@@ -1,9 +1,9 @@
-"""When the next request may be sent to an endpoint.
+"""Pacing of one endpoint: when the next request may be sent.
 
-`llm.concurrency` is where it starts and the most there is; `_places` finds out how many places
-there really are. A refused attempt keeps its place for as long as an answer usually takes: so
-the share that is refused says how many are too many, and refusals that come at once do not
-multiply. A provider that answers nothing at all is left alone but for a probe now and then.
+`llm.concurrency` is the first and highest limit on requests in flight; `_places` adapts it. A
+failed attempt keeps its slot for as long as an answer usually takes: so the share of refusals
+shows how many requests are too many, and immediate refusals do not multiply. A provider that
+answers nothing at all is only probed now and then.
 """
 
 import asyncio
@@ -18,26 +18,28 @@ from stepsynth.llm.pacing.concurrency import AdaptiveConcurrency
 from stepsynth.llm.pacing.rate import Rate
 
 IN_A_ROW = 20
-"""So many failures with no answer between them: the provider is down."""
+"""Consecutive failures after which the provider is taken for down."""
 UNAVAILABLE_S = 3.0
-"""So long no server to answer and nothing in flight: the provider is down, however few fail."""
+"""Seconds of failures after which an absent server with nothing in flight is taken for down."""
 TOLD_EVERY_S = 60.0
-"""An endpoint that now answers and now does not is told of no more often."""
+"""Fewest seconds between notices of outages, since an endpoint may come and go."""
 FIRST_PROBE_S, LONGEST_PROBE_S, LONGEST_PAUSE_S = 1.0, 30.0, 300.0
+"""Seconds to the first probe; at most to a later one; at most where a provider asks to wait."""
 FIRST_USUAL_S = 0.5
-"""How long an answer is taken to need before there was one."""
+"""Seconds an answer is assumed to take before there was one."""
 
 
 class Pace:
-    """Says when the next request may be sent.
+    """A gate that each request to an endpoint passes.
 
     Args:
-        settings: concurrency, rpm, input_tpm, output_tpm, patience_s, timeout_s.
-        now: Seconds, of a clock that only goes forward.
+        settings: concurrency, rpm, input_tpm, output_tpm, max_tokens, patience_s, timeout_s.
+        now: Monotonic clock, in seconds.
         on_notice: Told in a sentence what is waited for.
 
     Attributes:
-        down_by: Why the provider is down, by its last failure; "": it is not.
+        usual_s: Moving average of the latency, in seconds.
+        down_by: Reason of the last failure while the provider is down; else "".
     """
 
     def __init__(
@@ -73,12 +75,12 @@ class Pace:
 
     @property
     def allowed(self) -> float:
-        """How many requests may be in flight."""
+        """Limit on requests in flight now."""
         return self._places.allowed
 
     @property
     def note(self) -> str:
-        """What is waited for; "": nothing."""
+        """What is waited for, in words; "" if nothing is."""
         if not self._is_said:
             return self._used_up
         now = self._now()
@@ -89,27 +91,27 @@ class Pace:
 
     @property
     def is_down(self) -> bool:
-        """Whether the provider has answered nothing for a while."""
+        """Whether the provider is taken for down."""
         return self._down_since is not None
 
     @property
     def out_of_patience(self) -> bool:
-        """Whether the provider is down for `llm.patience_s` longer than it asked us to wait."""
+        """Whether an outage outlasts what the provider asked to wait by `llm.patience_s`."""
         if self._down_since is None:
             return False
         down_s = self._now() - self._down_since
-        # Those that are still out may be answered, until they time out.
+        # Requests in flight may still be answered, until they time out.
         is_awaited = self.in_flight > 0 and down_s <= self._timeout_s
         return down_s > self._patience_s + self._asked_s and not is_awaited
 
     async def enter(self, characters: int) -> bool:
-        """Wait until a request may be sent; it is in flight until its outcome is told.
+        """Wait until a request may be sent; it is in flight until its outcome is reported.
 
         Args:
-            characters: How long its prompt is.
+            characters: Length of its prompt.
 
         Returns:
-            False: the run was stopped meanwhile, and the request must not be sent.
+            False if the run was stopped meanwhile: the request must not be sent.
         """
         if not self._waiting and self._wait_s() <= 0:
             self._admit(characters)
@@ -134,10 +136,10 @@ class Pace:
         """Count an attempt that was answered; it is no longer in flight.
 
         Args:
-            latency_s: How long it took.
+            latency_s: Seconds it took.
             characters: As given to `enter`.
-            input_tokens: As the provider counted them; None: it did not.
-            output_tokens: As the provider counted them; None: it did not.
+            input_tokens: The provider's count; None if it gave none.
+            output_tokens: The provider's count; None if it gave none.
         """
         self._failed_in_a_row = 0
         if self._down_since is not None:
@@ -152,7 +154,7 @@ class Pace:
             self._release()
 
     def failed(self, error: RetryLaterError) -> None:
-        """Count an attempt that brought no answer; it is no longer in flight."""
+        """Count a failed attempt; it is no longer in flight, but keeps its slot for `usual_s`."""
         now = self._now()
         self._output.correct(0.0, self.in_flight)
         self.in_flight -= 1
@@ -173,14 +175,14 @@ class Pace:
             self._release()
 
     def refused(self) -> None:
-        """Count an attempt whose request was refused: the provider is well."""
+        """Count an attempt whose request was refused for good: the provider is up."""
         self._failed_in_a_row = 0
         if self._down_since is not None:
             self._end_outage()
         self.left()
 
     def left(self) -> None:
-        """Take a request back that says nothing of the provider: it was not sent, or is dropped."""
+        """Take back a request that was not sent or is dropped: it says nothing of the provider."""
         self._output.correct(0.0, self.in_flight)
         self.in_flight -= 1
         self._places.count(self._taken())
@@ -188,7 +190,7 @@ class Pace:
             self._release()
 
     def told(self, limits: RateLimits) -> None:
-        """Take what the provider's headers say is left: where that is nothing, wait."""
+        """Heed the provider's rate-limit headers: where nothing is left, wait for the reset."""
         for left, reset_s in (
             (limits.requests, limits.requests_reset_s),
             (limits.tokens, limits.tokens_reset_s),
@@ -200,13 +202,13 @@ class Pace:
                     self._used_up = f"the provider's rate limit is used up for {reset_s:.0f} s"
 
     def begin_phase(self) -> None:
-        """Forget how long answers took, and an outage: patience begins anew."""
+        """Forget any outage, and the latencies that adapt the limit: patience begins anew."""
         self._places.begin_phase()
         self._used_up, self._failed_in_a_row, self._is_told = "", 0, False
         self._end_outage()
 
     def stop(self) -> None:
-        """Send away all who wait."""
+        """Turn away all that wait in `enter`."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -228,7 +230,7 @@ class Pace:
             self._output.take(self._usual_output, now)
 
     def _correct(self, characters: int, read: int | None, written: int | None) -> None:
-        """Replace what was foreseen of an attempt, and foresee better from now on."""
+        """Replace an attempt's estimated tokens by the counted ones, and adapt the estimates."""
         if read is not None and characters:
             self._input.correct(read, self.in_flight)
             self._tokens_per_character += (read / characters - self._tokens_per_character) / 20
@@ -240,7 +242,7 @@ class Pace:
         return self.in_flight + len(self._resting)
 
     def _wait_s(self) -> float:
-        """Return the seconds until the next request may be sent; inf: until one comes back."""
+        """Return the seconds until the next request may be sent; inf until one comes back."""
         now = self._now()
         if self._resting:
             self._end_rests(now)
@@ -276,7 +278,7 @@ class Pace:
             waiting.set_result(True)
 
     def _wake_after(self, wait_s: float) -> None:
-        """Look again after so many seconds, unless that is done before anyway."""
+        """Release waiting requests after so many seconds, unless that is due earlier anyway."""
         if wait_s == inf:
             return
         wakes_at = self._now() + wait_s
@@ -292,7 +294,7 @@ class Pace:
         self._release()
 
     def _looks_down(self, error: RetryLaterError, now: float) -> bool:
-        """Say whether so much fails that no request would be answered now."""
+        """Return whether so much fails that no request would be answered now."""
         if self._failed_in_a_row >= IN_A_ROW:
             return True
         is_silent = error.is_unavailable and not self.in_flight
@@ -310,7 +312,7 @@ class Pace:
         )
 
     def _end_outage(self) -> None:
-        """Go on as before: what happened while it was down says nothing of the places."""
+        """Go on as before: outcomes of an outage say nothing of the concurrency limit."""
         if self._is_told:
             self._on_notice("the provider answers again")
         if self._probes:

@@ -1,20 +1,20 @@
-"""Tells a time-out that is too short for an endpoint from one that ends a hang."""
+"""Diagnosis of time-outs: too short for the endpoint, or the end of a hang."""
 
 from collections import deque
 from collections.abc import Callable
 
 NEAR = 0.5
-"""Answers that take so much of the time-out say that others take all of it."""
+"""Share of the time-out. If an answer took that much, others may need more than all of it."""
 LATELY = 20
-"""So many outcomes are looked back at to say that requests time out now."""
+"""Latest outcomes that count for whether requests time out now."""
 
 
 class TimeOuts:
-    """Counts requests that an endpoint took and did not answer within `llm.timeout_s`.
+    """A count of requests that an endpoint took and did not answer within `llm.timeout_s`.
 
     Args:
-        timeout_s: Longest time for one answer.
-        concurrency: Requests in flight at most: a server may keep them in a queue.
+        timeout_s: Longest time for one answer, in seconds.
+        concurrency: Most requests in flight; a server may queue them.
         on_notice: Told once, early, that the time-out is too short.
     """
 
@@ -29,43 +29,43 @@ class TimeOuts:
 
     @property
     def is_too_short(self) -> bool:
-        """Whether longer would help: nothing was answered yet, or answers take nearly as long."""
+        """Whether a longer one may help: no answer came yet, or answers take nearly as long."""
         return self._timed_out > 0 and (
             not self._answers or self._longest_s >= NEAR * self._timeout_s
         )
 
     @property
     def note(self) -> str:
-        """What there is to say while requests time out; "": they do not, or it would not help."""
+        """What to say while requests time out; "" if they do not, or no longer time would help."""
         if not self.is_too_short or not any(self._lately):
             return ""
         return f"{self._what()}: raise it"
 
     @property
     def advice(self) -> str:
-        """What to do next; "": a longer time-out would not help."""
+        """What to do next; "" if a longer time-out would not help."""
         if not self.is_too_short:
             return ""
-        # A request that waits in the server's queue has its time run out all the same.
+        # The time-out also runs while a request waits in the server's queue.
         queue = f", or lower llm.concurrency ({self._concurrency})" if self._concurrency > 1 else ""
         cause = "" if self._answers else "the server takes requests but is slow, or hangs: "
         return f"{cause}raise llm.timeout_s{queue}"
 
     def answered(self, latency_s: float) -> None:
-        """Count an answer, and how long it took."""
+        """Count an answer and its latency."""
         self._answers += 1
         self._longest_s = max(self._longest_s, latency_s)
         self._lately.append(False)
         self._tell()
 
     def timed_out(self) -> None:
-        """Count a request whose answer did not come in time."""
+        """Count a request that timed out."""
         self._timed_out += 1
         self._lately.append(True)
         self._tell()
 
     def _tell(self) -> None:
-        """Say it once: that a time-out is too short may show by the next answers only."""
+        """Give notice once; only later answers may show that the time-out is too short."""
         if self.note and not self._is_said:
             self._is_said = True
             paid = "a request that times out is asked, and may be paid for, again"

@@ -1,4 +1,4 @@
-"""The durable store, and what several processes tell each other through it."""
+"""The durable store, with claims and leases for the processes that share it."""
 
 from stepsynth.llm.store.gc import Chosen, collect_garbage
 from stepsynth.llm.store.read import Stored, StoreReader

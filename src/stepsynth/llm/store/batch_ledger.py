@@ -1,7 +1,7 @@
-"""Which requests are in a batch at a provider: what makes a batch outlive the run that sent it.
+"""The ledger of batches at providers, by which a batch outlives the run that sent it.
 
-One row for each batch, in the store. A batch is written down before it is sent, so that a run that
-is killed in between leaves a trace, and requests in an open batch of any process count as taken.
+One row for each batch, in the store. A batch is recorded before it is sent, so that a run that is
+killed in between leaves a trace. Requests in an open batch of any process count as claimed.
 """
 
 import json
@@ -30,24 +30,24 @@ BATCHES_TABLE = """CREATE TABLE batches (
 """States: intent (being sent), lost (nobody knows whether it was sent), sent, closed."""
 
 ABANDONED_S = 3600
-"""A batch that another machine has been sending for so long is given up there."""
+"""Seconds after which a batch that another machine is still sending is taken for abandoned."""
 
 _SENDING: set[str] = set()
 """Tokens of the batches that this process is sending right now."""
 
 
 class SQLiteLedger:
-    """Batches in the table of a store; see `batch.Ledger`.
+    """A ledger in the table of a store; see `core.batch_api.Ledger`.
 
     Args:
-        connection: Of one thread; every call is one short transaction.
+        connection: Used in one thread; every call is one short transaction.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
     def take(self, provider: str, ids: Sequence[str], at_most: int) -> SentBatch | None:
-        """Write down that a batch is about to be sent, of ids that no open batch holds."""
+        """Record the intent to send a batch, of ids that no open batch holds."""
         with self._transaction():
             taken = {each for batch in self._open(provider) for each in batch.requests}
             free = tuple(dict.fromkeys(each for each in ids if each not in taken))[:at_most]
@@ -64,28 +64,28 @@ class SQLiteLedger:
         return SentBatch(cursor.lastrowid, token, free, created)
 
     def keep(self, batch: SentBatch, ids: Sequence[str]) -> SentBatch:
-        """Let go of all but some of the requests of a batch that was not sent yet."""
+        """Keep only some requests of a batch that was not sent yet; release the others."""
         self._set(batch, requests=json.dumps(list(ids)))
         return SentBatch(batch.id, batch.token, tuple(ids), batch.created)
 
     def set_sent(self, batch: SentBatch, provider_id: str) -> SentBatch:
-        """Write down the provider's id of a batch."""
+        """Record the provider's id of a batch."""
         self._set(batch, state="sent", provider_id=provider_id)
         _SENDING.discard(batch.token)
         return SentBatch(batch.id, batch.token, batch.requests, batch.created, provider_id)
 
     def lose(self, batch: SentBatch) -> None:
-        """Write down that nobody knows whether a batch was sent."""
+        """Record that nobody knows whether a batch was sent."""
         _SENDING.discard(batch.token)
         self._set(batch, state="lost")
 
     def drop(self, batch: SentBatch) -> None:
-        """Let go of all requests of a batch: none of them was or will be answered by it."""
+        """Close a batch and release its requests: it will answer none of them."""
         _SENDING.discard(batch.token)
         self._set(batch, state="closed", requests="[]")
 
     def settle(self, batch: SentBatch, ids: Sequence[str]) -> None:
-        """Let go of requests whose results were delivered; with the last one, of the batch."""
+        """Release requests whose results were delivered; with the last one, close the batch."""
         done = set(ids)
         with self._transaction():
             query = "SELECT requests FROM batches WHERE id = ?"
@@ -159,7 +159,7 @@ class SQLiteLedger:
 
 
 def _is_abandoned(owner: str, token: str, created: int) -> bool:
-    """Say whether nobody is sending this batch any more."""
+    """Return whether nobody is sending this batch any more."""
     pid, _, host = owner.partition("@")
     if host != socket.gethostname():
         return time.time() - created > ABANDONED_S

@@ -1,8 +1,8 @@
-"""Who is asking what: so that processes that share a store never send a request twice.
+"""Claims on requests, so that processes that share a store never send one twice.
 
-A process claims requests before it sends them. Claims end when their request is given up, with the
-phase or the process that holds them, or when that has not been heard of for a while; an answer is
-looked for before a claim.
+A process claims requests before it sends them. A claim ends when its request is given up, when the
+phase or the process that holds it ends, or when that process has been silent for too long. An
+answer is looked up before a claim is.
 """
 
 import os
@@ -13,16 +13,16 @@ import time
 from collections.abc import Sequence
 
 SILENT_S = 120
-"""A process on another machine that was not heard of for so long has lost its claims."""
+"""Seconds without a heartbeat after which a process, even a running one, loses its claims."""
 
 
 def make_owner() -> int:
-    """Return a number for who claims requests, that no other process has."""
+    """Return an owner number for claims that no other process has."""
     return secrets.randbits(62)
 
 
 def enrol(connection: sqlite3.Connection, owner: int) -> None:
-    """Say that this process is there, also where it was taken for dead."""
+    """Register this process or renew its heartbeat, also where it was taken for dead."""
     connection.execute(
         "INSERT INTO owners (owner, host, pid, beat) VALUES (?, ?, ?, ?) "
         "ON CONFLICT (owner) DO UPDATE SET beat = excluded.beat",
@@ -31,13 +31,13 @@ def enrol(connection: sqlite3.Connection, owner: int) -> None:
 
 
 def leave(connection: sqlite3.Connection, owner: int) -> None:
-    """Give up all claims of a process, what it may still spend, and its number."""
+    """Remove a process, with its claims and its lease."""
     connection.execute("DELETE FROM claims WHERE owner = ?", (owner,))
     connection.execute("DELETE FROM owners WHERE owner = ?", (owner,))
 
 
 def claim(connection: sqlite3.Connection, ids: Sequence[str], owner: int) -> set[str]:
-    """Claim requests, and return those of them that are claimed by others who are there."""
+    """Claim requests, and return those of them that other live processes have claimed."""
     drop_claims_of_the_dead(connection, owner)
     rows = ",".join(["(?,?)"] * len(ids))
     values = [value for each in ids for value in (each, owner)]
@@ -48,7 +48,7 @@ def claim(connection: sqlite3.Connection, ids: Sequence[str], owner: int) -> set
 
 
 def drop_claims_of_the_dead(connection: sqlite3.Connection, owner: int) -> None:
-    """Free what other processes have claimed, and may still spend, that are gone."""
+    """Release the claims and leases of other processes that are gone."""
     query = "SELECT owner, host, pid, beat FROM owners WHERE owner != ?"
     for other, host, pid, last in connection.execute(query, (owner,)).fetchall():
         if not is_there(host, pid, last):
@@ -56,7 +56,7 @@ def drop_claims_of_the_dead(connection: sqlite3.Connection, owner: int) -> None:
 
 
 def is_there(host: str, pid: int, last: float) -> bool:
-    """Say whether a process may still be there that was last heard of at a time."""
+    """Return whether a process may still be alive, by its pid and its last heartbeat."""
     is_here = host == socket.gethostname()
     return not (is_here and not _is_running(pid)) and time.time() - last <= SILENT_S
 

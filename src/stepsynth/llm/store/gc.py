@@ -1,4 +1,4 @@
-"""How completions leave a store: `stepsynth store gc`."""
+"""Deletion of completions from a store: `stepsynth store gc`."""
 
 import sqlite3
 import time
@@ -17,12 +17,12 @@ _DAY_S = 86_400
 
 @dataclass(frozen=True)
 class Chosen:
-    """What is to leave a store: all that every criterion which is set applies to.
+    """The rows to delete: those that meet every criterion that is set.
 
     Attributes:
-        older_than_days: Written longer ago than this. What is of unknown age is not chosen.
+        older_than_days: Written longer ago than this. Rows of unknown age are not chosen.
         model: By this LLM.
-        settings: With these settings: what their digest begins with, or `UNKNOWN`.
+        settings: With these settings: the beginning of their digest, or `UNKNOWN`.
         failures: Requests that were given up, in place of completions.
     """
 
@@ -32,10 +32,10 @@ class Chosen:
     failures: bool = False
 
     def check(self) -> None:
-        """Make sure that something was chosen.
+        """Check the criteria.
 
         Raises:
-            ConfigError: There is no criterion, or they do not go together.
+            ConfigError: There is none, or they do not go together.
         """
         if self.failures and (self.model or self.settings):
             raise ConfigError(
@@ -52,11 +52,11 @@ class Chosen:
 
     @property
     def table(self) -> str:
-        """What is deleted from."""
+        """The table to delete from."""
         return "failures" if self.failures else "completions"
 
     def where(self, known: Mapping[str, Mapping[str, Any]]) -> tuple[str, list[Any]]:
-        """Return the SQL condition, and its values."""
+        """Return the SQL condition and its values."""
         parts, values = ["1"], list[Any]()
         if self.older_than_days is not None:
             parts.append("created > 0 AND created < ?")
@@ -89,7 +89,7 @@ def collect_garbage(path: Path, chosen: Chosen, *, is_dry: bool) -> dict[str, An
         `deleted` rows, `left` rows, `of_unknown_age` (0 unless age was asked for), `freed` bytes.
 
     Raises:
-        ConfigError: Nothing was chosen, or what is not there.
+        ConfigError: Nothing was chosen, or what is not in the store.
         RunFolderError: A process is at work on the store, or it is damaged.
     """
     chosen.check()
@@ -143,7 +143,7 @@ def _delete(path: Path, chosen: Chosen, where: str, values: list[Any]) -> dict[s
 
 
 def _check_unused(connection: sqlite3.Connection, path: Path) -> None:
-    """Make sure that no process is asking, and forget the claims of those that ended."""
+    """Check that no process is asking, and drop the claims of those that ended."""
     owners = connection.execute("SELECT owner, host, pid, beat FROM owners").fetchall()
     for owner, host, pid, last in owners:
         if claims.is_there(host, pid, last):

@@ -1,4 +1,4 @@
-"""Read a store and never write to it: while a run writes, and what is left of a damaged one."""
+"""Read-only access to a store: while a run writes to it, and to what is left of a damaged one."""
 
 import json
 import sqlite3
@@ -13,20 +13,20 @@ from stepsynth.errors import RunFolderError
 from stepsynth.llm.store import schema
 
 MOST_FAILURES = 200_000
-"""Failed attempts at reading a damaged file, after which what is left of it is given up."""
+"""Failed reads of a damaged file after which the rest of it is given up."""
 BLOCK = 256
-"""Rows that are read at once."""
+"""Rows read at once."""
 _FEWEST_BYTES = 16
-"""A row takes more than this, so a file has fewer rows than it has of these."""
+"""Lower bound on the bytes of a row; with the file's size it bounds the number of rows."""
 _BEYOND = "\U0010ffff"
-"""Comes after everything that an id may begin with."""
+"""Sorts after every character of an id, and so ends a search by prefix."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
     """One completion in a store; see `store.Entry`.
 
-    `created` is in Unix seconds; 0 and no `settings`: version 1 did not keep them.
+    `created` is in Unix seconds. Version 1 kept neither it (0) nor `settings` ("").
     """
 
     id: str
@@ -48,15 +48,15 @@ class Stored:
 
 
 class StoreReader:
-    """A store, opened for reading alone.
+    """A store, opened read-only.
 
     Args:
         path: The SQLite file.
 
     Attributes:
-        version: Of its tables; 0: not even that can be read.
+        version: Version of its tables; 0 if not even that can be read.
         damaged: Completions met so far that are no longer what was written.
-        connection: Refuses to write; texts are bytes.
+        connection: Refuses to write; returns texts as bytes.
         unread: Rows met so far whose place in the file cannot be read (an upper bound: some of
             the places may have been empty).
 
@@ -82,7 +82,7 @@ class StoreReader:
                 raise
 
     def __enter__(self) -> Self:
-        """Return this."""
+        """Return the reader."""
         return self
 
     def __exit__(
@@ -100,14 +100,14 @@ class StoreReader:
         return not self.damaged and not self.unread
 
     def completions(self) -> Iterator[Stored]:
-        """Yield all completions that can be read, oldest first; the others are counted."""
+        """Yield all completions that can be read, oldest first, and count the others."""
         rows = self._by_rowid() if self.version >= 2 else self._from_both_ends()
         for row in rows:
             if (stored := self._stored(row)) is not None:
                 yield stored
 
     def find(self, start: str) -> tuple[list[Stored], list[dict[str, Any]]]:
-        """Return the completions and the given-up requests whose ids begin so."""
+        """Return the completions and the given-up requests whose ids begin with `start`."""
         between = (start, start + _BEYOND)
         with schema.explained(self.path):
             query = f"SELECT {self._columns} FROM completions WHERE id >= ? AND id < ?"
@@ -138,12 +138,12 @@ class StoreReader:
         return found
 
     def table(self, query: str, types: str, values: tuple[str, ...] = ()) -> list[tuple[Any, ...]]:
-        """Return the rows of one of the small tables that can be read.
+        """Return the readable rows of one of the small tables.
 
         Args:
             query: Selects them.
-            types: A letter a column: t is a text, n a number. Others are damage.
-            values: Of the query.
+            types: One letter a column: t for a text, n for a number. Other values are damage.
+            values: Parameters of the query.
         """
         try:
             rows = self.connection.execute(query, values).fetchall()
@@ -163,7 +163,7 @@ class StoreReader:
         return [tuple(_text(v) if isinstance(v, bytes) else v for v in row) for row in whole]
 
     def count(self) -> int | None:
-        """Return how many completions there are by the index; None: it is damaged."""
+        """Return the number of completions by the index; None if it is damaged."""
         try:
             return self.connection.execute("SELECT count(*) FROM completions").fetchone()[0]
         except sqlite3.DatabaseError:
@@ -187,7 +187,7 @@ class StoreReader:
         return Stored(_text(name), asked, completion, _text(settings), created)
 
     def _by_rowid(self) -> Iterator[tuple[Any, ...]]:
-        """Yield rows; where some cannot be read, those before and after them all the same."""
+        """Yield rows in order; where some cannot be read, still those before and after them."""
         failures = 0
         for block in self._blocks():
             ranges = [block]
@@ -204,7 +204,7 @@ class StoreReader:
                         ranges += [(middle, high), (low, middle)]
 
     def _between(self, low: int, high: int) -> list[tuple[Any, ...]]:
-        """Return the rows with these numbers.
+        """Return the rows of a range of rowids.
 
         Raises:
             sqlite3.DatabaseError: Not all of them can be read.
@@ -212,19 +212,19 @@ class StoreReader:
         query = "FROM completions WHERE rowid >= ? AND rowid < ? ORDER BY rowid"
         rows: list[tuple[Any, ...]] = []
         for row in self.connection.execute(f"SELECT rowid, {self._columns} {query}", (low, high)):
-            # A damaged number may lead anywhere, and round in a circle.
+            # A damaged page number may lead anywhere, even in a circle.
             if not (rows[-1][0] + 1 if rows else low) <= row[0] < high:
                 raise sqlite3.DatabaseError("rows are out of order")
             rows.append(row)
         if len(rows) < high - low:
-            # Or it ends the search too early; from the other side that would be elsewhere.
+            # Or it ends the search too early; read backwards, it would end elsewhere.
             backwards = self.connection.execute(f"SELECT rowid {query} DESC", (low, high))
             if [row[0] for row in rows] != [row[0] for row in backwards][::-1]:
                 raise sqlite3.DatabaseError("rows are out of order")
         return rows
 
     def _blocks(self) -> Iterator[tuple[int, int]]:
-        """Yield from which number to which rows are read at once."""
+        """Yield the ranges of rowids that are read at once."""
         likely = self.path.stat().st_size // _FEWEST_BYTES + 1
         by_index = "SELECT max(rowid) FROM completions INDEXED BY sqlite_autoindex_completions_1"
         end = likely
@@ -234,11 +234,11 @@ class StoreReader:
                 break
         for low in range(0, min(end, likely), BLOCK):
             yield low, min(low + BLOCK, end)
-        if end > likely:  # a damaged number, most likely
+        if end > likely:  # the highest rowid is damaged, most likely
             yield likely // BLOCK * BLOCK + BLOCK, end
 
     def _from_both_ends(self) -> Iterator[tuple[Any, ...]]:
-        """Yield rows of version 1, which have no numbers: up to the damage from both sides."""
+        """Yield rows of version 1, which have no rowids: from both ends up to the damage."""
         last = b""
         for order in ("ASC", "DESC"):
             query = f"SELECT {self._columns} FROM completions WHERE id > ? ORDER BY id {order}"
@@ -254,15 +254,15 @@ class StoreReader:
 
 def _open(path: Path) -> sqlite3.Connection:
     newest = path.with_name(f"{path.name}-wal")
-    # Where it is there, closing the file could write what is in it into a damaged file. Where it
-    # is not, a connection that could write takes away what it had to put beside the file.
+    # With a WAL, closing a writable connection could copy it into a damaged file. Without one, a
+    # writable connection removes again the files that it had to put beside the store.
     mode = "ro" if newest.exists() else "rw"
     try:
         return _connect(path, mode)
     except sqlite3.OperationalError:
         if newest.exists() and newest.stat().st_size:
             raise
-        # Where nothing may be written beside it, nobody else writes to it either.
+        # Where nothing may be written beside the file, nobody else writes to it either.
         return _connect(path, "ro&immutable=1")
 
 
@@ -274,7 +274,7 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
         connection.execute("PRAGMA query_only=ON")
         # A file that was cut short is read as far as it goes.
         connection.execute("PRAGMA writable_schema=ON")
-        # What is read is of one moment, whatever a run writes meanwhile.
+        # A snapshot: all reads are of one moment, whatever a run writes meanwhile.
         connection.execute("BEGIN")
         connection.execute("SELECT 1 FROM sqlite_master").fetchone()
     except BaseException:

@@ -1,7 +1,7 @@
-"""A completion of a store as a recording: one line that the backend `replay` answers from.
+"""Recordings: completions of a store as lines that the backend `replay` answers from.
 
-A line says by `request` which request it answered, as a digest: so runs that share a store (a
-comparison, several random seeds) get their own answers again, and no prompt has to be told.
+In a line, `request` is a digest of the request it answered. So runs that share a store (a
+comparison, several random seeds) get their own answers again, and no prompt is disclosed.
 """
 
 import re
@@ -16,11 +16,11 @@ _WORD = re.compile(r"\w+")
 
 
 def request_digest(asked: Mapping[str, Any], random_seed: int) -> str:
-    """Return what tells a request, its draw and its random seed from all others.
+    """Return a digest of a request, its draw and its random seed.
 
     Args:
-        asked: `prompt`, `stream`, `draw` and, of a correction, `turns`.
-        random_seed: Of the run.
+        asked: `prompt`, `stream`, `draw` and, for a correction, `turns`.
+        random_seed: Seed of the run.
     """
     turns = list(asked.get("turns") or ())
     parts = [asked.get("prompt"), asked.get("stream"), asked.get("draw"), turns, random_seed]
@@ -36,7 +36,7 @@ def bounded(settings: Mapping[str, Any], longest: int | None) -> dict[str, Any]:
 
 
 def to_recording(stored: Stored, *, hide_gold: bool) -> dict[str, Any]:
-    """Return the line of a completion, with its prompt or, hidden, with digests alone."""
+    """Return a completion's recording: with its prompt, or with digests where gold is hidden."""
     row: dict[str, Any] = {"kind": stored.kind}
     row |= {k: stored.tags[k] for k in ("label", "context", "source") if k in stored.tags}
     if hide_gold:
@@ -59,10 +59,10 @@ def to_recording(stored: Stored, *, hide_gold: bool) -> dict[str, Any]:
 
 
 def repeats_prompt(stored: Stored) -> bool:
-    """Return whether an answer repeats a line of what was asked, or is all in it.
+    """Return whether an answer repeats a line of what was asked, or lies wholly within it.
 
-    What is asked holds gold texts: sources, contexts, examples. Items of a list are the LLM's own
-    words: rationales, and names of labels.
+    What is asked holds gold texts: sources, contexts, examples. Items of a list do not count: they
+    are the LLM's own words (rationales) or names of labels.
     """
     asked = [str(stored.request.get("prompt", "")), *map(str, stored.request.get("turns") or ())]
     answer = _plain(str(stored.completion.get("text", "")))
@@ -73,5 +73,5 @@ def repeats_prompt(stored: Stored) -> bool:
 
 
 def _plain(text: str) -> str:
-    """Return the words alone: an LLM sets quotation marks and spaces as it likes."""
+    """Return the words alone, since LLMs vary quotation marks and spaces."""
     return " ".join(_WORD.findall(text.casefold()))

@@ -1,7 +1,4 @@
-"""The tables of a store, their version, and how an older store becomes a newer one.
-
-And what SQLite's errors mean for a run.
-"""
+"""Tables of a store, their version and migration, and what SQLite's errors mean for a run."""
 
 import json
 import shlex
@@ -23,7 +20,7 @@ _COMPLETIONS = """CREATE TABLE completions (
     settings TEXT NOT NULL,
     created INTEGER NOT NULL
 )"""
-"""With a rowid: rows are appended, and only the small index is written at random places."""
+"""With a rowid, so that rows are appended and only the small index is written at random places."""
 
 _SPENT = """CREATE TABLE spent (
     run TEXT PRIMARY KEY,
@@ -36,7 +33,7 @@ _TOKENS = """SELECT CAST(total(
     coalesce(json_extract(completion, '$.prompt_tokens'), 0)
     + coalesce(json_extract(completion, '$.completion_tokens'), 0)
 ) AS INTEGER) FROM old_completions WHERE json_valid(completion)"""
-"""Tokens of all completions of a store of version 1."""
+"""Query for the tokens of all completions in a store of version 1."""
 
 _OTHERS = (
     """CREATE TABLE settings (
@@ -66,7 +63,7 @@ _OTHERS = (
         tokens REAL NOT NULL DEFAULT 0
     )""",
     BATCHES_TABLE,
-    # Claims end with their process's phase, but for those that another one may try now.
+    # A request that was given up is freed at once: another process may try it now.
     """CREATE TRIGGER given_up AFTER INSERT ON failures
     BEGIN DELETE FROM claims WHERE id = NEW.id; END""",
 )
@@ -83,7 +80,8 @@ _ANSWER_KEYS = {
 _ANSWER_TYPES = {str, int, bool, type(None)}
 _ENCODER = json.JSONEncoder(ensure_ascii=False)
 SWITCH_ATTEMPTS, SWITCH_WAIT_S = 200, 0.05
-"""How often, and how long apart, a store that another process has just made is tried."""
+"""Attempts to switch a new store to WAL while another process does the same, and seconds between
+them."""
 
 
 _GOES_ON = "the same command goes on from here"
@@ -99,7 +97,7 @@ _HINTS = {
 
 @contextmanager
 def explained(path: Path) -> Generator[None]:
-    """Say what SQLite's errors mean for a run.
+    """Turn SQLite's errors into what they mean for a run.
 
     Raises:
         RunFolderError: In place of an error of SQLite.
@@ -107,7 +105,7 @@ def explained(path: Path) -> Generator[None]:
     try:
         yield
     except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter: in a damaged list of tables
-        # The lower byte is the kind of error, the others say more of it.
+        # The lower byte is the kind of error, the others refine it.
         hint = _HINTS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
         if hint:
             message = f"completions cannot be written or read: {error}"
@@ -121,14 +119,14 @@ def explained(path: Path) -> Generator[None]:
 
 
 def check_place(path: Path) -> None:
-    """Make sure that opening a file as a store cannot lose what is there.
+    """Check that opening a file as a store cannot lose what is there.
 
     Raises:
-        RunFolderError: It is a folder, or the newer half of a store whose older half is gone.
+        RunFolderError: It is a folder, or is empty or gone beside its write-ahead log (WAL).
     """
     if path.is_dir():
         raise RunFolderError(f"{path}: this is a folder, no store", hint="give the name of a file")
-    # In this order: of a store that another process makes meanwhile, the file is there first.
+    # In this order: if another process makes the store meanwhile, the file is there first.
     newest = path.with_name(f"{path.name}-wal")
     if newest.exists() and newest.stat().st_size and not (path.exists() and path.stat().st_size):
         raise RunFolderError(
@@ -139,11 +137,11 @@ def check_place(path: Path) -> None:
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Open a SQLite file for several threads and processes; every transaction is begun by hand."""
+    """Open a SQLite file for several threads and processes; transactions are begun by hand."""
     connection = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
     try:
         _use_wal(connection)
-        # An answer that was paid for outlives a power cut, too.
+        # An answer that was paid for must outlive a power cut, too.
         connection.execute("PRAGMA synchronous=FULL")
         # Pages that change again and again are copied into the file less often.
         connection.execute("PRAGMA wal_autocheckpoint=4000")
@@ -154,7 +152,7 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def open_store(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection]:
-    """Open a file as a store of this version; make it one if it is new or older.
+    """Open a file as a store of this version; create or migrate it if it is new or older.
 
     Returns:
         Two connections.
@@ -176,7 +174,7 @@ def open_store(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection]:
 
 
 def prepare(connection: sqlite3.Connection, path: Path) -> None:
-    """Make sure that a file is a store of this version, and make it one if it is new or older.
+    """Create or migrate the tables of a file that is new or older.
 
     In one transaction: another process that opens it meanwhile sees all of it or nothing.
 
@@ -187,12 +185,12 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
         connection.execute("BEGIN IMMEDIATE")
         with connection:
             _migrate(connection, version_of(connection), path)
-    # Reads the list of tables: a file without them would only fail at the first answer.
+    # Without this, missing tables would only show at the first answer.
     connection.execute("SELECT 1 FROM completions, spent, failures, claims, batches LIMIT 0")
 
 
 def version_of(connection: sqlite3.Connection) -> int:
-    """Return the version of a store; 0: it has no tables yet, or is none."""
+    """Return the version of a store; 0 if it has no tables yet, or is none."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     return version
 
@@ -220,7 +218,7 @@ def _migrate(connection: sqlite3.Connection, version: int, path: Path) -> None:
         connection.execute(
             "INSERT INTO completions SELECT id, request, completion, '', 0 FROM old_completions"
         )
-        # Nor which run's a completion was: a cap on tokens holds where each may have had all.
+        # Nor whose a completion was: each run is charged for all tokens, so that caps hold.
         connection.execute(
             f"INSERT INTO spent SELECT run, requests, usd, ({_TOKENS}) FROM old_spent"
         )
@@ -242,7 +240,7 @@ def _use_wal(connection: sqlite3.Connection) -> None:
 
 
 def parse_completion(text: bytes) -> dict[str, Any] | None:
-    """Return a stored completion, or None if it is damaged: it is no longer what was written."""
+    """Return a stored completion, or None if it is no longer what was written."""
     try:
         value = json.loads(text)
     except (ValueError, TypeError, RecursionError):
@@ -261,10 +259,10 @@ def parse_completion(text: bytes) -> dict[str, Any] | None:
 
 
 def dump(value: Mapping[str, Any]) -> str:
-    """Return a JSON text that SQLite takes."""
+    """Return a value as JSON that SQLite takes."""
     return sound(_ENCODER.encode(value))
 
 
 def sound(text: str) -> str:
-    """Return a text without halves of surrogate pairs, as odd data may hold: SQLite takes none."""
+    """Return a text without lone surrogates, which odd data may hold and SQLite refuses."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()

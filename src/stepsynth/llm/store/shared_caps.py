@@ -1,8 +1,8 @@
-"""What each process may still spend of a run's caps, so that several together cross none.
+"""Leases on a run's caps, so that several processes together cross none.
 
-A process asks for a part of what is left before it spends it, in one transaction that sees what all
-have spent and what the others may still spend. Its part stands in the store until it is spent or
-given back, or the process is gone.
+A process leases a part of what is left before it spends it. One transaction sees what all have
+spent and what the others have leased. A lease stands in the store until it is spent or returned, or
+its process is gone.
 """
 
 import sqlite3
@@ -21,15 +21,15 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class CapRequest:
-    """What a process asks for.
+    """A process's request for a lease.
 
     Attributes:
         run: Digest of the run's identity.
-        caps: Of the run; inf: none.
-        held: What requests that are out can cost at most: that stays the process's own.
-        least: What the next request can cost at most: less than that is of no use.
-        wanted: What to have beside `held`, if there is so much.
-        share: The part of what is left that may be had: the rest is for others who may come.
+        caps: Caps of the run; inf where there is none.
+        held: The most that requests in flight can cost; stays the process's own.
+        least: The most that the next request can cost; a smaller lease is of no use.
+        wanted: What to lease beside `held`, if there is as much.
+        share: Fraction of what is left that may be leased; the rest is for others who may come.
     """
 
     run: str
@@ -42,12 +42,12 @@ class CapRequest:
 
 @dataclass(frozen=True)
 class CapGrant:
-    """What a process may have.
+    """A lease.
 
     Attributes:
-        more: What it may spend beside what it holds.
+        more: What the process may spend beside what it holds.
         spent: What all invocations and processes of the run have spent.
-        is_shared: Other processes have parts of their own, and may give of them back.
+        is_shared: Other processes have leases, and may return some of theirs.
     """
 
     more: Amounts
@@ -56,14 +56,14 @@ class CapGrant:
 
 
 def ask(connection: sqlite3.Connection, owner: int, asked: CapRequest) -> CapGrant:
-    """Give a process its part, within a transaction: what is wanted or, near a cap, what is left.
+    """Lease to a process, within a transaction, what it wants or, near a cap, a share of the rest.
 
-    Where that is less than the least, it is nothing.
+    Where less than the least is left, it gets nothing.
     """
     claims.drop_claims_of_the_dead(connection, owner)
     query = "SELECT requests, usd, tokens FROM spent WHERE run = ?"
     spent: Amounts = connection.execute(query, (asked.run,)).fetchone() or NOTHING
-    # Below zero: a provider has charged more than it should have been able to.
+    # A lease is below zero where a provider charged more than seemed possible.
     query = (
         "SELECT total(max(requests, 0)), total(max(usd, 0)), total(max(tokens, 0)) "
         "FROM owners WHERE run = ? AND owner != ?"
@@ -87,7 +87,7 @@ def ask(connection: sqlite3.Connection, owner: int, asked: CapRequest) -> CapGra
 
 
 def record(connection: sqlite3.Connection, owner: int, run: str, spent: Spent) -> None:
-    """Take from a process's part what it has spent, in the transaction that records that."""
+    """Deduct from a process's lease what it has spent, in the transaction that records that."""
     connection.execute(
         "UPDATE owners SET requests = requests - ?, usd = usd - ?, tokens = tokens - ? "
         "WHERE owner = ? AND run = ?",

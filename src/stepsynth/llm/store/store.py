@@ -1,7 +1,7 @@
 """The durable store: every completion that was paid for, by the digest of what was asked.
 
 One SQLite file in WAL mode, JSON values, no pickle. One thread writes: whatever waits goes to disk
-in one transaction, and a completion is only counted after that. How much waits is bounded: `GROUP`.
+in one transaction, and a completion is only counted after that. `GROUP` bounds how much waits.
 Processes may share a store; each claims what it is about to send.
 """
 
@@ -24,12 +24,13 @@ from stepsynth.llm.store.batch_ledger import SQLiteLedger
 from stepsynth.llm.store.shared_caps import CapGrant, CapRequest
 
 GROUP = 64
-"""Answers that are not on disk yet are at most so many, beside one for each request that could be
-sent and waits for them: so a kill loses what may be in flight and a group, never more."""
-ENOUGH = 48  # to be written at once; fewer than a group, so that others can come meanwhile
+"""Most answers that are not on disk yet, beside one for each request that waits in `room`. So a
+kill loses what is in flight and one group, never more."""
+ENOUGH = 48  # answers to commit at once; below GROUP, so that others can come meanwhile
 LINGER_S = 0.01
-"""So long a few answers wait for more, since each transaction costs as much as some answers."""
+"""Seconds a small group waits for more answers, since a commit costs as much as some answers."""
 BEAT_S = 20.0
+"""Seconds between heartbeats."""
 PER_QUERY = 500
 T = TypeVar("T")
 Then = Callable[[Exception | None], None]
@@ -65,7 +66,7 @@ class Lost:
 
 @dataclass
 class _Group:
-    """What goes to disk in one transaction, and what happens then."""
+    """What goes to disk in one transaction, and the callbacks for when it is there."""
 
     entries: list[Entry] = field(default_factory=list)
     lost: list[Lost] = field(default_factory=list)
@@ -79,10 +80,10 @@ class Store:
     """Completions by id, and what each run has spent.
 
     Args:
-        path: The SQLite file; made if it is not there.
+        path: The SQLite file; created if missing.
 
     Attributes:
-        damaged: Ids of completions that were met and cannot be read; they are asked for again.
+        damaged: Ids of completions met that cannot be read; they are asked for again.
         notices: What the user should know of the file.
 
     Raises:
@@ -108,7 +109,7 @@ class Store:
     def get_many(self, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
         """Return the stored completions among the ids, as JSON values.
 
-        One that cannot be read counts as not there: it is asked for again, and written anew.
+        One that cannot be read counts as missing: it is asked for again, and replaced.
         """
         wanted = list(dict.fromkeys(ids))
         found: dict[str, dict[str, Any]] = {}
@@ -121,8 +122,8 @@ class Store:
         """Claim requests for this process, before it sends them.
 
         Returns:
-            The completions that are there by now, and the ids that another process has claimed;
-            the rest is this process's, until it is answered, given up or released.
+            The completions that are there by now, and the ids that another process has claimed.
+            The rest is this process's until it is answered, given up or released.
         """
 
         def claim(connection: sqlite3.Connection) -> tuple[dict[str, dict[str, Any]], set[str]]:
@@ -141,7 +142,7 @@ class Store:
         return await self._call(claim)
 
     async def ask(self, asked: CapRequest) -> CapGrant:
-        """Have a part of what is left of a run's caps, before it is spent; see `_allowance`."""
+        """Lease a part of what is left of a run's caps, before it is spent; see `shared_caps`."""
 
         def ask(connection: sqlite3.Connection) -> CapGrant:
             claims.enrol(connection, self._owner)
@@ -151,7 +152,7 @@ class Store:
         return await self._call(ask)
 
     async def release(self) -> None:
-        """Give up what this process has claimed and not had answered."""
+        """Release this process's claims and its lease, once all that was put is on disk."""
         if self._is_enrolled:
             await self._call(lambda connection: claims.leave(connection, self._owner))
             self._is_enrolled = False
@@ -159,7 +160,7 @@ class Store:
             await self.drain()
 
     def put(self, entries: Sequence[Entry], run: str, spent: Spent, then: Then) -> None:
-        """Write what an attempt has brought and what it has cost; returns at once.
+        """Queue the answers of an attempt and its cost for writing, and return at once.
 
         Args:
             entries: The answers, if there are any.
@@ -174,13 +175,13 @@ class Store:
         self._flush_soon()
 
     def put_lost(self, lost: Lost, then: Then) -> None:
-        """Keep a request that was given up, and let go of it."""
+        """Queue a given-up request for writing, which releases its claim."""
         self._group.lost.append(lost)
         self._group.then.append(then)
         self._flush_soon()
 
     def remember_settings(self, settings: str, value: Mapping[str, Any]) -> None:
-        """Keep what the settings of completions are, by their digest; once is enough."""
+        """Queue the settings of completions for writing, by their digest; once is enough."""
         row = (settings, schema.dump(dict(sorted(value.items()))))
 
         def insert(connection: sqlite3.Connection) -> None:
@@ -189,13 +190,13 @@ class Store:
         self._group.calls.append(insert)
 
     async def room(self) -> None:
-        """Wait until so many answers are on disk that another request may be sent, in turn."""
+        """Wait in turn until enough answers are on disk for another request to be sent."""
         if self._unwritten > GROUP + len(self._room):
             self._room.append(asyncio.get_running_loop().create_future())
             await self._room[-1]
 
     def beat(self) -> None:
-        """Say now and then that this process is still there, while it waits for answers."""
+        """Renew this process's heartbeat if it is due, so that its claims hold."""
         if self._is_enrolled and time.monotonic() - self._last_beat > BEAT_S:
             self._last_beat = time.monotonic()
             self._group.calls.append(lambda connection: claims.enrol(connection, self._owner))
@@ -206,24 +207,24 @@ class Store:
         await self._call(lambda _: None)
 
     def spent(self, run: str) -> Spent:
-        """Return what a run has sent and used up, in all invocations and processes."""
+        """Return what a run has spent, in all invocations and processes."""
         query = "SELECT requests, usd, tokens FROM spent WHERE run = ?"
         with self._explained():
             row = self._reader.execute(query, (run,)).fetchone()
         return Spent(*row) if row else Spent()
 
     def batch_ledger(self) -> SQLiteLedger:
-        """Return the record of batches that are at a provider."""
+        """Return the ledger of batches at providers."""
         return SQLiteLedger(self._reader)
 
     def is_empty(self) -> bool:
-        """Say whether nothing has been paid for yet."""
+        """Return whether nothing has been paid for yet."""
         with self._explained():
             query = "SELECT 1 FROM completions UNION ALL SELECT 1 FROM batches LIMIT 1"
             return self._reader.execute(query).fetchone() is None
 
     def close(self) -> None:
-        """Close the file, and let go of what was claimed."""
+        """Close the file, and release what was claimed."""
         if self._thread is not None:
             self._queue.put(None)
             self._thread.join()
@@ -247,7 +248,7 @@ class Store:
         self._reader.close()
 
     async def _call(self, function: Callable[[sqlite3.Connection], T]) -> T:
-        """Have the writing thread call a function within its next transaction."""
+        """Call a function in the writing thread, within its next transaction."""
         result: list[T] = []
         done = asyncio.get_running_loop().create_future()
 
@@ -262,7 +263,7 @@ class Store:
         return result[0]
 
     def _flush_soon(self) -> None:
-        """Hand over what waits when it is worth a transaction, or a moment later."""
+        """Commit what waits: at once if it is worth a transaction, else after `LINGER_S`."""
         if self._is_writing:
             return
         if len(self._group.entries) >= ENOUGH:
@@ -271,7 +272,7 @@ class Store:
             self._timer = asyncio.get_running_loop().call_later(LINGER_S, self._flush)
 
     def _flush(self) -> None:
-        """Hand what waits to the writing thread, unless that is busy: then more will wait."""
+        """Hand what waits to the writing thread, unless that is busy: then more gathers."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -342,9 +343,9 @@ class Store:
 
 
 def _insert(connection: sqlite3.Connection, entries: Sequence[Entry], now: int) -> None:
-    """Write entries by few statements: each would wait for Python's lock again.
+    """Write entries in few statements, since each waits for Python's GIL again.
 
-    Of few lengths too, since SQLite keeps what it has made of each.
+    Their lengths are few too, since SQLite caches compiled statements.
     """
     while entries:
         size = min(GROUP, 1 << (len(entries).bit_length() - 1))
@@ -353,7 +354,7 @@ def _insert(connection: sqlite3.Connection, entries: Sequence[Entry], now: int) 
             (e.id, schema.dump(e.request), schema.dump(e.completion), e.settings, now) for e in part
         ]
         marks = ",".join(["(?,?,?,?,?)"] * size)
-        # Replace: a damaged one gives way.
+        # A damaged row is replaced.
         query = f"INSERT OR REPLACE INTO completions VALUES {marks}"
         connection.execute(query, list(chain.from_iterable(rows)))
 
@@ -362,7 +363,7 @@ def _read(
     connection: sqlite3.Connection, ids: Sequence[str], damaged: set[str]
 ) -> dict[str, dict[str, Any]]:
     marks = ",".join("?" * len(ids))
-    # As bytes: of those that are no text, only the row is damaged.
+    # As bytes, so that an invalid text damages its own row alone.
     query = f"SELECT id, CAST(completion AS BLOB) FROM completions WHERE id IN ({marks})"
     found: dict[str, dict[str, Any]] = {}
     for request_id, text in connection.execute(query, ids):

@@ -1,4 +1,4 @@
-"""What `stepsynth store` says of a store."""
+"""Reports of `stepsynth store`: summary, one request, export."""
 
 import json
 from collections import Counter
@@ -19,12 +19,12 @@ from stepsynth.llm.store.read import Stored, StoreReader
 from stepsynth.llm.store.recording import repeats_prompt, to_recording
 
 UNKNOWN = "unknown"
-"""What stands for the settings of completions that version 1 of the store did not keep."""
+"""Stands for the settings of completions that version 1 of the store did not keep."""
 TOKENS = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens")
 
 
 def summarize(path: Path) -> dict[str, Any]:
-    """Return what is in a store, and who is at work on it, as JSON values.
+    """Return what is in a store, and which processes use it, as JSON values.
 
     USD are by the dated table of prices; None where the settings, the price or the tokens of an
     answer are not known.
@@ -59,7 +59,7 @@ def summarize(path: Path) -> dict[str, Any]:
 
 
 def list_price(settings: Mapping[str, Any] | None) -> Price | None:
-    """Return what the dated table says that completions with stored settings cost, if anything."""
+    """Return the price of completions with stored settings, if the dated table has it."""
     if not settings:
         return None
     given = {**settings, **settings.get("sampling", {})}
@@ -67,25 +67,25 @@ def list_price(settings: Mapping[str, Any] | None) -> Price | None:
         known = llm_backends().get(str(settings.get("backend"))).settings_class
         taken = {key: value for key, value in given.items() if key in known.model_fields}
         return known.model_validate(taken).known_price()
-    except (StepsynthError, ValidationError):  # a backend that is not here, or is no longer so
+    except (StepsynthError, ValidationError):  # a backend that is missing here, or has changed
         return None
 
 
 def size_of(path: Path) -> int:
-    """Return how many bytes a store takes on disk, with the files that SQLite puts beside it."""
+    """Return the bytes of a store on disk, with the files that SQLite puts beside it."""
     files = (path.with_name(path.name + end) for end in ("", "-wal", "-shm"))
     return sum(file.stat().st_size for file in files if file.exists())
 
 
 def explain_request(path: Path, start: str) -> dict[str, Any]:
-    """Return what a store knows of a request: asked, answered or given up, by whom.
+    """Return what a store knows of a request: its state, and its answer or failure.
 
     Args:
         path: The store.
-        start: Its id, or what that alone begins with.
+        start: Its id, or a unique beginning of it.
 
     Raises:
-        RunFolderError: No id begins so, or several do.
+        RunFolderError: No id begins with it, or several do.
     """
     with StoreReader(path) as reader:
         answered, lost = reader.find(start)
@@ -121,10 +121,10 @@ def export(
     model: str | None = None,
     hide_gold: bool = False,
 ) -> dict[str, Any]:
-    """Write completions as recordings, as `replay` takes them.
+    """Write completions as recordings for the backend `replay`.
 
     Args:
-        path: The store; what can be read of a damaged one is.
+        path: The store; of a damaged one, what can be read is written.
         out: The JSON-lines file to write.
         kind: Only completions of this kind of prompt.
         model: Only completions by this LLM.
@@ -133,13 +133,11 @@ def export(
 
     Returns:
         `written` completions, `others` that were not chosen, `repeats` that were left out,
-        `damaged` ones, and `unreadable`: rows in places that cannot be read; None: nobody knows
-        how many.
+        `damaged` ones, and `unreadable` rows (None if their number is unknown).
 
     Raises:
         UnknownNameError: The store has no completions by that LLM.
-        RunFolderError: There is no store, or nothing of it can be read, or `out` is not to be
-            written.
+        RunFolderError: There is no store, nothing of it can be read, or `out` cannot be written.
     """
     with StoreReader(path) as reader:
         ids = None if model is None else ids_of_model(reader.settings(), model)
@@ -161,7 +159,7 @@ def export(
 
 
 class _Group:
-    """Completions with the same settings and of the same kind, counted."""
+    """Counts of completions with the same settings and of the same kind."""
 
     def __init__(self, price: Price | None) -> None:
         self.completions = 0
@@ -188,7 +186,7 @@ class _Group:
 
 
 def _told(name: str, known: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return settings as they are shown, with their digest; None: not known."""
+    """Return settings as they are shown, with their digest; None where not known."""
     value = dict(known.get(name, {}))
     shown = {key: value.pop(key, None) for key in ("model", "backend", "base_url", "sampling")}
     return {"settings": name or UNKNOWN, **shown, **({"others": value} if value else {})}
@@ -202,7 +200,7 @@ def _runs(reader: StoreReader) -> list[dict[str, Any]]:
 
 
 def processes(reader: StoreReader) -> list[dict[str, Any]]:
-    """Return the processes that hold claims and may still be there."""
+    """Return the processes that hold claims and may still be alive."""
     rows = reader.table(
         "SELECT host, pid, beat, (SELECT count(*) FROM claims WHERE claims.owner = owners.owner "
         "AND NOT EXISTS (SELECT 1 FROM completions WHERE completions.id = claims.id)) "
@@ -247,7 +245,7 @@ def _ids_in(text: str) -> list[str]:
 
 
 def _unread(reader: StoreReader, read: int) -> dict[str, Any]:
-    """Return how many rows could not be read; None: nobody knows."""
+    """Return how many rows could not be read; None if unknown."""
     count = reader.count()
     return {"unreadable": None if count is None else max(0, count - read - reader.damaged)}
 

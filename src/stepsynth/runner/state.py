@@ -1,4 +1,4 @@
-"""What a run has done so far, and its summary."""
+"""The state of a run so far, and its summary."""
 
 import time
 from collections import Counter
@@ -16,19 +16,19 @@ from stepsynth.taskfile import Config
 
 
 @dataclass
-class Outcome:
-    """What a run has done so far.
+class RunState:
+    """State of a run so far.
 
     Attributes:
-        config: What is run.
-        folder: Where.
-        warnings: What the user was told.
-        rounds: Those that are done.
-        numbers: The same in numbers; with scores on test when the run has ended.
-        kept: Index of the round whose model is kept; None: it is not chosen yet.
-        search: The hyper-parameters that were found, if they were searched.
-        usage: Of the LLM.
-        began: Seconds, of a clock that only goes forward.
+        config: The configuration.
+        folder: The run folder.
+        warnings: Warnings to the user.
+        rounds: The finished rounds.
+        numbers: Their metrics, with test scores once the run has ended.
+        kept: Index of the round whose model is kept; None: not chosen yet.
+        search: The hyper-parameters that a search found, if there was one.
+        usage: Usage of the LLM.
+        began: Start of the run, in seconds of a monotonic clock.
     """
 
     config: Config
@@ -86,10 +86,10 @@ class Outcome:
         )
 
     def check_labels(self) -> None:
-        """Make sure that the kept model can predict every label.
+        """Check that the kept model can predict every label.
 
         Raises:
-            TooFewRowsError: A label ended with no row; the model of the other labels is kept.
+            TooFewRowsError: A label has no row at the end; the model of the others is kept.
         """
         counts = self.kept_round.train.label_counts()
         missing = [name for name in self.config.task.label_names if not counts[name]]
@@ -102,7 +102,7 @@ class Outcome:
             )
 
     def warn_of_better_round(self) -> None:
-        """Say so where an earlier round scored higher on select than the one that is kept."""
+        """Warn if an earlier round scored higher on select than the kept one."""
         best, kept = max(self.rounds, key=lambda r: r.select_score), self.kept_round
         if best.select_score > kept.select_score:
             name, can_keep = self.config.task.score_name, hasattr(self.config.method, "keep")
