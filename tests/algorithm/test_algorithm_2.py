@@ -141,7 +141,7 @@ def test_early_stop_ends_when_select_does_not_improve(task):
 
 def test_the_last_round_is_kept_unless_the_best_is_asked_for(task):
     method, rounds = run(task, rounds=1)
-    assert method.choose_round(rounds) == 1
+    assert method.choose_round(rounds, GOLD) == 1
     method, rounds = run(task, rounds=1, keep="best")
     assert rounds[0].select_score == rounds[1].select_score
-    assert method.choose_round(rounds) == 0
+    assert method.choose_round(rounds, GOLD) == 0

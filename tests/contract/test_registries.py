@@ -104,14 +104,16 @@ def test_a_method_yields_numbered_rounds_with_fitted_models(name, task):
         assert len(done.predicted) == len(done.misclassified)
         assert 0 <= done.select_score <= 1
         assert set(done.train.labels) <= set(task.label_names)
-    assert 0 <= method.choose_round(rounds) < len(rounds)
+    assert 0 <= method.choose_round(rounds, GOLD) < len(rounds)
 
 
 @pytest.mark.parametrize("name", methods().names())
 def test_rows_grow_by_what_is_added_and_say_where_they_come_from(name, task):
     _, backend, rounds = run_method(name, task)
     for done in rounds:
-        assert list(done.train)[len(done.train) - len(done.added) :] == list(done.added)
+        last = list(done.train)[len(done.train) - len(done.added) :]
+        # Cross-validation may find that gold rows do better without the others.
+        assert last == list(done.added) or name == "s3_plus"
         for row in done.added:
             assert row.provenance.method in (name, "s3", "gold")
             assert bool(row.provenance.request) == (row.provenance.kind not in ("gold", "retrieve"))

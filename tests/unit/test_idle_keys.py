@@ -81,7 +81,7 @@ def what_it_does(method, task):
     object.__setattr__(setup, "given", {"seed_from": GIVEN, "added_from": GIVEN})
     rounds = list(run_method(method, setup))
     setup.llm.close()
-    kept = method.choose_round(rounds)
+    kept = method.choose_round(rounds, setup.select)
     return [r.prompt for r in backend.requests], [(r.train, r.weights) for r in rounds], kept
 
 

@@ -224,7 +224,7 @@ class Method(BaseModel, ABC):
         """
         return {}
 
-    def choose_round(self, rounds: Sequence[Round]) -> int:
+    def choose_round(self, rounds: Sequence[Round], select: Dataset) -> int:
         """Return the index of the round to keep: the last one."""
         return len(rounds) - 1
 

@@ -142,7 +142,7 @@ def run_method(method: Method, setup: Setup) -> Iterator[Round]:
         if isinstance(prepare, Preparation) and prepare.wrong:
             done = replace(done, notes={**done.notes, "label_check": prepare.wrong})
         # Without synthetic rows there is nothing to add gold rows to.
-        if isinstance(method, SynthesisMethod) and method.joins_gold and done.train:
+        if isinstance(method, SynthesisMethod) and method.train_on == "both" and done.train:
             done = train_on_both(done, method.gold_weight, setup)
         yield done
 

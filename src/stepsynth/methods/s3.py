@@ -236,7 +236,7 @@ class S3(SeedData):
             for row in islice(cycle(rows), share + (i < rest))
         ]
 
-    def choose_round(self, rounds: Sequence[Round]) -> int:
+    def choose_round(self, rounds: Sequence[Round], select: Dataset) -> int:
         """Return the index of the last round, or of the first with the best score on `select`."""
         if self.keep == "last":
             return len(rounds) - 1

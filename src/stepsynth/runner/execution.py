@@ -83,7 +83,7 @@ class Execution:
     def finish(self) -> None:
         """Choose the round to keep, score all rounds on test, and write the result."""
         config, state = self.prepared.config, self.state
-        state.kept = config.method.choose_round(state.rounds)
+        state.kept = config.method.choose_round(state.rounds, self.prepared.gold.select)
         for i, done in enumerate(state.rounds):
             self._score_test(i, done)
         state.warn_of_better_round()

@@ -1,0 +1,148 @@
+"""Models of gold and synthetic rows that have not seen the gold row they predict.
+
+Plausibility: Kuo et al., "Not All LLM-Generated Data Are Equal: Rethinking Data Weighting in Text
+Classification", ICLR 2025. IMP weights a synthetic row by the probability that a model of real rows
+gives its label, relative to what is usual among synthetic rows.
+
+Departures:
+    - The model of real rows that weights an extrapolated row has not seen the row's gold parent.
+    - Weights are clipped, and not used where that model is no better than the commonest label.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+import numpy.typing as npt
+
+from stepsynth.curation import out_of_fold
+from stepsynth.errors import TooFewRowsError
+from stepsynth.methods._method import Setup
+from stepsynth.methods._writer import misclassified
+from stepsynth.metrics import Predictions
+from stepsynth.records import Dataset
+
+SYNTHETIC_WEIGHTS = (0.0, 0.1, 0.3, 1.0)
+"""Weights of a synthetic row beside a gold row that cross-validation chooses from."""
+
+PLAUSIBLE = (0.1, 3.0)
+"""Bounds of a plausibility weight."""
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class CrossFit:
+    """What models of gold and synthetic rows say of the gold rows that they have not seen.
+
+    Attributes:
+        weights: Of each synthetic row beside a gold row; all 0 if gold alone is best.
+        missed: Gold rows of `mine` that are predicted wrong.
+        predicted: The prediction for each of them.
+        predictions: (n_gold, n_labels); None where there are too few gold rows to hold some out.
+    """
+
+    weights: tuple[float, ...]
+    missed: Dataset
+    predicted: tuple[str, ...]
+    predictions: Predictions | None = None
+
+
+def cross_fit(
+    rows: Dataset, setup: Setup, *, weights: Sequence[float], weigh_plausibility: bool
+) -> CrossFit:
+    """Choose the weight of synthetic rows by cross-validation on the gold rows of `mine`.
+
+    Args:
+        rows: Synthetic rows. One that was written from a gold row is held out with it.
+        setup: Its student is fitted on five folds for each weight.
+        weights: Candidates; the first of those with the least log loss is chosen.
+        weigh_plausibility: Also weight each row by its plausibility.
+    """
+    try:
+        plausibility = find_plausibility(rows, setup) if weigh_plausibility else [1.0] * len(rows)
+        found: list[tuple[float, float, Predictions]] = []
+        for weight in weights:
+            said = _predict_gold(rows, [weight * each for each in plausibility], setup)
+            found.append((log_loss(said, setup.mine), weight, said))
+    except TooFewRowsError:
+        setup.warn("too few gold rows for cross-validation: all rows weigh the same")
+        model = setup.student.new(as_given=True)
+        model.fit(rows)
+        return CrossFit((1.0,) * len(rows), *misclassified(model, setup.mine, setup))
+    _, weight, said = min(found, key=lambda each: each[0])
+    wrong = [
+        (row, label)
+        for row, label in zip(setup.mine, said.labels, strict=True)
+        if label != row.label
+    ]
+    return CrossFit(
+        tuple(weight * each for each in plausibility),
+        Dataset(row for row, _ in wrong),
+        tuple(label for _, label in wrong),
+        said,
+    )
+
+
+def _predict_gold(rows: Dataset, weights: Sequence[float], setup: Setup) -> Predictions:
+    def fit_predict(train: Dataset, held_out: Dataset) -> Predictions:
+        model = setup.student.new(as_given=True)
+        hidden = {row.id for row in held_out}
+        kept = [
+            (row, weight)
+            for row, weight in zip(rows, weights, strict=True)
+            if weight and not hidden.intersection(row.provenance.parents)
+        ]
+        both = Dataset([*train, *(row for row, _ in kept)])
+        model.fit(both, [1.0] * len(train) + [weight for _, weight in kept])
+        said = model.predict(held_out)
+        assert isinstance(said, Predictions)
+        return said
+
+    return out_of_fold(setup.mine, fit_predict, rng=setup.rng("folds"))
+
+
+def find_plausibility(rows: Dataset, setup: Setup) -> list[float]:
+    """Return a weight for each synthetic row; all 1 where the models of gold rows know nothing."""
+    labels = list(setup.task.label_names)
+    total = np.zeros((len(rows), len(labels)))
+    counts = np.zeros(len(rows))
+
+    def fit_predict(train: Dataset, held_out: Dataset) -> Predictions:
+        model = setup.student.new(as_given=True)
+        model.fit(train)
+        hidden = {row.id for row in held_out}
+        # A model of the other folds has seen each parent that is not held out.
+        parents = [row.provenance.parents for row in rows]
+        fresh = np.array([not names or bool(hidden.intersection(names)) for names in parents], bool)
+        said, gold = model.predict(rows), model.predict(held_out)
+        assert isinstance(said, Predictions)
+        assert isinstance(gold, Predictions)
+        total[fresh] += said.probabilities[fresh]
+        counts[fresh] += 1
+        return gold
+
+    gold = out_of_fold(setup.mine, fit_predict, rng=setup.rng("folds"))
+    if not rows or not knows_something(gold, setup.mine):
+        return [1.0] * len(rows)
+    column = {name: i for i, name in enumerate(labels)}
+    own = np.array([column[str(row.label)] for row in rows])
+    p = total[np.arange(len(rows)), own] / np.maximum(counts, 1)
+    p[counts == 0] = p[counts > 0].mean() if (counts > 0).any() else 1.0
+    return np.clip(p / p.mean(), *PLAUSIBLE).tolist()
+
+
+def knows_something(said: Predictions, gold: Dataset) -> bool:
+    """Return whether predictions are better than the commonest label by one standard error."""
+    n = len(gold)
+    right = sum(a == b for a, b in zip(said.labels, gold.labels, strict=True)) / n
+    commonest = max(gold.label_counts().values()) / n
+    return right > commonest + sqrt(right * (1 - right) / n)
+
+
+def log_loss(said: Predictions, gold: Dataset) -> float:
+    """Return the mean negative log probability of the gold labels."""
+    column = {name: i for i, name in enumerate(said.label_names)}
+    own = said.probabilities[np.arange(len(gold)), [column[str(x)] for x in gold.labels]]
+    return float(-np.log(np.clip(own, 1e-6, 1.0)).mean())

@@ -1,0 +1,175 @@
+"""S3 with gold: error extrapolation where the gold rows are trained on, too.
+
+Wang, Zhou, Sachan: "Let's Synthesize Step by Step", Findings of EMNLP 2023, and what was found
+since to be worth more than the choice of errors. Seed data is S3's. Each part below is an option:
+
+- Gold rows are in training. Cross-validation on `mine` chooses the weight of a synthetic row beside
+  them; 0 is gold alone, so that synthesis does no harm that `mine` can see.
+- Plausibility (IMP, Kuo et al., ICLR 2025): a synthetic row counts as a model of gold rows finds
+  its label probable.
+- Errors are those of models that have not seen the row: what is still wrong once gold is used.
+- The mix p of S3's equation 2: other gold rows are extrapolated beside errors, each once before any
+  error twice.
+- An error that confident learning finds wrongly labelled is not extrapolated (Northcutt et al.,
+  JAIR 2021).
+- The last round within one standard error of the best on `select` is kept.
+
+The constants are those of docs/protocol.md.
+"""
+
+from collections.abc import Iterator, Sequence
+from math import ceil, sqrt
+from random import Random
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field
+
+from stepsynth.curation import flag_confident
+from stepsynth.errors import TooFewRowsError
+from stepsynth.methods._contexts import in_passes
+from stepsynth.methods._cross_fitting import SYNTHETIC_WEIGHTS, CrossFit, cross_fit
+from stepsynth.methods._method import Round, Setup
+from stepsynth.methods._writer import Writer
+from stepsynth.methods.s3 import SEED_SHARE, SeedData
+from stepsynth.records import Dataset, Example, union
+from stepsynth.tasks import Task
+
+
+class S3Plus(SeedData):
+    """The `s3_plus` method."""
+
+    name: ClassVar[str] = "s3_plus"
+    kinds: ClassVar[tuple[str, ...]] = ("classification", "sentence_pair")
+    sees: ClassVar[str] = "texts and labels of `mine`: trained on; some go into prompts"
+
+    rounds: int = Field(default=2, ge=0, description="Rounds of extrapolation (R).")
+    added_size: int | None = Field(
+        default=None,
+        gt=0,
+        description="Rows that a round adds. Without it: as many as there are errors, divided by "
+        "`error_share`.",
+    )
+    synthetic_weight: float | Literal["auto"] = Field(
+        default="auto",
+        description="Weight of a synthetic row beside a gold row in training; auto: chosen by "
+        "cross-validation on `mine`, and 0 where gold alone is best.",
+    )
+    plausibility: bool = Field(
+        default=True,
+        description="Weigh synthetic rows by how probable a model of gold rows finds their label.",
+    )
+    error_share: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="Share of the extrapolations that are of errors (p of Eq. 2); the others are "
+        "of any gold row.",
+    )
+    skip_noise: bool = Field(
+        default=True, description="Leave out errors whose gold label looks wrong."
+    )
+    keep: Literal["last", "one_se"] = Field(
+        default="one_se",
+        description="Keep the last round, or the last within one standard error of the best.",
+    )
+
+    @property
+    def joins_gold(self) -> bool:
+        """Whether its models are trained on gold rows beside synthetic ones."""
+        return True
+
+    def sized(self, rows: int) -> Self:
+        """Return the method with two thirds of the rows as seed data, the rest in equal rounds."""
+        seed = round(SEED_SHARE * rows) if self.rounds else rows
+        each = max(1, (rows - seed) // self.rounds) if self.rounds else None
+        return self.model_copy(update={"seed_size": seed, "added_size": each})
+
+    def idle_keys(self, task: Task) -> dict[str, str]:
+        """Return those about gold in training, too: it always is."""
+        why = "gold rows are always trained on; synthetic_weight weighs the others"
+        found = super().idle_keys(task) | dict.fromkeys(
+            ("train_on", "gold_weight", "reweight"), why
+        )
+        if not self.rounds:
+            keys = ("added_size", "error_share", "skip_noise", "keep")
+            found |= dict.fromkeys(keys, "there are no rounds")
+        return found
+
+    def synthesize(self, setup: Setup) -> Iterator[Round]:
+        """Yield round 0 (seed data) to round R, each with the model of gold and synthetic rows."""
+        seed_data = Writer(setup, self.name, seen=set() if self.drop_duplicates else None)
+        with seed_data.share(SEED_SHARE if self.rounds else 1.0):
+            self.write_seed_data(seed_data)
+        added, rows = seed_data, seed_data.rows
+        for q in range(self.rounds + 1):
+            fitted = self.cross_fit(rows, setup)
+            yield train_with_gold(added, rows, fitted)
+            if q == self.rounds:
+                return
+            added = added.next_round()
+            with added.share(1 / (self.rounds - q)):
+                self.extrapolate(fitted, added, setup.rng("errors", q))
+            rows = union(rows, added.rows)
+
+    def cross_fit(self, rows: Dataset, setup: Setup) -> CrossFit:
+        """Return what models of gold and synthetic rows say of the gold rows they have not seen."""
+        given = self.synthetic_weight
+        weights = SYNTHETIC_WEIGHTS if given == "auto" else (given,)
+        return cross_fit(rows, setup, weights=weights, weigh_plausibility=self.plausibility)
+
+    def extrapolate(self, fitted: CrossFit, added: Writer, rng: Random) -> None:
+        """Write rows like errors and gold rows (S3, Algorithm 2, lines 7-10, with Eq. 2's p)."""
+        setup = added.setup
+        errors = without_noise(fitted, setup) if self.skip_noise else fitted.missed
+        size = self.added_size or ceil(len(errors) / (self.error_share or 1.0))
+        drawn = mix(errors, setup.mine, self.error_share, rng)
+        added.write_until(
+            size,
+            map(added.extrapolation, drawn),
+            phase=f"round {added.index}: extrapolate errors and gold",
+        )
+
+    def choose_round(self, rounds: Sequence[Round], select: Dataset) -> int:
+        """Return the last round, or the last within one standard error of the best on `select`."""
+        if self.keep == "last" or not select:
+            return len(rounds) - 1
+        best = max(done.select_score for done in rounds)
+        share = min(max(best, 0.0), 1.0)
+        least = best - sqrt(share * (1 - share) / len(select))
+        return max(i for i, done in enumerate(rounds) if done.select_score >= least)
+
+
+def mix(errors: Dataset, gold: Dataset, share: float, rng: Random) -> Iterator[Example]:
+    """Yield errors and gold rows endlessly, each in shuffled passes; a `share` of errors."""
+    passes = in_passes(errors, rng), in_passes(gold, rng)
+    while gold:
+        yield next(passes[0] if errors and rng.random() < share else passes[1])
+
+
+def without_noise(fitted: CrossFit, setup: Setup) -> Dataset:
+    """Return the errors but those whose gold label confident learning finds wrong."""
+    if fitted.predictions is None:
+        return fitted.missed
+    try:
+        verdict = flag_confident(setup.mine, fitted.predictions)
+    except TooFewRowsError:
+        return fitted.missed
+    noise = {row.id for row, wrong in zip(setup.mine, verdict.wrong, strict=True) if wrong}
+    return Dataset(row for row in fitted.missed if row.id not in noise)
+
+
+def train_with_gold(added: Writer, rows: Dataset, fitted: CrossFit) -> Round:
+    """Return the round whose model is trained on gold rows, and synthetic rows by their weights."""
+    setup, pairs = added.setup, zip(rows, fitted.weights, strict=True)
+    kept = [(row, weight) for row, weight in pairs if weight]
+    if not kept:
+        setup.warn(
+            f"round {added.index}: gold rows alone do better than with synthetic rows, which are "
+            "not trained on"
+        )
+    model = setup.student.new(as_given=True)
+    model.fit(
+        Dataset([*setup.mine, *(row for row, _ in kept)]),
+        [*(1.0 for _ in setup.mine), *(weight for _, weight in kept)],
+    )
+    return added.finish(model, fitted.missed, fitted.predicted)

@@ -1,0 +1,133 @@
+"""S3 with gold: weights by cross-validation, errors of models that have not seen the row."""
+
+import random
+from dataclasses import replace
+
+import pytest
+
+from stepsynth.methods._cross_fitting import SYNTHETIC_WEIGHTS, cross_fit, find_plausibility
+from stepsynth.methods.s3_plus import S3Plus, mix, without_noise
+from stepsynth.records import Dataset, Example, Provenance
+from stepsynth.students.linear import Linear
+from tests.fakes import FakeBackend, answer_anything, make_setup
+
+GOOD, BAD = (
+    ["sweet", "crisp", "red", "round", "shiny"],
+    ["soft", "long", "green", "juicy", "bent"],
+)
+
+
+def fruit(number, *, seed, flipped=0.0, parents=(), words=3):
+    rng = random.Random(seed)
+    found = []
+    for i in range(number):
+        label = "ap"[i % 2]
+        picked = rng.choices((GOOD, BAD)["ap".index(label)], k=words)
+        noise = rng.choices(["it", "was", "seen", "there", "today"], k=2)
+        said = "pa"["ap".index(label)] if rng.random() < flipped else label
+        text = " ".join([*picked, *noise, f"n{seed}x{i}"])
+        origin = Provenance("s3", kind="seed", parents=tuple(parents[i : i + 1]))
+        found.append(Example(text, said, provenance=origin))
+    return Dataset(found)
+
+
+def setup_of(task, mine, select=None):
+    return make_setup(task, FakeBackend(answer_anything), Linear(), mine, select=select)
+
+
+def fit(rows, setup, **options):
+    options = {"weights": SYNTHETIC_WEIGHTS, "weigh_plausibility": False} | options
+    return cross_fit(rows, setup, **options)
+
+
+def test_rows_with_wrong_labels_get_no_weight_and_good_ones_do(task):
+    setup, _ = setup_of(task, fruit(40, seed=1))
+    assert set(fit(fruit(200, seed=2, flipped=1.0), setup).weights) == {0.0}
+    assert min(fit(fruit(200, seed=2), setup).weights) > 0
+
+
+def test_errors_are_those_of_models_that_have_not_seen_the_row(task):
+    mine = fruit(40, seed=1)
+    odd = replace(mine[0], label="p")  # its words are an apple's
+    setup, _ = setup_of(task, Dataset([odd, *list(mine)[1:]]))
+    found = fit(fruit(100, seed=2), setup)
+    assert odd in list(found.missed)
+    assert found.predicted[list(found.missed).index(odd)] == "a"
+
+
+def test_a_row_written_from_a_held_out_row_is_held_out_with_it(task):
+    """Copies of gold rows with their labels would else make any label look learnt."""
+    mine = fruit(40, seed=3, flipped=0.5)  # labels that words do not tell
+    copies = Dataset(replace(row, provenance=Provenance("s3", parents=(row.id,))) for row in mine)
+    setup, _ = setup_of(task, mine)
+    found = fit(copies, setup, weights=(1.0,))
+    assert len(found.missed) > len(mine) / 4
+
+
+def test_plausible_labels_weigh_more(task):
+    setup, _ = setup_of(task, fruit(60, seed=1))
+    rows = fruit(100, seed=2, flipped=0.3)
+    weights = find_plausibility(rows, setup)
+    right = ["a" if set(row.text.split()) & set(GOOD) else "p" for row in rows]
+    good = [w for w, row, label in zip(weights, rows, right, strict=True) if row.label == label]
+    bad = [w for w, row, label in zip(weights, rows, right, strict=True) if row.label != label]
+    assert min(good) > max(bad)
+
+
+def test_plausibility_is_off_where_gold_models_know_nothing(task):
+    rng = random.Random(0)
+    words = ["".join(rng.choices("abcdefghijklmnop", k=12)) for _ in range(60)]
+    mine = Dataset(Example(word, "ap"[i % 2]) for i, word in enumerate(words))
+    setup, _ = setup_of(task, mine)
+    assert set(find_plausibility(fruit(50, seed=2), setup)) == {1.0}
+
+
+def test_too_few_gold_rows_are_said_and_all_rows_weigh_the_same(task):
+    setup, warnings = setup_of(task, fruit(2, seed=1))
+    found = fit(fruit(30, seed=2), setup, weigh_plausibility=True)
+    assert (set(found.weights), found.predictions) == ({1.0}, None)
+    assert any("too few gold rows" in said for said in warnings)
+
+
+def test_a_share_of_the_calls_goes_to_errors_and_no_row_is_twice_before_all(task):
+    gold = fruit(40, seed=1)
+    errors = Dataset(list(gold)[:20])
+    drawn = mix(errors, gold, 0.5, random.Random(0))
+    first = [next(drawn) for _ in range(20)]
+    assert 4 <= sum(row in list(errors) for row in first) <= 20
+    only = mix(errors, gold, 1.0, random.Random(0))
+    assert {next(only).id for _ in range(20)} == {row.id for row in errors}
+    none = mix(Dataset(), gold, 1.0, random.Random(0))
+    assert {next(none).id for _ in range(40)} == {row.id for row in gold}
+
+
+def test_a_wrong_gold_label_is_not_extrapolated(task):
+    mine = list(fruit(60, seed=1))
+    mine[0] = replace(mine[0], label="p")
+    setup, _ = setup_of(task, Dataset(mine))
+    found = fit(fruit(200, seed=2), setup)
+    assert mine[0].id in {row.id for row in found.missed}
+    assert mine[0].id not in {row.id for row in without_noise(found, setup)}
+
+
+def test_gold_alone_is_kept_where_synthesis_harms(task):
+    """The fake LLM writes texts that say nothing of their label."""
+    setup, _ = setup_of(task, fruit(60, seed=1), select=fruit(30, seed=9))
+    rounds = list(S3Plus(seed_size=30, rounds=1, num_rationales=4).synthesize(setup))
+    setup.llm.close()
+    assert len(rounds) == 2
+    for done in rounds:
+        assert list(done.train)[:60] == list(setup.mine)
+        assert done.weights is None or done.weights[:60] == (1.0,) * 60
+
+
+@pytest.mark.parametrize(
+    ("scores", "kept"), [([0.9, 0.5, 0.89], 2), ([0.9, 0.89, 0.5], 1), ([0.9, 0.3, 0.3], 0)]
+)
+def test_the_last_round_within_one_standard_error_is_kept(task, scores, kept):
+    setup, _ = setup_of(task, fruit(20, seed=1))
+    done = next(iter(S3Plus(seed_size=10, rounds=0, num_rationales=4).synthesize(setup)))
+    setup.llm.close()
+    rounds = [replace(done, index=i, select_score=score) for i, score in enumerate(scores)]
+    assert S3Plus().choose_round(rounds, fruit(100, seed=4)) == kept
+    assert S3Plus(keep="last").choose_round(rounds, fruit(100, seed=4)) == len(scores) - 1
