@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo live recorded install test test-fast explore check docs fix bench bench-full results reproduce constraints clean
+.PHONY: help demo live recorded install test test-fast test-lowest explore check docs fix bench bench-full results reproduce constraints clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z -]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,17 @@ SLOW := transformer transformers_backend deploy llama_cpp compare_pool reproduce
 test-fast: install  ## Run the tests of single parts: 100 s on two cores
 	$(BIN)/python -m pytest -n auto --dist loadfile tests/algorithm tests/architecture tests/golden \
 		tests/unit $(SLOW:%=--ignore tests/unit/test_%.py)
+
+# What the core needs, at the lowest versions that pyproject.toml allows, without any extra.
+LOWEST := config engine engine_ends events idle_keys limits linear openai_compatible parsing plain_yaml \
+	plan replay run store talk template
+test-lowest:  ## Run the core's tests at the lowest versions it allows
+	test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
+	$(PYTHON) scripts/lowest.py > .venv-lowest/lowest.txt
+	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-lowest/lowest.txt \
+		. 'pytest>=8.3' 'pytest-timeout>=2.3' 'hypothesis>=6.120'
+	.venv-lowest/bin/python -m pytest -W ignore::DeprecationWarning tests/e2e/test_cli.py tests/golden \
+		$(LOWEST:%=tests/unit/test_%.py)
 
 explore: install  ## Look for new examples that break a property
 	$(BIN)/python -m pytest -m hypothesis --hypothesis-profile=explore --timeout=0
@@ -94,4 +105,4 @@ constraints: install  ## Write the installed versions to constraints.txt
 	 $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//') > constraints.txt
 
 clean:  ## Remove .venv, caches and the demo's run
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis stepsynth-demo stepsynth-recorded runs
+	rm -rf .venv .venv-lowest .pytest_cache .ruff_cache .hypothesis stepsynth-demo stepsynth-recorded runs
