@@ -17,8 +17,6 @@ import difflib
 from collections.abc import Iterable
 from typing import Self
 
-from stepsynth._util.text import shorten
-
 MOST_SUGGESTED = 100
 """Longest name that gets a suggestion, in characters: the time grows with its square."""
 
@@ -58,9 +56,10 @@ class UnknownNameError(ConfigError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str], *, where: str = "") -> None:
         known = sorted(known)
-        place = f"{where}: " if where else ""
+        place, said = f"{where}: " if where else "", repr(name)
+        said = said if len(said) <= MOST_SUGGESTED else f"{said[: MOST_SUGGESTED - 1]}…"
         super().__init__(
-            f"{place}no {kind} is named {shorten(repr(name), 100)}. Known: {', '.join(known)}.",
+            f"{place}no {kind} is named {said}. Known: {', '.join(known)}.",
             hint=suggest(name, known),
         )
 
