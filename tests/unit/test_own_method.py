@@ -2,7 +2,11 @@
 
 from pathlib import Path
 
+import pytest
+
 from stepsynth.llm.backends.scripted import Scripted
+from stepsynth.methods import Written
+from stepsynth.records import Example
 from tests.scripted import RULES, notes
 from tests.unit.test_docs import blocks
 
@@ -33,3 +37,15 @@ def test_the_method_of_the_page_runs(tmp_path):
     assert first.misclassified
     assert len(second.exchanges) == len(first.misclassified)
     assert {row.provenance.round for row in second.added} == {1}
+
+
+@pytest.mark.parametrize("name", ["examples", "misclassified", "../rows", "", "a b"])
+def test_a_note_takes_no_file_of_the_run(name):
+    with pytest.raises(ValueError, match="cannot name a file of notes"):
+        Written().note(name, row="x")
+
+
+def test_a_row_that_no_request_wrote_has_a_note_without_more():
+    written = Written(rows=[Example("a text", "a")])
+    written.note_rows("topics")
+    assert written.notes == {"topics": [{"request": ""}]}

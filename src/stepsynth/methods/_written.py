@@ -8,6 +8,9 @@ from stepsynth.llm import Request
 from stepsynth.methods._method import Unused
 from stepsynth.records import Example, Provenance, Rejected
 
+OWN_FILES = ("examples", "rejected", "failed", "misclassified", "asked")
+"""Files of lines that every round has."""
+
 
 @dataclass(frozen=True)
 class RowRequest:
@@ -73,14 +76,22 @@ class Written:
     notes: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
 
     def note(self, name: str, **values: Any) -> None:
-        """Add a line to the file of that name in the round's folder."""
+        """Add a line to the file of that name in the round's folder.
+
+        Raises:
+            ValueError: It is the name of a run's own file, or of no file.
+        """
+        if name in OWN_FILES or not name.isidentifier():
+            raise ValueError(
+                f"{name!r} cannot name a file of notes: a run has its own, {OWN_FILES}"
+            )
         self.notes.setdefault(name, []).append(values)
 
     def note_rows(self, name: str) -> None:
         """Add a line for each row: its request, and the method's note on it."""
         for row in self.rows:
             request = row.provenance.request
-            self.note(name, request=request, **self.known[request])
+            self.note(name, request=request, **self.known.get(request, {}))
 
     def extend(self, other: "Written") -> None:
         """Add the outcome of a further call."""
