@@ -49,12 +49,11 @@ def spread(located: LocatedYaml) -> Any:
     spelt: dict[str, Any] = {}
     for kind, given in cast("dict[str, Any]", phases).items():
         path = ("llm", "phases", kind)
-        several = isinstance(given, list)
-        spelt[kind] = (
-            [_inherit(main, own, located, path) for own in cast("list[object]", given)]
-            if several
-            else _inherit(main, given, located, path)
-        )
+        if isinstance(given, list):
+            several = cast("list[object]", given)
+            spelt[kind] = [_inherit(main, own, located, path) for own in several]
+        else:
+            spelt[kind] = _inherit(main, given, located, path)
     return main | {"phases": spelt}
 
 
