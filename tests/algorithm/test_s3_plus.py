@@ -4,9 +4,11 @@ import random
 from dataclasses import replace
 
 import pytest
+from pydantic import ValidationError
 
+from stepsynth.methods import Writer
 from stepsynth.methods._cross_fitting import SYNTHETIC_WEIGHTS, cross_fit, find_plausibility
-from stepsynth.methods.s3_plus import S3Plus, mix, without_noise
+from stepsynth.methods.s3_plus import S3Plus, mix, train_with_gold, without_noise
 from stepsynth.records import Dataset, Example, Provenance
 from stepsynth.students.linear import Linear
 from tests.fakes import FakeBackend, answer_anything, make_setup
@@ -110,15 +112,26 @@ def test_a_wrong_gold_label_is_not_extrapolated(task):
     assert mine[0].id not in {row.id for row in without_noise(found, setup)}
 
 
-def test_gold_alone_is_kept_where_synthesis_harms(task):
-    """The fake LLM writes texts that say nothing of their label."""
-    setup, _ = setup_of(task, fruit(60, seed=1), select=fruit(30, seed=9))
-    rounds = list(S3Plus(seed_size=30, rounds=1, num_rationales=4).synthesize(setup))
-    setup.llm.close()
-    assert len(rounds) == 2
-    for done in rounds:
-        assert list(done.train)[:60] == list(setup.mine)
-        assert done.weights is None or done.weights[:60] == (1.0,) * 60
+def test_rows_without_weight_are_not_trained_on_and_it_is_said(task):
+    mine = fruit(40, seed=1)
+    setup, warnings = setup_of(task, mine)
+    rows = fruit(60, seed=2, flipped=1.0)
+    added = Writer(setup, "s3_plus")
+    added.written.rows += rows
+    harmful = train_with_gold(added, rows, fit(rows, setup))
+    assert list(harmful.train) == list(mine)
+    assert any("gold rows alone do better" in said for said in warnings)
+    warnings.clear()
+    good = fruit(60, seed=2)
+    helpful = train_with_gold(added, good, fit(good, setup))
+    assert list(helpful.train) == [*mine, *good]
+    assert warnings == []
+
+
+@pytest.mark.parametrize("weight", [-1, "-0.5", "much"])
+def test_a_weight_below_nothing_is_refused(weight):
+    with pytest.raises(ValidationError):
+        S3Plus(synthetic_weight=weight)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 
 from stepsynth.llm.backends.scripted import Scripted
 from stepsynth.methods import Written
+from stepsynth.methods._written import OWN_FILES
 from stepsynth.records import Example
 from tests.scripted import RULES, notes
 from tests.unit.test_docs import blocks
@@ -31,6 +32,8 @@ def test_the_method_of_the_page_runs(tmp_path):
     exec(used.replace('"sst2"', repr(task)), names)
     result = names["result"]
     assert result.summary.method == "neighbours"
+    lines = {path.stem for path in (result.folder / "rounds").glob("*/*.jsonl")}
+    assert lines <= set(OWN_FILES), "the names that no note may take"
     first, second = result.rounds
     assert len(first.exchanges) == len(first.added) + len(first.unused) == 2 * 60
     assert {row.provenance.kind for row in first.added} == {"extrapolate"}

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
-import numpy.typing as npt
 
 from stepsynth.curation import out_of_fold
 from stepsynth.errors import TooFewRowsError
@@ -28,8 +27,6 @@ SYNTHETIC_WEIGHTS = (0.0, 0.1, 0.3, 1.0)
 
 PLAUSIBLE = (0.1, 3.0)
 """Bounds of a plausibility weight."""
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

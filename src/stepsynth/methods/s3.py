@@ -52,6 +52,12 @@ SEED_SHARE = 2 / 3
 """Share of the budget for seed data, if extrapolations follow (Appendix B)."""
 
 
+def shares(rows: int, rounds: int) -> dict[str, int | None]:
+    """Return `seed_size` and `added_size` that bring about so many rows in all."""
+    seed = round(SEED_SHARE * rows) if rounds else rows
+    return {"seed_size": seed, "added_size": max(1, (rows - seed) // rounds) if rounds else None}
+
+
 class SeedData(WritingMethod):
     """A method that starts from seed data, with the options of Algorithm 1."""
 
@@ -150,9 +156,7 @@ class S3(SeedData):
         Paper:
             Appendix B: the seed is 2/3 of the final set, each of the two rounds 1/6.
         """
-        seed = round(SEED_SHARE * rows) if self.rounds else rows
-        each = max(1, (rows - seed) // self.rounds) if self.rounds else None
-        return self.model_copy(update={"seed_size": seed, "added_size": each})
+        return self.model_copy(update=shares(rows, self.rounds))
 
     def idle_keys(self, task: Task) -> dict[str, str]:
         """Add the keys of error extrapolation that have no effect."""

@@ -20,7 +20,7 @@ The constants are those of docs/protocol.md.
 from collections.abc import Iterator, Sequence
 from math import ceil, sqrt
 from random import Random
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -30,7 +30,7 @@ from stepsynth.methods._contexts import in_passes
 from stepsynth.methods._cross_fitting import SYNTHETIC_WEIGHTS, CrossFit, cross_fit
 from stepsynth.methods._method import Round, Setup
 from stepsynth.methods._writer import Writer
-from stepsynth.methods.s3 import SEED_SHARE, SeedData
+from stepsynth.methods.s3 import SEED_SHARE, SeedData, shares
 from stepsynth.records import Dataset, Example, union
 from stepsynth.tasks import Task
 
@@ -49,7 +49,7 @@ class S3Plus(SeedData):
         description="Rows that a round adds. Without it: as many as there are errors, divided by "
         "`error_share`.",
     )
-    synthetic_weight: float | Literal["auto"] = Field(
+    synthetic_weight: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
         default="auto",
         description="Weight of a synthetic row beside a gold row in training; auto: chosen by "
         "cross-validation on `mine`, and 0 where gold alone is best.",
@@ -79,10 +79,8 @@ class S3Plus(SeedData):
         return True
 
     def sized(self, rows: int) -> Self:
-        """Return the method with two thirds of the rows as seed data, the rest in equal rounds."""
-        seed = round(SEED_SHARE * rows) if self.rounds else rows
-        each = max(1, (rows - seed) // self.rounds) if self.rounds else None
-        return self.model_copy(update={"seed_size": seed, "added_size": each})
+        """Return the method with S3's shares of the rows."""
+        return self.model_copy(update=shares(rows, self.rounds))
 
     def idle_keys(self, task: Task) -> dict[str, str]:
         """Return those about gold in training, too: it always is."""
