@@ -46,7 +46,7 @@ test-fast: install  ## Run the tests of single parts: 100 s on two cores
 		tests/unit $(SLOW:%=--ignore tests/unit/test_%.py)
 
 # What the core needs, at the lowest versions that pyproject.toml allows, without any extra.
-LOWEST := config engine engine_ends events idle_keys limits linear openai_compatible parsing plain_yaml \
+LOWEST := batch config engine engine_ends events idle_keys limits linear openai_compatible parsing plain_yaml \
 	plan replay run store talk template
 test-lowest:  ## Run the core's tests at the lowest versions it allows
 	test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
