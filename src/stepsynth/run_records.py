@@ -96,6 +96,7 @@ class RoundMetrics(RoundSummary):
         rejected: Reason -> answers that became no row.
         failed: Reason -> requests that got no answer.
         copies_seen: Split of gold -> rows that repeat one of its texts, where copies are allowed.
+        verdict: Whether synthetic rows help, in a sentence; None: the method does not look.
     """
 
     duplicates: int = 0
@@ -105,6 +106,7 @@ class RoundMetrics(RoundSummary):
     rejected: Mapping[str, int] = {}
     failed: Mapping[str, int] = {}
     copies_seen: Mapping[str, int] = {}
+    verdict: str | None = None
 
     def summary(self) -> RoundSummary:
         """Return the numbers that a summary holds."""
@@ -185,6 +187,7 @@ class Summary(Record):
         seconds: Duration of the last invocation.
         usd_per_1000_predictions: Cost, where the LLM itself predicts (method `llm`).
         stopped: Why the run ended early, if it did.
+        verdict: Whether synthetic rows help, in a sentence, if the method looks.
     """
 
     run: str
@@ -201,6 +204,7 @@ class Summary(Record):
     seconds: float = 0.0
     usd_per_1000_predictions: float | None = None
     stopped: str | None = None
+    verdict: str | None = None
 
     @property
     def kept(self) -> RoundSummary:

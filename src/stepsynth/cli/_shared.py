@@ -151,6 +151,8 @@ def print_summary(summary: "Summary", extra: Sequence[str] = ()) -> None:
     from rich.console import Console
 
     console = Console(highlight=False)
+    if summary.verdict:
+        console.print(summary.verdict, markup=False, soft_wrap=True)
     console.print(round_table(summary))
     for line in llm_in_words(summary.llm, summary.seconds):
         console.print(line, markup=False, soft_wrap=True)

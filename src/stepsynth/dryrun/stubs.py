@@ -241,6 +241,10 @@ class PretendFactory(StudentFactory):
         """Return a fresh student."""
         return _PretendFresh(self)
 
+    def judge(self) -> FreshStudent:
+        """Return a fresh student."""
+        return _PretendFresh(self)
+
 
 class _PretendFresh(FreshStudent):
     def fit(self, dataset: Dataset, weights: Sequence[float] | None = None) -> None:

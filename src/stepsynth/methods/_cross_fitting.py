@@ -9,8 +9,8 @@ Departures:
     - Weights are clipped, and not used where that model is no better than the commonest label.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from math import sqrt
 
 import numpy as np
@@ -38,12 +38,16 @@ class CrossFit:
         missed: Gold rows of `mine` that are predicted wrong.
         predicted: The prediction for each of them.
         predictions: (n_gold, n_labels); None where there are too few gold rows to hold some out.
+        alone: Likewise, of models of gold rows alone.
+        tried: The log loss on the gold rows of each weight that was tried.
     """
 
     weights: tuple[float, ...]
     missed: Dataset
     predicted: tuple[str, ...]
     predictions: Predictions | None = None
+    alone: Predictions | None = None
+    tried: Mapping[float, float] = field(default_factory=dict)
 
 
 def cross_fit(
@@ -58,17 +62,23 @@ def cross_fit(
         weigh_plausibility: Also weight each row by its plausibility.
     """
     try:
-        plausibility = find_plausibility(rows, setup) if weigh_plausibility else [1.0] * len(rows)
-        found: list[tuple[float, float, Predictions]] = []
-        for weight in weights:
-            said = _predict_gold(rows, [weight * each for each in plausibility], setup)
-            found.append((log_loss(said, setup.mine), weight, said))
+        alone, plausibility = predict_by_gold(rows, setup)
+        if not weigh_plausibility:
+            plausibility = [1.0] * len(rows)
+        said_with = {
+            weight: _predict_gold(rows, [weight * each for each in plausibility], setup)
+            if weight
+            else alone
+            for weight in weights
+        }
     except TooFewRowsError:
         setup.warn("too few gold rows for cross-validation: all rows weigh the same")
-        model = setup.student.new(as_given=True)
+        model = setup.student.judge()
         model.fit(rows)
         return CrossFit((1.0,) * len(rows), *misclassified(model, setup.mine, setup))
-    _, weight, said = min(found, key=lambda each: each[0])
+    tried = {weight: log_loss(said, setup.mine) for weight, said in said_with.items()}
+    weight = min(tried, key=tried.__getitem__)
+    said = said_with[weight]
     wrong = [
         (row, label)
         for row, label in zip(setup.mine, said.labels, strict=True)
@@ -79,12 +89,14 @@ def cross_fit(
         Dataset(row for row, _ in wrong),
         tuple(label for _, label in wrong),
         said,
+        alone,
+        tried,
     )
 
 
 def _predict_gold(rows: Dataset, weights: Sequence[float], setup: Setup) -> Predictions:
     def fit_predict(train: Dataset, held_out: Dataset) -> Predictions:
-        model = setup.student.new(as_given=True)
+        model = setup.student.judge()
         hidden = {row.id for row in held_out}
         kept = [
             (row, weight)
@@ -100,14 +112,19 @@ def _predict_gold(rows: Dataset, weights: Sequence[float], setup: Setup) -> Pred
     return out_of_fold(setup.mine, fit_predict, rng=setup.rng("folds"))
 
 
-def find_plausibility(rows: Dataset, setup: Setup) -> list[float]:
-    """Return a weight for each synthetic row; all 1 where the models of gold rows know nothing."""
+def predict_by_gold(rows: Dataset, setup: Setup) -> tuple[Predictions, list[float]]:
+    """Return what models of gold rows alone say of those that they have not seen, and of `rows`.
+
+    Returns:
+        (n_gold, n_labels) predictions, and the plausibility of each synthetic row: all 1 where the
+        models know nothing.
+    """
     labels = list(setup.task.label_names)
     total = np.zeros((len(rows), len(labels)))
     counts = np.zeros(len(rows))
 
     def fit_predict(train: Dataset, held_out: Dataset) -> Predictions:
-        model = setup.student.new(as_given=True)
+        model = setup.student.judge()
         model.fit(train)
         hidden = {row.id for row in held_out}
         # A model of the other folds has seen each parent that is not held out.
@@ -122,12 +139,12 @@ def find_plausibility(rows: Dataset, setup: Setup) -> list[float]:
 
     gold = out_of_fold(setup.mine, fit_predict, rng=setup.rng("folds"))
     if not rows or not knows_something(gold, setup.mine):
-        return [1.0] * len(rows)
+        return gold, [1.0] * len(rows)
     column = {name: i for i, name in enumerate(labels)}
     own = np.array([column[str(row.label)] for row in rows])
     p = total[np.arange(len(rows)), own] / np.maximum(counts, 1)
     p[counts == 0] = p[counts > 0].mean() if (counts > 0).any() else 1.0
-    return np.clip(p / p.mean(), *PLAUSIBLE).tolist()
+    return gold, np.clip(p / p.mean(), *PLAUSIBLE).tolist()
 
 
 def knows_something(said: Predictions, gold: Dataset) -> bool:

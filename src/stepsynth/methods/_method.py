@@ -140,6 +140,7 @@ class Round:
             as recordings (`kind`, `label`, `context`, `draw`, `completion`).
         exchanges: Request id -> its prompt and the LLM's output, verbatim.
         weights: Weight of each row of `train`; None: all equal.
+        verdict: Whether synthetic rows help, in a sentence; None: the method does not look.
         notes: File name -> lines that only the method can write (weights, passages, ...).
     """
 
@@ -155,6 +156,7 @@ class Round:
     asked: tuple[Mapping[str, Any], ...] = ()
     exchanges: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     weights: tuple[float, ...] | None = None
+    verdict: str | None = None
     notes: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
 
 

@@ -94,7 +94,7 @@ def fit_and_ask(factory: StudentFactory) -> Callable[[Dataset, Dataset], Predict
     """Return a function that fits a student on rows as they are, and predicts others."""
 
     def fit_predict(train: Dataset, held_out: Dataset) -> Predictions:
-        model = factory.new(as_given=True)
+        model = factory.judge()
         model.fit(train)
         said = model.predict(held_out)
         assert isinstance(said, Predictions)

@@ -12,16 +12,19 @@ since to be worth more than the choice of errors. Seed data is S3's. Each part b
   error twice.
 - An error that confident learning finds wrongly labelled is not extrapolated (Northcutt et al.,
   JAIR 2021).
-- The last round within one standard error of the best on `select` is kept.
+- The last round within one standard error of the best on `select` is kept, and where gold alone
+  does better, its model trains on gold alone and says so.
 
 The constants are those of docs/protocol.md.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from math import ceil, sqrt
 from random import Random
 from typing import Annotated, ClassVar, Literal, Self
 
+import numpy as np
 from pydantic import Field
 
 from stepsynth.curation import flag_confident
@@ -31,7 +34,9 @@ from stepsynth.methods._cross_fitting import SYNTHETIC_WEIGHTS, CrossFit, cross_
 from stepsynth.methods._method import Round, Setup
 from stepsynth.methods._writer import Writer
 from stepsynth.methods.s3 import SEED_SHARE, SeedData, shares
+from stepsynth.metrics import Predictions
 from stepsynth.records import Dataset, Example, union
+from stepsynth.students import FreshStudent
 from stepsynth.tasks import Task
 
 
@@ -68,9 +73,10 @@ class S3Plus(SeedData):
     skip_noise: bool = Field(
         default=True, description="Leave out errors whose gold label looks wrong."
     )
-    keep: Literal["last", "one_se"] = Field(
-        default="one_se",
-        description="Keep the last round, or the last within one standard error of the best.",
+    keep: Literal["last", "one_se", "best_of_all"] = Field(
+        default="best_of_all",
+        description="Keep the last round, or the last within one standard error of the best; "
+        "best_of_all: that, and gold alone where it does better than with synthetic rows.",
     )
 
     @property
@@ -89,7 +95,7 @@ class S3Plus(SeedData):
             ("train_on", "gold_weight", "reweight"), why
         )
         if not self.rounds:
-            keys = ("added_size", "error_share", "skip_noise", "keep")
+            keys = ("added_size", "error_share", "skip_noise")
             found |= dict.fromkeys(keys, "there are no rounds")
         return found
 
@@ -101,7 +107,7 @@ class S3Plus(SeedData):
         added, rows = seed_data, seed_data.rows
         for q in range(self.rounds + 1):
             fitted = self.cross_fit(rows, setup)
-            yield train_with_gold(added, rows, fitted)
+            yield train_with_gold(added, rows, fitted, do_no_harm=self.keep == "best_of_all")
             if q == self.rounds:
                 return
             added = added.next_round()
@@ -156,18 +162,65 @@ def without_noise(fitted: CrossFit, setup: Setup) -> Dataset:
     return Dataset(row for row in fitted.missed if row.id not in noise)
 
 
-def train_with_gold(added: Writer, rows: Dataset, fitted: CrossFit) -> Round:
-    """Return the round whose model is trained on gold rows, and synthetic rows by their weights."""
+def train_with_gold(added: Writer, rows: Dataset, fitted: CrossFit, *, do_no_harm: bool) -> Round:
+    """Return the round whose model is trained on gold rows, and synthetic rows by their weights.
+
+    Args:
+        added: Wrote the rows that the round adds.
+        rows: All synthetic rows.
+        fitted: Their weights, and what held-out models say.
+        do_no_harm: Train on gold alone where it scores higher on held-out gold rows.
+    """
     setup, pairs = added.setup, zip(rows, fitted.weights, strict=True)
     kept = [(row, weight) for row, weight in pairs if weight]
-    if not kept:
-        setup.warn(
-            f"round {added.index}: gold rows alone do better than with synthetic rows, which are "
-            "not trained on"
+    model = train_on_gold_and(kept, setup)
+    verdict = None
+    if fitted.predictions is not None and fitted.alone is not None:
+        alone = train_on_gold_and([], setup) if kept else model
+        scores = (
+            score_held_out(fitted.predictions, model, setup),
+            score_held_out(fitted.alone, alone, setup),
         )
+        is_harm = not kept or (do_no_harm and scores[1] > scores[0])
+        verdict = in_words(scores, setup, is_harm=is_harm)
+        model = alone if is_harm else model
+    return replace(added.finish(model, fitted.missed, fitted.predicted), verdict=verdict)
+
+
+def train_on_gold_and(rows: Sequence[tuple[Example, float]], setup: Setup) -> FreshStudent:
+    """Return a model of the gold rows of `mine` and of weighted synthetic rows."""
     model = setup.student.new(as_given=True)
     model.fit(
-        Dataset([*setup.mine, *(row for row, _ in kept)]),
-        [*(1.0 for _ in setup.mine), *(weight for _, weight in kept)],
+        Dataset([*setup.mine, *(row for row, _ in rows)]),
+        [*(1.0 for _ in setup.mine), *(weight for _, weight in rows)],
     )
-    return added.finish(model, fitted.missed, fitted.predicted)
+    return model
+
+
+def score_held_out(said: Predictions, model: FreshStudent, setup: Setup) -> float:
+    """Return the main score of predictions for `mine` and of a model for `select`, together."""
+    selected = model.predict(setup.select)
+    assert isinstance(selected, Predictions)
+    both = np.concatenate([said.probabilities, selected.probabilities])
+    gold = Dataset([*setup.mine, *setup.select])
+    return setup.task.score(gold, Predictions(said.label_names, both))[setup.task.score_name]
+
+
+def in_words(scores: tuple[float, float], setup: Setup, *, is_harm: bool) -> str:
+    """Return whether synthetic rows help, in a sentence.
+
+    Args:
+        scores: Main score on held-out gold rows with synthetic rows, and without.
+        setup: The task.
+        is_harm: Gold alone is kept.
+    """
+    name = setup.task.score_name.replace("_", "-")
+    number = len(setup.mine) + len(setup.select)
+    on = f"{name} on {number} held-out gold rows"
+    with_rows, alone = (f"{100 * score:.1f}" for score in scores)
+    if is_harm:
+        return (
+            f"Synthesis does not help here: {on} is {alone} with gold alone, {with_rows} with "
+            "synthetic rows. The model is trained on gold alone; more labels are worth more."
+        )
+    return f"Synthesis helps: {on} is {with_rows} with synthetic rows, {alone} with gold alone."

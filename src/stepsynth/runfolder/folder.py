@@ -234,6 +234,7 @@ def round_numbers(
         repaired=repaired,
         rejected=count_by_reason(done.unused, failed=False),
         failed=count_by_reason(done.unused, failed=True),
+        **({"verdict": done.verdict} if done.verdict else {}),
         **seen,
     )
 

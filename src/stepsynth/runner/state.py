@@ -67,6 +67,8 @@ class RunState:
         )
         asked = getattr(self.rounds[-1].model, "asked", 0) if self.rounds else 0
         more: dict[str, Any] = {} if stopped is None else {"stopped": stopped}
+        if kept and kept.verdict:
+            more["verdict"] = kept.verdict
         if asked and usage.usd is not None:
             more["usd_per_1000_predictions"] = 1000 * usage.usd / asked
         return Summary(

@@ -55,6 +55,14 @@ class StudentFactory:
         """Return an unfitted student; with `as_given` it skips `prepare`."""
         return FreshStudent(self, None if as_given else self.prepare)
 
+    def judge(self) -> "FreshStudent":
+        """Return an unfitted student that judges rows within a round.
+
+        It is not kept in `memory`, where dozens of them a round would fill a disk; it skips
+        `prepare` and starts no hyper-parameter search.
+        """
+        return FreshStudent(self, is_judge=True)
+
     def start(self, label_names: Sequence[str] | None = None) -> Student:
         """Return an unfitted student, with the values that a search found, if any.
 
@@ -126,9 +134,12 @@ class StudentFactory:
 class FreshStudent:
     """A student that is fitted once, or restored from an earlier invocation of the run."""
 
-    def __init__(self, factory: StudentFactory, prepare: Prepare | None = None) -> None:
+    def __init__(
+        self, factory: StudentFactory, prepare: Prepare | None = None, *, is_judge: bool = False
+    ) -> None:
         self._factory = factory
         self._prepare = prepare
+        self._is_judge = is_judge
         self.rows = Dataset()
         self.weights: tuple[float, ...] | None = None
         self.is_fitted = False
@@ -159,7 +170,8 @@ class FreshStudent:
         factory = self._factory
         counts = dataset.label_counts()
         names = tuple(name for name in factory.label_names if counts[name])
-        if missing := [name for name in factory.label_names if not counts[name]]:
+        missing = [name for name in factory.label_names if not counts[name]]
+        if missing and not self._is_judge:
             factory.callbacks.warn(
                 f"no training row has the label {', '.join(map(repr, missing))}: the model of this "
                 "round cannot predict it"
@@ -167,13 +179,7 @@ class FreshStudent:
         if len(names) == 1:  # nothing to learn
             return
         try:
-            factory.search(dataset, weights, names)
-            student = factory.start(names)
-            folder = factory.memory and factory.memory / factory.digest(dataset, weights)
-            if folder is None or not recall(folder, student.load_arrays):
-                student.fit(dataset, weights=weights, callbacks=factory.callbacks_of_all())
-                if folder is not None:
-                    remember(folder, student.save_arrays)
+            self._student = self._train(names)
         except Exception as error:
             if "No space left" in str(error):
                 raise RunFolderError(
@@ -182,7 +188,20 @@ class FreshStudent:
                     "goes on with what was paid for",
                 ) from error
             raise
-        self._student = student
+
+    def _train(self, names: Sequence[str]) -> Student:
+        """Return a student of these labels, fitted on the rows, or restored."""
+        factory, rows, weights = self._factory, self.rows, self.weights
+        if not self._is_judge:
+            factory.search(rows, weights, names)
+        student = factory.start(names)
+        memory = None if self._is_judge else factory.memory
+        folder = memory and memory / factory.digest(rows, weights)
+        if folder is None or not recall(folder, student.load_arrays):
+            student.fit(rows, weights=weights, callbacks=factory.callbacks_of_all())
+            if folder is not None:
+                remember(folder, student.save_arrays)
+        return student
 
     @property
     def student(self) -> Student | None:

@@ -7,6 +7,7 @@ are the text's own n-grams, its words that the context has, its new words, and m
 import json
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,6 +22,9 @@ from stepsynth.records import Dataset, Example
 from stepsynth.students._head import fit_head, predict_head
 from stepsynth.students._search import Range
 from stepsynth.students._student import NO_CALLBACKS, FitCallbacks, Student
+
+REMEMBERED = 3_000_000
+"""Most characters of a data set whose features are remembered: some 60 MB of them."""
 
 
 class Linear(Student):
@@ -65,26 +69,16 @@ class Linear(Student):
         Raises:
             TooFewRowsError: No text holds a word.
         """
-        is_pair = any(row.context is not None for row in dataset)
-        self._vectorizers = {
-            kind: _vectorizer(kind, max_features=self.max_features)
-            for kind in (*_TEXT, *(_PAIR if is_pair else ()))
-        }
+        characters = sum(len(row.text) + len(row.context or "") for row in dataset)
+        learn = _learn_once if characters <= REMEMBERED else _learn
         try:
-            return self._features(dataset, learn=True)
+            self._vectorizers, features = learn(dataset, self.max_features)
         except ValueError as error:  # an empty vocabulary
             raise TooFewRowsError("no student can be trained: no text holds a word") from error
+        return features
 
-    def _features(self, examples: Sequence[Example], *, learn: bool = False) -> Any:
-        from scipy.sparse import csr_matrix, hstack
-
-        parts = [
-            (v.fit_transform if learn else v.transform)(_texts_for(kind, examples))
-            for kind, v in self._vectorizers.items()
-        ]
-        if "new" in self._vectorizers:
-            parts.append(csr_matrix([_overlap(row) for row in examples], dtype=np.float32))
-        return hstack(parts, format="csr")
+    def _features(self, examples: Sequence[Example]) -> Any:
+        return _featurize(self._vectorizers, examples)
 
     def predict_examples(self, examples: Sequence[Example]) -> Predictions:
         """Return softmax probabilities: (n_examples, n_labels)."""
@@ -119,6 +113,35 @@ class Linear(Student):
         for kind, vocabulary in vocabularies.items():
             self._vectorizers[kind] = _vectorizer(kind, vocabulary=vocabulary)
             self._vectorizers[kind].idf_ = idf[kind]
+
+
+def _learn(dataset: Dataset, max_features: int) -> tuple[dict[str, Any], Any]:
+    """Return fitted vectorizers and the features of the rows they were fitted on."""
+    is_pair = any(row.context is not None for row in dataset)
+    vectorizers = {
+        kind: _vectorizer(kind, max_features=max_features)
+        for kind in (*_TEXT, *(_PAIR if is_pair else ()))
+    }
+    return vectorizers, _featurize(vectorizers, dataset, learn=True)
+
+
+# Cross-validation, reweighting and hyper-parameter search fit the same rows again and again.
+_learn_once = lru_cache(maxsize=5)(_learn)
+
+
+def _featurize(
+    vectorizers: Mapping[str, Any], examples: Sequence[Example], *, learn: bool = False
+) -> Any:
+    """Return sparse features, (n_examples, n_features)."""
+    from scipy.sparse import csr_matrix, hstack
+
+    parts = [
+        (v.fit_transform if learn else v.transform)(_texts_for(kind, examples))
+        for kind, v in vectorizers.items()
+    ]
+    if "new" in vectorizers:
+        parts.append(csr_matrix([_overlap(row) for row in examples], dtype=np.float32))
+    return hstack(parts, format="csr")
 
 
 _WORD = r"(?u)\b\w+\b"
