@@ -10,10 +10,12 @@ from stepsynth.curation import Gate
 from stepsynth.data import (
     PLAIN,
     Gold,
+    apply_decisions,
     choose_contexts,
     make_gate,
     read_contexts,
     read_corpus,
+    read_decisions,
     read_file,
     screen,
     split_gold,
@@ -50,11 +52,15 @@ def read_gold(config: Config, warn: Callable[[str], None]) -> GoldData:
     def read(path: str | None) -> Dataset | None:
         return read_file(path, task, data.columns, reading=reading, warn=warn) if path else None
 
-    gold = read(data.gold) or Dataset()
+    gold, select = read(data.gold) or Dataset(), read(data.select)
+    if data.decisions:
+        decisions = read_decisions(data.decisions, task.label_names)
+        gold, decided = apply_decisions([gold, select or Dataset()], decisions, warn)
+        select = select and decided
     contexts: Sequence[Context] | None = () if data.contexts == "llm" else None
     if task.has_context and data.contexts not in ("gold", "llm"):
         contexts = read_contexts(data.contexts, task, data.columns, reading=reading, warn=warn)
-    return GoldData(gold, read(data.select), read(data.test), contexts)
+    return GoldData(gold, select, read(data.test), contexts)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from stepsynth.cli.main import app
 from tests.e2e.cli import COMMAND, stepsynth, summary_of, write_task
 
 COMMANDS = (
-    *("demo", "init", "check", "plan", "preview", "run"),
+    *("demo", "init", "check", "audit", "plan", "preview", "run"),
     *("predict", "report", "export", "schema"),
 )
 
@@ -487,3 +487,34 @@ def test_the_demo_without_its_llm_says_how_to_get_it_or_do_without(monkeypatch, 
     assert not (tmp_path / "run").exists()
     gold = ["demo", "--set", "method=gold", "--out", str(tmp_path / "gold")]
     assert CliRunner().invoke(app, gold).exit_code == 0, "no LLM is needed"
+
+
+def test_an_audit_writes_doubts_and_later_commands_read_the_decisions(tmp_path):
+    task = write_task(tmp_path, llm="{backend: replay, recordings: [gold.jsonl]}")
+    gold = tmp_path / "gold.jsonl"
+    wrong = '{"text": "apple number 98 is crisp", "label": "p"}\n'
+    gold.write_text(gold.read_text(encoding="utf-8") + wrong, encoding="utf-8")
+    done = stepsynth("audit", task, "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    file = tmp_path / "fruit.audit.jsonl"
+    assert (found["rows"], found["file"]) == (61, str(file))
+    doubts = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    assert doubts[0]["text"] == "apple number 98 is crisp"
+    assert (doubts[0]["kind"], doubts[0]["suggested"]) == ("wrong_label", "a")
+
+    again = stepsynth("audit", task)
+    assert again.returncode == 2
+    assert "may hold decisions of yours" in again.stderr
+    shown = stepsynth("audit", task, "--out", tmp_path / "again.jsonl").stdout
+    assert "wrong label" in shown
+    assert "again.jsonl" in shown
+
+    decided = doubts[0] | {"decision": "drop"}
+    file.write_text(json.dumps(decided) + "\n", encoding="utf-8")
+    checked = stepsynth(
+        "check", task, "--no-ping", "--json", "--set", f"data.decisions={file.name}"
+    )
+    said = json.loads(checked.stdout)
+    assert sum(split["rows"] for split in said["splits"].values()) == 60
+    assert any("gold rows dropped 1, relabelled 0" in each for each in said["warnings"])

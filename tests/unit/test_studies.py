@@ -20,6 +20,7 @@ from stepsynth.run_records import LLMTotals, Scores
 from stepsynth.runfolder import MissedRow, Run, RunFolder
 from stepsynth.studies import Findings, open_subject
 from stepsynth.studies._vectors import find_encoder, make_vectors
+from stepsynth.studies.advice import Advice, Curve
 from stepsynth.studies.cartography import Cartography, map_dynamics, train_by_epochs
 from stepsynth.studies.efficiency import Efficiency, find_crossing, order_rows
 from stepsynth.studies.gap import Gap
@@ -405,3 +406,41 @@ def test_each_random_seed_may_have_test_rows_of_its_own():
     ]
     found = Efficiency(sizes=2, orders=1).run(runs)
     assert {row[0] for row in found.tables[0].rows} == {"zerogen", "s3"}
+
+
+# advice
+
+
+def test_a_gain_follows_the_line_of_the_logarithm():
+    rising = Curve("labels", 100, (25, 50, 100), np.array([[0.5, 0.6, 0.7]] * 4))
+    assert rising.predict_gain(100) == pytest.approx((0.1, 0.1, 0.1))
+    assert rising.predict_gain(300) == pytest.approx((0.2, 0.2, 0.2))
+
+
+def test_an_interval_is_wider_where_repeats_differ_or_scores_leave_their_line():
+    same = np.array([[0.5, 0.6, 0.7]] * 4)
+    slopes = same + np.array([[-0.1, 0, 0.1], [0.1, 0, -0.1]] * 2)
+    bent = same + np.array([[0.0, 0.1, 0.0], [0.0, -0.1, 0.0]] * 2)
+    for scores in (slopes, bent):
+        mean, low, high = Curve("labels", 100, (25, 50, 100), scores).predict_gain(100)
+        assert mean == pytest.approx(0.1)
+        assert low < 0 < high
+
+
+def test_labels_that_teach_are_advised_and_rows_that_repeat_themselves_are_not():
+    rows = flipped(texts_about(TOPICS, 120, seed=3), 2)  # labels by chance
+    found = round_trip(Advice(repeats=5).run([make_subject("s3/0", rows)]))
+    labels, synthetic = (
+        dict(zip(found.tables[0].columns, row, strict=True)) for row in found.tables[0].rows
+    )
+    assert (labels["what"], synthetic["what"]) == (
+        "100 more labels",
+        f"{len(rows)} more synthetic rows",
+    )
+    assert labels["gain"] > synthetic["gain"]
+    assert labels["low"] < labels["gain"] < labels["high"]
+
+
+def test_advice_needs_rows_of_each_label():
+    with pytest.raises(TooFewRowsError, match="too few for a curve"):
+        Advice().run([make_subject("s3/0", texts_about(TOPICS, 6, seed=3))])

@@ -7,6 +7,7 @@ import sys
 import typer
 
 from stepsynth._util.gc_tuning import collect_rarely
+from stepsynth.cli.audit import audit
 from stepsynth.cli.check import check
 from stepsynth.cli.compare import compare
 from stepsynth.cli.demo import demo
@@ -32,7 +33,20 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, init, check, plan, preview, run, compare, predict, report, export, schema):
+for command in (
+    demo,
+    init,
+    check,
+    audit,
+    plan,
+    preview,
+    run,
+    compare,
+    predict,
+    report,
+    export,
+    schema,
+):
     app.command()(command)
 app.command(cls=StudyCommand)(study)
 app.add_typer(store_app)

@@ -2,7 +2,14 @@
 
 from stepsynth.curation.curator import Curator
 from stepsynth.curation.gate import Gate, Key, row_digest, row_key
-from stepsynth.curation.label_check import Verdict, disagree, flag_confident, out_of_fold
+from stepsynth.curation.label_check import (
+    Verdict,
+    disagree,
+    flag_confident,
+    knows_something,
+    out_of_fold,
+)
+from stepsynth.curation.near import jaccard, shingles
 from stepsynth.curation.settings import Curation
 
 __all__ = [
@@ -13,7 +20,10 @@ __all__ = [
     "Verdict",
     "disagree",
     "flag_confident",
+    "jaccard",
+    "knows_something",
     "out_of_fold",
     "row_digest",
     "row_key",
+    "shingles",
 ]

@@ -11,6 +11,7 @@ Departure: each row is judged by a student of the other folds; ReGen does not le
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from math import sqrt
 from random import Random
 
 import numpy as np
@@ -163,6 +164,19 @@ def flag_confident(rows: Dataset, predictions: Predictions) -> Verdict:
     if len(rows):
         wrong &= p.argmax(axis=1) != given
     return _judge(rows, predictions, wrong.tolist())
+
+
+def knows_something(said: Predictions, gold: Dataset) -> bool:
+    """Return whether predictions are better than the commonest label by one standard error.
+
+    Args:
+        said: Predictions by students that have not seen the row.
+        gold: n labelled rows.
+    """
+    n = len(gold)
+    right = sum(a == b for a, b in zip(said.labels, gold.labels, strict=True)) / n
+    commonest = max(gold.label_counts().values()) / n
+    return right > commonest + sqrt(right * (1 - right) / n)
 
 
 def count_confident(given: Integers, probabilities: Floats) -> Integers:

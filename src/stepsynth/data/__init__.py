@@ -2,6 +2,7 @@
 
 from stepsynth.data.bad_rows import PLAIN, BadRow, Reading
 from stepsynth.data.corpus import read_corpus
+from stepsynth.data.decisions import apply_decisions, read_decisions
 from stepsynth.data.decoding import check_encoding
 from stepsynth.data.files import HUB, rows_of_file
 from stepsynth.data.rows import read_contexts, read_file, read_records
@@ -16,11 +17,13 @@ __all__ = [
     "Gold",
     "Reading",
     "Split",
+    "apply_decisions",
     "check_encoding",
     "choose_contexts",
     "make_gate",
     "read_contexts",
     "read_corpus",
+    "read_decisions",
     "read_file",
     "read_records",
     "rows_of_file",

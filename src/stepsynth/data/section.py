@@ -44,6 +44,11 @@ class DataSection(BaseModel):
         default=None, description="Test rows; without it they are split from gold."
     )
     select: str | None = Field(default=None, description="Rows to select on; else split from gold.")
+    decisions: str | None = Field(
+        default=None,
+        description="Decisions on doubtful gold rows, as `stepsynth audit` writes the file and you "
+        "fill it in: rows of gold and select are dropped or relabelled.",
+    )
     contexts: str = Field(
         default="gold",
         description="What seed data is written for, where rows have a context: a file, `gold` "

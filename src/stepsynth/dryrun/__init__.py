@@ -1,5 +1,6 @@
 """Dry runs with stand-ins: the requests, the cost and the likely problems of a run."""
 
+from stepsynth.dryrun.audit import Doubt, audit
 from stepsynth.dryrun.count import RehearsedLLM, Scale, without_early_stop
 from stepsynth.dryrun.foresight import PromptSizes, foresee, measure_prompts, small_bounds
 from stepsynth.dryrun.lengths import fit_task, text_tokens
@@ -26,6 +27,7 @@ __all__ = [
     "COUNTED",
     "LIST_KINDS",
     "MARK",
+    "Doubt",
     "Phase",
     "Plan",
     "PretendFactory",
@@ -36,6 +38,7 @@ __all__ = [
     "RehearsedLLM",
     "Scale",
     "StubLLM",
+    "audit",
     "check_window",
     "fit_task",
     "foresee",

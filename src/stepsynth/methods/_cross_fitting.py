@@ -11,11 +11,10 @@ Departures:
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import sqrt
 
 import numpy as np
 
-from stepsynth.curation import out_of_fold
+from stepsynth.curation import knows_something, out_of_fold
 from stepsynth.errors import TooFewRowsError
 from stepsynth.methods._method import Setup
 from stepsynth.methods._writer import misclassified
@@ -145,14 +144,6 @@ def predict_by_gold(rows: Dataset, setup: Setup) -> tuple[Predictions, list[floa
     p = total[np.arange(len(rows)), own] / np.maximum(counts, 1)
     p[counts == 0] = p[counts > 0].mean() if (counts > 0).any() else 1.0
     return gold, np.clip(p / p.mean(), *PLAUSIBLE).tolist()
-
-
-def knows_something(said: Predictions, gold: Dataset) -> bool:
-    """Return whether predictions are better than the commonest label by one standard error."""
-    n = len(gold)
-    right = sum(a == b for a, b in zip(said.labels, gold.labels, strict=True)) / n
-    commonest = max(gold.label_counts().values()) / n
-    return right > commonest + sqrt(right * (1 - right) / n)
 
 
 def log_loss(said: Predictions, gold: Dataset) -> float:

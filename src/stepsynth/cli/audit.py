@@ -1,0 +1,89 @@
+"""`stepsynth audit`: doubtful gold rows, before money is spent on them."""
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from stepsynth.cli._shared import JSON, handle_errors, print_json, printable
+
+if TYPE_CHECKING:
+    from stepsynth.dryrun import Doubt
+
+SHOWN = 10
+"""Doubts of each kind that are printed; the file has all."""
+
+
+@handle_errors
+def audit(
+    task: Path = typer.Argument(help="The task file (YAML).", show_default=False),
+    overrides: list[str] = typer.Option(
+        [], "--set", metavar="KEY=VALUE", help="Override a key, e.g. student=embedding."
+    ),
+    out: Path | None = typer.Option(
+        None, help="The file of decisions (default: TASK.audit.jsonl).", show_default=False
+    ),
+    as_json: bool = JSON,
+) -> None:
+    """Find gold rows with doubtful labels: wrong ones, contradictions, ambiguous rows.
+
+    Write the doubts to a file; fill in each "decision" (keep, drop or a label), and name the file
+    in the task file as data.decisions. No LLM is asked.
+    """
+    from stepsynth._util.files import write_jsonl
+    from stepsynth.dryrun import audit as find_doubts
+    from stepsynth.errors import RunFolderError
+    from stepsynth.inputs import read_gold
+    from stepsynth.records import union
+    from stepsynth.students import StudentFactory
+    from stepsynth.taskfile import load_config
+
+    config = load_config(task, overrides)
+    path = out or task.with_suffix(".audit.jsonl")
+    if path.exists():
+        raise RunFolderError(
+            f"{path} exists, and may hold decisions of yours",
+            hint="give another --out, or remove it",
+        )
+    warnings: list[str] = []
+    config.student.check()
+    data = read_gold(config, warnings.append)
+    rows = union(data.gold, *filter(None, [data.select]))
+    factory = StudentFactory(config.student, config.task.label_names, config.random_seed)
+    doubts = find_doubts(rows, factory, warnings.append)
+    write_jsonl(path, (doubt.to_dict() for doubt in doubts))
+    counts = Counter(doubt.kind for doubt in doubts)
+    if as_json:
+        found = {"rows": len(rows), "doubts": dict(counts), "file": str(path), "warnings": warnings}
+        print_json(found)
+        return
+    _print(len(rows), doubts, path, warnings)
+
+
+def _print(number: int, doubts: "list[Doubt]", path: Path, warnings: list[str]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    for message in warnings:
+        console.print(f"warning: {printable(message)}", markup=False)
+    table = Table(title=f"{len(doubts)} of {number} gold rows are doubtful", show_lines=True)
+    for name in ("kind", "label", "text", "why"):
+        table.add_column(name)
+    shown: Counter[str] = Counter()
+    for doubt in doubts:
+        shown[doubt.kind] += 1
+        if shown[doubt.kind] <= SHOWN:
+            words = (doubt.kind.replace("_", " "), str(doubt.row.label), doubt.row.text)
+            table.add_row(*(escape(printable(each)) for each in (*words, doubt.reason)))
+    if doubts:
+        console.print(table)
+    more = sum(max(0, count - SHOWN) for count in shown.values())
+    listed = f", {more} more in the file" if more else ""
+    console.print(f"{len(doubts)} of {number} gold rows are doubtful{listed}.", markup=False)
+    console.print(f"Decisions: {path}", markup=False, soft_wrap=True)
+    if doubts:
+        said = "Fill in each decision, and set data.decisions to this file."
+        console.print(said, markup=False, soft_wrap=True)

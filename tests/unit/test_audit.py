@@ -1,0 +1,133 @@
+"""The audit of gold rows, and the decisions that follow it."""
+
+import json
+import random
+
+import pytest
+
+from stepsynth.data import apply_decisions, read_decisions
+from stepsynth.dryrun import audit
+from stepsynth.errors import ConfigError, DataError
+from stepsynth.records import Dataset, Example
+from stepsynth.students import StudentFactory
+from stepsynth.students.linear import Linear
+
+WORDS = {
+    "apple": ["sweet", "crisp", "red", "round", "shiny"],
+    "pear": ["soft", "long", "green", "juicy", "bent"],
+}
+
+
+def fruit(number, seed=0):
+    rng = random.Random(seed)
+    found = []
+    for i in range(number):
+        label = ("apple", "pear")[i % 2]
+        text = " ".join([*rng.choices(WORDS[label], k=4), f"x{seed}n{i}"])
+        found.append(Example(text, label))
+    return found
+
+
+def doubts_of(rows, warnings=None):
+    factory = StudentFactory(Linear(), ("apple", "pear"), 0)
+    return audit(Dataset(rows), factory, (warnings if warnings is not None else []).append)
+
+
+def flip(row):
+    return Example(row.text, "pear" if row.label == "apple" else "apple")
+
+
+def test_flipped_labels_are_found_with_the_label_they_had():
+    rows = fruit(100)
+    flipped = set(random.Random(1).sample(range(100), 10))
+    given = [flip(row) if i in flipped else row for i, row in enumerate(rows)]
+    found = [doubt for doubt in doubts_of(given) if doubt.kind == "wrong_label"]
+    right = {given[i].id: rows[i].label for i in flipped}
+    hits = [doubt for doubt in found if doubt.row.id in right]
+    assert len(hits) >= 7
+    assert len(hits) >= len(found) / 2
+    assert all(doubt.suggested == right[doubt.row.id] for doubt in hits)
+    assert all("students of the other rows give" in doubt.reason for doubt in hits)
+
+
+def test_nearly_the_same_text_with_another_label_is_a_contradiction():
+    long = "the peel of this one is rather thick and hard to bite through"
+    rows = [*fruit(20), Example(f"{long} today", "apple"), Example(f"{long} Today", "pear")]
+    found = [doubt.row for doubt in doubts_of(rows) if doubt.kind == "contradiction"]
+    wrong = [doubt.row for doubt in doubts_of(rows) if doubt.kind == "wrong_label"]
+    assert {row.text for row in [*found, *wrong]} >= {f"{long} today", f"{long} Today"}
+
+
+def test_a_row_is_doubted_once():
+    rows = [*fruit(40), Example("same text here", "apple"), Example("same text here", "pear")]
+    ids = [doubt.row.id for doubt in doubts_of(rows)]
+    assert len(ids) == len(set(ids))
+
+
+def test_labels_that_words_do_not_tell_are_not_called_wrong():
+    rng = random.Random(0)
+    rows = [
+        Example("".join(rng.choices("abcdefghijklmnop", k=14)), rng.choice(["apple", "pear"]))
+        for _ in range(60)
+    ]
+    warnings: list[str] = []
+    assert not [doubt for doubt in doubts_of(rows, warnings) if doubt.kind == "wrong_label"]
+    assert any("no better than the commonest label" in said for said in warnings)
+
+
+def test_few_rows_are_looked_through_for_contradictions_alone():
+    warnings: list[str] = []
+    rows = [Example("one two three four", "apple"), Example("one two three four", "pear")]
+    assert {doubt.kind for doubt in doubts_of(rows, warnings)} == {"contradiction"}
+    assert any("one text only" in said for said in warnings)
+
+
+def test_answers_cannot_be_doubted():
+    with pytest.raises(ConfigError, match="answers"):
+        audit(Dataset(), StudentFactory(Linear(), (), 0), print)
+
+
+def write(path, *rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return str(path)
+
+
+def test_decisions_drop_and_relabel_rows_of_each_part(tmp_path):
+    gold = Dataset([Example("a", "apple"), Example("b", "apple"), Example("c", "pear")])
+    select = Dataset([Example("d", "pear")])
+    file = write(
+        tmp_path / "audit.jsonl",
+        {"text": "a", "label": "apple", "decision": "drop"},
+        {"text": "b", "label": "apple", "decision": "pear"},
+        {"text": "c", "label": "pear", "decision": "keep"},
+        {"text": "d", "label": "pear", "decision": ""},
+        {"text": "gone", "label": "pear", "decision": "drop"},
+    )
+    said: list[str] = []
+    found = apply_decisions([gold, select], read_decisions(file, ["apple", "pear"]), said.append)
+    assert [[(row.text, row.label) for row in part] for part in found] == [
+        [("b", "pear"), ("c", "pear")],
+        [("d", "pear")],
+    ]
+    assert said == [
+        "data.decisions: gold rows dropped 1, relabelled 1; 1 decisions are about no gold row"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"text": "a", "label": "apple", "decision": "pearr"}, "line 1: the decision is 'pearr'"),
+        ({"label": "apple", "decision": "drop"}, "line 1: not a decision"),
+        (["a", "apple"], "line 1: not a decision"),
+        ({"text": ["a"], "label": "apple", "decision": "drop"}, "line 1: not a decision"),
+    ],
+)
+def test_a_line_that_is_no_decision_is_named(tmp_path, row, message):
+    with pytest.raises(DataError, match=message):
+        read_decisions(write(tmp_path / "audit.jsonl", row), ["apple", "pear"])
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"none.jsonl cannot be read"):
+        read_decisions(str(tmp_path / "none.jsonl"), ["apple"])
