@@ -18,7 +18,9 @@ from scipy import stats
 import stepsynth
 from benchmarks.comparisons import HERE, Replayed, comparisons, table
 from stepsynth.comparison.table import Comparison
+from stepsynth.report.charts import from_spec
 from stepsynth.runfolder import Run
+from stepsynth.studies._charts import line_chart
 
 OUT = Path(".bench/protocol")
 RIVALS = ("goldgen", "zerogen", "random", "s3", "gold")
@@ -95,6 +97,30 @@ def difference_table(done: Mapping[str, By], first: str, second: str) -> str:
     return "\n".join(lines)
 
 
+def curve_points(done: Mapping[str, Comparison]) -> list[dict[str, object]]:
+    """Return AUC by the share of the calls, as means over the data sets; gold takes no calls."""
+    shown = ("gold", "zerogen", "goldgen", "random", "s3", "s3_plus")
+    points: dict[tuple[str, float], list[float]] = {}
+    for comparison in done.values():
+        for run in comparison.runs:
+            if run.method not in shown:
+                continue
+            most = max(1.0, *(row["calls"] for row in run.rounds))
+            for each, row in zip(Run(run.folder).rounds, run.rounds, strict=True):
+                assert each.metrics.test is not None
+                auc = 100 * float(each.metrics.test["auc"] or 0)
+                is_gold = run.method == "gold"
+                # S3's rounds are sixths of the calls.
+                shares = (0.0, 1.0) if is_gold else (round(6 * row["calls"] / most) / 6,)
+                for share in shares:
+                    points.setdefault((run.method, share), []).append(auc)
+    rows: list[dict[str, object]] = []
+    for (method, share), found in sorted(points.items()):
+        mean = float(np.mean(found))
+        rows.append({"share of the calls": share, "AUC": mean, "method": method})
+    return rows
+
+
 def main() -> None:
     """Run the comparisons, and print their scores and the differences to `s3_plus`."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -102,17 +128,23 @@ def main() -> None:
     parser.add_argument("--student", nargs="+", default=["linear", "embedding"])
     parser.add_argument("--seeds", type=int, default=20, help="Resplits.")
     parser.add_argument("--levers", action="store_true", help="Also with each lever off.")
+    parser.add_argument("--picture", type=Path, help="File of the chart (SVG).")
     options = parser.parse_args()
     methods = ("s3_plus", *RIVALS, *WITH_LEVERS, *(LEVERS if options.levers else ()))
     done: dict[str, By] = {}
+    compared: dict[str, Comparison] = {}
     for one in comparisons():
         if one.student not in options.student or (options.only and one.task not in options.only):
             continue
         comparison = run(replace(one, methods=methods), methods, seeds=options.seeds)
-        done[one.title] = scores_of(comparison)
+        done[one.title], compared[one.title] = scores_of(comparison), comparison
         print(f"### {one.title}\n\n{table(comparison)}\n", flush=True)
     for rival in methods[1:]:
         print(difference_table(done, "s3_plus", rival), end="\n\n", flush=True)
+    if options.picture:
+        rows = curve_points(compared)
+        spec = line_chart(rows, x="share of the calls", y="AUC", series="method")
+        options.picture.write_text(from_spec(spec), encoding="utf-8")
 
 
 if __name__ == "__main__":

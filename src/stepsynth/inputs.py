@@ -52,15 +52,11 @@ def read_gold(config: Config, warn: Callable[[str], None]) -> GoldData:
     def read(path: str | None) -> Dataset | None:
         return read_file(path, task, data.columns, reading=reading, warn=warn) if path else None
 
-    gold, select = read(data.gold) or Dataset(), read(data.select)
-    if data.decisions:
-        decisions = read_decisions(data.decisions, task.label_names)
-        gold, decided = apply_decisions([gold, select or Dataset()], decisions, warn)
-        select = select and decided
+    gold = read(data.gold) or Dataset()
     contexts: Sequence[Context] | None = () if data.contexts == "llm" else None
     if task.has_context and data.contexts not in ("gold", "llm"):
         contexts = read_contexts(data.contexts, task, data.columns, reading=reading, warn=warn)
-    return GoldData(gold, select, read(data.test), contexts)
+    return GoldData(gold, read(data.select), read(data.test), contexts)
 
 
 @dataclass(frozen=True)
@@ -81,8 +77,11 @@ class Inputs:
 
 
 def split(config: Config, data: GoldData, warn: Callable[[str], None]) -> Gold:
-    """Split the rows as the configuration says."""
-    return split_gold(
+    """Split the rows as the configuration says, and apply the decisions on mine and select.
+
+    They come after the split: test rows stay the same, and nobody cleans them.
+    """
+    gold = split_gold(
         data.gold,
         select=data.select,
         test=data.test,
@@ -93,6 +92,11 @@ def split(config: Config, data: GoldData, warn: Callable[[str], None]) -> Gold:
         warn=warn,
         near=config.curation.copies,
     )
+    if config.data is None or config.data.decisions is None:
+        return gold
+    decisions = read_decisions(config.data.decisions, config.task.label_names)
+    mine, select = apply_decisions([gold.mine, gold.select], decisions, warn)
+    return replace(gold, mine=mine, select=select)
 
 
 def read_passages(config: Config, gate: Gate, warn: Callable[[str], None]) -> tuple[Passage, ...]:

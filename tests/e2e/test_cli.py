@@ -492,15 +492,17 @@ def test_the_demo_without_its_llm_says_how_to_get_it_or_do_without(monkeypatch, 
 def test_an_audit_writes_doubts_and_later_commands_read_the_decisions(tmp_path):
     task = write_task(tmp_path, llm="{backend: replay, recordings: [gold.jsonl]}")
     gold = tmp_path / "gold.jsonl"
-    wrong = '{"text": "apple number 98 is crisp", "label": "p"}\n'
-    gold.write_text(gold.read_text(encoding="utf-8") + wrong, encoding="utf-8")
+    texts = [f"apple number {i} is crisp" for i in (97, 98, 99)]
+    wrong = [json.dumps({"text": text, "label": "p"}) + "\n" for text in texts]
+    gold.write_text(gold.read_text(encoding="utf-8") + "".join(wrong), encoding="utf-8")
+    rows = rows_of_splits(task, "mine", "select")
     done = stepsynth("audit", task, "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     file = tmp_path / "fruit.audit.jsonl"
-    assert (found["rows"], found["file"]) == (61, str(file))
+    assert (found["rows"], found["file"]) == (rows, str(file))
     doubts = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-    assert doubts[0]["text"] == "apple number 98 is crisp"
+    assert doubts[0]["text"] in texts
     assert (doubts[0]["kind"], doubts[0]["suggested"]) == ("wrong_label", "a")
 
     again = stepsynth("audit", task)
@@ -512,9 +514,12 @@ def test_an_audit_writes_doubts_and_later_commands_read_the_decisions(tmp_path):
 
     decided = doubts[0] | {"decision": "drop"}
     file.write_text(json.dumps(decided) + "\n", encoding="utf-8")
-    checked = stepsynth(
-        "check", task, "--no-ping", "--json", "--set", f"data.decisions={file.name}"
-    )
-    said = json.loads(checked.stdout)
-    assert sum(split["rows"] for split in said["splits"].values()) == 60
-    assert any("gold rows dropped 1, relabelled 0" in each for each in said["warnings"])
+    setting = f"data.decisions={file.name}"
+    tests = rows_of_splits(task, "test")
+    assert rows_of_splits(task, "mine", "select", setting=setting) == rows - 1
+    assert rows_of_splits(task, "test", setting=setting) == tests
+
+
+def rows_of_splits(task, *names, setting="random_seed=0"):
+    done = stepsynth("check", task, "--no-ping", "--json", "--set", setting)
+    return sum(json.loads(done.stdout)["splits"][name]["rows"] for name in names)

@@ -110,7 +110,8 @@ def test_decisions_drop_and_relabel_rows_of_each_part(tmp_path):
         [("d", "pear")],
     ]
     assert said == [
-        "data.decisions: gold rows dropped 1, relabelled 1; 1 decisions are about no gold row"
+        "data.decisions: gold rows dropped 1, relabelled 1; 1 decisions are about no row of mine "
+        "or select"
     ]
 
 
@@ -121,6 +122,8 @@ def test_decisions_drop_and_relabel_rows_of_each_part(tmp_path):
         ({"label": "apple", "decision": "drop"}, "line 1: not a decision"),
         (["a", "apple"], "line 1: not a decision"),
         ({"text": ["a"], "label": "apple", "decision": "drop"}, "line 1: not a decision"),
+        ({"text": "a", "label": "apple", "Decision": "drop"}, "line 1: not a decision"),
+        ({"text": "a", "label": "apple", "decision": 0}, "line 1: the decision is '0'"),
     ],
 )
 def test_a_line_that_is_no_decision_is_named(tmp_path, row, message):
@@ -129,5 +132,34 @@ def test_a_line_that_is_no_decision_is_named(tmp_path, row, message):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(DataError, match=r"none.jsonl cannot be read"):
+    with pytest.raises(DataError, match=r"none.jsonl"):
         read_decisions(str(tmp_path / "none.jsonl"), ["apple"])
+
+
+def test_labels_that_are_decisions_are_refused(tmp_path):
+    file = write(tmp_path / "audit.jsonl", {"text": "a", "label": "keep", "decision": "drop"})
+    with pytest.raises(DataError, match="cannot be told from the decision"):
+        read_decisions(file, ["keep", "drop"])
+
+
+def test_two_decisions_on_one_row_are_refused(tmp_path):
+    lines = [{"text": "a", "label": "apple", "decision": said} for said in ("drop", "keep")]
+    with pytest.raises(DataError, match="line 2: the decision is 'keep', but 'drop'"):
+        read_decisions(write(tmp_path / "audit.jsonl", *lines), ["apple", "pear"])
+
+
+def test_a_file_that_another_editor_saved_is_read(tmp_path):
+    line = json.dumps(
+        {"text": "a\u2028b", "label": "apple", "decision": "drop"}, ensure_ascii=False
+    )
+    file = tmp_path / "audit.jsonl"
+    file.write_text(f"{line}\r\n\r\n", encoding="utf-8-sig")
+    found = read_decisions(str(file), ["apple", "pear"])
+    assert found == {("a\u2028b", None, "apple"): "drop"}
+
+
+def test_a_contradiction_needs_no_equal_signs_or_capitals():
+    pair = ["the quick, brown fox, jumps over it", "The quick brown fox jumps over it!"]
+    rows = [*fruit(20), Example(pair[0], "apple"), Example(pair[1], "pear")]
+    found = {doubt.row.text for doubt in doubts_of(rows)}
+    assert found >= set(pair)

@@ -411,10 +411,20 @@ def test_each_random_seed_may_have_test_rows_of_its_own():
 # advice
 
 
+def curve_of(scores, held_out=10**6):
+    return Curve("labels", 100, np.array([[25.0, 50, 100]] * len(scores)), scores, held_out)
+
+
+def test_scores_that_do_not_move_leave_a_doubt():
+    mean, low, high = curve_of(np.full((4, 3), 0.9), held_out=50).predict_gain(100)
+    assert (mean, high) == (pytest.approx(0.0), pytest.approx(-low))
+    assert high > 0.02
+
+
 def test_a_gain_follows_the_line_of_the_logarithm():
-    rising = Curve("labels", 100, (25, 50, 100), np.array([[0.5, 0.6, 0.7]] * 4))
-    assert rising.predict_gain(100) == pytest.approx((0.1, 0.1, 0.1))
-    assert rising.predict_gain(300) == pytest.approx((0.2, 0.2, 0.2))
+    rising = curve_of(np.array([[0.5, 0.6, 0.7]] * 4))
+    assert rising.predict_gain(100) == pytest.approx((0.1, 0.1, 0.1), abs=1e-4)
+    assert rising.predict_gain(300) == pytest.approx((0.2, 0.2, 0.2), abs=1e-4)
 
 
 def test_an_interval_is_wider_where_repeats_differ_or_scores_leave_their_line():
@@ -422,7 +432,7 @@ def test_an_interval_is_wider_where_repeats_differ_or_scores_leave_their_line():
     slopes = same + np.array([[-0.1, 0, 0.1], [0.1, 0, -0.1]] * 2)
     bent = same + np.array([[0.0, 0.1, 0.0], [0.0, -0.1, 0.0]] * 2)
     for scores in (slopes, bent):
-        mean, low, high = Curve("labels", 100, (25, 50, 100), scores).predict_gain(100)
+        mean, low, high = curve_of(scores).predict_gain(100)
         assert mean == pytest.approx(0.1)
         assert low < 0 < high
 
@@ -444,3 +454,13 @@ def test_labels_that_teach_are_advised_and_rows_that_repeat_themselves_are_not()
 def test_advice_needs_rows_of_each_label():
     with pytest.raises(TooFewRowsError, match="too few for a curve"):
         Advice().run([make_subject("s3/0", texts_about(TOPICS, 6, seed=3))])
+
+
+def test_gold_rows_are_no_synthetic_rows_and_rows_of_held_out_parents_are_counted():
+    subject = make_subject("gold/0", Dataset())
+    with pytest.raises(TooFewRowsError, match="no synthetic rows"):
+        Advice().run([replace(subject, rows=subject.mine)])
+    parents = Provenance("fewgen", parents=tuple(row.id for row in subject.mine))
+    rows = [replace(row, provenance=parents) for row in texts_about(TOPICS, 60, seed=3)]
+    with pytest.raises(TooFewRowsError, match=r"0 of \d+ synthetic rows"):
+        Advice().run([replace(subject, rows=Dataset(rows))])

@@ -28,13 +28,15 @@ def audit(
 ) -> None:
     """Find gold rows with doubtful labels: wrong ones, contradictions, ambiguous rows.
 
+    Rows of mine and select are audited, those of test are not.
     Write the doubts to a file; fill in each "decision" (keep, drop or a label), and name the file
     in the task file as data.decisions. No LLM is asked.
     """
     from stepsynth._util.files import write_jsonl
+    from stepsynth.data import check_label_names
     from stepsynth.dryrun import audit as find_doubts
     from stepsynth.errors import RunFolderError
-    from stepsynth.inputs import read_gold
+    from stepsynth.inputs import read_gold, split
     from stepsynth.records import union
     from stepsynth.students import StudentFactory
     from stepsynth.taskfile import load_config
@@ -48,8 +50,10 @@ def audit(
         )
     warnings: list[str] = []
     config.student.check()
-    data = read_gold(config, warnings.append)
-    rows = union(data.gold, *filter(None, [data.select]))
+    check_label_names(config.task.label_names)
+    gold = split(config, read_gold(config, warnings.append), warnings.append)
+    # As in the paper's own splits, both may be the same rows.
+    rows = union(gold.mine, () if gold.select == gold.mine else gold.select)
     factory = StudentFactory(config.student, config.task.label_names, config.random_seed)
     doubts = find_doubts(rows, factory, warnings.append)
     write_jsonl(path, (doubt.to_dict() for doubt in doubts))

@@ -2,7 +2,7 @@
 
 from stepsynth.data.bad_rows import PLAIN, BadRow, Reading
 from stepsynth.data.corpus import read_corpus
-from stepsynth.data.decisions import apply_decisions, read_decisions
+from stepsynth.data.decisions import apply_decisions, check_label_names, read_decisions
 from stepsynth.data.decoding import check_encoding
 from stepsynth.data.files import HUB, rows_of_file
 from stepsynth.data.rows import read_contexts, read_file, read_records
@@ -19,6 +19,7 @@ __all__ = [
     "Split",
     "apply_decisions",
     "check_encoding",
+    "check_label_names",
     "choose_contexts",
     "make_gate",
     "read_contexts",

@@ -1,16 +1,16 @@
 """Decisions on gold rows that an audit doubts: a file that a person edits and later commands read.
 
-Each line is a JSON object with a row's `text`, `label` and, for pairs, `context`, and a `decision`:
-"" or "keep" (nothing changes), "drop" (the row is left out), or another label (the row gets it).
+Each row has a gold row's `text`, `label` and, for pairs, `context`, and a `decision`: "" or "keep"
+(nothing changes), "drop" (the row is left out), or another label (the row gets it).
 """
 
-import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
+from stepsynth.data.bad_rows import BadRow
+from stepsynth.data.files import rows_of_file
 from stepsynth.errors import DataError
 from stepsynth.records import Dataset, Example
 
@@ -19,53 +19,65 @@ KEEP, DROP = "keep", "drop"
 Named = tuple[str, str | None, str]
 
 
+def check_label_names(label_names: Sequence[str]) -> None:
+    """Check that no label is a decision.
+
+    Raises:
+        DataError: One is "keep" or "drop".
+    """
+    if taken := {KEEP, DROP}.intersection(label_names):
+        raise DataError(
+            f"the label {min(taken)!r} cannot be told from the decision of that name",
+            hint="give the label another name, or correct the gold file by hand",
+        )
+
+
 def read_decisions(path: str, label_names: Sequence[str]) -> dict[Named, str]:
     """Return the decisions of a file other than to keep, by the row's text, context and label.
 
     Raises:
-        DataError: The file cannot be read, or a line of it is no decision.
+        DataError: The file cannot be read, a line of it is no decision, or two contradict.
     """
+    check_label_names(label_names)
     found: dict[Named, str] = {}
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeError) as error:
-        raise DataError(
-            f"data.decisions: {path} cannot be read: {error}",
-            hint="stepsynth audit writes such a file; remove the key to do without",
-        ) from error
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            key, decision = _parse(line, f"{path}, line {number}", label_names)
-            if decision not in ("", KEEP, key[2]):
-                found[key] = decision
+    places: dict[Named, str] = {}
+    for place, row in rows_of_file(path):
+        key, decision = _parse(row, place, label_names)
+        if key in places and found.get(key, KEEP) != decision:
+            raise DataError(
+                f"{place}: the decision is {decision!r}, but {found.get(key, KEEP)!r} for the same "
+                f"row in {places[key]}",
+                hint="leave one of the two lines",
+            )
+        places[key] = place
+        if decision not in (KEEP, key[2]):
+            found[key] = decision
     return found
 
 
-def _parse(line: str, place: str, label_names: Sequence[str]) -> tuple[Named, str]:
-    try:
-        row: Any = json.loads(line)
-        key = row["text"], row.get("context"), row["label"]
-        decision = row.get("decision") or ""
-        if not all(isinstance(each, str) for each in (*key, decision) if each is not None):
-            raise ValueError("a value is not a text")
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"{place}: not a decision: {error!r}",
-            hint='{"text": ..., "label": ..., "decision": "keep", "drop" or a label}',
-        ) from error
-    if decision not in ("", KEEP, DROP, *label_names):
+def _parse(row: Any, place: str, label_names: Sequence[str]) -> tuple[Named, str]:
+    hint = '{"text": ..., "label": ..., "decision": "keep", "drop" or a label}'
+    if isinstance(row, BadRow):
+        raise DataError(f"{place}: not a decision: {row.message}", hint=hint)
+    if not isinstance(row, Mapping) or not {"text", "label", "decision"} <= row.keys():
+        raise DataError(f"{place}: not a decision: text, label or decision is missing", hint=hint)
+    text, context, label = row["text"], row.get("context"), row["label"]
+    if not isinstance(text, str) or not isinstance(context, str | None):
+        raise DataError(f"{place}: not a decision: the text or context is no text", hint=hint)
+    decision = KEEP if row["decision"] in (None, "") else str(row["decision"])
+    if decision not in (KEEP, DROP, *label_names):
         raise DataError(
             f"{place}: the decision is {decision!r}",
             hint=f"keep, drop, or one of the labels: {', '.join(label_names)}",
         )
-    return key, decision
+    return (text, context, str(label)), decision
 
 
 def apply_decisions(
-    parts: Sequence[Dataset], decisions: dict[Named, str], warn: Callable[[str], None]
+    parts: Sequence[Dataset], decisions: Mapping[Named, str], warn: Callable[[str], None]
 ) -> list[Dataset]:
     """Return parts of gold without the rows that are dropped, and with corrected labels."""
-    used: set[Named] = set()
+    used: list[Named] = []
 
     def decide(row: Example) -> Iterator[Example]:
         key = row.text, row.context, str(row.label)
@@ -73,14 +85,13 @@ def apply_decisions(
         if decision is None:
             yield row
             return
-        used.add(key)
+        used.append(key)
         if decision != DROP:
             yield replace(row, label=decision)
 
     decided = [Dataset(chain.from_iterable(map(decide, rows))) for rows in parts]
-    dropped = sum(map(len, parts)) - sum(map(len, decided))
-    relabelled = sum(decisions[key] != DROP for key in used)
-    unused = len(decisions) - len(used)
-    told = f"data.decisions: gold rows dropped {dropped}, relabelled {relabelled}"
-    warn(told + (f"; {unused} decisions are about no gold row" if unused else ""))
+    dropped = sum(decisions[key] == DROP for key in used)
+    unused = len(decisions) - len(set(used))
+    told = f"data.decisions: gold rows dropped {dropped}, relabelled {len(used) - dropped}"
+    warn(told + (f"; {unused} decisions are about no row of mine or select" if unused else ""))
     return decided

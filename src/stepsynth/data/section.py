@@ -47,7 +47,7 @@ class DataSection(BaseModel):
     decisions: str | None = Field(
         default=None,
         description="Decisions on doubtful gold rows, as `stepsynth audit` writes the file and you "
-        "fill it in: rows of gold and select are dropped or relabelled.",
+        "fill it in: rows of mine and select are dropped or relabelled, those of test are not.",
     )
     contexts: str = Field(
         default="gold",

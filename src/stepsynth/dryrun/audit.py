@@ -5,15 +5,24 @@ students that have not seen the row. They are not looked for where these student
 than the commonest label: what they doubt would be noise.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from math import ceil
 from typing import Any, Literal
 
 import numpy as np
 
 from stepsynth._util.rng import make_rng
-from stepsynth.curation import flag_confident, jaccard, knows_something, out_of_fold, shingles
+from stepsynth.curation import (
+    flag_confident,
+    jaccard,
+    knows_something,
+    out_of_fold,
+    row_key,
+    shingles,
+)
 from stepsynth.errors import ConfigError, TooFewRowsError
 from stepsynth.metrics import Predictions
 from stepsynth.records import Dataset, Example
@@ -135,13 +144,22 @@ def _wrong_labels(rows: Dataset, said: Predictions) -> Iterator[Doubt]:
 
 def _contradictions(rows: Dataset) -> Iterator[Doubt]:
     """Yield rows whose text is nearly that of a row with another label."""
-    parts = [shingles(row.text.casefold(), row.context or "") for row in rows]
+    keys = [row_key(row) for row in rows]
+    parts = [shingles(text, context) for context, text in keys]
+    counts = Counter(chain.from_iterable(parts))
+    # Two sets this similar share one of their rarest shingles; common phrases need no look.
+    rarest = [
+        sorted(found, key=lambda shingle: (counts[shingle], shingle))[
+            : len(found) - ceil(NEAR * len(found)) + 1
+        ]
+        for found in parts
+    ]
     places: dict[str, list[int]] = defaultdict(list)
-    for i, found in enumerate(parts):
+    for i, found in enumerate(rarest):
         for shingle in found:
             places[shingle].append(i)
     for i, row in enumerate(rows):
-        near = {j for shingle in parts[i] for j in places[shingle] if rows[j].label != row.label}
+        near = {j for shingle in rarest[i] for j in places[shingle] if rows[j].label != row.label}
         best = max(near, key=lambda j: (jaccard(parts[i], parts[j]), -j), default=i)
         similarity = jaccard(parts[i], parts[best])
         if best != i and similarity >= NEAR:

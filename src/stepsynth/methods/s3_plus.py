@@ -177,13 +177,10 @@ def train_with_gold(added: Writer, rows: Dataset, fitted: CrossFit, *, do_no_har
     verdict = None
     if fitted.predictions is not None and fitted.alone is not None:
         alone = train_on_gold_and([], setup) if kept else model
-        scores = (
-            score_held_out(fitted.predictions, model, setup),
-            score_held_out(fitted.alone, alone, setup),
-        )
-        is_harm = not kept or (do_no_harm and scores[1] > scores[0])
-        verdict = in_words(scores, setup, is_harm=is_harm)
-        model = alone if is_harm else model
+        with_rows = held_out(fitted.predictions, model, setup)
+        without = held_out(fitted.alone, alone, setup)
+        verdict, is_harm = judge(with_rows, without, fitted, setup)
+        model = alone if is_harm and do_no_harm else model
     return replace(added.finish(model, fitted.missed, fitted.predicted), verdict=verdict)
 
 
@@ -197,30 +194,46 @@ def train_on_gold_and(rows: Sequence[tuple[Example, float]], setup: Setup) -> Fr
     return model
 
 
-def score_held_out(said: Predictions, model: FreshStudent, setup: Setup) -> float:
-    """Return the main score of predictions for `mine` and of a model for `select`, together."""
+def held_out(said: Predictions, model: FreshStudent, setup: Setup) -> Predictions:
+    """Return predictions for held-out gold: those given for `mine`, a model's for `select`."""
+    if setup.select == setup.mine:  # as in the paper's own splits
+        return said
     selected = model.predict(setup.select)
     assert isinstance(selected, Predictions)
     both = np.concatenate([said.probabilities, selected.probabilities])
-    gold = Dataset([*setup.mine, *setup.select])
-    return setup.task.score(gold, Predictions(said.label_names, both))[setup.task.score_name]
+    return Predictions(said.label_names, both)
 
 
-def in_words(scores: tuple[float, float], setup: Setup, *, is_harm: bool) -> str:
-    """Return whether synthetic rows help, in a sentence.
+def judge(
+    with_rows: Predictions, alone: Predictions, fitted: CrossFit, setup: Setup
+) -> tuple[str, bool]:
+    """Return whether synthetic rows help, in a sentence, and whether gold alone scores higher.
+
+    A difference is clear beyond one standard error of the paired difference in accuracy.
 
     Args:
-        scores: Main score on held-out gold rows with synthetic rows, and without.
-        setup: The task.
-        is_harm: Gold alone is kept.
+        with_rows: Predictions for held-out gold by models of gold and synthetic rows.
+        alone: Likewise, by models of gold alone.
+        fitted: The weights that were tried.
+        setup: The task and the gold rows.
     """
-    name = setup.task.score_name.replace("_", "-")
-    number = len(setup.mine) + len(setup.select)
-    on = f"{name} on {number} held-out gold rows"
-    with_rows, alone = (f"{100 * score:.1f}" for score in scores)
-    if is_harm:
-        return (
-            f"Synthesis does not help here: {on} is {alone} with gold alone, {with_rows} with "
-            "synthetic rows. The model is trained on gold alone; more labels are worth more."
-        )
-    return f"Synthesis helps: {on} is {with_rows} with synthetic rows, {alone} with gold alone."
+    if not any(fitted.weights):
+        losses = ", ".join(f"{loss:.3f} at {weight:g}" for weight, loss in fitted.tried.items())
+        told = f"gold alone predicts held-out gold best (log loss by weight: {losses})"
+        return f"Synthesis does not help here: {told}. More labels are worth more.", True
+    gold = setup.mine if len(alone) == len(setup.mine) else union(setup.mine, setup.select)
+    name = setup.task.score_name
+    scores = [setup.task.score(gold, said)[name] for said in (with_rows, alone)]
+    hits = [
+        np.array([a == b for a, b in zip(said.labels, gold.labels, strict=True)], float)
+        for said in (with_rows, alone)
+    ]
+    error = float((hits[0] - hits[1]).std(ddof=1)) / sqrt(len(gold))
+    gain = scores[0] - scores[1]
+    if abs(gain) <= error:
+        told = "Synthesis makes no clear difference"
+    else:
+        told = "Synthesis helps" if gain > 0 else "Synthesis does not help here"
+    numbers = f"{100 * scores[0]:.1f} with synthetic rows, {100 * scores[1]:.1f} with gold alone"
+    on = f"{name.replace('_', '-')} on {len(gold)} held-out gold rows"
+    return f"{told}: {on} is {numbers}.", gain < 0

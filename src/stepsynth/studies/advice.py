@@ -20,8 +20,10 @@ from pydantic import Field
 from scipy.stats import t
 
 from stepsynth._util.rng import make_rng
+from stepsynth.curation import row_digest
 from stepsynth.errors import DataError, TooFewRowsError
 from stepsynth.records import Dataset, union
+from stepsynth.students import NO_CALLBACKS
 from stepsynth.studies._charts import line_chart
 from stepsynth.studies._studied_run import StudiedRun
 from stepsynth.studies._study import Chart, Findings, Study, Table
@@ -44,23 +46,27 @@ class Curve:
     Attributes:
         kind: "labels" or "synthetic rows".
         now: Rows of the kind that the user has.
-        sizes: (n_sizes,) rows trained on.
+        sizes: (n_repeats, n_sizes) rows trained on.
         scores: (n_repeats, n_sizes), 0-1.
+        held_out: Rows that each score is on.
     """
 
     kind: str
     now: int
-    sizes: tuple[int, ...]
+    sizes: Floats
     scores: Floats
+    held_out: int
 
     def predict_gain(self, more: int, coverage: float = 0.95) -> tuple[float, float, float]:
         """Return the gain in score of so many more rows: mean, lower and upper bound."""
         x = np.log2(self.sizes)
-        centred = x - x.mean()
-        slopes = self.scores @ centred / (centred @ centred)
+        centred = x - x.mean(axis=1, keepdims=True)
+        slopes = (self.scores * centred).sum(axis=1) / (centred**2).sum(axis=1)
         lines = self.scores.mean(axis=1, keepdims=True) + slopes[:, None] * centred
         repeats, sizes = self.scores.shape
         noise = float(((self.scores - lines) ** 2).sum()) / (repeats * (sizes - 2))
+        # Scores that do not move at all still move by a row.
+        noise = max(noise, 1 / self.held_out**2)
         far = log2((self.now + more) / self.now)
         variance = slopes.var(ddof=1) * far**2 * (1 + 1 / repeats) + 2 * noise
         half = float(t.ppf((1 + coverage) / 2, repeats - 1)) * float(np.sqrt(variance))
@@ -113,47 +119,73 @@ class Advice(Study):
     def _measure(self, subject: StudiedRun) -> Iterator[Curve]:
         """Yield the curve over labels, beside all synthetic rows, and the one over these."""
         gold = union(subject.mine, () if subject.select == subject.mine else subject.select)
+        rows = _synthetic(subject)
         if not gold:
             raise DataError(
                 f"{subject.name}: there are no gold rows but those of test",
                 hint="give a run whose task file has data.gold",
             )
         scores: dict[str, list[list[float]]] = {"labels": [], "synthetic rows": []}
-        train = int(len(gold) * (1 - 1 / HELD_OUT))
-        if min(train, len(subject.rows)) * SHARES[0] < 2 * len(subject.task.label_names or "a"):
-            raise TooFewRowsError(
-                f"{subject.name}: {len(gold)} gold and {len(subject.rows)} synthetic rows are too "
-                "few for a curve",
-                hint="a quarter of either should hold two rows of each label",
-            )
+        sizes: dict[str, list[list[int]]] = {"labels": [], "synthetic rows": []}
+        held_out = Dataset()
         for i in range(self.repeats):
             ordered = order_rows(gold, self.random_seed, "gold", i)
             known, held_out = _hold_out(ordered, i, self.random_seed)
-            hidden = {row.id for row in held_out}
-            fair = [row for row in subject.rows if not hidden.intersection(row.provenance.parents)]
-            synthetic = order_rows(Dataset(fair), self.random_seed, "synthetic", i)
-            all_of_both = self._score(subject, known, synthetic, held_out)
-            pairs = {
-                "labels": [(_part(known, share), synthetic) for share in SHARES[:-1]],
-                "synthetic rows": [(known, _part(synthetic, share)) for share in SHARES[:-1]],
-            }
-            for kind, parts in pairs.items():
-                found = [self._score(subject, *each, held_out) for each in parts]
+            fair = order_rows(_without(rows, held_out), self.random_seed, "synthetic", i)
+            _check(subject, known, fair, len(rows))
+            known_parts, fair_parts = (
+                [part[: int(len(part) * share)] for share in SHARES] for part in (known, fair)
+            )
+            all_of_both = self._score(subject, known, fair, held_out)
+            for kind, parts, pairs in (
+                ("labels", known_parts, [(part, fair) for part in known_parts[:-1]]),
+                ("synthetic rows", fair_parts, [(known, part) for part in fair_parts[:-1]]),
+            ):
+                found = [self._score(subject, *pair, held_out) for pair in pairs]
                 scores[kind].append([*found, all_of_both])
+                sizes[kind].append([len(part) for part in parts])
             self._on_progress("learning curves", i + 1, self.repeats)
-        for kind, now, most in (
-            ("labels", len(gold), train),
-            ("synthetic rows", len(subject.rows), len(subject.rows)),
-        ):
-            sizes = tuple(max(1, int(most * share)) for share in SHARES)
-            yield Curve(kind, now, sizes, np.array(scores[kind]))
+        for kind, now in (("labels", len(gold)), ("synthetic rows", len(rows))):
+            told = np.array(sizes[kind], dtype=float), np.array(scores[kind])
+            yield Curve(kind, now, *told, len(held_out))
 
     def _score(
         self, subject: StudiedRun, gold: Dataset, synthetic: Dataset, held_out: Dataset
     ) -> float:
-        model = make_factory(subject).judge()
+        factory = make_factory(subject)
+        factory.callbacks = NO_CALLBACKS  # select may be held out here: no epoch is chosen by it
+        model = factory.judge()
         model.fit(union(gold, synthetic))
         return score_rows(subject, held_out, model.predict)
+
+
+def _synthetic(subject: StudiedRun) -> Dataset:
+    """Return the synthetic rows; where gold alone was kept, those that the rounds wrote."""
+    gold = {row_digest(row) for row in subject.gold}
+    for rows in (subject.rows, union(*(done.added for done in subject.rounds))):
+        kept = [row for row in rows if row_digest(row) not in gold]
+        if kept:
+            return Dataset(kept)
+    raise TooFewRowsError(
+        f"{subject.name}: it has no synthetic rows", hint="give a run of a method that writes rows"
+    )
+
+
+def _without(rows: Dataset, held_out: Dataset) -> Dataset:
+    """Return the rows that were not written from a held-out row."""
+    hidden = {row.id for row in held_out}
+    return Dataset(row for row in rows if not hidden.intersection(row.provenance.parents))
+
+
+def _check(subject: StudiedRun, known: Dataset, fair: Dataset, number: int) -> None:
+    """Make sure that the smallest parts can hold two rows of each label."""
+    least = 2 * len(subject.task.label_names or "a") / SHARES[0]
+    if min(len(known), len(fair)) < least:
+        raise TooFewRowsError(
+            f"{subject.name}: {len(known)} gold rows, and {len(fair)} of {number} synthetic rows "
+            "that were not written from a held-out one, are too few for a curve",
+            hint=f"{least:.0f} of either are needed",
+        )
 
 
 def _hold_out(rows: Dataset, index: int, random_seed: int) -> tuple[Dataset, Dataset]:
@@ -164,16 +196,12 @@ def _hold_out(rows: Dataset, index: int, random_seed: int) -> tuple[Dataset, Dat
     return known, Dataset(row for i, row in enumerate(rows) if i in places)
 
 
-def _part(rows: Dataset, share: float) -> Dataset:
-    return rows[: max(1, int(len(rows) * share))]
-
-
 def _cost(subject: StudiedRun, more: int) -> str:
     """Return the calls and USD of so many more rows, pro rata of the run's."""
     llm = subject.summary.llm if subject.summary else None
-    if llm is None or not subject.rows:
+    if llm is None:
         return ""
-    each = more / len(subject.rows)
+    each = more / len(_synthetic(subject))
     calls = f"{round(llm.calls * each)} calls" if llm.calls else ""
     usd = f"{llm.usd * each:.2f} USD" if llm.usd else ""
     return ", ".join(filter(None, (calls, usd)))
