@@ -1,10 +1,11 @@
 """FewGen: each prompt has its own draw of gold rows of the label."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
-from stepsynth.curation import Curation, Curator
+from stepsynth.curation import Curation, Curator, Gate
 from stepsynth.errors import TooFewRowsError
 from stepsynth.methods.fewgen import FewGen
 from stepsynth.records import Answers, Context, Dataset, Example
@@ -123,3 +124,21 @@ def test_questions_show_gold_questions_about_other_passages():
     for request in backend.requests:
         assert request.prompt.count("Answer: Ada") == 3
         assert request.prompt.count(passages[0]) == 1
+
+
+def test_a_row_that_holds_a_held_out_text_is_no_shot():
+    """It would keep each prompt that it is in from being sent: most of them, with 32 shots."""
+    pair = SentencePair(instruction="?", labels=["a", "p"])
+    told = "a long premise that a held-out pair has too, number"
+    mine = [Example(f"note {i} on fruit and trees", "ap"[i % 2], f"{told} {i}") for i in range(20)]
+    held_out = [Example("another note about it", "a", f"{told} 3")]
+    curator = Curator(Curation(), Gate({"test": held_out}))
+    backend = FakeBackend(lambda r: f"new text {r.draw} of {r.tags['label']}")
+    setup, warnings = make_setup(pair, backend, WrongOn(words=("zzz",)), Dataset(mine))
+    contexts = tuple(Context(f"premise {i}") for i in range(6))
+    setup = replace(setup, curator=curator, contexts=contexts)
+    (done,) = FewGen(seed_size=6, shots=8).synthesize(setup)
+    setup.llm.close()
+    assert len(done.train) == 6
+    assert not any(f"{told} 3\n" in request.prompt for request in backend.requests)
+    assert any("1 rows of `mine` are not shown" in said for said in warnings)

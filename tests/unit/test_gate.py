@@ -61,3 +61,13 @@ def test_pieces_of_a_text_that_stand_far_apart_are_none():
     judge = gate(REVIEW)
     assert judge.stop_prompt(f" {filler} ".join(pieces)) is None
     assert judge.stop_prompt(f"{filler} {REVIEW} {filler}") == "copy_of_test"
+
+
+def test_a_row_with_a_held_out_text_may_not_stand_in_a_prompt():
+    judge = gate(REVIEW, context="another context, of the held-out row")
+    assert judge.may_show(Example("a new text about the same film", "a", "a context of its own"))
+    assert not judge.may_show(Example(REVIEW, "b", "a context of its own"))
+    assert not judge.may_show(Example("a new text", "b", f"It begins so: {REVIEW}"))
+    assert not judge.seen
+    is_open = Gate({"test": [Example(REVIEW, "a")]}, is_open=True)
+    assert is_open.may_show(Example(REVIEW, "b"))

@@ -82,6 +82,16 @@ class Gate:
         """Return why a prompt may not be sent, or None: a held-out text stands in it."""
         return self._count(_find(("", normalise(clean(prompt))), self._texts, _Copies.find_within))
 
+    def may_show(self, row: Example) -> bool:
+        """Return whether a prompt with this row among others may be sent; nothing is counted."""
+        if self._is_open:
+            return True
+        parts = (row.text, row.context or "")
+        found = (
+            _find(("", normalise(clean(part))), self._texts, _Copies.find_within) for part in parts
+        )
+        return not any(found)
+
     def _verdict(self, row: Example) -> str | None:
         own = (row.context or "", row.text)
         if own not in self._verdicts:

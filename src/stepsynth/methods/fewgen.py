@@ -67,7 +67,11 @@ class FewGen(WritingMethod):
         Raises:
             TooFewRowsError: A label has none.
         """
-        pools = group_by_label(setup.mine)
+        shown = showable(setup.mine, setup)
+        if len(shown) < len(setup.mine):
+            hidden = len(setup.mine) - len(shown)
+            setup.warn(f"shots: {hidden} rows of `mine` are not shown, they hold a held-out text")
+        pools = group_by_label(shown)
         for label in setup.task.label_names or (ANSWER,):
             count, of = len(pools.get(label, ())), f" of the label {label!r}" if label else ""
             if not count:
@@ -78,6 +82,16 @@ class FewGen(WritingMethod):
             if count < self.shots:
                 setup.warn(f"shots: {count} rows{of} are there, not {self.shots}")
         return pools
+
+
+def showable(rows: Sequence[Example], setup: Setup) -> Sequence[Example]:
+    """Return the rows without a held-out text: one in a prompt of many keeps all from being sent.
+
+    Pairs share texts and contexts with held-out pairs that are not the same.
+    """
+    if setup.curator is None:
+        return rows
+    return [row for row in rows if setup.curator.gate.may_show(row)]
 
 
 def group_by_label(rows: Sequence[Example]) -> dict[str, list[Example]]:

@@ -43,7 +43,7 @@ from stepsynth.methods._last_layer import Loss
 from stepsynth.methods._method import Model, Round, Setup, WritingMethod
 from stepsynth.methods._writer import Writer
 from stepsynth.methods._written import RowRequest
-from stepsynth.methods.fewgen import draw_shots, group_by_label
+from stepsynth.methods.fewgen import draw_shots, group_by_label, showable
 from stepsynth.records import Dataset, Example, Rejected
 from stepsynth.tasks import Task
 
@@ -155,7 +155,9 @@ class ProGen(WritingMethod):
         scored.sort(key=lambda pair: pair[0])
         return {
             label: best[: min(self.pool, max(self.shots, len(best) // 2))]
-            for label, best in group_by_label([row for _, row in scored]).items()
+            for label, best in group_by_label(
+                showable([row for _, row in scored], writer.setup)
+            ).items()
         }
 
 
