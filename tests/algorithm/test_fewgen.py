@@ -129,9 +129,9 @@ def test_questions_show_gold_questions_about_other_passages():
 def test_a_row_that_holds_a_held_out_text_is_no_shot():
     """It would keep each prompt that it is in from being sent: most of them, with 32 shots."""
     pair = SentencePair(instruction="?", labels=["a", "p"])
-    told = "a long premise that a held-out pair has too, number"
-    mine = [Example(f"note {i} on fruit and trees", "ap"[i % 2], f"{told} {i}") for i in range(20)]
-    held_out = [Example("another note about it", "a", f"{told} 3")]
+    texts = [" ".join(f"word{i}x{j}" for j in range(9)) for i in range(20)]
+    mine = [Example(text, "ap"[i % 2], f"premise of row {i}") for i, text in enumerate(texts)]
+    held_out = [Example(mine[3].text, "a", "a premise of its own")]
     curator = Curator(Curation(), Gate({"test": held_out}))
     backend = FakeBackend(lambda r: f"new text {r.draw} of {r.tags['label']}")
     setup, warnings = make_setup(pair, backend, WrongOn(words=("zzz",)), Dataset(mine))
@@ -140,5 +140,5 @@ def test_a_row_that_holds_a_held_out_text_is_no_shot():
     (done,) = FewGen(seed_size=6, shots=8).synthesize(setup)
     setup.llm.close()
     assert len(done.train) == 6
-    assert not any(f"{told} 3\n" in request.prompt for request in backend.requests)
+    assert not any(texts[3] in request.prompt for request in backend.requests)
     assert any("1 rows of `mine` are not shown" in said for said in warnings)
