@@ -105,13 +105,12 @@ def curve_points(done: Mapping[str, Comparison]) -> list[dict[str, object]]:
         for run in comparison.runs:
             if run.method not in shown:
                 continue
-            most = max(1.0, *(row["calls"] for row in run.rounds))
-            for each, row in zip(Run(run.folder).rounds, run.rounds, strict=True):
+            for each in (rounds := Run(run.folder).rounds):
                 assert each.metrics.test is not None
                 auc = 100 * float(each.metrics.test["auc"] or 0)
-                is_gold = run.method == "gold"
-                # S3's rounds are sixths of the calls.
-                shares = (0.0, 1.0) if is_gold else (round(6 * row["calls"] / most) / 6,)
+                # Seed data has two thirds of the calls, each of two rounds a sixth.
+                share = 1.0 if each.index == len(rounds) - 1 else (4 + each.index) / 6
+                shares = (0.0, 1.0) if run.method == "gold" else (share,)
                 for share in shares:
                     points.setdefault((run.method, share), []).append(auc)
     rows: list[dict[str, object]] = []
