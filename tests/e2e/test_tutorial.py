@@ -46,7 +46,7 @@ def test_the_tutorial_runs(tmp_path, monkeypatch, capsys):
             )
             assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
             ran.append(command[3] if "-m" in command else "python")
-    assert ran == ["python", "check", "plan", "preview", "run", "predict", "compare"]
+    assert ran == ["python", "audit", "check", "plan", "preview", "run", "predict", "compare"]
     assert "0." in capsys.readouterr().out
     assert stepsynth.open_run("first").is_done
     assert Path("runs/task-compare/compare.html").exists()

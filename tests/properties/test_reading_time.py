@@ -16,7 +16,7 @@ from stepsynth.records import Answers, Example
 from stepsynth.tasks.extractive_qa import ExtractiveQA
 from tests.explore import many
 
-LONGEST_S = 0.5
+LONGEST_S = 2.0
 MILLION = 1_000_000
 SENTENCE = "My parcel is late, please help."
 PASSAGE = "The tower was built in 1889 by a team of engineers. " * 8
