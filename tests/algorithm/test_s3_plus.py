@@ -3,12 +3,19 @@
 import random
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
 from stepsynth.methods import Writer
-from stepsynth.methods._cross_fitting import SYNTHETIC_WEIGHTS, cross_fit, predict_by_gold
-from stepsynth.methods.s3_plus import S3Plus, mix, train_with_gold, without_noise
+from stepsynth.methods._cross_fitting import (
+    SYNTHETIC_WEIGHTS,
+    CrossFit,
+    cross_fit,
+    predict_by_gold,
+)
+from stepsynth.methods.s3_plus import S3Plus, judge, mix, train_with_gold, without_noise
+from stepsynth.metrics import Predictions
 from stepsynth.records import Dataset, Example, Provenance
 from stepsynth.students.linear import Linear
 from tests.fakes import FakeBackend, answer_anything, make_setup
@@ -143,3 +150,43 @@ def test_the_last_round_within_one_standard_error_is_kept(task, scores, kept):
     rounds = [replace(done, index=i, select_score=score) for i, score in enumerate(scores)]
     assert S3Plus().choose_round(rounds, fruit(100, seed=4)) == kept
     assert S3Plus(keep="last").choose_round(rounds, fruit(100, seed=4)) == len(scores) - 1
+
+
+def said(labels, names=("a", "p")):
+    return Predictions(
+        names, np.array([[name == label for name in names] for label in labels], float)
+    )
+
+
+@pytest.mark.parametrize(
+    ("right", "begins", "is_harm"),
+    [
+        ((36, 24), "Synthesis helps", False),
+        ((24, 36), "Synthesis does not help here", True),
+        ((30, 30), "Synthesis makes no clear difference", False),
+        ((30, 31), "Synthesis makes no clear difference", True),
+    ],
+)
+def test_a_verdict_says_what_held_out_gold_can_tell(task, right, begins, is_harm):
+    setup, _ = setup_of(task, fruit(40, seed=1))
+    gold = list(setup.mine.labels)
+    other = {"a": "p", "p": "a"}
+    with_rows, alone = (
+        said([*gold[:number], *(other[label] for label in gold[number:])]) for number in right
+    )
+    fitted = CrossFit((1.0,), Dataset(), ())
+    verdict, found = judge(with_rows, alone, fitted, setup)
+    assert verdict.startswith(begins)
+    assert "on 40 held-out gold rows" in verdict
+    assert found == is_harm
+
+
+def test_select_rows_that_are_trained_on_are_not_held_out(task):
+    mine = fruit(40, seed=1)
+    setup, _ = setup_of(task, mine, select=mine)
+    rows = fruit(60, seed=2)
+    found = fit(rows, setup)
+    added = Writer(setup, "s3_plus")
+    added.written.rows += rows
+    done = train_with_gold(added, rows, found, do_no_harm=True)
+    assert "on 40 held-out gold rows" in (done.verdict or "")
