@@ -235,5 +235,5 @@ def judge(
     else:
         told = "Synthesis helps" if gain > 0 else "Synthesis does not help here"
     numbers = f"{100 * scores[0]:.1f} with synthetic rows, {100 * scores[1]:.1f} with gold alone"
-    on = f"{name.replace('_', '-')} on {len(gold)} held-out gold rows"
+    on = f"{name.replace('_', '-').replace('f1', 'F1')} on {len(gold)} held-out gold rows"
     return f"{told}: {on} is {numbers}.", gain < 0
