@@ -9,7 +9,6 @@ measured alone, by turning it off.
 
 import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -66,13 +65,13 @@ def gains(by: By, first: str, second: str, score: str) -> list[float]:
     return [by[first][seed][score] - by[second][seed][score] for seed in seeds]
 
 
-def interval(values: Sequence[float], *, comparisons: int = 1) -> str:
-    """Return the mean of values with its t interval at 1 - 0.05 / comparisons."""
+def interval(values: Sequence[float]) -> str:
+    """Return the mean of values with its 95 % t interval."""
     mean = float(np.mean(values))
     if len(values) < 2:
         return f"{mean:+.1f}"
     error = float(np.std(values, ddof=1)) / len(values) ** 0.5
-    half = float(stats.t.ppf(1 - 0.025 / comparisons, len(values) - 1)) * error
+    half = float(stats.t.ppf(0.975, len(values) - 1)) * error
     return f"{mean:+.1f} [{mean - half:+.1f}, {mean + half:+.1f}]"
 
 
@@ -135,7 +134,7 @@ def main() -> None:
     for one in comparisons():
         if one.student not in options.student or (options.only and one.task not in options.only):
             continue
-        comparison = run(replace(one, methods=methods), methods, seeds=options.seeds)
+        comparison = run(one, methods, seeds=options.seeds)
         done[one.title], compared[one.title] = scores_of(comparison), comparison
         print(f"### {one.title}\n\n{table(comparison)}\n", flush=True)
     for rival in methods[1:]:

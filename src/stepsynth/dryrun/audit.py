@@ -116,16 +116,8 @@ def audit(rows: Dataset, factory: StudentFactory, warn: Callable[[str], None]) -
 
 def _predict(rows: Dataset, factory: StudentFactory) -> Predictions:
     """Return out-of-fold predictions, the mean of several divisions into folds."""
-
-    def fit_predict(train: Dataset, held_out: Dataset) -> Predictions:
-        model = factory.judge()
-        model.fit(train)
-        said = model.predict(held_out)
-        assert isinstance(said, Predictions)
-        return said
-
     passes = [
-        out_of_fold(rows, fit_predict, rng=make_rng(factory.random_seed, "audit", i))
+        out_of_fold(rows, factory.fit_predict, rng=make_rng(factory.random_seed, "audit", i))
         for i in range(PASSES)
     ]
     mean = np.mean([said.probabilities for said in passes], axis=0)

@@ -63,7 +63,7 @@ class Preparation:
         self, dataset: Dataset, weights: Sequence[float] | None
     ) -> tuple[Dataset, Sequence[float] | None]:
         rng = make_rng(self.random_seed, "label check")
-        said = out_of_fold(dataset, fit_and_ask(self.factory), rng=rng)
+        said = out_of_fold(dataset, self.factory.fit_predict, rng=rng)
         check = disagree if self.curation.check == "student" else flag_confident
         verdict = check(dataset, said)
         if verdict.spared:
@@ -88,19 +88,6 @@ class Preparation:
             + ("relabelled" if self.curation.on_wrong == "relabel" else "not trained on")
         )
         return Dataset(kept), weights and [weights[i] for i in places]
-
-
-def fit_and_ask(factory: StudentFactory) -> Callable[[Dataset, Dataset], Predictions]:
-    """Return a function that fits a student on rows as they are, and predicts others."""
-
-    def fit_predict(train: Dataset, held_out: Dataset) -> Predictions:
-        model = factory.judge()
-        model.fit(train)
-        said = model.predict(held_out)
-        assert isinstance(said, Predictions)
-        return said
-
-    return fit_predict
 
 
 def density_ratios(rows: Dataset, gold: Dataset, random_seed: int) -> list[float]:

@@ -38,7 +38,6 @@ from stepsynth.curation import out_of_fold
 from stepsynth.errors import ConfigError, TooFewRowsError
 from stepsynth.methods._corpus import need_index
 from stepsynth.methods._method import Model, Round, Setup, SynthesisMethod, Unused
-from stepsynth.methods._training import fit_and_ask
 from stepsynth.methods._writer import Writer
 from stepsynth.records import Dataset, Example, Provenance, Rejected
 from stepsynth.retrieval import Hit, Index
@@ -216,7 +215,7 @@ class ReGen(SynthesisMethod):
         left = [one for one in found if one.outcome == "kept"]
         rows = Dataset(one.to_row(r) for one in left)
         if classifier is None:
-            said = out_of_fold(rows, fit_and_ask(setup.student), rng=setup.rng("folds")).labels
+            said = out_of_fold(rows, setup.student.fit_predict, rng=setup.rng("folds")).labels
         else:
             said = classifier.predict(rows).labels
         agreed = {

@@ -63,6 +63,14 @@ class StudentFactory:
         """
         return FreshStudent(self, is_judge=True)
 
+    def fit_predict(self, train: Dataset, held_out: Dataset) -> Predictions:
+        """Return what a judge that was fitted on some rows says of others."""
+        model = self.judge()
+        model.fit(train)
+        said = model.predict(held_out)
+        assert isinstance(said, Predictions)
+        return said
+
     def start(self, label_names: Sequence[str] | None = None) -> Student:
         """Return an unfitted student, with the values that a search found, if any.
 

@@ -189,7 +189,7 @@ def _check(subject: StudiedRun, known: Dataset, fair: Dataset, number: int) -> N
 
 
 def _hold_out(rows: Dataset, index: int, random_seed: int) -> tuple[Dataset, Dataset]:
-    """Return known and held-out rows; both have about the label mix of all."""
+    """Return known rows, in their order, and held-out ones, drawn at random."""
     rng = make_rng(random_seed, "advice", index)
     places = set(rng.sample(range(len(rows)), len(rows) // HELD_OUT))
     known = Dataset(row for i, row in enumerate(rows) if i not in places)
