@@ -40,21 +40,23 @@ test: check  ## Lint, check types, run all tests
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
 # All that loads PyTorch or a model, or starts processes, is left to `make test`.
-SLOW := transformer transformers_backend deploy llama_cpp compare_pool reproduce batch
+SLOW := students/test_transformer llm/test_transformers_backend deploy llm/test_llama_cpp \
+	comparison/test_compare_pool llm/test_batch
 test-fast: install  ## Run the tests of single parts: 100 s on two cores
 	$(BIN)/python -m pytest -n auto --dist loadfile tests/algorithm tests/architecture tests/golden \
-		tests/unit $(SLOW:%=--ignore tests/unit/test_%.py)
+		tests/unit $(SLOW:%=--ignore-glob 'tests/unit/%*')
 
 # What the core needs, at the lowest versions that pyproject.toml allows, without any extra.
-LOWEST := batch config engine engine_ends events idle_keys limits linear openai_compatible parsing plain_yaml \
-	plan replay run store talk template
+LOWEST := llm/test_batch llm/test_engine llm/test_engine_ends llm/test_limits llm/test_openai_compatible \
+	llm/test_replay llm/test_store taskfile/test_config taskfile/test_idle_keys taskfile/test_plain_yaml \
+	runfolder students/test_linear prompts/test_parsing prompts/test_talk prompts/test_template dryrun/test_plan
 test-lowest:  ## Run the core's tests at the lowest versions it allows
 	test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
 	$(PYTHON) scripts/lowest.py > .venv-lowest/lowest.txt
 	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-lowest/lowest.txt \
 		. 'pytest>=8.3' 'pytest-timeout>=2.3' 'hypothesis>=6.120'
 	.venv-lowest/bin/python -m pytest -W ignore::DeprecationWarning tests/e2e/test_cli.py tests/golden \
-		$(LOWEST:%=tests/unit/test_%.py)
+		$(wildcard $(LOWEST:%=tests/unit/%.py) $(LOWEST:%=tests/unit/%/))
 
 explore: install  ## Look for new examples that break a property
 	$(BIN)/python -m pytest -m hypothesis --hypothesis-profile=explore --timeout=0
@@ -88,17 +90,17 @@ bench-full: bench  ## The same with a million passages and rows (an hour)
 	$(BIN)/python -m benchmarks.studies 100000
 
 results: install  ## Measure docs/results.md again (needs STEPSYNTH_REPLAYS and STEPSYNTH_DATA; hours)
-	$(BIN)/python -m benchmarks.replays
-	$(BIN)/python -m benchmarks.families
-	$(BIN)/python -m benchmarks.comparisons
-	$(BIN)/python -m benchmarks.table5
-	$(BIN)/python -m benchmarks.published
-	$(BIN)/python -m benchmarks.regen
-	$(BIN)/python -m benchmarks.prompts
-	$(BIN)/python -m benchmarks.live
+	$(BIN)/python -m reproduction.replays
+	$(BIN)/python -m reproduction.families
+	$(BIN)/python -m reproduction.comparisons
+	$(BIN)/python -m reproduction.table5
+	$(BIN)/python -m reproduction.published
+	$(BIN)/python -m reproduction.regen
+	$(BIN)/python -m reproduction.prompts
+	$(BIN)/python -m reproduction.live
 
 reproduce: .venv/core.stamp  ## Print what a rerun of the paper's tables costs, and spend nothing
-	$(BIN)/python -m benchmarks.reproduce
+	$(BIN)/python -m reproduction.rerun
 
 constraints: install  ## Write the installed versions to constraints.txt
 	(echo '# Tested versions; pyproject.toml gives the ranges. Written by `make constraints`.'; \

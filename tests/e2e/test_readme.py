@@ -21,8 +21,8 @@ from stepsynth.students import students
 from stepsynth.taskfile.config import load_config, recipe_names
 from stepsynth.taskfile.schema import task_file_schema
 from stepsynth.tasks import task_kinds
+from tests.docs.test_docs import PAGES, ROOT, blocks
 from tests.stub_server import completion
-from tests.unit.test_docs import PAGES, ROOT, blocks
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DEMO = Path(stepsynth.__file__).parent / "demo" / "support.yaml"

@@ -43,7 +43,7 @@ method: {{name: zerogen, seed_size: 500}}
 def test_real_recordings_are_replayed(replays, tmp_path, name):
     from pathlib import Path
 
-    task = Path(__file__).parent.parent.parent / "benchmarks" / "replays" / f"{name}.yaml"
+    task = Path(__file__).parent.parent.parent / "reproduction" / "replays" / f"{name}.yaml"
     done = stepsynth(
         "run", task, "--out", tmp_path / "run", "--json", STEPSYNTH_REPLAYS=str(replays)
     )

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import stepsynth
+from tests.docs.test_docs import blocks
 from tests.embedded import needs_model
-from tests.unit.test_docs import blocks
 
 PAGE = Path(__file__).parents[2] / "docs" / "tutorial.md"
 FEWER = {
