@@ -54,12 +54,11 @@ class ConfigError(StepsynthError):
 class UnknownNameError(ConfigError):
     """A name that nothing is registered under; the message lists the known ones."""
 
-    def __init__(self, kind: str, name: str, known: Iterable[str], *, where: str = "") -> None:
-        known = sorted(known)
-        place, said = f"{where}: " if where else "", repr(name)
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        known, said = sorted(known), repr(name)
         said = said if len(said) <= MOST_SUGGESTED else f"{said[: MOST_SUGGESTED - 1]}…"
         super().__init__(
-            f"{place}no {kind} is named {said}. Known: {', '.join(known)}.",
+            f"no {kind} is named {said}. Known: {', '.join(known)}.",
             hint=suggest(name, known),
         )
 

@@ -48,7 +48,7 @@ class Registry(Generic[T]):
         plugins = (e.name for e in entry_points(group=self.package))
         return sorted({name for name in (*own, *plugins) if not name.startswith("_")})
 
-    def get(self, name: str, *, where: str = "") -> type[T]:
+    def get(self, name: str) -> type[T]:
         """Import and return the class that is registered under a name.
 
         Raises:
@@ -58,7 +58,7 @@ class Registry(Generic[T]):
             if entry.name == name:
                 return entry.load()
         if name.startswith("_") or name not in self.names():
-            raise UnknownNameError(self.kind, name, self.names(), where=where)
+            raise UnknownNameError(self.kind, name, self.names())
         module = importlib.import_module(f"{self.package}.{name}")
         values: list[Any] = list(vars(module).values())
         for value in values:

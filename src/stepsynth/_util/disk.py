@@ -5,6 +5,7 @@ import errno
 from stepsynth.errors import RunFolderError
 
 _SQLITE_FULL = 13  # importing sqlite3 for this would slow down every command
+_SQLITE_BUSY, _SQLITE_LOCKED = 5, 6
 _GOES_ON = "the same command goes on where this stopped"
 _FULL = "the disk is full", f"free some space; {_GOES_ON}"
 _CLOSED = "it may not be written to", f"who owns it, and is the disk read-only? {_GOES_ON}"
@@ -41,6 +42,12 @@ def as_disk_trouble(error: BaseException) -> RunFolderError | None:
             return RunFolderError(f"{place}: {said[0]}" if place else said[0], hint=said[1])
         cause = cause.__cause__ or cause.__context__
     return None
+
+
+def is_locked(error: BaseException) -> bool:
+    """Return whether another process has locked the SQLite database."""
+    # The lower byte is the kind of error, the others refine it.
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (_SQLITE_BUSY, _SQLITE_LOCKED)
 
 
 def _explain(error: BaseException) -> tuple[str, str] | None:

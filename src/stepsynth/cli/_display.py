@@ -13,7 +13,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from stepsynth._util.text import shorten
-from stepsynth.cli._shared import cost_in_words, printable, say, short_number, shown
+from stepsynth._util.words import short, usd
+from stepsynth.cli._shared import printable, say, shown
 from stepsynth.observer import Observer
 
 if TYPE_CHECKING:
@@ -262,9 +263,9 @@ def _use(status: "Status", most_allowed: int) -> Iterator[str]:
         is_less = status.allowed < most_allowed
         yield f"{status.in_flight} in flight" + (f" of {status.allowed} allowed" if is_less else "")
     if usage.requests or usage.from_store:
-        yield cost_in_words(usage.usd)
+        yield usd(usage.usd)
         if tokens := usage.prompt_tokens + usage.completion_tokens:
-            yield f"{short_number(tokens)} tokens"
+            yield f"{short(tokens)} tokens"
 
 
 def _trouble(status: "Status") -> Iterator[str]:

@@ -15,6 +15,7 @@ import typer
 
 from stepsynth._util.disk import as_disk_trouble
 from stepsynth._util.text import visible
+from stepsynth._util.words import duration, usd
 from stepsynth.errors import StepsynthError
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ def llm_in_words(llm: "LLMTotals", seconds: float) -> Iterator[str]:
     """Yield the requests of this invocation with their outcome, and the cost of the whole run."""
     from stepsynth.runner import by_cause, retried_by_cause
 
-    time = f"{seconds:.1f} s" if seconds < 100 else f"{seconds / 60:.1f} minutes"
+    time = duration(seconds)
     counted = (
         by_cause(retried_by_cause(llm.setbacks, llm.failures), "retried"),
         by_cause(llm.failures, "failed") or "0 failed",
@@ -181,22 +182,5 @@ def llm_in_words(llm: "LLMTotals", seconds: float) -> Iterator[str]:
     thought = f" ({llm.reasoning_tokens} of them reasoning)" if llm.reasoning_tokens else ""
     each = llm.tokens_per_kept_row
     a_row = f", {each:.0f} tokens a kept row" if each else ""
-    cost = cost_in_words(llm.usd)
+    cost = usd(llm.usd)
     yield f"The whole run: {prompt}{cached} + {completion}{thought} tokens, {cost}{a_row}."
-
-
-def cost_in_words(usd: float | None) -> str:
-    """Return an amount in USD, or that it is not known."""
-    if usd is None:
-        return "cost not known"
-    if not usd:
-        return "0 USD"
-    return f"{usd:.4f} USD" if usd < 1 else f"{usd:.2f} USD"
-
-
-def short_number(n: int) -> str:
-    """Return a count in few characters ("950", "12k", "1.2M")."""
-    for size, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
-        if n >= size:
-            return f"{n / size:.1f}{unit}" if n < 10 * size else f"{n / size:.0f}{unit}"
-    return str(n)

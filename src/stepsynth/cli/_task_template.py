@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from stepsynth._util.files import write_text
 from stepsynth._util.text import check_name, shorten
-from stepsynth.data import HUB, Reading, read_file
+from stepsynth.data import HUB, MissingColumnError, Reading, read_file
 from stepsynth.errors import ConfigError, DataError
 from stepsynth.records import Example
 from stepsynth.taskfile import load_config
@@ -206,7 +206,7 @@ def _labels_of(gold: str | Path, columns: Mapping[str, str], reading: Reading) -
         any_label = AnyLabel(labels={"a": "a", "b": "b"})
         return read_file(gold, any_label, given, reading=reading).label_counts()
     except DataError as error:
-        if "there is no column" in error.message:
+        if isinstance(error, MissingColumnError):
             error.hint = "name your columns: --text COLUMN --label COLUMN"
         error.hint = re.sub(r"data: \{encoding: (\S+)\}", r"--encoding \1", error.hint)
         raise

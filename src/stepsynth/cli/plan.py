@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from stepsynth.cli._shared import JSON, handle_errors, print_json, printable, short_number
+from stepsynth._util.words import amount, short, whole
+from stepsynth.cli._shared import JSON, handle_errors, print_json, printable
 
 if TYPE_CHECKING:
     from stepsynth.dryrun import Phase, Plan, Range
@@ -74,8 +75,8 @@ def _cells(phase: "Phase", models: str) -> list[str]:
         _shown(phase.requests, _count),
         _shown(phase.prompt_tokens, _count),
         _shown(phase.completion_tokens, _count),
-        "price\nnot known" if phase.usd is None else _shown(phase.usd, _small),
-        "not known" if phase.minutes is None else _shown(phase.minutes, _small),
+        "price\nnot known" if phase.usd is None else _shown(phase.usd, amount),
+        "not known" if phase.minutes is None else _shown(phase.minutes, amount),
     ]
 
 
@@ -85,8 +86,4 @@ def _shown(given: "Range", write: Any) -> str:
 
 
 def _count(value: float) -> str:
-    return f"{value:,.0f}" if value < 10_000 else short_number(round(value))
-
-
-def _small(value: float) -> str:
-    return f"{value:.2g}" if value < 0.1 else f"{value:,.2f}"
+    return whole(value) if value < 10_000 else short(value)

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from stepsynth._util.words import usd
 from stepsynth.cli._shared import (
     JSON,
     as_ours,
-    cost_in_words,
     error_line,
     handle_errors,
     print_error,
@@ -101,7 +101,7 @@ def _print(found: "Preview") -> None:
     tokens = f"{usage['prompt_tokens']} prompt + {usage['completion_tokens']} completion tokens"
     console.print(
         f"{usage['requests']} requests sent, {usage['from_store']} answers from the store, "
-        f"{usage['failed']} failed; {tokens}, {cost_in_words(usage['usd'])}.",
+        f"{usage['failed']} failed; {tokens}, {usd(usage['usd'])}.",
         markup=False,
     )
     if found.store is not None:

@@ -7,14 +7,13 @@ from typing import Any
 
 import typer
 
+from stepsynth._util.words import amount, short, usd
 from stepsynth.cli._shared import (
     JSON,
-    cost_in_words,
     handle_errors,
     print_json,
     printable,
     say,
-    short_number,
 )
 
 store_app = typer.Typer(
@@ -190,11 +189,11 @@ def _print_summary(found: Mapping[str, Any]) -> None:
         table.add_column(name, justify="right")
     table.add_column("from / to")
     for row in found["completions"]:
-        usd = "not known" if row["usd"] is None else f"{row['usd']:.4f}"
+        cost = "not known" if row["usd"] is None else amount(row["usd"])
         days = dict.fromkeys(_date(row[key])[:10] for key in ("first", "last"))
-        numbers = (short_number(row[key]) for key in counts.values())
+        numbers = (short(row[key]) for key in counts.values())
         names = (escape(printable(row[key])) for key in ("settings", "kind"))
-        table.add_row(*names, *numbers, usd, " ".join(days))
+        table.add_row(*names, *numbers, cost, " ".join(days))
     Console(highlight=False).print(table)
     _print_lines(_settings_in_words(found["completions"]))
     _print_lines(_work_in_words(found))
@@ -223,7 +222,7 @@ def _work_in_words(found: Mapping[str, Any]) -> Iterator[str]:
         causes = ", ".join(f"{number} {reason}" for reason, number in found["failures"].items())
         yield f"Given up: {causes}."
     for run in found["runs"]:
-        cost = f"{cost_in_words(run['usd'])}, " if run["usd"] else ""
+        cost = f"{usd(run['usd'])}, " if run["usd"] else ""
         tokens = f"{cost}{run['tokens']} tokens"
         yield f"Run {run['run'][:12]} has sent {run['requests']} requests: {tokens}."
     for process in found["processes"]:
@@ -257,7 +256,7 @@ def _request_in_words(found: Mapping[str, Any]) -> Iterator[str]:
             f"{'?' if number is None else number} {key.replace('_', ' ')}"
             for key, number in counts.items()
         )
-        yield f"--- {tokens}, {cost_in_words(found['usd'])}"
+        yield f"--- {tokens}, {usd(found['usd'])}"
     elif found["state"] == "given up":
         yield f"--- given up: {found['reason']}: {found['message']}"
         if found["raw"]:

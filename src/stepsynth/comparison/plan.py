@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from stepsynth._util.files import write_json
 from stepsynth._util.hashing import digest, digest_file
-from stepsynth.errors import ConfigError, StepsynthError
+from stepsynth.errors import ConfigError, StepsynthError, UnknownNameError
 from stepsynth.methods import Method, methods
 from stepsynth.runfolder import RunFolder
 from stepsynth.runner import EqualBudget, Kind
@@ -185,7 +185,10 @@ def read_entries(texts: Sequence[str]) -> tuple[Entry, ...]:
                     hint="s3:rationales=false;rounds=1",
                 )
             values[key.strip()] = parse_value(value)
-        method = methods().get(name.strip(), where=where)
+        try:
+            method = methods().get(name.strip())
+        except UnknownNameError as error:
+            raise error.at(where) from None
         build(method, values, LocatedYaml({}, where, {}), ())
         entries.append(Entry(text, method.name, values))
     names = [entry.name for entry in entries]

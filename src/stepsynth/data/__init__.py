@@ -1,6 +1,6 @@
 """Reading of rows and passages, and the split of gold."""
 
-from stepsynth.data.bad_rows import PLAIN, BadRow, Reading
+from stepsynth.data.bad_rows import PLAIN, BadRow, MissingColumnError, Reading
 from stepsynth.data.corpus import read_corpus
 from stepsynth.data.decisions import apply_decisions, check_label_names, read_decisions
 from stepsynth.data.decoding import check_encoding
@@ -15,6 +15,7 @@ __all__ = [
     "BadRow",
     "DataSection",
     "Gold",
+    "MissingColumnError",
     "Reading",
     "Split",
     "apply_decisions",

@@ -60,6 +60,10 @@ class NoColumnError(ValueError):
         self.hint = suggest(column, names) or hint
 
 
+class MissingColumnError(DataError):
+    """A source in which no row has a required column."""
+
+
 class Defects:
     """The unusable rows of one source.
 
@@ -110,7 +114,7 @@ class Defects:
         if not self.count:
             return
         if not good and self._lacking == self.count:
-            raise DataError(f"{self._name}, {self._told[0]}", hint=self._hint)
+            raise MissingColumnError(f"{self._name}, {self._told[0]}", hint=self._hint)
         if self._on_bad_row == "skip" and good:
             if warn is not None:
                 told = self._list(FEW_TOLD, "; ")

@@ -119,11 +119,6 @@ class RehearsedLLM(LLM):
         self._sent: set[object] = set()
         self._rows = 0
 
-    def generate(self, requests: Sequence[Request], *, phase: str) -> list[Completion | Failed]:
-        """Return an answer to each request."""
-        self._sent.clear()
-        return [self._answer(request) for request in requests]
-
     def stream(
         self, requests: Iterable[Request], *, phase: str, total: int | None = None
     ) -> Iterator[Completion | Failed]:

@@ -52,6 +52,8 @@ class Writer:
         self.index = index
         self.written = Written()
         self._seen = seen
+        # Rows often share a prompt; one copy of it is kept.
+        self._prompts: dict[str, str] = {}
 
     def next_round(self) -> "Writer":
         """Return the writer of the next round, with the same rows that may not be repeated."""
@@ -90,6 +92,7 @@ class Writer:
         names = tuple(parent.id for parent in parents)
         model = self.setup.llm.settings.model
         origin = Provenance(self.method, self.index, kind, names, model=model)
+        prompt = self._prompts.setdefault(prompt, prompt)
         return RowRequest(prompt, like, origin, **more)
 
     def extrapolation(self, parent: Example) -> RowRequest:

@@ -7,7 +7,7 @@ its store.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -129,8 +129,11 @@ class PreviewLLM(RehearsedLLM):
         self._most = most
         self._pass_on = pass_on
 
-    def generate(self, requests: Sequence[Request], *, phase: str) -> list[Completion | Failed]:
-        """Return an answer to each request, in their order."""
+    def stream(
+        self, requests: Iterable[Request], *, phase: str, total: int | None = None
+    ) -> Iterator[Completion | Failed]:
+        """Yield an answer to each request, in their order."""
+        requests = list(requests)
         due = [place for place, request in enumerate(requests) if self._is_due(request)]
         passed = [requests[place] for place in due]
         if isinstance(self._pass_on, LLM):
@@ -140,7 +143,8 @@ class PreviewLLM(RehearsedLLM):
         answers = dict(zip(due, real, strict=True))
         for request, answer in zip(passed, real, strict=True):
             self.shown.append(_shown(request, answer))
-        return [answers.get(i) or self._make_up(request) for i, request in enumerate(requests)]
+        for i, request in enumerate(requests):
+            yield answers.get(i) or self._make_up(request)
 
     def _is_due(self, request: Request) -> bool:
         """Return whether a request has to be sent, and count it."""

@@ -117,9 +117,11 @@ class _StoreLLM(LLM):
         self._stub = stub
         self._draws: Counter[str] = Counter()
 
-    def generate(self, requests: Sequence[Request], *, phase: str) -> list[Completion | Failed]:
-        """Return an answer to each request."""
-        return [self._answer(request) for request in requests]
+    def stream(
+        self, requests: Iterable[Request], *, phase: str, total: int | None = None
+    ) -> Iterator[Completion | Failed]:
+        """Yield an answer to each request."""
+        yield from map(self._answer, requests)
 
     def _answer(self, request: Request) -> Completion:
         request = replace(request, draw=self._draws[request.stream])

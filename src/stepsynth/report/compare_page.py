@@ -10,6 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from stepsynth._util.files import write_json, write_text
+from stepsynth._util.words import markdown, markdown_row
 from stepsynth.comparison import Comparison, MethodRow
 from stepsynth.metrics import SCORE_NAMES
 from stepsynth.report import compare_charts
@@ -158,21 +159,16 @@ def problems(comparison: Comparison) -> list[str]:
 def to_markdown(comparison: Comparison) -> str:
     """Return the comparison as Markdown."""
     lines = [f"# {comparison.task}: methods compared", "", about(comparison), ""]
-    lines += [f"- {_plain(said)}" for said in (*comparison.verdict, *problems(comparison))]
+    lines += [f"- {markdown(said)}" for said in (*comparison.verdict, *problems(comparison))]
     for table in tables(comparison):
         marks = ["---:" if is_number else "---" for _, is_number in table.columns]
         rows = [[name for name, _ in table.columns], marks, *table.rows]
         lines += ["", f"## {table.title}", ""]
-        lines += ["| " + " | ".join(map(_plain, row)) + " |" for row in rows]
+        lines += map(markdown_row, rows)
     lines += ["", *(f"{note}\n" for note in NOTES)]
     if comparison.warnings:
-        lines += ["## Warnings", "", *(f"- {_plain(said)}" for said in comparison.warnings)]
+        lines += ["## Warnings", "", *(f"- {markdown(said)}" for said in comparison.warnings)]
     return "\n".join(lines).rstrip() + "\n"
-
-
-def _plain(text: str) -> str:
-    """Return a text on one line, escaped for a cell of a Markdown table."""
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
 
 
 def to_csv(comparison: Comparison) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from stepsynth._util.words import amount, duration, usd, whole
 from stepsynth.report.charts import SELECT, TEST, _svg
 from stepsynth.run_records import LLMTotals, Summary
 from stepsynth.runner import by_cause, retried_by_cause
@@ -34,14 +35,14 @@ def cost_section(summary: Summary, events: Sequence[Mapping[str, Any]]) -> dict[
 
 def _rows(llm: LLMTotals, seconds: float) -> Iterator[tuple[str, str]]:
     retried = retried_by_cause(llm.setbacks, llm.failures)
-    yield "requests sent in the last invocation", _number(llm.requests)
+    yield "requests sent in the last invocation", whole(llm.requests)
     yield (
         "sent again in the last invocation",
-        by_cause(retried, "retried") or _number(llm.retries),
+        by_cause(retried, "retried") or whole(llm.retries),
     )
-    yield "answered from the store", _number(llm.from_store)
+    yield "answered from the store", whole(llm.from_store)
     if llm.replayed:
-        yield "recorded answers", _number(llm.replayed)
+        yield "recorded answers", whole(llm.replayed)
     yield "failed", by_cause(llm.failures, "failed") or "0"
     yield "rejected", by_cause(llm.rejected, "rejected") or "0"
     yield "prompt tokens", _part(llm.prompt_tokens, llm.cached_tokens, "cached")
@@ -49,30 +50,16 @@ def _rows(llm: LLMTotals, seconds: float) -> Iterator[tuple[str, str]]:
         "completion tokens",
         _part(llm.completion_tokens, llm.reasoning_tokens, "reasoning"),
     )
-    yield "cost", _usd(llm.usd)
+    yield "cost", "the price of the LLM is not known" if llm.usd is None else usd(llm.usd)
     if llm.tokens_per_kept_row:
-        yield "tokens a row of the data set", f"{llm.tokens_per_kept_row:,.0f}"
+        yield "tokens a row of the data set", whole(llm.tokens_per_kept_row)
     if llm.usd_per_kept_row:
-        yield "USD for 1,000 rows of the data set", f"{1000 * llm.usd_per_kept_row:.4f}"
-    yield "time of the last invocation", _time(seconds)
-
-
-def _number(n: int) -> str:
-    return f"{n:,}"
+        yield "USD for 1,000 rows of the data set", amount(1000 * llm.usd_per_kept_row)
+    yield "time of the last invocation", duration(seconds)
 
 
 def _part(n: int, part: int | None, name: str) -> str:
     return f"{n:,}, {part:,} of them {name}" if part else f"{n:,}"
-
-
-def _usd(usd: float | None) -> str:
-    if usd is None:
-        return "not known: the price of the LLM is not"
-    return f"{usd:.6f} USD" if usd else "0 USD"
-
-
-def _time(seconds: float) -> str:
-    return f"{seconds:.2f} s" if seconds < 100 else f"{seconds / 60:.1f} minutes"
 
 
 def _points(events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

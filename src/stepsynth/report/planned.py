@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from stepsynth._util.words import amount, whole
 from stepsynth.runner import compare_with_plan
 
 Shown = list[tuple[str, list[str]]]
@@ -47,18 +48,10 @@ def _range(planned: Mapping[str, float], write: Callable[[float], str]) -> str:
     return expected if low == high else f"{expected} ({low} – {high})"
 
 
-def _whole(value: float) -> str:
-    return f"{value:,.0f}"
-
-
-def _small(value: float) -> str:
-    return f"{value:.4f}" if value < 1 else f"{value:,.2f}"
-
-
 _COLUMNS: Mapping[str, Callable[[float], str]] = {
-    "requests": _whole,
-    "prompt_tokens": _whole,
-    "completion_tokens": _whole,
-    "usd": _small,
-    "minutes": _small,
+    "requests": whole,
+    "prompt_tokens": whole,
+    "completion_tokens": whole,
+    "usd": amount,
+    "minutes": amount,
 }

@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from stepsynth._util.disk import is_locked
 from stepsynth._util.files import write_json
 from stepsynth.errors import ConfigError
 
@@ -155,7 +156,7 @@ def _alone(folder: Path, warn: Callable[[str], None]) -> Generator[None]:
                 connection.execute("BEGIN EXCLUSIVE")
                 break
             except sqlite3.OperationalError as error:
-                if "locked" not in str(error):
+                if not is_locked(error):
                     raise
                 if not has_told:
                     warn(f"{folder}: another process builds this index; it is waited for")

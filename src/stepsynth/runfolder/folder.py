@@ -11,6 +11,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from stepsynth._util.disk import is_locked
 from stepsynth._util.files import sweep, write_json, write_jsonl, write_text
 from stepsynth.errors import RunFolderError
 from stepsynth.llm.store import Store
@@ -278,7 +279,7 @@ def _acquire(path: Path) -> sqlite3.Connection:
         connection.execute("BEGIN EXCLUSIVE")
     except sqlite3.DatabaseError as error:
         connection.close()
-        if "locked" not in str(error):
+        if not is_locked(error):
             raise RunFolderError(f"{path.parent}: cannot be written: {error}") from error
         raise RunFolderError(
             f"{path.parent}: another process is writing into this run folder",

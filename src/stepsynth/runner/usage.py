@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -79,16 +79,6 @@ class CountedLLM(LLM):
     """LLM that tallies the usage of each kind of prompt."""
 
     tally: Tally | None = None
-
-    def generate(self, requests: Sequence[Request], *, phase: str) -> list[Completion | Failed]:
-        """Return the answer to each request, in their order; see `LLM.generate`."""
-        began = time.monotonic()
-        answers = super().generate(requests, phase=phase)
-        tally = self._tally()
-        tally.seconds += time.monotonic() - began
-        for request, answer in zip(requests, answers, strict=True):
-            tally.count(request, answer)
-        return answers
 
     def stream(
         self, requests: Iterable[Request], *, phase: str, total: int | None = None

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, TypeAdapter
 
+from stepsynth._util.words import markdown, markdown_row
 from stepsynth.registry import Registry
 from stepsynth.runfolder import read_record
 from stepsynth.studies._studied_run import StudiedRun
@@ -58,9 +59,9 @@ class Table:
         lines = [
             f"**{self.title}**",
             "",
-            _line(self.columns),
+            markdown_row(self.columns),
             "| " + " | ".join("---:" if right else "---" for right in numeric) + " |",
-            *(_line([format_cell(cell) for cell in row]) for row in self.rows),
+            *(markdown_row(map(format_cell, row)) for row in self.rows),
         ]
         return "\n".join([*lines, "", self.note] if self.note else lines)
 
@@ -107,7 +108,7 @@ class Findings:
     def to_markdown(self) -> str:
         """Return all tables and warnings as Markdown."""
         parts = [table.to_markdown() for table in self.tables]
-        return "\n\n".join([*parts, *(f"> {_escape(warning)}" for warning in self.warnings)])
+        return "\n\n".join([*parts, *(f"> {markdown(warning)}" for warning in self.warnings)])
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form, as `RUN/studies/<study>.json` holds it."""
@@ -182,15 +183,3 @@ def format_cell(cell: Cell) -> str:
 
 def _finite(cell: Cell) -> Cell:
     return None if isinstance(cell, float) and not math.isfinite(cell) else cell
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(map(_escape, cells)) + " |"
-
-
-def _escape(text: str) -> str:
-    """Escape a text so that it stays in its cell: no pipe, line break or markup."""
-    flat = " ".join(text.split())
-    for mark in "\\|`<*_":
-        flat = flat.replace(mark, "\\" + mark)
-    return flat

@@ -20,6 +20,7 @@ from pydantic import Field
 from scipy.stats import t
 
 from stepsynth._util.rng import make_rng
+from stepsynth._util.words import usd
 from stepsynth.curation import row_digest
 from stepsynth.errors import DataError, TooFewRowsError
 from stepsynth.records import Dataset, union
@@ -203,8 +204,8 @@ def _cost(subject: StudiedRun, more: int) -> str:
         return ""
     each = more / len(_synthetic(subject))
     calls = f"{round(llm.calls * each)} calls" if llm.calls else ""
-    usd = f"{llm.usd * each:.2f} USD" if llm.usd else ""
-    return ", ".join(filter(None, (calls, usd)))
+    cost = usd(llm.usd * each) if llm.usd else ""
+    return ", ".join(filter(None, (calls, cost)))
 
 
 def _points(subject: StudiedRun, curve: Curve) -> Iterator[dict[str, object]]:

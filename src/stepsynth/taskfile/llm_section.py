@@ -68,9 +68,8 @@ def check_llm(llm: LLMSettings | None, task: Task, limits: Limits, located: Loca
     kinds = task.template_sources().keys() - {"several"}  # which is added to prompts of any kind
     for kind in llm.phases:
         if kind not in kinds:
-            raise UnknownNameError(
-                "kind of prompt", kind, kinds, where=located.where(("llm", "phases", kind))
-            )
+            where = located.where(("llm", "phases", kind))
+            raise UnknownNameError("kind of prompt", kind, kinds).at(where)
     paid = [each for each in llm.endpoints() if each.stores_completions]
     unknown = [each.model for each in paid if each.known_price() is None]
     if limits.usd is not None and unknown:

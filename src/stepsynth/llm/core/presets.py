@@ -34,7 +34,7 @@ def apply_preset(values: Mapping[str, Any], *, where: str = "llm.preset") -> dic
     name = str(own.pop("preset"))
     presets = _read_presets()
     if name not in presets:
-        raise UnknownNameError("LLM preset", name, presets, where=where)
+        raise UnknownNameError("LLM preset", name, presets).at(where)
     preset = dict(presets[name])
     for key, example in preset.pop("needs", {}).items():
         if key not in own:

@@ -7,6 +7,9 @@ from typing import Any
 
 from stepsynth.llm.core.endings import is_filtered
 
+TOKEN_COUNTS = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens")
+"""Token counts of an answer, under these names in a store, a summary and a log alike."""
+
 NO_TAGS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -68,6 +71,17 @@ class Completion:
     def is_filtered(self) -> bool:
         """Whether the provider's filter stopped it, or the LLM itself refused."""
         return is_filtered(self.stop)
+
+    def to_stored(self) -> dict[str, Any]:
+        """Return what a store keeps of it: not the model, which its settings name."""
+        seldom = ("cached_tokens", "reasoning_tokens", "stop")
+        return {
+            "text": self.text,
+            "truncated": self.truncated,
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": self.completion_tokens,
+            **{name: value for name in seldom if (value := getattr(self, name))},
+        }
 
 
 @dataclass(frozen=True, slots=True)

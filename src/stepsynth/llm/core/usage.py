@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stepsynth.llm.core.prices import Price
-from stepsynth.llm.core.types import Completion
+from stepsynth.llm.core.types import TOKEN_COUNTS, Completion
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +49,8 @@ class Usage:
 
     def count(self, completion: Completion, price: Price | None) -> None:
         """Add what a completion cost."""
-        self.prompt_tokens += completion.prompt_tokens or 0
-        self.completion_tokens += completion.completion_tokens or 0
-        self.cached_tokens += completion.cached_tokens
-        self.reasoning_tokens += completion.reasoning_tokens
+        for name in TOKEN_COUNTS:
+            setattr(self, name, getattr(self, name) + (getattr(completion, name) or 0))
         usd = None if price is None else cost(price, completion)
         self.usd = None if usd is None or self.usd is None else self.usd + usd
 
@@ -66,10 +64,7 @@ class Usage:
             "failures": dict(sorted(self.failures.items())),
             "retries": self.retries,
             "setbacks": dict(sorted(self.setbacks.items())),
-            "prompt_tokens": self.prompt_tokens,
-            "completion_tokens": self.completion_tokens,
-            "cached_tokens": self.cached_tokens,
-            "reasoning_tokens": self.reasoning_tokens,
+            **{name: getattr(self, name) for name in TOKEN_COUNTS},
             "usd": None if self.usd is None else round(self.usd, 6),
         }
 

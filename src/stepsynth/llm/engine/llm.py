@@ -92,39 +92,22 @@ class LLM:
         self._thread: LoopThread | None = None
         self._damaged = 0
 
-    def generate(self, requests: Sequence[Request], *, phase: str) -> list[Answer]:
-        """Return the answer to each request, in their order.
-
-        Args:
-            requests: Numbered here: the n-th request of a stream is draw n of it, over the whole
-                life of this object.
-            phase: Name in the progress display.
-
-        Raises:
-            LimitReachedError: A cap would have been crossed.
-            ProviderError: The LLM cannot be used.
-            RunFolderError: The store cannot be written.
-            KeyboardInterrupt: Ctrl-C; answers in flight are waited for and stored.
-        """
-        if not requests:
-            return []
-        flow = Flow(phase, len(requests), None, _now)
-        ended = self._loop_thread().submit(self._run(flow, iter(requests)))
-        self._wait_for(ended, flow, ended)
-        return flow.take_out()
-
     def stream(
         self, requests: Iterable[Request], *, phase: str, total: int | None = None
     ) -> Iterator[Answer]:
         """Yield the answer to each request, in their order, in bounded memory.
 
         Args:
-            requests: As for `generate`; taken as they are needed, in the engine's thread.
+            requests: Taken as they are needed, in the engine's thread. The n-th request of a
+                stream is draw n of it, over the whole life of this object.
             phase: Name in the progress display.
             total: Number of requests, if known.
 
         Raises:
-            StepsynthError: As `generate`.
+            LimitReachedError: A cap would have been crossed.
+            ProviderError: The LLM cannot be used.
+            RunFolderError: The store cannot be written.
+            KeyboardInterrupt: Ctrl-C; answers in flight are waited for and stored.
         """
         is_batched = any(endpoint.is_batched for endpoint in self._endpoints.all)
         flow = Flow(phase, total, None if is_batched else WINDOW, _now)
@@ -136,6 +119,10 @@ class LLM:
             self._wait_for(ended, flow, ended)
         finally:
             self._end(flow, ended)
+
+    def generate(self, requests: Sequence[Request], *, phase: str) -> list[Answer]:
+        """Return the answers of `stream` as a list."""
+        return list(self.stream(requests, phase=phase, total=len(requests))) if requests else []
 
     def ping(self) -> dict[str, float]:
         """Ask every LLM of the run for one token, and return model -> seconds it took.

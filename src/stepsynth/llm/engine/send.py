@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from time import monotonic
 
 from stepsynth.errors import PromptError, ProviderError
@@ -277,34 +278,12 @@ def _back_off_s(first_s: float, attempts: float, retry_after_s: float | None) ->
 
 def _as_answer(item: Item, c: Completion) -> Completion:
     """Return a backend's completion, with what the engine knows of it."""
-    return Completion(
-        text=c.text,
-        request_id=item.id,
-        draw=item.request.draw,
-        truncated=c.truncated,
-        prompt_tokens=c.prompt_tokens,
-        completion_tokens=c.completion_tokens,
-        cached_tokens=c.cached_tokens,
-        reasoning_tokens=c.reasoning_tokens,
-        model=c.model or item.endpoint.settings.model,
-        stop=c.stop,
-    )
+    model = c.model or item.endpoint.settings.model
+    return replace(c, request_id=item.id, draw=item.request.draw, model=model)
 
 
 def _entry(item: Item, answer: Completion) -> Entry:
-    answered = {
-        "text": answer.text,
-        "truncated": answer.truncated,
-        "prompt_tokens": answer.prompt_tokens,
-        "completion_tokens": answer.completion_tokens,
-    }
-    if answer.cached_tokens:
-        answered["cached_tokens"] = answer.cached_tokens
-    if answer.reasoning_tokens:
-        answered["reasoning_tokens"] = answer.reasoning_tokens
-    if answer.stop:
-        answered["stop"] = answer.stop
-    return Entry(item.id, _asked(item), answered, item.endpoint.settings_id)
+    return Entry(item.id, _asked(item), answer.to_stored(), item.endpoint.settings_id)
 
 
 def _asked(item: Item) -> dict[str, object]:

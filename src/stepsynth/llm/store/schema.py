@@ -9,7 +9,9 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from stepsynth._util.disk import is_locked
 from stepsynth.errors import RunFolderError
+from stepsynth.llm.core.types import TOKEN_COUNTS
 from stepsynth.llm.store.batch_ledger import BATCHES_TABLE
 
 SCHEMA_VERSION = 2
@@ -68,15 +70,7 @@ _OTHERS = (
     BEGIN DELETE FROM claims WHERE id = NEW.id; END""",
 )
 
-_ANSWER_KEYS = {
-    "text",
-    "truncated",
-    "prompt_tokens",
-    "completion_tokens",
-    "cached_tokens",
-    "reasoning_tokens",
-    "stop",
-}
+_ANSWER_KEYS = {"text", "truncated", "stop", *TOKEN_COUNTS}
 _ANSWER_TYPES = {str, int, bool, type(None)}
 _ENCODER = json.JSONEncoder(ensure_ascii=False)
 SWITCH_ATTEMPTS, SWITCH_WAIT_S = 200, 0.05
@@ -234,7 +228,7 @@ def _use_wal(connection: sqlite3.Connection) -> None:
             connection.execute("PRAGMA journal_mode=WAL")
             return
         except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or attempt == SWITCH_ATTEMPTS - 1:
+            if not is_locked(error) or attempt == SWITCH_ATTEMPTS - 1:
                 raise
             time.sleep(SWITCH_WAIT_S)
 

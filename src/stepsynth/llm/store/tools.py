@@ -12,7 +12,7 @@ from stepsynth._util.files import replacing, to_line
 from stepsynth.errors import RunFolderError, StepsynthError, UnknownNameError
 from stepsynth.llm.core.backend import llm_backends
 from stepsynth.llm.core.prices import Price
-from stepsynth.llm.core.types import Completion
+from stepsynth.llm.core.types import TOKEN_COUNTS, Completion
 from stepsynth.llm.core.usage import cost
 from stepsynth.llm.store.claims import is_there
 from stepsynth.llm.store.read import Stored, StoreReader
@@ -20,7 +20,6 @@ from stepsynth.llm.store.recording import repeats_prompt, to_recording
 
 UNKNOWN = "unknown"
 """Stands for the settings of completions that version 1 of the store did not keep."""
-TOKENS = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens")
 
 
 def summarize(path: Path) -> dict[str, Any]:
@@ -164,13 +163,13 @@ class _Group:
     def __init__(self, price: Price | None) -> None:
         self.completions = 0
         self._price = price
-        self._tokens = dict.fromkeys(TOKENS, 0)
+        self._tokens = dict.fromkeys(TOKEN_COUNTS, 0)
         self._usd: float | None = None if price is None else 0.0
         self._first = self._last = 0
 
     def add(self, stored: Stored) -> None:
         self.completions += 1
-        for key in TOKENS:
+        for key in TOKEN_COUNTS:
             self._tokens[key] += stored.completion.get(key) or 0
         if self._price is not None and self._usd is not None:
             usd = cost(self._price, Completion(**stored.completion))

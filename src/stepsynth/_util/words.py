@@ -1,0 +1,46 @@
+"""Numbers as people read them, and rows of Markdown tables."""
+
+from collections.abc import Iterable
+
+_UNITS = ((10**9, "G"), (10**6, "M"), (10**3, "k"))
+
+
+def whole(number: float) -> str:
+    """Return a count with commas ("12,345")."""
+    return f"{number:,.0f}"
+
+
+def short(number: float) -> str:
+    """Return a count in few characters ("950", "12k", "1.2M")."""
+    for size, unit in _UNITS:
+        if number >= size:
+            return f"{number / size:.{number < 10 * size:d}f}{unit}"
+    return f"{number:.0f}"
+
+
+def amount(number: float) -> str:
+    """Return USD or minutes without their unit ("0.00042", "3.20")."""
+    return f"{number:.3g}" if number < 1 else f"{number:,.2f}"
+
+
+def usd(number: float | None) -> str:
+    """Return an amount in USD; None: not known."""
+    return "cost not known" if number is None else f"{amount(number)} USD"
+
+
+def duration(seconds: float) -> str:
+    """Return a time in seconds or minutes."""
+    return f"{seconds:.1f} s" if seconds < 100 else f"{seconds / 60:.1f} minutes"
+
+
+def markdown_row(cells: Iterable[str]) -> str:
+    """Return a row of a Markdown table."""
+    return "| " + " | ".join(map(markdown, cells)) + " |"
+
+
+def markdown(text: str) -> str:
+    """Return a text on one line, escaped so that it is no markup and stays in its cell."""
+    flat = " ".join(text.split())
+    for mark in "\\|`<*_":
+        flat = flat.replace(mark, "\\" + mark)
+    return flat
