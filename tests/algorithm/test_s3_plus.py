@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from stepsynth.errors import ConfigError
 from stepsynth.methods import Writer
 from stepsynth.methods._cross_fitting import (
     SYNTHETIC_WEIGHTS,
@@ -14,11 +15,13 @@ from stepsynth.methods._cross_fitting import (
     cross_fit,
     predict_by_gold,
 )
+from stepsynth.methods._hints import SHARED_BY, words_of_clusters
 from stepsynth.methods.s3_plus import S3Plus, judge, mix, train_with_gold, without_noise
 from stepsynth.metrics import Predictions
 from stepsynth.records import Dataset, Example, Provenance
+from stepsynth.retrieval import Passage
 from stepsynth.students.linear import Linear
-from tests.fakes import FakeBackend, answer_anything, make_setup
+from tests.fakes import FakeBackend, WordIndex, answer_anything, make_setup
 
 GOOD, BAD = (
     ["sweet", "crisp", "red", "round", "shiny"],
@@ -190,3 +193,72 @@ def test_select_rows_that_are_trained_on_are_not_held_out(task):
     added.written.rows += rows
     done = train_with_gold(added, rows, found, do_no_harm=True)
     assert "on 40 held-out gold rows" in (done.verdict or "")
+
+
+# Extrapolations without the gold text --------------------------------------------------------
+
+
+def run_hinted(task, mine, given, **more):
+    backend = FakeBackend(answer_anything)
+    setup, warnings = make_setup(task, backend, Linear(), mine, **more)
+    method = S3Plus(seed_size=20, num_rationales=3, added_size=30, extrapolate_from=given)
+    done = list(method.synthesize(setup))
+    return backend, done, warnings
+
+
+def test_words_of_several_gold_texts_stand_in_for_them(task):
+    mine = fruit(60, seed=1)
+    backend, done, warnings = run_hinted(task, mine, "words")
+    asked = backend.of_kind("extrapolate")
+    assert len(asked) == 60
+    assert not any(row.text in request.prompt for row in mine for request in backend.requests)
+    assert not any("source" in request.tags for request in backend.requests)
+    for note in (line for one in done for line in one.notes.get("hints", ())):
+        for word in note["words"]:
+            assert sum(word in row.text.split() for row in mine) >= SHARED_BY
+    assert any(word in request.prompt for request in asked for word in GOOD)
+    assert not warnings
+    assert all(row.provenance.parents for row in done[1].added)
+
+
+def test_a_word_of_two_texts_is_not_told(task):
+    mine = Dataset(Example(f"secret{i // 2} it was{i}", "ap"[i % 2]) for i in range(40))
+    backend, _, warnings = run_hinted(task, mine, "words")
+    assert not any("secret" in request.prompt for request in backend.requests)
+    assert any("from their label alone" in said for said in warnings)
+
+
+def test_words_of_an_apple_are_not_asked_of_a_pear():
+    mine = fruit(60, seed=1)
+    found = words_of_clusters(mine, 0)
+    said = {row.label: set() for row in mine}
+    for row in mine:
+        said[row.label].update(found[row.id])
+    assert set(GOOD) <= said["a"]
+    assert set(BAD) <= said["p"]
+    assert not said["a"] & set(BAD)
+    assert words_of_clusters(mine, 0) == found
+
+
+def test_passages_near_a_gold_row_are_rewritten_in_its_manner(task):
+    mine = fruit(60, seed=1)
+    near = [Passage(f"p{i}", f"{word} fruit of the valley, {i}") for i, word in enumerate(GOOD)]
+    far = Passage("far", "nothing of the kind")
+    backend, done, warnings = run_hinted(task, mine, "passage", index=WordIndex([*near, far]))
+    asked = backend.of_kind("refine")
+    assert asked
+    assert all(any(passage.text in request.prompt for passage in near) for request in asked)
+    assert all(any(row.text in request.prompt for row in mine) for request in asked)
+    assert backend.of_kind("extrapolate"), "pears have no passage, and are extrapolated as ever"
+    assert any("have no passage near them" in said for said in warnings)
+    assert {line["passage"] for line in done[1].notes["hints"] if "passage" in line} <= {
+        passage.text for passage in near
+    }
+
+
+def test_passages_need_a_corpus_before_anything_is_asked(task):
+    with pytest.raises(ConfigError, match="searches a corpus"):
+        run_hinted(task, fruit(60, seed=1), "passage")
+    assert S3Plus(extrapolate_from="passage").uses_corpus
+    assert not S3Plus(extrapolate_from="passage", rounds=0).uses_corpus
+    assert not S3Plus().uses_corpus

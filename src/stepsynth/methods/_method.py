@@ -203,6 +203,11 @@ class Method(BaseModel, ABC):
         """Whether it needs gold rows, given its keys."""
         return self.needs_gold
 
+    @property
+    def uses_corpus(self) -> bool:
+        """Whether it needs passages, given its keys."""
+        return self.needs_corpus
+
     @abstractmethod
     def synthesize(self, setup: Setup) -> Iterator[Round]:
         """Yield the rounds, each with its fitted model."""

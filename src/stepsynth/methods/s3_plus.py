@@ -10,6 +10,7 @@ since to be worth more than the choice of errors. Seed data is S3's. Each part b
 - Errors are those of models that have not seen the row: what is still wrong once gold is used.
 - The mix p of S3's equation 2: other gold rows are extrapolated beside errors, each once before any
   error twice.
+- `extrapolate_from`: words of rows like it, or a passage near it, in place of the gold text.
 - An error that confident learning finds wrongly labelled is not extrapolated (Northcutt et al.,
   JAIR 2021).
 - The last round within one standard error of the best on `select` is kept, and where gold alone
@@ -18,7 +19,7 @@ since to be worth more than the choice of errors. Seed data is S3's. Each part b
 The constants are those of docs/protocol.md.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from math import ceil, sqrt
 from random import Random
@@ -31,13 +32,17 @@ from stepsynth.curation import flag_confident
 from stepsynth.errors import TooFewRowsError
 from stepsynth.methods._contexts import in_passes
 from stepsynth.methods._cross_fitting import SYNTHETIC_WEIGHTS, CrossFit, cross_fit
+from stepsynth.methods._hints import Passages, Words
 from stepsynth.methods._method import Round, Setup
 from stepsynth.methods._writer import Writer
+from stepsynth.methods._written import RowRequest
 from stepsynth.methods.s3 import SEED_SHARE, SeedData, shares
 from stepsynth.metrics import Predictions
 from stepsynth.records import Dataset, Example, union
 from stepsynth.students import FreshStudent
 from stepsynth.tasks import Task
+
+Ask = Callable[[Example, Writer], RowRequest]
 
 
 class S3Plus(SeedData):
@@ -46,6 +51,8 @@ class S3Plus(SeedData):
     name: ClassVar[str] = "s3_plus"
     kinds: ClassVar[tuple[str, ...]] = ("classification", "sentence_pair")
     sees: ClassVar[str] = "texts and labels of `mine`: trained on; some go into prompts"
+
+    prompts: ClassVar[tuple[str, ...]] = (*SeedData.prompts, "refine")
 
     rounds: int = Field(default=2, ge=0, description="Rounds of extrapolation (R).")
     added_size: int | None = Field(
@@ -73,6 +80,11 @@ class S3Plus(SeedData):
     skip_noise: bool = Field(
         default=True, description="Leave out errors whose gold label looks wrong."
     )
+    extrapolate_from: Literal["text", "words", "passage"] = Field(
+        default="text",
+        description="What an extrapolation starts from: the gold text; words that several gold "
+        "texts share, so that no gold text leaves the machine; or a passage of the corpus near it.",
+    )
     keep: Literal["last", "one_se", "best_of_all"] = Field(
         default="best_of_all",
         description="Keep the last round, or the last within one standard error of the best; "
@@ -83,6 +95,11 @@ class S3Plus(SeedData):
     def joins_gold(self) -> bool:
         """Whether its models are trained on gold rows beside synthetic ones."""
         return True
+
+    @property
+    def uses_corpus(self) -> bool:
+        """Whether extrapolations start from passages."""
+        return self.extrapolate_from == "passage" and self.rounds > 0
 
     def sized(self, rows: int) -> Self:
         """Return the method with S3's shares of the rows."""
@@ -95,8 +112,10 @@ class S3Plus(SeedData):
             ("train_on", "gold_weight", "reweight"), why
         )
         if not self.rounds:
-            keys = ("added_size", "error_share", "skip_noise")
+            keys = ("added_size", "error_share", "skip_noise", "extrapolate_from")
             found |= dict.fromkeys(keys, "there are no rounds")
+        elif task.has_context:
+            found["extrapolate_from"] = "a pair is written for its own context"
         return found
 
     def synthesize(self, setup: Setup) -> Iterator[Round]:
@@ -104,7 +123,7 @@ class S3Plus(SeedData):
         seed_data = Writer(setup, self.name, seen=set() if self.drop_duplicates else None)
         with seed_data.share(SEED_SHARE if self.rounds else 1.0):
             self.write_seed_data(seed_data)
-        added, rows = seed_data, seed_data.rows
+        added, rows, ask = seed_data, seed_data.rows, self.asking(setup)
         for q in range(self.rounds + 1):
             fitted = self.cross_fit(rows, setup)
             yield train_with_gold(added, rows, fitted, do_no_harm=self.keep == "best_of_all")
@@ -112,7 +131,7 @@ class S3Plus(SeedData):
                 return
             added = added.next_round()
             with added.share(1 / (self.rounds - q)):
-                self.extrapolate(fitted, added, setup.rng("errors", q))
+                self.extrapolate(fitted, added, ask, setup.rng("errors", q))
             rows = union(rows, added.rows)
 
     def cross_fit(self, rows: Dataset, setup: Setup) -> CrossFit:
@@ -121,17 +140,22 @@ class S3Plus(SeedData):
         weights = SYNTHETIC_WEIGHTS if given == "auto" else (given,)
         return cross_fit(rows, setup, weights=weights, weigh_plausibility=self.plausibility)
 
-    def extrapolate(self, fitted: CrossFit, added: Writer, rng: Random) -> None:
+    def asking(self, setup: Setup) -> Ask:
+        """Return what requests a row from a gold row (T_mis, or without the gold text)."""
+        if self.extrapolate_from == "text" or not self.rounds or setup.task.has_context:
+            return lambda row, writer: writer.extrapolation(row)
+        return (Words if self.extrapolate_from == "words" else Passages)(setup).request
+
+    def extrapolate(self, fitted: CrossFit, added: Writer, ask: Ask, rng: Random) -> None:
         """Write rows like errors and gold rows (S3, Algorithm 2, lines 7-10, with Eq. 2's p)."""
         setup = added.setup
         errors = without_noise(fitted, setup) if self.skip_noise else fitted.missed
         size = self.added_size or ceil(len(errors) / (self.error_share or 1.0))
         drawn = mix(errors, setup.mine, self.error_share, rng)
-        added.write_until(
-            size,
-            map(added.extrapolation, drawn),
-            phase=f"round {added.index}: extrapolate errors and gold",
-        )
+        phase = f"round {added.index}: extrapolate errors and gold"
+        added.write_until(size, (ask(row, added) for row in drawn), phase=phase)
+        if self.extrapolate_from != "text":
+            added.written.note_rows("hints")
 
     def choose_round(self, rounds: Sequence[Round], select: Dataset) -> int:
         """Return the last round, or the last within one standard error of the best on `select`."""

@@ -124,7 +124,7 @@ def check_data(method: Method, data: HasData, where: str) -> None:
             f"({method.sees})",
             hint="data: {gold: gold.jsonl}",
         )
-    if method.needs_corpus and not data.corpus:
+    if method.uses_corpus and not data.corpus:
         raise ConfigError(
             f"{where}: there is no corpus, but the method {method.name!r} retrieves passages",
             hint="data: {corpus: passages.jsonl}",

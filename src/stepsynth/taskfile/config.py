@@ -174,7 +174,7 @@ def build_config(
         limits=top.limits,
         random_seed=top.random_seed,
         curation=top.curation,
-        retriever=top.retrieval if top.method.needs_corpus else None,
+        retriever=top.retrieval if top.method.uses_corpus else None,
         own_keys=own_keys,
     )
 
@@ -221,9 +221,8 @@ def _add_recipe(located: LocatedYaml) -> None:
         return
     name = str(task.pop("recipe"))
     if name not in recipe_names():
-        raise UnknownNameError(
-            "recipe", name, recipe_names(), where=located.where(("task", "recipe"))
-        )
+        where = located.where(("task", "recipe"))
+        raise UnknownNameError("recipe", name, recipe_names()).at(where)
     recipe = read_yaml(RECIPES / f"{name}.yaml").values
     hyper_parameters = recipe.pop("students", {})
     located.values = _merge(recipe, located.values)
