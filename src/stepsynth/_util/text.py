@@ -31,10 +31,14 @@ def normalise(text: str) -> str:
     Unicode NFKC, case-folded, punctuation and white space as single spaces. Symbols, emoji and
     combining marks stay: "great 😍" is not "great 😡", "C++" is not "C".
     """
-    if not text.isascii():
+    if text.isascii():
+        folded = text.lower()
+    else:
         text = _without_piles(text, "NFKC")
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    faces = _FACE.sub(lambda found: f" face{ord(found[1])} ", folded)
+        folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    faces = folded
+    if ":" in folded or ";" in folded or "=" in folded:
+        faces = _FACE.sub(lambda found: f" face{ord(found[1])} ", folded)
     return " ".join(faces.translate(_SPACED).split()) or folded.strip()
 
 

@@ -9,6 +9,7 @@ so only their digests and hashes are kept.
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +34,12 @@ SPREAD = 1.25
 
 def row_key(row: Example) -> Key:
     """Return the identity of a row: its normalised context and text, without the label."""
-    return normalise(clean(row.context or "")), normalise(clean(row.text))
+    return _key(row.context or "", row.text)
+
+
+@lru_cache(maxsize=64)  # a row that is written is looked at several times in a row
+def _key(context: str, text: str) -> Key:
+    return normalise(clean(context)) if context else "", normalise(clean(text))
 
 
 def row_digest(row: Example) -> str:
@@ -108,6 +114,8 @@ class Gate:
 def _find(
     own: Key, splits: Mapping[str, "_Copies"], look: Callable[["_Copies", Key, Integers], str]
 ) -> str | None:
+    if not splits:
+        return None
     ours = _hashes(*own)  # once for all splits: this runs for every row and every prompt
     found = ((look(copies, own, ours), name) for name, copies in splits.items())
     return next((f"{how}_{name}" for how, name in found if how), None)
