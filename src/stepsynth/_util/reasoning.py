@@ -42,6 +42,9 @@ _ENDS = (
 _END_OR_STRIKE = "</s>"
 """End of a sequence; in HTML, end of struck text (<s>)."""
 
+_MARKS = ("<", "[", "◁")
+"""One of these stands in every marker but "analysis"."""
+
 _SPACE = re.compile(r"\s*")
 _VALUE = re.compile(r"\s*(?:```\w*\s*)?[{\[]\s*[\"'{]")
 """Pattern of an object or a list of texts; a tag further on belongs to one of its texts."""
@@ -68,6 +71,8 @@ def split_reasoning(text: str) -> Said:
     If the chat template opened the reasoning, the text holds its closing tag only. Tags further on
     belong to the answer.
     """
+    if not (text.startswith("analysis") or any(mark in text for mark in _MARKS)):
+        return Said(text)  # most answers
     first = _skip(text, 0)
     if text.startswith(_CHANNEL, first):
         return _final_channel(text)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from stepsynth._util import reasoning
 from stepsynth._util.reasoning import Said, split_reasoning
 
 TEXT = "Great film, I loved it."
@@ -72,3 +73,11 @@ def test_thoughts_that_never_end_leave_no_answer(opening):
 )
 def test_an_answer_without_them_is_left_alone(text):
     assert split_reasoning(text) == Said(text)
+
+
+def test_every_marker_has_one_of_the_marks_that_are_looked_for_first():
+    thoughts = [mark for pair in reasoning._THOUGHTS for mark in pair]
+    assert all(
+        any(mark in marker for mark in reasoning._MARKS)
+        for marker in (*thoughts, *reasoning._OPENINGS, *reasoning._ENDS, reasoning._CHANNEL)
+    )

@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Sequence
-from dataclasses import replace
 from time import monotonic
 
 from stepsynth.errors import PromptError, ProviderError
@@ -278,8 +277,7 @@ def _back_off_s(first_s: float, attempts: float, retry_after_s: float | None) ->
 
 def _as_answer(item: Item, c: Completion) -> Completion:
     """Return a backend's completion, with what the engine knows of it."""
-    model = c.model or item.endpoint.settings.model
-    return replace(c, request_id=item.id, draw=item.request.draw, model=model)
+    return c.placed(item.id, item.request.draw, c.model or item.endpoint.settings.model)
 
 
 def _entry(item: Item, answer: Completion) -> Entry:
