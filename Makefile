@@ -41,7 +41,7 @@ test: check  ## Lint, check types, run all tests
 
 # All that loads PyTorch or a model, or starts processes, is left to `make test`.
 SLOW := students/test_transformer llm/test_transformers_backend deploy llm/test_llama_cpp \
-	comparison/test_compare_pool llm/test_batch
+	executors llm/test_batch
 test-fast: install  ## Run the tests of single parts: 100 s on two cores
 	$(BIN)/python -m pytest -n auto --dist loadfile tests/algorithm tests/architecture tests/golden \
 		tests/unit $(SLOW:%=--ignore-glob 'tests/unit/%*')

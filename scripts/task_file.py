@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from stepsynth.curation import Curation
 from stepsynth.data import Split
+from stepsynth.executors import executor_kinds
 from stepsynth.llm import Limits, LiveSettings, LLMSettings, llm_backends, preset_names
 from stepsynth.methods import SynthesisMethod, WritingMethod, methods
 from stepsynth.retrieval import retrievers
@@ -69,6 +70,16 @@ def page() -> str:
         _section("retrieval", list(_each("name", retrievers()))),
         _section("curation", [_keys(Curation)]),
         _section("limits", [_keys(Limits)]),
+        _section(
+            "executors",
+            [
+                "Where `compare --executor NAME` has its runs done: a name, and its keys below it.",
+                *(
+                    part.replace("executors: ", "executors.")
+                    for part in _each("executors", executor_kinds())
+                ),
+            ],
+        ),
     ]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 

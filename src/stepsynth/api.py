@@ -28,6 +28,7 @@ from stepsynth.errors import (
     RunFolderError,
     StepsynthError,
 )
+from stepsynth.executors import executor_kinds
 from stepsynth.inputs import GoldData
 from stepsynth.llm import Limits, LLMSettings
 from stepsynth.methods import Method, Round
@@ -175,6 +176,7 @@ def compare(
     overrides: Sequence[str] = (),
     out: str | Path | None = None,
     jobs: int = 1,
+    executor: str = "local",
     watcher: Watcher | None = None,
 ) -> Comparison:
     """Compare methods on a task at equal budget: same gold, LLM, student and random seeds.
@@ -193,6 +195,8 @@ def compare(
         out: The folder, with `compare.html` and every run; default `runs/<task>-compare`.
         jobs: Random seeds to run at once, each in a process. In a script, more than 1 needs
             `if __name__ == "__main__":` around the call.
+        executor: Where runs are done: "local", "dask", "ray" or "slurm", with the settings of the
+            task file's section `executors`.
         watcher: Receives progress.
 
     Raises:
@@ -209,7 +213,7 @@ def compare(
         overrides=overrides,
         out=out,
     )
-    comparison, ended = run_comparison(plan, jobs=jobs, watcher=watcher)
+    comparison, ended = run_comparison(plan, jobs=jobs, watcher=watcher, executor=executor)
     if ended.error is not None:
         errors = {2: RunFolderError, 3: LimitReachedError}
         raise errors.get(ended.error.exit_code, ProviderError)(
@@ -221,10 +225,11 @@ def compare(
 
 
 def run_comparison(
-    plan: Plan, *, jobs: int, watcher: Watcher | None = None
+    plan: Plan, *, jobs: int, watcher: Watcher | None = None, executor: str = "local"
 ) -> tuple[Comparison, Ended]:
     """Run a plan as far as possible, write its page, and return the table and the outcome."""
-    ended = run_plan(plan, finish, jobs=jobs, watcher=watcher or Silence())
+    found = plan.config.executors.get(executor) or executor_kinds().get(executor)()
+    ended = run_plan(plan, finish, jobs=jobs, watcher=watcher or Silence(), executor=found)
     comparison = make_table(plan, ended)
     write_comparison(comparison, plan.out)
     return comparison, ended

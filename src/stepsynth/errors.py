@@ -5,7 +5,8 @@ StepsynthError                 hint: what to do next; exit_code: what the comman
 │   └── UnknownNameError       no method, backend, student, kind or recipe of that name
 ├── DataError                  gold, test or a recording is wrong                    (2)
 ├── PromptError                a template is broken, or makes prompts that are too long  (2)
-├── RunFolderError             a folder is in use, or belongs to another run         (2)
+├── RunFolderError             a folder belongs to another run, or cannot be used    (2)
+│   └── FolderInUseError       another process is writing into it
 ├── LimitReachedError          a cap of `limits` was reached; the same run resumes   (3)
 ├── ProviderError              the LLM cannot be used at all: key, URL, model        (4)
 └── TooFewRowsError            a label ended with no rows                            (5)
@@ -79,6 +80,10 @@ class RunFolderError(StepsynthError):
     """A run folder is in use, is no run folder, or belongs to another configuration."""
 
     exit_code = 2
+
+
+class FolderInUseError(RunFolderError):
+    """Another process is writing into a run folder."""
 
 
 class LimitReachedError(StepsynthError):

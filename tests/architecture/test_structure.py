@@ -21,7 +21,7 @@ LAYERS = [
     {"records", "run_records"},
     {"prompts", "metrics"},
     {"tasks"},
-    {"students", "llm", "retrieval", "curation"},
+    {"students", "llm", "retrieval", "curation", "executors"},
     {"methods"},
     {"data", "observer"},
     {"taskfile"},
@@ -69,7 +69,10 @@ def test_imports_point_down(path):
         assert is_fine, f"{path.name}:{line} imports {module}, which is not below {unit}"
 
 
-LEAVES = ("llm.backends", "methods", "students", "tasks", "retrieval", "studies", "cli")
+LEAVES = (
+    *("llm.backends", "methods", "students", "tasks", "retrieval", "studies", "executors"),
+    "cli",
+)
 """Packages of which each file is one thing that goes by its own name."""
 
 

@@ -62,8 +62,14 @@ def compare(
     jobs: int | None = typer.Option(
         None,
         min=1,
-        help="Random seeds that are worked on at once (default: as many as there are cores).",
+        help="Random seeds that are worked on at once (default: as many as there are cores here; "
+        "elsewhere all).",
         show_default=False,
+    ),
+    executor: str = typer.Option(
+        "local",
+        help="Where the runs are done: local, dask, ray or slurm; the task file's section "
+        "`executors` has their settings.",
     ),
     as_json: bool = JSON,
 ) -> None:
@@ -85,8 +91,9 @@ def compare(
         out=out,
     )
     with Display(says_ends=False) as display:
+        here = (os.cpu_count() or 1) if executor == "local" else seeds
         comparison, ended = run_comparison(
-            plan, jobs=jobs or os.cpu_count() or 1, watcher=_Lines(display)
+            plan, jobs=jobs or here, watcher=_Lines(display), executor=executor
         )
     _show(comparison, as_json=as_json)
     _exit(comparison, ended)
@@ -111,6 +118,10 @@ class _Lines:
         for message in plan.warnings:
             self.warn(message)
         self._show(done, total)
+
+    def progressed(self, run: "PlannedRun", phase: str, done: int, total: int) -> None:
+        """Show how far a run is that goes on in another process."""
+        self.display.progress(f"{run.entry.name}, seed {run.random_seed}: {phase}", done, total)
 
     def run_ended(self, outcome: "Outcome", done: int, total: int) -> None:
         """Print how a run ended."""

@@ -18,17 +18,19 @@ from typing import Any, Literal, Protocol
 from stepsynth._util.disk import as_disk_trouble
 from stepsynth._util.hashing import digest
 from stepsynth.comparison.plan import STORE, Failure, Plan, PlannedRun
-from stepsynth.comparison.pool import Pool, Processes, at_work
 from stepsynth.errors import (
     ConfigError,
+    FolderInUseError,
     LimitReachedError,
     ProviderError,
     RunFolderError,
     StepsynthError,
 )
+from stepsynth.executors import ExecutorSettings, Pool, at_work
+from stepsynth.executors.local import Local
 from stepsynth.llm.store import Store
 from stepsynth.observer import Observer
-from stepsynth.runfolder import RunFolder
+from stepsynth.runfolder import RunFolder, last_progress
 from stepsynth.runner import Runner, stop_reason
 from stepsynth.taskfile import load_config
 
@@ -37,6 +39,10 @@ Finish = Callable[[Runner], Any]
 
 DEATHS = 3
 """Killed processes after which a run is given up; the others go on."""
+LOOK_S = 2.0
+"""Seconds between two looks at the runs in progress."""
+IN_USE_S = 30.0
+"""Seconds that a worker waits for a folder in use."""
 _MEMORY = "is there too little memory? --jobs 1 needs less"
 
 
@@ -66,6 +72,9 @@ class Watcher(Protocol):
     def planned(self, plan: Plan, done: int, total: int) -> None:
         """Receive the plan, of which `done` of `total` runs were done before."""
 
+    def progressed(self, run: PlannedRun, phase: str, done: int, total: int) -> None:
+        """Receive how far a run is that goes on in another process."""
+
     def run_ended(self, outcome: Outcome, done: int, total: int) -> None:
         """Receive the outcome of a run; `done` of `total` runs have ended."""
 
@@ -91,16 +100,24 @@ class Ended:
     error: Failure | None = None
 
 
-def run_plan(plan: Plan, finish: Finish, *, jobs: int, watcher: Watcher) -> Ended:
+def run_plan(
+    plan: Plan,
+    finish: Finish,
+    *,
+    jobs: int,
+    watcher: Watcher,
+    executor: ExecutorSettings | None = None,
+) -> Ended:
     """Run what is not done yet and return the outcome; Ctrl-C stops it cleanly.
 
     Args:
         plan: The plan.
         finish: Runs one run to its end.
-        jobs: Number of random seeds at once, each in a worker process; 1: in this process.
+        jobs: Number of random seeds at once.
         watcher: Receives the progress.
+        executor: Where the runs are done; None: on this machine.
     """
-    return _Schedule(plan, finish, watcher).run(jobs)
+    return _Schedule(plan, finish, watcher).run(jobs, executor or Local())
 
 
 class _Schedule:
@@ -119,11 +136,13 @@ class _Schedule:
         self.pending: dict[Future[Outcome], PlannedRun] = {}
         self.deaths: Counter[Path] = Counter()
 
-    def run(self, jobs: int) -> Ended:
+    def run(self, jobs: int, executor: ExecutorSettings) -> Ended:
         self.watcher.planned(self.plan, self.count, self.total)
         seeds = [seed for seed, runs in self.left.items() if runs]
         jobs = min(jobs, len(seeds))
-        with Processes(jobs) if jobs > 1 else Pool() as pool:
+        if not seeds:
+            return self.ended
+        with executor.open(jobs, self.plan.out) as pool:
             try:
                 self._run_all(pool, seeds, jobs)
             except KeyboardInterrupt:
@@ -137,13 +156,22 @@ class _Schedule:
         for seed in seeds[:jobs]:
             self._submit_next(pool, seed)
         while self.pending:
-            done, _ = wait(self.pending, return_when=FIRST_COMPLETED)
+            done, _ = wait(self.pending, LOOK_S, return_when=FIRST_COMPLETED)
+            if not pool.is_here:
+                self._tell_of_progress()
             for future in done:
                 run = self.pending.pop(future)
                 self._take_result(pool, future, run)
                 if not self._submit_next(pool, run.random_seed):
                     while waiting and not self._submit_next(pool, waiting.pop(0)):
                         pass
+
+    def _tell_of_progress(self) -> None:
+        """Pass on what the runs in progress have logged."""
+        for run in self.pending.values():
+            row = last_progress(RunFolder(run.folder).events)
+            if row is not None and row.get("total"):
+                self.watcher.progressed(run, row["phase"], row["done"], row["total"])
 
     def _stop(self, pool: Pool) -> None:
         """Stop the runs in progress and keep their results; another Ctrl-C kills them."""
@@ -169,7 +197,7 @@ class _Schedule:
             self._take(Outcome(run, "stopped", 0.0, _failure(error), stop_reason(error)))
             return False
         # Another process cannot reach the watcher of this one.
-        observer = self.watcher.observer_of(run) if not isinstance(pool, Processes) else Observer()
+        observer = self.watcher.observer_of(run) if pool.is_here else Observer()
         self.pending[pool.submit(_work, run, limits, self.finish, observer)] = run
         return True
 
@@ -179,10 +207,11 @@ class _Schedule:
         Raises:
             ConfigError: No process could start.
         """
-        if not isinstance(future.exception(), BrokenExecutor):
+        error = future.exception()
+        if not isinstance(error, BrokenExecutor):
             self._take(future.result())
             return
-        self.deaths[run.folder] += 1
+        self.deaths[run.folder] += getattr(error, "deaths", 1)
         name, deaths = f"{run.entry.name}, random seed {run.random_seed}", self.deaths[run.folder]
         if deaths < DEATHS:
             self.watcher.warn(f"{name}: its process was killed; the run goes on in another one")
@@ -219,7 +248,8 @@ def _work(run: PlannedRun, limits: tuple[str, ...], finish: Finish, observer: Ob
     try:
         with at_work():
             config = load_config(run.task, (*run.overrides, *limits))
-            finish(Runner(config, out=run.folder, observer=observer, budget=run.budget))
+            runner = Runner(config, out=run.folder, observer=observer, budget=run.budget)
+            _finish_once_free(runner, finish)
             run.mark_done()
         return end("done")
     except KeyboardInterrupt:
@@ -241,6 +271,19 @@ def _work(run: PlannedRun, limits: tuple[str, ...], finish: Finish, observer: Ob
             raise
         message = f"this is a bug of stepsynth: {type(error).__name__}: {error}"
         return end("failed", Failure(message, "STEPSYNTH_DEBUG=1 shows where"))
+
+
+def _finish_once_free(runner: Runner, finish: Finish) -> None:
+    """Run to the end; a process whose parent was killed may have the folder for a moment yet."""
+    began = time.monotonic()
+    while True:
+        try:
+            finish(runner)
+            return
+        except FolderInUseError:
+            if time.monotonic() - began > IN_USE_S or multiprocessing.parent_process() is None:
+                raise
+            time.sleep(1)
 
 
 def _failure(error: StepsynthError) -> Failure:

@@ -1,6 +1,6 @@
 """The run folder: its layout, its identity, its one writer and its one reader."""
 
-from stepsynth.runfolder.events import Cadence, UsageLog, read_events
+from stepsynth.runfolder.events import Cadence, UsageLog, last_progress, read_events
 from stepsynth.runfolder.folder import OpenRun, round_numbers
 from stepsynth.runfolder.paths import RunFolder
 from stepsynth.runfolder.recording import write_recording
@@ -17,6 +17,7 @@ __all__ = [
     "RunRound",
     "UnusedRow",
     "UsageLog",
+    "last_progress",
     "open_run",
     "read_events",
     "read_record",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 USAGE_EVERY_S = 10.0
+TAIL_BYTES = 8_192
 
 
 class EventLog:
@@ -171,6 +172,22 @@ class UsageLog:
     def _write(self, row: dict[str, Any]) -> None:
         with contextlib.suppress(OSError):
             self._events.write("usage", **row)
+
+
+def last_progress(path: Path) -> dict[str, Any] | None:
+    """Return the last `usage` line of a log that a run is writing; None: there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - TAIL_BYTES))
+            lines = file.read().splitlines()
+    except OSError:
+        return None
+    for line in reversed(lines):
+        with contextlib.suppress(ValueError):  # the first may be cut, the last half written
+            row = json.loads(line)
+            if isinstance(row, dict) and row.get("event") == "usage":
+                return row
+    return None
 
 
 def is_done(status: "Status") -> bool:

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 
 from stepsynth._util.disk import is_locked
 from stepsynth._util.files import sweep, write_json, write_jsonl, write_text
-from stepsynth.errors import RunFolderError
+from stepsynth.errors import FolderInUseError, RunFolderError
 from stepsynth.llm.store import Store
 from stepsynth.methods import Journal, Model, Round, count_by_reason
 from stepsynth.records import Answers, Dataset
@@ -281,7 +281,7 @@ def _acquire(path: Path) -> sqlite3.Connection:
         connection.close()
         if not is_locked(error):
             raise RunFolderError(f"{path.parent}: cannot be written: {error}") from error
-        raise RunFolderError(
+        raise FolderInUseError(
             f"{path.parent}: another process is writing into this run folder",
             hint="wait for it, stop it, or give another --out",
         ) from error

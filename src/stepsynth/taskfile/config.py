@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, cast
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from stepsynth._util.text import find_control
 from stepsynth.curation import Curation
 from stepsynth.data import DataSection
 from stepsynth.errors import ConfigError, PromptError, UnknownNameError
+from stepsynth.executors import ExecutorSettings, executor_kinds, name_sections
 from stepsynth.llm import NAMED_LLM, Limits, LLMSettings
 from stepsynth.methods import Method, WritingMethod, methods
 from stepsynth.registry import Named
@@ -50,6 +51,10 @@ class TaskFile(BaseModel):
     curation: Curation = Field(default_factory=Curation)
     retrieval: Annotated[Retriever, Named(retrievers, default="dense")] = cast("Any", "dense")
     limits: Limits = Field(default_factory=Limits)
+    executors: Annotated[
+        dict[str, Annotated[ExecutorSettings, Named(executor_kinds, by_name=False)]],
+        BeforeValidator(name_sections),
+    ] = Field(default_factory=dict)
     random_seed: int = Field(
         default=0, ge=0, description="Decides the split and every draw; another one is another run."
     )
@@ -64,6 +69,7 @@ class Config:
         llm: None where the method asks no LLM.
         retriever: None where the method retrieves nothing.
         own_keys: Keys of the method that the file itself states, not its recipe.
+        executors: Name of an executor -> its settings.
     """
 
     name: str
@@ -77,6 +83,7 @@ class Config:
     curation: Curation = field(default_factory=Curation)
     retriever: Retriever | None = None
     own_keys: frozenset[str] = frozenset()
+    executors: Mapping[str, ExecutorSettings] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return every value with every default filled in, as `config.yaml` shows it."""
@@ -176,6 +183,7 @@ def build_config(
         curation=top.curation,
         retriever=top.retrieval if top.method.uses_corpus else None,
         own_keys=own_keys,
+        executors=top.executors,
     )
 
 

@@ -13,7 +13,7 @@ import pytest
 from stepsynth._util.disk import as_disk_trouble
 from stepsynth.llm.core.usage import Status, Usage
 from stepsynth.observer import Observer
-from stepsynth.runfolder.events import Cadence, EventLog, UsageLog, read_events
+from stepsynth.runfolder.events import Cadence, EventLog, UsageLog, last_progress, read_events
 from stepsynth.runner.totals import by_cause, llm_totals, retried_by_cause
 
 
@@ -273,3 +273,18 @@ def test_what_a_disk_does_not_allow_is_told_from_a_bug(number, said, hint):
     assert (found.exit_code, found.message.startswith("/data/run/x.json: ")) == (2, True)
     assert said in found.message
     assert hint in found.hint
+
+
+def test_the_last_progress_is_that_of_the_last_whole_line(tmp_path):
+    path = tmp_path / "events.jsonl"
+    assert last_progress(path) is None
+    log = EventLog(path)
+    log.write("start")
+    assert last_progress(path) is None
+    for i in range(300):
+        log.write("usage", phase="seed data", done=i, total=300, note="x" * 50)
+    log.write("round", round=0)
+    log.close()
+    with path.open("a") as file:
+        file.write('{"event": "usage", "phase": "half wri')
+    assert last_progress(path)["done"] == 299

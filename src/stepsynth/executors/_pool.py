@@ -1,6 +1,6 @@
-"""Pools for the runs of a comparison: this process, or worker processes that may be killed.
+"""Pools of this machine: this process, or worker processes that may be killed.
 
-Both are a `concurrent.futures.Executor`. A future that ends with `BrokenExecutor` means that its
+A pool is a `concurrent.futures.Executor`. A future that ends with `BrokenExecutor` means that its
 process has died.
 """
 
@@ -23,8 +23,24 @@ GRACE_S = 12.0
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
+class WorkerLostError(BrokenExecutor):
+    """The worker of a job has died.
+
+    Args:
+        message: What is known of it.
+        deaths: How many workers of the job have.
+    """
+
+    def __init__(self, message: str, *, deaths: int = 1) -> None:
+        super().__init__(message)
+        self.deaths = deaths
+
+
 class Pool(Executor):
     """Pool that does each job at once, in this process."""
+
+    is_here = True
+    """Whether jobs are done in this process, and see its objects."""
 
     can_start = True
     """Whether any process has ever been ready for a job."""
@@ -51,9 +67,12 @@ class Processes(Pool):
 
     Args:
         jobs: Number of jobs at once, which share the cores.
+        threads: Cores of a job; None: an equal share.
     """
 
-    def __init__(self, jobs: int) -> None:
+    is_here = False
+
+    def __init__(self, jobs: int, *, threads: int | None = None) -> None:
         with holding_ctrl_c():  # started later, it would let Ctrl-C reach the first worker
             resource_tracker.ensure_running()
         self._context = multiprocessing.get_context("spawn")
@@ -62,7 +81,7 @@ class Processes(Pool):
         self._born, self._bearer = self._context.Pipe(duplex=False)
         self._pools: list[ProcessPoolExecutor] = []
         self._idle: list[ProcessPoolExecutor] = []
-        each = str(max(1, (os.cpu_count() or 1) // jobs))
+        each = str(threads or max(1, (os.cpu_count() or 1) // jobs))
         self._added = [name for name in _THREADS if name not in os.environ]
         os.environ.update(dict.fromkeys(self._added, each))
 

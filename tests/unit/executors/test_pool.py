@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from stepsynth.comparison import run
 from stepsynth.comparison.plan import make_plan
-from stepsynth.comparison.pool import Processes
 from stepsynth.comparison.run import DEATHS, Silence, run_plan
 from stepsynth.errors import ConfigError
+from stepsynth.executors._pool import Processes
+from stepsynth.runfolder.events import EventLog
 from tests.e2e.cli import write_task
 
 SCRIPTED = "{backend: scripted, rules: [{pattern: Write, answers: [x]}]}"
@@ -30,13 +32,16 @@ class Told(Silence):
     """Keeps what it is told."""
 
     def __init__(self):
-        self.ended, self.warnings = [], []
+        self.ended, self.warnings, self.seen = [], [], set()
 
     def run_ended(self, outcome, done, total):
         self.ended.append((outcome.run.entry.name, outcome.run.random_seed, outcome.kind))
 
     def warn(self, message):
         self.warnings.append(message)
+
+    def progressed(self, run, phase, done, total):
+        self.seen.add((run.entry.name, phase, done, total))
 
 
 def die(runner, times):
@@ -86,6 +91,23 @@ def test_a_run_is_given_up_by_name_after_its_third_death_and_the_same_call_tries
     assert again.ended == [("random", 0, "done")]
 
 
+def log_and_linger(runner):
+    """Log some progress, and end after the next look at it."""
+    runner.folder.path.mkdir(parents=True, exist_ok=True)
+    log = EventLog(runner.folder.events)
+    log.write("usage", phase="seed data", done=3, total=9)
+    log.close()
+    time.sleep(3 * run.LOOK_S)
+    runner.folder.manifest.touch()
+
+
+def test_the_progress_of_all_runs_in_other_processes_is_passed_on(plan, monkeypatch):
+    monkeypatch.setattr(run, "LOOK_S", 0.1)
+    told = Told()
+    run_plan(plan, log_and_linger, jobs=2, watcher=told)
+    assert {("gold", "seed data", 3, 9), ("zerogen", "seed data", 3, 9)} <= told.seen
+
+
 def test_a_process_that_is_killed_while_it_has_nothing_to_do_is_replaced():
     with Processes(2) as pool:
         first = pool.submit(os.getpid).result(60)
@@ -120,7 +142,7 @@ def test_where_no_process_can_start_that_is_the_error(tmp_path, plan):
 
 STARTER = """
 import os, sys, time
-from stepsynth.comparison.pool import Processes, at_work
+from stepsynth.executors._pool import Processes, at_work
 from pathlib import Path
 
 def work(folder):

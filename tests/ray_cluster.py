@@ -1,0 +1,68 @@
+"""A comparison on a Ray cluster of two nodes, one of which is taken away: `python -m ... FOLDER`.
+
+Ray rewrites addresses of this machine to those of its network, so this runs in a network namespace
+that has the loopback interface alone.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from stepsynth.comparison.run import run_plan
+from tests.clusters import Told, executor_of, finish_slowly, plan_in, results
+
+RAY = str(Path(sys.executable).parent / "ray")
+PORT = 6399
+
+
+def ray(*arguments):
+    subprocess.run([RAY, *arguments], check=True, capture_output=True, timeout=60)
+
+
+def start_node(*where):
+    ray("start", *where, "--node-ip-address=127.0.0.1", "--num-cpus=1", "--disable-usage-stats")
+
+
+def raylets():
+    found = subprocess.run(["pgrep", "-f", "raylet/raylet "], capture_output=True, text=True)
+    return sorted(map(int, found.stdout.split()))
+
+
+def main(folder):
+    head = (f"--port={PORT}", "--include-dashboard=false", f"--temp-dir=/tmp/ray-{os.getpid()}")
+    start_node("--head", *head)
+    first = raylets()
+    start_node(f"--address=127.0.0.1:{PORT}")
+    second = set(raylets()) - set(first)
+    plan, told = plan_in(folder), Told()
+
+    def take_away():
+        while not list(plan.out.glob("*/*/config.yaml")):
+            time.sleep(0.1)
+        for pid in second:
+            os.kill(pid, 9)
+
+    threading.Thread(target=take_away, daemon=True).start()
+    settings = {"address": f"127.0.0.1:{PORT}", "cpus": 1}
+    try:
+        executor = executor_of("ray", settings)
+        ended = run_plan(plan, finish_slowly, jobs=2, watcher=told, executor=executor)
+    finally:
+        ray("stop", "--force")
+    said = {
+        "ended": sorted(told.ended),
+        "warnings": told.warnings,
+        "failures": [failure.message for failure in ended.failures.values()],
+        "stopped": ended.stopped,
+        "error": ended.error and ended.error.message,
+        "results": results(plan.out),
+    }
+    sys.stdout.write(json.dumps(said) + "\n")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
