@@ -290,3 +290,15 @@ def test_a_run_on_what_is_no_store_says_so(copied, content):
         assert "error: " in done.stderr
         assert "hint: " in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_stores_are_merged_into_a_new_one_that_a_run_takes(copied, made, tmp_path):
+    _, run = copied
+    found = in_json("merge", run, made[1], "--out", tmp_path / "all.sqlite")
+    listed = in_json("ls", tmp_path / "all.sqlite")
+    assert found["written"] == sum(row["completions"] for row in listed["completions"])
+    assert found["repeated"] == found["written"]
+    assert (found["different"], found["damaged"]) == (0, 0)
+    again = stepsynth("store", "merge", run, "--out", tmp_path / "all.sqlite")
+    assert again.returncode == 2
+    assert "all.sqlite exists" in again.stderr

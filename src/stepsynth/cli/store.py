@@ -127,6 +127,32 @@ def export(
     say(f"use it with: --set 'llm={{backend: replay, recordings: [{out.absolute()}]}}'")
 
 
+@store_app.command("merge")
+@handle_errors
+def merge(
+    stores: list[Path] = typer.Argument(help="Run folders, or .sqlite files.", show_default=False),
+    out: Path = typer.Option(help="The .sqlite file to write.", show_default=False),
+    as_json: bool = JSON,
+) -> None:
+    """Make one store of several, such as those of runs on other machines.
+
+    The first answer to a request counts. What runs have spent is added up.
+    """
+    from stepsynth.llm.store import merge as merge_stores
+    from stepsynth.preview import find_store
+
+    found = merge_stores([find_store(store) for store in stores], out)
+    if as_json:
+        print_json(found)
+        return
+    say(f"{out}: {found['written']} completions; {found['repeated']} were there already")
+    if found["different"]:
+        say(f"of these, {found['different']} had another answer to the same request: left out")
+    if found["damaged"]:
+        say(f"{found['damaged']} could not be read")
+    say(f"use it with: --set llm.store={out.absolute()}")
+
+
 @store_app.command("gc")
 @handle_errors
 def gc(

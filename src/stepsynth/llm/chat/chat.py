@@ -60,6 +60,7 @@ class ChatBackend(Backend[C]):
         tokens = settings.max_tokens * settings.group_size
         self.client = JsonClient(
             settings.base_url,
+            replicas=settings.replicas,
             headers=own | given,
             secrets=secrets,
             timeout_s=settings.timeout_s,

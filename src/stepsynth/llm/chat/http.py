@@ -20,6 +20,7 @@ import aiohttp
 
 from stepsynth.errors import ConfigError, ProviderError, StepsynthError
 from stepsynth.llm.chat.body import ENCODINGS, MOST_OF_AN_ERROR, read_body, read_json
+from stepsynth.llm.chat.replicas import Replica, Replicas
 from stepsynth.llm.core.errors import GiveUpError, RetryLaterError
 from stepsynth.llm.core.rate_headers import RateLimits, read_rate_limits, retry_after_s
 
@@ -61,6 +62,7 @@ class JsonClient:
 
     Args:
         base_url: What every path is appended to; a query stays at the end (`?api-version=...`).
+        replicas: Further URLs, of servers of the same LLM.
         headers: Sent with each request.
         secrets: Keys among them, masked in errors and answers.
         timeout_s: Longest time for one answer, in seconds; our own queue is no part of it.
@@ -72,13 +74,15 @@ class JsonClient:
         self,
         base_url: str,
         *,
+        replicas: Iterable[str] = (),
         headers: Mapping[str, str],
         secrets: Iterable[str] = (),
         timeout_s: float,
         most_bytes: int,
         key_hint: str,
     ) -> None:
-        self.base_url, _, self._query = base_url.partition("?")
+        self.base_url = base_url.partition("?")[0]
+        self._replicas = Replicas((base_url, *replicas))
         self.on_rate_limits: Callable[[RateLimits], None] = lambda _limits: None
         self._headers = {"User-Agent": f"stepsynth/{version('stepsynth')}", **ENCODINGS, **headers}
         self._secrets = _secret_pattern(secrets)
@@ -103,34 +107,30 @@ class JsonClient:
             ProviderError: The key, the URL or the model is refused, or TLS fails.
         """
         sent = json.dumps(body).encode("ascii")
-        raw, kind = await self._send("POST", path, data=sent, headers=_JSON)
-        return self._read(path, raw, kind)
+        return self._read(*await self._send("POST", path, data=sent, headers=_JSON))
 
     async def get(self, path: str) -> dict[str, Any]:
         """Return the JSON object of a 200 answer to a GET; raises as `post` does."""
-        raw, kind = await self._send("GET", path)
-        return self._read(path, raw, kind)
+        return self._read(*await self._send("GET", path))
 
     async def upload(self, path: str, fields: Mapping[str, str], file: BinaryIO) -> dict[str, Any]:
         """Send a form with a file `batch.jsonl` and return the JSON object; raises as `post`."""
         form = aiohttp.FormData(dict(fields))
         form.add_field("file", file, filename="batch.jsonl", content_type="application/jsonl")
-        raw, kind = await self._send("POST", path, data=form, timeout=self._long_timeout)
-        return self._read(path, raw, kind)
+        return self._read(*await self._send("POST", path, data=form, timeout=self._long_timeout))
 
     async def post_file(self, path: str, file: BinaryIO) -> dict[str, Any]:
         """Post JSON from a file of any size, read as it is sent; raises as `post` does."""
-        raw, kind = await self._send(
-            "POST", path, data=file, headers=_JSON, timeout=self._long_timeout
+        return self._read(
+            *await self._send("POST", path, data=file, headers=_JSON, timeout=self._long_timeout)
         )
-        return self._read(path, raw, kind)
 
     async def lines(self, path: str) -> AsyncGenerator[bytes]:
         """Yield the lines of an answer of any size as they come; raises as `post` does.
 
         A line of more than `most_bytes` is left out.
         """
-        url, rest, is_over = self._url(path), b"", False
+        url, rest, is_over = _join(self._replicas.all[0].url, path), b"", False
         options: dict[str, Any] = {"timeout": self._long_timeout, "headers": _AS_IT_IS}
         try:
             async with self._open("GET", url, **options) as response:
@@ -155,9 +155,24 @@ class JsonClient:
         if self._session is not None:
             await self._session.close()
 
-    async def _send(self, verb: str, path: str, **options: Any) -> tuple[bytes, str]:
-        """Return the body of a 200 answer and its content type."""
-        url, is_long = self._url(path), "timeout" in options
+    async def _send(self, verb: str, path: str, **options: Any) -> tuple[str, bytes, str]:
+        """Return the URL that was asked, the body of its 200 answer, and the content type."""
+        tried: list[Replica] = []
+        while True:
+            replica = self._replicas.next(tried)
+            assert replica is not None
+            url = _join(replica.url, path)
+            try:
+                with replica.asked():
+                    return url, *await self._send_to(url, verb, **options)
+            except RetryLaterError as error:
+                tried.append(replica)
+                if not error.is_unavailable or self._replicas.next(tried) is None:
+                    raise
+                replica.fail()
+
+    async def _send_to(self, url: str, verb: str, **options: Any) -> tuple[bytes, str]:
+        is_long = "timeout" in options
         try:
             # Read inside the block: a body may hang or break off after its 200.
             # One time-out around it all costs half of what aiohttp's own does.
@@ -177,12 +192,6 @@ class JsonClient:
             return raw, headers.get("Content-Type", "")
         raise self._error(url, status, headers, raw)
 
-    def _url(self, path: str) -> str:
-        if path.startswith(("http://", "https://")):
-            return path
-        mark = "&" if "?" in path else "?"
-        return self.base_url + path + (mark + self._query if self._query else "")
-
     def _open(
         self, verb: str, url: str, **options: Any
     ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
@@ -197,8 +206,7 @@ class JsonClient:
         # No redirects: aiohttp would send the headers along, and our key with them.
         return self._session.request(verb, url, proxy=self._proxy, allow_redirects=False, **options)
 
-    def _read(self, path: str, raw: bytes, kind: str) -> dict[str, Any]:
-        url = self._url(path)
+    def _read(self, url: str, raw: bytes, kind: str) -> dict[str, Any]:
         try:
             value = read_json(raw, kind)
         except (ValueError, RecursionError) as error:
@@ -269,6 +277,15 @@ class JsonClient:
 
 
 _JSON = {"Content-Type": "application/json"}
+
+
+def _join(base_url: str, path: str) -> str:
+    """Return the URL of a path below a base URL, whose query stays at the end."""
+    if path.startswith(("http://", "https://")):
+        return path
+    base, _, query = base_url.partition("?")
+    mark = "&" if "?" in path else "?"
+    return base + path + (mark + query if query else "")
 
 
 def is_unpaid(said: str) -> bool:

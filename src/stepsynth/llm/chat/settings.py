@@ -1,10 +1,10 @@
 """Settings that the backends of chat APIs share; a key in plain sight is refused."""
 
 import re
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Self, cast
 from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import ConfigDict, Field, JsonValue, field_validator
+from pydantic import ConfigDict, Field, JsonValue, field_validator, model_validator
 
 from stepsynth.llm.core.backend import RatedSettings
 from stepsynth.llm.core.presets import find_provider
@@ -47,6 +47,11 @@ class ChatSettings(RatedSettings):
 
     model: str = Field(min_length=1, description="The LLM's name, as the endpoint knows it.")
     base_url: str = Field(description="The endpoint, up to and with its /v1.")
+    replicas: tuple[str, ...] = Field(
+        default=(),
+        description="Further endpoints of the same model: a request goes to the least busy one, "
+        "and one that is down is left out for a while.",
+    )
     api_key_env: str = Field(
         description="Environment variable that holds the key; a local server may need none."
     )
@@ -95,6 +100,17 @@ class ChatSettings(RatedSettings):
     def price_list(self) -> str:
         """Return the provider whose host the URL names; "" where its prices may not hold."""
         return "" if _REPRICED & set(self.extra_body) else find_provider(self.base_url)
+
+    @field_validator("replicas")
+    @classmethod
+    def _check_replicas(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(cls._check_url, urls))
+
+    @model_validator(mode="after")
+    def _check_batch(self) -> Self:
+        if self.batch and self.replicas:
+            raise ValueError("replicas: a batch API has one endpoint")
+        return self
 
     @field_validator("base_url")
     @classmethod

@@ -1,6 +1,7 @@
 """The durable store, with claims and leases for the processes that share it."""
 
 from stepsynth.llm.store.gc import Chosen, collect_garbage
+from stepsynth.llm.store.merge import merge
 from stepsynth.llm.store.read import Stored, StoreReader
 from stepsynth.llm.store.recording import bounded
 from stepsynth.llm.store.store import Store
@@ -15,5 +16,6 @@ __all__ = [
     "bounded",
     "collect_garbage",
     "explain_request",
+    "merge",
     "summarize",
 ]

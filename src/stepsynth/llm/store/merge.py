@@ -1,0 +1,100 @@
+"""One store from several: `stepsynth store merge`."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from stepsynth.errors import RunFolderError
+from stepsynth.llm.store import schema
+from stepsynth.llm.store.read import Stored, StoreReader
+
+BLOCK = 10_000
+"""Completions of a transaction."""
+
+
+def merge(sources: Sequence[Path], target: Path) -> dict[str, Any]:
+    """Write the completions of several stores into a new one, and add up what runs have spent.
+
+    A request that several have an answer to keeps that of the first; a store that a run is writing
+    to gives what it has so far.
+
+    Returns:
+        `written` completions; `repeated` ones; of these, `different` answers to one request;
+        `damaged` ones.
+
+    Raises:
+        RunFolderError: The target exists, or a source cannot be read or is of version 1.
+    """
+    if target.exists():
+        raise RunFolderError(f"{target} exists", hint="give the name of a new file")
+    found: dict[str, Any] = {
+        "store": str(target),
+        "written": 0,
+        "repeated": 0,
+        "different": 0,
+        "damaged": 0,
+    }
+    readers = [StoreReader(path) for path in sources]
+    for reader in readers:
+        if reader.version != schema.SCHEMA_VERSION:
+            raise RunFolderError(
+                f"{reader.path}: a store of version {reader.version} cannot be merged",
+                hint="a run that uses it makes it one of the present version",
+            )
+    connections = schema.open_store(target)
+    connections[1].close()
+    with closing(connections[0]) as connection, schema.explained(target):
+        for reader in readers:
+            with reader:
+                for block in blocks(reader.completions()):
+                    connection.execute("BEGIN")
+                    with connection:
+                        _write(connection, block, found)
+                connection.execute("BEGIN")
+                with connection:
+                    _add_up(connection, reader)
+                found["damaged"] += reader.damaged + reader.unread
+    return found
+
+
+def blocks(completions: Iterable[Stored]) -> Iterator[list[Stored]]:
+    """Yield completions in lists of `BLOCK`."""
+    block: list[Stored] = []
+    for each in completions:
+        block.append(each)
+        if len(block) == BLOCK:
+            yield block
+            block = []
+    yield block
+
+
+def _write(connection: Any, block: Sequence[Stored], found: dict[str, Any]) -> None:
+    for each in block:
+        completion = schema.dump(each.completion)
+        row = (each.id, schema.dump(each.request), completion, each.settings, each.created)
+        done = connection.execute("INSERT OR IGNORE INTO completions VALUES (?, ?, ?, ?, ?)", row)
+        if done.rowcount:
+            found["written"] += 1
+            continue
+        found["repeated"] += 1
+        query = "SELECT completion FROM completions WHERE id = ?"
+        (known,) = connection.execute(query, (each.id,)).fetchone()
+        found["different"] += known != completion
+
+
+def _add_up(connection: Any, reader: StoreReader) -> None:
+    settings = reader.connection.execute("SELECT id, value FROM settings").fetchall()
+    rows = [tuple(map(_text, row)) for row in settings]
+    connection.executemany("INSERT OR IGNORE INTO settings VALUES (?, ?)", rows)
+    spent = reader.connection.execute("SELECT run, requests, usd, tokens FROM spent").fetchall()
+    connection.executemany(
+        """INSERT INTO spent VALUES (?, ?, ?, ?) ON CONFLICT (run) DO UPDATE SET
+        requests = requests + excluded.requests, usd = usd + excluded.usd,
+        tokens = tokens + excluded.tokens""",
+        [(_text(run), *rest) for run, *rest in spent],
+    )
+
+
+def _text(value: Any) -> Any:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
