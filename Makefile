@@ -39,9 +39,9 @@ install: .venv/dev.stamp  ## Make .venv with all that tests and benchmarks need
 test: check  ## Lint, check types, run all tests
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
-# All that loads PyTorch or a model, or starts processes, is left to `make test`.
+# All that loads PyTorch or a model, starts processes, or rehearses whole runs is left to `make test`.
 SLOW := students/test_transformer llm/test_transformers_backend deploy llm/test_llama_cpp \
-	executors llm/test_batch
+	executors llm/test_batch dryrun comparison metrics/test_bootstrap
 test-fast: install  ## Run the tests of single parts: 100 s on two cores
 	$(BIN)/python -m pytest -n auto --dist loadfile tests/algorithm tests/architecture tests/golden \
 		tests/unit $(SLOW:%=--ignore-glob 'tests/unit/%*')

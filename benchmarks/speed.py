@@ -17,17 +17,20 @@ def seconds(action: Callable[[], Any]) -> float:
     return time.perf_counter() - started
 
 
+def made_texts(number: int, *, words: int) -> list[str]:
+    """Return texts of so many words of a vocabulary of 5,000."""
+    rng = random.Random(0)
+    known = ["".join(rng.choices("abcdefghijklmnop", k=rng.randint(2, 9))) for _ in range(5000)]
+    return [" ".join(rng.choices(known, k=words)) for _ in range(number)]
+
+
 def fit_and_predict() -> tuple[float, float]:
     """Return the seconds to fit `linear` on 2,000 made-up texts and to predict as many."""
     from stepsynth.records import Dataset, Example
     from stepsynth.students import StudentFactory
     from stepsynth.students.linear import Linear
 
-    rng = random.Random(0)
-    words = ["".join(rng.choices("abcdefghijklmnop", k=rng.randint(2, 9))) for _ in range(5000)]
-    data = Dataset(
-        Example(" ".join(rng.choices(words, k=100)), rng.choice("ab")) for _ in range(ROWS)
-    )
+    data = Dataset(Example(text, "ab"[i % 2]) for i, text in enumerate(made_texts(ROWS, words=100)))
     model = StudentFactory(Linear(), ("a", "b"), 0).new()
     return seconds(lambda: model.fit(data)), seconds(lambda: model.predict(data))
 

@@ -122,6 +122,25 @@ class RoundMetrics(RoundSummary):
         return told.model_copy(update={"test": self.test.brief()})
 
 
+class Reference(Record):
+    """What a run is measured against, on the same rows; it costs no LLM.
+
+    Attributes:
+        name: "majority class" or "gold alone".
+        train_size: Gold rows that it is made from.
+        select: Its scores on the rows that choose between rounds.
+        test: Its scores on the test rows.
+        kept_minus: Accuracy of the run's model minus its own on test, with the 95 % interval of
+            the paired difference, 0-1.
+    """
+
+    name: str
+    train_size: int
+    select: Scores
+    test: Scores
+    kept_minus: tuple[float, float, float]
+
+
 class LLMTotals(Record):
     """The requests of a run to its LLM, and their cost.
 
@@ -188,6 +207,7 @@ class Summary(Record):
         usd_per_1000_predictions: Cost, where the LLM itself predicts (method `llm`).
         stopped: Why the run ended early, if it did.
         verdict: Whether synthetic rows help, in a sentence, if the method looks.
+        references: What the run is measured against; empty: it is not done, or has no labels.
     """
 
     run: str
@@ -205,6 +225,7 @@ class Summary(Record):
     usd_per_1000_predictions: float | None = None
     stopped: str | None = None
     verdict: str | None = None
+    references: tuple[Reference, ...] = ()
 
     @property
     def kept(self) -> RoundSummary:

@@ -292,8 +292,23 @@ def test_a_text_that_looks_like_json_is_a_text_with_a_warning(plain):
     assert len(done.stdout.splitlines()) == 2
 
 
-def test_what_is_written_is_json_lines_and_named_so(pairs, tmp_path):
+def test_what_is_written_is_named_so(pairs, tmp_path):
     (tmp_path / "in.jsonl").write_text(lines(row("a", "b")))
-    done = stepsynth("predict", pairs, "-i", tmp_path / "in.jsonl", "-o", tmp_path / "out.csv")
+    done = stepsynth("predict", pairs, "-i", tmp_path / "in.jsonl", "-o", tmp_path / "out.xlsx")
     assert done.returncode == 2
-    assert not (tmp_path / "out.csv").exists()
+    assert not (tmp_path / "out.xlsx").exists()
+
+
+def test_a_csv_file_has_the_columns_of_the_rows_and_the_predictions(pairs, tmp_path):
+    given = [row('a, "b"', "c\nd"), row("x", "y")]
+    (tmp_path / "in.jsonl").write_text(lines(*given))
+    done = stepsynth("predict", pairs, "-i", tmp_path / "in.jsonl", "-o", tmp_path / "out.csv")
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
+        said = list(csv.DictReader(file))
+    assert len(said) == 2
+    for before, after in zip(given, said, strict=True):
+        told = {key: after[key] for key in before}
+        assert told == {key: str(value) for key, value in before.items()}
+        assert after["predicted"]
+        assert 0 < float(after["probability"]) <= 1

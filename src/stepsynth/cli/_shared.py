@@ -148,12 +148,14 @@ def round_table(summary: "Summary") -> Any:
 
 
 def print_summary(summary: "Summary", extra: Sequence[str] = ()) -> None:
-    """Print the table of rounds, the LLM's counts and the given lines on stdout."""
+    """Print what the run is worth, the table of rounds, the LLM's counts and the given lines."""
     from rich.console import Console
 
+    from stepsynth.runner import against_references
+
     console = Console(highlight=False)
-    if summary.verdict:
-        console.print(summary.verdict, markup=False, soft_wrap=True)
+    for line in filter(None, (summary.verdict, *against_references(summary))):
+        console.print(line, markup=False, soft_wrap=True)
     console.print(round_table(summary))
     for line in llm_in_words(summary.llm, summary.seconds):
         console.print(line, markup=False, soft_wrap=True)

@@ -19,6 +19,7 @@ from stepsynth.cli.preview import preview
 from stepsynth.cli.report import report
 from stepsynth.cli.run import run
 from stepsynth.cli.schema import schema
+from stepsynth.cli.serve import serve
 from stepsynth.cli.store import store_app
 from stepsynth.cli.study import StudyCommand, study
 
@@ -43,6 +44,7 @@ for command in (
     run,
     compare,
     predict,
+    serve,
     report,
     export,
     schema,

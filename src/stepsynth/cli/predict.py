@@ -1,5 +1,6 @@
 """`stepsynth predict`: labels or answers from a run's student, in a pipe or file to file."""
 
+import csv
 import json
 import queue
 import sys
@@ -15,6 +16,7 @@ from stepsynth.cli._shared import handle_errors, say
 from stepsynth.errors import ConfigError, DataError, suggest
 
 if TYPE_CHECKING:
+    from stepsynth.metrics import Calibration
     from stepsynth.students import Student
 
 BATCH = 256
@@ -35,7 +37,7 @@ def predict(
         help="Rows to predict: a file as `data.gold` may be, or - for JSON lines on stdin.",
     ),
     output: Path | None = typer.Option(
-        None, "--output", "-o", help="Write JSON lines to a file; default: stdout."
+        None, "--output", "-o", help="Write a file, .jsonl or .csv; default: stdout."
     ),
     as_json: bool = typer.Option(False, "--json", help="One JSON object a text."),
 ) -> None:
@@ -44,9 +46,11 @@ def predict(
     Without texts and --input it reads lines of stdin: a text each, or, where a context is needed, a
     JSON object with the columns of the training data. Lines are answered as they come.
     """
+    from stepsynth.metrics import Calibration
     from stepsynth.students import load_student
 
-    model = load_student(run / "model" if (run / "model").is_dir() else run)
+    folder = run / "model" if (run / "model").is_dir() else run
+    model, calibration = load_student(folder), Calibration.read(folder)
     columns = model.columns or {"text": "text"}
     needs_context = "context" in columns
     _check_files(source, output, has_others=bool(text) or context is not None)
@@ -67,12 +71,16 @@ def predict(
         if context is not None:
             columns["context"] = "context"
     done = 0
+    is_csv = output is not None and output.suffix == ".csv"
     with _open(output) if output else nullcontext(sys.stdout) as file:
+        table = _Csv(file, keeps_row=keeps_row) if is_csv else None
         for batch in _batches(rows):
-            answers = _answer(model, batch, columns, done)
+            answers = _answer(model, calibration, batch, columns, done)
             done += len(batch)
             for row, said in zip(batch, answers, strict=True):
-                if keeps_row or as_json or output:
+                if table is not None:
+                    table.write(row, said)
+                elif keeps_row or as_json or output:
                     _write_json(file, row, said, keeps_row=keeps_row)
                 else:
                     label = said["label"]
@@ -85,20 +93,28 @@ def predict(
 def _check_files(source: str | None, output: Path | None, *, has_others: bool) -> None:
     if source is not None and has_others:
         raise ConfigError("--input brings its own texts and contexts; give no others with it")
-    if output and output.suffix not in (".jsonl", ".ndjson", ".json", ""):
-        raise ConfigError(f"--output: {output} would hold JSON lines", hint="name it .jsonl")
+    if output and output.suffix not in (".jsonl", ".ndjson", ".json", ".csv", ""):
+        raise ConfigError(
+            f"--output: {output} is neither JSON lines nor CSV", hint="name it .jsonl or .csv"
+        )
     if source and output and output.exists() and Path(source).exists() and output.samefile(source):
         raise ConfigError("--output is the file that --input reads", hint="give another name")
 
 
 def _open(path: Path) -> IO[str]:
     try:
-        return path.open("w", encoding="utf-8")
+        return path.open("w", encoding="utf-8", newline="")
     except OSError as error:
         raise ConfigError(f"--output: {path} cannot be written: {error.strerror}") from error
 
 
-def _answer(model: "Student", rows: list[Row], columns: Mapping[str, str], done: int) -> list[Row]:
+def _answer(
+    model: "Student",
+    calibration: "Calibration | None",
+    rows: list[Row],
+    columns: Mapping[str, str],
+    done: int,
+) -> list[Row]:
     """Return the model's predictions; a row that lacks a text or context gets no label."""
     from stepsynth.metrics import Predictions
     from stepsynth.records import Example
@@ -108,6 +124,8 @@ def _answer(model: "Student", rows: list[Row], columns: Mapping[str, str], done:
         for row in rows
     ]
     predictions = model.predict_examples(examples)
+    if calibration is not None and isinstance(predictions, Predictions):
+        predictions = calibration.apply(predictions)
     answers: list[Row] = []
     for i, (example, label) in enumerate(zip(examples, predictions.labels, strict=True)):
         lacks_context = "context" in columns and not (example.context or "").strip()
@@ -144,6 +162,31 @@ def _write_json(file: IO[str], row: Row, said: Row, *, keeps_row: bool) -> None:
     told = {k: v for k, v in row.items() if v is not None or keeps_row}
     line = json.dumps({**told, key: said["label"], **said["more"]}, ensure_ascii=False, default=str)
     print(line, file=file, flush=True)
+
+
+class _Csv:
+    """A CSV file of rows and predictions, with the columns of the first row.
+
+    Args:
+        file: Where it is written to.
+        keeps_row: A row of data may have its gold label under `label`.
+    """
+
+    def __init__(self, file: IO[str], *, keeps_row: bool) -> None:
+        self._file = file
+        self._key = "predicted" if keeps_row else "label"
+        self._writer: csv.DictWriter[str] | None = None
+
+    def write(self, row: Row, said: Row) -> None:
+        """Write a line; a column that the first row did not have is left out."""
+        values = {name: value for name, value in row.items() if name != "context" or value}
+        values |= {self._key: said["label"], "probability": round(said["sure"], 6)}
+        if self._writer is None:
+            self._writer = csv.DictWriter(
+                self._file, list(values), extrasaction="ignore", lineterminator="\n"
+            )
+            self._writer.writeheader()
+        self._writer.writerow(values)
 
 
 def _texts(given: list[str] | None, context: str | None) -> Iterator[Row]:

@@ -1,6 +1,12 @@
 """Metrics of predictions and of texts, independent of tasks and students."""
 
 from stepsynth.metrics.bootstrap import Floats, Interval, Ints, bootstrap_macro_f1, bootstrap_mean
+from stepsynth.metrics.calibration import (
+    CALIBRATION_FILE,
+    Abstention,
+    Calibration,
+    calibrate,
+)
 from stepsynth.metrics.coverage import covered_share, nearest_distances
 from stepsynth.metrics.diversity import (
     SelfBleu,
@@ -30,8 +36,11 @@ SCORE_NAMES = {
 """Score shown in tables -> its long and short name; a run has some of them."""
 
 __all__ = [
+    "CALIBRATION_FILE",
     "SCORE_NAMES",
+    "Abstention",
     "AnyPredictions",
+    "Calibration",
     "Floats",
     "Interval",
     "Ints",
@@ -41,6 +50,7 @@ __all__ = [
     "TwoSample",
     "bootstrap_macro_f1",
     "bootstrap_mean",
+    "calibrate",
     "cosine_kernel",
     "count_ngrams",
     "covered_share",

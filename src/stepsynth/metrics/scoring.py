@@ -92,7 +92,7 @@ def fit_offsets(gold: Sequence[str], predictions: Predictions, *, sweeps: int = 
     """
     names = np.asarray(predictions.label_names)
     right = np.asarray(gold)[:, None] == names[None, :]
-    scores = _log(predictions.probabilities)
+    scores = log_probabilities(predictions.probabilities)
     offsets = np.zeros(len(names))
     for _ in range(sweeps if len(names) > 2 else 1):
         before = offsets.copy()
@@ -129,10 +129,11 @@ def _best_offset(scores: Floats, right: npt.NDArray[np.bool_], column: int, now:
 
 def tuned_accuracy(gold: Sequence[str], predictions: Predictions, offsets: Floats) -> float:
     """Return the accuracy with offsets that were fitted on other rows."""
-    choice = (_log(predictions.probabilities) + offsets).argmax(axis=1)
+    choice = (log_probabilities(predictions.probabilities) + offsets).argmax(axis=1)
     names = predictions.label_names
     return float(np.mean([names[i] == g for i, g in zip(choice, gold, strict=True)]))
 
 
-def _log(probabilities: Floats) -> Floats:
+def log_probabilities(probabilities: Floats) -> Floats:
+    """Return natural logarithms, bounded below."""
     return np.log(np.clip(probabilities, 1e-12, None))

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from stepsynth._util.files import write_text
 from stepsynth._util.text import visible
+from stepsynth._util.words import usd
 from stepsynth.metrics import SCORE_NAMES, wilson_interval
 from stepsynth.records import Example
 from stepsynth.report import charts
@@ -17,6 +18,7 @@ from stepsynth.report.cost import cost_section
 from stepsynth.report.planned import planned_section
 from stepsynth.run_records import RoundMetrics, Scores
 from stepsynth.runfolder import AddedRow, Run, RunRound, UnusedRow, open_run
+from stepsynth.runner import against_references
 from stepsynth.studies import Findings, format_cell, read_findings
 
 MOST_PAIRS = 100
@@ -63,6 +65,7 @@ def render(run: Run) -> str:
     """Return the report as one self-contained HTML document, without scripts."""
     environment = make_environment()
     environment.filters["percent"] = lambda value: f"{100 * value:.1f}"
+    environment.filters["usd"] = usd
     numbers = [done.metrics for done in run.rounds]
     shown = _shown(numbers[0].select)
     summary = run.summary if run.is_done else None
@@ -73,6 +76,7 @@ def render(run: Run) -> str:
     return environment.get_template("report.html.j2").render(
         run=run,
         summary=summary,
+        against=against_references(summary) if summary else [],
         style=read_style(),
         shown=shown,
         has_labels="accuracy" in numbers[0].select,

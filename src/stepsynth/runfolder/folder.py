@@ -16,6 +16,7 @@ from stepsynth._util.files import sweep, write_json, write_jsonl, write_text
 from stepsynth.errors import FolderInUseError, RunFolderError
 from stepsynth.llm.store import Store
 from stepsynth.methods import Journal, Model, Round, count_by_reason
+from stepsynth.metrics import CALIBRATION_FILE, Calibration
 from stepsynth.records import Answers, Dataset
 from stepsynth.run_records import FORMAT, AnsweredTest, Manifest, Record, RoundMetrics, Scores
 from stepsynth.runfolder.events import EventLog, read_events
@@ -198,12 +199,20 @@ class OpenRun:
         if self._planned is not None:
             write_json(self.folder.plan, {"planned": self._planned, "used": used})
 
-    def write_result(self, dataset: Dataset, model: Model, columns: Mapping[str, str]) -> None:
+    def write_result(
+        self,
+        dataset: Dataset,
+        model: Model,
+        columns: Mapping[str, str],
+        calibration: Calibration | None,
+    ) -> None:
         """Write the data set and the student of the kept round, if it has one."""
         dataset.to_jsonl(self.folder.dataset)
         shutil.rmtree(self.folder.model, ignore_errors=True)
         if model.student is not None:
             model.student.save(self.folder.model, columns=columns)
+            if calibration is not None:
+                write_json(self.folder.model / CALIBRATION_FILE, calibration.to_dict())
 
     def close(self) -> None:
         """Release the folder for other processes."""

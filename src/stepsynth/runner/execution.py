@@ -4,19 +4,22 @@ Only this module holds the test split: the method gets everything else. Each rou
 All are scored on test once the method has ended and the kept round is chosen.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from stepsynth.inputs import Prepared
 from stepsynth.methods import Journal, Round, run_method
-from stepsynth.metrics import Predictions, fit_offsets, tuned_accuracy
+from stepsynth.metrics import Predictions, calibrate, fit_offsets, tuned_accuracy
 from stepsynth.observer import Observer
 from stepsynth.records import label_to_json
-from stepsynth.run_records import AnsweredTest, Scores
+from stepsynth.run_records import AnsweredTest, Reference, Scores
 from stepsynth.runfolder import OpenRun, RunFolder, UsageLog, round_numbers
 from stepsynth.runner.equal_budget import EqualBudget
+from stepsynth.runner.references import references
 from stepsynth.runner.setup import Progress, make_setup
 from stepsynth.runner.state import RunState
 from stepsynth.runner.usage import CountedLLM
+from stepsynth.students import StudentFactory
 from stepsynth.tasks import Task
 
 
@@ -36,6 +39,7 @@ class Execution:
     Attributes:
         journal: Results of the requests of the round in progress.
         sources: Id of a gold row that rows are written from -> its text.
+        student: Factory of the run's models.
     """
 
     prepared: Prepared
@@ -47,6 +51,7 @@ class Execution:
     state: RunState
     journal: Journal = field(default_factory=Journal)
     sources: dict[str, str] = field(default_factory=dict)
+    student: StudentFactory | None = None
 
     def synthesize(self) -> None:
         """Run the method, and write each of its rounds to the run folder."""
@@ -61,6 +66,7 @@ class Execution:
             progress=progress,
         )
         student, self.journal = setup.student, setup.journal
+        self.student = student
         self.sources = {row.id: row.text for row in gold.mine}
         for done in run_method(config.method, setup):
             scores = config.task.score(gold.select, done.model.predict(gold.select))
@@ -87,9 +93,26 @@ class Execution:
         for i, done in enumerate(state.rounds):
             self._score_test(i, done)
         state.warn_of_better_round()
+        state.references = tuple(self._references())
         columns = config.data.columns if config.data else {}
         kept = state.kept_round
-        self.opened.write_result(kept.train, kept.model, {**config.task.columns, **columns})
+        select = self.prepared.gold.select
+        said = kept.model.predict(select)
+        calibration = calibrate(select.labels, said) if isinstance(said, Predictions) else None
+        self.opened.write_result(
+            kept.train, kept.model, {**config.task.columns, **columns}, calibration
+        )
+
+    def _references(self) -> Iterator[Reference]:
+        assert self.student is not None
+        prepared, kept = self.prepared, self.state.kept_round
+        return references(
+            prepared.config.task,
+            prepared.gold,
+            self.student,
+            kept.model,
+            is_gold=prepared.config.method.name == "gold",
+        )
 
     def stop(self, why: str) -> None:
         """Write the results of the round in progress, and why the run stopped."""

@@ -9,7 +9,7 @@ from typing import Any
 from stepsynth.errors import TooFewRowsError
 from stepsynth.llm import Usage
 from stepsynth.methods import Round
-from stepsynth.run_records import RoundMetrics, Summary
+from stepsynth.run_records import Reference, RoundMetrics, Summary
 from stepsynth.runner.setup import Warnings
 from stepsynth.runner.totals import llm_totals
 from stepsynth.taskfile import Config
@@ -28,6 +28,7 @@ class RunState:
         kept: Index of the round whose model is kept; None: not chosen yet.
         search: The hyper-parameters that a search found, if there was one.
         usage: Usage of the LLM.
+        references: What the run is measured against.
         began: Start of the run, in seconds of a monotonic clock.
     """
 
@@ -39,6 +40,7 @@ class RunState:
     kept: int | None = None
     search: dict[str, Any] | None = None
     usage: Usage = field(default_factory=lambda: Usage(usd=None))
+    references: tuple[Reference, ...] = ()
     began: float = field(default_factory=time.monotonic)
 
     @property
@@ -69,6 +71,8 @@ class RunState:
         more: dict[str, Any] = {} if stopped is None else {"stopped": stopped}
         if kept and kept.verdict:
             more["verdict"] = kept.verdict
+        if self.references:
+            more["references"] = self.references
         if asked and usage.usd is not None:
             more["usd_per_1000_predictions"] = 1000 * usage.usd / asked
         return Summary(

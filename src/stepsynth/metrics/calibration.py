@@ -1,0 +1,156 @@
+"""Probabilities that mean what they say: temperature scaling, and when to abstain.
+
+Guo et al.: "On Calibration of Modern Neural Networks", ICML 2017: all log-probabilities are divided
+by one number, chosen on held-out rows. No predicted label changes.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stepsynth.metrics.scoring import Floats, Predictions, log_probabilities
+from stepsynth.metrics.two_sample import wilson_interval
+
+CALIBRATION_FILE = "calibration.json"
+FEWEST_ROWS = 20
+"""Fewest held-out rows that a temperature is chosen on."""
+BINS = 10
+LOG_TEMPERATURES = (-3.0, 3.0)
+
+
+@dataclass(frozen=True)
+class Abstention:
+    """A threshold under which no label is given.
+
+    Attributes:
+        threshold: Least probability of a label that is given.
+        precision: Share of right labels among those given on the held-out rows.
+        low: Lower end of its 95 % interval (Wilson).
+        high: Upper end.
+        coverage: Share of the held-out rows that get a label.
+    """
+
+    threshold: float
+    precision: float
+    low: float
+    high: float
+    coverage: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A temperature, and the held-out rows that it was chosen on.
+
+    Attributes:
+        temperature: What log-probabilities are divided by; above 1: the model was too sure.
+        error_before: Expected calibration error on the held-out rows, 0-1, as the model said.
+        error_after: The same with the temperature.
+        held_out: Calibrated probability of the predicted label, and whether it is right, by row.
+    """
+
+    temperature: float
+    error_before: float
+    error_after: float
+    held_out: tuple[tuple[float, bool], ...]
+
+    def apply(self, predictions: Predictions) -> Predictions:
+        """Return calibrated predictions, with the same labels."""
+        return Predictions(
+            predictions.label_names, scaled(predictions.probabilities, self.temperature)
+        )
+
+    def abstain_for(self, precision: float) -> Abstention | None:
+        """Return the lowest threshold with that precision on the held-out rows; None: none has it.
+
+        Args:
+            precision: Wanted share of right labels, 0-1.
+        """
+        ordered = sorted(self.held_out, reverse=True)
+        right = np.cumsum([hit for _, hit in ordered])
+        found = None
+        for i, (sure, _) in enumerate(ordered):
+            is_last_of_equals = i + 1 == len(ordered) or ordered[i + 1][0] < sure
+            if is_last_of_equals and right[i] >= precision * (i + 1):
+                low, high = wilson_interval(int(right[i]), i + 1)
+                share = float(right[i]) / (i + 1)
+                found = Abstention(sure, share, low, high, (i + 1) / len(ordered))
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "format": 1,
+            "temperature": self.temperature,
+            "error_before": self.error_before,
+            "error_after": self.error_after,
+            "held_out": [[round(sure, 6), hit] for sure, hit in self.held_out],
+        }
+
+    @classmethod
+    def read(cls, folder: Path) -> "Calibration | None":
+        """Return the calibration beside a saved model; None: there is none, or it is damaged."""
+        try:
+            value = json.loads((folder / CALIBRATION_FILE).read_text(encoding="utf-8"))
+            held_out = tuple((float(sure), bool(hit)) for sure, hit in value["held_out"])
+            keys = ("temperature", "error_before", "error_after")
+            temperature, before, after = (float(value[key]) for key in keys)
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return cls(temperature, before, after, held_out)
+
+
+def calibrate(gold: Sequence[str], predictions: Predictions) -> Calibration | None:
+    """Return the calibration with the least log loss on held-out rows; None: they are too few.
+
+    Args:
+        gold: n labels of rows that the model was not trained on.
+        predictions: n predictions.
+    """
+    from scipy.optimize import minimize_scalar
+
+    if len(gold) < FEWEST_ROWS:
+        return None
+    column = {name: i for i, name in enumerate(predictions.label_names)}
+    own = np.array([column[label] for label in gold])
+    rows = np.arange(len(gold))
+
+    def loss(log_temperature: float) -> float:
+        p = scaled(predictions.probabilities, float(np.exp(log_temperature)))
+        return float(-log_probabilities(p)[rows, own].mean())
+
+    best: Any = minimize_scalar(loss, bounds=LOG_TEMPERATURES, method="bounded")
+    temperature = round(float(np.exp(best.x)), 6)
+    after = scaled(predictions.probabilities, temperature)
+    hits = np.array([a == b for a, b in zip(predictions.labels, gold, strict=True)])
+    return Calibration(
+        temperature,
+        calibration_error(predictions.probabilities.max(axis=1), hits),
+        calibration_error(after.max(axis=1), hits),
+        tuple(zip(after.max(axis=1).tolist(), hits.tolist(), strict=True)),
+    )
+
+
+def scaled(probabilities: Floats, temperature: float) -> Floats:
+    """Return probabilities whose logarithms are divided by a temperature: (n_rows, n_labels)."""
+    logs = log_probabilities(probabilities) / temperature
+    powers = np.exp(logs - logs.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def calibration_error(sure: Floats, hits: Any) -> float:
+    """Return the expected calibration error, over ten bins of equal width.
+
+    Args:
+        sure: (n,) probability of the predicted label.
+        hits: (n,) whether it is right.
+    """
+    bins = np.minimum((sure * BINS).astype(int), BINS - 1)
+    error = 0.0
+    for number in np.unique(bins):
+        own = bins == number
+        error += own.mean() * abs(hits[own].mean() - sure[own].mean())
+    return float(error)

@@ -1,0 +1,110 @@
+"""What a run is measured against: the commonest label, and a model of gold alone.
+
+Both cost no LLM. A score says little without them: 45 % is nothing where the commonest label has
+as much.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from math import sqrt
+from typing import Any
+
+import numpy as np
+
+from stepsynth.data import Gold
+from stepsynth.errors import StepsynthError
+from stepsynth.methods import Model
+from stepsynth.metrics import Predictions
+from stepsynth.records import Dataset
+from stepsynth.run_records import Reference, Scores, Summary
+from stepsynth.students import StudentFactory
+from stepsynth.tasks import Task
+
+MAJORITY, GOLD = "majority class", "gold alone"
+Z95 = 1.959964
+
+
+def references(
+    task: Task, gold: Gold, factory: StudentFactory, kept: Model, *, is_gold: bool
+) -> Iterator[Reference]:
+    """Yield the references of a run; none for questions, which have no labels.
+
+    Args:
+        task: Scores them.
+        gold: All gold rows.
+        factory: Makes the student of gold alone.
+        kept: The model that is kept.
+        is_gold: That is a model of gold alone itself.
+    """
+    if not task.label_names or not gold.mine:
+        return
+    found: list[tuple[str, Any]] = [(MAJORITY, _Majority(task, gold.mine))]
+    if not is_gold:
+        model = factory.new(as_given=True)
+        try:
+            model.fit(gold.mine)
+            found.append((GOLD, model))
+        except StepsynthError:
+            pass  # a label without gold rows
+    ours = _hits(kept, gold.test)
+    for name, model in found:
+        gain = ours - _hits(model, gold.test)
+        half = Z95 * float(gain.std(ddof=1)) / sqrt(len(gain)) if len(gain) > 1 else 0.0
+        mean = float(gain.mean())
+        yield Reference(
+            name=name,
+            train_size=len(gold.mine),
+            select=_scores(task, model, gold.select),
+            test=_scores(task, model, gold.test),
+            kept_minus=(mean, mean - half, mean + half),
+        )
+
+
+class _Majority:
+    """A model that always predicts the commonest label."""
+
+    def __init__(self, task: Task, rows: Dataset) -> None:
+        counts = Counter(map(str, rows.labels))
+        names = tuple(task.label_names)
+        best = max(names, key=lambda name: counts[name])
+        self._row = np.array([float(name == best) for name in names])
+        self._names = names
+
+    def predict(self, dataset: Dataset) -> Predictions:
+        return Predictions(self._names, np.tile(self._row, (len(dataset), 1)))
+
+
+def _hits(model: Any, rows: Dataset) -> Any:
+    said = model.predict(rows)
+    return np.array([a == b for a, b in zip(said.labels, rows.labels, strict=True)], float)
+
+
+def _scores(task: Task, model: Any, rows: Dataset) -> Scores:
+    return Scores(**task.score(rows, model.predict(rows))).brief(with_n=True)
+
+
+def against_references(summary: Summary) -> list[str]:
+    """Return how good a run is beside its references, in sentences; none: it has none."""
+    if not summary.references or summary.test is None:
+        return []
+    named: list[tuple[str, Scores]] = []
+    for each in summary.references:
+        cost = f" ({each.train_size} rows, no LLM)" if each.name == GOLD else ""
+        named.append((each.name + cost, each.test))
+    first, kept = summary.rounds[0], summary.kept
+    if first is not kept and first.test is not None:
+        named.append(("round 0", first.test))
+    named.append((f"round {kept.round}, kept" if len(summary.rounds) > 1 else "kept", summary.test))
+    told = "; ".join(f"{name} {100 * scores['accuracy']:.1f}" for name, scores in named)
+    said = [f"Accuracy on {summary.test.n} test rows, %: {told}."]
+    return said + [_verdict(each) for each in summary.references if each.name == GOLD]
+
+
+def _verdict(gold: Reference) -> str:
+    mean, low, high = (100 * each for each in gold.kept_minus)
+    told = f"Kept minus gold alone: {mean:+.1f} points [{low:+.1f}, {high:+.1f}]"
+    if low > 0:
+        return f"{told}: the synthetic rows pay."
+    if high < 0:
+        return f"{told}: gold alone is better here; see `stepsynth study advice`."
+    return f"{told}: within noise."

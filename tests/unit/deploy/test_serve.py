@@ -1,0 +1,177 @@
+"""A model behind HTTP: what is answered, what is refused, what is counted."""
+
+import json
+import threading
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from stepsynth.deploy import ModelServer
+from stepsynth.metrics import Abstention, Calibration, Predictions
+from stepsynth.students import load_student
+from stepsynth.students.linear import Linear
+from tests.fakes import rows
+from tests.threaded_server import ThreadedServer
+
+FRUIT = rows(
+    *((f"red round {i}", "a") for i in range(20)), *((f"long green {i}", "p") for i in range(20))
+)
+
+
+@dataclass
+class Served(ThreadedServer):
+    model: ModelServer
+
+    def make_app(self):
+        return self.model.make_app()
+
+    @property
+    def place(self):
+        return self.url.removesuffix("/v1")
+
+
+@pytest.fixture(scope="module")
+def student(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    fitted = Linear().start(("a", "p"), 0)
+    fitted.fit(FRUIT)
+    fitted.save(folder)
+    return load_student(folder)
+
+
+@pytest.fixture
+def served(student):
+    with Served(ModelServer(student, "fruit")) as server:
+        yield server
+
+
+def call(server, path, body=None, *, content_type="application/json"):
+    data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+    request = urllib.request.Request(server.place + path, data)
+    request.add_header("Content-Type", content_type)
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            raw, status = answer.read(), answer.status
+    except urllib.error.HTTPError as error:
+        raw, status = error.read(), error.code
+    return status, raw.decode() if path == "/metrics" else json.loads(raw)
+
+
+def test_each_text_gets_a_label_in_order(served):
+    status, said = call(served, "/predict", {"texts": ["red round", "long green", "RED!"]})
+    assert status == 200
+    assert [each["label"] for each in said["predictions"]] == ["a", "p", "a"]
+    first = said["predictions"][0]
+    assert first["probability"] == max(first["probabilities"].values()) > 0.5
+    assert call(served, "/predict", {"rows": [{"text": "red round"}]})[1] == {
+        "predictions": [first]
+    }
+    assert call(served, "/predict", {"texts": []}) == (200, {"predictions": []})
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "said"),
+    [
+        (b"no json", 400, "the body is no JSON"),
+        (b"[" * 100_000, 400, "the body is no JSON"),
+        ({"text": "x"}, 400, 'expected {"texts"'),
+        ({"texts": ["x"], "rows": []}, 400, 'expected {"texts"'),
+        ({"texts": "x"}, 400, 'expected {"texts"'),
+        ({"texts": ["x", 7]}, 400, "text 1 must be a text"),
+        ({"texts": ["  "]}, 400, "text 0 must be a text"),
+        ({"texts": ["x"] * 10_001}, 400, "at most 10,000 texts"),
+        ([1, 2], 400, 'expected {"texts"'),
+        (b'{"texts": ["' + b"x" * 11_000_000 + b'"]}', 413, "at most 10,485,760 bytes"),
+    ],
+)
+def test_what_is_no_request_gets_a_clear_answer_and_the_server_goes_on(served, body, status, said):
+    found, told = call(served, "/predict", body)
+    assert (found, said in told["error"]) == (status, True)
+    assert call(served, "/predict", {"texts": ["red"]})[0] == 200
+
+
+def test_forms_of_other_sites_and_other_paths_are_refused(served):
+    assert call(served, "/predict", b"texts=x", content_type="text/plain")[0] == 415
+    assert call(served, "/elsewhere")[0] == 404
+    status, said = call(served, "/predict")
+    assert status == 405
+    assert "POST /predict" in said["error"]
+
+
+def test_health_and_metrics_tell_what_is_served(served):
+    call(served, "/predict", {"texts": ["red", "green"]})
+    call(served, "/predict", b"x")
+    status, about = call(served, "/health")
+    assert status == 200
+    assert about == {
+        "status": "ok",
+        "run": "fruit",
+        "student": "linear",
+        "labels": ["a", "p"],
+        "temperature": None,
+    }
+    metrics = call(served, "/metrics")[1]
+    assert 'stepsynth_requests_total{code="200"} 2' in metrics
+    assert 'stepsynth_requests_total{code="400"} 1' in metrics
+    assert "stepsynth_texts_total 2" in metrics
+
+
+def test_under_the_threshold_there_is_no_label(student):
+    calibration = Calibration(4.0, 0.2, 0.1, ())
+    raw = student.predict_probabilities(["red round", "red green"]).probabilities
+    sure = calibration.apply(Predictions(("a", "p"), raw)).probabilities.max(axis=1)
+    least = float(np.mean(sure))
+    server = ModelServer(student, "fruit", calibration, Abstention(least, 1, 0, 1, 0.5))
+    with Served(server) as served:
+        said = call(served, "/predict", {"texts": ["red round", "red green"]})[1]["predictions"]
+        assert [each["label"] for each in said] == ["a", None]
+        assert said[0]["probability"] == pytest.approx(sure[0], abs=1e-5)
+        assert "stepsynth_abstained_total 1" in call(served, "/metrics")[1]
+        assert call(served, "/health")[1]["abstains_under"] == pytest.approx(least, abs=1e-5)
+
+
+def test_requests_at_the_same_time_get_their_own_answers(served):
+    wrong = []
+
+    def ask(word, label):
+        for i in range(20):
+            said = call(served, "/predict", {"texts": [f"{word} {i}"] * (1 + i % 3)})[1]
+            if [each["label"] for each in said["predictions"]] != [label] * (1 + i % 3):
+                wrong.append(said)
+
+    threads = [
+        threading.Thread(target=ask, args=pair)
+        for pair in [("red round", "a"), ("long green", "p")] * 4
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_an_error_of_the_model_is_an_answer_and_the_server_goes_on(served, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr(type(served.model._student), "predict_examples", fail)
+    assert call(served, "/predict", {"texts": ["x"]}) == (
+        500,
+        {"error": "the model failed: RuntimeError"},
+    )
+    monkeypatch.undo()
+    assert call(served, "/predict", {"texts": ["red"]})[0] == 200
+
+
+def test_pairs_need_their_context(tmp_path):
+    fitted = Linear().start(("a", "p"), 0)
+    fitted.fit(FRUIT)
+    fitted.save(tmp_path, columns={"text": "text", "context": "premise", "label": "label"})
+    with Served(ModelServer(load_student(tmp_path), "pairs")) as served:
+        status, said = call(served, "/predict", {"texts": ["x"]})
+        assert (status, "text 0 needs a context" in said["error"]) == (400, True)
+        row = {"text": "red", "context": "A fruit."}
+        assert call(served, "/predict", {"rows": [row]})[0] == 200

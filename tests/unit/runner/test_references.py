@@ -1,0 +1,103 @@
+"""What a run is measured against: the commonest label and gold alone, on the same rows."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+import stepsynth
+from stepsynth.run_records import Reference, RoundSummary, Scores, Summary
+from stepsynth.runner import against_references
+
+DEMO = Path(stepsynth.__file__).parent / "demo" / "support.yaml"
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    return {
+        name: stepsynth.run(DEMO, overrides=[f"method={name}"], out=folder / name)
+        for name in ("s3", "gold")
+    }
+
+
+def test_gold_alone_is_what_the_method_gold_does(runs):
+    majority, gold = runs["s3"].summary.references
+    assert (majority.name, gold.name) == ("majority class", "gold alone")
+    assert gold.test["accuracy"] == runs["gold"].summary.test["accuracy"]
+    assert gold.test["macro_f1"] == runs["gold"].summary.test["macro_f1"]
+    assert gold.select["accuracy"] == runs["gold"].summary.rounds[0].select["accuracy"]
+    assert [each.name for each in runs["gold"].summary.references] == ["majority class"]
+
+
+def test_the_commonest_label_has_its_share(runs):
+    run = stepsynth.open_run(runs["s3"].folder)
+    majority = run.summary.references[0]
+    gold = Counter(run.rounds[0].answers.gold)
+    assert majority.test["accuracy"] in {count / majority.test.n for count in gold.values()}
+
+
+def test_the_difference_is_that_of_the_scores(runs):
+    summary = runs["s3"].summary
+    for each in summary.references:
+        mean, low, high = each.kept_minus
+        assert mean == pytest.approx(summary.test["accuracy"] - each.test["accuracy"])
+        assert low < mean < high
+
+
+def summary_of(low, high, **others):
+    scores = Scores(accuracy=0.5, n=100)
+    gold = Reference(
+        name="gold alone",
+        train_size=80,
+        select=scores,
+        test=scores,
+        kept_minus=((low + high) / 2, low, high),
+    )
+    rounds = tuple(
+        RoundSummary(round=i, added=9, train_size=9, misclassified=1, select=scores, test=scores)
+        for i in range(2)
+    )
+    return Summary(
+        run="r",
+        task="t",
+        method="s3",
+        student="linear",
+        random_seed=0,
+        rounds=rounds,
+        kept_round=1,
+        test=scores,
+        llm={"requests": 0},
+        references=(gold,),
+        **others,
+    )
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (0.01, 0.1, "the synthetic rows pay"),
+        (-0.2, -0.01, "gold alone is better here"),
+        (-0.1, 0.1, "within noise"),
+    ],
+)
+def test_whether_synthesis_pays_is_said(low, high, said):
+    first, second = against_references(summary_of(low, high))
+    assert first == (
+        "Accuracy on 100 test rows, %: gold alone (80 rows, no LLM) 50.0; round 0 50.0; "
+        "round 1, kept 50.0."
+    )
+    assert said in second
+    assert f"[{100 * low:+.1f}, {100 * high:+.1f}]" in second
+
+
+def test_a_run_of_an_earlier_version_has_none(runs):
+    old = runs["s3"].summary.model_copy(update={"references": ()})
+    assert against_references(old) == []
+
+
+def test_the_report_begins_with_it_and_lists_them(runs):
+    page = (runs["s3"].folder / "report.html").read_text(encoding="utf-8")
+    assert page.index("Kept minus gold alone") < page.index("Did each round close the gap?")
+    assert "<td>majority class</td>" in page
+    assert "<td>gold alone</td>" in page
