@@ -202,7 +202,8 @@ class PretendStudent(Linear):
     ) -> None:
         """Learn nothing."""
 
-    def _features(self, examples: Sequence[Example], *, learn: bool = False) -> Any:
+    def features(self, examples: Sequence[Example]) -> Any:
+        """Return two numbers that follow from a text's length."""
         from scipy.sparse import csr_matrix
 
         lengths = [[len(row.text) % 7 / 7, len(row.text) % 11 / 11] for row in examples]

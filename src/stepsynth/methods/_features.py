@@ -8,35 +8,32 @@ import numpy.typing as npt
 
 from stepsynth.methods._last_layer import Floats, one_hot
 from stepsynth.records import Dataset, Example
-from stepsynth.students import NO_CALLBACKS, Student
+from stepsynth.students import HeadStudent, Student
 
 
 def features_of(rows: Dataset, student: Student | None, label_names: Sequence[str]) -> Any:
     """Return the features of rows with a column of ones: (n, d), dense or sparse.
 
     They are the student's own if training does not change them: n-grams of `linear`, vectors of
-    `embedding`. Otherwise they are n-grams of a separate `linear`: a fine-tuned network has learnt
-    its features from the very labels in doubt.
+    `embedding` and `static`. Otherwise they are n-grams of a separate `linear`: a fine-tuned
+    network has learnt its features from the very labels in doubt.
 
     Args:
         rows: n rows.
         student: A student fitted on them, or None.
         label_names: The labels of the task.
     """
-    from stepsynth.students.embedding import Embedding
+    from scipy.sparse import csr_matrix, hstack, issparse
+
     from stepsynth.students.linear import Linear
 
-    if isinstance(student, Embedding):
-        vectors = np.asarray(student._features(rows, NO_CALLBACKS), dtype=np.float64)
-        return np.hstack([vectors, np.ones((len(rows), 1))])
-    if not isinstance(student, Linear):
+    if not isinstance(student, HeadStudent):
         student = Linear().start(label_names, 0)
         student.learn_features(rows)
-    from scipy.sparse import csr_matrix, hstack
-
-    ngrams = student._features(rows)
-    ones = csr_matrix(np.ones((len(rows), 1)))
-    return hstack([ngrams, ones], format="csr").astype(np.float64)
+    found, ones = student.features(rows), np.ones((len(rows), 1))
+    if issparse(found):
+        return hstack([found, csr_matrix(ones)], format="csr").astype(np.float64)
+    return np.hstack([np.asarray(found, dtype=np.float64), ones])
 
 
 def one_hot_of(rows: Sequence[Example], label_names: Sequence[str]) -> Floats:

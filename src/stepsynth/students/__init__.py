@@ -2,7 +2,7 @@
 
 from stepsynth.students._encoder import need, quiet
 from stepsynth.students._factory import FreshStudent, StudentFactory
-from stepsynth.students._head import fit_head, predict_head
+from stepsynth.students._head import HeadStudent, fit_head, predict_head
 from stepsynth.students._student import (
     NO_CALLBACKS,
     STUDENT_FILE,
@@ -19,6 +19,7 @@ __all__ = [
     "STUDENT_FILE",
     "FitCallbacks",
     "FreshStudent",
+    "HeadStudent",
     "Student",
     "StudentFactory",
     "Weights",

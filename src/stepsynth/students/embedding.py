@@ -13,11 +13,10 @@ import numpy.typing as npt
 from pydantic import Field
 
 from stepsynth._util.pretrained import load_sentence_encoder, quiet
-from stepsynth.metrics import Predictions
 from stepsynth.records import Dataset, Example
-from stepsynth.students._head import fit_head, pair_features, predict_head
+from stepsynth.students._head import HeadStudent, pair_features
 from stepsynth.students._search import Range
-from stepsynth.students._student import NO_CALLBACKS, FitCallbacks, Student
+from stepsynth.students._student import NO_CALLBACKS, FitCallbacks
 
 Floats = npt.NDArray[np.float32]
 ENCODER_FOLDER = "encoder"
@@ -28,7 +27,7 @@ _KNOWN: dict[str, dict[str, Floats]] = {}
 """Encoder -> text -> embedding, shared by all students that this process trains."""
 
 
-class Embedding(Student):
+class Embedding(HeadStudent):
     """The `embedding` student.
 
     Attributes:
@@ -46,8 +45,6 @@ class Embedding(Student):
 
     search_space: ClassVar[Mapping[str, Any]] = {"C": Range(low=0.1, high=1000.0, log=True)}
 
-    _weights: Any = None
-    _intercept: Any = None
     _is_pair: bool = False
     _known: dict[str, Floats] | None = None
     """Text -> embedding; None: nothing is cached."""
@@ -67,31 +64,15 @@ class Embedding(Student):
         super().check()
         _encoder(self.model)
 
-    def fit(
-        self,
-        dataset: Dataset,
-        *,
-        weights: Sequence[float] | None = None,
-        callbacks: FitCallbacks = NO_CALLBACKS,
-    ) -> None:
-        """Learn the head; the encoder stays frozen."""
-        features = self.learn_features(dataset, callbacks)
-        head = fit_head(features, dataset, self.label_names, C=self.C, rows=weights)
-        self._weights, self._intercept = head
-
-    def predict_examples(self, examples: Sequence[Example]) -> Predictions:
-        """Return softmax probabilities: (n_examples, n_labels)."""
-        if not examples:
-            return Predictions(self.label_names, np.zeros((0, len(self.label_names))))
-        features = self._features(examples, NO_CALLBACKS)
-        return predict_head(features, self._weights, self._intercept, self.label_names)
-
     def learn_features(self, dataset: Dataset, callbacks: FitCallbacks = NO_CALLBACKS) -> Floats:
         """Embed a data set, as texts or as pairs, and return its features: (n, n_features)."""
         self._is_pair = any(row.context is not None for row in dataset)
-        return self._features(dataset, callbacks)
+        return self.features(dataset, callbacks)
 
-    def _features(self, examples: Sequence[Example], callbacks: FitCallbacks) -> Floats:
+    def features(
+        self, examples: Sequence[Example], callbacks: FitCallbacks = NO_CALLBACKS
+    ) -> Floats:
+        """Return embeddings, or the features of pairs of them: (n_examples, n_features)."""
         texts = [row.text for row in examples]
         contexts = [row.context or "" for row in examples]
         known = self._embed([*texts, *contexts] if self._is_pair else texts, callbacks)
@@ -122,24 +103,13 @@ class Embedding(Student):
         with quiet():
             encoder.save(str(Path(folder) / ENCODER_FOLDER), create_model_card=False)
 
-    def save_arrays(self, folder: Path) -> None:
-        """Write the head."""
-        np.savez_compressed(
-            folder / "weights.npz",
-            weights=self._weights,
-            intercept=self._intercept,
-            is_pair=self._is_pair,
-        )
+    def own_arrays(self, folder: Path) -> Mapping[str, Any]:
+        """Return whether it is for pairs."""
+        return {"is_pair": self._is_pair}
 
-    def load_arrays(self, folder: Path) -> None:
-        """Read the head, and use the encoder beside it if there is one."""
-        # Opened here, since numpy leaves a file open that it cannot read.
-        with (
-            (folder / "weights.npz").open("rb") as file,
-            np.load(file, allow_pickle=False) as arrays,
-        ):
-            self._weights, self._intercept = arrays["weights"], arrays["intercept"]
-            self._is_pair = bool(arrays["is_pair"])
+    def take_arrays(self, folder: Path, arrays: Mapping[str, Any]) -> None:
+        """Use the encoder in the folder if there is one."""
+        self._is_pair = bool(arrays["is_pair"])
         if (folder / ENCODER_FOLDER).is_dir():
             # A deployed student may run for years: it keeps no text that it was given.
             self._encoder_folder, self._known = str(folder / ENCODER_FOLDER), None

@@ -4,18 +4,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 from pydantic import Field
 
-from stepsynth.metrics import Predictions
 from stepsynth.records import Dataset, Example
 from stepsynth.students import _tfidf
-from stepsynth.students._head import fit_head, predict_head
+from stepsynth.students._head import HeadStudent
 from stepsynth.students._search import Range
-from stepsynth.students._student import NO_CALLBACKS, FitCallbacks, Student
+from stepsynth.students._student import NO_CALLBACKS, FitCallbacks
 
 
-class Linear(Student):
+class Linear(HeadStudent):
     """The `linear` student.
 
     Attributes:
@@ -36,22 +34,8 @@ class Linear(Student):
     }
 
     _vectorizers: Any = None
-    _weights: Any = None
-    _intercept: Any = None
 
-    def fit(
-        self,
-        dataset: Dataset,
-        *,
-        weights: Sequence[float] | None = None,
-        callbacks: FitCallbacks = NO_CALLBACKS,
-    ) -> None:
-        """Learn a weight for each n-gram and label; rare labels weigh as much as frequent ones."""
-        features = self.learn_features(dataset)
-        head = fit_head(features, dataset, self.label_names, C=self.C, rows=weights)
-        self._weights, self._intercept = head
-
-    def learn_features(self, dataset: Dataset) -> Any:
+    def learn_features(self, dataset: Dataset, callbacks: FitCallbacks = NO_CALLBACKS) -> Any:
         """Build the vocabularies from a data set and return its features, sparse (n, n_features).
 
         Raises:
@@ -60,29 +44,14 @@ class Linear(Student):
         self._vectorizers, features = _tfidf.learn(dataset, self.max_features)
         return features
 
-    def _features(self, examples: Sequence[Example]) -> Any:
+    def features(self, examples: Sequence[Example]) -> Any:
+        """Return TF-IDF: sparse (n_examples, n_features)."""
         return _tfidf.featurize(self._vectorizers, examples)
 
-    def predict_examples(self, examples: Sequence[Example]) -> Predictions:
-        """Return softmax probabilities: (n_examples, n_labels)."""
-        names = self.label_names
-        if not examples:
-            return Predictions(names, np.zeros((0, len(names))))
-        return predict_head(self._features(examples), self._weights, self._intercept, names)
+    def own_arrays(self, folder: Path) -> Mapping[str, Any]:
+        """Write the vocabularies as JSON, and return their weights."""
+        return _tfidf.save(self._vectorizers, folder)
 
-    def save_arrays(self, folder: Path) -> None:
-        """Write vocabularies as JSON, weights as one NumPy archive."""
-        idf = _tfidf.save(self._vectorizers, folder)
-        np.savez_compressed(
-            folder / "weights.npz", weights=self._weights, intercept=self._intercept, **idf
-        )
-
-    def load_arrays(self, folder: Path) -> None:
-        """Read what `save_arrays` wrote; nothing is unpickled."""
-        # Opened here, since numpy leaves a file open that it cannot read.
-        with (
-            (folder / "weights.npz").open("rb") as file,
-            np.load(file, allow_pickle=False) as arrays,
-        ):
-            self._weights, self._intercept = arrays["weights"], arrays["intercept"]
-            self._vectorizers = _tfidf.load(folder, arrays)
+    def take_arrays(self, folder: Path, arrays: Mapping[str, Any]) -> None:
+        """Read the vocabularies."""
+        self._vectorizers = _tfidf.load(folder, arrays)

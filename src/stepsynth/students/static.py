@@ -15,17 +15,16 @@ import numpy.typing as npt
 from pydantic import Field
 
 from stepsynth._util.pretrained import UnusableModelError, need
-from stepsynth.metrics import Predictions
 from stepsynth.records import Dataset, Example
 from stepsynth.students import _tfidf
-from stepsynth.students._head import fit_head, pair_features, predict_head
+from stepsynth.students._head import HeadStudent, pair_features
 from stepsynth.students._search import Range
-from stepsynth.students._student import NO_CALLBACKS, FitCallbacks, Student
+from stepsynth.students._student import NO_CALLBACKS, FitCallbacks
 
 VECTORS_FOLDER = "vectors"
 
 
-class Static(Student):
+class Static(HeadStudent):
     """The `static` student.
 
     Attributes:
@@ -50,8 +49,6 @@ class Static(Student):
     search_space: ClassVar[Mapping[str, Any]] = {"C": Range(low=0.1, high=100.0, log=True)}
 
     _vectorizers: Any = None
-    _weights: Any = None
-    _intercept: Any = None
     _is_pair: bool = False
     _vectors_folder: str = ""
 
@@ -60,19 +57,7 @@ class Static(Student):
         super().check()
         _vectors(self.model)
 
-    def fit(
-        self,
-        dataset: Dataset,
-        *,
-        weights: Sequence[float] | None = None,
-        callbacks: FitCallbacks = NO_CALLBACKS,
-    ) -> None:
-        """Learn the head, and with `tfidf` the vocabularies; the vectors stay as they are."""
-        features = self.learn_features(dataset)
-        head = fit_head(features, dataset, self.label_names, C=self.C, rows=weights)
-        self._weights, self._intercept = head
-
-    def learn_features(self, dataset: Dataset) -> Any:
+    def learn_features(self, dataset: Dataset, callbacks: FitCallbacks = NO_CALLBACKS) -> Any:
         """Build the vocabularies from a data set and return its features: (n, n_features).
 
         Raises:
@@ -84,14 +69,8 @@ class Static(Student):
         self._vectorizers, counts = _tfidf.learn(dataset, self.max_features)
         return _join(counts, self._embed(dataset))
 
-    def predict_examples(self, examples: Sequence[Example]) -> Predictions:
-        """Return softmax probabilities: (n_examples, n_labels)."""
-        names = self.label_names
-        if not examples:
-            return Predictions(names, np.zeros((0, len(names))))
-        return predict_head(self._features(examples), self._weights, self._intercept, names)
-
-    def _features(self, examples: Sequence[Example]) -> Any:
+    def features(self, examples: Sequence[Example]) -> Any:
+        """Return vectors, with `tfidf` after the n-grams: (n_examples, n_features)."""
         vectors = self._embed(examples)
         if not self.tfidf:
             return vectors
@@ -115,27 +94,15 @@ class Static(Student):
         super().save(folder, columns=columns)
         _vectors(self._vectors_folder or self.model).save_pretrained(Path(folder) / VECTORS_FOLDER)
 
-    def save_arrays(self, folder: Path) -> None:
-        """Write the head, and with `tfidf` the vocabularies as JSON."""
+    def own_arrays(self, folder: Path) -> Mapping[str, Any]:
+        """Return whether it is for pairs, and with `tfidf` write the vocabularies as JSON."""
         idf = _tfidf.save(self._vectorizers, folder) if self.tfidf else {}
-        np.savez_compressed(
-            folder / "weights.npz",
-            weights=self._weights,
-            intercept=self._intercept,
-            is_pair=self._is_pair,
-            **idf,
-        )
+        return {"is_pair": self._is_pair, **idf}
 
-    def load_arrays(self, folder: Path) -> None:
-        """Read what `save_arrays` wrote, and use the vectors beside it if there are any."""
-        # Opened here, since numpy leaves a file open that it cannot read.
-        with (
-            (folder / "weights.npz").open("rb") as file,
-            np.load(file, allow_pickle=False) as arrays,
-        ):
-            self._weights, self._intercept = arrays["weights"], arrays["intercept"]
-            self._is_pair = bool(arrays["is_pair"])
-            self._vectorizers = _tfidf.load(folder, arrays) if self.tfidf else None
+    def take_arrays(self, folder: Path, arrays: Mapping[str, Any]) -> None:
+        """Read the vocabularies, and use the vectors in the folder if there are any."""
+        self._is_pair = bool(arrays["is_pair"])
+        self._vectorizers = _tfidf.load(folder, arrays) if self.tfidf else None
         if (folder / VECTORS_FOLDER).is_dir():
             self._vectors_folder = str(folder / VECTORS_FOLDER)
 

@@ -28,7 +28,7 @@ def test_linear_gives_its_own_n_grams_and_a_column_of_ones():
     X = features_of(TEXTS, student, NAMES)
     assert X.shape == (6, 2 * 7 + 1)
     assert np.allclose(X[:, [-1]].toarray(), 1)
-    assert np.allclose(X[:, :-1].toarray(), student._features(TEXTS).toarray())
+    assert np.allclose(X[:, :-1].toarray(), student.features(TEXTS).toarray())
 
 
 def test_any_other_student_is_given_the_n_grams_of_linear():

@@ -106,7 +106,7 @@ def test_many_texts_are_embedded_in_parts_and_progress_is_told(monkeypatch):
 
 def test_the_features_of_a_pair_are_both_their_difference_and_their_product():
     student = fitted(PAIRS, ("other", "same"))
-    (features,) = student._features([Example("a dog runs", "", "rain falls")], FitCallbacks())
+    (features,) = student.features([Example("a dog runs", "", "rain falls")], FitCallbacks())
     u, v = student._known["a dog runs"], student._known["rain falls"]
     assert np.linalg.norm(u) == pytest.approx(1, abs=1e-5)
     assert np.array_equal(features, np.concatenate([u, v, np.abs(u - v), u * v]))
