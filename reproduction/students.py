@@ -2,8 +2,9 @@
 
     STEPSYNTH_DATA=/path/to/data python -m reproduction.students [--students linear static]
 
-`static` needs a Model2Vec model (`--static FOLDER`). Without one it is distilled from MiniLM
-(`pip install 'model2vec[distill]'`, a minute) and kept under `.bench/`.
+`static` needs a Model2Vec model (`--static FOLDER`). Without one it is distilled from MiniLM, in a
+minute, and kept under `.bench/`; that takes `model2vec[distill]`, which needs an older
+transformers: an environment of its own.
 """
 
 import argparse

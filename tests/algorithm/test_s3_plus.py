@@ -15,7 +15,7 @@ from stepsynth.methods._cross_fitting import (
     cross_fit,
     predict_by_gold,
 )
-from stepsynth.methods._hints import SHARED_BY, words_of_clusters
+from stepsynth.methods._hints import SHARED_BY, sources_of, words_of_clusters
 from stepsynth.methods.s3_plus import S3Plus, judge, mix, train_with_gold, without_noise
 from stepsynth.metrics import Predictions
 from stepsynth.records import Dataset, Example, Provenance
@@ -262,3 +262,16 @@ def test_passages_need_a_corpus_before_anything_is_asked(task):
     assert S3Plus(extrapolate_from="passage").uses_corpus
     assert not S3Plus(extrapolate_from="passage", rounds=0).uses_corpus
     assert not S3Plus().uses_corpus
+
+
+def test_a_message_its_answer_and_its_forward_are_one_text(task):
+    told = "call zebulon quartz about the tumour on monday"
+    copies = [f"{start}{told}" for start in ("", "re ", "fwd ", "fwd re ", "RE: ")]
+    mine = Dataset([*fruit(60, seed=1), *(Example(text, "a") for text in copies)])
+    backend, _, _ = run_hinted(task, mine, "words")
+    assert not any("zebulon" in request.prompt for request in backend.requests)
+    sources = sources_of(
+        [frozenset(text.lower().split()) for text in ("good", "good film", *copies)]
+    )
+    assert len({*sources[2:]}) == 1
+    assert sources[0] != sources[1]

@@ -125,7 +125,7 @@ def test_the_files_say_the_same(scripted):
     markdown = (out / "compare.md").read_text(encoding="utf-8")
     assert "| synthesizrr | –" in markdown
     assert "macro-F1 minus zerogen" in markdown
-    assert "texts and labels of `mine`: it is trained on them" in markdown
+    assert r"texts and labels of \`mine\`: it is trained on them" in markdown
     stored = json.loads((out / "compare.json").read_text())
     assert stored["methods"] == summary_of(done)["methods"]
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +19,8 @@ import pytest
 
 from stepsynth.comparison.run import run_plan
 from stepsynth.errors import ConfigError, RunFolderError
-from stepsynth.executors import _remote
-from stepsynth.executors._remote import Orders, obey, versions
+from stepsynth.executors import WorkerLostError, _remote
+from stepsynth.executors._remote import Orders, RemotePool, obey, versions
 from stepsynth.taskfile import load_config
 from tests.clusters import (
     ALL,
@@ -261,3 +262,33 @@ def test_an_unknown_executor_is_named_before_anything_runs(tmp_path):
     assert done.returncode == 2
     assert "no executor is named 'dusk'" in done.stderr
     assert "did you mean 'dask'?" in done.stderr
+
+
+class Queue(RemotePool):
+    """A pool whose jobs never begin."""
+
+    def send(self, fn, *args):
+        return Future()
+
+
+def test_jobs_that_have_not_begun_do_not_hold_up_a_stop(tmp_path):
+    with Queue(tmp_path, threads=1, lost=()) as pool:
+        future = pool.submit(print)
+        pool.stop()
+        with pytest.raises(WorkerLostError):
+            future.result(timeout=10)
+
+
+def test_orders_that_cannot_be_written_for_a_moment_end_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(_remote, "BEAT_S", 0.05)
+    write, failures = _remote.write_text, iter([OSError(28, "no space left")] * 3)
+
+    def fail(*args):
+        if (error := next(failures, None)) is not None:
+            raise error
+        write(*args)
+
+    with Queue(tmp_path, threads=1, lost=()) as pool:
+        monkeypatch.setattr(_remote, "write_text", fail)
+        before = pool._orders.path.read_text()
+        until(lambda: pool._orders.path.read_text() != before, 10)

@@ -312,3 +312,26 @@ def test_a_csv_file_has_the_columns_of_the_rows_and_the_predictions(pairs, tmp_p
         assert told == {key: str(value) for key, value in before.items()}
         assert after["predicted"]
         assert 0 < float(after["probability"]) <= 1
+
+
+def test_columns_of_later_rows_are_said_to_be_lost_and_none_is_written_over(pairs, tmp_path):
+    given = [row("a", "b", probability="mine"), row("x", "y", probability="yours")]
+    late = [row(str(i), "z") for i in range(300)] + [row("q", "r", more="lost")]
+    (tmp_path / "in.jsonl").write_text(lines(*given, *late))
+    done = stepsynth("predict", pairs, "-i", tmp_path / "in.jsonl", "-o", tmp_path / "out.csv")
+    assert done.returncode == 0, done.stderr
+    assert "columns that the first rows lack are left out: more" in done.stderr
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
+        said = list(csv.DictReader(file))
+    assert [each["probability"] for each in said[:2]] == ["mine", "yours"]
+    assert 0 < float(said[0]["probability_by_model"]) <= 1
+    assert len(said) == 303
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_half_a_character_does_not_end_a_file(pairs, tmp_path, kind):
+    (tmp_path / "in.jsonl").write_text('{"hypothesis": "bad \\ud83d", "premise": "x"}\n' * 2)
+    out = tmp_path / f"out.{kind}"
+    done = stepsynth("predict", pairs, "-i", tmp_path / "in.jsonl", "-o", out)
+    assert done.returncode == 0, done.stderr
+    assert out.read_text(encoding="utf-8").count("bad") == 2

@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import typer
 
+from stepsynth._util.text import clean
 from stepsynth.cli._shared import handle_errors, say
 from stepsynth.errors import ConfigError, DataError, suggest
 
@@ -77,10 +78,11 @@ def predict(
         for batch in _batches(rows):
             answers = _answer(model, calibration, batch, columns, done)
             done += len(batch)
+            if table is not None:
+                table.write(batch, answers)
+                continue
             for row, said in zip(batch, answers, strict=True):
-                if table is not None:
-                    table.write(row, said)
-                elif keeps_row or as_json or output:
+                if keeps_row or as_json or output:
                     _write_json(file, row, said, keeps_row=keeps_row)
                 else:
                     label = said["label"]
@@ -103,7 +105,7 @@ def _check_files(source: str | None, output: Path | None, *, has_others: bool) -
 
 def _open(path: Path) -> IO[str]:
     try:
-        return path.open("w", encoding="utf-8", newline="")
+        return path.open("w", encoding="utf-8", errors="replace", newline="")
     except OSError as error:
         raise ConfigError(f"--output: {path} cannot be written: {error.strerror}") from error
 
@@ -149,7 +151,7 @@ def _answer(
 
 def _text(row: Row, columns: Mapping[str, str], field: str) -> str:
     value = row.get(columns.get(field, ""), "")
-    return value if isinstance(value, str) else ""
+    return clean(value) if isinstance(value, str) else ""
 
 
 def _one_line(text: str) -> str:
@@ -165,7 +167,7 @@ def _write_json(file: IO[str], row: Row, said: Row, *, keeps_row: bool) -> None:
 
 
 class _Csv:
-    """A CSV file of rows and predictions, with the columns of the first row.
+    """A CSV file of rows and predictions, with the columns of the first batch.
 
     Args:
         file: Where it is written to.
@@ -174,19 +176,35 @@ class _Csv:
 
     def __init__(self, file: IO[str], *, keeps_row: bool) -> None:
         self._file = file
-        self._key = "predicted" if keeps_row else "label"
-        self._writer: csv.DictWriter[str] | None = None
+        self._keeps_row = keeps_row
+        self._names: list[str] = []
+        self._writer: Any = None
+        self._has_warned = False
 
-    def write(self, row: Row, said: Row) -> None:
-        """Write a line; a column that the first row did not have is left out."""
-        values = {name: value for name, value in row.items() if name != "context" or value}
-        values |= {self._key: said["label"], "probability": round(said["sure"], 6)}
+    def write(self, rows: list[Row], answers: list[Row]) -> None:
+        """Write a batch; a column that the first one did not have is left out, and that is said."""
+        if not self._keeps_row:
+            rows = [{k: v for k, v in row.items() if k != "context" or v} for row in rows]
         if self._writer is None:
-            self._writer = csv.DictWriter(
-                self._file, list(values), extrasaction="ignore", lineterminator="\n"
+            self._names = list(dict.fromkeys(name for row in rows for name in row))
+            own = ("predicted" if self._keeps_row else "label", "probability")
+            head = [*self._names, *(_free(name, self._names) for name in own)]
+            self._writer = csv.writer(self._file, lineterminator="\n")
+            self._writer.writerow(head)
+        known = set(self._names)
+        if not self._has_warned and (more := {name for row in rows for name in row} - known):
+            self._has_warned = True
+            say(
+                f"warning: columns that the first rows lack are left out: {', '.join(sorted(more))}"
             )
-            self._writer.writeheader()
-        self._writer.writerow(values)
+        for row, said in zip(rows, answers, strict=True):
+            values = [row.get(name) for name in self._names]
+            self._writer.writerow([*values, said["label"], round(said["sure"], 6)])
+
+
+def _free(name: str, taken: list[str]) -> str:
+    """Return the name of a column, changed if the data have one of that name."""
+    return _free(f"{name}_by_model", taken) if name in taken else name
 
 
 def _texts(given: list[str] | None, context: str | None) -> Iterator[Row]:

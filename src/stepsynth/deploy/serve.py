@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from aiohttp import web
 
+from stepsynth._util.text import clean
 from stepsynth.metrics import Abstention, AnyPredictions, Calibration, Predictions
 from stepsynth.records import Example
 from stepsynth.students import Student
@@ -106,6 +107,8 @@ class ModelServer:
             response = await handler(request)
         except BadRequestError as error:
             response = _error(400, str(error))
+        except web.RequestPayloadError:
+            response = _error(400, "the body is not what its headers say")
         except web.HTTPRequestEntityTooLarge:
             response = _error(413, f"a body has at most {MOST_BYTES:,} bytes")
         except web.HTTPException as error:
@@ -144,9 +147,11 @@ class ModelServer:
             predictions = await asyncio.to_thread(self._student.predict_examples, rows)
             said = self._say(predictions)
         except Exception as error:
-            for _, answered in taken:
-                if not answered.done():
-                    answered.set_exception(error)
+            if len(taken) > 1:  # one of them may have been the cause
+                for each in taken:
+                    await self._answer([each])
+            elif not taken[0][1].done():
+                taken[0][1].set_exception(error)
             return
         place = 0
         for examples, answered in taken:
@@ -226,7 +231,7 @@ def _example(row: Any, place: int, *, needs_context: bool) -> Example:
         raise BadRequestError(f"text {place} must be a text that is not empty")
     if needs_context and (not isinstance(context, str) or not context.strip()):
         raise BadRequestError(f"text {place} needs a context that is not empty")
-    return Example(text, "", context if isinstance(context, str) and needs_context else None)
+    return Example(clean(text), "", clean(str(context)) if needs_context else None)
 
 
 def _error(status: int, message: str) -> web.Response:

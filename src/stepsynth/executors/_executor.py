@@ -19,7 +19,10 @@ class ExecutorSettings(BaseModel, ABC):
     name: ClassVar[str]
 
     cpus: int | None = Field(
-        default=None, gt=0, description="Cores of a run; default: those of its machine, shared."
+        default=None,
+        gt=0,
+        description="Cores of a run; default: one with ray and slurm, else those that its worker "
+        "may use.",
     )
 
     @abstractmethod

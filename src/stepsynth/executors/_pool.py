@@ -81,7 +81,7 @@ class Processes(Pool):
         self._born, self._bearer = self._context.Pipe(duplex=False)
         self._pools: list[ProcessPoolExecutor] = []
         self._idle: list[ProcessPoolExecutor] = []
-        each = str(threads or max(1, (os.cpu_count() or 1) // jobs))
+        each = str(threads or max(1, cores() // jobs))
         self._added = [name for name in _THREADS if name not in os.environ]
         os.environ.update(dict.fromkeys(self._added, each))
 
@@ -126,6 +126,13 @@ class Processes(Pool):
         shared = self._reader, self._bearer
         self._pools.append(ProcessPoolExecutor(1, self._context, _start_worker, shared))
         return self._pools[-1]
+
+
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 class _Job:

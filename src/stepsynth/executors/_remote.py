@@ -13,7 +13,8 @@ import time
 import uuid
 from abc import abstractmethod
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Future, wait
+from concurrent.futures import CancelledError, Future, InvalidStateError, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import current_process
 from pathlib import Path
@@ -69,7 +70,7 @@ class RemotePool(Pool):
         path = (folder / ".orders").absolute()
         self._lost = lost
         self._orders = Orders(path, uuid.uuid4().hex, versions(), os.getcwd(), threads)
-        self._open: set[Future[Any]] = set()
+        self._open: dict[Future[Any], Future[Any]] = {}
         _wait_for_others(path)
         self._is_stopped = threading.Event()
         self._has_ended = threading.Event()
@@ -85,42 +86,60 @@ class RemotePool(Pool):
         """Have a worker do a job; the future fails with `WorkerLostError` if that dies."""
         outer: Future[Any] = Future()
         outer.set_running_or_notify_cancel()
-        self._open.add(outer)
-        self.send(obey, self._orders, fn, args).add_done_callback(
-            lambda inner: self._pass_on(inner, outer)
-        )
+        inner = self.send(obey, self._orders, fn, args)
+        self._open[outer] = inner
+        inner.add_done_callback(lambda done: self._pass_on(done, outer))
         return outer
 
     def stop(self) -> None:
-        """Stop the jobs as Ctrl-C would."""
-        self._is_stopped.set()
-        self._write(-1)
+        """Stop the jobs as Ctrl-C would; those that have not begun by then are given up."""
+        if not self._is_stopped.is_set():
+            self._is_stopped.set()
+            with suppress(OSError, RunFolderError):  # the beat tries again
+                self._write(-1)
+            timer = threading.Timer(GRACE_S, self.kill)
+            timer.daemon = True
+            timer.start()
+
+    def kill(self) -> None:
+        """Give up the jobs; all paid answers are on disk, and their workers stop by themselves."""
+        for outer, inner in list(self._open.items()):
+            inner.cancel()
+            self._end(outer, WorkerLostError("it was given up"))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Stop the jobs, wait for them, and let go of the workers."""
         self.stop()
         if wait and self._open:
-            _wait_all(self._open, GRACE_S)
+            _wait_all(list(self._open), GRACE_S)
+        self.kill()
         self._has_ended.set()
         self._beats.join()
         self._orders.path.unlink(missing_ok=True)
 
     def _pass_on(self, inner: Future[Any], outer: Future[Any]) -> None:
-        self._open.discard(outer)
         try:
-            outer.set_result(inner.result())
+            result = inner.result()
         except CancelledError as error:
-            outer.set_exception(WorkerLostError(f"its worker gave it up: {error}"))
+            self._end(outer, WorkerLostError(f"its worker gave it up: {error}"))
         except ModuleNotFoundError as error:
-            outer.set_exception(
-                ConfigError(
-                    f"a worker lacks a package: {error}",
-                    hint="install the same stepsynth where the workers run",
-                )
+            lacking = ConfigError(
+                f"a worker lacks a package: {error}",
+                hint="install the same stepsynth where the workers run",
             )
+            self._end(outer, lacking)
         except BaseException as error:
             is_lost = isinstance(error, self._lost)
-            outer.set_exception(self.explain_loss(error) if is_lost else error)
+            self._end(outer, self.explain_loss(error) if is_lost else error)
+        else:
+            self._open.pop(outer, None)
+            with suppress(InvalidStateError):  # it was given up meanwhile
+                outer.set_result(result)
+
+    def _end(self, outer: Future[Any], error: BaseException) -> None:
+        self._open.pop(outer, None)
+        with suppress(InvalidStateError):
+            outer.set_exception(error)
 
     def explain_loss(self, error: BaseException) -> WorkerLostError:
         """Return the error for a job whose worker has died."""
@@ -130,7 +149,9 @@ class RemotePool(Pool):
         number = 0
         while not self._has_ended.wait(BEAT_S):
             number += 1
-            self._write(-1 if self._is_stopped.is_set() else number)
+            # A disk that is full for a moment: workers wait half a minute for new orders.
+            with suppress(OSError, RunFolderError):
+                self._write(-1 if self._is_stopped.is_set() else number)
 
     def _write(self, number: int) -> None:
         write_text(self._orders.path, f"{self._orders.token} {number}\n")
@@ -176,7 +197,8 @@ def _watch(orders: Orders, future: Future[Any]) -> None:
         if said != last:
             last, since = said, time.monotonic()
         is_over = not said.startswith(orders.token) or said.endswith(" -1")
-        if time.monotonic() - since > (STALE_S if said else BEAT_S) or (said and is_over):
+        is_gone = not said and not orders.path.exists()
+        if time.monotonic() - since > (2 * BEAT_S if is_gone else STALE_S) or (said and is_over):
             return
 
 
@@ -186,8 +208,8 @@ def _call_in(cwd: str, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
     return fn(*args)
 
 
-def _wait_all(futures: set[Future[Any]], seconds: float) -> None:
-    wait(list(futures), timeout=seconds)
+def _wait_all(futures: list[Future[Any]], seconds: float) -> None:
+    wait(futures, timeout=seconds)
 
 
 def _read(path: Path) -> str:

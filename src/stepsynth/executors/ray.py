@@ -53,7 +53,7 @@ class RayPool(RemotePool):
             *(exceptions.WorkerCrashedError, exceptions.NodeDiedError),
             *(exceptions.OutOfMemoryError, exceptions.ObjectLostError, BrokenExecutor),
         )
-        super().__init__(folder, threads=settings.cpus, lost=lost)
+        super().__init__(folder, threads=settings.cpus or 1, lost=lost)
 
     def send(self, fn: Callable[..., Any], *args: Any) -> Future[Any]:
         """Have a worker call a function."""

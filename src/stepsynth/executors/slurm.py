@@ -59,16 +59,27 @@ class SlurmPool(RemotePool):
             given["mem_gb"] = settings.memory_gb
         jobs.update_parameters(name="stepsynth", **given)
         self._jobs = jobs
+        self._sent: list[Any] = []
         lost = UncompletedJobError, BrokenExecutor
-        super().__init__(folder, threads=settings.cpus, lost=lost)
+        super().__init__(folder, threads=settings.cpus or 1, lost=lost)
+
+    def kill(self) -> None:
+        """Give up the jobs, those in the queue too."""
+        super().kill()
+        for job in self._sent:
+            if not job.done():
+                job.cancel(check=False)
 
     def send(self, fn: Callable[..., Any], *args: Any) -> Future[Any]:
         """Submit a job that calls a function."""
         job, future = self._jobs.submit(fn, *args), Future[Any]()
+        self._sent.append(job)
 
         def follow() -> None:
             while not job.done():
                 time.sleep(POLL_S)
+            if future.cancelled():
+                return
             try:
                 future.set_result(job.result())
             except BaseException as error:

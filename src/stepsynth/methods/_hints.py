@@ -21,6 +21,8 @@ from stepsynth.retrieval import cut
 
 SHARED_BY = 3
 """Fewest gold texts that a word in a prompt stands in: it tells of no single one."""
+SAME, BLOCK = 0.6, 256
+"""Jaccard similarity of words from which two texts have one source; rows compared at once."""
 CLUSTER_ROWS = 10
 """Gold rows of one label to a cluster, on average."""
 WORDS, WORDS_PER_PROMPT = 8, 3
@@ -93,6 +95,32 @@ class Passages:
         return writer.row("refine", prompt, like, parents=[parent], shots=[parent], note=note)
 
 
+def sources_of(words: Sequence[frozenset[str]]) -> list[int]:
+    """Return the number of each text's source: texts that share most of their words have one.
+
+    A message, its answer and its forward tell of one person, not of three.
+    """
+    from scipy.sparse import csr_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    column = {word: i for i, word in enumerate(sorted(set().union(*words)))}
+    sizes = np.array([len(own) for own in words])
+    places = np.repeat(np.arange(len(words)), sizes)
+    columns = [column[word] for own in words for word in own]
+    has = csr_matrix(
+        (np.ones(len(columns), np.float32), (places, columns)), (len(words), len(column))
+    )
+    near: list[tuple[int, int]] = []
+    for start in range(0, len(words), BLOCK):
+        shared = (has[start : start + BLOCK] @ has.T).toarray()
+        ours = sizes[start : start + BLOCK, None]
+        is_near = shared >= SAME * np.maximum(1, ours + sizes[None, :] - shared)
+        near += [(start + int(i), int(j)) for i, j in zip(*is_near.nonzero(), strict=True)]
+    rows, others = np.array(near, dtype=int).reshape(-1, 2).T
+    links = csr_matrix((np.ones(len(rows)), (rows, others)), (len(words), len(words)))
+    return connected_components(links, directed=False)[1].tolist()
+
+
 def words_of_clusters(gold: Dataset, random_seed: int) -> dict[str, Sequence[str]]:
     """Return the words that set the cluster of each gold row apart, by the row's id.
 
@@ -104,11 +132,12 @@ def words_of_clusters(gold: Dataset, random_seed: int) -> dict[str, Sequence[str
     found: dict[str, Sequence[str]] = {row.id: () for row in gold}
     vectorizer = TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b[^\W\d_]{2,}\b")
     counted = vectorizer.build_analyzer()
-    shared: dict[str, int] = defaultdict(int)
-    for text in {row.text for row in gold}:
-        for word in set(counted(text)):
-            shared[word] += 1
-    known = sorted(word for word, count in shared.items() if count >= SHARED_BY)
+    sources: dict[str, set[int]] = defaultdict(set)
+    words = [frozenset(counted(row.text)) for row in gold]
+    for own, source in zip(words, sources_of(words), strict=True):
+        for word in own:
+            sources[word].add(source)
+    known = sorted(word for word, own in sources.items() if len(own) >= SHARED_BY)
     if not known:
         return found
     vectorizer.set_params(vocabulary=known)

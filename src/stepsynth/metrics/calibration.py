@@ -87,7 +87,7 @@ class Calibration:
             "temperature": self.temperature,
             "error_before": self.error_before,
             "error_after": self.error_after,
-            "held_out": [[round(sure, 6), hit] for sure, hit in self.held_out],
+            "held_out": [list(each) for each in self.held_out],
         }
 
     @classmethod
@@ -116,11 +116,16 @@ def calibrate(gold: Sequence[str], predictions: Predictions) -> Calibration | No
         return None
     column = {name: i for i, name in enumerate(predictions.label_names)}
     own = np.array([column[label] for label in gold])
-    rows = np.arange(len(gold))
+    rows, n_labels = np.arange(len(gold)), len(predictions.label_names)
+    # As Platt has it: of n rows that are all right, one in n + 2 may yet be wrong.
+    doubt = 1 / (len(gold) + 2)
 
     def loss(log_temperature: float) -> float:
         p = scaled(predictions.probabilities, float(np.exp(log_temperature)))
-        return float(-log_probabilities(p)[rows, own].mean())
+        logs = log_probabilities(p)
+        right = logs[rows, own]
+        wrong = (logs.sum(axis=1) - right) / max(1, n_labels - 1)
+        return float(-((1 - doubt) * right + doubt * wrong).mean())
 
     best: Any = minimize_scalar(loss, bounds=LOG_TEMPERATURES, method="bounded")
     temperature = round(float(np.exp(best.x)), 6)

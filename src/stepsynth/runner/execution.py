@@ -98,7 +98,11 @@ class Execution:
         kept = state.kept_round
         select = self.prepared.gold.select
         said = kept.model.predict(select)
-        calibration = calibrate(select.labels, said) if isinstance(said, Predictions) else None
+        trained = {(row.text, row.context) for row in kept.train}
+        is_held_out = not any((row.text, row.context) in trained for row in select)
+        calibration = None
+        if is_held_out and isinstance(said, Predictions):
+            calibration = calibrate(select.labels, said)
         self.opened.write_result(
             kept.train, kept.model, {**config.task.columns, **columns}, calibration
         )

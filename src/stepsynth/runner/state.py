@@ -4,7 +4,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from stepsynth.errors import TooFewRowsError
 from stepsynth.llm import Usage
@@ -111,7 +111,11 @@ class RunState:
         """Warn if an earlier round scored higher on select than the kept one."""
         best, kept = max(self.rounds, key=lambda r: r.select_score), self.kept_round
         if best.select_score > kept.select_score:
-            name, can_keep = self.config.task.score_name, hasattr(self.config.method, "keep")
+            name, field = (
+                self.config.task.score_name,
+                type(self.config.method).model_fields.get("keep"),
+            )
+            can_keep = field is not None and "best" in get_args(field.annotation)
             self.warnings.warn(
                 f"round {best.index} has a higher {name} on select ({best.select_score:.3f}) than "
                 f"round {kept.index}, which is kept ({kept.select_score:.3f})"

@@ -175,3 +175,38 @@ def test_pairs_need_their_context(tmp_path):
         assert (status, "text 0 needs a context" in said["error"]) == (400, True)
         row = {"text": "red", "context": "A fruit."}
         assert call(served, "/predict", {"rows": [row]})[0] == 200
+
+
+def test_half_a_character_is_a_text_and_what_a_model_cannot_take_fails_alone(served, monkeypatch):
+    assert call(served, "/predict", b'{"texts": ["red \\ud83d"]}')[0] == 200
+    whole = type(served.model._student).predict_examples
+
+    def fail(student, rows):
+        if any("poison" in row.text for row in rows):
+            raise RuntimeError("boom")
+        return whole(student, rows)
+
+    monkeypatch.setattr(type(served.model._student), "predict_examples", fail)
+    statuses = {}
+
+    def ask(text):
+        statuses[text] = call(served, "/predict", {"texts": [text]})[0]
+
+    texts = [f"red {i}" for i in range(10)] + ["poison"]
+    threads = [threading.Thread(target=ask, args=[text]) for text in texts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert statuses.pop("poison") == 500
+    assert set(statuses.values()) == {200}
+
+
+def test_a_body_that_is_not_packed_as_it_says_is_the_senders_fault(served):
+    request = urllib.request.Request(served.place + "/predict", b'{"texts": ["red"]}')
+    request.add_header("Content-Type", "application/json")
+    request.add_header("Content-Encoding", "gzip")
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(request, timeout=30)
+    assert caught.value.code == 400
+    caught.value.close()

@@ -1,5 +1,6 @@
 """Stores of several machines become one: nothing is lost, nothing counted twice."""
 
+import shutil
 import sqlite3
 
 import pytest
@@ -98,3 +99,15 @@ def test_a_store_that_is_missing_is_named_and_nothing_is_written(tmp_path, parts
     with pytest.raises(RunFolderError, match="there is no store here"):
         merge([*parts, tmp_path / "none.sqlite"], tmp_path / "all.sqlite")
     assert not (tmp_path / "all.sqlite").exists()
+
+
+def test_a_copy_of_a_store_that_was_gone_on_with_is_paid_for_once(tmp_path, parts):
+    shutil.copy(parts[0], tmp_path / "copy.sqlite")
+    run(tmp_path / "copy.sqlite", ["s", "t", "v"])
+    merge([parts[0], tmp_path / "copy.sqlite"], tmp_path / "all.sqlite")
+    assert spent(tmp_path / "all.sqlite") == Spent(30, 0.0, 450)
+
+
+def test_a_store_is_not_merged_with_itself(tmp_path, parts):
+    with pytest.raises(RunFolderError, match="named twice"):
+        merge([parts[0], parts[0]], tmp_path / "all.sqlite")

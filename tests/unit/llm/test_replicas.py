@@ -123,3 +123,13 @@ def test_more_servers_are_not_another_run():
     two = OpenAICompatible(model="m", base_url=GONE, replicas=["http://127.0.0.1:10/v1"])
     assert one.identity() == two.identity()
     assert one.request_identity() == two.request_identity()
+
+
+@pytest.mark.parametrize("status", [500, 429, 408])
+def test_a_server_that_fails_at_once_does_not_draw_the_requests(two, status):
+    two[0].answer = lambda *_: failure(status, "not now")
+    two[1].delay_s = 0.02
+    answers = ask(open_llm(two[0].url, two[1].url, concurrency=8), 100)
+    assert all(isinstance(answer, Completion) for answer in answers)
+    assert len(two[1].bodies) == 100
+    assert len(two[0].bodies) < 20

@@ -1,5 +1,7 @@
 """Probabilities that mean what they say, on made data whose truth is known."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -77,8 +79,6 @@ def test_the_lowest_threshold_is_taken_and_none_where_none_will_do():
 def test_what_was_written_is_read_and_what_is_damaged_is_none(tmp_path):
     gold, said = made(60)
     found = calibrate(gold, said)
-    import json
-
     (tmp_path / "calibration.json").write_text(json.dumps(found.to_dict()))
     again = Calibration.read(tmp_path)
     assert again.temperature == found.temperature
@@ -86,3 +86,21 @@ def test_what_was_written_is_read_and_what_is_damaged_is_none(tmp_path):
     (tmp_path / "calibration.json").write_text('{"temperature": "warm"}')
     assert Calibration.read(tmp_path) is None
     assert Calibration.read(tmp_path / "nowhere") is None
+
+
+def test_rows_that_are_all_right_do_not_make_a_model_certain():
+    sure = np.linspace(0.72, 0.95, 20)
+    said = Predictions(("a", "b"), np.column_stack([sure, 1 - sure]))
+    found = calibrate(["a"] * 20, said)
+    new = Predictions(("a", "b"), np.array([[0.6, 0.4]]))
+    assert found.apply(new).probabilities[0, 0] < 0.9
+
+
+def test_a_threshold_gives_the_rows_it_was_set_on_their_labels(tmp_path):
+    """Rounded up, 0.99999999 would be out of its own reach."""
+    sure = np.array([1 - 10.0**-i for i in range(1, 21)])
+    said = Predictions(("a", "b"), np.column_stack([sure, 1 - sure]))
+    found = Calibration(1.0, 0.0, 0.0, tuple((float(p), True) for p in sure))
+    (tmp_path / "calibration.json").write_text(json.dumps(found.to_dict()))
+    least = Calibration.read(tmp_path).abstain_for(1.0).threshold
+    assert (found.apply(said).probabilities.max(axis=1) >= least - 1e-12).all()

@@ -3,11 +3,13 @@
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import stepsynth
 from stepsynth.run_records import Reference, RoundSummary, Scores, Summary
 from stepsynth.runner import against_references
+from stepsynth.runner.references import paired_difference
 
 DEMO = Path(stepsynth.__file__).parent / "demo" / "support.yaml"
 
@@ -101,3 +103,38 @@ def test_the_report_begins_with_it_and_lists_them(runs):
     assert page.index("Kept minus gold alone") < page.index("Did each round close the gap?")
     assert "<td>majority class</td>" in page
     assert "<td>gold alone</td>" in page
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_few_rows_are_never_certain(n):
+    mean, low, high = paired_difference(np.ones(n))
+    assert mean == 1
+    assert low <= 0.0 or n == 5
+    assert low < 0.45
+    assert high == 1
+    assert paired_difference(np.zeros(n))[1] < 0 < paired_difference(np.zeros(n))[2]
+
+
+def test_the_interval_holds_the_truth_about_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    held = 0
+    for _ in range(400):
+        gain = rng.choice([-1, 0, 1], 60, p=[0.1, 0.7, 0.2])
+        _, low, high = paired_difference(gain)
+        held += low <= 0.1 <= high
+    assert 0.92 <= held / 400 <= 0.99
+
+
+def test_where_no_row_was_written_the_llm_itself_is_better():
+    told = summary_of(0.01, 0.1)
+    rounds = tuple(each.model_copy(update={"train_size": 0}) for each in told.rounds)
+    said = against_references(told.model_copy(update={"rounds": rounds}))[1]
+    assert "the LLM itself is better" in said
+    assert "synthetic" not in said
+
+
+def test_rows_that_were_trained_on_calibrate_nothing(tmp_path):
+    run = stepsynth.run(
+        DEMO, overrides=["method=gold", "data.select=null", "data.paper_splits=true"], out=tmp_path
+    )
+    assert not (run.folder / "model" / "calibration.json").exists()

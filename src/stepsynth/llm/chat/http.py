@@ -166,10 +166,12 @@ class JsonClient:
                 with replica.asked():
                     return url, *await self._send_to(url, verb, **options)
             except RetryLaterError as error:
-                tried.append(replica)
-                if not error.is_unavailable or self._replicas.next(tried) is None:
-                    raise
+                # Any error: a server that fails at once would else be the least busy one.
                 replica.fail()
+                tried.append(replica)
+                # Another time-out is not waited for here: the engine asks again.
+                if error.reason == "timeout" or self._replicas.next(tried) is None:
+                    raise
 
     async def _send_to(self, url: str, verb: str, **options: Any) -> tuple[bytes, str]:
         is_long = "timeout" in options

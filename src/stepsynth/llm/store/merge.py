@@ -1,5 +1,6 @@
 """One store from several: `stepsynth store merge`."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -28,6 +29,8 @@ def merge(sources: Sequence[Path], target: Path) -> dict[str, Any]:
     """
     if target.exists():
         raise RunFolderError(f"{target} exists", hint="give the name of a new file")
+    if len({path.resolve() for path in sources}) < len(sources):
+        raise RunFolderError("a store is named twice", hint="name each store once")
     found: dict[str, Any] = {
         "store": str(target),
         "written": 0,
@@ -47,13 +50,18 @@ def merge(sources: Sequence[Path], target: Path) -> dict[str, Any]:
     with closing(connections[0]) as connection, schema.explained(target):
         for reader in readers:
             with reader:
+                counts = Counter[str]()
                 for block in blocks(reader.completions()):
                     connection.execute("BEGIN")
                     with connection:
-                        _write(connection, block, found)
+                        _write(connection, block, counts)
+                # What is there to the letter was paid for once: a copy of a store, gone on with.
+                copied = counts["repeated"] - counts["different"]
+                every = counts["written"] + counts["repeated"]
                 connection.execute("BEGIN")
                 with connection:
-                    _add_up(connection, reader)
+                    _add_up(connection, reader, 1 - copied / every if every else 1.0)
+                found |= {key: found[key] + counts[key] for key in counts}
                 found["damaged"] += reader.damaged + reader.unread
     return found
 
@@ -69,21 +77,22 @@ def blocks(completions: Iterable[Stored]) -> Iterator[list[Stored]]:
     yield block
 
 
-def _write(connection: Any, block: Sequence[Stored], found: dict[str, Any]) -> None:
+def _write(connection: Any, block: Sequence[Stored], counts: Counter[str]) -> None:
     for each in block:
         completion = schema.dump(each.completion)
         row = (each.id, schema.dump(each.request), completion, each.settings, each.created)
         done = connection.execute("INSERT OR IGNORE INTO completions VALUES (?, ?, ?, ?, ?)", row)
         if done.rowcount:
-            found["written"] += 1
+            counts["written"] += 1
             continue
-        found["repeated"] += 1
+        counts["repeated"] += 1
         query = "SELECT completion FROM completions WHERE id = ?"
         (known,) = connection.execute(query, (each.id,)).fetchone()
-        found["different"] += known != completion
+        counts["different"] += known != completion
 
 
-def _add_up(connection: Any, reader: StoreReader) -> None:
+def _add_up(connection: Any, reader: StoreReader, share: float) -> None:
+    """Add the settings of a store, and a share of what its runs have spent."""
     settings = reader.connection.execute("SELECT id, value FROM settings").fetchall()
     rows = [tuple(map(_text, row)) for row in settings]
     connection.executemany("INSERT OR IGNORE INTO settings VALUES (?, ?)", rows)
@@ -92,7 +101,7 @@ def _add_up(connection: Any, reader: StoreReader) -> None:
         """INSERT INTO spent VALUES (?, ?, ?, ?) ON CONFLICT (run) DO UPDATE SET
         requests = requests + excluded.requests, usd = usd + excluded.usd,
         tokens = tokens + excluded.tokens""",
-        [(_text(run), *rest) for run, *rest in spent],
+        [(_text(r), round(n * share), usd * share, round(t * share)) for r, n, usd, t in spent],
     )
 
 
