@@ -6,8 +6,10 @@ that has the loopback interface alone.
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -33,7 +35,8 @@ def raylets():
 
 
 def main(folder):
-    head = (f"--port={PORT}", "--include-dashboard=false", f"--temp-dir=/tmp/ray-{os.getpid()}")
+    place = tempfile.mkdtemp(prefix="ray-")  # Ray's sockets need a short path
+    head = (f"--port={PORT}", "--include-dashboard=false", f"--temp-dir={place}")
     start_node("--head", *head)
     first = raylets()
     start_node(f"--address=127.0.0.1:{PORT}")
@@ -53,6 +56,7 @@ def main(folder):
         ended = run_plan(plan, finish_slowly, jobs=2, watcher=told, executor=executor)
     finally:
         ray("stop", "--force")
+        shutil.rmtree(place, ignore_errors=True)
     said = {
         "ended": sorted(told.ended),
         "warnings": told.warnings,

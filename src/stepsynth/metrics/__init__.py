@@ -22,7 +22,7 @@ from stepsynth.metrics.diversity import (
 from stepsynth.metrics.mauve import mauve
 from stepsynth.metrics.scoring import Predictions, fit_offsets, score_classification, tuned_accuracy
 from stepsynth.metrics.spans import Spans, exact_match, score_spans, token_f1
-from stepsynth.metrics.two_sample import TwoSample, tell_apart, wilson_interval
+from stepsynth.metrics.two_sample import Z95, TwoSample, tell_apart, wilson_interval
 
 AnyPredictions = Predictions | Spans
 """The predictions of a student: class probabilities, or answers."""
@@ -38,6 +38,7 @@ SCORE_NAMES = {
 __all__ = [
     "CALIBRATION_FILE",
     "SCORE_NAMES",
+    "Z95",
     "Abstention",
     "AnyPredictions",
     "Calibration",

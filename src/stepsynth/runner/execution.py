@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from stepsynth.inputs import Prepared
 from stepsynth.methods import Journal, Round, run_method
-from stepsynth.metrics import Predictions, calibrate, fit_offsets, tuned_accuracy
+from stepsynth.metrics import AnyPredictions, Predictions, calibrate, fit_offsets, tuned_accuracy
 from stepsynth.observer import Observer
 from stepsynth.records import label_to_json
 from stepsynth.run_records import AnsweredTest, Reference, Scores
@@ -90,31 +90,30 @@ class Execution:
         """Choose the round to keep, score all rounds on test, and write the result."""
         config, state = self.prepared.config, self.state
         state.kept = config.method.choose_round(state.rounds, self.prepared.gold.select)
-        for i, done in enumerate(state.rounds):
-            self._score_test(i, done)
+        said = [self._score_test(i, done) for i, done in enumerate(state.rounds)]
+        of_select, of_test = said[state.kept]
         state.warn_of_better_round()
-        state.references = tuple(self._references())
+        state.references = tuple(self._references(of_test))
         columns = config.data.columns if config.data else {}
         kept = state.kept_round
         select = self.prepared.gold.select
-        said = kept.model.predict(select)
         trained = {(row.text, row.context) for row in kept.train}
         is_held_out = not any((row.text, row.context) in trained for row in select)
         calibration = None
-        if is_held_out and isinstance(said, Predictions):
-            calibration = calibrate(select.labels, said)
+        if is_held_out and isinstance(of_select, Predictions):
+            calibration = calibrate(select.labels, of_select)
         self.opened.write_result(
             kept.train, kept.model, {**config.task.columns, **columns}, calibration
         )
 
-    def _references(self) -> Iterator[Reference]:
+    def _references(self, kept: AnyPredictions) -> Iterator[Reference]:
         assert self.student is not None
-        prepared, kept = self.prepared, self.state.kept_round
+        prepared = self.prepared
         return references(
             prepared.config.task,
             prepared.gold,
             self.student,
-            kept.model,
+            kept,
             is_gold=prepared.config.method.name == "gold",
         )
 
@@ -125,8 +124,11 @@ class Execution:
             self.opened.write_unfinished(index, self.journal, self.sources, why)
         self.usage_log.flush()
 
-    def _score_test(self, i: int, done: Round) -> None:
-        """Score a round's model on test; the tuned threshold is set on select."""
+    def _score_test(self, i: int, done: Round) -> tuple[AnyPredictions, AnyPredictions]:
+        """Score a round's model on test; return what it says of select and of test.
+
+        The tuned threshold is set on select.
+        """
         gold, state = self.prepared.gold, self.state
         selected, predictions = (done.model.predict(rows) for rows in (gold.select, gold.test))
         scores = self.prepared.config.task.score(gold.test, predictions)
@@ -144,6 +146,7 @@ class Execution:
             predicted=tuple(predictions.labels),
         )
         self.opened.write_answers(done.index, answers)
+        return selected, predictions
 
 
 def filled_prompts(task: Task, done: Round) -> dict[str, str]:

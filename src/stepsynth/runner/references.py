@@ -13,19 +13,17 @@ import numpy as np
 
 from stepsynth.data import Gold
 from stepsynth.errors import StepsynthError
-from stepsynth.methods import Model
-from stepsynth.metrics import Predictions
+from stepsynth.metrics import Z95, AnyPredictions, Predictions
 from stepsynth.records import Dataset
 from stepsynth.run_records import Reference, Scores, Summary
 from stepsynth.students import StudentFactory
 from stepsynth.tasks import Task
 
 MAJORITY, GOLD = "majority class", "gold alone"
-Z95 = 1.959964
 
 
 def references(
-    task: Task, gold: Gold, factory: StudentFactory, kept: Model, *, is_gold: bool
+    task: Task, gold: Gold, factory: StudentFactory, kept: AnyPredictions, *, is_gold: bool
 ) -> Iterator[Reference]:
     """Yield the references of a run; none for questions, which have no labels.
 
@@ -33,7 +31,7 @@ def references(
         task: Scores them.
         gold: All gold rows.
         factory: Makes the student of gold alone.
-        kept: The model that is kept.
+        kept: What the model that is kept says of the test rows.
         is_gold: That is a model of gold alone itself.
     """
     if not task.label_names or not gold.mine:
@@ -48,12 +46,13 @@ def references(
             pass  # a label without gold rows
     ours = _hits(kept, gold.test)
     for name, model in found:
+        selected, said = (model.predict(rows) for rows in (gold.select, gold.test))
         yield Reference(
             name=name,
             train_size=len(gold.mine),
-            select=_scores(task, model, gold.select),
-            test=_scores(task, model, gold.test),
-            kept_minus=paired_difference(ours - _hits(model, gold.test)),
+            select=Scores(**task.score(gold.select, selected)).brief(with_n=True),
+            test=Scores(**task.score(gold.test, said)).brief(with_n=True),
+            kept_minus=paired_difference(ours - _hits(said, gold.test)),
         )
 
 
@@ -87,13 +86,8 @@ class _Majority:
         return Predictions(self._names, np.tile(self._row, (len(dataset), 1)))
 
 
-def _hits(model: Any, rows: Dataset) -> Any:
-    said = model.predict(rows)
+def _hits(said: AnyPredictions, rows: Dataset) -> Any:
     return np.array([a == b for a, b in zip(said.labels, rows.labels, strict=True)], float)
-
-
-def _scores(task: Task, model: Any, rows: Dataset) -> Scores:
-    return Scores(**task.score(rows, model.predict(rows))).brief(with_n=True)
 
 
 def against_references(summary: Summary) -> list[str]:
