@@ -60,7 +60,7 @@ def page() -> str:
         _section(
             "method",
             [
-                "### All methods that synthesise rows: all but `gold` and `llm`",
+                "### All methods but `gold`, `llm`, `selftrain` and `zeroshot`",
                 _keys(SynthesisMethod),
                 "### All methods whose rows the LLM writes: those without `regen`",
                 _keys(WritingMethod, without=frozenset(SynthesisMethod.model_fields)),

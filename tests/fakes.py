@@ -18,6 +18,8 @@ from stepsynth.students import StudentFactory
 from stepsynth.students._student import NO_CALLBACKS, FitCallbacks, Student
 from stepsynth.tasks import Task
 
+NOTHING = Dataset()
+
 
 class FakeSettings(RatedSettings):
     backend: str = "fake"
@@ -121,6 +123,7 @@ def make_setup(
     select: Dataset | None = None,
     contexts: Sequence[Context] = (),
     index: Index | None = None,
+    unlabelled: Dataset = NOTHING,
     random_seed: int = 0,
 ) -> tuple[Setup, list[str]]:
     """Return a set-up and the list that warnings go to."""
@@ -137,6 +140,7 @@ def make_setup(
         warn=warnings.append,
         contexts=tuple(contexts),
         index=index,
+        unlabelled=unlabelled,
     )
     return setup, warnings
 

@@ -108,6 +108,7 @@ def synthesize(
     split: Split | Mapping[str, Any] | None = None,
     contexts: Any = None,
     corpus: str | Sequence[str] | None = None,
+    unlabelled: str | None = None,
     retrieval: Mapping[str, Any] | str = "dense",
     curation: Curation | Mapping[str, Any] | None = None,
     columns: Mapping[str, str] | None = None,
@@ -131,6 +132,7 @@ def synthesize(
         contexts: Contexts for seed data of pairs and questions: a list of dictionaries, a data
             frame, or "llm" (the LLM writes them); default: the contexts of the mined rows.
         corpus: Passages for methods that retrieve: a file, a folder of texts, or several.
+        unlabelled: Texts without labels for methods that label some: a file.
         retrieval: A retriever's keys, or its name.
         curation: Filters of synthetic rows.
         columns: Field (text, label, context, answers) -> key of your rows.
@@ -149,6 +151,7 @@ def synthesize(
             "gold": "(given)",
             "columns": dict(columns or {}),
             "corpus": corpus if corpus is None or isinstance(corpus, str) else list(corpus),
+            "unlabelled": unlabelled,
             "split": _plain(split or {}),
         },
         "student": student,

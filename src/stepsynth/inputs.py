@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from stepsynth._util.hashing import digest
-from stepsynth.curation import Gate
+from stepsynth.curation import Gate, row_key
 from stepsynth.data import (
     PLAIN,
     Gold,
@@ -17,11 +17,12 @@ from stepsynth.data import (
     read_corpus,
     read_decisions,
     read_file,
+    read_unlabelled,
     screen,
     split_gold,
 )
 from stepsynth.errors import ConfigError, DataError
-from stepsynth.records import Context, Dataset, Provenance, label_to_json, union
+from stepsynth.records import Context, Dataset, Example, Provenance, label_to_json, union
 from stepsynth.retrieval import Passage, digest_corpus
 from stepsynth.runfolder import RunFolder
 from stepsynth.taskfile import PASSAGE_COLUMNS, Config, check_curation
@@ -67,12 +68,14 @@ class Inputs:
         contexts: Contexts for seed data, where rows have a context.
         passages: Passages to retrieve from, if the method retrieves.
         given: Key of the method -> the rows of the file or run that it names.
+        unlabelled: Texts to label, if the method labels some.
         gate: Filter of copies of held-out rows: in these inputs, and later in synthetic rows.
     """
 
     contexts: tuple[Context, ...] = ()
     passages: tuple[Passage, ...] = ()
     given: Mapping[str, Dataset] = field(default_factory=dict)
+    unlabelled: Dataset = field(default_factory=Dataset)
     gate: Gate = field(default_factory=lambda: Gate({}))
 
 
@@ -148,6 +151,25 @@ def read_given(config: Config, gate: Gate, warn: Callable[[str], None]) -> dict[
     return given
 
 
+def read_texts(config: Config, gold: Gold, gate: Gate, warn: Callable[[str], None]) -> Dataset:
+    """Return the unlabelled texts that a method labels, without gold ones; empty if it has none."""
+    data = config.data
+    if not config.method.needs_unlabelled or data is None or data.unlabelled is None:
+        return Dataset()
+    found = read_unlabelled(
+        data.unlabelled, config.task, data.columns, reading=data.reading, warn=warn
+    )
+    known = {row_key(row) for row in gold.mine}
+
+    def stop(row: Example) -> str | None:
+        return gate.stop_row(row) or ("rows of mine" if row_key(row) in known else None)
+
+    kept = screen(found, stop, "data.unlabelled", warn)
+    if not kept:
+        raise DataError("every text of data.unlabelled is a gold row", hint="give another file")
+    return Dataset(kept)
+
+
 def find_contexts(
     config: Config, data: GoldData, gold: Gold, gate: Gate, warn: Callable[[str], None]
 ) -> tuple[Context, ...]:
@@ -196,6 +218,7 @@ class Prepared:
                 **({"contexts": digest(contexts)} if config.task.has_context else {}),
                 **({"corpus": digest_corpus(inputs.passages)} if retriever else {}),
                 **{key: rows.digest() for key, rows in inputs.given.items()},
+                **({"unlabelled": inputs.unlabelled.digest()} if inputs.unlabelled else {}),
             },
         }
 
@@ -219,6 +242,7 @@ def prepare(config: Config, warn: Callable[[str], None], data: GoldData | None =
         find_contexts(config, data, gold, gate, warn),
         read_passages(config, gate, warn),
         read_given(config, gate, warn),
+        read_texts(config, gold, gate, warn),
         gate,
     )
     if gate.seen and not config.curation.copies:

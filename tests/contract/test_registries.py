@@ -26,11 +26,18 @@ REGISTRIES = [methods(), students(), llm_backends(), task_kinds(), retrievers(),
 GOLD = rows(
     *((f"a red apple {i}", "a") for i in range(6)), *((f"a green pear {i}", "p") for i in range(6))
 )
+NOT_ASKED = ("gold", "retrieve", "description", "pseudo_label")
+"""Kinds of rows that no LLM wrote or labelled."""
+
 CORPUS = [
     Passage(f"{fruit}{i}", f"A {colour} {fruit} {i} fell.")
     for fruit, colour in (("apple", "red"), ("pear", "yellow"))
     for i in range(30)
 ]
+UNLABELLED = rows(
+    *((f"a {colour} fruit {i}", "") for i in range(15) for colour in ("red", "green"))
+)
+OTHERS = {"index": WordIndex(CORPUS), "unlabelled": UNLABELLED}
 
 
 @pytest.mark.parametrize("registry", REGISTRIES, ids=lambda r: r.kind)
@@ -82,7 +89,7 @@ def run_method(name, task, random_seed=0, select=None):
         WrongOn(words=("green",)),
         GOLD,
         select=select,
-        index=WordIndex(CORPUS),
+        **OTHERS,
         random_seed=random_seed,
     )
     rounds = list(method.synthesize(setup))
@@ -117,7 +124,8 @@ def test_rows_grow_by_what_is_added_and_say_where_they_come_from(name, task):
         assert last == list(done.added) or name == "s3_plus"
         for row in done.added:
             assert row.provenance.method in (name, "s3", "gold")
-            assert bool(row.provenance.request) == (row.provenance.kind not in ("gold", "retrieve"))
+            is_asked = row.provenance.kind not in NOT_ASKED
+            assert bool(row.provenance.request) == is_asked
             # The shots of progen are synthetic rows.
             is_from_gold = row.provenance.kind in ("extrapolate", "refine", "few_shot")
             assert bool(row.provenance.parents) == (is_from_gold and name != "progen")
@@ -140,7 +148,7 @@ def test_select_is_never_shown_to_the_llm_nor_trained_on(name, task):
 def test_a_method_spends_no_more_than_its_purse_holds(name, task, requests):
     """The budget of calls; `llm` synthesises nothing, so it has none."""
     method, backend = small(name), FakeBackend(answer_anything)
-    setup, _ = make_setup(task, backend, WrongOn(words=("green",)), GOLD, index=WordIndex(CORPUS))
+    setup, _ = make_setup(task, backend, WrongOn(words=("green",)), GOLD, **OTHERS)
     setup = replace(setup, spending=SpendingLimit(requests=requests))
     with contextlib.suppress(TooFewRowsError):
         list(method.sized(requests).synthesize(setup))
@@ -152,7 +160,7 @@ def test_a_method_spends_no_more_than_its_purse_holds(name, task, requests):
 def test_a_method_that_was_cut_off_goes_on_from_its_store(name, task, tmp_path):
     _, whole, rounds = run_method(name, task)
     backend = FakeBackend(answer_anything)
-    setup, _ = make_setup(task, backend, WrongOn(words=("green",)), GOLD, index=WordIndex(CORPUS))
+    setup, _ = make_setup(task, backend, WrongOn(words=("green",)), GOLD, **OTHERS)
     for most in (len(whole.requests) // 2, None):
         limits = Limits(requests=most or None)
         llm = LLM(backend, store=Store(tmp_path / "store.sqlite"), limits=limits)

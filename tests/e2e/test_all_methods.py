@@ -52,6 +52,13 @@ def write_fruit(folder, url, kind="classification"):
         for word in words[:2]
     ]
     lines(folder / "corpus.jsonl", [{"text": text} for text in passages])
+    texts = [
+        {"text": f"so {word} and fresh, from {place}", "premise": "A stall sells fruit."}
+        for place in PLACES[30:40]
+        for words in WORDS.values()
+        for word in words
+    ]
+    lines(folder / "texts.jsonl", texts)
     named = ", context: premise" if kind == "sentence_pair" else ""
     task = folder / "fruit.yaml"
     task.write_text(
@@ -64,6 +71,7 @@ task:
 data:
   gold: gold.jsonl
   corpus: corpus.jsonl
+  unlabelled: texts.jsonl
   columns: {{text: text, label: label{named}}}
   split: {{mine: 24, select: 12, test: 24}}
 retrieval: {{name: dense, encoder: "{get_model_path()}"}}
@@ -81,12 +89,12 @@ def check(folder, names):
         assert 0 <= summary["test"]["accuracy"] <= 1, name
         rows = (folder / name / "0" / "dataset.jsonl").read_text().splitlines()
         assert len(rows) == summary["rounds"][summary["kept_round"]]["train_size"], name
-        if name in ("gold", "regen"):
+        if not methods().get(name).needs_llm:
             assert summary["llm"]["requests"] + summary["llm"]["from_store"] == 0
         else:
             assert summary["llm"]["requests"] + summary["llm"]["from_store"] > 0, name
             assert summary["llm"]["usd"] > 0, name
-        if name in ("gold", "regen", "llm"):
+        if name in ("gold", "regen", "llm", "zeroshot", "selftrain"):
             continue
         # A student without errors leaves S3 nothing to extrapolate.
         least = 0.6 if not summary["rounds"][0]["misclassified"] else 0.9

@@ -11,7 +11,7 @@ import numpy as np
 from stepsynth.comparison.plan import Entry, Plan, PlannedRun
 from stepsynth.comparison.read import Answered, RunRow, read_answers, read_run
 from stepsynth.comparison.run import Ended
-from stepsynth.methods import SynthesisMethod, methods
+from stepsynth.methods import methods
 from stepsynth.metrics import (
     SCORE_NAMES,
     Floats,
@@ -191,13 +191,9 @@ def _summarise(
 
 def _sees(entry: Entry, config: Config | None) -> str:
     """Return which gold a method uses, including through options that every method has."""
-    said = [getattr(methods().get(entry.method), "sees", "not said")]
-    method = config and config.method
-    if method is not None and method.joins_gold:
-        said.append("texts and labels of `mine`: trained on too")
-    if isinstance(method, SynthesisMethod) and method.reweight != "none":
-        said.append("texts of `mine`: synthetic rows are weighed by them")
-    return "; ".join(part for part in said if part != "none" or len(said) == 1)
+    if config is not None:
+        return config.method.seen
+    return getattr(methods().get(entry.method), "sees", "not said")
 
 
 def _average_curve(runs: Sequence[RunRow], main: str) -> list[dict[str, float]]:

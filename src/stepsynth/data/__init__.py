@@ -5,7 +5,7 @@ from stepsynth.data.corpus import read_corpus
 from stepsynth.data.decisions import apply_decisions, check_label_names, read_decisions
 from stepsynth.data.decoding import check_encoding
 from stepsynth.data.files import HUB, rows_of_file
-from stepsynth.data.rows import read_contexts, read_file, read_records
+from stepsynth.data.rows import read_contexts, read_file, read_records, read_unlabelled
 from stepsynth.data.section import DataSection, Split
 from stepsynth.data.split import Gold, choose_contexts, make_gate, screen, split_gold
 
@@ -28,6 +28,7 @@ __all__ = [
     "read_decisions",
     "read_file",
     "read_records",
+    "read_unlabelled",
     "rows_of_file",
     "screen",
     "split_gold",

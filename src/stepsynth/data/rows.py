@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from stepsynth._util.text import shorten
+from stepsynth._util.text import normalise, shorten
 from stepsynth.data.bad_rows import (
     IN_MEMORY,
     PLAIN,
@@ -17,7 +17,7 @@ from stepsynth.data.files import rows_of_file, rows_of_records
 from stepsynth.errors import DataError
 from stepsynth.records import Answers, Context, Dataset, Example, label_to_json
 from stepsynth.tasks import Task
-from stepsynth.tasks.classification import label_text
+from stepsynth.tasks.classification import label_text, read_text
 
 _Made = TypeVar("_Made", Example, Context)
 
@@ -79,6 +79,35 @@ def read_rows(
     defects.settle(len(examples), warn)
     _tell_repaired(examples, name, warn)
     return Dataset(examples)
+
+
+def read_unlabelled(
+    path: str,
+    task: Task,
+    columns: Mapping[str, str],
+    *,
+    reading: Reading = PLAIN,
+    warn: Callable[[str], None] | None = None,
+) -> Dataset:
+    """Return the texts of a file, with contexts where rows of the task have them, and no labels.
+
+    Each text is returned once. See `read_file` for the arguments and errors.
+    """
+    fields = [field for field in ("text", "context") if field in task.columns]
+    named = {field: {**task.columns, **columns}[field] for field in fields}
+
+    def make(row: Mapping[str, Any]) -> Example:
+        context = read_text(row, "context") if "context" in named else None
+        return Example(read_text(row, "text"), "", context)
+
+    defects = Defects(path, reading.on_bad_row)
+    rows = rows_of_file(path, encoding=reading.encoding, warn=warn)
+    made = _read(rows, make, named, fields, path, defects)
+    defects.settle(len(made), warn)
+    once = {(normalise(row.text), row.context): row for row in reversed(made)}
+    if len(once) < len(made) and warn is not None:
+        warn(f"{path}: {len(made) - len(once)} texts were there already and were left out")
+    return Dataset(reversed(once.values()))
 
 
 def read_contexts(

@@ -59,6 +59,11 @@ class DataSection(BaseModel):
         description="Unlabelled passages to retrieve from: files with a column `text`, a folder "
         "of .txt files, or hf:NAME[:config[:split]].",
     )
+    unlabelled: str | None = Field(
+        default=None,
+        description="Texts like those of gold, without labels, for `annotate` and `selftrain`: a "
+        "file as gold may be, with the same columns; a column of labels is not read.",
+    )
     columns: dict[str, str] = Field(
         default_factory=dict,
         description="Field (text, label, context, answers; of a corpus passage, passage_id) -> "

@@ -243,8 +243,12 @@ def rehearse(
         scenario: The assumptions.
         most_rows: Larger sizes are scaled down to this.
     """
+    if config.method.needs_unlabelled:
+        size = min(getattr(config.method, "size", 0), len(inputs.unlabelled))
+        config = replace(config, method=config.method.sized(size))
     first = Scale.of(config.method, most_rows)
     lengths = [len(gold.mine), len(gold.select), len(gold.test), len(inputs.contexts)]
+    lengths.append(len(inputs.unlabelled))
     second = first.halfway(lengths)
     counts, trouble = _rehearse_at(first, config, gold, inputs, scenario)
     if not second.place:
@@ -280,6 +284,7 @@ def _rehearse_at(
         contexts=tuple(scale.cut(inputs.contexts)),
         index=PretendIndex(inputs.passages, method, rng) if inputs.passages else None,
         given=inputs.given,
+        unlabelled=Dataset(scale.cut(inputs.unlabelled)),
         curator=Curator(tolerant(config)),
         text_tokens=text_tokens(gold.mine),
     )

@@ -86,6 +86,8 @@ def measure_prompts(config: Config, gold: Gold) -> PromptSizes | None:
         return None
     if "decide" in method.prompts:
         kind, split, rows = "decide", "select and test", union(gold.select, gold.test)
+        if method.needs_unlabelled:  # whose texts are like these
+            split, rows = "mine", gold.mine
         prompts = [task.prompt(kind, row) for row in rows]
     elif method.needs_gold:
         kind, split, rows = "extrapolate", "mine", gold.mine

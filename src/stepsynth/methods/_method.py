@@ -48,6 +48,7 @@ class Setup:
         contexts: Contexts that seed data is written for, if rows have one; empty: the LLM writes
             them.
         index: Searchable passages; None: the task file names no corpus.
+        unlabelled: Texts of the task's own kind, with the label "".
         given: Key of the method -> rows of the file or run that the key names.
         curator: Rejects unfit rows; None: every row that can be parsed is kept.
         spending: The spending limit.
@@ -67,6 +68,7 @@ class Setup:
     warn: Callable[[str], None]
     contexts: tuple[Context, ...] = ()
     index: "Index | None" = None
+    unlabelled: Dataset = field(default_factory=Dataset)
     given: Mapping[str, Dataset] = field(default_factory=dict)
     curator: "Curator | None" = None
     spending: SpendingLimit = field(default_factory=SpendingLimit)
@@ -187,6 +189,9 @@ class Method(BaseModel, ABC):
     needs_corpus: ClassVar[bool] = False
     """Whether it needs passages (`data.corpus`)."""
 
+    needs_unlabelled: ClassVar[bool] = False
+    """Whether it needs unlabelled texts (`data.unlabelled`)."""
+
     prompts: ClassVar[tuple[str, ...]] = ("seed",)
     """Names of the task's prompts that it sends."""
 
@@ -207,6 +212,11 @@ class Method(BaseModel, ABC):
     def uses_corpus(self) -> bool:
         """Whether it needs passages, given its keys."""
         return self.needs_corpus
+
+    @property
+    def seen(self) -> str:
+        """The gold rows it uses, and their purpose, given its keys."""
+        return self.sees
 
     @abstractmethod
     def synthesize(self, setup: Setup) -> Iterator[Round]:
@@ -263,6 +273,16 @@ class SynthesisMethod(Method):
         """Whether it needs gold rows, given its keys."""
         return self.needs_gold or self.joins_gold or self.reweight != "none"
 
+    @property
+    def seen(self) -> str:
+        """The gold rows it uses, and their purpose, given its keys."""
+        said = [] if self.sees == "none" else [self.sees]
+        if self.joins_gold:
+            said.append("texts and labels of `mine`: trained on too")
+        if self.reweight != "none":
+            said.append("texts of `mine`: synthetic rows are weighed by them")
+        return "; ".join(said) or "none"
+
     def idle_keys(self, task: Task) -> dict[str, str]:
         """Return the keys without effect, and why."""
         if self.joins_gold:
@@ -285,6 +305,11 @@ class WritingMethod(SynthesisMethod):
 def texts_per_prompt(method: Method) -> int:
     """Return the number of texts that a method requests in one prompt."""
     return method.texts_per_prompt if isinstance(method, WritingMethod) else 1
+
+
+def best_round(rounds: Sequence[Round]) -> int:
+    """Return the index of the first round with the best score on `select`."""
+    return max(range(len(rounds)), key=lambda i: (rounds[i].select_score, -i))
 
 
 def methods() -> Registry[Method]:

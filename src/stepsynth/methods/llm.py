@@ -1,23 +1,27 @@
 """LLM: the LLM itself predicts every row of `select` and of test, without a small model.
 
 Its score, and the cost of a thousand of its predictions, show whether a small model is needed at
-all. It is asked without examples, in the words of the task (the prompt `decide`). Sampling follows
-the task file: `llm.temperature: 0` is what one would deploy.
+all. It is asked in the words of the task (the prompt `decide`), with `shots: k` after k gold rows
+of `mine`: in-context learning, what most people do with few labels. Sampling follows the task file:
+`llm.temperature: 0` is what one would deploy.
 
-Departures from every other method: nothing is synthesised or trained, so `mine` is not used and no
-budget of synthesis applies.
+Departures from every other method: nothing is synthesised or trained, and no budget of synthesis
+applies.
 """
 
 from collections.abc import Iterator
 from typing import ClassVar
 
 import numpy as np
+from pydantic import Field
 
-from stepsynth.llm import Completion, Failed, Request
+from stepsynth.llm import Failed
+from stepsynth.methods._decide import Decisions, ShotsFrom
 from stepsynth.methods._method import Method, Round, Setup
 from stepsynth.methods._sending import check_answered
 from stepsynth.metrics import AnyPredictions, Predictions, Spans
 from stepsynth.records import Answers, Dataset, Example, Label, Rejected
+from stepsynth.tasks import Task
 
 
 class LLMItself(Method):
@@ -28,9 +32,28 @@ class LLMItself(Method):
     needs_gold: ClassVar[bool] = False
     prompts: ClassVar[tuple[str, ...]] = ("decide",)
 
+    shots: int = Field(default=0, ge=0, le=100, description="Gold rows in each prompt (k).")
+    shots_from: ShotsFrom = Field(
+        default="nearest", description="Shots are the gold rows most like the text, or random ones."
+    )
+
+    @property
+    def uses_gold(self) -> bool:
+        """Whether gold rows go into prompts."""
+        return self.shots > 0
+
+    @property
+    def seen(self) -> str:
+        """The gold rows it uses, and their purpose."""
+        return "texts and labels of `mine`: they go into prompts" if self.shots else self.sees
+
+    def idle_keys(self, task: Task) -> dict[str, str]:
+        """Return the keys without effect, and why."""
+        return {} if self.shots else {"shots_from": "there are no shots"}
+
     def synthesize(self, setup: Setup) -> Iterator[Round]:
         """Yield the only round, without rows."""
-        model = AskedModel(setup)
+        model = AskedModel(setup, Decisions(setup, self.shots, self.shots_from))
         nothing = Dataset()
         yield Round(0, nothing, nothing, model, nothing, (), select_score=setup.score(model))
 
@@ -38,8 +61,9 @@ class LLMItself(Method):
 class AskedModel:
     """A model that asks the LLM about each row once."""
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, setup: Setup, decisions: Decisions) -> None:
         self._setup = setup
+        self._decisions = decisions
         self._said: dict[tuple[str, str | None], Label | None] = {}
 
     @property
@@ -71,26 +95,16 @@ class AskedModel:
         return Predictions(names, np.eye(len(names))[[column[str(label)] for label in chosen]])
 
     def _ask(self, rows: list[Example]) -> None:
-        task, missing = self._setup.task, 0
-        schema, tags = task.answer_schema("decide"), {"kind": "decide"}
-        requests = [
-            Request(task.prompt("decide", row), stream="decide", tags=tags, schema=schema)
-            for row in rows
-        ]
+        missing = 0
+        requests = self._decisions.requests(rows)
         answers = self._setup.llm.generate(requests, phase="decide") if rows else []
         check_answered(answers, self._setup.llm, phase="decide")
         for row, answer in zip(rows, answers, strict=True):
-            found = _read(answer, row, self._setup)
+            said = None if isinstance(answer, Failed) else self._decisions.parse(answer, row)
+            found = None if isinstance(said, Rejected) else said
             missing += found is None
             self._said[row.text, row.context] = found
         if missing:
             self._setup.warn(
                 f"decide: {missing} of {len(rows)} answers name no label: chance decides"
             )
-
-
-def _read(answer: Completion | Failed, row: Example, setup: Setup) -> Label | None:
-    if isinstance(answer, Failed):
-        return None
-    found = setup.task.parse_decision(answer.text, row, truncated=answer.truncated)
-    return None if isinstance(found, Rejected) else found

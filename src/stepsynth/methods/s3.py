@@ -41,7 +41,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field
 
 from stepsynth.methods._contexts import gather_contexts, in_passes
-from stepsynth.methods._method import Round, Setup, WritingMethod
+from stepsynth.methods._method import Round, Setup, WritingMethod, best_round
 from stepsynth.methods._rationales import ask_rationales
 from stepsynth.methods._writer import Writer, misclassified
 from stepsynth.methods._written import RowRequest
@@ -244,7 +244,7 @@ class S3(SeedData):
         """Return the index of the last round, or of the first with the best score on `select`."""
         if self.keep == "last":
             return len(rounds) - 1
-        return max(range(len(rounds)), key=lambda i: (rounds[i].select_score, -i))
+        return best_round(rounds)
 
 
 def seed_with_rationales(

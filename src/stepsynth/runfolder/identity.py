@@ -14,6 +14,7 @@ _DATA = {
     "test": "the test rows",
     "contexts": "the contexts",
     "corpus": "the passages of the corpus",
+    "unlabelled": "the unlabelled texts",
 }
 
 

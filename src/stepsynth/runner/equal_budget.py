@@ -55,7 +55,7 @@ class EqualBudget:
         return tuple(key for key in sorted(by_hand) if getattr(sized, key) != getattr(method, key))
 
     def fits(self, method: Method) -> bool:
-        """Return whether the method has a size to budget; `gold` and `llm` have none."""
+        """Return whether the method has a size to budget; `gold` and some others have none."""
         return method.sized(_OPEN_END) != method.sized(_OPEN_END // 2)
 
     def spending(self, llm: LLM) -> SpendingLimit:

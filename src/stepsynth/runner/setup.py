@@ -110,6 +110,7 @@ def make_setup(
         contexts=inputs.contexts,
         index=index,
         given=inputs.given,
+        unlabelled=inputs.unlabelled,
         curator=Curator(config.curation, inputs.gate),
         spending=budget.spending(llm) if budget else SpendingLimit(),
         text_tokens=text_tokens(gold.mine),

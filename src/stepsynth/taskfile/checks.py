@@ -28,6 +28,11 @@ class HasData(Protocol):
         ...
 
     @property
+    def unlabelled(self) -> str | None:
+        """Unlabelled texts."""
+        ...
+
+    @property
     def columns(self) -> dict[str, str]:
         """Field -> column."""
         ...
@@ -121,13 +126,18 @@ def check_data(method: Method, data: HasData, where: str) -> None:
     if method.uses_gold and data.gold is None:
         raise ConfigError(
             f"{where}: there are no gold rows, but the method {method.name!r} uses them "
-            f"({method.sees})",
+            f"({method.seen})",
             hint="data: {gold: gold.jsonl}",
         )
     if method.uses_corpus and not data.corpus:
         raise ConfigError(
             f"{where}: there is no corpus, but the method {method.name!r} retrieves passages",
             hint="data: {corpus: passages.jsonl}",
+        )
+    if method.needs_unlabelled and data.unlabelled is None:
+        raise ConfigError(
+            f"{where}: there are no unlabelled texts, but the method {method.name!r} labels some",
+            hint="data: {unlabelled: texts.jsonl}",
         )
 
 

@@ -259,7 +259,7 @@ def _merge(base: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
 def _resolve_paths(located: LocatedYaml, folder: Path) -> None:
     """Make every path absolute, and read the prompts that stand in files."""
     for section, keys in (
-        ("data", ("gold", "test", "select", "decisions", "contexts", "corpus")),
+        ("data", ("gold", "test", "select", "decisions", "contexts", "corpus", "unlabelled")),
         ("retrieval", ("folder",)),
         ("method", ("seed_from", "added_from")),
     ):

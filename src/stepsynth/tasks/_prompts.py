@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 METHOD_PROMPTS: Mapping[str, tuple[str, ...]] = {
-    # llm: the LLM itself predicts the label.
-    "decide": (),
+    # llm, annotate: the LLM itself predicts the label, after examples if there are any.
+    "decide": ("shots",),
     # A label check (TarGEN's self-correction): is the label of this row right?
     "judge": (),
     # zerogen: names of subjects, and a text of a label about one of them.

@@ -1,0 +1,105 @@
+"""Questions to the LLM about the label of a text, with gold rows as few-shot examples (shots).
+
+Nearest shots follow Liu et al.: "What Makes Good In-Context Examples for GPT-3?", DeeLIO 2022, with
+TF-IDF in place of their encoder; the nearest stands last, next to the question.
+"""
+
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+
+from stepsynth.llm import Completion, Request
+from stepsynth.methods._method import Setup
+from stepsynth.methods.fewgen import showable
+from stepsynth.records import Answers, Example, Label, Rejected
+
+ShotsFrom = Literal["nearest", "random"]
+
+
+class Decisions:
+    """Requests for the label of a text, and the readable ones among the answers.
+
+    Args:
+        setup: Its `mine` are the pool of shots.
+        shots: Gold rows in each prompt.
+        shots_from: nearest: those most like the text; random: drawn anew for each text.
+    """
+
+    def __init__(self, setup: Setup, shots: int = 0, shots_from: ShotsFrom = "nearest") -> None:
+        self._setup = setup
+        self._number = shots
+        self._from = shots_from
+        self._pool: Sequence[Example] = showable(setup.mine, setup) if shots else ()
+
+    def requests(self, rows: Sequence[Example]) -> list[Request]:
+        """Return a request for each row, in order; a row is no shot of its own."""
+        task = self._setup.task
+        schema = task.answer_schema("decide")
+        return [
+            Request(
+                task.prompt("decide", row, shots=[self._shown(shot) for shot in shots]),
+                stream="decide",
+                tags={"kind": "decide", "row": row.id},
+                schema=schema,
+            )
+            for row, shots in zip(rows, self.shots(rows), strict=True)
+        ]
+
+    def parse(self, answer: Completion, row: Example) -> Label | Rejected:
+        """Return the label that an answer gives a row, or why it gives none."""
+        return self._setup.task.parse_decision(answer.text, row, truncated=answer.truncated)
+
+    def shots(self, rows: Sequence[Example]) -> list[list[Example]]:
+        """Return the shots for each row, the nearest last."""
+        if not self._pool:
+            return [[] for _ in rows]
+        if self._from == "random":
+            return [self._draw(row) for row in rows]
+        return [
+            found
+            for start in range(0, len(rows), _AT_ONCE)
+            for found in self._nearest(rows[start : start + _AT_ONCE])
+        ]
+
+    def _draw(self, row: Example) -> list[Example]:
+        rng = self._setup.rng("shots", row.text, row.context)
+        drawn = rng.sample(self._pool, min(self._number + 1, len(self._pool)))
+        return [shot for shot in drawn if _joined(shot) != _joined(row)][: self._number]
+
+    def _nearest(self, rows: Sequence[Example]) -> list[list[Example]]:
+        vectorizer, vectors = self._index
+        cosines = (vectorizer.transform(map(_joined, rows)) @ vectors.T).toarray()
+        found: list[list[Example]] = []
+        for row, own in zip(rows, cosines, strict=True):
+            ranked = np.argsort(-own, kind="stable")[: self._number + 1]
+            others = [shot for i in ranked if _joined(shot := self._pool[int(i)]) != _joined(row)]
+            found.append(others[: self._number][::-1])
+        return found
+
+    @cached_property
+    def _index(self) -> tuple[Any, Any]:
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        # Characters, so that texts without spaces between words have features too.
+        vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True)
+        return vectorizer, vectorizer.fit_transform(map(_joined, self._pool))
+
+    def _shown(self, shot: Example) -> dict[str, str]:
+        """Return the fields of a shot in a prompt, with the answer that is wanted."""
+        if isinstance(shot.label, Answers):
+            said = {"answer": shot.label.texts[0] if shot.label.texts else ""}
+        else:
+            said = {"label": self._setup.task.label_word(shot.label)}
+        answer = json.dumps(said, ensure_ascii=False)
+        return {"text": shot.text, "context": shot.context or "", "answer": answer}
+
+
+_AT_ONCE = 1024
+"""Rows whose cosines to all shots are held in memory together."""
+
+
+def _joined(row: Example) -> str:
+    return f"{row.text}\n{row.context or ''}"

@@ -1,0 +1,184 @@
+"""Annotate: the LLM labels unlabelled texts of the user's own, which the student is trained on.
+
+Wang et al.: "Want To Reduce Labeling Cost? GPT-3 Can Help", Findings of EMNLP 2021. Gold rows are
+few-shot examples (shots) in the prompt, by default those most like the text.
+
+With several `votes` the label is the commonest (Wang et al.: "Self-Consistency", ICLR 2023). A text
+whose votes are level becomes no row. The LLM also labels some gold rows, without seeing theirs: how
+many it gets right is what its labels are worth, and the run says so.
+
+Labels of an LLM are noisy: `curation: {check: confident}` leaves out those that a model of the
+others contradicts, and `train_on: both` adds the gold rows.
+
+Departures:
+    - `choose: uncertain` draws texts by the entropy of a model of `mine`, which covers more than
+      taking the most uncertain ones.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, Self
+
+import numpy as np
+from pydantic import Field
+
+from stepsynth.errors import TooFewRowsError
+from stepsynth.llm import Completion, Request
+from stepsynth.methods._decide import Decisions, ShotsFrom
+from stepsynth.methods._method import Round, Setup, SynthesisMethod, Unused
+from stepsynth.methods._writer import Writer
+from stepsynth.metrics import wilson_interval
+from stepsynth.records import Example, Provenance, Rejected
+from stepsynth.tasks import Task
+
+
+@dataclass(frozen=True)
+class Vote:
+    """One answer about a text.
+
+    Attributes:
+        label: The label that it gives.
+        answer: The answer.
+    """
+
+    label: str
+    answer: Completion
+
+
+class Annotate(SynthesisMethod):
+    """The `annotate` method."""
+
+    name: ClassVar[str] = "annotate"
+    kinds: ClassVar[tuple[str, ...]] = ("classification", "sentence_pair")
+    needs_unlabelled: ClassVar[bool] = True
+    sees: ClassVar[str] = "texts and labels of `mine`: they go into prompts"
+    prompts: ClassVar[tuple[str, ...]] = ("decide",)
+
+    size: int = Field(default=1000, gt=0, description="Texts to label.")
+    shots: int = Field(default=8, ge=0, le=100, description="Gold rows in each prompt (k).")
+    shots_from: ShotsFrom = Field(
+        default="nearest", description="Shots are the gold rows most like the text, or random ones."
+    )
+    votes: int = Field(default=1, gt=0, le=50, description="Answers about each text.")
+    choose: Literal["random", "uncertain"] = Field(
+        default="random",
+        description="Texts to label: random ones, or those that a model of `mine` is unsure of.",
+    )
+    check: int = Field(
+        default=50, ge=0, description="Gold rows that the LLM labels too, to see how good it is."
+    )
+
+    @property
+    def uses_gold(self) -> bool:
+        """Whether it needs gold rows, given its keys."""
+        return self.shots > 0 or self.check > 0 or self.choose == "uncertain" or super().uses_gold
+
+    def idle_keys(self, task: Task) -> dict[str, str]:
+        """Return the keys without effect, and why."""
+        return super().idle_keys(task) | (
+            {} if self.shots else {"shots_from": "there are no shots"}
+        )
+
+    def sized(self, rows: int) -> Self:
+        """Return the method for this number of rows."""
+        return self.model_copy(update={"size": rows})
+
+    def synthesize(self, setup: Setup) -> Iterator[Round]:
+        """Yield the only round: the texts that the LLM labels, and the model trained on them."""
+        writer = Writer(setup, self.name)
+        decisions = Decisions(setup, self.shots, self.shots_from)
+        precision = self._check(writer, decisions)
+        texts = self._choose(setup)
+        for text, votes in zip(texts, self._ask(texts, writer, decisions), strict=True):
+            self._settle(text, votes, writer)
+        if not writer.written.rows:
+            raise TooFewRowsError(
+                "annotate: the LLM labelled none of the texts",
+                hint="see rounds/*/rejected.jsonl and failed.jsonl for what it said",
+            )
+        yield replace(writer.train(), verdict=precision)
+
+    def _check(self, writer: Writer, decisions: Decisions) -> str | None:
+        """Return how many gold labels the LLM finds, in a sentence."""
+        setup = writer.setup
+        rows = setup.rng("check").sample(setup.mine, min(self.check, len(setup.mine)))
+        answers = self._ask(rows, writer, decisions)
+        said = [
+            (row, label)
+            for row, votes in zip(rows, answers, strict=True)
+            if (label := commonest(votes)) is not None
+        ]
+        if not said:
+            return None
+        right = sum(setup.task.is_correct(row, label) for row, label in said)
+        low, high = wilson_interval(right, len(said))
+        return (
+            f"the LLM's labels are those of {right} of {len(said)} gold rows "
+            f"({right / len(said):.0%}, 95 % interval {low:.0%} to {high:.0%})"
+        )
+
+    def _choose(self, setup: Setup) -> list[Example]:
+        """Return the texts to label, in their order in the data."""
+        texts, rng = setup.unlabelled, setup.rng("texts")
+        if len(texts) < self.size:
+            setup.warn(f"annotate: there are {len(texts)} unlabelled texts, not {self.size}")
+        if len(texts) <= self.size:
+            return list(texts)
+        if self.choose == "random":
+            return [texts[i] for i in sorted(rng.sample(range(len(texts)), self.size))]
+        p = setup.student.fit_predict(setup.mine, texts).probabilities
+        entropy = -(p * np.log(np.maximum(p, 1e-12))).sum(axis=1)
+        # Gumbel's trick: the largest keys are a draw without replacement by these weights.
+        noise = np.array([rng.random() for _ in texts])
+        keys = np.log(np.maximum(entropy, 1e-12)) - np.log(-np.log(noise))
+        return [texts[i] for i in sorted(np.argsort(-keys, kind="stable")[: self.size])]
+
+    def _ask(
+        self, texts: Sequence[Example], writer: Writer, decisions: Decisions
+    ) -> list[list[Vote]]:
+        """Return the readable answers about each text."""
+        by_id = {text.id: text for text in texts}
+
+        def parse(answer: Completion, request: Request) -> Vote | Rejected:
+            found = decisions.parse(answer, by_id[request.tags["row"]])
+            return found if isinstance(found, Rejected) else Vote(str(found), answer)
+
+        asked = [one for one in decisions.requests(texts) for _ in range(self.votes)]
+        found = writer.ask(asked, parse)
+        return [
+            [vote for vote in found[i * self.votes : (i + 1) * self.votes] if vote is not None]
+            for i in range(len(texts))
+        ]
+
+    def _settle(self, text: Example, votes: Sequence[Vote], writer: Writer) -> None:
+        """Add the row of a text with the label of most votes, or record that there is none."""
+        if not votes:
+            return  # recorded with its answers
+        label = commonest(votes)
+        answer = next((vote for vote in votes if vote.label == label), votes[0]).answer
+        origin = Provenance(
+            self.name,
+            kind="annotate",
+            draw=answer.draw,
+            request=answer.request_id,
+            model=answer.model or writer.setup.llm.settings.model,
+        )
+        row = Example(text.text, label or "", text.context, provenance=origin)
+        curator = writer.setup.curator
+        if label is None:
+            found = Rejected("votes_level", answer.text)
+        else:
+            found = curator.reject(row, parent=None, completion=answer.text) if curator else None
+        if found is None:
+            writer.written.rows.append(row)
+        else:
+            writer.written.unused.append(Unused(found, label or "", origin, context=text.context))
+
+
+def commonest(votes: Sequence[Vote]) -> str | None:
+    """Return the label that most votes give; None: two are level, or there is no vote."""
+    ranked = Counter(vote.label for vote in votes).most_common(2)
+    if not ranked or (len(ranked) > 1 and ranked[0][1] == ranked[1][1]):
+        return None
+    return ranked[0][0]

@@ -1,0 +1,165 @@
+"""The LLM labels the user's own texts: shots, votes, which texts, and what its labels are worth."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from stepsynth.curation import Curation, Curator, Gate
+from stepsynth.errors import TooFewRowsError
+from stepsynth.llm import Completion, Request
+from stepsynth.methods._decide import Decisions
+from stepsynth.methods.annotate import Annotate, Vote, commonest
+from stepsynth.methods.llm import LLMItself
+from stepsynth.records import Dataset, Example
+from stepsynth.students.linear import Linear
+from tests.fakes import FakeBackend, WrongOn, make_setup, rows
+
+GOLD = rows(
+    ("a crisp red fruit", "a"), ("a round red fruit", "a"), ("a round sweet fruit", "a"),
+    ("a soft green fruit", "p"), ("a long green fruit", "p"), ("a long yellow fruit", "p"),
+)  # fmt: skip
+TEXTS = rows(*((f"{how} {colour} thing", "") for how in ("a", "one", "some")
+               for colour in ("red", "green")))  # fmt: skip
+
+
+def by_colour(request: Request) -> str:
+    """Label the last text of a prompt: green is a pear."""
+    text = request.prompt.rsplit("Here is a fruit note:", 1)[1]
+    return json.dumps({"label": "pear" if "green" in text or "yellow" in text else "apple"})
+
+
+def run(task, method, answer=by_colour, *, texts=TEXTS, mine=GOLD, student=None, **more):
+    backend = FakeBackend(answer)
+    setup, warnings = make_setup(task, backend, student or WrongOn(), mine, unlabelled=texts)
+    setup = replace(setup, **more)
+    rounds = list(method.synthesize(setup))
+    setup.llm.close()
+    return backend, rounds, warnings
+
+
+def test_texts_get_the_labels_that_the_llm_gives_and_are_trained_on(task):
+    backend, rounds, _ = run(task, Annotate(size=6, shots=0, check=0))
+    assert [row.text for row in rounds[0].train] == [row.text for row in TEXTS]
+    assert rounds[0].train.labels == ["a", "p"] * 3
+    assert {r.tags["kind"] for r in backend.requests} == {"decide"}
+    origin = rounds[0].train[0].provenance
+    assert (origin.method, origin.kind, origin.model) == ("annotate", "annotate", "fake-1")
+    assert origin.request in rounds[0].exchanges
+
+
+def test_shots_are_the_nearest_gold_rows_the_nearest_last_with_the_answer_wanted(task):
+    backend, _, _ = run(task, Annotate(size=6, shots=2, check=0), texts=rows(("crisp red", "")))
+    before, question = backend.requests[0].prompt.rsplit("Here is a fruit note:", 1)
+    assert "crisp red" in question
+    assert [text for text in GOLD.texts if text in before] == [
+        "a crisp red fruit",
+        "a round red fruit",
+    ]
+    assert before.index("a round red fruit") < before.index("a crisp red fruit")
+    assert before.count('{"label": "apple"}') == 2
+
+
+def test_a_gold_row_is_no_shot_of_its_own(task):
+    setup, _ = make_setup(task, FakeBackend(by_colour), WrongOn(), GOLD)
+    for shots_from in ("nearest", "random"):
+        decisions = Decisions(setup, 5, shots_from)
+        for row, shots in zip(GOLD, decisions.shots(GOLD), strict=True):
+            assert sorted(shot.text for shot in shots) == sorted({*GOLD.texts} - {row.text})
+
+
+def test_random_shots_depend_on_the_text_alone(task):
+    setup, _ = make_setup(task, FakeBackend(by_colour), WrongOn(), GOLD)
+    decisions = Decisions(setup, 3, "random")
+    alone = [decisions.shots([text])[0] for text in TEXTS]
+    assert decisions.shots(TEXTS) == alone
+    assert len({tuple(shot.text for shot in shots) for shots in alone}) > 1
+
+
+def test_the_run_says_how_many_gold_labels_the_llm_finds(task):
+    mine = Dataset([*GOLD[:5], Example("a green apple fruit", "a")])
+    _, rounds, _ = run(task, Annotate(size=6, shots=2, check=6), mine=mine)
+    assert rounds[0].verdict == (
+        "the LLM's labels are those of 5 of 6 gold rows (83%, 95 % interval 44% to 97%)"
+    )
+    assert len(rounds[0].train) == 6
+
+
+def vote(label):
+    return Vote(label, Completion(""))
+
+
+@pytest.mark.parametrize(
+    ("votes", "found"), [("aap", "a"), ("ap", None), ("", None), ("p", "p"), ("aappx", None)]
+)
+def test_the_commonest_label_wins_and_level_votes_give_none(votes, found):
+    assert commonest([vote(label) for label in votes]) == found
+
+
+def test_a_text_whose_votes_are_level_becomes_no_row_and_is_on_record(task):
+    def answer(request):
+        is_odd = "some green" in request.prompt and request.draw % 2
+        return json.dumps({"label": "apple"}) if is_odd else by_colour(request)
+
+    backend, rounds, _ = run(task, Annotate(size=6, shots=0, check=0, votes=2), answer)
+    assert len(backend.requests) == 12
+    assert "some green thing" not in rounds[0].train.texts
+    assert [one.rejected.reason for one in rounds[0].unused] == ["votes_level"]
+
+
+def test_unreadable_answers_are_on_record_and_none_at_all_is_an_error(task):
+    said = lambda r: "no idea" if "green" in r.prompt else by_colour(r)  # noqa: E731
+    _, rounds, _ = run(task, Annotate(size=6, shots=0, check=0), said)
+    assert rounds[0].train.labels == ["a"] * 3
+    assert len(rounds[0].unused) == 3
+    with pytest.raises(TooFewRowsError, match="labelled none of the texts"):
+        run(task, Annotate(size=6, shots=0, check=0), lambda _: "no idea")
+
+
+def test_random_texts_are_drawn_by_the_seed_and_keep_their_order(task):
+    _, first, _ = run(task, Annotate(size=3, shots=0, check=0))
+    _, again, _ = run(task, Annotate(size=3, shots=0, check=0))
+    texts = first[0].train.texts
+    assert texts == again[0].train.texts
+    assert texts == [text for text in TEXTS.texts if text in texts]
+    _, other, _ = run(task, Annotate(size=3, shots=0, check=0), random_seed=1)
+    assert other[0].train.texts != texts
+
+
+def test_uncertain_texts_are_preferred(task):
+    sure = [(f"{words} no {i}", "") for i in range(60) for words in ("crisp red", "soft green")]
+    unsure = [(f"plain fig no {i}", "") for i in range(60)]
+    texts = rows(*sure, *unsure)
+    mine = rows(*((f"crisp red {i}", "a") for i in range(9)),
+                *((f"soft green {i}", "p") for i in range(9)))  # fmt: skip
+    method = Annotate(size=60, shots=0, check=0, choose="uncertain")
+    _, rounds, _ = run(task, method, texts=texts, mine=mine, student=Linear(C=100))
+    share = np.mean(["fig" in text for text in rounds[0].train.texts])
+    assert share > 0.45  # a third of the texts
+
+
+def test_fewer_texts_than_wanted_are_all_labelled_with_a_warning(task):
+    _, rounds, warnings = run(task, Annotate(size=50, shots=0, check=0))
+    assert len(rounds[0].train) == 6
+    assert "annotate: there are 6 unlabelled texts, not 50" in warnings
+
+
+def test_a_copy_of_a_held_out_text_is_no_row(task):
+    gate = Gate({"test": TEXTS[:1]})
+    curator = Curator(Curation(), gate)
+    _, rounds, _ = run(task, Annotate(size=6, shots=0, check=0), curator=curator)
+    assert TEXTS[0].text not in rounds[0].train.texts
+    assert len(rounds[0].train) == 5
+
+
+def test_the_llm_as_classifier_takes_shots_too(task):
+    backend, rounds, _ = run(task, LLMItself(shots=2))
+    assert rounds[0].select_score == 1.0
+    question = backend.requests[0].prompt.rsplit("Here is a fruit note:", 1)[1]
+    assert GOLD[0].text in question
+    assert backend.requests[0].prompt.count('{"label": "apple"}') == 2
+    plain, _, _ = run(task, LLMItself())
+    assert all(r.prompt.count("fruit note:") == 1 for r in plain.requests)
+    assert LLMItself(shots=2).uses_gold
+    assert not LLMItself().uses_gold
