@@ -1,9 +1,9 @@
 """Checks that the parts of a task file fit together, before anything is read or paid for."""
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Protocol
 
 from stepsynth.curation import Curation
+from stepsynth.data import DataSection
 from stepsynth.errors import ConfigError, suggest
 from stepsynth.methods import Method, SynthesisMethod
 from stepsynth.students import Student, students
@@ -12,30 +12,6 @@ from stepsynth.tasks import Task, task_kinds
 
 PASSAGE_COLUMNS = {"passage": "text", "passage_id": "id"}
 """Field of a passage -> its column in the files of a corpus."""
-
-
-class HasData(Protocol):
-    """The part of the `data` section that is checked here."""
-
-    @property
-    def gold(self) -> str | None:
-        """Labelled rows."""
-        ...
-
-    @property
-    def corpus(self) -> str | list[str] | None:
-        """Passages."""
-        ...
-
-    @property
-    def unlabelled(self) -> str | None:
-        """Unlabelled texts."""
-        ...
-
-    @property
-    def columns(self) -> dict[str, str]:
-        """Field -> column."""
-        ...
 
 
 def check_student(student: Student, task: Task, where: str) -> None:
@@ -121,7 +97,7 @@ def check_curation(
         )
 
 
-def check_data(method: Method, data: HasData, where: str) -> None:
+def check_data(method: Method, data: DataSection, where: str) -> None:
     """Make sure that the data that a method needs is there."""
     if method.uses_gold and data.gold is None:
         raise ConfigError(
@@ -141,7 +117,7 @@ def check_data(method: Method, data: HasData, where: str) -> None:
         )
 
 
-def check_columns(data: HasData, task: Task, located: LocatedYaml) -> None:
+def check_columns(data: DataSection, task: Task, located: LocatedYaml) -> None:
     """Make sure that `data.columns` names fields that rows of the task have."""
     known: Mapping[str, str] = {**task.columns, **task.optional_columns, **PASSAGE_COLUMNS}
     for field in data.columns:
