@@ -16,7 +16,6 @@ from pathlib import Path
 
 import stepsynth
 from benchmarks.encoder import minilm
-from stepsynth.comparison.read import read_answers
 from stepsynth.comparison.table import Comparison, compare_answers
 from stepsynth.metrics import SCORE_NAMES
 from stepsynth.metrics.bootstrap import Interval
@@ -131,7 +130,7 @@ def difference(comparison: Comparison, first: str, second: str) -> dict[str, Int
     """Return the paired differences of two methods' scores."""
     said = [
         {
-            run.random_seed: read_answers(Run(run.folder))
+            run.random_seed: Run(run.folder).kept.answers
             for run in comparison.runs
             if run.method == name and run.is_done
         }

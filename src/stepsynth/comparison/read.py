@@ -9,6 +9,7 @@ import numpy as np
 
 from stepsynth.comparison.plan import PlannedRun
 from stepsynth.comparison.run import Ended
+from stepsynth.run_records import AnsweredTest
 from stepsynth.runfolder import Run, RunFolder
 from stepsynth.students import students
 from stepsynth.taskfile import read_yaml
@@ -60,47 +61,28 @@ class RunRow:
         return bool(self.scores)
 
 
-@dataclass(frozen=True)
-class Answered:
-    """Predictions on the test rows by the model of a run's kept round.
+def read_run(planned: PlannedRun, ended: Ended) -> tuple[RunRow, AnsweredTest | None]:
+    """Return a run's row, and what its kept model predicts for the test rows.
 
-    Attributes:
-        gold: The gold labels, in order.
-        predicted: The predicted labels.
-        test: Digest of the test rows.
-        ids: Ids of the test rows; None: an earlier version did not write them.
+    The row has its numbers, its error, or neither if it was not tried.
     """
-
-    gold: Sequence[Any]
-    predicted: Sequence[str]
-    test: str
-    ids: Sequence[str] | None
-
-
-def read_answers(run: Run) -> Answered:
-    """Return the predictions on the test rows by the model of a run's kept round."""
-    found = run.kept.answers
-    return Answered(found.gold, found.predicted, run.identity.data["test"], found.ids)
-
-
-def read_run(run: PlannedRun, ended: Ended) -> RunRow:
-    """Return a run's row: its numbers, its error, or neither if it was not tried."""
-    name, seed, place = run.entry.name, run.random_seed, str(run.folder)
-    if failure := ended.failures.get(run.folder):
-        return RunRow(name, seed, place, failure.message, failure.hint, failure.exit_code)
-    if not run.is_done:
-        return RunRow(name, seed, place)
-    done = Run(run.folder)
-    summary, llm = done.summary, done.summary.llm
+    name, seed, place = planned.entry.name, planned.random_seed, str(planned.folder)
+    if failure := ended.failures.get(planned.folder):
+        row = RunRow(name, seed, place, failure.message, failure.hint, failure.exit_code)
+        return row, None
+    if not planned.is_done:
+        return RunRow(name, seed, place), None
+    run = Run(planned.folder)
+    summary, llm = run.summary, run.summary.llm
     assert summary.test is not None
-    gold_rows, tokens = _count_rows(done)
-    answers = done.kept.answers
-    return RunRow(
+    gold_rows, tokens = _count_rows(run)
+    answers = run.kept.answers
+    row = RunRow(
         method=name,
         random_seed=seed,
         folder=place,
         scores=dict(summary.test.known()),
-        rounds=_read_rounds(done),
+        rounds=_read_rounds(run),
         rows=summary.kept.train_size - gold_rows,
         train_size=summary.kept.train_size,
         calls=llm.calls,
@@ -109,11 +91,12 @@ def read_run(run: PlannedRun, ended: Ended) -> RunRow:
         completion_tokens=llm.completion_tokens,
         usd=llm.usd,
         seconds=summary.seconds,
-        training_tokens=tokens * _epochs(done.folder),
+        training_tokens=tokens * _epochs(run.folder),
         usd_per_1000_predictions=summary.usd_per_1000_predictions,
         by_label=score_labels(answers.gold, answers.predicted),
         warnings=list(summary.warnings),
     )
+    return row, answers
 
 
 def _count_rows(run: Run) -> tuple[int, int]:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from stepsynth.comparison.plan import Entry, Plan, PlannedRun
-from stepsynth.comparison.read import Answered, RunRow, read_answers, read_run
+from stepsynth.comparison.plan import Entry, Plan
+from stepsynth.comparison.read import RunRow, read_run
 from stepsynth.comparison.run import Ended
 from stepsynth.methods import methods
 from stepsynth.metrics import (
@@ -22,7 +22,7 @@ from stepsynth.metrics import (
     exact_match,
     token_f1,
 )
-from stepsynth.runfolder import Run
+from stepsynth.run_records import AnsweredTest
 from stepsynth.taskfile import Config
 
 MOST_APART = 0.02
@@ -111,14 +111,17 @@ class Comparison:
 def make_table(plan: Plan, ended: Ended) -> Comparison:
     """Read the runs of a comparison and return the results."""
     runs: list[RunRow] = []
-    said: dict[str, dict[int, Answered]] = {}
+    said: dict[str, dict[int, AnsweredTest]] = {entry.name: {} for entry in plan.entries}
     for entry in plan.entries:
-        said[entry.name] = {}
-        for run in _runs_of(plan, entry):
-            row = read_run(run, ended) if isinstance(run, PlannedRun) else run
+        if failure := plan.failures.get(entry.name):
+            why = (failure.message, failure.hint, failure.exit_code)
+            runs += [RunRow(entry.name, seed, "", *why) for seed in plan.random_seeds]
+            continue
+        for planned in (run for of in plan.runs.values() for run in of if run.entry == entry):
+            row, answers = read_run(planned, ended)
             runs.append(row)
-            if row.is_done and isinstance(run, PlannedRun):
-                said[entry.name][run.random_seed] = read_answers(Run(run.folder))
+            if answers is not None:
+                said[entry.name][planned.random_seed] = answers
     main = plan.config.task.score_name
     scores = _scores_of(runs, main)
     rows = [_summarise(plan, entry, runs, said, main) for entry in plan.entries]
@@ -140,14 +143,6 @@ def make_table(plan: Plan, ended: Ended) -> Comparison:
     )
 
 
-def _runs_of(plan: Plan, entry: Entry) -> list[PlannedRun | RunRow]:
-    """Return an entry's runs, or rows with the error if it cannot run at all."""
-    if failure := plan.failures.get(entry.name):
-        why = (failure.message, failure.hint, failure.exit_code)
-        return [RunRow(entry.name, seed, "", *why) for seed in plan.random_seeds]
-    return [run for runs in plan.runs.values() for run in runs if run.entry == entry]
-
-
 def _scores_of(runs: Sequence[RunRow], main: str) -> dict[str, str]:
     """Return score -> name for the available scores, the main one first."""
     done = next((run for run in runs if run.is_done), None)
@@ -159,7 +154,7 @@ def _summarise(
     plan: Plan,
     entry: Entry,
     runs: Sequence[RunRow],
-    said: Mapping[str, Mapping[int, Answered]],
+    said: Mapping[str, Mapping[int, AnsweredTest]],
     main: str,
 ) -> MethodRow:
     own = [run for run in runs if run.method == entry.name]
@@ -229,7 +224,7 @@ def _gain_by_label(
 
 
 def compare_answers(
-    first: Mapping[int, Answered], second: Mapping[int, Answered]
+    first: Mapping[int, AnsweredTest], second: Mapping[int, AnsweredTest]
 ) -> dict[str, Interval]:
     """Return the paired difference of two methods for each score computed from predictions.
 
@@ -272,15 +267,16 @@ def _hits(said: Ints, gold: Ints) -> Floats:
     return (said == gold).astype(np.float64)
 
 
-def _rate(answered: Answered, score: Callable[[str, Sequence[str]], float]) -> Floats:
+def _rate(answered: AnsweredTest, score: Callable[[str, Sequence[str]], float]) -> Floats:
     pairs = zip(answered.predicted, answered.gold, strict=True)
     return np.array([score(said, gold["text"]) for said, gold in pairs])
 
 
-def _number_rows(answered: Sequence[Answered]) -> list[Ints]:
+def _number_rows(answered: Sequence[AnsweredTest]) -> list[Ints]:
     """Number the test rows of each random seed; equal rows get equal numbers, where known."""
-    if len({a.test for a in answered}) == 1:
-        return [np.arange(len(answered[0].gold))] * len(answered)
+    first = answered[0]
+    if all((a.ids, a.gold) == (first.ids, first.gold) for a in answered):
+        return [np.arange(len(first.gold))] * len(answered)
     known: dict[Any, int] = {}
     return [
         np.array(

@@ -10,7 +10,7 @@ from sklearn.metrics import f1_score, recall_score
 
 from stepsynth.comparison import plan as compare_plan
 from stepsynth.comparison.plan import make_plan, read_entries, split_names
-from stepsynth.comparison.read import Answered, score_labels
+from stepsynth.comparison.read import score_labels
 from stepsynth.comparison.run import Ended
 from stepsynth.comparison.table import compare_answers, make_table
 from stepsynth.errors import ConfigError, UnknownNameError
@@ -20,6 +20,7 @@ from stepsynth.methods.llm import LLMItself
 from stepsynth.methods.s3 import S3
 from stepsynth.methods.zerogen import ZeroGen
 from stepsynth.report.compare_page import to_csv, to_html, to_markdown
+from stepsynth.run_records import AnsweredTest
 from stepsynth.runner.equal_budget import EqualBudget
 from stepsynth.taskfile.config import load_config
 from tests.e2e.cli import write_task
@@ -251,8 +252,8 @@ def test_scores_of_labels_are_scikit_learns():
     assert score_labels([{"text": ["x"]}], ["x"]) == {}
 
 
-def answered(gold, said, test="t", ids=None):
-    return Answered(gold, said, test, ids)
+def answered(gold, said, ids=None):
+    return AnsweredTest(gold=gold, predicted=said, ids=ids)
 
 
 def test_answers_are_compared_on_the_seeds_that_both_have():
@@ -276,17 +277,20 @@ def test_a_row_that_two_splits_share_is_known_by_its_id():
     gold = ["a", "b"] * 30
     rng = np.random.default_rng(0)
     said = [list(rng.choice(["a", "b"], 60)) for _ in range(2)]
-    ids = [str(i) for i in range(60)]
 
-    def width(**how):
-        found = compare_answers(
-            {s: answered(gold, said[0], f"test {s}", **how) for s in range(4)},
-            {s: answered(gold, said[1], f"test {s}", **how) for s in range(4)},
-        )["accuracy"]
+    def width(name):
+        def turn(values, seed):
+            return [*values[2 * seed :], *values[: 2 * seed]]
+
+        ids = [[name.format(seed, i) for i in range(60)] for seed in range(4)]
+        first, second = (
+            {s: answered(gold, turn(one, s), turn(ids[s], s)) for s in range(4)} for one in said
+        )
+        found = compare_answers(first, second)["accuracy"]
         return found.high - found.low
 
     # The same rows four times tell as much as once.
-    assert width(ids=ids) > 1.25 * width()
+    assert width("{1}") > 1.25 * width("{0} {1}")
 
 
 def test_a_comparison_without_a_result_says_so(task, tmp_path):
