@@ -6,7 +6,6 @@ from math import ceil
 from random import Random
 from typing import TypeVar
 
-from stepsynth._util.text import shorten
 from stepsynth.errors import TooFewRowsError
 from stepsynth.llm import Completion, Request
 from stepsynth.methods._writer import Writer
@@ -121,11 +120,9 @@ def _ask_answers(
 
 def _some(contexts: list[Context], writer: Writer, what: str) -> list[Context]:
     if not contexts:
-        unused = writer.written.unused
-        last = unused[-1].rejected if unused else Rejected("nothing sent", "")
         raise TooFewRowsError(
             f"no seed data can be written: the LLM wrote no {what} that can be used; the last: "
-            f"{last.reason}, {shorten(last.completion)!r}",
+            f"{writer.last_unused()}",
             hint="give contexts of your own: data: {contexts: contexts.jsonl}",
         )
     return contexts

@@ -11,16 +11,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-from stepsynth.llm import Completion, Request
+from stepsynth.llm import Request
 from stepsynth.methods._method import Setup
 from stepsynth.methods.fewgen import showable
-from stepsynth.records import Answers, Example, Label, Rejected
+from stepsynth.records import Answers, Example
 
 ShotsFrom = Literal["nearest", "random"]
 
 
 class Decisions:
-    """Requests for the label of a text, and the readable ones among the answers.
+    """Requests for the label of a text.
 
     Args:
         setup: Its `mine` are the pool of shots.
@@ -47,10 +47,6 @@ class Decisions:
             )
             for row, shots in zip(rows, self.shots(rows), strict=True)
         ]
-
-    def parse(self, answer: Completion, row: Example) -> Label | Rejected:
-        """Return the label that an answer gives a row, or why it gives none."""
-        return self._setup.task.parse_decision(answer.text, row, truncated=answer.truncated)
 
     def shots(self, rows: Sequence[Example]) -> list[list[Example]]:
         """Return the shots for each row, the nearest last."""

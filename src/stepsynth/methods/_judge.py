@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
-from stepsynth.llm import Completion, Failed, Request
+from stepsynth.llm import Completion, Request
 from stepsynth.methods._method import Setup, Unused
+from stepsynth.methods._reading import read_decision
 from stepsynth.methods._sending import send
 from stepsynth.methods._written import Written
 from stepsynth.records import Example, Label, Rejected
@@ -64,15 +65,8 @@ def _ask(written: Written, setup: Setup, phase: str) -> Sequence[Label | None]:
     verdicts: list[Label | None] = []
     answers = send(requests, setup, phase=phase)
     for row, request, answer in zip(written.rows, requests, answers, strict=True):
-        if isinstance(answer, Failed):
-            verdicts.append(None)
-            continue
-        written.exchanges[answer.request_id] = (request.prompt, answer.text)
-        written.asked.append({**request.tags, "draw": answer.draw, "completion": answer.text})
-        verdicts.append(_read(answer, row, setup))
+        verdicts.append(read_decision(answer, row, setup))
+        if isinstance(answer, Completion):
+            written.exchanges[answer.request_id] = (request.prompt, answer.text)
+            written.asked.append({**request.tags, "draw": answer.draw, "completion": answer.text})
     return verdicts
-
-
-def _read(answer: Completion, row: Example, setup: Setup) -> Label | None:
-    found = setup.task.parse_decision(answer.text, row, truncated=answer.truncated)
-    return None if isinstance(found, Rejected) else found

@@ -8,7 +8,7 @@ from stepsynth.methods._grouping import GroupedRequest, RowAnswer
 from stepsynth.methods._method import Setup, Unused
 from stepsynth.methods._written import RowRequest
 from stepsynth.prompts import split_texts
-from stepsynth.records import Answers, Example, Rejected
+from stepsynth.records import Answers, Example, Label, Rejected
 
 
 def find_fault(grouped: GroupedRequest, answer: Completion, setup: Setup) -> str | None:
@@ -19,6 +19,14 @@ def find_fault(grouped: GroupedRequest, answer: Completion, setup: Setup) -> str
         else split_texts(answer.text, truncated=answer.truncated)
     )
     return found.reason if isinstance(found, Rejected) else None
+
+
+def read_decision(answer: Completion | Failed, row: Example, setup: Setup) -> Label | None:
+    """Return the label or answer that the LLM gives for a row; None: it cannot be read."""
+    if isinstance(answer, Failed):
+        return None
+    found = setup.task.parse_decision(answer.text, row, truncated=answer.truncated)
+    return None if isinstance(found, Rejected) else found
 
 
 def read_row(given: RowAnswer, setup: Setup, seen: set[str] | None) -> Example | Unused:

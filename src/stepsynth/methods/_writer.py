@@ -6,6 +6,7 @@ from itertools import chain, islice, repeat
 from math import ceil
 from typing import Any, TypeVar
 
+from stepsynth._util.text import shorten
 from stepsynth.llm import Completion, Failed, Request
 from stepsynth.methods._balancing import drop_surplus, of_short_labels
 from stepsynth.methods._corrections import correct
@@ -21,6 +22,7 @@ from stepsynth.methods._sending import (
     warn_of_thoughts,
 )
 from stepsynth.methods._written import RowRequest, Written
+from stepsynth.metrics import AnyPredictions
 from stepsynth.prompts import parse_list
 from stepsynth.records import Dataset, Example, Provenance, Rejected
 from stepsynth.students import FreshStudent
@@ -142,6 +144,21 @@ class Writer:
             )
         return results + [None] * unsent
 
+    def request(
+        self, kind: str, label: str = "", *, tagged: Sequence[str] = (), **fields: Any
+    ) -> Request:
+        """Return the request for what rows are written from, by the task's prompt of that kind.
+
+        Args:
+            kind: Name of the prompt, and of its stream.
+            label: The label that it is about; "": none.
+            tagged: Names of fields that become tags.
+            fields: Fields of the prompt.
+        """
+        prompt = self.setup.task.prompt(kind, Example("", label), **fields)
+        tags = {"kind": kind} | ({"label": label} if label else {})
+        return Request(prompt, stream=kind, tags=tags | {name: fields[name] for name in tagged})
+
     def ask_lists(self, requests: Sequence[Request]) -> list[tuple[str, ...]]:
         """Request lists, and return the items of each answer; an unreadable answer has none."""
 
@@ -149,6 +166,12 @@ class Writer:
             return parse_list(answer.text, truncated=answer.truncated)
 
         return [items or () for items in self.ask(requests, parse)]
+
+    def last_unused(self) -> str:
+        """Return the reason and the beginning of the last answer that could not be used."""
+        unused = self.written.unused
+        last = unused[-1].rejected if unused else Rejected("nothing sent", "")
+        return f"{last.reason}, {shorten(last.completion)!r}"
 
     def _take(
         self,
@@ -315,9 +338,16 @@ def misclassified(model: Model, gold: Dataset, setup: Setup) -> tuple[Dataset, t
     Paper:
         S3, Algorithm 2, line 6: D_mis. The gold label is kept, the prediction never used.
     """
+    return missed_by(model.predict(gold), gold, setup)
+
+
+def missed_by(
+    predictions: AnyPredictions, gold: Dataset, setup: Setup
+) -> tuple[Dataset, tuple[str, ...]]:
+    """Return the gold rows with wrong predictions, in order, and the prediction for each."""
     pairs = [
         (row, said)
-        for row, said in zip(gold, model.predict(gold).labels, strict=True)
+        for row, said in zip(gold, predictions.labels, strict=True)
         if not setup.task.is_correct(row, said)
     ]
     return Dataset(row for row, _ in pairs), tuple(said for _, said in pairs)

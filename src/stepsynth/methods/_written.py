@@ -1,5 +1,6 @@
 """Requests for rows, and their outcome."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -106,8 +107,5 @@ class Written:
 
 def count_by_reason(unused: Iterable[Unused], *, failed: bool) -> Mapping[str, int]:
     """Return the count of each reason, among failed requests or among rejected answers."""
-    counts: dict[str, int] = {}
-    for item in unused:
-        if item.is_failed == failed:
-            counts[item.rejected.reason] = counts.get(item.rejected.reason, 0) + 1
+    counts = Counter(item.rejected.reason for item in unused if item.is_failed == failed)
     return dict(sorted(counts.items()))

@@ -141,7 +141,8 @@ class Annotate(SynthesisMethod):
         by_id = {text.id: text for text in texts}
 
         def parse(answer: Completion, request: Request) -> Vote | Rejected:
-            found = decisions.parse(answer, by_id[request.tags["row"]])
+            row = by_id[request.tags["row"]]
+            found = writer.setup.task.parse_decision(answer.text, row, truncated=answer.truncated)
             return found if isinstance(found, Rejected) else Vote(str(found), answer)
 
         asked = [one for one in decisions.requests(texts) for _ in range(self.votes)]

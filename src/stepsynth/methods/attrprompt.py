@@ -150,9 +150,7 @@ class AttrPrompt(WritingMethod):
 
     def _ask_dimensions(self, writer: Writer) -> list[Dimension]:
         setup = writer.setup
-        prompt = setup.task.prompt("dimensions", Example("", ""), number=self.num_dimensions)
-        request = Request(prompt, stream="dimensions", tags={"kind": "dimensions"})
-        (listed,) = writer.ask_lists([request])
+        (listed,) = writer.ask_lists([writer.request("dimensions", number=self.num_dimensions)])
         found: dict[str, Dimension] = {}
         for item in listed:
             # "style: shared"; without "shared" values depend on the label, which only costs more.
@@ -176,14 +174,7 @@ class AttrPrompt(WritingMethod):
         is_used = len(labels) >= self.many_labels or any(d.is_by_label for d in dimensions)
         if len(labels) - 1 <= self.num_similar or not is_used:
             return {label: found[: self.num_similar] for label, found in others.items()}
-        requests = [
-            Request(
-                setup.task.prompt("similar", Example("", label), number=self.num_similar),
-                stream="similar",
-                tags={"kind": "similar", "label": label},
-            )
-            for label in labels
-        ]
+        requests = [writer.request("similar", label, number=self.num_similar) for label in labels]
         words = {normalise(setup.task.label_word(label)): label for label in labels}
         listed = writer.ask_lists(requests)
         for label, items in zip(labels, listed, strict=True):
@@ -203,16 +194,11 @@ class AttrPrompt(WritingMethod):
             for label in (labels if dimension.is_by_label else ("",))
         ]
         requests = [
-            Request(
-                setup.task.prompt(
-                    "values",
-                    Example("", label),
-                    dimension=dimension.name,
-                    number=self.num_values,
-                ),
-                stream="values",
-                tags={"kind": "values", "dimension": dimension.name}
-                | ({"label": label} if label else {}),
+            writer.request(
+                *("values", label),
+                tagged=["dimension"],
+                dimension=dimension.name,
+                number=self.num_values,
             )
             for dimension, label in wanted
         ]
@@ -246,19 +232,12 @@ class AttrPrompt(WritingMethod):
             for value in values
         ]
         requests = [
-            Request(
-                setup.task.prompt(
-                    "suits",
-                    Example("", label),
-                    dimension=dimension.name,
-                    value=value,
-                    others=[setup.task.label_word(other) for other in similar[label]],
-                ),
-                stream="suits",
-                tags={
-                    **{"kind": "suits", "label": label},
-                    **{"dimension": dimension.name, "value": value},
-                },
+            writer.request(
+                *("suits", label),
+                tagged=["dimension", "value"],
+                dimension=dimension.name,
+                value=value,
+                others=[setup.task.label_word(other) for other in similar[label]],
             )
             for dimension, label, value in asked
         ]

@@ -46,8 +46,7 @@ class GoldGen(SeedData):
 
     def synthesize(self, setup: Setup) -> Iterator[Round]:
         """Yield round 0 (seed data) and round 1 (with extrapolations of all gold rows)."""
-        seen: set[str] | None = set() if self.drop_duplicates else None
-        seed_data = Writer(setup, self.name, seen=seen)
+        seed_data = Writer(setup, self.name, seen=set() if self.drop_duplicates else None)
         with seed_data.share(SEED_SHARE):
             self.write_seed_data(seed_data)
         if self.seed_from is not None and self.size <= len(seed_data.rows):
@@ -56,7 +55,7 @@ class GoldGen(SeedData):
                 "nothing is written; give a larger size"
             )
         yield seed_data.train()
-        added = Writer(setup, self.name, 1, seen=seen)
+        added = seed_data.next_round()
         like_gold = map(added.extrapolation, self.draw(setup))
         added.write_until(self.size - len(seed_data.rows), like_gold, phase="extrapolate gold")
         yield added.train(union(seed_data.rows, added.rows))

@@ -15,12 +15,12 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from stepsynth.llm import Failed
 from stepsynth.methods._decide import Decisions, ShotsFrom
 from stepsynth.methods._method import Method, Round, Setup
+from stepsynth.methods._reading import read_decision
 from stepsynth.methods._sending import check_answered
 from stepsynth.metrics import AnyPredictions, Predictions, Spans
-from stepsynth.records import Answers, Dataset, Example, Label, Rejected
+from stepsynth.records import Answers, Dataset, Example, Label
 from stepsynth.tasks import Task
 
 
@@ -100,8 +100,7 @@ class AskedModel:
         answers = self._setup.llm.generate(requests, phase="decide") if rows else []
         check_answered(answers, self._setup.llm, phase="decide")
         for row, answer in zip(rows, answers, strict=True):
-            said = None if isinstance(answer, Failed) else self._decisions.parse(answer, row)
-            found = None if isinstance(said, Rejected) else said
+            found = read_decision(answer, row, self._setup)
             missing += found is None
             self._said[row.text, row.context] = found
         if missing:

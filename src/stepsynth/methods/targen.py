@@ -23,15 +23,13 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from stepsynth._util.text import shorten
 from stepsynth.errors import TooFewRowsError
-from stepsynth.llm import Request
 from stepsynth.methods._contexts import in_passes
 from stepsynth.methods._judge import judge_labels
 from stepsynth.methods._method import Round, Setup, WritingMethod
 from stepsynth.methods._writer import Writer
 from stepsynth.methods._written import RowRequest
-from stepsynth.records import Example, Rejected
+from stepsynth.records import Example
 
 DISCOVERY_SHARE = 0.2
 """Largest share of the budget for rows that domains and instance seeds may use."""
@@ -95,17 +93,11 @@ class TarGEN(WritingMethod):
         Raises:
             TooFewRowsError: There is none.
         """
-        task = writer.setup.task
-        prompt = task.prompt("domains", Example("", ""), number=self.num_domains)
-        request = Request(prompt, stream="domains", tags={"kind": "domains"})
-        domains = writer.ask_lists([request])[0][: self.num_domains]
+        (listed,) = writer.ask_lists([writer.request("domains", number=self.num_domains)])
+        domains = listed[: self.num_domains]
         each = min(self.num_instance_seeds, ceil(size / max(1, len(domains))))
         requests = [
-            Request(
-                task.prompt("instance_seeds", Example("", ""), domain=domain, number=each),
-                stream="instance_seeds",
-                tags={"kind": "instance_seeds", "domain": domain},
-            )
+            writer.request("instance_seeds", tagged=["domain"], domain=domain, number=each)
             for domain in domains[: ceil(size / max(1, each))]
         ]
         answers = writer.ask_lists(requests)
@@ -115,11 +107,9 @@ class TarGEN(WritingMethod):
             for text in texts[:each]
         ]
         if not found:
-            unused = writer.written.unused
-            last = unused[-1].rejected if unused else Rejected("nothing sent", "")
             raise TooFewRowsError(
                 "targen: the LLM wrote no domain or no instance seed that can be used; the last: "
-                f"{last.reason}, {shorten(last.completion)!r}",
+                f"{writer.last_unused()}",
                 hint="look at rejected.jsonl; a larger budget, llm.max_tokens or another LLM helps",
             )
         return found[:size]

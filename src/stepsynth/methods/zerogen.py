@@ -113,18 +113,12 @@ class ZeroGen(WritingMethod):
 
     def _request(self, writer: Writer, like: Example, condition: str) -> RowRequest:
         task = writer.setup.task
+        kind, prompt = "seed", task.seed_prompt(like)
         if condition:
-            kind = "seed_conditioned"
-            prompt = task.prompt(
-                kind, like, condition_name=self.condition_name, condition=condition
-            )
-        else:
-            kind = "seed"
-            prompt = task.seed_prompt(like)
-        if not self.cleaning:
-            return writer.row(kind, prompt, like)
+            kind, name = "seed_conditioned", self.condition_name
+            prompt = task.prompt(kind, like, condition_name=name, condition=condition)
         check = partial(clean_row, is_question=writes_questions(task), condition=condition)
-        return writer.row(kind, prompt, like, check=check)
+        return writer.row(kind, prompt, like, check=check if self.cleaning else None)
 
     def _name_conditions(self, writer: Writer) -> list[str]:
         """Return distinct conditions that the LLM lists; ask once more if there are too few."""
@@ -135,13 +129,8 @@ class ZeroGen(WritingMethod):
                 "which is its condition",
                 hint="leave condition_name out",
             )
-        request = Request(
-            setup.task.prompt(
-                "condition", Example("", ""), condition_name=self.condition_name, number=LISTED
-            ),
-            stream="condition",
-            tags={"kind": "condition"},
-        )
+        name = self.condition_name
+        request = writer.request("condition", condition_name=name, number=LISTED)
 
         def parse(answer: Completion, _: Request) -> tuple[str, ...] | Rejected:
             return setup.task.parse_rationales(answer.text, truncated=answer.truncated)
@@ -154,7 +143,7 @@ class ZeroGen(WritingMethod):
                     found.setdefault(normalise(item), item)
         if not found:
             raise TooFewRowsError(
-                f"no seed data can be written: the LLM named no {self.condition_name}",
+                f"no seed data can be written: the LLM named no {name}",
                 hint="leave method.condition_name out to write in one stage",
             )
         if len(found) < self.num_conditions:
