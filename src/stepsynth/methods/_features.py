@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from stepsynth.methods._last_layer import Floats, one_hot
+from stepsynth.methods._last_layer import Floats
 from stepsynth.records import Dataset, Example
 from stepsynth.students import HeadStudent, Student
 
@@ -39,5 +38,4 @@ def features_of(rows: Dataset, student: Student | None, label_names: Sequence[st
 def one_hot_of(rows: Sequence[Example], label_names: Sequence[str]) -> Floats:
     """Return the one-hot labels of rows: (n, labels)."""
     place = {name: i for i, name in enumerate(label_names)}
-    places: npt.NDArray[np.int_] = np.array([place[str(row.label)] for row in rows], dtype=np.int_)
-    return one_hot(places, len(label_names))
+    return np.eye(len(place), dtype=np.float64)[[place[str(row.label)] for row in rows]]

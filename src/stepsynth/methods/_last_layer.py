@@ -61,20 +61,13 @@ def probabilities(X: Any, W: Floats) -> Floats:
     return odds / odds.sum(axis=1, keepdims=True)
 
 
-def loss_of(P: Floats, Y: Floats, loss: Loss, *, gain: float) -> Floats:
-    """Return the loss of each row: (n,).
+def slope_of(P: Floats, Y: Floats, loss: Loss, *, gain: float) -> Floats:
+    """Return the derivative of each row's loss with respect to its scores: (n, labels).
 
     The reverse cross entropy of ProGen and SunGen, -sum_c p_c log y_c, swaps label and prediction.
     y is the softened one-hot label, softmax(gain x one-hot). A wrong label thus costs at most
     `gain` more than a right one, however confident the model is.
     """
-    if loss == "cross_entropy":
-        return -np.log(np.maximum((P * Y).sum(axis=1), 1e-300))
-    return (P * _surprise(Y, gain)).sum(axis=1)
-
-
-def slope_of(P: Floats, Y: Floats, loss: Loss, *, gain: float) -> Floats:
-    """Return the derivative of each row's loss with respect to its scores: (n, labels)."""
     if loss == "cross_entropy":
         return P - Y
     surprise = _surprise(Y, gain)
@@ -85,8 +78,3 @@ def _surprise(Y: Floats, gain: float) -> Floats:
     """Return -log of the softened labels."""
     labels = Y.shape[1]
     return gain * (1 - Y) + np.log1p((labels - 1) * np.exp(-gain))
-
-
-def one_hot(labels: npt.NDArray[np.int_], number: int) -> Floats:
-    """Return one-hot labels: (n, number)."""
-    return np.eye(number, dtype=np.float64)[labels]
