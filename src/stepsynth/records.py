@@ -115,6 +115,11 @@ class Example:
         """A digest of the content: equal rows have equal ids, in every run."""
         return digest([self.text, label_to_json(self.label), self.context], length=16)
 
+    @property
+    def stratum(self) -> str:
+        """The label; "" for answers, which do not group rows: almost every row has its own."""
+        return self.label if isinstance(self.label, str) else ""
+
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form: text, label, context where there is one, provenance."""
         row: dict[str, Any] = {"text": self.text, "label": label_to_json(self.label)}
@@ -208,6 +213,13 @@ class Dataset(Sequence[Example]):
     def label_counts(self) -> Counter[str]:
         """Return how many rows each label has; answers are not counted."""
         return Counter(row.label for row in self._rows if isinstance(row.label, str))
+
+    def by_label(self) -> dict[str, list[Example]]:
+        """Return the rows of each label; if labels are answers, all under ""."""
+        groups: dict[str, list[Example]] = {}
+        for row in self._rows:
+            groups.setdefault(row.stratum, []).append(row)
+        return groups
 
     def digest(self) -> str:
         """Return a digest of texts, labels and contexts, in order."""

@@ -126,7 +126,7 @@ class _Drop:
     """
 
     def __init__(self, near: bool) -> None:
-        self.counts: dict[str, int] = {}
+        self.counts = Counter[str]()
         self._near = near
 
     def duplicates(self, rows: Dataset) -> Dataset:
@@ -140,7 +140,7 @@ class _Drop:
                     start = "the text of another gold row under another label"
                     known = (said for said in self.counts if said.startswith(start))
                     reason = next(known, f"{start} ({_example(row, kept)})")
-                self._count(reason)
+                self.counts[reason] += 1
         return Dataset(first.values())
 
     def copies(self, rows: Dataset, others: Dataset, reason: str) -> Dataset:
@@ -152,7 +152,7 @@ class _Drop:
             is_near = found.startswith("near")
             if found and (self._near or not is_near):
                 nearly = f"nearly {reason} (curation.copies: false keeps such rows)"
-                self._count(nearly if is_near else reason)
+                self.counts[nearly if is_near else reason] += 1
             else:
                 kept.append(row)
         return Dataset(kept)
@@ -163,13 +163,10 @@ class _Drop:
         kept: list[Example] = []
         for row in rows:
             if row.context and normalise(row.context) in theirs:
-                self._count(f"the same context as {whose}")
+                self.counts[f"the same context as {whose}"] += 1
             else:
                 kept.append(row)
         return self.copies(Dataset(kept), others, f"the same text as {whose}")
-
-    def _count(self, reason: str) -> None:
-        self.counts[reason] = self.counts.get(reason, 0) + 1
 
 
 def _example(row: Example, kept: Example) -> str:
@@ -189,8 +186,7 @@ def _take(rows: Dataset, sizes: Mapping[str, Size], rng: Random) -> dict[str, Da
         )
     by_label: dict[str, list[int]] = defaultdict(list)
     for i, row in enumerate(rows):
-        # Answers are almost all different, so they cannot be strata.
-        by_label[row.label if isinstance(row.label, str) else ""].append(i)
+        by_label[row.stratum].append(i)
     for indexes in by_label.values():
         rng.shuffle(indexes)
     # Rows of one context stay together, so that hardly any context is cut in two.

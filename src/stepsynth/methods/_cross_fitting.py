@@ -17,7 +17,7 @@ import numpy as np
 from stepsynth.curation import knows_something, out_of_fold
 from stepsynth.errors import TooFewRowsError
 from stepsynth.methods._method import Setup
-from stepsynth.methods._writer import misclassified
+from stepsynth.methods._writer import misclassified, missed_by
 from stepsynth.metrics import Predictions
 from stepsynth.records import Dataset
 
@@ -78,24 +78,12 @@ def cross_fit(
     tried = {weight: log_loss(said, setup.mine) for weight, said in said_with.items()}
     weight = min(tried, key=tried.__getitem__)
     said = said_with[weight]
-    wrong = [
-        (row, label)
-        for row, label in zip(setup.mine, said.labels, strict=True)
-        if label != row.label
-    ]
-    return CrossFit(
-        tuple(weight * each for each in plausibility),
-        Dataset(row for row, _ in wrong),
-        tuple(label for _, label in wrong),
-        said,
-        alone,
-        tried,
-    )
+    given = tuple(weight * each for each in plausibility)
+    return CrossFit(given, *missed_by(said, setup.mine, setup), said, alone, tried)
 
 
 def _predict_gold(rows: Dataset, weights: Sequence[float], setup: Setup) -> Predictions:
     def fit_predict(train: Dataset, held_out: Dataset) -> Predictions:
-        model = setup.student.judge()
         hidden = {row.id for row in held_out}
         kept = [
             (row, weight)
@@ -103,10 +91,8 @@ def _predict_gold(rows: Dataset, weights: Sequence[float], setup: Setup) -> Pred
             if weight and not hidden.intersection(row.provenance.parents)
         ]
         both = Dataset([*train, *(row for row, _ in kept)])
-        model.fit(both, [1.0] * len(train) + [weight for _, weight in kept])
-        said = model.predict(held_out)
-        assert isinstance(said, Predictions)
-        return said
+        each = [1.0] * len(train) + [weight for _, weight in kept]
+        return setup.student.fit_predict(both, held_out, each)
 
     return out_of_fold(setup.mine, fit_predict, rng=setup.rng("folds"))
 
@@ -118,9 +104,7 @@ def predict_by_gold(rows: Dataset, setup: Setup) -> tuple[Predictions, list[floa
         (n_gold, n_labels) predictions, and the plausibility of each synthetic row: all 1 where the
         models know nothing.
     """
-    labels = list(setup.task.label_names)
-    total = np.zeros((len(rows), len(labels)))
-    counts = np.zeros(len(rows))
+    total, counts = np.zeros(len(rows)), np.zeros(len(rows))
 
     def fit_predict(train: Dataset, held_out: Dataset) -> Predictions:
         model = setup.student.judge()
@@ -132,22 +116,18 @@ def predict_by_gold(rows: Dataset, setup: Setup) -> tuple[Predictions, list[floa
         said, gold = model.predict(rows), model.predict(held_out)
         assert isinstance(said, Predictions)
         assert isinstance(gold, Predictions)
-        total[fresh] += said.probabilities[fresh]
+        total[fresh] += said.of(rows.labels)[fresh]
         counts[fresh] += 1
         return gold
 
     gold = out_of_fold(setup.mine, fit_predict, rng=setup.rng("folds"))
     if not rows or not knows_something(gold, setup.mine):
         return gold, [1.0] * len(rows)
-    column = {name: i for i, name in enumerate(labels)}
-    own = np.array([column[str(row.label)] for row in rows])
-    p = total[np.arange(len(rows)), own] / np.maximum(counts, 1)
+    p = total / np.maximum(counts, 1)
     p[counts == 0] = p[counts > 0].mean() if (counts > 0).any() else 1.0
     return gold, np.clip(p / p.mean(), *PLAUSIBLE).tolist()
 
 
 def log_loss(said: Predictions, gold: Dataset) -> float:
     """Return the mean negative log probability of the gold labels."""
-    column = {name: i for i, name in enumerate(said.label_names)}
-    own = said.probabilities[np.arange(len(gold)), [column[str(x)] for x in gold.labels]]
-    return float(-np.log(np.clip(own, 1e-6, 1.0)).mean())
+    return float(-np.log(np.clip(said.of(gold.labels), 1e-6, 1.0)).mean())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from stepsynth._util.rng import make_rng
+from stepsynth.errors import ConfigError
 from stepsynth.llm import LLM
 from stepsynth.methods._spending_limit import SpendingLimit
 from stepsynth.metrics import AnyPredictions
@@ -80,9 +81,22 @@ class Setup:
         """Return the random stream of that name."""
         return make_rng(self.random_seed, *names)
 
+    def need_index(self, method: str) -> "Index":
+        """Return the index, which the named method searches.
+
+        Raises:
+            ConfigError: The task file names no corpus.
+        """
+        if self.index is None:
+            raise ConfigError(
+                f"the method {method} searches a corpus, and there is none",
+                hint="data: {corpus: passages.jsonl} names one",
+            )
+        return self.index
+
     def score(self, model: Model) -> float:
         """Return a model's main score on `select`, 0-1."""
-        return self.task.score(self.select, model.predict(self.select))[self.task.score_name]
+        return self.task.main_score(self.select, model.predict(self.select))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from stepsynth._util.rng import make_rng
 from stepsynth.curation import Curation, disagree, flag_confident, out_of_fold
 from stepsynth.methods._method import Method, Round, Setup, SynthesisMethod, texts_per_prompt
 from stepsynth.methods._writer import misclassified
-from stepsynth.metrics import Predictions
 from stepsynth.records import Dataset, Example
 from stepsynth.students import StudentFactory, students
 
@@ -100,20 +99,10 @@ def density_ratios(rows: Dataset, gold: Dataset, random_seed: int) -> list[float
         [Example(r.text, SYNTHETIC, r.context) for r in rows]
         + [Example(r.text, REAL, r.context) for r in gold]
     )
-    linear = students().get("linear")
-
-    def fit_predict(train: Dataset, held_out: Dataset) -> Predictions:
-        student = linear().start((SYNTHETIC, REAL), random_seed)
-        student.fit(train)
-        said = student.predict_examples(held_out)
-        assert isinstance(said, Predictions)
-        return said
-
-    said = out_of_fold(both, fit_predict, rng=make_rng(random_seed, "density ratio"))
-    p = said.probabilities[: len(rows)]
-    column = {name: i for i, name in enumerate(said.label_names)}
-    odds = p[:, column[REAL]] / np.maximum(p[:, column[SYNTHETIC]], 1e-9)
-    cut = np.clip(odds, *RATIO)
+    classes = StudentFactory(students().get("linear")(), (SYNTHETIC, REAL), random_seed)
+    said = out_of_fold(both, classes.fit_predict, rng=make_rng(random_seed, "density ratio"))
+    real, synthetic = (said.of([name] * len(both))[: len(rows)] for name in (REAL, SYNTHETIC))
+    cut = np.clip(real / np.maximum(synthetic, 1e-9), *RATIO)
     return (cut / cut.mean()).tolist()
 
 

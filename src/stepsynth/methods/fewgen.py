@@ -15,7 +15,6 @@ Departures:
     - With `shots: 0` the prompt is the few-shot prompt without examples, not ZeroGen's.
 """
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from random import Random
 from typing import ClassVar
@@ -27,10 +26,7 @@ from stepsynth.methods._drafts import draw_drafts
 from stepsynth.methods._method import Round, Setup, WritingMethod
 from stepsynth.methods._writer import Writer
 from stepsynth.methods._written import RowRequest
-from stepsynth.records import Example
-
-ANSWER = ""
-"""Key of the single pool of tasks whose labels are answers: any row may be a shot."""
+from stepsynth.records import Dataset, Example
 
 
 class FewGen(WritingMethod):
@@ -71,8 +67,8 @@ class FewGen(WritingMethod):
         if len(shown) < len(setup.mine):
             hidden = len(setup.mine) - len(shown)
             setup.warn(f"shots: {hidden} rows of `mine` are not shown, they hold a held-out text")
-        pools = group_by_label(shown)
-        for label in setup.task.label_names or (ANSWER,):
+        pools = shown.by_label()
+        for label in setup.task.label_names or ("",):
             count, of = len(pools.get(label, ())), f" of the label {label!r}" if label else ""
             if not count:
                 raise TooFewRowsError(
@@ -84,22 +80,14 @@ class FewGen(WritingMethod):
         return pools
 
 
-def showable(rows: Sequence[Example], setup: Setup) -> Sequence[Example]:
+def showable(rows: Dataset, setup: Setup) -> Dataset:
     """Return the rows without a held-out text: one in a prompt of many keeps all from being sent.
 
     Pairs share texts and contexts with held-out pairs that are not the same.
     """
     if setup.curator is None:
         return rows
-    return [row for row in rows if setup.curator.gate.may_show(row)]
-
-
-def group_by_label(rows: Sequence[Example]) -> dict[str, list[Example]]:
-    """Return the rows of each label; if labels are answers, all in one group."""
-    groups: dict[str, list[Example]] = defaultdict(list)
-    for row in rows:
-        groups[row.label if isinstance(row.label, str) else ANSWER].append(row)
-    return dict(groups)
+    return Dataset(row for row in rows if setup.curator.gate.may_show(row))
 
 
 def draw_shots(
@@ -113,7 +101,7 @@ def draw_shots(
         number: Shots to draw; fewer if the pool has fewer.
         rng: Draws them.
     """
-    pool = pools.get(like.label if isinstance(like.label, str) else ANSWER, ())
+    pool = pools.get(like.stratum, ())
     if like.context is not None:
         pool = [row for row in pool if row.context != like.context]
     return rng.sample(pool, min(number, len(pool)))

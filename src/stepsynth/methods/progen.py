@@ -43,7 +43,7 @@ from stepsynth.methods._last_layer import Loss
 from stepsynth.methods._method import Model, Round, Setup, WritingMethod
 from stepsynth.methods._writer import Writer
 from stepsynth.methods._written import RowRequest
-from stepsynth.methods.fewgen import draw_shots, group_by_label, showable
+from stepsynth.methods.fewgen import draw_shots, showable
 from stepsynth.records import Dataset, Example, Rejected
 from stepsynth.tasks import Task
 
@@ -152,12 +152,10 @@ class ProGen(WritingMethod):
         scored = [(float(score), rows[i]) for score, i in zip(scores, train, strict=True)]
         for score, row in scored:
             writer.written.note("influence", row=row.id, label=row.label, influence=score)
-        scored.sort(key=lambda pair: pair[0])
+        best_first = Dataset(row for _, row in sorted(scored, key=lambda pair: pair[0]))
         return {
             label: best[: min(self.pool, max(self.shots, len(best) // 2))]
-            for label, best in group_by_label(
-                showable([row for _, row in scored], writer.setup)
-            ).items()
+            for label, best in showable(best_first, writer.setup).by_label().items()
         }
 
 

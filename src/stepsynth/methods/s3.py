@@ -32,7 +32,6 @@ Ablations of the paper:
       `added_from` too, the rows that another run added to its own seed data are taken instead.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import cycle, islice
 from random import Random
@@ -226,10 +225,7 @@ class S3(SeedData):
                 return in_passes(calls, rng)
             chosen = sorted(rng.sample(range(len(calls)), most))
             return [calls[i] for i in chosen]
-        by_label: dict[str, list[Example]] = defaultdict(list)
-        for row in rng.sample(calls, len(calls)):
-            # Answers do not group rows: almost every row has its own.
-            by_label[row.label if isinstance(row.label, str) else ""].append(row)
+        by_label = Dataset(rng.sample(calls, len(calls))).by_label()
         if self.added_size is not None:
             passes = [in_passes(rows, rng) for rows in by_label.values()]
             return (next(rows) for rows in cycle(passes))

@@ -248,11 +248,8 @@ def judge(
     gold = setup.mine if len(alone) == len(setup.mine) else union(setup.mine, setup.select)
     name = setup.task.score_name
     scores = [setup.task.score(gold, said)[name] for said in (with_rows, alone)]
-    hits = [
-        np.array([a == b for a, b in zip(said.labels, gold.labels, strict=True)], float)
-        for said in (with_rows, alone)
-    ]
-    error = float((hits[0] - hits[1]).std(ddof=1)) / sqrt(len(gold))
+    hits, hits_alone = (said.hits(gold.labels).astype(float) for said in (with_rows, alone))
+    error = float((hits - hits_alone).std(ddof=1)) / sqrt(len(gold))
     gain = scores[0] - scores[1]
     if abs(gain) <= error:
         told = "Synthesis makes no clear difference"

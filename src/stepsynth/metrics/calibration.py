@@ -130,7 +130,7 @@ def calibrate(gold: Sequence[str], predictions: Predictions) -> Calibration | No
     best: Any = minimize_scalar(loss, bounds=LOG_TEMPERATURES, method="bounded")
     temperature = round(float(np.exp(best.x)), 6)
     after = scaled(predictions.probabilities, temperature)
-    hits = np.array([a == b for a, b in zip(predictions.labels, gold, strict=True)])
+    hits = predictions.hits(gold)
     return Calibration(
         temperature,
         calibration_error(predictions.probabilities.max(axis=1), hits),

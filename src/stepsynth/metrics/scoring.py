@@ -30,6 +30,15 @@ class Predictions:
     def __len__(self) -> int:
         return len(self.probabilities)
 
+    def of(self, labels: Sequence[str]) -> Floats:
+        """Return the probability of each row's given label: (n_rows,)."""
+        column = {name: i for i, name in enumerate(self.label_names)}
+        return self.probabilities[np.arange(len(self)), [column[label] for label in labels]]
+
+    def hits(self, labels: Sequence[str]) -> npt.NDArray[np.bool_]:
+        """Return whether each prediction is the given label: (n_rows,)."""
+        return np.array([said == own for said, own in zip(self.labels, labels, strict=True)], bool)
+
 
 def score_classification(gold: Sequence[str], predictions: Predictions) -> dict[str, Any]:
     """Return the scores of predictions against gold labels.
@@ -49,7 +58,7 @@ def score_classification(gold: Sequence[str], predictions: Predictions) -> dict[
     predicted = predictions.labels
     matrix = confusion_matrix(gold, predicted, labels=names)
     return {
-        "accuracy": float(np.mean([g == p for g, p in zip(gold, predicted, strict=True)])),
+        "accuracy": float(predictions.hits(gold).mean()),
         "macro_f1": float(f1_score(gold, predicted, average="macro")),
         "auc": _auc(gold, predictions),
         "n": len(gold),

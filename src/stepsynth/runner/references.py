@@ -4,8 +4,7 @@ Both cost no LLM. A score says little without them: 45 % is nothing where the co
 as much.
 """
 
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import sqrt
 from typing import Any
 
@@ -34,25 +33,25 @@ def references(
         kept: What the model that is kept says of the test rows.
         is_gold: That is a model of gold alone itself.
     """
-    if not task.label_names or not gold.mine:
+    if not isinstance(kept, Predictions) or not gold.mine:
         return
-    found: list[tuple[str, Any]] = [(MAJORITY, _Majority(task, gold.mine))]
+    found: list[tuple[str, Callable[[Dataset], Any]]] = [(MAJORITY, _majority(task, gold.mine))]
     if not is_gold:
         model = factory.new(as_given=True)
         try:
             model.fit(gold.mine)
-            found.append((GOLD, model))
+            found.append((GOLD, model.predict))
         except StepsynthError:
             pass  # a label without gold rows
-    ours = _hits(kept, gold.test)
-    for name, model in found:
-        selected, said = (model.predict(rows) for rows in (gold.select, gold.test))
+    ours = kept.hits(gold.test.labels).astype(float)
+    for name, predict in found:
+        selected, said = predict(gold.select), predict(gold.test)
         yield Reference(
             name=name,
             train_size=len(gold.mine),
             select=Scores(**task.score(gold.select, selected)).brief(with_n=True),
             test=Scores(**task.score(gold.test, said)).brief(with_n=True),
-            kept_minus=paired_difference(ours - _hits(said, gold.test)),
+            kept_minus=paired_difference(ours - said.hits(gold.test.labels)),
         )
 
 
@@ -72,22 +71,12 @@ def paired_difference(gain: Any) -> tuple[float, float, float]:
     return mean, max(-1.0, min(middle - half, mean)), min(1.0, max(middle + half, mean))
 
 
-class _Majority:
-    """A model that always predicts the commonest label."""
-
-    def __init__(self, task: Task, rows: Dataset) -> None:
-        counts = Counter(map(str, rows.labels))
-        names = tuple(task.label_names)
-        best = max(names, key=lambda name: counts[name])
-        self._row = np.array([float(name == best) for name in names])
-        self._names = names
-
-    def predict(self, dataset: Dataset) -> Predictions:
-        return Predictions(self._names, np.tile(self._row, (len(dataset), 1)))
-
-
-def _hits(said: AnyPredictions, rows: Dataset) -> Any:
-    return np.array([a == b for a, b in zip(said.labels, rows.labels, strict=True)], float)
+def _majority(task: Task, rows: Dataset) -> Callable[[Dataset], Predictions]:
+    """Return what always predicts the commonest label."""
+    counts, names = rows.label_counts(), task.label_names
+    best = max(names, key=lambda name: counts[name])
+    row = np.array([float(name == best) for name in names])
+    return lambda given: Predictions(names, np.tile(row, (len(given), 1)))
 
 
 def against_references(summary: Summary) -> list[str]:

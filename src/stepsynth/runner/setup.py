@@ -5,19 +5,18 @@ Nothing in it leads to test rows: the method gets only their digests, to reject 
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from stepsynth.curation import Curator, Gate
 from stepsynth.dryrun import fit_task, text_tokens
 from stepsynth.inputs import Prepared
 from stepsynth.llm import LLM
 from stepsynth.methods import Preparation, Setup, SpendingLimit, SynthesisMethod
-from stepsynth.metrics import AnyPredictions
 from stepsynth.observer import Observer
 from stepsynth.records import Dataset
 from stepsynth.runfolder import RunFolder
 from stepsynth.runner.equal_budget import EqualBudget
 from stepsynth.students import FitCallbacks, StudentFactory, Weights
-from stepsynth.tasks import Task
 
 
 @dataclass
@@ -85,7 +84,12 @@ def make_setup(
         config.task.label_names,
         config.random_seed,
         folder.fitted,
-        _fit_callbacks(config.task, gold.select, progress, warn),
+        FitCallbacks(
+            gold.select,
+            partial(config.task.main_score, gold.select),
+            on_progress=progress.tell,
+            warn=warn,
+        ),
         Admission(inputs.gate, warn),
     )
     is_checked = config.curation.check in ("student", "confident")
@@ -115,12 +119,3 @@ def make_setup(
         spending=budget.spending(llm) if budget else SpendingLimit(),
         text_tokens=text_tokens(gold.mine),
     )
-
-
-def _fit_callbacks(
-    task: Task, select: Dataset, progress: Progress, warn: Callable[[str], None]
-) -> FitCallbacks:
-    def score(predictions: AnyPredictions) -> float:
-        return task.score(select, predictions)[task.score_name]
-
-    return FitCallbacks(select, score, on_progress=progress.tell, warn=warn)

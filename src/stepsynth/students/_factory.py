@@ -63,10 +63,12 @@ class StudentFactory:
         """
         return FreshStudent(self, is_judge=True)
 
-    def fit_predict(self, train: Dataset, held_out: Dataset) -> Predictions:
-        """Return what a judge that was fitted on some rows says of others."""
+    def fit_predict(
+        self, train: Dataset, held_out: Dataset, weights: Weights = None
+    ) -> Predictions:
+        """Return what a judge that was fitted on some rows, with weights if any, says of others."""
         model = self.judge()
-        model.fit(train)
+        model.fit(train, weights)
         said = model.predict(held_out)
         assert isinstance(said, Predictions)
         return said

@@ -38,8 +38,8 @@ def draw_alike(sets: Sequence[Dataset], size: int, random_seed: int) -> list[Dat
         For each label, as many rows as the set with the fewest has, scaled down to `size` in all.
         Answers count as one label.
     """
-    by_label = [_by_label(rows) for rows in sets]
-    least = {label: min(len(groups[label]) for groups in by_label) for label in by_label[0]}
+    by_label = [rows.by_label() for rows in sets]
+    least = {label: min(len(groups.get(label, ())) for groups in by_label) for label in by_label[0]}
     total = sum(least.values())
     share = min(1.0, size / total) if total else 0.0
     sizes = {label: int(count * share + 1e-9) for label, count in least.items()}
@@ -47,7 +47,7 @@ def draw_alike(sets: Sequence[Dataset], size: int, random_seed: int) -> list[Dat
         Dataset(
             row
             for label, count in sizes.items()
-            for row in draw(Dataset(groups[label]), count, make_rng(random_seed, i, label))
+            for row in draw(Dataset(groups.get(label, ())), count, make_rng(random_seed, i, label))
         )
         for i, groups in enumerate(by_label)
     ]
@@ -57,7 +57,7 @@ def halve(rows: Dataset, rng: Random) -> tuple[Dataset, Dataset]:
     """Return two disjoint halves, each with half of the rows of each label."""
     first: list[Example] = []
     second: list[Example] = []
-    for group in _by_label(rows).values():
+    for group in rows.by_label().values():
         shuffled = rng.sample(group, len(group))
         middle = len(shuffled) // 2
         first += shuffled[:middle]
@@ -74,10 +74,3 @@ def gold_sets(subjects: Sequence[StudiedRun]) -> list[tuple[str, Dataset]]:
     if len(named) == 1:
         return [("gold", gold) for gold in named]
     return [(f"gold of {', '.join(names)}", gold) for gold, names in named.items()]
-
-
-def _by_label(rows: Dataset) -> defaultdict[str, list[Example]]:
-    groups: defaultdict[str, list[Example]] = defaultdict(list)
-    for row in rows:
-        groups[row.label if isinstance(row.label, str) else ""].append(row)
-    return groups

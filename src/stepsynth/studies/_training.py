@@ -1,6 +1,7 @@
 """Training of a run's student as in the run, for studies that need further models."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from stepsynth.metrics import SCORE_NAMES, AnyPredictions
@@ -25,15 +26,12 @@ def make_factory(subject: StudiedRun, memory: Path | None = None) -> StudentFact
     """
     task, select = subject.task, subject.select
 
-    def score(predictions: AnyPredictions) -> float:
-        return task.score(select, predictions)[task.score_name]
-
     factory = StudentFactory(
         subject.config.student,
         task.label_names,
         subject.config.random_seed,
         memory,
-        FitCallbacks(select, score),
+        FitCallbacks(select, partial(task.main_score, select)),
     )
     # The run's configuration holds what a search found: no search is made here.
     factory.found = {"values": {}}

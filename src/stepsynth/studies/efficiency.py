@@ -21,6 +21,7 @@ from pydantic import Field
 from stepsynth._util.rng import make_rng
 from stepsynth.errors import DataError, TooFewRowsError
 from stepsynth.records import Dataset, Example
+from stepsynth.students import StudentFactory
 from stepsynth.studies._charts import line_chart
 from stepsynth.studies._studied_run import StudiedRun
 from stepsynth.studies._study import Cell, Chart, Findings, Study, Table
@@ -87,11 +88,8 @@ def find_crossing(curve: Curve, target: float) -> float | None:
 def order_rows(rows: Dataset, random_seed: int, *names: object) -> Dataset:
     """Return the rows in a random order; every prefix has about the label mix of all rows."""
     rng = make_rng(random_seed, "efficiency", *names)
-    by_label: dict[str, list[Example]] = {}
-    for row in rows:
-        by_label.setdefault(row.label if isinstance(row.label, str) else "", []).append(row)
     placed: list[tuple[float, float, Example]] = []
-    for _, found in sorted(by_label.items()):
+    for _, found in sorted(rows.by_label().items()):
         rng.shuffle(found)
         placed += [((i + 0.5) / len(found), rng.random(), row) for i, row in enumerate(found)]
     return Dataset(row for _, _, row in sorted(placed, key=lambda p: p[:2]))
@@ -155,20 +153,25 @@ class Efficiency(Study):
         sizes = self._sizes(ordered)
         curves: list[Curve] = []
         for subject, orders in ordered:
-            train = _Trainer(subject)
+            factory, every, of_all = make_factory(subject), len(subject.rows), None
+            if every in sizes:
+                # In the order of the run, so that the model is the run's; it is trained once.
+                of_all = _train(subject, factory, subject.rows)
+            known = {} if of_all is None else {every: of_all}
             for rows in orders:
-                curves.append({size: train(rows[:size]) for size in sizes})
-                done = len(curves)
-                self._on_progress(f"{name}: curves", done, len(runs) * self.orders)
-            warnings += train.differences()
+                parts = {size: rows[:size] for size in sizes if size not in known}
+                curve = {size: _train(subject, factory, part) for size, part in parts.items()}
+                curves.append(curve | known)
+                self._on_progress(f"{name}: curves", len(curves), len(runs) * self.orders)
+            warnings += _differences(subject, of_all)
         calls = [_calls(subject) for subject in runs]
-        known = [c for c in calls if c is not None]
+        counted = [c for c in calls if c is not None]
         return Group(
             name,
             len(runs),
             tuple(curves),
             float(np.mean([len(subject.rows) for subject in runs])),
-            float(np.mean(known)) if len(known) == len(runs) else None,
+            float(np.mean(counted)) if len(counted) == len(runs) else None,
         )
 
     def _order(self, subject: StudiedRun, index: int) -> Dataset:
@@ -193,37 +196,24 @@ class Efficiency(Study):
         return sizes
 
 
-class _Trainer:
-    """A trainer of a run's student that scores it on test; on all rows it trains only once."""
+def _train(subject: StudiedRun, factory: StudentFactory, rows: Dataset) -> float:
+    """Train a run's student, and return its score on test."""
+    model = factory.new()
+    model.fit(rows)
+    return score_rows(subject, subject.test, model.predict)
 
-    def __init__(self, subject: StudiedRun) -> None:
-        self._subject = subject
-        self._factory = make_factory(subject)
-        self._of_all: float | None = None
 
-    def __call__(self, rows: Dataset) -> float:
-        is_all = len(rows) == len(self._subject.rows)
-        if is_all and self._of_all is not None:
-            return self._of_all
-        model = self._factory.new()
-        # All rows are trained on in the order of the run, so that the model is the run's.
-        model.fit(self._subject.rows if is_all else rows)
-        score = score_rows(self._subject, self._subject.test, model.predict)
-        if is_all:
-            self._of_all = score
-        return score
-
-    def differences(self) -> list[str]:
-        """Return a warning if the run's own model was trained in another way."""
-        summary = self._subject.summary
-        own = summary.test.get(score_name(self._subject)) if summary and summary.test else None
-        if own is None or self._of_all is None or abs(own - self._of_all) < 1e-6:
-            return []
-        return [
-            f"{self._subject.name}: trained here on all its rows it scores {self._of_all:.3f}, in "
-            f"the run {own:.3f}: that had weights of rows, or gold rows beside them, and the curve "
-            "is of the rows alone"
-        ]
+def _differences(subject: StudiedRun, of_all: float | None) -> list[str]:
+    """Return a warning if the run's own model was trained in another way than on all its rows."""
+    summary = subject.summary
+    own = summary.test.get(score_name(subject)) if summary and summary.test else None
+    if own is None or of_all is None or abs(own - of_all) < 1e-6:
+        return []
+    return [
+        f"{subject.name}: trained here on all its rows it scores {of_all:.3f}, in the run "
+        f"{own:.3f}: that had weights of rows, or gold rows beside them, and the curve is of the "
+        "rows alone"
+    ]
 
 
 def _check(subjects: Sequence[StudiedRun], groups: Mapping[str, Sequence[StudiedRun]]) -> list[str]:

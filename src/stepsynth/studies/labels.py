@@ -12,8 +12,9 @@ table shows what it would drop, and whether the judge, which knows gold, thinks 
 """
 
 from collections.abc import Sequence
+from functools import partial
 from math import ceil
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -34,12 +35,7 @@ _SHOWN = 10
 
 
 class Labels(Study):
-    """The `labels` study.
-
-    Attributes:
-        judge: The student that is trained on gold.
-        keep: The share of each label that the filter keeps.
-    """
+    """The `labels` study."""
 
     name: ClassVar[str] = "labels"
 
@@ -65,17 +61,18 @@ class Labels(Study):
             judge, crossed = judges[key]
             said = _ask(judge, subject.rows)
             agreement += _compare(subject, said, crossed, _hits(judge, subject.unseen))
-            confidences[subject.name] = own = _own_probability(said, subject.rows)
+            confidences[subject.name] = own = said.of(subject.rows.labels).tolist()
             try:
                 filtered += self._filter(subject, said)
             except DataError as error:
                 warnings.append(f"no filter: {error.message}")
             unlikely += _least_likely(subject, said, own)
             _warn_of_weak_judge(subject, crossed, warnings)
+        chart = histogram(confidences, title="probability of the row's own label")
         return Findings(
             self.name,
             (_agreement_table(agreement), self._filter_table(filtered), _row_table(unlikely)),
-            (Chart("The judge's confidence in a row's own label", _confidence_chart(confidences)),),
+            (Chart("The judge's confidence in a row's own label", chart),),
             tuple(dict.fromkeys(warnings)),
         )
 
@@ -118,9 +115,8 @@ class Labels(Study):
 
     def _fit(self, subject: StudiedRun, rows: Dataset) -> Student:
         student = self._spec(subject).start(subject.task.label_names, self.random_seed)
-        task, select = subject.task, subject.select
-        callbacks = FitCallbacks(select, lambda said: task.score(select, said)[task.score_name])
-        student.fit(rows, callbacks=callbacks)
+        score = partial(subject.task.main_score, subject.select)
+        student.fit(rows, callbacks=FitCallbacks(subject.select, score))
         return student
 
     def _filter(self, subject: StudiedRun, said: Predictions) -> list[tuple[Cell, ...]]:
@@ -130,7 +126,7 @@ class Labels(Study):
         found = cartography.map_rows(subject, subject.rows, ["synthetic"] * len(subject.rows))
         own = found.confidence
         labels = np.array(subject.rows.labels)
-        right = np.array(said.labels) == labels
+        right = said.hits(subject.rows.labels)
         for label in subject.task.label_names:
             here = np.flatnonzero(labels == label)
             if not len(here):
@@ -232,10 +228,6 @@ def _warn_of_weak_judge(subject: StudiedRun, crossed: Sequence[bool], warnings: 
         )
 
 
-def _confidence_chart(confidences: dict[str, Sequence[float]]) -> dict[str, Any]:
-    return histogram(confidences, title="probability of the row's own label")
-
-
 def _ask(judge: Student, rows: Dataset) -> Predictions:
     said = judge.predict_examples(rows)
     assert isinstance(said, Predictions)
@@ -243,12 +235,7 @@ def _ask(judge: Student, rows: Dataset) -> Predictions:
 
 
 def _hits(judge: Student, rows: Dataset) -> list[bool]:
-    return [own == p for own, p in zip(rows.labels, _ask(judge, rows).labels, strict=True)]
-
-
-def _own_probability(said: Predictions, rows: Dataset) -> list[float]:
-    columns = [said.label_names.index(label) for label in rows.labels]
-    return said.probabilities[np.arange(len(rows)), columns].tolist()
+    return _ask(judge, rows).hits(rows.labels).tolist()
 
 
 def _share(hits: Sequence[bool], rows: Dataset, label: str | None) -> float | None:

@@ -26,13 +26,13 @@ from stepsynth._util.pretrained import load_sentence_encoder
 from stepsynth._util.rng import make_rng
 from stepsynth._util.text import normalise
 from stepsynth.errors import ConfigError, DataError
+from stepsynth.metrics import Floats
 from stepsynth.records import Example
 from stepsynth.studies._charts import histogram
 from stepsynth.studies._studied_run import StudiedRun
 from stepsynth.studies._study import Chart, Findings, Study, Table
 from stepsynth.studies._vectors import TFIDF, Vectors, find_encoder, make_vectors
 
-Floats = npt.NDArray[np.float64]
 NEARNESS = ("pairs", "cosine", "random, same label", "random", "nearer than random")
 WORDING = ("edit distance", "random, same label", "random")
 MOST_TOKENS = 512
@@ -156,13 +156,13 @@ class Quality(Study):
         rng = make_rng(self.random_seed, "quality", same_label)
         errors: dict[str, dict[str, Example]] = {}
         for pair in pairs:
-            key = _label(pair.error) if same_label else ""
+            key = pair.error.stratum if same_label else ""
             errors.setdefault(key, {})[pair.error.id] = pair.error
         pools = {key: list(found.values()) for key, found in errors.items()}
         places = {key: {e.id: i for i, e in enumerate(pool)} for key, pool in pools.items()}
         drawn: list[Example | None] = []
         for pair in pairs:
-            key = _label(pair.error) if same_label else ""
+            key = pair.error.stratum if same_label else ""
             pool, own = pools[key], places[key][pair.error.id]
             # One of the others, each as likely: skip over the pair's own error.
             i = rng.randrange(len(pool) - 1) if len(pool) > 1 else None
@@ -201,11 +201,6 @@ def count_edits(ours: str, theirs: str, split: Split = str.split) -> int:
     return Levenshtein.distance(split(ours), split(theirs))
 
 
-def _label(row: Example) -> str:
-    """Return the label of a row; "" for answers."""
-    return row.label if isinstance(row.label, str) else ""
-
-
 def _cosines(pairs: Sequence[Pair], others: Sequence[Example | None], vectors: Vectors) -> Floats:
     found = np.full(len(pairs), np.nan)
     there = [i for i, other in enumerate(others) if other is not None]
@@ -232,7 +227,7 @@ def _groups(measured: Measured) -> Iterator[tuple[str, str, list[int]]]:
         places = list(of_round)
         by_label: dict[str, list[int]] = {}
         for i in places:
-            by_label.setdefault(_label(pairs[i].error), []).append(i)
+            by_label.setdefault(pairs[i].error.stratum, []).append(i)
         if len(by_label) > 1:
             for label, found in sorted(by_label.items()):
                 yield str(index), label, found

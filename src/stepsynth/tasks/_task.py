@@ -248,6 +248,10 @@ class Task(BaseModel):
     def score(self, examples: Sequence[Example], predictions: AnyPredictions) -> dict[str, Any]:
         """Return the scores of predictions for gold examples; `score_name` is among them."""
 
+    def main_score(self, examples: Sequence[Example], predictions: AnyPredictions) -> float:
+        """Return the score that chooses a round, 0-1."""
+        return self.score(examples, predictions)[self.score_name]
+
     @abstractmethod
     def is_correct(self, example: Example, predicted: str) -> bool:
         """Say whether a prediction for a gold example is right."""
