@@ -15,7 +15,7 @@ def of_short_labels(
     requests: Iterator[RowRequest], kept: Sequence[Example], size: int, setup: Setup
 ) -> Iterator[RowRequest]:
     """Yield the requests for labels that are short of their equal share."""
-    lacking = _equal_shares(size, setup)
+    lacking = equal_shares(size, setup)
     lacking.subtract(str(row.label) for row in kept)
     passed_over = 0
     for request in requests:
@@ -32,7 +32,7 @@ def of_short_labels(
 
 def drop_surplus(written: Written, size: int, setup: Setup) -> None:
     """Drop rows beyond their label's equal share: a judge may have relabelled rows to it."""
-    left, kept = _equal_shares(size, setup), list[Example]()
+    left, kept = equal_shares(size, setup), list[Example]()
     for row in written.rows:
         left[str(row.label)] -= 1
         if left[str(row.label)] >= 0:
@@ -43,7 +43,8 @@ def drop_surplus(written: Written, size: int, setup: Setup) -> None:
     written.rows = kept
 
 
-def _equal_shares(size: int, setup: Setup) -> Counter[str]:
+def equal_shares(size: int, setup: Setup) -> Counter[str]:
+    """Return the rows of each label that share `size` rows equally."""
     names = setup.task.label_names
     each, rest = divmod(size, len(names))
     return Counter({name: each + (i < rest) for i, name in enumerate(names)})

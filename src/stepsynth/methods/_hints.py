@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from stepsynth.methods._corpus import need_index
 from stepsynth.methods._method import Setup
 from stepsynth.methods._writer import Writer
 from stepsynth.methods._written import RowRequest
@@ -70,7 +69,7 @@ class Passages:
     """
 
     def __init__(self, setup: Setup) -> None:
-        index = need_index(setup, "s3_plus")
+        index = setup.need_index("s3_plus")
         found = index.search([row.text for row in setup.mine], NEAREST)
         self._near: dict[str, Iterator[str]] = {}
         for row, hits in zip(setup.mine, found, strict=True):

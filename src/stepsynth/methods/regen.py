@@ -36,7 +36,7 @@ from pydantic import Field
 
 from stepsynth.curation import out_of_fold
 from stepsynth.errors import ConfigError, TooFewRowsError
-from stepsynth.methods._corpus import need_index
+from stepsynth.methods._balancing import equal_shares
 from stepsynth.methods._method import Model, Round, Setup, SynthesisMethod, Unused
 from stepsynth.methods._writer import Writer
 from stepsynth.records import Dataset, Example, Provenance, Rejected
@@ -125,7 +125,7 @@ class ReGen(SynthesisMethod):
 
     def synthesize(self, setup: Setup) -> Iterator[Round]:
         """Yield rounds 0 to R, each with the rows it kept and the model trained on them."""
-        index = need_index(setup, self.name)
+        index = setup.need_index(self.name)
         words = self._label_queries(setup)
         queries = [Query(text, label) for label, text in words.items()]
         classifier: Model | None = None
@@ -236,12 +236,10 @@ class ReGen(SynthesisMethod):
         """Keep at most `size` rows, equally many of each label: those nearest to their queries."""
         if self.size is None:
             return
-        names = setup.task.label_names
-        each, rest = divmod(self.size, len(names))
-        for i, name in enumerate(names):
+        for name, share in equal_shares(self.size, setup).items():
             own = [one for one in found if one.outcome == "kept" and one.query.label == name]
             own.sort(key=lambda one: -one.hit.cosine)
-            for one in own[max(1, each + (i < rest)) :]:
+            for one in own[max(1, share) :]:
                 one.outcome = "beyond size"
 
     def _give_up(self, found: Sequence[Found], missing: list[str], r: int, setup: Setup) -> None:

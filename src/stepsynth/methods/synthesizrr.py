@@ -37,7 +37,6 @@ from pydantic import Field
 
 from stepsynth.errors import TooFewRowsError
 from stepsynth.methods._contexts import in_passes
-from stepsynth.methods._corpus import need_index
 from stepsynth.methods._method import Round, Setup, WritingMethod
 from stepsynth.methods._writer import Writer
 from stepsynth.methods._written import RowRequest
@@ -169,7 +168,7 @@ class SynthesizRR(WritingMethod):
             TooFewRowsError: A label is left without content, or without shots where it needs them.
         """
         queries = [row for rows in seeds.values() for row in rows]
-        index = need_index(setup, self.name)
+        index = setup.need_index(self.name)
         found = index.search([row.text for row in queries], self.ranks)
         sources = Sources(defaultdict(list), defaultdict(list), defaultdict(Counter))
         candidates: list[Sourced] = []
