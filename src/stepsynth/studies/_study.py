@@ -4,6 +4,7 @@ A study describes finished data. It runs no method, asks no LLM and decides noth
 at every split.
 """
 
+import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -65,11 +66,6 @@ class Table:
         ]
         return "\n".join([*lines, "", self.note] if self.note else lines)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form; NaN and infinities become null."""
-        rows = [[_finite(cell) for cell in row] for row in self.rows]
-        return {"title": self.title, "columns": list(self.columns), "rows": rows, "note": self.note}
-
 
 @dataclass(frozen=True)
 class Chart:
@@ -83,10 +79,6 @@ class Chart:
 
     title: str
     spec: Mapping[str, Any]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form."""
-        return {"title": self.title, "spec": dict(self.spec)}
 
 
 @dataclass(frozen=True)
@@ -111,13 +103,8 @@ class Findings:
         return "\n\n".join([*parts, *(f"> {markdown(warning)}" for warning in self.warnings)])
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form, as `RUN/studies/<study>.json` holds it."""
-        return {
-            "study": self.study,
-            "tables": [table.to_dict() for table in self.tables],
-            "charts": [chart.to_dict() for chart in self.charts],
-            "warnings": list(self.warnings),
-        }
+        """Return the JSON form, as in `RUN/studies/<study>.json`; NaN and infinities are null."""
+        return json.loads(TypeAdapter(Findings).dump_json(self))
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> "Findings":
@@ -175,11 +162,6 @@ def format_cell(cell: Cell) -> str:
     """Return a cell as text: three decimals, thousands with commas, a dash for None."""
     if isinstance(cell, (bool, str)):
         return str(cell)
-    value = _finite(cell)
-    if value is None:
+    if cell is None or not math.isfinite(cell):
         return "–"
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.3f}"
-
-
-def _finite(cell: Cell) -> Cell:
-    return None if isinstance(cell, float) and not math.isfinite(cell) else cell
+    return f"{cell:,}" if isinstance(cell, int) else f"{cell:,.3f}"

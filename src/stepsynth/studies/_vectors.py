@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from stepsynth.metrics import Floats
 from stepsynth.studies._features import embed, word_features
 from stepsynth.studies._studied_run import StudiedRun
 
-Floats = npt.NDArray[np.float64]
 TFIDF = "TF-IDF of words and word pairs"
 
 
@@ -30,9 +29,13 @@ class Vectors:
     rows: dict[str, int]
     matrix: Any
 
+    def of(self, texts: Sequence[str]) -> Any:
+        """Return the vectors of n texts: (n, n_dimensions)."""
+        return self.matrix[[self.rows[text] for text in texts]]
+
     def cosines(self, ours: Sequence[str], theirs: Sequence[str]) -> Floats:
         """Return the cosine of each of n texts with the text at its place in the other list."""
-        u, v = (self.matrix[[self.rows[text] for text in texts]] for texts in (ours, theirs))
+        u, v = self.of(ours), self.of(theirs)
         product = u.multiply(v) if hasattr(u, "multiply") else u * v
         return np.asarray(product.sum(axis=1), dtype=np.float64).ravel()
 
@@ -49,13 +52,14 @@ def find_encoder(subject: StudiedRun) -> str:
     return str(getattr(subject.config.student, "model", ""))
 
 
-def make_vectors(texts: Sequence[str], encoder: str) -> Vectors:
+def make_vectors(texts: Sequence[str], encoder: str, *, random_seed: int = 0) -> Vectors:
     """Return the vectors of texts.
 
     Args:
         texts: Each is encoded once.
         encoder: A sentence-transformers model (a name or a folder; for a plain encoder, the mean
-            of its last hidden states); "": TF-IDF of these texts.
+            of its last hidden states); "lsa", see `embed`; "": TF-IDF of these texts.
+        random_seed: Seed of "lsa".
 
     Raises:
         ConfigError: The encoder or its library is missing.
@@ -65,4 +69,6 @@ def make_vectors(texts: Sequence[str], encoder: str) -> Vectors:
     rows = {text: i for i, text in enumerate(known)}
     if not encoder:
         return Vectors(TFIDF, rows, word_features(known))
-    return Vectors(f"encoder {Path(encoder).name}", rows, embed(known, encoder))
+    return Vectors(
+        f"encoder {Path(encoder).name}", rows, embed(known, encoder, random_seed=random_seed)
+    )

@@ -15,7 +15,6 @@ from math import log2
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 from scipy.stats import t
 
@@ -23,6 +22,7 @@ from stepsynth._util.rng import make_rng
 from stepsynth._util.words import usd
 from stepsynth.curation import row_digest
 from stepsynth.errors import DataError, TooFewRowsError
+from stepsynth.metrics import Floats
 from stepsynth.records import Dataset, union
 from stepsynth.students import NO_CALLBACKS
 from stepsynth.studies._charts import line_chart
@@ -30,8 +30,6 @@ from stepsynth.studies._studied_run import StudiedRun
 from stepsynth.studies._study import Chart, Findings, Study, Table
 from stepsynth.studies._training import make_factory, score_name, score_rows
 from stepsynth.studies.efficiency import order_rows
-
-Floats = npt.NDArray[np.float64]
 
 SHARES = (0.25, 0.5, 1.0)
 """Parts of the rows that are trained on."""
@@ -58,8 +56,8 @@ class Curve:
     scores: Floats
     held_out: int
 
-    def predict_gain(self, more: int, coverage: float = 0.95) -> tuple[float, float, float]:
-        """Return the gain in score of so many more rows: mean, lower and upper bound."""
+    def predict_gain(self, more: int) -> tuple[float, float, float]:
+        """Return the gain in score of so many more rows: mean, and its 95 % interval."""
         x = np.log2(self.sizes)
         centred = x - x.mean(axis=1, keepdims=True)
         slopes = (self.scores * centred).sum(axis=1) / (centred**2).sum(axis=1)
@@ -70,7 +68,7 @@ class Curve:
         noise = max(noise, 1 / self.held_out**2)
         far = log2((self.now + more) / self.now)
         variance = slopes.var(ddof=1) * far**2 * (1 + 1 / repeats) + 2 * noise
-        half = float(t.ppf((1 + coverage) / 2, repeats - 1)) * float(np.sqrt(variance))
+        half = float(t.ppf(0.975, repeats - 1)) * float(np.sqrt(variance))
         mean = float(slopes.mean()) * far
         return mean, mean - half, mean + half
 

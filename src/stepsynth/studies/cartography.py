@@ -24,6 +24,7 @@ from stepsynth._util.files import write_jsonl
 from stepsynth._util.hashing import derive_seed
 from stepsynth._util.rng import make_rng
 from stepsynth.errors import DataError
+from stepsynth.metrics import Floats
 from stepsynth.records import Dataset, Example, union
 from stepsynth.students.embedding import Embedding
 from stepsynth.students.linear import Linear
@@ -32,7 +33,6 @@ from stepsynth.studies._studied_run import StudiedRun
 from stepsynth.studies._study import Chart, Findings, Study, Table
 from stepsynth.studies._vectors import find_encoder
 
-Floats = npt.NDArray[np.float64]
 MOST_POINTS = 5000
 GOLD_SOURCE = "gold"
 # Small enough that a row's own text does not at once outweigh the other rows. On IMDb and AG News
@@ -224,22 +224,14 @@ def _group(
     keys: Sequence[str], wanted: Sequence[str], found: DataMap
 ) -> tuple[tuple[str | int | float, ...], ...]:
     listed = np.array(keys)
-    lines: list[tuple[str | int | float, ...]] = []
-    for key in wanted:
-        chosen = listed == key
-        if chosen.any():
-            lines.append(
-                (
-                    key,
-                    int(chosen.sum()),
-                    float(found.confidence[chosen].mean()),
-                    float(found.variability[chosen].mean()),
-                    float(found.correctness[chosen].mean()),
-                    float((found.correctness[chosen] == 1).mean()),
-                    float((found.correctness[chosen] == 0).mean()),
-                )
-            )
-    return tuple(lines)
+    always, never = found.correctness == 1, found.correctness == 0
+    averaged = found.confidence, found.variability, found.correctness, always, never
+    chosen = {key: listed == key for key in wanted}
+    return tuple(
+        (key, int(here.sum()), *(float(values[here].mean()) for values in averaged))
+        for key, here in chosen.items()
+        if here.any()
+    )
 
 
 def _lines(rows: Dataset, sources: Sequence[str], found: DataMap) -> Iterator[dict[str, Any]]:

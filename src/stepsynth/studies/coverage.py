@@ -32,12 +32,7 @@ _STEPS = 25
 
 
 class Coverage(Study):
-    """The `coverage` study.
-
-    Attributes:
-        sample: Most rows of each set, and of gold, that are placed.
-        paper: Measure in a t-SNE plane.
-    """
+    """The `coverage` study."""
 
     name: ClassVar[str] = "coverage"
 

@@ -26,7 +26,6 @@ from stepsynth.errors import DataError
 from stepsynth.metrics import (
     Floats,
     SelfBleu,
-    TwoSample,
     cosine_kernel,
     count_ngrams,
     distinct_n,
@@ -41,10 +40,11 @@ from stepsynth.metrics import (
 from stepsynth.records import Dataset, union
 from stepsynth.students import fit_head, predict_head
 from stepsynth.studies._charts import line_chart
-from stepsynth.studies._features import ENCODER_OPTION, LSA, embed, word_features
+from stepsynth.studies._features import ENCODER_OPTION, LSA, word_features
 from stepsynth.studies._sampling import draw, draw_alike, gold_sets, halve, without_copies
 from stepsynth.studies._studied_run import StudiedRun
 from stepsynth.studies._study import Cell, Chart, Findings, Study, Table
+from stepsynth.studies._vectors import Vectors, make_vectors
 
 ORDERS = 5
 _FEW = 100
@@ -53,13 +53,7 @@ _Named = tuple[str, Dataset]
 
 
 class Diversity(Study):
-    """The `diversity` study.
-
-    Attributes:
-        rows: Number of rows of each set whose words are counted; the measures depend on it.
-        sample: Most rows of a set that are embedded or tagged.
-        scale: MAUVE's scaling factor c.
-    """
+    """The `diversity` study."""
 
     name: ClassVar[str] = "diversity"
 
@@ -101,7 +95,8 @@ class Diversity(Study):
             draw(s.mine, self.sample, self._rng("proxy")) if _has_gradients(s) else Dataset()
             for s in subjects
         ]
-        vectors = _Vectors(self, [*spread, *mine, *(rows for _, three in alike for rows in three)])
+        texts = union(*spread, *mine, *(rows for _, three in alike for rows in three)).texts
+        vectors = make_vectors(texts, self.encoder, random_seed=self.random_seed)
         tables = [words, bleu, self._describe_meaning(subjects, sets, spread, mine, vectors)]
         if alike:
             near = [self._compare(s.name, three, vectors, warnings) for s, three in alike]
@@ -138,17 +133,18 @@ class Diversity(Study):
         sets: Sequence[_Named],
         drawn: Sequence[Dataset],
         mine: Sequence[Dataset],
-        vectors: "_Vectors",
+        vectors: Vectors,
     ) -> Table:
         """Return the Vendi score of each set, and its G-Vendi by a head trained on gold."""
         heads = {
             subject.gold: _fit_proxy(subject, rows, vectors)
             for subject, rows in zip(subjects, mine, strict=True)
         }
-        owners = [*subjects, *(_owner_of(rows, subjects) for _, rows in gold_sets(subjects))]
+        of_gold = [next(s for s in subjects if s.gold == rows) for _, rows in gold_sets(subjects)]
+        owners = [*subjects, *of_gold]
         lines: list[tuple[Cell, ...]] = []
         for (name, _), rows, owner in zip(sets, drawn, owners, strict=True):
-            features, head = vectors.of(rows), heads[owner.gold]
+            features, head = vectors.of(rows.texts), heads[owner.gold]
             by_gradient = None
             if head is not None:
                 gradients = _gradients(owner.task.label_names, head, rows, features)
@@ -171,7 +167,7 @@ class Diversity(Study):
         return draw_alike(sets, self.sample, self.random_seed)
 
     def _compare(
-        self, name: str, three: Sequence[Dataset], known: "_Vectors", warnings: list[str]
+        self, name: str, three: Sequence[Dataset], known: Vectors, warnings: list[str]
     ) -> tuple[Cell, ...]:
         """Return the nearness of the rows to one half of gold, and of the other half to it."""
         size = len(three[0])
@@ -181,7 +177,7 @@ class Diversity(Study):
                 f"test want {2 * self.buckets} or more"
             )
             return (name, size, *(None,) * 10)
-        vectors = [known.of(rows) for rows in three]
+        vectors = [known.of(rows.texts) for rows in three]
         terms = word_features(union(*three).texts)
         words = [terms[:size], terms[size : 2 * size]]
         near = [
@@ -198,8 +194,8 @@ class Diversity(Study):
             name,
             size,
             *near,
-            *_auc_cells(by_words),
-            *_auc_cells(by_vectors),
+            *(by_words.auc, *by_words.auc_interval),
+            *(by_vectors.auc, *by_vectors.auc_interval),
             by_vectors.accuracy,
             null.auc,
         )
@@ -341,34 +337,17 @@ def _describe_words(sets: Sequence[_Named], drawn: Sequence[_Named]) -> tuple[Ta
     )
 
 
-class _Vectors:
-    """The vectors of all texts of a study; each text is embedded once."""
-
-    def __init__(self, study: Diversity, sets: Sequence[Dataset]) -> None:
-        texts = list(dict.fromkeys(union(*sets).texts))
-        self._places = {text: i for i, text in enumerate(texts)}
-        self._vectors = embed(texts, study.encoder, random_seed=study.random_seed)
-
-    def of(self, rows: Dataset) -> Any:
-        """Return the vectors of rows: (n, d)."""
-        return self._vectors[[self._places[text] for text in rows.texts]]
-
-
-def _owner_of(gold: Dataset, subjects: Sequence[StudiedRun]) -> StudiedRun:
-    return next(subject for subject in subjects if subject.gold == gold)
-
-
 def _has_gradients(subject: StudiedRun) -> bool:
     """Say whether a head's gradients tell more of a row than its vector does."""
     return len(subject.task.label_names) > 2
 
 
-def _fit_proxy(subject: StudiedRun, mine: Dataset, vectors: _Vectors) -> tuple[Any, Any] | None:
+def _fit_proxy(subject: StudiedRun, mine: Dataset, vectors: Vectors) -> tuple[Any, Any] | None:
     """Return the weights of a logistic head trained on gold; None: G-Vendi is left out."""
     names = subject.task.label_names
     if not _has_gradients(subject) or set(names) - set(mine.label_counts()):
         return None
-    return fit_head(vectors.of(mine), mine, names, C=10.0, rows=None)
+    return fit_head(vectors.of(mine.texts), mine, names, C=10.0, rows=None)
 
 
 def _gradients(
@@ -378,7 +357,3 @@ def _gradients(
     said = predict_head(features, *head, names)
     labels = np.array([names.index(label) for label in rows.labels])
     return gradient_kernel(said.probabilities, labels, features)
-
-
-def _auc_cells(found: TwoSample) -> tuple[Cell, ...]:
-    return (found.auc, *found.auc_interval)

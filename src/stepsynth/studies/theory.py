@@ -31,13 +31,14 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
+from scipy.special import rel_entr
 
 from stepsynth._util.hashing import derive_seed
+from stepsynth.metrics import Floats
 from stepsynth.studies._charts import line_chart
 from stepsynth.studies._studied_run import StudiedRun
 from stepsynth.studies._study import Chart, Findings, Study, Table
 
-Floats = npt.NDArray[np.float64]
 SHARES = (0.01, 0.05, 0.1, 0.2, 0.33, 0.5, 0.63, 0.8, 1.0)
 """Values of p in the tables; the paper's are 0.29 (IMDb), 0.30, 0.05 and 0.63 (AdversarialQA)."""
 ROUNDS = (1, 2, 3, 5, 10)
@@ -52,9 +53,7 @@ def total_variation(d: Floats, m: Floats) -> float:
 
 def kl_divergence(d: Floats, m: Floats) -> float:
     """Return KL(d || m) in nats; infinite where m lacks what d has."""
-    there = d > 0
-    with np.errstate(divide="ignore"):
-        return float((d[there] * np.log(d[there] / m[there])).sum())
+    return float(rel_entr(d, m).sum())
 
 
 def added_distribution(d: Floats, q: Floats) -> Floats:
@@ -161,12 +160,8 @@ class Theory(Study):
     """Section 2.6 of S3 by simulation: when p * P_add + (1 - p) * P_0 closes the gap, and when not.
 
     Attributes:
-        pairs: Random pairs of distributions.
-        points: Most points of a pair; the fewest are 3.
         spread: Concentration of the symmetric Dirichlet distribution that pairs are drawn from:
             below 1 few points have most of the mass, above 1 all points have about the same.
-        found: Probability that the student's errors show the gap at a point.
-        smeared: Share of each extrapolation that lands on neighbouring points.
     """
 
     name: ClassVar[str] = "theory"
