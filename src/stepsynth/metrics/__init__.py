@@ -1,6 +1,6 @@
 """Metrics of predictions and of texts, independent of tasks and students."""
 
-from stepsynth.metrics.bootstrap import Floats, Interval, Ints, bootstrap_macro_f1, bootstrap_mean
+from stepsynth.metrics.bootstrap import Interval, Ints, bootstrap_macro_f1, bootstrap_mean
 from stepsynth.metrics.calibration import (
     CALIBRATION_FILE,
     Abstention,
@@ -20,7 +20,13 @@ from stepsynth.metrics.diversity import (
     vendi_score,
 )
 from stepsynth.metrics.mauve import mauve
-from stepsynth.metrics.scoring import Predictions, fit_offsets, score_classification, tuned_accuracy
+from stepsynth.metrics.scoring import (
+    Floats,
+    Predictions,
+    fit_offsets,
+    score_classification,
+    tuned_accuracy,
+)
 from stepsynth.metrics.spans import Spans, exact_match, score_spans, token_f1
 from stepsynth.metrics.two_sample import Z95, TwoSample, tell_apart, wilson_interval
 

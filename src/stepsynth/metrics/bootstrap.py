@@ -31,7 +31,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from stepsynth.metrics.scoring import Floats
+
 Ints = npt.NDArray[np.int64]
 
 DRAWS = 2000

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from stepsynth.metrics.scoring import Floats
+
 Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _SMOOTHING = 0.1
@@ -78,8 +79,6 @@ class SelfBleu:
 
     Attributes:
         each: (n_texts, k), the BLEU-n of each text against all others, 0-1.
-        mean: (k,).
-        error: (k,), the standard error of the mean, for texts as a random sample.
     """
 
     each: Floats
@@ -91,7 +90,7 @@ class SelfBleu:
 
     @property
     def error(self) -> Floats:
-        """The standard error of the mean: (k,)."""
+        """The standard error of the mean, for texts as a random sample: (k,)."""
         return self.each.std(axis=0, ddof=1) / np.sqrt(len(self.each))
 
 

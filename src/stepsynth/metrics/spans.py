@@ -9,7 +9,7 @@ the other one either, else 0, as in the v2.0 script; v1.1 gives 0, even to the g
 import re
 import string
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,14 +43,12 @@ def normalise_answer(text: str) -> str:
 
 def exact_match(predicted: str, references: Sequence[str]) -> float:
     """Return 1.0 if the prediction equals a reference after normalisation, else 0.0."""
-    return _best(
-        predicted, references, lambda p, r: float(normalise_answer(p) == normalise_answer(r))
-    )
+    return float(normalise_answer(predicted) in map(normalise_answer, references))
 
 
 def token_f1(predicted: str, references: Sequence[str]) -> float:
     """Return the best F1 of the prediction's words against a reference's, 0-1."""
-    return _best(predicted, references, _f1)
+    return max(_f1(predicted, reference) for reference in references)
 
 
 def score_spans(references: Sequence[Sequence[str]], predictions: Spans) -> dict[str, Any]:
@@ -69,10 +67,6 @@ def score_spans(references: Sequence[Sequence[str]], predictions: Spans) -> dict
         "f1": sum(token_f1(p, r) for p, r in pairs) / len(pairs),
         "n": len(pairs),
     }
-
-
-def _best(predicted: str, references: Sequence[str], score: Callable[[str, str], float]) -> float:
-    return max(score(predicted, reference) for reference in references)
 
 
 def _f1(predicted: str, reference: str) -> float:

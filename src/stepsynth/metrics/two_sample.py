@@ -14,9 +14,9 @@ from math import sqrt
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from stepsynth.metrics.scoring import Floats
+
 Interval = tuple[float, float]
 
 Z95 = 1.959963984540054
