@@ -170,15 +170,6 @@ def read_texts(config: Config, gold: Gold, gate: Gate, warn: Callable[[str], Non
     return Dataset(kept)
 
 
-def find_contexts(
-    config: Config, data: GoldData, gold: Gold, gate: Gate, warn: Callable[[str], None]
-) -> tuple[Context, ...]:
-    """Return the contexts for seed data; empty if rows have no context."""
-    if not config.task.has_context:
-        return ()
-    return choose_contexts(gold, data.contexts, config.task, gate, warn)
-
-
 @dataclass(frozen=True)
 class Prepared:
     """The inputs of a run, read and divided, before anything is paid for."""
@@ -238,8 +229,9 @@ def prepare(config: Config, warn: Callable[[str], None], data: GoldData | None =
     data = data or read_gold(config, warn)
     gold = split(config, data, warn)
     gate = make_gate(gold, is_open=not config.curation.copies)
+    task = config.task
     inputs = Inputs(
-        find_contexts(config, data, gold, gate, warn),
+        choose_contexts(gold, data.contexts, task, gate, warn) if task.has_context else (),
         read_passages(config, gate, warn),
         read_given(config, gate, warn),
         read_texts(config, gold, gate, warn),

@@ -1,7 +1,7 @@
 """Dry runs with stand-ins: the requests, the cost and the likely problems of a run."""
 
 from stepsynth.dryrun.audit import Doubt, audit
-from stepsynth.dryrun.count import RehearsedLLM, Scale, without_early_stop
+from stepsynth.dryrun.count import NOT_ROWS, RehearsedLLM, Scale, without_early_stop
 from stepsynth.dryrun.foresight import PromptSizes, foresee, measure_prompts, small_bounds
 from stepsynth.dryrun.lengths import fit_task, text_tokens
 from stepsynth.dryrun.plan import (
@@ -11,7 +11,6 @@ from stepsynth.dryrun.plan import (
     Range,
     is_free,
     make_plan,
-    read_planned,
 )
 from stepsynth.dryrun.stubs import (
     LIST_KINDS,
@@ -27,6 +26,7 @@ __all__ = [
     "COUNTED",
     "LIST_KINDS",
     "MARK",
+    "NOT_ROWS",
     "Doubt",
     "Phase",
     "Plan",
@@ -45,7 +45,6 @@ __all__ = [
     "is_free",
     "make_plan",
     "measure_prompts",
-    "read_planned",
     "small_bounds",
     "text_tokens",
     "without_early_stop",

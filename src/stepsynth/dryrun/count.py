@@ -37,7 +37,7 @@ ROW_SIZES = ("seed_size", "size", "added_size", "max_added")
 """Keys of methods that hold a number of rows."""
 
 NOT_ROWS = {"judge", "decide", "suits", "context"} | LIST_KINDS
-"""Kinds of prompt whose answers are no rows; a rehearsal never rejects them."""
+"""Kinds of prompt whose answers are no rows."""
 
 
 @dataclass(frozen=True)

@@ -117,15 +117,11 @@ def _few_rows(config: Config, gold: Gold) -> Iterator[str]:
     all_rows = union(*(rows for _, rows in parts)).label_counts()
     for label in names:
         if all_rows[label] == 1:
-            (only,) = (name for name, rows in parts if _has(rows, label))
+            (only,) = (name for name, rows in parts if rows.label_counts()[label])
             yield (
                 f"the label {label!r} has 1 row in all, which is in {only}: it cannot be both "
                 "learnt from and scored on; label more rows, or leave the label out"
             )
-
-
-def _has(rows: Dataset, label: str) -> bool:
-    return any(row.label == label for row in rows)
 
 
 def _nameless_labels(config: Config) -> Iterator[str]:

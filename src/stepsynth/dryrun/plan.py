@@ -4,7 +4,7 @@ Three rehearsals count the requests: with few errors and no reject, with the exp
 errors, and with many errors and rejects.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -342,10 +342,3 @@ def _special_cases(config: Config, phases: Sequence[Phase]) -> Iterator[str]:
         or getattr(method, "drop_duplicates", False)
     ):
         yield "How many rows curation rejects is not known; see the upper number."
-
-
-def read_planned(plan: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
-    """Return a phase of a plan in its JSON form; "total": the sum; empty if it is missing."""
-    if kind == "total":
-        return plan["total"]
-    return next((phase for phase in plan["phases"] if phase["phase"] == kind), {})

@@ -9,7 +9,7 @@ its store.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from stepsynth.data import Gold
 from stepsynth.dryrun import (
     LIST_KINDS,
     MARK,
+    NOT_ROWS,
     PretendFactory,
     PretendIndex,
     PretendStudent,
@@ -191,7 +192,6 @@ class Previewer:
 
     def __post_init__(self) -> None:
         self._runner = Runner(self.config, out=self.out, observer=self.observer)
-        self._prepared: Prepared | None = None
 
     def count(self) -> dict[str, int]:
         """Return the approximate number of requests of each kind; sends none.
@@ -202,7 +202,7 @@ class Previewer:
         settings = self.config.llm
         if settings is None:
             return {}
-        prepared = self._prepare()
+        prepared = self.prepared
         stub, unsent = self._stub(prepared.gold), self._stub(prepared.gold, _UNSENT)
         llm = PreviewLLM(settings, stub, self._most, unsent)
         for _ in self._run(self._setup(prepared, llm, is_real=False)):
@@ -218,7 +218,7 @@ class Previewer:
         settings = self.config.llm
         if settings is None:
             return Preview()
-        prepared = self._prepare()
+        prepared = self.prepared
         real = open_llm(self.config, self._runner.folder, digest(prepared.identity()))
         real.on_progress = self.observer.asking
         real.on_notice = self.observer.warn
@@ -248,12 +248,17 @@ class Previewer:
             return self.rows
         return max(self.rows, min(FED_BACK, 4 * len(self.config.task.label_names)))
 
-    def _prepare(self) -> Prepared:
-        if self._prepared is None:
-            self._prepared = prepare(self.config, self.observer.warn)
-            if self.config.retriever is not None:
-                self.config.retriever.check()
-        return self._prepared
+    @cached_property
+    def prepared(self) -> Prepared:
+        """The data of the run.
+
+        Raises:
+            StepsynthError: It cannot be used.
+        """
+        found = prepare(self.config, self.observer.warn)
+        if self.config.retriever is not None:
+            self.config.retriever.check()
+        return found
 
     def _stub(self, gold: Gold, mark: str = MARK) -> StubLLM:
         return StubLLM(
@@ -320,17 +325,13 @@ def _add_results(shown: Sequence[Shown], rounds: Sequence[Round], task: Task) ->
         written = [_row(row) for row in rows.get(each.request_id, ())]
         if written:
             each.row = written[0] if len(written) == 1 else written
-        elif each.kind in ROWLESS:
+        elif each.kind in NOT_ROWS:
             each.row = _read(each, task)
         elif any(other.turns[:1] == (each.answer,) for other in shown):
             each.rejected = "cannot be read; corrected in a second turn"
         counts = Counter(reasons.get(each.request_id, ()))
         if counts:
             each.rejected = ", ".join(f"{n} {r}" if n > 1 else r for r, n in counts.items())
-
-
-ROWLESS = LIST_KINDS | {"decide", "judge", "suits", "context"}
-"""Kinds whose answers are no rows."""
 
 
 def _row(row: Example) -> dict[str, Any]:

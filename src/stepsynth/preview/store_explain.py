@@ -141,7 +141,7 @@ class _Lookup(Previewer):
 
     def look_up(self, reader: StoreReader) -> list[_Asked]:
         assert self.config.llm is not None
-        prepared = self._prepare()
+        prepared = self.prepared
         stub = self._stub(prepared.gold)
         found = _StoreLLM(self.config, reader, self._stub(prepared.gold))
         llm = PreviewLLM(self.config.llm, stub, self.rows, found)

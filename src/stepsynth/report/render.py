@@ -69,10 +69,8 @@ def render(run: Run) -> str:
     numbers = [done.metrics for done in run.rounds]
     shown = _shown(numbers[0].select)
     summary = run.summary if run.is_done else None
-    rejected, failed = Counter[str](), Counter[str]()
-    for each in numbers:
-        rejected.update(each.rejected)
-        failed.update(each.failed)
+    rejected = sum((Counter(each.rejected) for each in numbers), Counter[str]())
+    failed = sum((Counter(each.failed) for each in numbers), Counter[str]())
     return environment.get_template("report.html.j2").render(
         run=run,
         summary=summary,

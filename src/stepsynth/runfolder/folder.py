@@ -22,14 +22,7 @@ from stepsynth.run_records import FORMAT, AnsweredTest, Manifest, Record, RoundM
 from stepsynth.runfolder.events import EventLog, read_events
 from stepsynth.runfolder.identity import check_identity
 from stepsynth.runfolder.paths import RunFolder
-from stepsynth.runfolder.rows import (
-    AddedRow,
-    MissedRow,
-    UnusedRow,
-    added_rows,
-    missed_rows,
-    unused_rows,
-)
+from stepsynth.runfolder.rows import AddedRow, MissedRow, Origin, UnusedRow, unused_rows
 from stepsynth.taskfile import Config
 
 LONGEST_PATH = 500
@@ -116,10 +109,6 @@ class OpenRun:
                 hint="put the file back; to begin anew, give another --out or remove the folder",
             )
 
-    def event(self, name: str, **values: Any) -> None:
-        """Append a line to `events.jsonl`; from any thread."""
-        self.events.write(name, **values)
-
     def write_round(self, done: Round, metrics: RoundMetrics, sources: Mapping[str, str]) -> None:
         """Write the added, unused and misclassified rows of a round.
 
@@ -129,9 +118,12 @@ class OpenRun:
             sources: Id of a gold row that rows are written from -> its text.
         """
         folder = self.folder.round(done.index)
-        write_jsonl(folder / "examples.jsonl", map(AddedRow.to_dict, added_rows(done, sources)))
+        origins = (Origin.of(done, row.provenance, sources) for row in done.added)
+        added = map(AddedRow, done.added, origins)
+        write_jsonl(folder / "examples.jsonl", map(AddedRow.to_dict, added))
         self._write_unused(folder, done, sources)
-        write_jsonl(folder / "misclassified.jsonl", map(MissedRow.to_dict, missed_rows(done)))
+        missed = map(MissedRow, done.misclassified, done.predicted)
+        write_jsonl(folder / "misclassified.jsonl", map(MissedRow.to_dict, missed))
         if done.asked:
             write_jsonl(folder / "asked.jsonl", done.asked)
         for name, lines in done.notes.items():

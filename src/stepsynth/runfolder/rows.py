@@ -172,12 +172,6 @@ class MissedRow:
         return {"id": self.example.id, **gold, "predicted": self.predicted}
 
 
-def added_rows(done: Round, sources: Mapping[str, str]) -> Iterator[AddedRow]:
-    """Yield the rows that a round added; see `Origin.of`."""
-    for row in done.added:
-        yield AddedRow(row, Origin.of(done, row.provenance, sources))
-
-
 def unused_rows(
     done: Round | Journal, sources: Mapping[str, str], *, failed: bool
 ) -> Iterator[UnusedRow]:
@@ -196,9 +190,3 @@ def unused_rows(
                 provenance=item.provenance,
                 origin=origin,
             )
-
-
-def missed_rows(done: Round) -> Iterator[MissedRow]:
-    """Yield the mining rows that a round's model misclassifies."""
-    for row, predicted in zip(done.misclassified, done.predicted, strict=True):
-        yield MissedRow(row, predicted)

@@ -4,7 +4,6 @@ Only this module holds the test split: the method gets everything else. Each rou
 All are scored on test once the method has ended and the kept round is chosen.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from stepsynth.inputs import Prepared
@@ -12,7 +11,7 @@ from stepsynth.methods import Journal, Round, run_method
 from stepsynth.metrics import AnyPredictions, Predictions, calibrate, fit_offsets, tuned_accuracy
 from stepsynth.observer import Observer
 from stepsynth.records import label_to_json
-from stepsynth.run_records import AnsweredTest, Reference, Scores
+from stepsynth.run_records import AnsweredTest, Scores
 from stepsynth.runfolder import OpenRun, RunFolder, UsageLog, round_numbers
 from stepsynth.runner.equal_budget import EqualBudget
 from stepsynth.runner.references import references
@@ -76,7 +75,7 @@ class Execution:
                 filled = filled_prompts(setup.task, done)
                 self.opened.write_prompts(self.prepared.prompts(), filled)
             self.usage_log.flush()
-            self.opened.event("round", **numbers.summary().to_dict())
+            self.opened.events.write("round", **numbers.summary().to_dict())
             state.rounds.append(done)
             state.numbers.append(numbers)
             setup.journal.clear()
@@ -93,10 +92,13 @@ class Execution:
         said = [self._score_test(i, done) for i, done in enumerate(state.rounds)]
         of_select, of_test = said[state.kept]
         state.warn_of_better_round()
-        state.references = tuple(self._references(of_test))
+        assert self.student is not None
+        is_gold = config.method.name == "gold"
+        gold, student = self.prepared.gold, self.student
+        state.references = tuple(references(config.task, gold, student, of_test, is_gold=is_gold))
         columns = config.data.columns if config.data else {}
         kept = state.kept_round
-        select = self.prepared.gold.select
+        select = gold.select
         trained = {(row.text, row.context) for row in kept.train}
         is_held_out = not any((row.text, row.context) in trained for row in select)
         calibration = None
@@ -104,17 +106,6 @@ class Execution:
             calibration = calibrate(select.labels, of_select)
         self.opened.write_result(
             kept.train, kept.model, {**config.task.columns, **columns}, calibration
-        )
-
-    def _references(self, kept: AnyPredictions) -> Iterator[Reference]:
-        assert self.student is not None
-        prepared = self.prepared
-        return references(
-            prepared.config.task,
-            prepared.gold,
-            self.student,
-            kept,
-            is_gold=prepared.config.method.name == "gold",
         )
 
     def stop(self, why: str) -> None:

@@ -76,15 +76,15 @@ class Runner:
         opened = OpenRun(self.folder.path, identity, self.config)
         began, execution = datetime.now(UTC), None
         try:
-            opened.event("start", version=_version("stepsynth"))
+            opened.events.write("start", version=_version("stepsynth"))
             execution = self._begin(prepared, opened)
             execution.synthesize()
             execution.finish()
             summary = self.state.summary()
             for message in summary.warnings:
-                opened.event("warning", message=message)
+                opened.events.write("warning", message=message)
             scores = summary.test and summary.test.to_dict()
-            opened.event("end", test=scores, llm=summary.llm.to_dict())
+            opened.events.write("end", test=scores, llm=summary.llm.to_dict())
             opened.write_manifest(self._manifest(prepared, identity, began))
             return summary
         except BaseException as error:
@@ -94,7 +94,7 @@ class Runner:
             with contextlib.suppress(OSError):
                 if execution is not None:
                     execution.stop(str(error))
-                opened.event("stop", reason=type(error).__name__, message=str(error))
+                opened.events.write("stop", reason=type(error).__name__, message=str(error))
             raise
         finally:
             if execution is not None:

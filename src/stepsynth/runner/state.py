@@ -56,10 +56,8 @@ class RunState:
             stopped: Why the run ended early, if it did.
         """
         config, usage = self.config, self.usage
-        rejected: Counter[str] = Counter()
         # Rounds in progress are not in `rounds`; their rejects are counted when they are done.
-        for numbers in self.numbers:
-            rejected.update(numbers.rejected)
+        rejected = sum((Counter(numbers.rejected) for numbers in self.numbers), Counter[str]())
         kept = None if self.kept is None else self.numbers[self.kept]
         llm = llm_totals(
             usage,

@@ -4,9 +4,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
-from stepsynth.dryrun import COUNTED, Plan, is_free, make_plan, read_planned
+from stepsynth.dryrun import COUNTED, Plan, is_free, make_plan
 from stepsynth.inputs import Prepared
 from stepsynth.llm import LLM, Completion, Failed, LLMSettings, Request, cost
 from stepsynth.runner.equal_budget import EqualBudget
@@ -78,13 +79,16 @@ class Tally:
 class CountedLLM(LLM):
     """LLM that tallies the usage of each kind of prompt."""
 
-    tally: Tally | None = None
+    @cached_property
+    def tally(self) -> Tally:
+        """The usage so far."""
+        return Tally(self.settings)
 
     def stream(
         self, requests: Iterable[Request], *, phase: str, total: int | None = None
     ) -> Iterator[Completion | Failed]:
         """Yield the answer to each request, in their order; see `LLM.stream`."""
-        began, tally = time.monotonic(), self._tally()
+        began = time.monotonic()
         asked: deque[Request] = deque()
 
         def taken() -> Iterator[Request]:
@@ -93,18 +97,13 @@ class CountedLLM(LLM):
                 yield request
 
         for answer in super().stream(taken(), phase=phase, total=total):
-            tally.count(asked.popleft(), answer)
+            self.tally.count(asked.popleft(), answer)
             yield answer
-        tally.seconds += time.monotonic() - began
+        self.tally.seconds += time.monotonic() - began
 
     def used(self) -> dict[str, Any]:
         """Return the usage so far, in its JSON form."""
-        return self._tally().to_dict(from_store=self.usage.from_store)
-
-    def _tally(self) -> Tally:
-        if self.tally is None:
-            self.tally = Tally(self.settings)
-        return self.tally
+        return self.tally.to_dict(from_store=self.usage.from_store)
 
 
 def plan_run(
@@ -137,12 +136,10 @@ def compare_with_plan(plan: Mapping[str, Any], used: Mapping[str, Any]) -> list[
         A cell has `planned` (a range, or None), `used`, and `error`: (expected - used) / used, or
         None if unknown.
     """
-    done = {row["phase"]: row for row in used["phases"]} | {"total": used["total"]}
-    kinds = dict.fromkeys([*(p["phase"] for p in plan["phases"]), *done])
-    ordered = [*(kind for kind in kinds if kind != "total"), "total"]
-    return [
-        {"phase": kind} | _cells(read_planned(plan, kind), done.get(kind, {})) for kind in ordered
-    ]
+    expected, done = ({row["phase"]: row for row in each["phases"]} for each in (plan, used))
+    kinds = dict.fromkeys([*expected, *done])
+    rows = [{"phase": k} | _cells(expected.get(k, {}), done.get(k, {})) for k in kinds]
+    return [*rows, {"phase": "total"} | _cells(plan["total"], used["total"])]
 
 
 def _cells(planned: Mapping[str, Any], used: Mapping[str, Any]) -> dict[str, Any]:
