@@ -5,75 +5,59 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
+class _Place:
+    """A path in a run folder, by its name."""
+
+    name: str
+
+    def __get__(self, folder: "RunFolder", _: object = None) -> Path:
+        return folder.path / self.name
+
+
+@dataclass(frozen=True)
 class RunFolder:
     """Paths of a run folder, declared once; all files are text, except the store and arrays."""
 
     path: Path
 
-    @property
-    def config(self) -> Path:
-        """The configuration with every default filled in."""
-        return self.path / "config.yaml"
+    config = _Place("config.yaml")
+    """The configuration with every default filled in."""
 
-    @property
-    def identity(self) -> Path:
-        """The settings and data digests that decide the results; others mean another run."""
-        return self.path / "identity.json"
+    identity = _Place("identity.json")
+    """The settings and data digests that decide the results; others mean another run."""
 
-    @property
-    def prompts(self) -> Path:
-        """The prompt templates in use, each with an example filled in with rows of the run."""
-        return self.path / "prompts.json"
+    prompts = _Place("prompts.json")
+    """The prompt templates in use, each with an example filled in with rows of the run."""
 
-    @property
-    def manifest(self) -> Path:
-        """Versions, digests, times and the summary; written last."""
-        return self.path / "manifest.json"
+    manifest = _Place("manifest.json")
+    """Versions, digests, times and the summary; written last."""
 
-    @property
-    def store(self) -> Path:
-        """Completions, unless `llm.store` names another file."""
-        return self.path / "requests.sqlite"
+    store = _Place("requests.sqlite")
+    """Completions, unless `llm.store` names another file."""
 
-    @property
-    def events(self) -> Path:
-        """The event log, a line for each event."""
-        return self.path / "events.jsonl"
+    events = _Place("events.jsonl")
+    """The event log, a line for each event."""
 
-    @property
-    def dataset(self) -> Path:
-        """The training rows of the kept round."""
-        return self.path / "dataset.jsonl"
+    dataset = _Place("dataset.jsonl")
+    """The training rows of the kept round."""
 
-    @property
-    def model(self) -> Path:
-        """The student of the kept round."""
-        return self.path / "model"
+    model = _Place("model")
+    """The student of the kept round."""
 
-    @property
-    def fitted(self) -> Path:
-        """Fitted students by their training data, so that a resumed run trains nothing twice."""
-        return self.path / "fitted"
+    fitted = _Place("fitted")
+    """Fitted students by their training data, so that a resumed run trains nothing twice."""
 
-    @property
-    def index(self) -> Path:
-        """The index of the passages that are retrieved from, unless `retrieval.folder` is set."""
-        return self.path / "index"
+    index = _Place("index")
+    """The index of the passages that are retrieved from, unless `retrieval.folder` is set."""
 
-    @property
-    def report(self) -> Path:
-        """The report, one file."""
-        return self.path / "report.html"
+    report = _Place("report.html")
+    """The report, one file."""
 
-    @property
-    def plan(self) -> Path:
-        """The planned (`planned`) and actual (`used`) usage of the LLM."""
-        return self.path / "plan.json"
+    plan = _Place("plan.json")
+    """The planned (`planned`) and actual (`used`) usage of the LLM."""
 
-    @property
-    def lock(self) -> Path:
-        """The lock, held while a process writes to the folder."""
-        return self.path / "lock.sqlite"
+    lock = _Place("lock.sqlite")
+    """The lock, held while a process writes to the folder."""
 
     def round(self, index: int) -> Path:
         """Return the folder of one round."""
