@@ -125,11 +125,10 @@ class _Schedule:
 
     def __init__(self, plan: Plan, finish: Finish, watcher: Watcher) -> None:
         self.plan, self.finish, self.watcher = plan, finish, watcher
-        everything = [run for runs in plan.runs.values() for run in runs]
         self.left = {
             seed: [run for run in runs if not run.is_done] for seed, runs in plan.runs.items()
         }
-        self.total = len(everything)
+        self.total = sum(map(len, plan.runs.values()))
         self.count = self.total - sum(map(len, self.left.values()))
         self.ended = Ended()
         self.began = time.time()

@@ -310,7 +310,7 @@ def _judge(rows: Sequence[MethodRow], against: str, scores: Mapping[str, str]) -
 
 def _warn(plan: Plan, rows: Sequence[MethodRow], runs: Sequence[RunRow]) -> list[str]:
     said: list[str] = []
-    key = {"rows": "rows", "calls": "calls", "usd": "usd"}[plan.budget.kind]
+    key = plan.budget.kind
     used = {m.name: m.mean[key] for m in rows if m.takes_budget and key in m.mean}
     if used and max(used.values()) - min(used.values()) > MOST_APART * max(used.values()):
         listed = ", ".join(f"{name} {amount:,.6g}" for name, amount in used.items())

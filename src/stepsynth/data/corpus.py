@@ -43,18 +43,22 @@ def read_corpus(
     """
     columns = _check_columns(columns or {})
     paths = [path] if isinstance(path, str) else list(path)
-    found = _Found(columns)
+    found = _Found()
     for name in paths:
         defects = Defects(name, reading.on_bad_row)
         good = 0
-        for place, row in _rows(name, reading.encoding, warn):
+        rows, own = rows_of_file(name, encoding=reading.encoding, warn=warn), columns
+        if not name.startswith(HUB) and Path(name).is_dir() and not is_saved(Path(name)):
+            rows = _text_files(Path(name), reading.encoding)
+            own = {field: field for field in _FIELDS}
+        for place, row in rows:
             try:
-                found.add(row, f"{name}, {place}")
+                found.add(row, own, f"{name}, {place}")
                 good += 1
             except NoColumnError as error:
                 defects.add_lacking(place, error)
-            except _BadPassageError as error:
-                defects.add(place, str(error), error.hint)
+            except DataError as error:
+                defects.add(place, error.message, error.hint)
         defects.settle(good, warn)
     source = ", ".join(paths)
     if found.empty:
@@ -70,31 +74,22 @@ def read_corpus(
     return list(found.passages.values())
 
 
-class _BadPassageError(ValueError):
-    """A row that is no passage."""
-
-    def __init__(self, message: str, hint: str) -> None:
-        super().__init__(message)
-        self.hint = hint
-
-
 class _Found:
     """The passages of a corpus so far."""
 
-    def __init__(self, columns: Mapping[str, str]) -> None:
+    def __init__(self) -> None:
         self.passages: dict[str, Passage] = {}
         self.empty = self.duplicates = 0
-        self._columns = columns
         self._places: dict[str, str] = {}
 
-    def add(self, row: Any, where: str) -> None:
+    def add(self, row: Any, columns: Mapping[str, str], where: str) -> None:
         """Add the passage of a row.
 
         Raises:
             NoColumnError: It lacks a column.
-            _BadPassageError: It is no passage, or has the id of another one.
+            DataError: It is no passage, or has the id of another one.
         """
-        passage = _read_passage(row, self._columns)
+        passage = _read_passage(row, columns)
         if passage is None:
             self.empty += 1
             return
@@ -104,20 +99,13 @@ class _Found:
             self.duplicates += 1
             return
         if passage.id in self._places:
-            raise _BadPassageError(
+            raise DataError(
                 f"the id {shorten(passage.id, 40)!r} is that of another passage "
                 f"({self._places[passage.id]})",
-                "give each passage its own id, or none at all",
+                hint="give each passage its own id, or none at all",
             )
         self.passages[key] = passage
         self._places[passage.id] = where
-
-
-def _rows(name: str, encoding: str | None, warn: Warn) -> Iterator[tuple[str, Any]]:
-    """Yield (place, row) of one source."""
-    if not name.startswith(HUB) and Path(name).is_dir() and not is_saved(Path(name)):
-        return _text_files(Path(name), encoding)
-    return rows_of_file(name, encoding=encoding, warn=warn)
 
 
 def _text_files(folder: Path, encoding: str | None) -> Iterator[tuple[str, Any]]:
@@ -135,26 +123,17 @@ def _text_files(folder: Path, encoding: str | None) -> Iterator[tuple[str, Any]]
                 text = opened.read()
         except UNREADABLE as error:
             raise DataError(f"{file}: cannot be read: {error}") from error
-        yield place, _File(text, f"{folder.resolve().name}/{place}")
-
-
-class _File(dict[str, Any]):
-    """A text file as a row, with a text and an id whatever `columns` says."""
-
-    def __init__(self, text: str, id_: str) -> None:
-        super().__init__(text=text, id=id_)
+        yield place, {"text": text, "id": f"{folder.resolve().name}/{place}"}
 
 
 def _read_passage(row: Any, columns: Mapping[str, str]) -> Passage | None:
     """Return the passage of a row; None: its text is empty."""
     if isinstance(row, BadRow):
-        raise _BadPassageError(row.message, row.hint)
-    if isinstance(row, _File):
-        columns = {field: field for field in _FIELDS}
+        raise DataError(row.message, hint=row.hint)
     text_column, id_column = columns["text"], columns.get("id", "id")
     if not isinstance(row, Mapping):
-        raise _BadPassageError(
-            f"expected an object with {text_column}", 'a line is one object: {"text": "..."}'
+        raise DataError(
+            f"expected an object with {text_column}", hint='a line is one object: {"text": "..."}'
         )
     for field, column in columns.items():
         if column not in row:
@@ -164,9 +143,9 @@ def _read_passage(row: Any, columns: Mapping[str, str]) -> Passage | None:
     if text is None or (isinstance(text, str) and not text.strip()):
         return None
     if not isinstance(text, str):
-        raise _BadPassageError(
+        raise DataError(
             f"{text_column} is {shorten(repr(text), 40)}, not a text",
-            "correct the row, or name another column: data: {columns: {passage: ...}}",
+            hint="correct the row, or name another column: data: {columns: {passage: ...}}",
         )
     return Passage.of(clean(text), "" if given is None else clean(str(given)))
 

@@ -25,14 +25,7 @@ VECTORS_FOLDER = "vectors"
 
 
 class Static(HeadStudent):
-    """The `static` student.
-
-    Attributes:
-        model: A Model2Vec model: a name on the Hugging Face hub, or a folder.
-        tfidf: Join the vectors with the n-grams of `linear`.
-        C: Inverse strength of the L2 penalty.
-        max_features: Most n-grams to keep, of words and of characters each.
-    """
+    """The `static` student."""
 
     name: ClassVar[str] = "static"
 

@@ -29,6 +29,9 @@ from stepsynth.taskfile.llm_section import check_llm, make_room, spread
 from stepsynth.taskfile.yaml_lines import KeyPath, LocatedYaml, build, parse_value, read_yaml
 from stepsynth.tasks import Task, task_kinds
 
+METHOD = "s3"
+"""The method where a task file names none."""
+
 RECIPES = Path(__file__).parent.parent / "tasks" / "recipes"
 
 
@@ -47,7 +50,7 @@ class TaskFile(BaseModel):
     data: DataSection
     llm: Annotated[LLMSettings | None, NAMED_LLM] = None
     student: Annotated[Student, Named(students, default="linear")] = cast("Any", "linear")
-    method: Annotated[Method, Named(methods, default="s3")] = cast("Any", "s3")
+    method: Annotated[Method, Named(methods, default=METHOD)] = cast("Any", METHOD)
     curation: Curation = Field(default_factory=Curation)
     retrieval: Annotated[Retriever, Named(retrievers, default="dense")] = cast("Any", "dense")
     limits: Limits = Field(default_factory=Limits)
@@ -161,7 +164,7 @@ def build_config(
     own_keys = _stated_keys(located.values.get("method"))
     _add_recipe(located)
     _resolve_paths(located, folder)
-    if not _needs_llm(located.values.get("method", "s3")):
+    if not _needs_llm(located.values.get("method", METHOD)):
         # A recipe may hold a part of the section, such as its temperature.
         located.values.pop("llm", None)
     elif "llm" in located.values:
@@ -191,7 +194,7 @@ def _needs_llm(method: object) -> bool:
     """Say whether the named method asks an LLM; an unknown name counts as one that does."""
     if isinstance(method, Method):
         return method.needs_llm
-    name = method.get("name", "s3") if isinstance(method, dict) else method
+    name = method.get("name", METHOD) if isinstance(method, dict) else method
     return name not in methods().names() or methods().get(str(name)).needs_llm
 
 
