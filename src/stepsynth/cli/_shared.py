@@ -29,6 +29,11 @@ _UNSAFE = re.compile(r"[\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 JSON = typer.Option(False, "--json", help="Print one line of JSON on stdout as the last line.")
 
 
+def setting(example: str) -> Any:
+    """Return the option that overrides keys of the task file."""
+    return typer.Option([], "--set", metavar="KEY=VALUE", help=f"Override a key, e.g. {example}.")
+
+
 def handle_errors(command: F) -> F:
     """Make a command print errors as a message with a hint, and exit with their code.
 
@@ -85,14 +90,23 @@ def print_error(error: StepsynthError) -> None:
         say(f"hint: {error.hint}")
 
 
+def conclude(found: Mapping[str, Any], error: StepsynthError | None, *, as_json: bool) -> None:
+    """Print an error, if any, and the line of --json; exit with the error's code."""
+    if error is not None:
+        print_error(error)
+    if as_json:
+        print_json({**found, **(error_line(error) if error else {})})
+    if error is not None:
+        raise SystemExit(error.exit_code)
+
+
 def say(message: str) -> None:
     """Print a line to stderr."""
     print(printable(message), file=sys.stderr, flush=True)
 
 
-def printable(text: str) -> str:
-    """Return the text with control characters made visible: a provider may have written it."""
-    return visible(text)
+printable = visible
+"""What is printed may be a provider's text, with control characters."""
 
 
 def command_line(*args: str) -> str:

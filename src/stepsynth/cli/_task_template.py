@@ -221,10 +221,7 @@ def _relative(target: str | Path, task_file: Path) -> str:
 
 def _quote(value: str) -> str:
     """Return a YAML scalar: plain if that is safe, else a JSON string, which YAML can read."""
-    plain = (
-        value.replace(" ", "").replace("_", "").replace("-", "").replace("/", "").replace(".", "")
-    )
     words = {"null", "true", "false", "yes", "no", "on", "off"}
-    if plain.isalpha() and plain.isascii() and value.casefold() not in words and value[0].isalpha():
+    if re.fullmatch(r"[A-Za-z][A-Za-z _/.-]*", value) and value.casefold() not in words:
         return value
     return json.dumps(value, ensure_ascii=False)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from stepsynth.cli._shared import JSON, handle_errors, print_json, printable
+from stepsynth.cli._shared import JSON, handle_errors, print_json, printable, setting
 
 if TYPE_CHECKING:
     from stepsynth.dryrun import Doubt
@@ -18,9 +18,7 @@ SHOWN = 10
 @handle_errors
 def audit(
     task: Path = typer.Argument(help="The task file (YAML).", show_default=False),
-    overrides: list[str] = typer.Option(
-        [], "--set", metavar="KEY=VALUE", help="Override a key, e.g. student=embedding."
-    ),
+    overrides: list[str] = setting("student=embedding"),
     out: Path | None = typer.Option(
         None, help="The file of decisions (default: TASK.audit.jsonl).", show_default=False
     ),

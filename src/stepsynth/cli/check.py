@@ -8,14 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from stepsynth.cli._shared import (
-    JSON,
-    error_line,
-    handle_errors,
-    print_error,
-    print_json,
-    printable,
-)
+from stepsynth.cli._shared import JSON, conclude, handle_errors, print_error, printable, setting
 from stepsynth.errors import ProviderError, StepsynthError
 
 if TYPE_CHECKING:
@@ -31,9 +24,7 @@ _STAND_IN = 'llm={backend: scripted, rules: [{pattern: "", answers: [""]}]}'
 @handle_errors
 def check(
     task: Path = typer.Argument(help="The task file (YAML).", show_default=False),
-    overrides: list[str] = typer.Option(
-        [], "--set", metavar="KEY=VALUE", help="Override a key, e.g. data.gold=other.csv."
-    ),
+    overrides: list[str] = setting("data.gold=other.csv"),
     with_ping: bool = typer.Option(
         True,
         "--ping/--no-ping",
@@ -61,12 +52,7 @@ def check(
     found["ok"] = llm_error is None
     if not as_json:
         _print(config, gold, sizes, found)
-    if llm_error is not None:
-        print_error(llm_error)
-    if as_json:
-        print_json(found | (error_line(llm_error) if llm_error else {}))
-    if llm_error is not None:
-        raise SystemExit(llm_error.exit_code)
+    conclude(found, llm_error, as_json=as_json)
 
 
 def _load(task: Path, overrides: Sequence[str]) -> "tuple[Config, StepsynthError | None]":

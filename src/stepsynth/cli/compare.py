@@ -5,12 +5,13 @@ import sys
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from stepsynth.cli._display import Display
-from stepsynth.cli._shared import JSON, handle_errors, print_json, printable, say
+from stepsynth.cli._shared import JSON, handle_errors, print_error, print_json, printable, say
+from stepsynth.errors import StepsynthError
 from stepsynth.observer import Observer
 
 if TYPE_CHECKING:
@@ -163,9 +164,10 @@ def _show(comparison: "Comparison", *, as_json: bool) -> None:
     """Print the tables, the verdict and the path of the page; or one line of JSON."""
     folder = comparison.folder
     if as_json:
+        value = comparison.to_dict()
+        stopped = value.pop("stopped")
         page = {"page": f"{folder}/compare.html"}
-        stopped = {"stopped": comparison.stopped} if comparison.stopped else {}
-        print_json({**_without_stop(comparison.to_dict()), **page, **stopped})
+        print_json(value | page | ({"stopped": stopped} if stopped else {}))
         return
     from rich.console import Console
     from rich.markup import escape
@@ -191,24 +193,16 @@ def _show(comparison: "Comparison", *, as_json: bool) -> None:
     console.print(f"Page: {folder}/compare.html", markup=False, soft_wrap=True)
 
 
-def _without_stop(value: dict[str, Any]) -> dict[str, Any]:
-    return {key: inner for key, inner in value.items() if key != "stopped"}
-
-
 def _exit(comparison: "Comparison", ended: "Ended") -> None:
     """Exit with the code of the error that stopped the comparison, or of the first failed run."""
     if ended.error is not None:
-        say(f"error: {ended.error.message}")
-        if ended.error.hint:
-            say(f"hint: {ended.error.hint}")
+        print_error(StepsynthError(ended.error.message, hint=ended.error.hint))
         raise SystemExit(ended.error.exit_code)
     if ended.stopped is not None:
         say(f"stopped by Ctrl-C; the same command goes on in {comparison.folder}")
         raise SystemExit(130)
     for row in comparison.methods:
         for message, hint in row.errors.items():
-            say(f"error: {row.name}: {message}")
-            if hint:
-                say(f"hint: {hint}")
+            print_error(StepsynthError(f"{row.name}: {message}", hint=hint))
     if comparison.exit_code:
         raise SystemExit(comparison.exit_code)

@@ -6,7 +6,7 @@ from pathlib import Path
 import typer
 
 from stepsynth.cli._display import Display
-from stepsynth.cli._shared import JSON, command_line, handle_errors
+from stepsynth.cli._shared import JSON, command_line, handle_errors, setting
 from stepsynth.cli.run import run_to_end, show
 from stepsynth.errors import ConfigError
 
@@ -20,9 +20,7 @@ def demo(
     recorded: bool = typer.Option(
         False, "--recorded", help="Take answers written by hand for an LLM's: seconds."
     ),
-    overrides: list[str] = typer.Option(
-        [], "--set", metavar="KEY=VALUE", help="Override a key, e.g. method.rounds=1."
-    ),
+    overrides: list[str] = setting("method.rounds=1"),
     out: Path | None = typer.Option(
         None, help="The run folder; by default stepsynth-demo, or stepsynth-recorded."
     ),

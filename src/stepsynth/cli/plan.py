@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from stepsynth._util.words import amount, short, whole
-from stepsynth.cli._shared import JSON, handle_errors, print_json, printable
+from stepsynth.cli._shared import JSON, handle_errors, print_json, printable, setting
 
 if TYPE_CHECKING:
     from stepsynth.dryrun import Phase, Plan, Range
@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 @handle_errors
 def plan(
     task: Path = typer.Argument(help="The task file (YAML).", show_default=False),
-    overrides: list[str] = typer.Option(
-        [], "--set", metavar="KEY=VALUE", help="Override a key, e.g. method.seed_size=5000."
-    ),
+    overrides: list[str] = setting("method.seed_size=5000"),
     as_json: bool = JSON,
 ) -> None:
     """Say what a run would ask of its LLM: requests, tokens, USD and minutes by phase.

@@ -7,16 +7,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from stepsynth._util.words import usd
-from stepsynth.cli._shared import (
-    JSON,
-    as_ours,
-    error_line,
-    handle_errors,
-    print_error,
-    print_json,
-    printable,
-    say,
-)
+from stepsynth.cli._shared import JSON, as_ours, conclude, handle_errors, printable, say, setting
 from stepsynth.observer import Observer
 
 if TYPE_CHECKING:
@@ -29,9 +20,7 @@ MOST = 100
 def preview(
     task: Path = typer.Argument(help="The task file (YAML).", show_default=False),
     number: int = typer.Option(5, "-n", min=1, max=MOST, help="Rows of each kind of prompt."),
-    overrides: list[str] = typer.Option(
-        [], "--set", metavar="KEY=VALUE", help="Override a key, e.g. llm.temperature=0.7."
-    ),
+    overrides: list[str] = setting("llm.temperature=0.7"),
     out: Path | None = typer.Option(
         None,
         help="The run folder that keeps the answers (default: as for `run`).",
@@ -64,12 +53,7 @@ def preview(
         error = ProviderError("no request was answered", hint="see above for the causes")
     if not as_json:
         _print(found)
-    if error is not None:
-        print_error(error)
-    if as_json:
-        print_json(found.to_dict() | (error_line(error) if error else {}))
-    if error is not None:
-        raise SystemExit(error.exit_code)
+    conclude(found.to_dict(), error, as_json=as_json)
 
 
 class _Warnings(Observer):

@@ -17,6 +17,7 @@ from stepsynth.cli._shared import (
     print_error,
     print_json,
     print_summary,
+    setting,
 )
 
 if TYPE_CHECKING:
@@ -28,9 +29,7 @@ if TYPE_CHECKING:
 @handle_errors
 def run(
     task: Path = typer.Argument(help="The task file (YAML).", show_default=False),
-    overrides: list[str] = typer.Option(
-        [], "--set", metavar="KEY=VALUE", help="Override a key, e.g. method.rounds=3."
-    ),
+    overrides: list[str] = setting("method.rounds=3"),
     out: Path | None = typer.Option(
         None, help="The run folder (default: runs/TASK-METHOD-SEED).", show_default=False
     ),
