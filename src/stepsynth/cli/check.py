@@ -114,8 +114,9 @@ def _look_at_llm(
     errors: list[StepsynthError] = []
     pings: dict[str, dict[str, Any]] = {}
     for settings in _different(config.llm.endpoints()):
-        key, url = (getattr(settings, name, "") for name in ("api_key_env", "base_url"))
-        if key and not os.environ.get(key) and find_provider(url) != "local":
+        key = getattr(settings, "api_key_env", "")
+        is_local = all(find_provider(url) == "local" for url in _urls(settings))
+        if key and not os.environ.get(key) and not is_local:
             found["warnings"].append(f"{settings.model}: the environment variable {key} is not set")
         try:
             # Opening it reads recordings and looks for the key, but sends nothing.
@@ -172,13 +173,18 @@ def _different(endpoints: "Sequence[LLMSettings]") -> "list[LLMSettings]":
     return [longest[place] for place in dict.fromkeys(map(_place, endpoints))]
 
 
-def _place(settings: "LLMSettings") -> tuple[str, str, str]:
-    return settings.backend, getattr(settings, "base_url", ""), settings.model
+def _place(settings: "LLMSettings") -> tuple[str, tuple[str, ...], str]:
+    return settings.backend, _urls(settings), settings.model
+
+
+def _urls(settings: "LLMSettings") -> tuple[str, ...]:
+    """Return the URLs of an LLM's servers; none for one that is asked by no URL."""
+    return getattr(settings, "urls", ())
 
 
 def _name(settings: "LLMSettings", taken: dict[str, Any]) -> str:
     model = settings.model or settings.backend
-    return model if model not in taken else f"{model} ({getattr(settings, 'base_url', '')})"
+    return model if model not in taken else f"{model} ({', '.join(_urls(settings))})"
 
 
 def _print(

@@ -238,7 +238,7 @@ async def _post(answer: str, url: str = "{}/x") -> tuple[Exception, bytes]:
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     here = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
     client = JsonClient(
-        url.format(f"http://{here}"),
+        [url.format(f"http://{here}")],
         headers={"api-key": KEY},
         secrets=[KEY],
         timeout_s=5,

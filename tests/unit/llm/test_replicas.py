@@ -27,7 +27,7 @@ def two():
 
 
 def open_llm(first, *others, store=None, **settings):
-    spec = OpenAICompatible(model="m", base_url=first, replicas=others, **settings)
+    spec = OpenAICompatible(model="m", base_url=[first, *others], **settings)
     return LLM(OpenAICompatibleBackend(spec, 0), store=store)
 
 
@@ -107,20 +107,21 @@ def test_the_least_busy_server_is_next_and_none_twice():
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"replicas": ["ftp://x"]}, "http://"),
-        ({"replicas": ["http://me:secret@x/v1"]}, "no name or password"),
-        ({"replicas": [GONE], "batch": True}, "a batch API has one endpoint"),
+        ({"base_url": [GONE, "ftp://x"]}, "http://"),
+        ({"base_url": [GONE, "http://me:secret@x/v1"]}, "no name or password"),
+        ({"base_url": []}, "at least 1 item"),
+        ({"base_url": [GONE, GONE], "batch": True}, "a batch API has one endpoint"),
     ],
 )
 def test_what_cannot_be_is_refused(settings, said):
     with pytest.raises(ValidationError, match=said) as caught:
-        OpenAICompatible(model="m", base_url=GONE, **settings)
+        OpenAICompatible(model="m", **settings)
     assert "secret" not in str(caught.value)
 
 
 def test_more_servers_are_not_another_run():
     one = OpenAICompatible(model="m", base_url=GONE)
-    two = OpenAICompatible(model="m", base_url=GONE, replicas=["http://127.0.0.1:10/v1"])
+    two = OpenAICompatible(model="m", base_url=[GONE, "http://127.0.0.1:10/v1"])
     assert one.identity() == two.identity()
     assert one.request_identity() == two.request_identity()
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from stepsynth.llm.chat.chat import ChatBackend, count, make_messages, merge
-from stepsynth.llm.chat.settings import ChatSettings
+from stepsynth.llm.chat.settings import ENDPOINT, BaseUrl, ChatSettings
 from stepsynth.llm.core.types import Completion, Request
 
 if TYPE_CHECKING:
@@ -19,9 +19,7 @@ class Anthropic(ChatSettings):
 
     backend: str = "anthropic"
     temperature: float = Field(default=0.9, ge=0, le=1, description="The paper's 0.9.")
-    base_url: str = Field(
-        default="https://api.anthropic.com/v1", description="The endpoint, up to and with its /v1."
-    )
+    base_url: BaseUrl = Field(default="https://api.anthropic.com/v1", description=ENDPOINT)
     api_key_env: str = Field(
         default="ANTHROPIC_API_KEY", description="Environment variable that holds the key."
     )

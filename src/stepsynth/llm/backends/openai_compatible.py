@@ -10,7 +10,7 @@ from pydantic import Field
 from stepsynth._util.hashing import derive_seed
 from stepsynth.errors import StepsynthError
 from stepsynth.llm.chat.chat import ChatBackend, count, make_messages, merge
-from stepsynth.llm.chat.settings import ChatSettings
+from stepsynth.llm.chat.settings import ENDPOINT, BaseUrl, ChatSettings
 from stepsynth.llm.core.types import Completion, Request
 
 if TYPE_CHECKING:
@@ -25,9 +25,7 @@ class OpenAICompatible(ChatSettings):
     """Settings of an endpoint that answers `POST {base_url}/chat/completions`."""
 
     backend: str = "openai_compatible"
-    base_url: str = Field(
-        default="https://api.openai.com/v1", description="The endpoint, up to and with its /v1."
-    )
+    base_url: BaseUrl = Field(default="https://api.openai.com/v1", description=ENDPOINT)
     api_key_env: str = Field(
         default="OPENAI_API_KEY",
         description="Environment variable that holds the key; a local server may need none.",

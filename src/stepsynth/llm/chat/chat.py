@@ -59,8 +59,7 @@ class ChatBackend(Backend[C]):
         own = {header: value for header, value in own.items() if header.lower() not in replaced}
         tokens = settings.max_tokens * settings.group_size
         self.client = JsonClient(
-            settings.base_url,
-            replicas=settings.replicas,
+            settings.urls,
             headers=own | given,
             secrets=secrets,
             timeout_s=settings.timeout_s,

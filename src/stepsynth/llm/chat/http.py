@@ -9,7 +9,7 @@ import json
 import re
 import ssl
 import urllib.request
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from importlib.metadata import version
 from types import MappingProxyType
@@ -58,11 +58,11 @@ class NotFoundError(ProviderError):
 
 
 class JsonClient:
-    """A client of one endpoint, with connections that are kept open.
+    """A client of the servers of one LLM, with connections that are kept open.
 
     Args:
-        base_url: What every path is appended to; a query stays at the end (`?api-version=...`).
-        replicas: Further URLs, of servers of the same LLM.
+        urls: What every path is appended to, a URL for each server; a query stays at the end
+            (`?api-version=...`).
         headers: Sent with each request.
         secrets: Keys among them, masked in errors and answers.
         timeout_s: Longest time for one answer, in seconds; our own queue is no part of it.
@@ -72,17 +72,16 @@ class JsonClient:
 
     def __init__(
         self,
-        base_url: str,
+        urls: Sequence[str],
         *,
-        replicas: Iterable[str] = (),
         headers: Mapping[str, str],
         secrets: Iterable[str] = (),
         timeout_s: float,
         most_bytes: int,
         key_hint: str,
     ) -> None:
-        self.base_url = base_url.partition("?")[0]
-        self._replicas = Replicas((base_url, *replicas))
+        self.base_url = urls[0].partition("?")[0]
+        self._replicas = Replicas(urls)
         self.on_rate_limits: Callable[[RateLimits], None] = lambda _limits: None
         self._headers = {"User-Agent": f"stepsynth/{version('stepsynth')}", **ENCODINGS, **headers}
         self._secrets = _secret_pattern(secrets)
@@ -95,7 +94,7 @@ class JsonClient:
             connect=min(CONNECT_S, timeout_s), sock_read=self._long_s
         )
         self._key_hint = key_hint
-        self._proxy = _find_proxy(base_url)
+        self._proxy = _find_proxy(urls[0])
         self._session: aiohttp.ClientSession | None = None
 
     async def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:

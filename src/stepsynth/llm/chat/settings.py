@@ -1,7 +1,7 @@
 """Settings that the backends of chat APIs share; a key in plain sight is refused."""
 
 import re
-from typing import Any, ClassVar, Self, cast
+from typing import Annotated, Any, ClassVar, Self, cast
 from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import ConfigDict, Field, JsonValue, field_validator, model_validator
@@ -39,6 +39,13 @@ _REPRICED = frozenset({"service_tier", "cache_control", "speed", "inference_geo"
 """Keys of a body that change the price, so that it is no longer known."""
 
 
+ENDPOINT = (
+    "The endpoint, up to and with its /v1; or a list, of servers of one model: a request goes to "
+    "the least busy one, and one that is down is left out for a while."
+)
+BaseUrl = str | Annotated[tuple[str, ...], Field(min_length=1)]
+
+
 class ChatSettings(RatedSettings):
     """Settings of every chat API."""
 
@@ -46,12 +53,7 @@ class ChatSettings(RatedSettings):
     model_config = ConfigDict(hide_input_in_errors=True)
 
     model: str = Field(min_length=1, description="The LLM's name, as the endpoint knows it.")
-    base_url: str = Field(description="The endpoint, up to and with its /v1.")
-    replicas: tuple[str, ...] = Field(
-        default=(),
-        description="Further endpoints of the same model: a request goes to the least busy one, "
-        "and one that is down is left out for a while.",
-    )
+    base_url: BaseUrl = Field(description=ENDPOINT)
     api_key_env: str = Field(
         description="Environment variable that holds the key; a local server may need none."
     )
@@ -77,15 +79,21 @@ class ChatSettings(RatedSettings):
 
     def identity(self) -> dict[str, Any]:
         """Return the settings that are part of a run's identity."""
-        return super().identity() | {
+        others = {
             key: getattr(self, key)
             for key, default in (("extra_body", {}), ("structured", True))
             if getattr(self, key) != default
         }
+        return super().identity() | {"base_url": self.urls[0]} | others
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The servers' URLs. The first one stands for all: more of them are no other LLM."""
+        return (self.base_url,) if isinstance(self.base_url, str) else self.base_url
 
     def request_identity(self, *, has_schema: bool = False) -> dict[str, Any]:
         """Return all that is sent beside the prompt and decides the answer."""
-        identity = super().request_identity(has_schema=has_schema)
+        identity = super().request_identity(has_schema=has_schema) | {"base_url": self.urls[0]}
         if self.extra_body:
             identity["extra_body"] = self.extra_body
         if has_schema and self.structured:
@@ -99,36 +107,19 @@ class ChatSettings(RatedSettings):
 
     def price_list(self) -> str:
         """Return the provider whose host the URL names; "" where its prices may not hold."""
-        return "" if _REPRICED & set(self.extra_body) else find_provider(self.base_url)
-
-    @field_validator("replicas")
-    @classmethod
-    def _check_replicas(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(map(cls._check_url, urls))
+        providers = {find_provider(url) for url in self.urls}
+        return "" if _REPRICED & set(self.extra_body) or len(providers) > 1 else providers.pop()
 
     @model_validator(mode="after")
     def _check_batch(self) -> Self:
-        if self.batch and self.replicas:
-            raise ValueError("replicas: a batch API has one endpoint")
+        if self.batch and len(self.urls) > 1:
+            raise ValueError("base_url: a batch API has one endpoint")
         return self
 
     @field_validator("base_url")
     @classmethod
-    def _check_url(cls, url: str) -> str:
-        # No message may repeat the URL: it may hold a key.
-        if not url.startswith(("http://", "https://")):
-            raise ValueError("a URL that starts with http:// or https:// is needed")
-        try:
-            parts = urlsplit(url)
-        except ValueError as error:
-            raise ValueError("this is no URL") from error
-        if parts.username or parts.password or parts.fragment:
-            raise ValueError("no name or password may stand in it; see api_key_env")
-        for name, value in parse_qsl(parts.query, keep_blank_values=True):
-            if _CREDENTIAL.search(name) or _LOOKS_LIKE_KEY.match(value):
-                raise ValueError("no key may stand in it; see api_key_env and headers")
-        place, mark, query = url.partition("?")
-        return place.rstrip("/") + mark + query
+    def _check_urls(cls, given: BaseUrl) -> BaseUrl:
+        return _check_url(given) if isinstance(given, str) else tuple(map(_check_url, given))
 
     @field_validator("model")
     @classmethod
@@ -171,6 +162,23 @@ class ChatSettings(RatedSettings):
         if _holds_key(extra):
             raise ValueError("a key must never stand in a file; see api_key_env and headers")
         return extra
+
+
+def _check_url(url: str) -> str:
+    # No message may repeat the URL: it may hold a key.
+    if not url.startswith(("http://", "https://")):
+        raise ValueError("a URL that starts with http:// or https:// is needed")
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise ValueError("this is no URL") from error
+    if parts.username or parts.password or parts.fragment:
+        raise ValueError("no name or password may stand in it; see api_key_env")
+    for name, value in parse_qsl(parts.query, keep_blank_values=True):
+        if _CREDENTIAL.search(name) or _LOOKS_LIKE_KEY.match(value):
+            raise ValueError("no key may stand in it; see api_key_env and headers")
+    place, mark, query = url.partition("?")
+    return place.rstrip("/") + mark + query
 
 
 def _check_header(name: object, value: object) -> None:
