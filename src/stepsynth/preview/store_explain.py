@@ -6,7 +6,7 @@ the stored ones: the settings key by key, the seed, and the prompts.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -115,7 +115,6 @@ class _StoreLLM(LLM):
         self.asked: list[_Asked] = []
         self._reader = reader
         self._stub = stub
-        self._draws: Counter[str] = Counter()
 
     def stream(
         self, requests: Iterable[Request], *, phase: str, total: int | None = None
@@ -124,9 +123,8 @@ class _StoreLLM(LLM):
         yield from map(self._answer, requests)
 
     def _answer(self, request: Request) -> Completion:
-        request = replace(request, draw=self._draws[request.stream])
-        self._draws[request.stream] += 1
-        endpoint = self._endpoints.next(request)
+        request, place, _ = self._numbering.next(request)
+        endpoint = self._endpoints.all[place]
         name = endpoint.request_id(request)
         found = next(iter(self._reader.find(name)[0]), None)
         settings = bounded(endpoint.settings.request_identity(), endpoint.live.longest(request))

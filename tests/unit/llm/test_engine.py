@@ -11,7 +11,7 @@ from stepsynth.llm import LLM, Completion, Failed, Request
 from stepsynth.llm.core.errors import GiveUpError, RetryLaterError
 from stepsynth.llm.core.usage import Usage
 from stepsynth.llm.engine.limits import Limits
-from stepsynth.llm.engine.queue import Flow
+from stepsynth.llm.engine.queue import Flow, Item
 from stepsynth.llm.store.store import Store
 from tests.fakes import FakeBackend
 
@@ -422,3 +422,19 @@ def test_draws_of_one_prompt_are_one_request_where_the_endpoint_can(open_llm):
     ]
     assert sizes == [4, 4, 4, 4]
     assert llm.usage.requests == 8
+
+
+def test_what_follows_an_unsent_request_takes_up_no_room():
+    flow = Flow("p", None, 512, lambda: 0.0)
+    unsent = [Item(place, str(place), Request("p", "s"), None) for place in range(3)]
+    flow.taken = 512
+    for place in range(3, 512):
+        flow.deliver(place, Completion("text"))
+    assert not flow.wants_more(256), "the first three hold up all others"
+    flow.set_aside(unsent, ProviderError("closed"))
+    assert flow.wants_more(256), "else the rest of the phase would wait for ever"
+    flow.taken += 256
+    for place in range(512, 768):
+        flow.deliver(place, Completion("text"))
+    assert flow.wants_more(256)
+    assert flow.take_out() == []

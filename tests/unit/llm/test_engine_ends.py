@@ -81,7 +81,7 @@ def test_who_is_cancelled_while_the_store_is_full_keeps_what_was_paid_for(tmp_pa
 
     monkeypatch.setattr(store, "_write", write_later)
     flow = Flow("test", 32, None, lambda: 0.0)
-    ended = llm._loop_thread().submit(llm._run(flow, iter(ask(32))))
+    ended = llm._loop_thread().submit(llm._run(flow, map(llm._numbering.next, ask(32))))
     while len(backend.requests) < 32:
         threading.Event().wait(0.01)
     llm._loop_thread().loop.call_soon_threadsafe(flow.stop, None)

@@ -116,7 +116,7 @@ def test_a_store_of_version_1_is_brought_up_and_what_it_has_is_found(tmp_path):
     llm = LLM(OpenAICompatibleBackend(settings, 3), random_seed=3, store=Store(path), run="r")
     asked = [Request(OLD_PROMPT, "seed/a", {})]
     # Nothing listens there: each answer must come from the store. Draws 0 to 4 are another stream.
-    llm._supply._draws["seed/a"] = 5
+    llm._numbering.draws["seed/a"] = 5
     (answer,) = llm.generate(asked, phase="test")
     assert (answer.text, answer.request_id) == ("old", OLD_ID)
     assert llm.usage.requests == 0

@@ -146,17 +146,18 @@ class Endpoints:
 
     def __init__(self, main: Endpoint, phases: Mapping[str, Sequence[Endpoint]]) -> None:
         self.main = main
-        self._phases = phases
+        self.all = [main]
+        self._phases: dict[str, range] = {}
+        for kind, several in phases.items():
+            self._phases[kind] = range(len(self.all), len(self.all) + len(several))
+            self.all += several
         self._turns: Counter[str] = Counter()
-        self.all = [main, *(each for phase in phases.values() for each in phase)]
 
-    def next(self, request: Request) -> Endpoint:
-        """Return the endpoint whose turn it is; requests must come in their order."""
-        if not self._phases:
-            return self.main
-        kind = request.tags.get("kind", "")
+    def next(self, request: Request) -> int:
+        """Return the place in `all` of the one whose turn it is; requests come in their order."""
+        kind = request.tags.get("kind", "") if self._phases else ""
         several = self._phases.get(kind)
         if not several:
-            return self.main
+            return 0
         self._turns[kind] += 1
         return several[(self._turns[kind] - 1) % len(several)]

@@ -1,15 +1,14 @@
-"""The supply of requests: numbered, looked up in the store, claimed and grouped into jobs."""
+"""The supply of requests: looked up in the store, claimed and grouped into jobs."""
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from stepsynth.llm.core.types import Completion, Request
-from stepsynth.llm.engine.endpoint import Endpoint, Endpoints
+from stepsynth.llm.core.types import Completion
+from stepsynth.llm.engine.endpoint import Endpoints
 from stepsynth.llm.engine.limits import Budget
+from stepsynth.llm.engine.numbering import Numbered
 from stepsynth.llm.engine.queue import Flow, Item, Job
 from stepsynth.llm.store.store import Store
 
@@ -25,7 +24,7 @@ class Supply:
     """A supplier of requests to a flow, as it needs them.
 
     Args:
-        endpoints: Choose the endpoint of a request.
+        endpoints: The LLMs of the run.
         store: Holds earlier completions and the claims of other processes; None for neither.
         budget: Returns its unused lease while other processes are waited for.
     """
@@ -34,17 +33,15 @@ class Supply:
         self._endpoints = endpoints
         self._store = store
         self._budget = budget
-        self._draws: Counter[str] = Counter()
-        self._repeats: Counter[tuple[Endpoint, str, str]] = Counter()
 
     async def feed(
-        self, flow: Flow, requests: Iterator[Request], found: Callable[[Item, Completion], None]
+        self, flow: Flow, requests: Iterator[Numbered], found: Callable[[Item, Completion], None]
     ) -> None:
         """Take requests as long as there are any, and hand over what has to be sent.
 
         Args:
             flow: The phase.
-            requests: As the caller gives them.
+            requests: In the order of the phase.
             found: Called with each completion that the store has.
         """
         claimed: dict[str, Item] = {}
@@ -65,16 +62,10 @@ class Supply:
             else:
                 await flow.wait_until_hungry(POLL_S if claimed else None)
 
-    def _item(self, flow: Flow, r: Request) -> Item:
-        draw = self._draws[r.stream]
-        self._draws[r.stream] = draw + 1
-        request = replace(r, draw=draw)
-        endpoint = self._endpoints.next(request)
+    def _item(self, flow: Flow, numbered: Numbered) -> Item:
+        request, place, repeat = numbered
+        endpoint = self._endpoints.all[place]
         flow.taken += 1
-        repeat = 0
-        if endpoint.backend.group_size > 1:
-            repeat = self._repeats[endpoint, r.stream, r.prompt]
-            self._repeats[endpoint, r.stream, r.prompt] += 1
         return Item(flow.taken - 1, endpoint.request_id(request), request, endpoint, repeat)
 
     async def _look_up(

@@ -25,6 +25,7 @@ from stepsynth.llm.engine.endpoint import Endpoint, Endpoints
 from stepsynth.llm.engine.feed import Supply
 from stepsynth.llm.engine.limits import Budget, Limits, check_price
 from stepsynth.llm.engine.loop import LoopThread, cancel_others
+from stepsynth.llm.engine.numbering import Numbered, Numbering
 from stepsynth.llm.engine.queue import Answer, Flow
 from stepsynth.llm.engine.send import Sender
 from stepsynth.llm.store.store import Store
@@ -84,6 +85,7 @@ class LLM:
         self.usage = Usage(usd=0.0 if self._endpoints.main.price else None)
         ask = self._store.ask if self._store else None
         budget = self._budget = Budget(limits or Limits(), _now, ask, run)
+        self._numbering = Numbering(self._endpoints)
         self._supply = Supply(self._endpoints, self._store, budget)
         self._sender = Sender(budget, self.usage, self._store, run)
         self._batching = Batching(
@@ -109,10 +111,18 @@ class LLM:
             RunFolderError: The store cannot be written.
             KeyboardInterrupt: Ctrl-C; answers in flight are waited for and stored.
         """
+        yield from self.stream_numbered(
+            map(self._numbering.next, requests), phase=phase, total=total
+        )
+
+    def stream_numbered(
+        self, requests: Iterator[Numbered], *, phase: str, total: int | None = None
+    ) -> Iterator[Answer]:
+        """Yield the answers to requests that have their numbers; see `stream`."""
         is_batched = any(endpoint.is_batched for endpoint in self._endpoints.all)
         flow = Flow(phase, total, None if is_batched else WINDOW, _now)
         thread = self._loop_thread()
-        ended = thread.submit(self._run(flow, iter(requests)))
+        ended = thread.submit(self._run(flow, requests))
         try:
             while chunk := self._wait_for(thread.submit(flow.chunk()), flow, ended):
                 yield from chunk
@@ -177,7 +187,7 @@ class LLM:
             with contextlib.suppress(StepsynthError, FutureTimeoutError):
                 ended.result(timeout=GRACE_S + 1)
 
-    async def _run(self, flow: Flow, requests: Iterator[Request]) -> None:
+    async def _run(self, flow: Flow, requests: Iterator[Numbered]) -> None:
         flow.on_stop = self._wake_all
         for endpoint in self._endpoints.all:
             endpoint.pace.begin_phase()
@@ -203,7 +213,7 @@ class LLM:
         if flow.unsent is not None:
             raise flow.unsent
 
-    async def _feed(self, flow: Flow, requests: Iterator[Request]) -> None:
+    async def _feed(self, flow: Flow, requests: Iterator[Numbered]) -> None:
         try:
             await self._supply.feed(flow, requests, partial(self._sender.found, flow))
         finally:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from stepsynth.errors import StepsynthError
@@ -110,9 +110,15 @@ class Flow:
         self._later += 1
         asyncio.get_running_loop().call_later(wait_s, self._add_again, job)
 
-    def set_aside(self, error: StepsynthError) -> None:
-        """Leave a job unsent; the rest of the phase goes on, and then it fails with the error."""
+    def set_aside(self, job: Sequence[Item], error: StepsynthError) -> None:
+        """Leave a job unsent; the rest of the phase goes on, and then it fails with the error.
+
+        Nobody gets the answers that come after it: they are in the store, and take up no room.
+        """
         self.unsent = self.unsent or error
+        self._handed_over += len(job) + len(self._answers)
+        self._answers.clear()
+        self._hungry.set()
 
     def end_feed(self) -> None:
         """Declare that no more jobs will come."""
@@ -150,6 +156,10 @@ class Flow:
     def deliver(self, index: int, answer: Answer) -> None:
         """Take the answer to a request."""
         self.done += 1
+        if self.unsent is not None:
+            self._handed_over += 1
+            self._hungry.set()
+            return
         self._answers[index] = answer
         while (following := self._answers.pop(self._put_out, None)) is not None:
             self._out.append(following)

@@ -53,7 +53,7 @@ class Sender:
         """
         endpoint = job[0].endpoint
         if endpoint.closed is not None:
-            flow.set_aside(endpoint.closed)
+            flow.set_aside(job, endpoint.closed)
             return
         try:
             left = await self._attempt(flow, endpoint, job)
@@ -61,7 +61,7 @@ class Sender:
             self._usage.setbacks[error.reason] += 1
             self._check_provider(endpoint, error)
             if endpoint.closed is not None:
-                flow.set_aside(endpoint.closed)
+                flow.set_aside(job, endpoint.closed)
             else:
                 self._try_again(flow, endpoint, job, error)
         except GiveUpError as refused:
