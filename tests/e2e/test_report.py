@@ -71,6 +71,7 @@ def test_it_answers_the_readers_questions_in_order(report):
     wanted = [
         "Did each round close the gap?",
         "Confusion matrix",
+        "Did it help?",
         "What was misclassified, and what was written for it",
         "Label balance",
         "Outputs that were not used",

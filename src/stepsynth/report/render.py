@@ -12,19 +12,16 @@ from stepsynth._util.files import write_text
 from stepsynth._util.text import visible
 from stepsynth._util.words import usd
 from stepsynth.metrics import SCORE_NAMES, wilson_interval
-from stepsynth.records import Example
 from stepsynth.report import charts
 from stepsynth.report.cost import cost_section
 from stepsynth.report.planned import planned_section
 from stepsynth.run_records import RoundMetrics, Scores
-from stepsynth.runfolder import AddedRow, Run, RunRound, UnusedRow, open_run
+from stepsynth.runfolder import RoundLineage, Run, UnusedRow, open_run
 from stepsynth.runner import against_references
 from stepsynth.studies import Findings, format_cell, read_findings
 
 MOST_PAIRS = 100
 MOST_SAMPLES = 6
-Pairs = list[tuple[Example, str, list[AddedRow | UnusedRow]]]
-"""Errors: the gold row, the model's prediction, the rows written for it."""
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -83,7 +80,8 @@ def render(run: Run) -> str:
         numbers=numbers,
         rejected=rejected,
         failed=failed,
-        pairs=_pairs(run.rounds),
+        lineage=run.lineage,
+        helped=[_helped(each) for each in run.lineage if each.newly_wrong is not None],
         charts=_draw(numbers, rejected, shown[0][0]),
         unused=[_sample(done.rejected) for done in run.rounds],
         studies=[_study(findings) for findings in read_findings(run.folder.path)],
@@ -94,18 +92,22 @@ def render(run: Run) -> str:
     )
 
 
-def _pairs(rounds: Sequence[RunRound]) -> list[Pairs]:
-    """Return the errors of each round, each with the next round's rows, rejects and failures."""
-    found: list[Pairs] = []
-    by_index = {done.index: done for done in rounds}
-    for done in rounds:
-        after = by_index.get(done.index + 1)
-        written: dict[str, list[AddedRow | UnusedRow]] = {}
-        for row in (*after.rows, *after.rejected, *after.failed) if after else ():
-            for parent in row.provenance.parents if row.provenance else ():
-                written.setdefault(parent, []).append(row)
-        found.append([(m.example, m.predicted, written.get(m.example.id, [])) for m in done.missed])
-    return found
+def _helped(lineage: RoundLineage) -> dict[str, Any]:
+    """Return whether the rows written for a round's errors helped, in numbers."""
+    written = [each for each in lineage.errors if each.rows]
+    rest = [each for each in lineage.errors if not each.rows]
+    return {
+        "round": lineage.index,
+        "errors": len(lineage.errors),
+        "fixed": len(lineage.fixed),
+        "still_wrong": len(lineage.still_wrong),
+        "newly_wrong": len(lineage.newly_wrong or ()),
+        "near": sum(len(each.near) for each in lineage.errors),
+        "written": len(written),
+        "written_fixed": sum(each.is_fixed is True for each in written),
+        "rest": len(rest),
+        "rest_fixed": sum(each.is_fixed is True for each in rest),
+    }
 
 
 def make_environment() -> jinja2.Environment:

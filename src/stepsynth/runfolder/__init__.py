@@ -2,6 +2,7 @@
 
 from stepsynth.runfolder.events import Cadence, UsageLog, last_progress, read_events
 from stepsynth.runfolder.folder import OpenRun, round_numbers
+from stepsynth.runfolder.lineage import ErrorLineage, Neighbour, RoundLineage
 from stepsynth.runfolder.paths import RunFolder
 from stepsynth.runfolder.recording import write_recording
 from stepsynth.runfolder.rows import AddedRow, MissedRow, UnusedRow
@@ -10,8 +11,11 @@ from stepsynth.runfolder.run import Run, RunRound, open_run, read_record, read_r
 __all__ = [
     "AddedRow",
     "Cadence",
+    "ErrorLineage",
     "MissedRow",
+    "Neighbour",
     "OpenRun",
+    "RoundLineage",
     "Run",
     "RunFolder",
     "RunRound",

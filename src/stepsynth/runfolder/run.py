@@ -23,6 +23,7 @@ from stepsynth.run_records import (
     Summary,
 )
 from stepsynth.runfolder.events import read_events
+from stepsynth.runfolder.lineage import RoundLineage, trace_errors
 from stepsynth.runfolder.paths import RunFolder
 from stepsynth.runfolder.rows import AddedRow, MissedRow, UnusedRow
 
@@ -136,6 +137,21 @@ class Run:
         places = self.folder.round_folders()
         done = [place for place in places if (place / "metrics.json").exists()]
         return tuple(RunRound(int(place.name), place) for place in done)
+
+    @cached_property
+    def lineage(self) -> tuple[RoundLineage, ...]:
+        """The errors of each round: what was written for them, and whether it helped."""
+        by_index = {done.index: done for done in self.rounds}
+        found: list[RoundLineage] = []
+        for done in self.rounds:
+            after = by_index.get(done.index + 1)
+            if after is None:
+                found.append(trace_errors(done.index, done.missed, None))
+            else:
+                unused = (*after.rejected, *after.failed)
+                args = done.index, done.missed, after.missed
+                found.append(trace_errors(*args, added=after.rows, unused=unused))
+        return tuple(found)
 
     @property
     def kept(self) -> RunRound:
