@@ -2,16 +2,14 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field
 
+from stepsynth.llm.batches.anthropic import AnthropicBatches
 from stepsynth.llm.chat.chat import ChatBackend, count, make_messages, merge
 from stepsynth.llm.chat.settings import ENDPOINT, BaseUrl, ChatSettings
 from stepsynth.llm.core.types import Completion, Request
-
-if TYPE_CHECKING:
-    from stepsynth.llm.core.batch_api import BatchApi
 
 
 class Anthropic(ChatSettings):
@@ -34,6 +32,7 @@ class AnthropicBackend(ChatBackend[Anthropic]):
 
     name = "anthropic"
     settings_class = Anthropic
+    batches = AnthropicBatches
     path = "/messages"
     droppable: ClassVar[Mapping[str, str]] = MappingProxyType(
         {
@@ -81,11 +80,3 @@ class AnthropicBackend(ChatBackend[Anthropic]):
             cached_tokens=0 if new is None else cached,
             model=self.settings.model,
         )
-
-    def batch_api(self) -> "BatchApi | None":
-        """Return Anthropic's batch API, if completions are to come from it."""
-        if not self.settings.batch:
-            return None
-        from stepsynth.llm.batches.anthropic import AnthropicBatches
-
-        return AnthropicBatches(self)

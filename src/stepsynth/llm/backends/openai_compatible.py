@@ -3,19 +3,16 @@
 from collections.abc import Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field
 
 from stepsynth._util.hashing import derive_seed
 from stepsynth.errors import StepsynthError
+from stepsynth.llm.batches.openai import OpenAIBatches
 from stepsynth.llm.chat.chat import ChatBackend, count, make_messages, merge
 from stepsynth.llm.chat.settings import ENDPOINT, BaseUrl, ChatSettings
 from stepsynth.llm.core.types import Completion, Request
-
-if TYPE_CHECKING:
-    from stepsynth.llm.core.batch_api import BatchApi
-
 
 PLAIN_COUNTS = 3
 """Keys of a usage without details: tokens of the prompt, of the completion, of both."""
@@ -53,6 +50,7 @@ class OpenAICompatibleBackend(ChatBackend[OpenAICompatible]):
 
     name = "openai_compatible"
     settings_class = OpenAICompatible
+    batches = OpenAIBatches
     path = "/chat/completions"
     droppable: ClassVar[Mapping[str, str]] = MappingProxyType(
         {
@@ -109,14 +107,6 @@ class OpenAICompatibleBackend(ChatBackend[OpenAICompatible]):
     def read(self, answer: dict[str, Any]) -> Completion:
         """Return the completion that an answer holds; see `ChatBackend.read`."""
         return self._read_choices(answer, 1)[0]
-
-    def batch_api(self) -> "BatchApi | None":
-        """Return OpenAI's batch API, if completions are to come from it."""
-        if not self.settings.batch:
-            return None
-        from stepsynth.llm.batches.openai import OpenAIBatches
-
-        return OpenAIBatches(self)
 
     def _read_choices(self, answer: dict[str, Any], most: int) -> list[Completion]:
         """Return the usable completions among the first `most` of an answer."""

@@ -6,20 +6,18 @@ POST /messages/batches, GET /messages/batches/{id}, GET /messages/batches/{id}/r
 from collections.abc import AsyncGenerator, Collection
 from contextlib import aclosing
 from datetime import datetime
-from typing import Any, BinaryIO
-from urllib.parse import quote
+from typing import Any, BinaryIO, ClassVar
 
 from stepsynth.errors import ProviderError
 from stepsynth.llm.batches.lines import (
-    ResultReader,
+    ChatBatches,
     add_up,
     child,
-    decode_line,
     encode_line,
+    quoted,
     read_id,
     was_cancelled,
 )
-from stepsynth.llm.chat.chat import ChatBackend
 from stepsynth.llm.core.batch_api import BatchState, Outcome, SentBatch
 from stepsynth.llm.core.errors import RetryLaterError
 from stepsynth.llm.core.types import Request
@@ -43,29 +41,20 @@ _STATUS = {
 """Type of an error -> the status that it has outside of a batch."""
 
 
-class AnthropicBatches:
-    """Batches of messages; see `BatchApi`.
+class AnthropicBatches(ChatBatches):
+    """Batches of messages; see `BatchApi`."""
 
-    Args:
-        backend: Makes the requests of a batch and reads their results.
-    """
-
-    max_requests = 100_000
-    max_bytes = 256_000_000
-    frame: tuple[bytes, bytes, bytes] = (b'{"requests":[', b",", b"]}")
-
-    def __init__(self, backend: ChatBackend[Any]) -> None:
-        self._backend, self._client = backend, backend.client
-        self._reader = ResultReader(backend)
-        self.provider = f"{backend.name} {backend.client.base_url}"
+    max_requests: ClassVar[int] = 100_000
+    max_bytes: ClassVar[int] = 256_000_000
+    frame: ClassVar[tuple[bytes, bytes, bytes]] = (b'{"requests":[', b",", b"]}")
 
     def line(self, request_id: str, request: Request) -> bytes:
         """Return one request as it stands in the body of a batch."""
-        return encode_line({"custom_id": request_id, "params": self._backend.body(request)})
+        return encode_line({"custom_id": request_id, "params": self.backend.body(request)})
 
     async def submit(self, file: BinaryIO, token: str) -> str:
         """Send a batch and return its id; the API has no place for our token."""
-        return read_id(await self._client.post_file(PATH, file))
+        return read_id(await self.client.post_file(PATH, file))
 
     async def find(self, lost: SentBatch, known: Collection[str]) -> str | None:
         """Return the id of a batch of the same size and time that the ledger does not know.
@@ -73,7 +62,7 @@ class AnthropicBatches:
         The results of an ended one show whose it is. One that is still running is taken if it is
         the only one: should it be another's, it has no results for us, and we send ours again.
         """
-        page = await self._client.get(f"{PATH}?limit=1000")
+        page = await self.client.get(f"{PATH}?limit=1000")
         batches: Any = page.get("data")
         running: list[str] = []
         for batch in batches if isinstance(batches, list) else ():
@@ -94,7 +83,7 @@ class AnthropicBatches:
 
     async def poll(self, batch: str) -> BatchState:
         """Return how far a batch is; the API counts nothing as done before all is."""
-        answer = await self._client.get(f"{PATH}/{quote(batch, safe='')}")
+        answer = await self.client.get(f"{PATH}/{quoted(batch)}")
         counts = child(answer, "request_counts")
         done, failed = add_up(counts, "succeeded"), add_up(counts, *_FAILED)
         total = done + failed + add_up(counts, "processing")
@@ -104,27 +93,24 @@ class AnthropicBatches:
         has_ended = answer.get("processing_status") == "ended"
         return BatchState("ended" if has_ended else "running", done, failed, total)
 
-    async def results(self, batch: str) -> AsyncGenerator[tuple[str, Outcome | ProviderError]]:
+    def results(self, batch: str) -> AsyncGenerator[tuple[str, Outcome | ProviderError]]:
         """Yield what came of each request."""
         # The documented path, not `results_url`: our key goes to no host that an answer names.
-        path = f"{PATH}/{quote(batch, safe='')}/results"
-        async with aclosing(self._client.lines(path)) as lines:
-            async for raw in lines:
-                line = decode_line(raw)
-                if isinstance(request_id := line.get("custom_id"), str):
-                    yield request_id, self._read(batch, child(line, "result"))
+        return self.fetch(batch, f"{PATH}/{quoted(batch)}/results")
 
-    def _read(self, batch: str, result: dict[str, Any]) -> Outcome | ProviderError:
+    def read_line(self, batch: str, line: dict[str, Any]) -> Outcome | ProviderError:
+        """Return what a line of a batch's results says."""
+        result = child(line, "result")
         kind = result.get("type")
         if kind == "succeeded":
-            return self._reader.read(child(result, "message"))
+            return self.read(child(result, "message"))
         if kind == "canceled":
             return was_cancelled(batch)
         if kind == "errored":
             outer = child(result, "error")
             error = child(outer, "error") or outer
             status = _STATUS.get(str(error.get("type")), 500)
-            return self._reader.refuse(status, error.get("message"), outer)
+            return self.refuse(status, error.get("message"), outer)
         if kind == "expired":
             return RetryLaterError("expired", f"batch {batch} expired before this request was sent")
         return RetryLaterError("malformed", f"batch {batch}: a result of unknown type {kind!r}")

@@ -8,6 +8,7 @@ the provider for that batch. If it is not found it is sent again, with a notice.
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -21,13 +22,13 @@ from stepsynth.llm.core.batch_api import (
     BatchApi,
     BatchHooks,
     BatchState,
-    Ledger,
     Outcome,
     SentBatch,
     describe,
 )
 from stepsynth.llm.core.errors import GiveUpError, RetryLaterError
 from stepsynth.llm.core.types import Request
+from stepsynth.llm.store.batch_ledger import SQLiteLedger
 
 DELIVERED_AT_ONCE = 256
 """Most results on their way to the store at the same time."""
@@ -40,7 +41,7 @@ KEPT_DAYS = 30
 async def collect(
     api: BatchApi,
     jobs: Sequence[tuple[str, Request]],
-    ledger: Ledger,
+    ledger: SQLiteLedger,
     hooks: BatchHooks,
     *,
     max_attempts: int,
@@ -61,7 +62,7 @@ async def collect(
         ProviderError: The provider cannot be used, or refused a batch as a whole.
         StepsynthError: What a hook or the ledger raised.
     """
-    await _Driver(api, jobs, ledger, hooks, max_attempts).run()
+    await _Driver(api, dict(jobs), ledger, hooks, max_attempts).run()
 
 
 @dataclass
@@ -80,22 +81,19 @@ class _Out:
     downloads: int = 0
 
 
+@dataclass
 class _Driver:
-    def __init__(
-        self,
-        api: BatchApi,
-        jobs: Sequence[tuple[str, Request]],
-        ledger: Ledger,
-        hooks: BatchHooks,
-        max_attempts: int,
-    ) -> None:
-        self._api, self._ledger, self._hooks = api, ledger, hooks
-        self._max_attempts = max_attempts
-        self._max_requests = api.max_requests
-        self._requests = dict(jobs)
+    _api: BatchApi
+    _requests: dict[str, Request]
+    _ledger: SQLiteLedger
+    _hooks: BatchHooks
+    _max_attempts: int
+
+    def __post_init__(self) -> None:
+        self._max_requests = self._api.max_requests
         self._waiting = dict.fromkeys(self._requests)
         self._out: dict[int, _Out] = {}
-        self._attempts: dict[str, int] = {}
+        self._attempts = Counter[str]()
         self._is_held = False
         self._patience = Patience()
 
@@ -319,8 +317,7 @@ class _Driver:
         """Close a batch whose results are all delivered; what failed goes into another."""
         others = [each for each in out.batch.requests if each not in out.mine]
         self._ledger.settle(out.batch, [*out.mine, *self._hooks.find_stored(others)])
-        for each in again:
-            self._attempts[each] = self._attempts.get(each, 0) + 1
+        self._attempts.update(again)
         self._return(out, again)
 
     def _return(self, out: _Out, ids: Sequence[str]) -> None:
@@ -389,7 +386,7 @@ class _Driver:
         self._waiting.pop(request_id, None)
 
     def _is_last(self, request_id: str) -> bool:
-        return self._attempts.get(request_id, 0) + 1 >= self._max_attempts
+        return self._attempts[request_id] + 1 >= self._max_attempts
 
     async def _pause(self) -> None:
         left = self._patience.next_pause_s()

@@ -1,16 +1,19 @@
-"""Lines of a batch: requests written as lines, and results read from them."""
+"""What the batch APIs share: requests written as lines, and results read from them."""
 
 import json
-from collections.abc import Mapping
+from abc import abstractmethod
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from typing import Any
+from urllib.parse import quote
 
 from stepsynth._util.text import shorten
 from stepsynth.errors import ProviderError
 from stepsynth.llm.chat.chat import ChatBackend
 from stepsynth.llm.chat.http import RAW_CHARACTERS
-from stepsynth.llm.core.batch_api import Outcome
+from stepsynth.llm.core.batch_api import BatchApi, Outcome
 from stepsynth.llm.core.errors import GiveUpError, RetryLaterError
-from stepsynth.llm.core.types import Completion, Request
+from stepsynth.llm.core.types import Request
 
 ANY = Request("?", "?", schema={"type": "object"})
 """A request whose body holds every parameter that is ever sent."""
@@ -59,21 +62,41 @@ def was_cancelled(batch: str) -> ProviderError:
     )
 
 
-class ResultReader:
-    """A reader of results, which learns what the endpoint refuses, as a post does.
+def quoted(name: str) -> str:
+    """Return a provider's name of something as a part of a path."""
+    return quote(name, safe="")
+
+
+class ChatBatches(BatchApi):
+    """Batches of a chat backend's requests; results teach what the endpoint refuses, as posts do.
 
     Args:
-        backend: The backend whose results they are.
+        backend: Makes the requests of a batch and reads their results.
     """
 
     def __init__(self, backend: ChatBackend[Any]) -> None:
-        self._backend = backend
+        self.backend, self.client = backend, backend.client
+        self.provider = f"{backend.name} {backend.client.base_url}"
         self._learnt: set[str] = set()
 
-    def read(self, answer: dict[str, Any]) -> Completion | RetryLaterError | GiveUpError:
+    @abstractmethod
+    def read_line(self, batch: str, line: dict[str, Any]) -> Outcome | ProviderError:
+        """Return what a line of a batch's results says."""
+
+    async def fetch(
+        self, batch: str, path: str
+    ) -> AsyncGenerator[tuple[str, Outcome | ProviderError]]:
+        """Yield the request id and the outcome on each line of a file of results."""
+        async with aclosing(self.client.lines(path)) as lines:
+            async for raw in lines:
+                line = decode_line(raw)
+                if isinstance(request_id := line.get("custom_id"), str):
+                    yield request_id, self.read_line(batch, line)
+
+    def read(self, answer: dict[str, Any]) -> Outcome:
         """Return the completion in an answer, or what is wrong with it."""
         try:
-            return self._backend.read(answer)
+            return self.backend.read(answer)
         except (RetryLaterError, GiveUpError) as error:
             return error
 
@@ -85,8 +108,8 @@ class ResultReader:
             said: The provider's message.
             raw: The whole error, to be kept.
         """
-        message = f"{self._backend.client.base_url} answered {status}: {self.mask(said)}"
-        text = self._backend.client.mask(json.dumps(raw, ensure_ascii=False))[:RAW_CHARACTERS]
+        message = f"{self.client.base_url} answered {status}: {self.mask(said)}"
+        text = self.client.mask(json.dumps(raw, ensure_ascii=False))[:RAW_CHARACTERS]
         if status in _FOR_ALL:
             hint = "check the key, llm.model, and your account at the provider"
             return ProviderError(message, hint=hint)
@@ -94,17 +117,13 @@ class ResultReader:
             reason = "rate_limit" if status == 429 else "server_error"
             return RetryLaterError(reason, message, raw=text)
         error = GiveUpError("refused_request", message, raw=text)
-        if self._can_be_cured(error):
+        if notice := self.backend.quirks.learn(error, self.backend.body(ANY)):
+            self.backend.on_notice(f"{self.backend.settings.model}: {notice}")
+            self._learnt.add(message)
+        if message in self._learnt:  # a retry leaves out what is refused
             return RetryLaterError("refused_parameter", message, raw=text)
         return error
 
     def mask(self, said: object) -> str:
         """Return a provider's words on one line, keys masked."""
-        return shorten(self._backend.client.mask(str(said)), 300)
-
-    def _can_be_cured(self, error: GiveUpError) -> bool:
-        """Return whether a retry would leave out what is refused."""
-        if notice := self._backend.quirks.learn(error, self._backend.body(ANY)):
-            self._backend.on_notice(f"{self._backend.settings.model}: {notice}")
-            self._learnt.add(error.message)
-        return error.message in self._learnt
+        return shorten(self.client.mask(str(said)), 300)

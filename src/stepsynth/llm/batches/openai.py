@@ -5,20 +5,18 @@ POST /files (purpose=batch), POST /batches, GET /batches/{id}, GET /files/{id}/c
 
 from collections.abc import AsyncGenerator, Collection
 from contextlib import aclosing
-from typing import Any, BinaryIO
-from urllib.parse import quote
+from typing import Any, BinaryIO, ClassVar
 
 from stepsynth.errors import ProviderError
 from stepsynth.llm.batches.lines import (
-    ResultReader,
+    ChatBatches,
     add_up,
     child,
-    decode_line,
     encode_line,
+    quoted,
     read_id,
     was_cancelled,
 )
-from stepsynth.llm.chat.chat import ChatBackend
 from stepsynth.llm.core.batch_api import BatchState, Outcome, SentBatch
 from stepsynth.llm.core.errors import RetryLaterError
 from stepsynth.llm.core.types import Request
@@ -32,33 +30,24 @@ _ENDED = {"completed", "expired", "cancelled"}
 _QUEUE_FULL = "token_limit_exceeded"
 
 
-class OpenAIBatches:
-    """Batches of chat completions; see `BatchApi`.
+class OpenAIBatches(ChatBatches):
+    """Batches of chat completions; see `BatchApi`."""
 
-    Args:
-        backend: Makes the requests of a batch and reads their results.
-    """
-
-    max_requests = 50_000
-    max_bytes = 200_000_000
-    frame: tuple[bytes, bytes, bytes] = (b"", b"\n", b"\n")
-
-    def __init__(self, backend: ChatBackend[Any]) -> None:
-        self._backend, self._client = backend, backend.client
-        self._reader = ResultReader(backend)
-        self.provider = f"{backend.name} {backend.client.base_url}"
+    max_requests: ClassVar[int] = 50_000
+    max_bytes: ClassVar[int] = 200_000_000
+    frame: ClassVar[tuple[bytes, bytes, bytes]] = (b"", b"\n", b"\n")
 
     def line(self, request_id: str, request: Request) -> bytes:
         """Return one request as a line of a batch."""
-        body = self._backend.body(request)
+        body = self.backend.body(request)
         return encode_line(
             {"custom_id": request_id, "method": "POST", "url": ENDPOINT, "body": body}
         )
 
     async def submit(self, file: BinaryIO, token: str) -> str:
         """Upload a batch and start it; return its id."""
-        uploaded = await self._client.upload("/files", {"purpose": "batch"}, file)
-        answer = await self._client.post(
+        uploaded = await self.client.upload("/files", {"purpose": "batch"}, file)
+        answer = await self.client.post(
             "/batches",
             {
                 "input_file_id": read_id(uploaded),
@@ -73,7 +62,7 @@ class OpenAIBatches:
         """Return the id of the batch that carries our token, or None."""
         after = ""
         for _ in range(PAGES):
-            page = await self._client.get(f"/batches?limit=100{after}")
+            page = await self.client.get(f"/batches?limit=100{after}")
             batches: Any = page.get("data")
             for batch in batches if isinstance(batches, list) else ():
                 if child(batch, "metadata").get(TOKEN_KEY) == lost.token:
@@ -83,12 +72,12 @@ class OpenAIBatches:
             created = batches[-1].get("created_at")
             if isinstance(created, int) and created < lost.created - SLACK_S:
                 return None
-            after = f"&after={_quote(read_id(batches[-1]))}"
+            after = f"&after={quoted(read_id(batches[-1]))}"
         return None
 
     async def poll(self, batch: str) -> BatchState:
         """Return how far a batch is."""
-        answer = await self._client.get(f"/batches/{_quote(batch)}")
+        answer = await self.client.get(f"/batches/{quoted(batch)}")
         status, counts = answer.get("status"), child(answer, "request_counts")
         done, failed = add_up(counts, "completed"), add_up(counts, "failed")
         total = add_up(counts, "total")
@@ -97,46 +86,39 @@ class OpenAIBatches:
             errors = [each for each in errors or () if isinstance(each, dict)]
             said = "; ".join(_explain(each) for each in errors[:3])
             is_full = any(each.get("code") == _QUEUE_FULL for each in errors)
-            message = self._reader.mask(said)
+            message = self.mask(said)
             return BatchState("failed", done, failed, total, message, is_queue_full=is_full)
         has_ended = status in _ENDED or status == "failed"
         return BatchState("ended" if has_ended else "running", done, failed, total)
 
     async def results(self, batch: str) -> AsyncGenerator[tuple[str, Outcome | ProviderError]]:
         """Yield what came of each request, from the file of answers and that of errors."""
-        answer = await self._client.get(f"/batches/{_quote(batch)}")
+        answer = await self.client.get(f"/batches/{quoted(batch)}")
         for key in ("output_file_id", "error_file_id"):
-            file = answer.get(key)
-            if not isinstance(file, str) or not file:
-                continue
-            async with aclosing(self._client.lines(f"/files/{_quote(file)}/content")) as lines:
-                async for raw in lines:
-                    line = decode_line(raw)
-                    if isinstance(request_id := line.get("custom_id"), str):
-                        yield request_id, self._read(batch, line)
+            if isinstance(file := answer.get(key), str) and file:
+                async with aclosing(self.fetch(batch, f"/files/{quoted(file)}/content")) as found:
+                    async for each in found:
+                        yield each
 
-    def _read(self, batch: str, line: dict[str, Any]) -> Outcome | ProviderError:
+    def read_line(self, batch: str, line: dict[str, Any]) -> Outcome | ProviderError:
+        """Return what a line of a batch's results says."""
         response, error = child(line, "response"), child(line, "error")
         status, body = response.get("status_code"), child(response, "body")
         if status == 200:
-            return self._reader.read(body)
+            return self.read(body)
         if isinstance(status, int):
             said = child(body, "error").get("message", response.get("body"))
-            return self._reader.refuse(status, said, response.get("body"))
+            return self.refuse(status, said, response.get("body"))
         code = error.get("code")
         if code == "batch_cancelled":
             return was_cancelled(batch)
         reason = {"batch_expired": "expired", "request_timeout": "timeout"}.get(
             str(code), "server_error"
         )
-        said = self._reader.mask(error.get("message", "no result"))
+        said = self.mask(error.get("message", "no result"))
         return RetryLaterError(reason, f"batch {batch}: {said}")
 
 
 def _explain(error: dict[str, Any]) -> str:
     place = f"line {error['line']}: " if isinstance(error.get("line"), int) else ""
     return f"{place}{error.get('message')} ({error.get('code')})"
-
-
-def _quote(name: str) -> str:
-    return quote(name, safe="")

@@ -16,6 +16,7 @@ from stepsynth.llm.chat.http import RAW_CHARACTERS, UNPAID, JsonClient, is_unpai
 from stepsynth.llm.chat.quirks import Quirks
 from stepsynth.llm.chat.settings import VARIABLE, ChatSettings
 from stepsynth.llm.core.backend import Backend
+from stepsynth.llm.core.batch_api import BatchApi
 from stepsynth.llm.core.endings import ending_of, stop_word
 from stepsynth.llm.core.errors import GiveUpError, RetryLaterError
 from stepsynth.llm.core.types import Completion, Request
@@ -44,6 +45,8 @@ class ChatBackend(Backend[C]):
     """Parameters that can be left out -> what that means for a run; see `Quirks`."""
     renameable: ClassVar[Mapping[str, str]] = MappingProxyType({})
     """Parameters that cannot be left out -> their other name."""
+    batches: ClassVar[Callable[..., BatchApi] | None] = None
+    """Makes the provider's batch API from the backend; None: it has none."""
 
     def __init__(self, settings: C, random_seed: int) -> None:
         super().__init__(settings, random_seed)
@@ -91,6 +94,10 @@ class ChatBackend(Backend[C]):
         Raises:
             RetryLaterError: It holds none, or an empty one.
         """
+
+    def batch_api(self) -> BatchApi | None:
+        """Return the provider's batch API, if completions are to come from it."""
+        return self.batches(self) if self.settings.batch and self.batches else None
 
     async def complete(self, request: Request) -> Completion:
         """Send one request; see `Backend.complete`."""

@@ -4,9 +4,10 @@
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO, Literal, Protocol
+from typing import BinaryIO, ClassVar, Literal
 
 from stepsynth.errors import ProviderError
 from stepsynth.llm.core.errors import GiveUpError, RetryLaterError
@@ -57,43 +58,7 @@ class SentBatch:
     is_lost: bool = False
 
 
-class Ledger(Protocol):
-    """A record of batches at providers; every call is durable when it returns."""
-
-    def take(self, provider: str, ids: Sequence[str], at_most: int) -> SentBatch | None:
-        """Record the intent to send a batch, of ids that no open batch holds."""
-        ...
-
-    def keep(self, batch: SentBatch, ids: Sequence[str]) -> SentBatch:
-        """Keep only some requests of a batch that was not sent yet; release the others."""
-        ...
-
-    def set_sent(self, batch: SentBatch, provider_id: str) -> SentBatch:
-        """Record the provider's id of a batch."""
-        ...
-
-    def lose(self, batch: SentBatch) -> None:
-        """Record that nobody knows whether a batch was sent."""
-        ...
-
-    def drop(self, batch: SentBatch) -> None:
-        """Close a batch and release its requests: it will answer none of them."""
-        ...
-
-    def settle(self, batch: SentBatch, ids: Sequence[str]) -> None:
-        """Release requests whose results were delivered; with the last one, close the batch."""
-        ...
-
-    def open_batches(self, provider: str) -> list[SentBatch]:
-        """Return the batches of all processes that are not closed, oldest first."""
-        ...
-
-    def known_ids(self, provider: str) -> set[str]:
-        """Return the provider's ids of all batches that were ever sent."""
-        ...
-
-
-class BatchApi(Protocol):
+class BatchApi(ABC):
     """One provider's batch API.
 
     Attributes:
@@ -104,32 +69,37 @@ class BatchApi(Protocol):
     """
 
     provider: str
-    max_requests: int
-    max_bytes: int
-    frame: tuple[bytes, bytes, bytes]
+    max_requests: ClassVar[int]
+    max_bytes: ClassVar[int]
+    frame: ClassVar[tuple[bytes, bytes, bytes]]
 
+    @abstractmethod
     def line(self, request_id: str, request: Request) -> bytes:
         """Return one request as it stands in a batch, with the request's id as its custom id."""
-        ...
 
+    @abstractmethod
     async def submit(self, file: BinaryIO, token: str) -> str:
         """Send a batch, and return the provider's id of it; raises as `JsonClient.post`."""
-        ...
 
+    @abstractmethod
     async def find(self, lost: SentBatch, known: Collection[str]) -> str | None:
-        """Return the provider's id of a batch that may have been sent; None if there is none."""
-        ...
+        """Return the provider's id of a batch that may have been sent; None if there is none.
 
+        Args:
+            lost: The batch, as the ledger has it.
+            known: The provider's ids of all batches that were ever sent.
+        """
+
+    @abstractmethod
     async def poll(self, batch: str) -> BatchState:
         """Return how far a batch is."""
-        ...
 
+    @abstractmethod
     def results(self, batch: str) -> AsyncGenerator[tuple[str, Outcome | ProviderError]]:
         """Yield the request id and the outcome of each result of an ended batch.
 
         Unreadable lines are left out. A ProviderError means that no other request will succeed.
         """
-        ...
 
 
 async def _allow_all(requests: Sequence[Request]) -> int:

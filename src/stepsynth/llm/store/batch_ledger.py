@@ -11,6 +11,7 @@ import sqlite3
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from stepsynth._util.hashing import digest
 from stepsynth.errors import RunFolderError
@@ -37,7 +38,7 @@ _SENDING: set[str] = set()
 
 
 class SQLiteLedger:
-    """A ledger in the table of a store; see `core.batch_api.Ledger`.
+    """A ledger in the table of a store; every call is durable when it returns.
 
     Args:
         connection: Used in one thread; every call is one short transaction.
@@ -66,13 +67,13 @@ class SQLiteLedger:
     def keep(self, batch: SentBatch, ids: Sequence[str]) -> SentBatch:
         """Keep only some requests of a batch that was not sent yet; release the others."""
         self._set(batch, requests=json.dumps(list(ids)))
-        return SentBatch(batch.id, batch.token, tuple(ids), batch.created)
+        return replace(batch, requests=tuple(ids))
 
     def set_sent(self, batch: SentBatch, provider_id: str) -> SentBatch:
         """Record the provider's id of a batch."""
         self._set(batch, state="sent", provider_id=provider_id)
         _SENDING.discard(batch.token)
-        return SentBatch(batch.id, batch.token, batch.requests, batch.created, provider_id)
+        return replace(batch, provider_id=provider_id, is_lost=False)
 
     def lose(self, batch: SentBatch) -> None:
         """Record that nobody knows whether a batch was sent."""
