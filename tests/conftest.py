@@ -13,6 +13,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+# Small arrays, and as many test processes as cores: threads that wait for each other would take
+# most of the time. The libraries read these when they are imported, and children inherit them.
+os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
+
 import stepsynth.llm.engine.send
 from stepsynth.tasks.classification import Classification
 from tests.stub_server import StubServer
@@ -110,14 +114,3 @@ def mock_url(mock_llm: Path, tmp_path: Path) -> Iterator[str]:
     yield f"http://127.0.0.1:{port.read_text()}"
     process.terminate()
     process.wait(10)
-
-
-@pytest.fixture(scope="module")
-def one_thread() -> Iterator[None]:
-    """Small batches on a busy machine: threads that wait for each other take most of the time."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)

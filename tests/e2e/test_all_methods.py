@@ -158,7 +158,7 @@ def test_a_budget_of_calls_is_kept(server, tmp_path, name):
     assert 0.7 * ROWS <= len(server.bodies) <= ROWS
 
 
-def test_all_methods_of_questions(server, tmp_path, one_thread):
+def test_all_methods_of_questions(server, tmp_path):
     passage = "{0} lives in Rome and works in Oslo, near the old mill of number {1}."
     gold = [
         {

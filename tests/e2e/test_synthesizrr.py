@@ -50,7 +50,7 @@ def task(tmp_path):
 
 
 @pytest.mark.parametrize("retriever", ["bm25", "dense"])
-def test_shots_and_content_come_from_their_ranks_and_bands(task, retriever, one_thread):
+def test_shots_and_content_come_from_their_ranks_and_bands(task, retriever):
     from sentence_transformers import SentenceTransformer
 
     with StubServer(answer) as server:

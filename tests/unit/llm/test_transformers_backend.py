@@ -20,8 +20,6 @@ from stepsynth.llm.local.causal_lm import CausalLM
 from stepsynth.llm.local.reasoning import cut_thoughts
 from stepsynth.llm.store.store import Store
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 SPECIAL = ["<unk>", "<pad>", "<end>"]
 WORDS = [*SPECIAL, "user", "assistant", ":", "<think>", "</think>", *(f"w{i}" for i in range(24))]
 TEMPLATE = (

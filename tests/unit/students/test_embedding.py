@@ -17,8 +17,6 @@ from stepsynth.students._student import FitCallbacks
 from stepsynth.students.embedding import Embedding
 from tests.fakes import rows
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture(autouse=True)
 def _nothing_is_known():

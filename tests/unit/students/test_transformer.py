@@ -23,8 +23,6 @@ from stepsynth.students._student import NO_CALLBACKS, FitCallbacks
 from stepsynth.students.transformer import Transformer
 from tests.fakes import rows
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 FRUIT = rows(
     *((f"a red apple {i}", "apple") for i in range(6)),
     *((f"a soft green pear {i}", "pear") for i in range(6)),

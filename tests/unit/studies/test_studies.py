@@ -171,7 +171,7 @@ def test_without_an_extrapolation_it_says_which_methods_have_some(demo):
     assert "goldgen" in caught.value.hint
 
 
-def test_an_encoder_is_used_where_there_is_one(one_thread):
+def test_an_encoder_is_used_where_there_is_one():
     encoder = str(get_model_path())
     texts = ["A ship at sea.", "A boat on the ocean.", "Butter in the pan."]
     vectors = make_vectors(texts, encoder)
