@@ -17,6 +17,7 @@ from hypothesis import settings
 # most of the time. The libraries read these when they are imported, and children inherit them.
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
 
+import stepsynth
 import stepsynth.llm.engine.send
 from stepsynth.tasks.classification import Classification
 from tests.stub_server import StubServer
@@ -43,6 +44,7 @@ def pytest_report_header() -> list[str]:
     return [f"{len(collect_ignore)} files of tests left out: they need {left}"] if MISSING else []
 
 
+DEMO = Path(stepsynth.__file__).parent / "demo" / "support.yaml"
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
 
 # A change is judged by the same examples as the one before it; `make explore` looks for new ones.
@@ -83,6 +85,12 @@ def task() -> Classification:
 def server() -> Iterator[StubServer]:
     with StubServer() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> stepsynth.RunResult:
+    """The finished run of the demo; whoever changes its folder changes a copy."""
+    return stepsynth.run(DEMO, out=tmp_path_factory.mktemp("demo") / "demo")
 
 
 @pytest.fixture(scope="session")

@@ -17,23 +17,17 @@ from stepsynth.run_records import Record, RoundMetrics, Scores, Summary
 from stepsynth.runfolder import RunFolder
 from stepsynth.runfolder.rows import Origin
 
-DEMO = Path(stepsynth.__file__).parent / "demo" / "support.yaml"
 PAGE = Path(__file__).parents[3] / "docs" / "run-folder.md"
 
 
-@pytest.fixture(scope="module")
-def done(tmp_path_factory):
-    return stepsynth.run(DEMO, out=tmp_path_factory.mktemp("run") / "run")
-
-
-def test_what_was_written_is_read_back(done):
-    run = stepsynth.open_run(done.folder)
+def test_what_was_written_is_read_back(demo):
+    run = stepsynth.open_run(demo.folder)
     assert run.is_done
-    assert run.summary == done.summary
-    assert run.dataset == done.dataset
-    assert run.kept.index == done.summary.kept_round
+    assert run.summary == demo.summary
+    assert run.dataset == demo.dataset
+    assert run.kept.index == demo.summary.kept_round
     assert run.identity.data == run.manifest.data
-    for read, made in zip(run.rounds, done.rounds, strict=True):
+    for read, made in zip(run.rounds, demo.rounds, strict=True):
         assert read.added == made.added
         assert [row.example for row in read.missed] == list(made.misclassified)
         assert [row.predicted for row in read.missed] == list(made.predicted)
@@ -53,8 +47,8 @@ def test_what_was_written_is_read_back(done):
     assert run.events[0]["event"] == "start"
 
 
-def test_a_run_that_is_not_done_has_rounds_and_no_result(done, tmp_path):
-    run = copy(done.folder, tmp_path)
+def test_a_run_that_is_not_done_has_rounds_and_no_result(demo, tmp_path):
+    run = copy(demo.folder, tmp_path)
     run.manifest.unlink()
     opened = stepsynth.open_run(run.path)
     assert not opened.is_done
@@ -74,8 +68,8 @@ def test_where_there_is_no_round_there_is_no_run(tmp_path, made):
         stepsynth.open_run(tmp_path)
 
 
-def test_what_an_earlier_version_wrote_is_read(done, tmp_path):
-    run = copy(done.folder, tmp_path)
+def test_what_an_earlier_version_wrote_is_read(demo, tmp_path):
+    run = copy(demo.folder, tmp_path)
     metrics = run.round(0) / "metrics.json"
     written = json.loads(metrics.read_text())
     kept = {k: written[k] for k in ("round", "added", "train_size", "misclassified", "select")}
@@ -94,16 +88,16 @@ def test_what_an_earlier_version_wrote_is_read(done, tmp_path):
         ('{"format": 99}', "written by a later stepsynth"),
     ],
 )
-def test_a_damaged_file_is_named(done, tmp_path, content, said):
-    run = copy(done.folder, tmp_path)
+def test_a_damaged_file_is_named(demo, tmp_path, content, said):
+    run = copy(demo.folder, tmp_path)
     run.manifest.write_text(content)
     with pytest.raises(RunFolderError, match=said) as caught:
         _ = stepsynth.open_run(run.path).summary
     assert str(run.manifest) in caught.value.message
 
 
-def test_a_file_that_is_gone_is_named_and_not_read_as_empty(done, tmp_path):
-    run = copy(done.folder, tmp_path)
+def test_a_file_that_is_gone_is_named_and_not_read_as_empty(demo, tmp_path):
+    run = copy(demo.folder, tmp_path)
     gone = [run.dataset, *(run.round(2) / f"{n}.jsonl" for n in ("rejected", "misclassified"))]
     for path in gone:
         path.unlink()
@@ -120,8 +114,8 @@ def test_a_file_that_is_gone_is_named_and_not_read_as_empty(done, tmp_path):
         _ = stepsynth.open_run(run.path).kept
 
 
-def test_rounds_of_the_report_go_by_their_numbers(done, tmp_path):
-    run = copy(done.folder, tmp_path)
+def test_rounds_of_the_report_go_by_their_numbers(demo, tmp_path):
+    run = copy(demo.folder, tmp_path)
     (run.round(1) / "metrics.json").unlink()
     page = write_report(run.path, tmp_path / "report.html").read_text(encoding="utf-8")
     assert [int(n) for n in re.findall(r"Round (\d): \d+ misclassified", page)] == [0, 2]
@@ -136,8 +130,8 @@ def test_a_row_may_be_extrapolated_from_one_that_is_not_gold():
         assert found == Origin("", "Another like it.", "A text.")
 
 
-def test_a_damaged_row_is_named(done, tmp_path):
-    run = copy(done.folder, tmp_path)
+def test_a_damaged_row_is_named(demo, tmp_path):
+    run = copy(demo.folder, tmp_path)
     (run.round(1) / "examples.jsonl").write_text('{"text": "no label"}\n')
     opened = stepsynth.open_run(run.path)
     with pytest.raises(RunFolderError, match=r"rounds/1/examples\.jsonl: damaged: .*label"):
@@ -176,14 +170,14 @@ def test_a_summary_of_a_round_leaves_the_confusion_out():
     }
 
 
-def test_the_page_names_every_file_and_key(done):
+def test_the_page_names_every_file_and_key(demo):
     said = PAGE.read_text(encoding="utf-8")
     kinds = [v for v in vars(run_records).values() if isinstance(v, type) and issubclass(v, Record)]
     assert Summary in kinds
     for kind in kinds:
         for key in kind.model_fields:
             assert f"`{key}`" in said, f"{kind.__name__}.{key} is not in docs/run-folder.md"
-    run = RunFolder(done.folder)
+    run = RunFolder(demo.folder)
     names = {p.name for p in [*run.path.iterdir(), *run.round(0).iterdir()]}
     for name in names - {"0"}:
         assert re.search(rf"`(rounds/N/)?{re.escape(name)}/?`", said), name

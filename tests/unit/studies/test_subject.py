@@ -5,54 +5,43 @@ import random
 
 import pytest
 
-import stepsynth
 from stepsynth.errors import ConfigError, DataError, RunFolderError
 from stepsynth.records import Dataset, Example
 from stepsynth.studies import Chart, Findings, Table, open_subject, studies
 from stepsynth.studies._sampling import draw_alike, halve
+from tests.conftest import DEMO
 from tests.subjects import TOPICS, texts_about
 
 
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory):
-    out = tmp_path_factory.mktemp("run") / "demo"
-    task = stepsynth.__path__[0] + "/demo/support.yaml"
-    return task, stepsynth.run(task, overrides=["method.rounds=1"], out=out)
-
-
 def test_a_run_is_opened_with_the_rows_and_splits_that_it_had(demo):
-    _, result = demo
     told = []
-    subject = open_subject(result.folder, warn=told.append)
+    subject = open_subject(demo.folder, warn=told.append)
     assert subject.name == "demo"
-    assert subject.rows == result.dataset
-    identity = json.loads((result.folder / "identity.json").read_text())["data"]
+    assert subject.rows == demo.dataset
+    identity = json.loads((demo.folder / "identity.json").read_text())["data"]
     for split in ("mine", "select", "test"):
         assert getattr(subject, split).digest() == identity[split]
-    assert [r.index for r in subject.rounds] == [0, 1]
-    assert subject.train_after(1) == result.rounds[1].train
+    assert [r.index for r in subject.rounds] == [0, 1, 2]
+    assert subject.train_after(1) == demo.rounds[1].train
     missed = subject.rounds[0].missed
-    assert tuple(row.example for row in missed) == tuple(result.rounds[0].misclassified)
-    assert tuple(row.predicted for row in missed) == tuple(result.rounds[0].predicted)
+    assert tuple(row.example for row in missed) == tuple(demo.rounds[0].misclassified)
+    assert tuple(row.predicted for row in missed) == tuple(demo.rounds[0].predicted)
     assert set(subject.unseen) == {*subject.select, *subject.test}
     assert subject.load_model().predict(["hello"])
     assert told == []
 
 
 def test_changed_gold_is_told(demo, tmp_path):
-    _, result = demo
     changed = tmp_path / "mine.jsonl"
-    source = stepsynth.__path__[0] + "/demo/mine.jsonl"
-    with open(source, encoding="utf-8") as file:
-        changed.write_text("".join(file.readlines()[:-5]), encoding="utf-8")
+    gold = (DEMO.parent / "mine.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    changed.write_text("".join(gold[:-5]), encoding="utf-8")
     told = []
-    open_subject(result.folder, overrides=[f"data.gold={changed}"], warn=told.append)
+    open_subject(demo.folder, overrides=[f"data.gold={changed}"], warn=told.append)
     assert any("gold rows of mine are not those" in message for message in told)
 
 
-def test_a_file_is_opened_with_its_task_file(demo):
-    task, _ = demo
-    subject = open_subject(stepsynth.__path__[0] + "/demo/test.jsonl", task=task)
+def test_a_file_is_opened_with_its_task_file():
+    subject = open_subject(DEMO.parent / "test.jsonl", task=DEMO)
     assert subject.name == "test"
     assert subject.rows == subject.test
     with pytest.raises(RunFolderError, match="no trained student"):
@@ -100,7 +89,7 @@ def test_a_row_of_another_width_is_refused():
         Table("t", ("a", "b"), (("only",),))
 
 
-def test_every_study_is_known_by_its_file(demo):
+def test_every_study_is_known_by_its_file():
     for name in studies().names():
         assert studies().get(name).name == name
     assert {"coverage", "diversity", "labels"} <= set(studies().names())
