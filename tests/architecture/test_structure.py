@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -43,8 +44,13 @@ def unit_of(path: Path) -> str:
     return path.relative_to(ROOT).parts[0].removesuffix(".py")
 
 
+@cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
 def imports(path: Path) -> Iterator[tuple[int, str]]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes(path):
         if isinstance(node, ast.ImportFrom) and node.module:
             yield node.lineno, node.module
         elif isinstance(node, ast.Import):
@@ -56,17 +62,21 @@ def test_every_file_is_in_a_layer():
     assert units - {"demo"} == set(LEVEL)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_imports_point_down(path):
-    unit = unit_of(path)
-    if unit in ("__init__", "__main__"):
-        return
-    for line, module in imports(path):
-        if not module.startswith("stepsynth."):
-            continue
-        other = module.split(".")[1]
-        is_fine = other == unit or LEVEL[other] < LEVEL[unit]
-        assert is_fine, f"{path.name}:{line} imports {module}, which is not below {unit}"
+def imports_of_ours() -> Iterator[tuple[str, str, str]]:
+    """Yield the place of each import of ours, the unit that it stands in, and what is imported."""
+    for path in FILES:
+        for line, module in imports(path):
+            if module.startswith("stepsynth."):
+                yield f"{path.relative_to(ROOT)}:{line} imports {module}", unit_of(path), module
+
+
+def test_imports_point_down():
+    assert [
+        f"{place}, which is not below {unit}"
+        for place, unit, module in imports_of_ours()
+        for other in [module.split(".")[1]]
+        if unit not in ("__init__", "__main__", other) and LEVEL[other] >= LEVEL[unit]
+    ] == []
 
 
 LEAVES = (
@@ -84,13 +94,12 @@ def is_face(module: str) -> bool:
     return place.is_dir() or not package or package == "_util" or is_leaf
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_what_is_imported_from_outside_goes_through_the_face(path):
-    unit = unit_of(path)
-    for line, module in imports(path):
-        if not module.startswith("stepsynth.") or module.split(".")[1] == unit:
-            continue
-        assert is_face(module), f"{path.name}:{line} imports {module}: take it from the package"
+def test_what_is_imported_from_outside_goes_through_the_face():
+    assert [
+        f"{place}: take it from the package"
+        for place, unit, module in imports_of_ours()
+        if module.split(".")[1] != unit and not is_face(module)
+    ] == []
 
 
 def dotted(path: Path) -> str:
@@ -99,7 +108,7 @@ def dotted(path: Path) -> str:
 
 def files_imported(path: Path) -> Iterator[str]:
     """Yield the files that a file imports, those of `from package import file` too."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes(path):
         if isinstance(node, ast.ImportFrom) and node.module:
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
@@ -116,20 +125,24 @@ def test_no_file_imports_itself_by_way_of_others():
 
 
 def test_the_llm_engine_is_an_island():
-    for path in FILES:
-        if unit_of(path) == "llm":
-            ours = {m.split(".")[1] for _, m in imports(path) if m.startswith("stepsynth.")}
-            assert ours <= {"errors", "registry", "_util", "llm"}, path
+    known = {"errors", "registry", "_util", "llm"}
+    assert [
+        place
+        for place, unit, module in imports_of_ours()
+        if unit == "llm" and module.split(".")[1] not in known
+    ] == []
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_a_file_and_its_functions_are_small_enough_to_know(path):
-    text = path.read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= 400
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            length = (node.end_lineno or 0) - node.lineno + 1
-            assert length <= 70, f"{path.name}:{node.lineno} {node.name} has {length} lines"
+def test_files_and_functions_are_small_enough_to_know():
+    sizes = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in FILES}
+    assert {path: size for path, size in sizes.items() if size > 400} == {}
+    assert [
+        f"{path}:{node.lineno} {node.name}"
+        for path in FILES
+        for node in nodes(path)
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        and (node.end_lineno or 0) - node.lineno + 1 > 70
+    ] == []
 
 
 def loaded_after(code: str) -> set[str]:
