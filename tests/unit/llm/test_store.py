@@ -138,8 +138,7 @@ MIGRATE = """
 import sys, time
 from pathlib import Path
 from stepsynth.llm.store.store import GROUP, Store
-while time.time() < float(sys.argv[2]):
-    pass
+time.sleep(max(0.0, float(sys.argv[2]) - time.time()))
 Store(Path(sys.argv[1])).close()
 """
 

@@ -2,7 +2,6 @@ import random
 
 import numpy as np
 import pytest
-from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 
 from stepsynth.metrics.diversity import (
     cosine_kernel,
@@ -26,6 +25,8 @@ def made_texts(seed: int, n: int, words: int, longest: int) -> list[list[str]]:
     ("words", "longest"), [(2, 9), (5, 25), (60, 12), (5000, 8)], ids=lambda v: str(v)
 )
 def test_self_bleu_equals_nltk_with_all_others_as_references(words, longest):
+    from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
+
     texts = made_texts(words, 40, words, longest)
     texts += [[], ["w1"], texts[3], texts[3], ["only"] * 7]
     ours = self_bleu(count_ngrams(texts))
