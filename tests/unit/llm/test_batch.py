@@ -29,7 +29,11 @@ from stepsynth.llm.store import batch_ledger
 from stepsynth.llm.store.batch_ledger import BATCHES_TABLE, SQLiteLedger
 from tests.batch_server import KEY, BatchServer, Result
 
-PROVIDERS = ("openai_compatible", "anthropic")
+
+@pytest.fixture(params=["openai_compatible", "anthropic"])
+def name(request: pytest.FixtureRequest) -> str:
+    """Each provider, over HTTP."""
+    return request.param
 
 
 def make_jobs(n: int) -> list[tuple[str, Request]]:
@@ -192,19 +196,28 @@ class Mortal:
         return self._life.wrap(value) if callable(value) and name not in self._but else value
 
 
-def run(api: Any, desk: Desk, path: Path, jobs: Any = None, life: Life | None = None, **hooks: Any):
-    """Be one process, from start to end or death."""
+def run(
+    api: Any,
+    path: Path,
+    jobs: Any = None,
+    desk: Desk | None = None,
+    life: Life | None = None,
+    **hooks: Any,
+) -> Desk:
+    """Be one process, from start to end or death; return the desk, a new one if none is given."""
+    desk = desk or Desk()
     batch_ledger._SENDING.clear()
     connection = connect(path)
     ledger: Any = SQLiteLedger(connection)
     if life is not None:
         api, ledger = Mortal(api, life, but=("line",)), Mortal(ledger, life)
         hooks["deliver"] = life.wrap(desk.deliver)
-    missing = desk.missing(JOBS if jobs is None else jobs)
+    missing = desk.missing(jobs or JOBS)
     try:
         asyncio.run(collect(api, missing, ledger, desk.hooks(**hooks), max_attempts=3))
     finally:
         connection.close()
+    return desk
 
 
 @pytest.mark.parametrize("shows_batches", [True, False])
@@ -217,9 +230,9 @@ def test_killed_at_any_step_nothing_is_lost_and_nothing_sent_twice(path, tmp_pat
         api.fails_once = {IDS[1], IDS[5]}
         life = Life(steps)
         try:
-            run(api, desk, copy, life=life)
+            run(api, copy, desk=desk, life=life)
         except Killed:
-            run(api, desk, copy)
+            run(api, copy, desk=desk)
         assert sorted(desk.outcomes()) == IDS, steps
         expected = Counter({each: 2 if each in api.fails_once else 1 for each in IDS})
         if api.sent != expected:
@@ -287,7 +300,6 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
-@pytest.mark.parametrize("name", ["openai_compatible", "anthropic"])
 def test_processes_that_are_killed_while_they_call_lose_nothing(server, path, name):
     connection = connect(path)
     with connection:
@@ -357,43 +369,57 @@ def test_two_processes_share_the_work_and_send_nothing_twice(path, seed):
 
 
 def test_what_another_process_had_answered_meanwhile_is_not_sent(path):
-    api, desk = Provider(), Desk()
-    stored = set(IDS[2:5])
-    run(api, desk, path, find_stored=stored.intersection)
+    api, stored = Provider(), set(IDS[2:5])
+    desk = run(api, path, find_stored=stored.intersection)
     assert sorted(desk.outcomes()) == sorted(api.sent) == IDS[:2] + IDS[5:]
 
 
-def test_results_that_are_not_all_there_at_first_are_fetched_again_and_not_paid_again(path):
-    class Late(Provider):
-        fetches = 0
+class Late(Provider):
+    """Its results are not all there at first."""
 
-        async def results(self, batch: str) -> Any:
-            self.fetches += 1
-            async for request_id, outcome in super().results(batch):
-                if request_id != IDS[1] or self.fetches == 3:
-                    yield request_id, outcome
+    fetches = 0
 
-    api, desk = Late(), Desk()
-    run(api, desk, path, JOBS[:3])
-    assert sorted(desk.outcomes()) == IDS[:3]
+    async def results(self, batch: str) -> Any:
+        self.fetches += 1
+        async for request_id, outcome in super().results(batch):
+            if request_id != IDS[1] or self.fetches == 3:
+                yield request_id, outcome
+
+
+class Breaking(Provider):
+    """A download of its results breaks off."""
+
+    downloads = 0
+
+    async def results(self, batch: str) -> Any:
+        self.downloads += 1
+        async for each in super().results(batch):
+            yield each
+            if self.downloads < 5:
+                raise RetryLaterError("connection", "broken off")
+
+
+@pytest.mark.parametrize("provider", [Late, Breaking])
+def test_results_that_do_not_come_at_once_are_fetched_again_and_not_paid_again(path, provider):
+    api = provider()
+    assert sorted(run(api, path, JOBS[:3]).outcomes()) == IDS[:3]
     assert set(api.sent.values()) == {1}
 
 
 def test_batches_are_split_by_count_and_by_bytes(path):
-    api, desk = Provider(), Desk()
+    api = Provider()
     api.max_requests, api.max_bytes = 4, 100_000
-    run(api, desk, path, make_jobs(10))
+    run(api, path, make_jobs(10))
     assert [len(ids) for _, ids in api.batches.values()] == [4, 4, 2]
 
-    api, desk = Provider(), Desk()
+    api = Provider()
     api.max_requests, api.max_bytes = 100, 300
     jobs = [(str(i), Request("x" * (10 * i), "s")) for i in range(31)]
-    run(api, desk, path, jobs)
+    outcomes = run(api, path, jobs).outcomes()
     assert (
         max(api.sizes) <= 300 < min(a + b for a, b in zip(api.sizes, api.sizes[1:], strict=False))
     )
     assert set(api.sent.values()) == {1}
-    outcomes = desk.outcomes()
     too_large = [i for i, outcome in outcomes.items() if isinstance(outcome, GiveUpError)]
     assert len(outcomes) == 31
     assert too_large == [i for i, r in jobs if len(api.line(i, r)) + 1 > 300] != []
@@ -408,8 +434,8 @@ def test_what_fails_as_a_whole_is_a_provider_error_and_can_be_sent_again(path):
 
     api, desk = Failing(), Desk()
     with pytest.raises(ProviderError, match=r"b0 of 3 requests failed: line 3: bad model"):
-        run(api, desk, path)
-    run(api, desk, path)
+        run(api, path, desk=desk)
+    run(api, path, desk=desk)
     assert sorted(desk.outcomes()) == IDS
     assert [api.sent[each] for each in IDS] == [2, 2, 2, 1, 1, 1, 1]
 
@@ -421,7 +447,7 @@ async def send_nothing(_requests: Any) -> int:
 def test_stopping_leaves_batches_running_and_days_later_they_are_collected(path):
     api, desk = Provider(), Desk()
     desk.is_stopped = lambda: bool(desk.states)
-    run(api, desk, path)
+    run(api, path, desk=desk)
     assert desk.kept == {}
     assert desk.slept == []
     (state,) = desk.states
@@ -430,8 +456,8 @@ def test_stopping_leaves_batches_running_and_days_later_they_are_collected(path)
     resumed, returned = list[Request](), list[Request]()
     run(
         api,
-        desk,
         path,
+        desk=desk,
         on_resumed=resumed.extend,
         on_returned=returned.extend,
         find_stored={IDS[0]}.intersection,  # another process has collected it by now
@@ -448,8 +474,7 @@ def test_pauses_grow_to_a_minute(path):
             self.polls[batch] += 1
             return BatchState("ended" if self.polls[batch] > 12 else "running")
 
-    api, desk = Long(), Desk()
-    run(api, desk, path, JOBS[:1])
+    desk = run(Long(), path, JOBS[:1])
     seconds = [int(state.split(" look in ")[1].split(" s;")[0]) for state in desk.states]
     assert seconds == [5, 8, 11, 17, 25, 38, 57, 60, 60, 60, 60, 60]
     assert max(desk.slept) <= 1  # so that a stop is seen at once
@@ -471,15 +496,15 @@ def test_a_cap_holds_batches_back_and_stops_the_run_once_nothing_is_out(path):
         free[0] += request_id == IDS[0]  # one of the answers cost less than was reserved
 
     with pytest.raises(LimitReachedError):
-        run(api, desk, path, before_submit=reserve, deliver=deliver)
+        run(api, path, desk=desk, before_submit=reserve, deliver=deliver)
     assert [ids for _, ids in api.batches.values()] == [IDS[:3], IDS[3:4]]
     assert sorted(desk.outcomes()) == IDS[:4]
-    run(api, desk, path)
+    run(api, path, desk=desk)
     assert set(api.sent.values()) == {1}
 
 
 def test_what_was_reserved_is_given_back_when_a_request_goes_into_another_batch(path):
-    api, desk = Provider(), Desk()
+    api = Provider()
     api.fails_once = {IDS[2]}
     reserved: Counter[int] = Counter()
 
@@ -491,7 +516,7 @@ def test_what_was_reserved_is_given_back_when_a_request_goes_into_another_batch(
         reserved[int(request_id, 16)] -= 1
 
     returned = lambda requests: reserved.subtract(r.draw for r in requests)  # noqa: E731
-    run(api, desk, path, before_submit=reserve, deliver=deliver, on_returned=returned)
+    run(api, path, before_submit=reserve, deliver=deliver, on_returned=returned)
     assert set(reserved.values()) == {0}
 
 
@@ -502,31 +527,14 @@ def test_a_provider_that_stays_away_stops_the_run_and_nothing_is_lost(path):
 
     api, desk = Away(), Desk()
     with pytest.raises(ProviderError, match="come back") as caught:
-        run(api, desk, path, JOBS[:1])
+        run(api, path, JOBS[:1], desk)
     assert "the same command collects" in caught.value.hint
     assert sum(desk.slept) < 12 * 601
     assert "the last look failed (503: come back)" in desk.states[0]
     api.__class__ = Provider
-    run(api, desk, path, JOBS[:1])
+    run(api, path, JOBS[:1], desk)
     assert api.sent == {IDS[0]: 1}
     assert len(desk.outcomes()) == 1
-
-
-def test_a_results_download_that_breaks_off_is_fetched_again_and_not_paid_again(path):
-    class Breaking(Provider):
-        downloads = 0
-
-        async def results(self, batch: str) -> Any:
-            self.downloads += 1
-            async for each in super().results(batch):
-                yield each
-                if self.downloads < 5:
-                    raise RetryLaterError("connection", "broken off")
-
-    api, desk = Breaking(), Desk()
-    run(api, desk, path, JOBS[:3])
-    assert sorted(desk.outcomes()) == IDS[:3]
-    assert set(api.sent.values()) == {1}
 
 
 def test_a_damaged_record_is_said(path):
@@ -535,7 +543,7 @@ def test_a_damaged_record_is_said(path):
     with connection:
         connection.execute("INSERT INTO batches VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)", row)
     with pytest.raises(RunFolderError, match="record of batches is damaged"):
-        run(Provider(), Desk(), path)
+        run(Provider(), path)
 
 
 def test_a_failure_of_the_store_stops_the_run_and_keeps_the_batch(path):
@@ -547,8 +555,8 @@ def test_a_failure_of_the_store_stops_the_run_and_keeps_the_batch(path):
         await desk.deliver(request_id, _outcome)
 
     with pytest.raises(RunFolderError, match="disk is full"):
-        run(api, desk, path, deliver=deliver)
-    run(api, desk, path)
+        run(api, path, desk=desk, deliver=deliver)
+    run(api, path, desk=desk)
     assert sorted(desk.outcomes()) == IDS
     assert set(api.sent.values()) == {1}
 
@@ -575,13 +583,13 @@ def make_backend(server: BatchServer, name: str) -> Any:
 def run_at(
     server: BatchServer,
     name: str,
-    desk: Desk,
     path: Path,
     jobs: Any = None,
     most: int = 4,
-    attempts: int = 3,
+    desk: Desk | None = None,
     **hooks: Any,
-) -> None:
+) -> Desk:
+    desk = desk or Desk()
     batch_ledger._SENDING.clear()
 
     async def start() -> None:
@@ -589,23 +597,22 @@ def run_at(
         backend.on_notice = desk.notices.append
         api = backend.batch_api()
         api.max_requests = most
-        missing = desk.missing(make_jobs(10) if jobs is None else jobs)
+        missing = desk.missing(jobs or make_jobs(10))
         connection = connect(path)
         try:
             ledger = SQLiteLedger(connection)
-            await collect(api, missing, ledger, desk.hooks(**hooks), max_attempts=attempts)
+            await collect(api, missing, ledger, desk.hooks(**hooks), max_attempts=3)
         finally:
             connection.close()
             await backend.close()
 
     asyncio.run(start())
+    return desk
 
 
-@pytest.mark.parametrize("name", PROVIDERS)
 def test_batches_end_to_end(server, path, name):
     server.answer = lambda i, body, _n: Result(f"{body['messages'][0]['content']} of {i}")
-    desk = Desk()
-    run_at(server, name, desk, path)
+    desk = run_at(server, name, path)
     outcomes = desk.outcomes()
     for request_id, request in make_jobs(10):
         prompt = request.prompt.replace("\ud800", "\N{REPLACEMENT CHARACTER}")
@@ -621,7 +628,6 @@ def test_batches_end_to_end(server, path, name):
     assert KEY.encode() not in path.read_bytes()
 
 
-@pytest.mark.parametrize("name", PROVIDERS)
 def test_errors_of_requests_are_sent_again_or_given_up(server, path, name):
     def answer(request_id: str, _body: Any, attempt: int) -> Result:
         if request_id == IDS[1]:
@@ -631,8 +637,7 @@ def test_errors_of_requests_are_sent_again_or_given_up(server, path, name):
         return Result(status=500, message="oops") if request_id == IDS[3] else Result()
 
     server.answer = answer
-    desk = Desk()
-    run_at(server, name, desk, path, JOBS)
+    desk = run_at(server, name, path, JOBS)
     outcomes = desk.outcomes()
     assert outcomes[IDS[1]].text == "at last"
     assert isinstance(outcomes[IDS[2]], GiveUpError)
@@ -642,23 +647,20 @@ def test_errors_of_requests_are_sent_again_or_given_up(server, path, name):
     assert server.sent == {each: {IDS[1]: 2, IDS[3]: 3}.get(each, 1) for each in IDS}
 
 
-@pytest.mark.parametrize("name", PROVIDERS)
 def test_what_expired_is_sent_again(server, path, name):
     server.endings = ["expired"]
-    desk = Desk()
-    run_at(server, name, desk, path, JOBS, most=100)
+    desk = run_at(server, name, path, JOBS, most=100)
     assert all(isinstance(each, Completion) for each in desk.outcomes().values())
     assert server.sent == {each: 1 + i % 2 for i, each in enumerate(IDS)}
 
 
-@pytest.mark.parametrize("name", PROVIDERS)
 def test_what_a_person_cancelled_is_sent_again_by_the_next_command_only(server, path, name):
     server.endings = ["cancelled"]
     desk = Desk()
     with pytest.raises(ProviderError, match="batch_0 was cancelled"):
-        run_at(server, name, desk, path, JOBS, most=100)
+        run_at(server, name, path, JOBS, most=100, desk=desk)
     assert sorted(desk.outcomes()) == IDS[::2]
-    run_at(server, name, desk, path, JOBS, most=100)
+    run_at(server, name, path, JOBS, most=100, desk=desk)
     assert sorted(desk.outcomes()) == IDS
     assert server.sent == {each: 1 + i % 2 for i, each in enumerate(IDS)}
 
@@ -676,20 +678,17 @@ NOISE = [
 ]
 
 
-@pytest.mark.parametrize("name", PROVIDERS)
 def test_lines_that_cannot_be_read_cost_only_their_requests(server, path, name):
     def answer(request_id: str, _body: Any, attempt: int) -> Result:
         is_broken = attempt == 1 and request_id == IDS[1]
         return Result(is_garbage=is_broken, is_missing=attempt == 1 and request_id == IDS[2])
 
     server.answer, server.noise = answer, NOISE
-    desk = Desk()
-    run_at(server, name, desk, path, JOBS, most=100)
+    desk = run_at(server, name, path, JOBS, most=100)
     assert all(isinstance(each, Completion) for each in desk.outcomes().values())
     assert server.sent == {each: 2 if each in IDS[1:3] else 1 for each in IDS}
 
 
-@pytest.mark.parametrize("name", PROVIDERS)
 @pytest.mark.parametrize(
     "result",
     [
@@ -706,14 +705,12 @@ def test_lines_that_cannot_be_read_cost_only_their_requests(server, path, name):
 def test_results_of_a_wrong_form_are_sent_again(server, path, name, result):
     server.noise = [json.dumps({"custom_id": IDS[0], **result}).encode()]
     server.answer = lambda _id, _body, attempt: Result(is_missing=attempt == 1)
-    desk = Desk()
-    run_at(server, name, desk, path, [JOBS[0]], on_returned=lambda _: setattr(server, "noise", []))
+    desk = run_at(server, name, path, [JOBS[0]], on_returned=lambda _: setattr(server, "noise", []))
     assert server.sent == {IDS[0]: 2}
     assert len(desk.slept) < 60, "the line was not read as a result"
     assert isinstance(desk.outcomes()[IDS[0]], Completion)
 
 
-@pytest.mark.parametrize("name", PROVIDERS)
 @pytest.mark.parametrize("page", [0, 5])
 def test_a_batch_that_was_taken_while_the_connection_broke_is_found(server, path, name, page):
     def fault(request: Any) -> str:
@@ -726,69 +723,63 @@ def test_a_batch_that_was_taken_while_the_connection_broke_is_found(server, path
         return ""
 
     server.fault = fault
-    desk = Desk()
-    run_at(server, name, desk, path, JOBS, most=100)
+    desk = run_at(server, name, path, JOBS, most=100)
     assert sorted(desk.outcomes()) == IDS
     assert all(server.sent[each] == 1 for each in IDS)
     assert any("sent earlier is still out" in notice for notice in desk.notices)
 
 
-@pytest.mark.parametrize("name", PROVIDERS)
 @pytest.mark.parametrize("kind", ["refuse", "break"])
 def test_a_server_that_fails_at_every_third_call_loses_nothing(server, path, name, kind):
     rng = random.Random(1)
     server.fault = lambda _request: kind if rng.random() < 1 / 3 else ""
-    desk = Desk()
-    run_at(server, name, desk, path)
+    desk = run_at(server, name, path)
     assert len(desk.outcomes()) == 10
     assert set(server.sent.values()) == {1}
 
 
-@pytest.mark.parametrize("name", PROVIDERS)
 def test_a_wrong_key_or_url_stops_at_once_and_is_not_repeated(server, path, name, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-wrong-key")
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-wrong-key")
     with pytest.raises(ProviderError, match="401") as caught:
-        run_at(server, name, Desk(), path)
+        run_at(server, name, path)
     assert "sk-wrong" not in str(caught.value)
     server.url = "http://127.0.0.1:9/v1"
     desk = Desk()
     with pytest.raises(ProviderError, match="cannot be reached"):
-        run_at(server, name, desk, path)
+        run_at(server, name, path, desk=desk)
     assert desk.slept == []
 
 
 def test_a_batch_of_another_account_is_not_paid_again(server, path):
     desk = Desk()
     desk.is_stopped = lambda: bool(desk.states)
-    run_at(server, "openai_compatible", desk, path)
+    run_at(server, "openai_compatible", path, desk=desk)
     server.batches.clear()
     desk.is_stopped = lambda: False
     with pytest.raises(
         ProviderError, match=r"batch_0 of 4 requests, sent 0\.0 days ago, is not kn"
     ):
-        run_at(server, "openai_compatible", desk, path)
+        run_at(server, "openai_compatible", path, desk=desk)
     old = connect(path)
     with old:
         old.execute("UPDATE batches SET created = created - 31 * 86400")
-    run_at(server, "openai_compatible", desk, path)
+    run_at(server, "openai_compatible", path, desk=desk)
     assert len(desk.outcomes()) == 10
     assert any("31 days old" in notice for notice in desk.notices)
 
 
 def test_a_full_queue_takes_smaller_batches(server, path):
     server.queue = 3
-    desk = Desk()
-    run_at(server, "openai_compatible", desk, path, most=100)
+    desk = run_at(server, "openai_compatible", path, most=100)
     assert len(desk.outcomes()) == 10
     assert set(server.sent.values()) == {1}
     assert [len(batch.requests) for batch in server.batches] == [10, 5, 5, 2, 2, 2, 2, 2]
     server.queue = 0
     with pytest.raises(ProviderError, match="Enqueued token limit reached"):
-        run_at(server, "openai_compatible", Desk(), path, JOBS)
+        run_at(server, "openai_compatible", path, JOBS)
 
 
-@pytest.mark.parametrize("name", PROVIDERS)
 def test_a_parameter_that_is_refused_is_left_out_of_the_next_batch(server, path, name):
     message = "Unsupported parameter: 'temperature' is not supported with this model."
     server.answer = lambda _id, body, _n: (
@@ -796,8 +787,7 @@ def test_a_parameter_that_is_refused_is_left_out_of_the_next_batch(server, path,
         if "temperature" in body
         else Result()
     )
-    desk = Desk()
-    run_at(server, name, desk, path, most=100)
+    desk = run_at(server, name, path, most=100)
     assert all(isinstance(each, Completion) for each in desk.outcomes().values())
     assert set(server.sent.values()) == {2}
     assert "temperature" in desk.notices[0]
@@ -806,24 +796,20 @@ def test_a_parameter_that_is_refused_is_left_out_of_the_next_batch(server, path,
 def test_a_model_that_is_not_there_stops_the_run(server, path):
     server.answer = lambda *_: Result(status=404, message="model: m")
     with pytest.raises(ProviderError, match="404: model: m"):
-        run_at(server, "anthropic", Desk(), path, JOBS, most=100)
+        run_at(server, "anthropic", path, JOBS, most=100)
     server.answer = lambda *_: Result()
-    desk = Desk()
-    run_at(server, "anthropic", desk, path, JOBS, most=100)
+    desk = run_at(server, "anthropic", path, JOBS, most=100)
     assert sorted(desk.outcomes()) == IDS
 
 
-@pytest.mark.parametrize("name", PROVIDERS)
 def test_large_files_and_long_lines_pass(server, path, name):
     jobs = [(request_id, Request("é" * 600_000, "s")) for request_id in IDS[:4]]
     server.answer = lambda *_: Result("a" * 700_000)
-    desk = Desk()
-    run_at(server, name, desk, path, jobs)
+    desk = run_at(server, name, path, jobs)
     assert {len(each.text) for each in desk.outcomes().values()} == {700_000}
     assert len(server.batches) == 1
 
 
-@pytest.mark.parametrize("name", PROVIDERS)
 def test_limits_are_those_that_the_provider_documents(server, name):
     api = make_backend(server, name).batch_api()
     expected = (50_000, 200_000_000) if name == "openai_compatible" else (100_000, 256_000_000)
@@ -833,10 +819,9 @@ def test_limits_are_those_that_the_provider_documents(server, name):
 def test_results_that_can_never_be_fetched_stop_the_run(server, path):
     server.fault = lambda request: "refuse" if request.path.endswith("/content") else ""
     with pytest.raises(ProviderError, match="content answered 503") as caught:
-        run_at(server, "openai_compatible", Desk(), path, JOBS)
+        run_at(server, "openai_compatible", path, JOBS)
     assert "the same command collects" in caught.value.hint
     server.fault = lambda _request: ""
-    desk = Desk()
-    run_at(server, "openai_compatible", desk, path, JOBS)
+    desk = run_at(server, "openai_compatible", path, JOBS)
     assert sorted(desk.outcomes()) == IDS
     assert set(server.sent.values()) == {1}
