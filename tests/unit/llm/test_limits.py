@@ -73,205 +73,165 @@ async def settle_down() -> None:
         ({"tokens": 1300}, Spent(tokens=300)),
     ],
 )
-def test_as_many_go_as_may_cost_the_cap_and_the_next_waits(limits, elsewhere):
-    async def go() -> None:
-        desk = Desk(elsewhere)
-        budget = desk.open(**limits)
-        asked = [asyncio.ensure_future(budget.enter(MOST)) for _ in range(15)]
-        await settle_down()
-        assert sum(each.done() for each in asked) == 10
-        desk.settle(budget, Spent(1, usd=1.0, tokens=100))
-        await settle_down()
-        assert sum(each.done() for each in asked) == 10
-        # Two answers that took half as much as they might make room for one more.
-        for _ in range(2):
-            desk.settle(budget, Spent(1, usd=0.5, tokens=50))
-        await settle_down()
-        assert [each.done() for each in asked] == [True] * 11 + [False] * 4
-        budget.stop()
-        assert await asyncio.gather(*asked) == [True] * 11 + [False] * 4
-
-    asyncio.run(go())
+async def test_as_many_go_as_may_cost_the_cap_and_the_next_waits(limits, elsewhere):
+    desk = Desk(elsewhere)
+    budget = desk.open(**limits)
+    asked = [asyncio.ensure_future(budget.enter(MOST)) for _ in range(15)]
+    await settle_down()
+    assert sum(each.done() for each in asked) == 10
+    desk.settle(budget, Spent(1, usd=1.0, tokens=100))
+    await settle_down()
+    assert sum(each.done() for each in asked) == 10
+    # Two answers that took half as much as they might make room for one more.
+    for _ in range(2):
+        desk.settle(budget, Spent(1, usd=0.5, tokens=50))
+    await settle_down()
+    assert [each.done() for each in asked] == [True] * 11 + [False] * 4
+    budget.stop()
+    assert await asyncio.gather(*asked) == [True] * 11 + [False] * 4
 
 
-def test_a_cap_is_reached_only_when_what_is_in_flight_cannot_make_room():
-    async def go() -> None:
-        desk = Desk()
-        budget = desk.open(usd=1.5)
-        assert await budget.enter(MOST)
-        second = asyncio.ensure_future(budget.enter(MOST))
-        await settle_down()
-        assert not second.done()
-        desk.settle(budget, Spent(1, usd=0.6))
-        with pytest.raises(LimitReachedError, match=r"0\.6 of 1\.5 USD"):
-            await second
-
-    asyncio.run(go())
+async def test_a_cap_is_reached_only_when_what_is_in_flight_cannot_make_room():
+    desk = Desk()
+    budget = desk.open(usd=1.5)
+    assert await budget.enter(MOST)
+    second = asyncio.ensure_future(budget.enter(MOST))
+    await settle_down()
+    assert not second.done()
+    desk.settle(budget, Spent(1, usd=0.6))
+    with pytest.raises(LimitReachedError, match=r"0\.6 of 1\.5 USD"):
+        await second
 
 
-def test_a_request_that_is_called_off_gives_back_what_was_held_for_it():
-    async def go() -> None:
-        desk = Desk()
-        budget = desk.open(usd=1.5)
-        assert await budget.enter(MOST)
-        second = asyncio.ensure_future(budget.enter(MOST))
-        await settle_down()
-        desk.settle(budget, Spent(1, usd=0.1))  # the second may go now, but
-        second.cancel()
-        await asyncio.gather(second, return_exceptions=True)
-        assert await budget.enter(MOST)
-        desk.settle(budget, Spent(1, usd=0.1))
-
-    asyncio.run(go())
+async def test_a_request_that_is_called_off_gives_back_what_was_held_for_it():
+    desk = Desk()
+    budget = desk.open(usd=1.5)
+    assert await budget.enter(MOST)
+    second = asyncio.ensure_future(budget.enter(MOST))
+    await settle_down()
+    desk.settle(budget, Spent(1, usd=0.1))  # the second may go now, but
+    second.cancel()
+    await asyncio.gather(second, return_exceptions=True)
+    assert await budget.enter(MOST)
+    desk.settle(budget, Spent(1, usd=0.1))
 
 
-def test_one_answer_looks_at_one_of_those_who_wait():
+async def test_one_answer_looks_at_one_of_those_who_wait():
     """4,096 wait near a cap: each answer asks once more than it lets go."""
-
-    async def go() -> None:
-        desk = Desk()
-        budget = desk.open(usd=8.0)
-        asked = [asyncio.ensure_future(budget.enter(MOST)) for _ in range(4096)]
+    desk = Desk()
+    budget = desk.open(usd=8.0)
+    asked = [asyncio.ensure_future(budget.enter(MOST)) for _ in range(4096)]
+    await settle_down()
+    done = sum(each.done() for each in asked)
+    assert done == 8
+    desk.asked = 0
+    for n in range(100):
+        desk.settle(budget, Spent(1, usd=1e-6))
         await settle_down()
-        done = sum(each.done() for each in asked)
-        assert done == 8
-        desk.asked = 0
-        for n in range(100):
-            desk.settle(budget, Spent(1, usd=1e-6))
-            await settle_down()
-            assert desk.asked <= 2 * (n + 1)
-        assert sum(each.done() for each in asked) == 107
+        assert desk.asked <= 2 * (n + 1)
+    assert sum(each.done() for each in asked) == 107
+    budget.stop()
+    await asyncio.gather(*asked)
+
+
+async def test_processes_that_share_a_cap_have_no_more_than_it_together():
+    desk = Desk()
+    budgets = [desk.open(usd=10.0) for _ in range(2)]
+    asked = [asyncio.ensure_future(b.enter(MOST)) for b in budgets for _ in range(9)]
+    for _ in range(5):
+        await settle_down()
+    assert 8 <= sum(each.done() for each in asked) <= 10
+    for budget in budgets:
         budget.stop()
-        await asyncio.gather(*asked)
-
-    asyncio.run(go())
+    await asyncio.gather(*asked)
 
 
-def test_processes_that_share_a_cap_have_no_more_than_it_together():
-    async def go() -> None:
-        desk = Desk()
-        budgets = [desk.open(usd=10.0) for _ in range(2)]
-        asked = [asyncio.ensure_future(b.enter(MOST)) for b in budgets for _ in range(9)]
-        for _ in range(5):
-            await settle_down()
-        assert 8 <= sum(each.done() for each in asked) <= 10
-        for budget in budgets:
-            budget.stop()
-        await asyncio.gather(*asked)
-
-    asyncio.run(go())
-
-
-def test_who_waits_for_another_process_gets_what_that_gives_back(monkeypatch):
+async def test_who_waits_for_another_process_gets_what_that_gives_back(monkeypatch):
     monkeypatch.setattr("stepsynth.llm.engine.limits.POLL_S", 0.001)
-
-    async def go() -> None:
-        desk = Desk()
-        first, second = desk.open(usd=10.0), desk.open(usd=10.0)
-        assert await first.reserve([MOST] * 10) == 10
-        for _ in range(9):
-            desk.settle(first, NO_SPENT)
-        other = asyncio.ensure_future(second.enter(MOST))
-        await asyncio.sleep(0.01)
-        assert not other.done()
-        await first.give_back()
-        assert await other
-
-    asyncio.run(go())
+    desk = Desk()
+    first, second = desk.open(usd=10.0), desk.open(usd=10.0)
+    assert await first.reserve([MOST] * 10) == 10
+    for _ in range(9):
+        desk.settle(first, NO_SPENT)
+    other = asyncio.ensure_future(second.enter(MOST))
+    await asyncio.sleep(0.01)
+    assert not other.done()
+    await first.give_back()
+    assert await other
 
 
-def test_the_error_names_the_cap_that_is_short_and_what_all_have_spent():
-    async def go() -> None:
-        for limits, match in (
-            ({"requests": 5, "usd": 99.0}, "5 requests were sent"),
-            ({"requests": 50, "usd": 4.5}, "4 of 4.5 USD are spent"),
-            ({"usd": 99.0, "tokens": 450}, "400 of 450 tokens are used"),
-        ):
-            budget = Desk(Spent(5, 4.0, 400)).open(**limits)
-            with pytest.raises(LimitReachedError, match=match):
-                await budget.enter(MOST)
-
-    asyncio.run(go())
+async def test_the_error_names_the_cap_that_is_short_and_what_all_have_spent():
+    for limits, match in (
+        ({"requests": 5, "usd": 99.0}, "5 requests were sent"),
+        ({"requests": 50, "usd": 4.5}, "4 of 4.5 USD are spent"),
+        ({"usd": 99.0, "tokens": 450}, "400 of 450 tokens are used"),
+    ):
+        budget = Desk(Spent(5, 4.0, 400)).open(**limits)
+        with pytest.raises(LimitReachedError, match=match):
+            await budget.enter(MOST)
 
 
-def test_what_is_given_up_in_an_ask_is_not_used_before_the_answer_has_come():
+async def test_what_is_given_up_in_an_ask_is_not_used_before_the_answer_has_come():
     """Another process may have it by then: the store knows of the ask first."""
-
-    async def go() -> None:
-        desk = Desk()
-        first, second = desk.open(tokens=100), desk.open(tokens=100)
-        large, small, other = Most(tokens=40), Most(tokens=20), Most(tokens=42)
-        assert await first.enter(large)
-        assert await first.enter(small)
-        desk.is_slow = True
-        third = asyncio.ensure_future(first.enter(other))  # too much as long as both are out
-        await settle_down()
-        desk.settle(first, Spent(1, tokens=5), large)  # now there would be room for it
-        await settle_down()
-        desk.is_slow = False
-        assert await second.enter(large)
-        desk.answer.set()
-        await settle_down()
-        assert not third.done()
-        first.stop()
-        await third
-
-    asyncio.run(go())
+    desk = Desk()
+    first, second = desk.open(tokens=100), desk.open(tokens=100)
+    large, small, other = Most(tokens=40), Most(tokens=20), Most(tokens=42)
+    assert await first.enter(large)
+    assert await first.enter(small)
+    desk.is_slow = True
+    third = asyncio.ensure_future(first.enter(other))  # too much as long as both are out
+    await settle_down()
+    desk.settle(first, Spent(1, tokens=5), large)  # now there would be room for it
+    await settle_down()
+    desk.is_slow = False
+    assert await second.enter(large)
+    desk.answer.set()
+    await settle_down()
+    assert not third.done()
+    first.stop()
+    await third
 
 
-def test_minutes_pass_for_who_waits_for_another_process(monkeypatch):
+async def test_minutes_pass_for_who_waits_for_another_process(monkeypatch):
     monkeypatch.setattr("stepsynth.llm.engine.limits.POLL_S", 0.001)
-
-    async def go() -> None:
-        desk, now = Desk(), [0.0]
-        first, second = desk.open(usd=1.0), desk.open(usd=1.0, minutes=1, now=lambda: now[0])
-        assert await first.enter(MOST)
-        waiting = asyncio.ensure_future(second.enter(MOST))
-        await asyncio.sleep(0.01)
-        assert not waiting.done()
-        now[0] = 60.0
-        with pytest.raises(LimitReachedError, match=r"limits\.minutes"):
-            await waiting
-
-    asyncio.run(go())
+    desk, now = Desk(), [0.0]
+    first, second = desk.open(usd=1.0), desk.open(usd=1.0, minutes=1, now=lambda: now[0])
+    assert await first.enter(MOST)
+    waiting = asyncio.ensure_future(second.enter(MOST))
+    await asyncio.sleep(0.01)
+    assert not waiting.done()
+    now[0] = 60.0
+    with pytest.raises(LimitReachedError, match=r"limits\.minutes"):
+        await waiting
 
 
 @pytest.mark.parametrize("error", [OSError("broken"), MemoryError()])
-def test_an_error_of_the_store_is_that_of_who_asked(error):
-    async def go() -> None:
-        async def ask(_wish: CapRequest) -> CapGrant:
-            raise error
+async def test_an_error_of_the_store_is_that_of_who_asked(error):
+    async def ask(_wish: CapRequest) -> CapGrant:
+        raise error
 
-        with pytest.raises(type(error)):
-            await Budget(Limits(usd=1.0), lambda: 0.0, ask).enter(MOST)
-
-    asyncio.run(go())
+    with pytest.raises(type(error)):
+        await Budget(Limits(usd=1.0), lambda: 0.0, ask).enter(MOST)
 
 
-def test_who_was_sent_away_and_then_cancelled_has_held_nothing():
-    async def go() -> None:
-        budget = Desk().open(usd=2.0)
-        assert await budget.enter(MOST)
-        assert await budget.enter(MOST)
-        third = asyncio.ensure_future(budget.enter(MOST))
-        await settle_down()
-        budget.stop()
-        third.cancel()
-        await asyncio.gather(third, return_exceptions=True)
-        with pytest.raises(LimitReachedError):
-            await budget.reserve([MOST])
-
-    asyncio.run(go())
+async def test_who_was_sent_away_and_then_cancelled_has_held_nothing():
+    budget = Desk().open(usd=2.0)
+    assert await budget.enter(MOST)
+    assert await budget.enter(MOST)
+    third = asyncio.ensure_future(budget.enter(MOST))
+    await settle_down()
+    budget.stop()
+    third.cancel()
+    await asyncio.gather(third, return_exceptions=True)
+    with pytest.raises(LimitReachedError):
+        await budget.reserve([MOST])
 
 
-def test_who_was_taken_for_dead_is_there_again_with_its_part():
-    async def go() -> None:
-        desk = Desk()
-        first, second = desk.open(usd=10.0), desk.open(usd=10.0)
-        assert await first.reserve([MOST] * 5) == 5
-        desk.connection.execute("DELETE FROM owners")
-        first.close_part()
-        assert await first.enter(MOST)
-        assert await second.reserve([MOST] * 9) <= 4
-
-    asyncio.run(go())
+async def test_who_was_taken_for_dead_is_there_again_with_its_part():
+    desk = Desk()
+    first, second = desk.open(usd=10.0), desk.open(usd=10.0)
+    assert await first.reserve([MOST] * 5) == 5
+    desk.connection.execute("DELETE FROM owners")
+    first.close_part()
+    assert await first.enter(MOST)
+    assert await second.reserve([MOST] * 9) <= 4
