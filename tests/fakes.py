@@ -10,7 +10,7 @@ import numpy as np
 from stepsynth._util.hashing import digest
 from stepsynth.llm import LLM, Backend, Completion, Request
 from stepsynth.llm.core.backend import RatedSettings
-from stepsynth.methods import Setup
+from stepsynth.methods import Method, Round, Setup
 from stepsynth.metrics import Predictions, Spans
 from stepsynth.records import Answers, Context, Dataset, Example
 from stepsynth.retrieval import Hit, Index
@@ -18,7 +18,7 @@ from stepsynth.students import StudentFactory
 from stepsynth.students._student import NO_CALLBACKS, FitCallbacks, Student
 from stepsynth.tasks import Task
 
-NOTHING = Dataset()
+NO_ROWS = Dataset()
 
 
 class FakeSettings(RatedSettings):
@@ -123,10 +123,10 @@ def make_setup(
     select: Dataset | None = None,
     contexts: Sequence[Context] = (),
     index: Index | None = None,
-    unlabelled: Dataset = NOTHING,
     random_seed: int = 0,
+    **changes: Any,
 ) -> tuple[Setup, list[str]]:
-    """Return a set-up and the list that warnings go to."""
+    """Return a set-up and the list that warnings go to; `changes` are further fields of it."""
     warnings: list[str] = []
     setup = Setup(
         task=task,
@@ -140,9 +140,26 @@ def make_setup(
         warn=warnings.append,
         contexts=tuple(contexts),
         index=index,
-        unlabelled=unlabelled,
+        **changes,
     )
     return setup, warnings
+
+
+def follow(
+    task: Task,
+    method: Method,
+    answer: Callable[[Request], str | Completion],
+    student: Student | None = None,
+    mine: Dataset = NO_ROWS,
+    **options: Any,
+) -> tuple[FakeBackend, list[Round], list[str]]:
+    """Run a method to its end; return the LLM that it asked, its rounds and its warnings."""
+    backend = FakeBackend(answer)
+    setup, warnings = make_setup(task, backend, student or WrongOn(), mine, **options)
+    try:
+        return backend, list(method.synthesize(setup)), warnings
+    finally:
+        setup.llm.close()
 
 
 class WordIndex(Index):

@@ -17,19 +17,22 @@ from stepsynth.methods.zerogen import ZeroGen
 from stepsynth.records import Answers, Context, Dataset, Example
 from stepsynth.tasks.extractive_qa import ExtractiveQA
 from stepsynth.tasks.sentence_pair import SentencePair
-from tests.fakes import FakeBackend, WrongOn, WrongSpansOn, answer_anything, make_setup, rows
+from tests.fakes import (
+    FakeBackend,
+    WrongOn,
+    WrongSpansOn,
+    answer_anything,
+    follow,
+    make_setup,
+    rows,
+)
 
 GOLD = rows(("red apple", "a"), ("green apple", "a"), ("green pear", "p"), ("ripe pear", "p"))
 
 
 def run(task, method, *, answer=answer_anything, requests=None, **given):
-    backend = FakeBackend(answer)
-    setup, warnings = make_setup(task, backend, WrongOn(words=("green",)), GOLD)
-    object.__setattr__(setup, "given", given)
-    object.__setattr__(setup, "spending", SpendingLimit(requests=requests))
-    rounds = list(method.synthesize(setup))
-    setup.llm.close()
-    return backend, rounds, warnings
+    options = {"given": given, "spending": SpendingLimit(requests=requests)}
+    return follow(task, method, answer, WrongOn(words=("green",)), GOLD, **options)
 
 
 def test_a_budget_of_rows_is_two_thirds_seed_data_and_equal_rounds():
@@ -49,19 +52,14 @@ def test_added_size_goes_round_the_errors_until_so_many_rows_are_kept(task):
 
 def test_added_size_with_balance_takes_labels_in_turn(task):
     gold = rows(("green apple", "a"), ("so green apple", "a"), ("a green one", "p"))
-    backend = FakeBackend(answer_anything)
-    setup, _ = make_setup(task, backend, WrongOn(words=("green",)), gold)
     method = S3(rationales=False, seed_size=12, rounds=1, added_size=6, balance_added=True)
-    rounds = list(method.synthesize(setup))
-    setup.llm.close()
+    _, rounds, _ = follow(task, method, answer_anything, WrongOn(words=("green",)), gold)
     assert Counter(rounds[1].added.labels) == {"a": 3, "p": 3}
 
 
 def test_a_round_without_errors_ends(task):
-    backend = FakeBackend(answer_anything)
-    setup, _ = make_setup(task, backend, WrongOn(), GOLD)
-    rounds = list(S3(rationales=False).sized(24).synthesize(setup))
-    setup.llm.close()
+    method = S3(rationales=False).sized(24)
+    _, rounds, _ = follow(task, method, answer_anything, mine=GOLD)
     assert [len(r.train) for r in rounds] == [16, 16, 16]
 
 
@@ -84,12 +82,10 @@ def test_a_budget_of_calls_counts_rationales_and_rejected_rows_too(task, calls):
 
 @pytest.mark.parametrize("method", [ZeroGen(), S3(rationales=False)])
 def test_a_budget_of_calls_pays_a_judge_for_every_row(task, method):
-    backend = FakeBackend(answer_anything)
-    setup, warnings = make_setup(task, backend, WrongOn(words=("green",)), GOLD)
-    object.__setattr__(setup, "curator", Curator(Curation(check="llm")))
-    object.__setattr__(setup, "spending", SpendingLimit(requests=48))
-    (*_, done) = method.sized(48).synthesize(setup)
-    setup.llm.close()
+    options = {"curator": Curator(Curation(check="llm")), "spending": SpendingLimit(requests=48)}
+    backend, (*_, done), warnings = follow(
+        task, method.sized(48), answer_anything, WrongOn(words=("green",)), GOLD, **options
+    )
     assert len(backend.of_kind("judge")) == len(done.train) == len(backend.requests) / 2
     assert 44 <= len(backend.requests) <= 48
     assert warnings == []
@@ -99,12 +95,9 @@ def test_a_budget_of_calls_leaves_enough_for_rows_beside_their_contexts():
     pairs = SentencePair(instruction="Decide.", labels={"a": "right", "p": "wrong"})
     gold = Dataset(replace(row, context=f"premise {i}") for i, row in enumerate(GOLD))
     for spending in (SpendingLimit(requests=30), SpendingLimit(usd=2.0)):
-        backend = FakeBackend(answer_anything)
-        setup, _ = make_setup(pairs, backend, WrongOn(), gold)
         spending.spent_usd = lambda spending=spending: 0.01 * spending.spent
-        object.__setattr__(setup, "spending", spending)
-        (done,) = ZeroGen().sized(10**4).synthesize(setup)
-        setup.llm.close()
+        method = ZeroGen().sized(10**4)
+        backend, (done,), _ = follow(pairs, method, answer_anything, mine=gold, spending=spending)
         asked = len(backend.of_kind("context"))
         assert len(done.train) == len(backend.of_kind("seed"))
         assert asked * 2 - 2 <= len(done.train) <= asked * 2 + 2  # each for each label
@@ -117,12 +110,10 @@ def test_a_budget_of_calls_leaves_half_for_questions_beside_their_answers():
         for i, p in enumerate(passages[:4])
     )
     listed = lambda r: "1. Rome" if r.tags["kind"] == "answers" else f"Where is {r.draw}?"  # noqa: E731
-    backend = FakeBackend(listed)
     contexts = [Context(passage) for passage in passages]
-    setup, _ = make_setup(ExtractiveQA(), backend, WrongSpansOn(), gold, contexts=contexts)
-    object.__setattr__(setup, "spending", SpendingLimit(requests=30))
-    (done,) = ZeroGen().sized(30).synthesize(setup)
-    setup.llm.close()
+    options = {"contexts": contexts, "spending": SpendingLimit(requests=30)}
+    method, student = ZeroGen().sized(30), WrongSpansOn()
+    backend, (done,), _ = follow(ExtractiveQA(), method, listed, student, gold, **options)
     assert (len(backend.of_kind("answers")), len(done.train)) == (15, 15)
 
 

@@ -7,7 +7,7 @@ from stepsynth.llm import Completion, Request
 from stepsynth.methods._writer import Writer
 from stepsynth.methods.s3 import S3
 from stepsynth.tasks.classification import Classification
-from tests.fakes import FakeBackend, WrongOn, make_setup, rows
+from tests.fakes import FakeBackend, WrongOn, follow, make_setup, rows
 
 GOLD = rows(("gold one", "a"), ("gold two", "p"))
 
@@ -20,11 +20,8 @@ def answer(request: Request) -> str:
 
 
 def seed_round(task: Classification, answer=answer, **options: object):
-    backend = FakeBackend(answer)
-    setup, warnings = make_setup(task, backend, WrongOn(), GOLD)
     method = S3.model_validate({"rounds": 0, "num_rationales": 5, **options})
-    (done,) = method.synthesize(setup)
-    setup.llm.close()
+    backend, (done,), warnings = follow(task, method, answer, mine=GOLD)
     return backend, done, warnings
 
 
@@ -76,10 +73,8 @@ def test_a_label_with_too_few_rationales_is_asked_again_and_then_warned_of(task)
 
 
 def test_a_rejected_draw_is_replaced_up_to_one_and_a_half_times_the_size(task):
-    backend = FakeBackend(lambda r: "I cannot generate that." if r.draw % 2 else f"text {r.draw}")
-    setup, warnings = make_setup(task, backend, WrongOn(), GOLD)
-    (done,) = S3(rounds=0, seed_size=10, rationales=False).synthesize(setup)
-    setup.llm.close()
+    write = lambda r: "I cannot generate that." if r.draw % 2 else f"text {r.draw}"  # noqa: E731
+    backend, done, warnings = seed_round(task, write, seed_size=10, rationales=False)
     assert len(backend.requests) == 15
     assert len(done.added) == 8
     assert [u.rejected.reason for u in done.unused] == ["refusal"] * 7

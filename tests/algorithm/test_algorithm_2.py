@@ -6,7 +6,7 @@ import pytest
 
 from stepsynth.llm import Request
 from stepsynth.methods.s3 import S3
-from tests.fakes import FakeBackend, WrongOn, make_setup, rows
+from tests.fakes import WrongOn, follow, rows
 
 GOLD = rows(
     ("red apple", "a"),
@@ -28,10 +28,8 @@ def answer(request: Request) -> str:
 @pytest.fixture
 def trace(task):
     WrongOn.log.clear()
-    backend = FakeBackend(answer)
-    setup, _ = make_setup(task, backend, WrongOn(words=("green", "rotten")), GOLD)
-    rounds = list(S3(rounds=2, seed_size=5, rationales=False).synthesize(setup))
-    setup.llm.close()
+    method = S3(rounds=2, seed_size=5, rationales=False)
+    backend, rounds, _ = follow(task, method, answer, WrongOn(words=("green", "rotten")), GOLD)
     return backend, rounds, list(WrongOn.log)
 
 
@@ -108,12 +106,8 @@ def test_the_prompt_of_an_error_holds_its_text_and_its_gold_label(trace):
 
 
 def run(task, **options):
-    backend = FakeBackend(answer)
-    setup, _ = make_setup(task, backend, WrongOn(words=("green", "rotten")), GOLD)
     method = S3.model_validate({"seed_size": 5, "rationales": False, **options})
-    rounds = list(method.synthesize(setup))
-    setup.llm.close()
-    return method, rounds
+    return method, follow(task, method, answer, WrongOn(words=("green", "rotten")), GOLD)[1]
 
 
 def test_several_extrapolations_of_one_error_are_several_draws(task):

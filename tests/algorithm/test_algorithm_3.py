@@ -17,7 +17,7 @@ from stepsynth.runfolder.folder import round_numbers
 from stepsynth.tasks._answers import find_answer
 from stepsynth.tasks.extractive_qa import ExtractiveQA
 from stepsynth.tasks.sentence_pair import SentencePair
-from tests.fakes import FakeBackend, WrongOn, WrongSpansOn, make_setup
+from tests.fakes import WrongOn, WrongSpansOn, follow
 
 PREMISES = ["A  “red” apple\nfell in 1981.", "Two pears {{ x }} fell in 1982.", "Nothing fell."]
 PAIRS = Dataset(
@@ -65,14 +65,9 @@ class Trace:
         if contexts is None:
             parts = Gold(self.gold, self.gold, Dataset(), {})
             contexts = choose_contexts(parts, None, task, make_gate(parts, is_open=False), print)
-        self.backend = FakeBackend(answer)
-        made, self.warnings = make_setup(
-            task, self.backend, student, self.gold, contexts=contexts, **setup
+        self.backend, self.rounds, self.warnings = follow(
+            task, method, answer, student, self.gold, contexts=contexts, **setup
         )
-        try:
-            self.rounds = list(method.synthesize(made))
-        finally:
-            made.llm.close()
 
     @property
     def seed_requests(self):

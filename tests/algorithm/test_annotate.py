@@ -1,7 +1,6 @@
 """The LLM labels the user's own texts: shots, votes, which texts, and what its labels are worth."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from stepsynth.methods.annotate import Annotate, Vote, commonest
 from stepsynth.methods.llm import LLMItself
 from stepsynth.records import Dataset, Example
 from stepsynth.students.linear import Linear
-from tests.fakes import FakeBackend, WrongOn, make_setup, rows
+from tests.fakes import FakeBackend, WrongOn, follow, make_setup, rows
 
 GOLD = rows(
     ("a crisp red fruit", "a"), ("a round red fruit", "a"), ("a round sweet fruit", "a"),
@@ -31,12 +30,7 @@ def by_colour(request: Request) -> str:
 
 
 def run(task, method, answer=by_colour, *, texts=TEXTS, mine=GOLD, student=None, **more):
-    backend = FakeBackend(answer)
-    setup, warnings = make_setup(task, backend, student or WrongOn(), mine, unlabelled=texts)
-    setup = replace(setup, **more)
-    rounds = list(method.synthesize(setup))
-    setup.llm.close()
-    return backend, rounds, warnings
+    return follow(task, method, answer, student, mine, unlabelled=texts, **more)
 
 
 def test_texts_get_the_labels_that_the_llm_gives_and_are_trained_on(task):

@@ -13,7 +13,7 @@ from stepsynth.methods.s3 import S3
 from stepsynth.methods.simprompt import SimPrompt
 from stepsynth.students.linear import Linear
 from stepsynth.tasks.classification import Classification
-from tests.fakes import FakeBackend, WrongOn, make_setup, rows
+from tests.fakes import follow, rows
 
 GOLD = rows(("red apple", "a"), ("green pear", "p"))
 KEYS = {"style": ["dry", "warm", "curt"], "subtopic": ["tart", "sweet", "soft", "ripe"]}
@@ -39,12 +39,7 @@ def answer(request):
 
 
 def run(task, method, answer=answer, student=None, gold=GOLD, **changes):
-    backend = FakeBackend(answer)
-    setup, warnings = make_setup(task, backend, student or WrongOn(), gold)
-    for name, value in changes.items():
-        object.__setattr__(setup, name, value)
-    (done,) = method.synthesize(setup)
-    setup.llm.close()
+    backend, (done,), warnings = follow(task, method, answer, student, gold, **changes)
     return backend, done, warnings
 
 

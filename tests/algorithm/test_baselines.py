@@ -9,18 +9,13 @@ from stepsynth.methods.gold import Gold
 from stepsynth.methods.goldgen import GoldGen
 from stepsynth.methods.s3 import S3
 from stepsynth.methods.zerogen import ZeroGen
-from tests.fakes import FakeBackend, WrongOn, make_setup, rows
+from tests.fakes import WrongOn, follow, rows
 
 GOLD = rows(("red apple", "a"), ("green apple", "a"), ("green pear", "p"))
 
 
 def run(task, method, answer=lambda r: f"{r.tags['kind']} {r.stream} {r.draw}", **given):
-    backend = FakeBackend(answer)
-    setup, warnings = make_setup(task, backend, WrongOn(words=("green",)), GOLD)
-    object.__setattr__(setup, "given", given)
-    rounds = list(method.synthesize(setup))
-    setup.llm.close()
-    return backend, rounds, warnings
+    return follow(task, method, answer, WrongOn(words=("green",)), GOLD, given=given)
 
 
 def test_zerogen_asks_for_labels_only_and_trains_once(task):

@@ -1,7 +1,6 @@
 """FewGen: each prompt has its own draw of gold rows of the label."""
 
 import re
-from dataclasses import replace
 
 import pytest
 
@@ -11,20 +10,19 @@ from stepsynth.methods.fewgen import FewGen
 from stepsynth.records import Answers, Context, Dataset, Example
 from stepsynth.tasks.extractive_qa import ExtractiveQA
 from stepsynth.tasks.sentence_pair import SentencePair
-from tests.fakes import FakeBackend, WrongOn, WrongSpansOn, make_setup, rows
+from tests.fakes import WrongOn, WrongSpansOn, follow, rows
 
 GOLD = rows(
     *((f"apple note {i}", "a") for i in range(10)), *((f"pear note {i}", "p") for i in range(10))
 )
 
 
-def run(task, method, mine=GOLD, student=None, **options):
-    backend = FakeBackend(lambda r: f"new text {r.draw} of {r.tags['label']}")
-    student = student or WrongOn(words=("zzz",))
-    setup, warnings = make_setup(task, backend, student, mine, **options)
-    rounds = list(method.synthesize(setup))
-    setup.llm.close()
-    return backend, rounds, warnings
+def write(request):
+    return f"new text {request.draw} of {request.tags['label']}"
+
+
+def run(task, method, mine=GOLD, student=None, answer=write, **options):
+    return follow(task, method, answer, student or WrongOn(words=("zzz",)), mine, **options)
 
 
 def shots_in(prompt):
@@ -76,12 +74,9 @@ def test_copies_of_shots_are_rejected_where_duplicates_are(task, duplicates):
         shot = shots_in(request.prompt)[0]
         return f"{shot}!" if request.draw % 3 == 0 else f"{request.draw} things of another kind"
 
-    backend = FakeBackend(copy_first)
-    setup, _ = make_setup(task, backend, WrongOn(words=("zzz",)), GOLD)
     curator = Curator(Curation(duplicates=duplicates))
-    object.__setattr__(setup, "curator", curator)
-    (done,) = FewGen(seed_size=12, shots=4).synthesize(setup)
-    setup.llm.close()
+    method = FewGen(seed_size=12, shots=4)
+    _, (done,), _ = run(task, method, answer=copy_first, curator=curator)
     copies = [text for text in done.train.texts if shots_in(text)]
     reasons = [item.rejected.reason for item in done.unused]
     assert len(copies) == (4 if duplicates == "keep" else 0)
@@ -133,12 +128,11 @@ def test_a_row_that_holds_a_held_out_text_is_no_shot():
     mine = [Example(text, "ap"[i % 2], f"premise of row {i}") for i, text in enumerate(texts)]
     held_out = [Example(mine[3].text, "a", "a premise of its own")]
     curator = Curator(Curation(), Gate({"test": held_out}))
-    backend = FakeBackend(lambda r: f"new text {r.draw} of {r.tags['label']}")
-    setup, warnings = make_setup(pair, backend, WrongOn(words=("zzz",)), Dataset(mine))
-    contexts = tuple(Context(f"premise {i}") for i in range(6))
-    setup = replace(setup, curator=curator, contexts=contexts)
-    (done,) = FewGen(seed_size=6, shots=8).synthesize(setup)
-    setup.llm.close()
+    contexts = [Context(f"premise {i}") for i in range(6)]
+    method = FewGen(seed_size=6, shots=8)
+    backend, (done,), warnings = run(
+        pair, method, Dataset(mine), curator=curator, contexts=contexts
+    )
     assert len(done.train) == 6
     assert not any(texts[3] in request.prompt for request in backend.requests)
     assert any("1 rows of `mine` are not shown" in said for said in warnings)

@@ -15,7 +15,7 @@ from stepsynth.methods.progen import ProGen, reject_copy, split_validation
 from stepsynth.records import Context, Dataset, Example, Rejected
 from stepsynth.students.linear import Linear
 from stepsynth.tasks.sentence_pair import SentencePair
-from tests.fakes import FakeBackend, make_setup, rows
+from tests.fakes import follow, rows
 
 HIDDEN = rows(("GOLD apple", "a"), ("GOLD pear", "p"))
 WORDS = {"a": "round red crisp orchard cider", "p": "long green soft juicy perry"}
@@ -28,13 +28,8 @@ def write(request):
     return f"{' '.join(words)} number{rng.randrange(10**9)} word{rng.randrange(10**9)}"
 
 
-def run(task, method, answer=write, *, spending=None, **options):
-    backend = FakeBackend(answer)
-    options = {"mine": Dataset(), "select": HIDDEN, **options}
-    setup, warnings = make_setup(task, backend, Linear(), **options)
-    rounds = list(method.synthesize(replace(setup, spending=spending or SpendingLimit())))
-    setup.llm.close()
-    return backend, rounds, warnings
+def run(task, method, answer=write, **options):
+    return follow(task, method, answer, Linear(), **{"select": HIDDEN, **options})
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,10 @@ import pytest
 from stepsynth.curation import Curation, Curator, Gate
 from stepsynth.errors import ConfigError, TooFewRowsError
 from stepsynth.methods.regen import Found, Query, ReGen
-from stepsynth.records import Dataset
 from stepsynth.retrieval import Hit, Passage
 from stepsynth.retrieval.bm25 import BM25
 from stepsynth.students.linear import Linear
-from tests.fakes import FakeBackend, WordIndex, WrongOn, make_setup, rows
+from tests.fakes import WordIndex, WrongOn, follow, rows
 
 GOLD = rows(("red apple", "a"), ("yellow pear", "p"))
 FRUIT = {"a": "apple", "p": "pear"}
@@ -42,13 +41,8 @@ class Watched(WordIndex):
 
 def run(task, method, passages=None, student=None, index=None, **changes):
     index = index or Watched(passages or corpus())
-    backend = FakeBackend(lambda _: "")
-    student = student or WrongOn()
-    setup, warnings = make_setup(task, backend, student, Dataset(), select=GOLD, index=index)
-    for name, value in changes.items():
-        object.__setattr__(setup, name, value)
-    rounds = list(method.synthesize(setup))
-    setup.llm.close()
+    options = {"select": GOLD, "index": index, **changes}
+    backend, rounds, warnings = follow(task, method, lambda _: "", student, **options)
     assert not backend.requests
     return index, rounds, warnings
 

@@ -21,7 +21,7 @@ from stepsynth.metrics import Predictions
 from stepsynth.records import Dataset, Example, Provenance
 from stepsynth.retrieval import Passage
 from stepsynth.students.linear import Linear
-from tests.fakes import FakeBackend, WordIndex, answer_anything, make_setup
+from tests.fakes import FakeBackend, WordIndex, answer_anything, follow, make_setup
 
 GOOD, BAD = (
     ["sweet", "crisp", "red", "round", "shiny"],
@@ -199,11 +199,8 @@ def test_select_rows_that_are_trained_on_are_not_held_out(task):
 
 
 def run_hinted(task, mine, given, **more):
-    backend = FakeBackend(answer_anything)
-    setup, warnings = make_setup(task, backend, Linear(), mine, **more)
     method = S3Plus(seed_size=20, num_rationales=3, added_size=30, extrapolate_from=given)
-    done = list(method.synthesize(setup))
-    return backend, done, warnings
+    return follow(task, method, answer_anything, Linear(), mine, **more)
 
 
 def test_words_of_several_gold_texts_stand_in_for_them(task):

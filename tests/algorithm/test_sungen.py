@@ -7,9 +7,8 @@ from sklearn.metrics import roc_auc_score
 
 from stepsynth.methods.sungen import SunGen
 from stepsynth.methods.zerogen import ZeroGen
-from stepsynth.records import Dataset
 from stepsynth.students.linear import Linear
-from tests.fakes import FakeBackend, WrongOn, make_setup, rows
+from tests.fakes import WrongOn, follow, rows
 
 SELECT = rows(("GOLD apple", "a"), ("GOLD pear", "p"))
 WORDS = {
@@ -35,10 +34,8 @@ def hide(request):
 
 
 def run(task, method, answer=hide, student=None, **options):
-    backend = FakeBackend(answer)
-    setup, _ = make_setup(task, backend, student or Linear(), Dataset(), select=SELECT, **options)
-    rounds = list(method.synthesize(setup))
-    setup.llm.close()
+    student = student or Linear()
+    backend, rounds, _ = follow(task, method, answer, student, select=SELECT, **options)
     wrong = {hide(r): write(r).endswith("wrongly.") for r in backend.requests}
     return backend, rounds, wrong
 

@@ -10,7 +10,7 @@ from stepsynth.methods.synthesizrr import SynthesizRR
 from stepsynth.records import Dataset, Example
 from stepsynth.retrieval import Hit, Index, Passage
 from stepsynth.retrieval.bm25 import BM25
-from tests.fakes import FakeBackend, WrongOn, make_setup
+from tests.fakes import WrongOn, follow
 
 GOLD = Dataset(
     [Example(f"apple {i}", "a") for i in range(4)] + [Example(f"pear {i}", "p") for i in range(4)]
@@ -57,13 +57,10 @@ KNOWN = Known({row.text: ladder(row.text.replace(" ", "")) for row in GOLD})
 
 
 def run(task, method, known=KNOWN, mine=GOLD, index=None):
-    backend = FakeBackend(lambda r: f"{r.tags['label']} text {r.draw}")
-    student = WrongOn()
     WrongOn.log.clear()
     index = index or (known and known.index())
-    setup, warnings = make_setup(task, backend, student, mine, select=GOLD, index=index)
-    (done,) = method.synthesize(setup)
-    setup.llm.close()
+    write = lambda r: f"{r.tags['label']} text {r.draw}"  # noqa: E731
+    backend, (done,), warnings = follow(task, method, write, mine=mine, select=GOLD, index=index)
     return backend, done, warnings
 
 

@@ -11,7 +11,7 @@ from stepsynth.methods._spending_limit import SpendingLimit
 from stepsynth.methods.targen import TarGEN
 from stepsynth.records import Dataset
 from stepsynth.tasks.sentence_pair import SentencePair
-from tests.fakes import FakeBackend, WrongOn, make_setup, rows
+from tests.fakes import follow, rows
 
 GOLD = rows(("red apple", "a"), ("green pear", "p"))
 
@@ -33,12 +33,8 @@ def answering(judge=lambda label: label):
 
 
 def run(task, method, answer, mine=GOLD, **changes):
-    backend = FakeBackend(answer)
-    setup, warnings = make_setup(task, backend, WrongOn(), mine, select=GOLD)
-    for name, value in changes.items():
-        object.__setattr__(setup, name, value)
-    (done,) = method.synthesize(setup)
-    setup.llm.close()
+    options = {"mine": mine, "select": GOLD, **changes}
+    backend, (done,), warnings = follow(task, method, answer, **options)
     return backend, done, warnings
 
 

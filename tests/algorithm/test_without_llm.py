@@ -6,7 +6,7 @@ from stepsynth.errors import ConfigError
 from stepsynth.methods.selftrain import SelfTrain
 from stepsynth.methods.zeroshot import ZeroShot
 from stepsynth.students.linear import Linear
-from tests.fakes import FakeBackend, make_setup, rows
+from tests.fakes import follow, rows
 
 GOLD = rows(
     *((f"crisp red {i}", "a") for i in range(4)), *((f"soft green {i}", "p") for i in range(4))
@@ -18,9 +18,8 @@ TEXTS = rows(
 
 
 def run(task, method, **more):
-    setup, warnings = make_setup(task, FakeBackend(lambda _: ""), Linear(), GOLD, **more)
-    rounds = list(method.synthesize(setup))
-    assert not setup.llm.backend.requests
+    backend, rounds, warnings = follow(task, method, lambda _: "", Linear(), GOLD, **more)
+    assert not backend.requests
     return rounds, warnings
 
 

@@ -13,18 +13,14 @@ from stepsynth.methods.zerogen import ZeroGen
 from stepsynth.records import Answers, Context, Example, Rejected
 from stepsynth.tasks.extractive_qa import ExtractiveQA
 from stepsynth.tasks.sentence_pair import SentencePair
-from tests.fakes import FakeBackend, WrongOn, make_setup, rows
+from tests.fakes import FakeBackend, WrongOn, follow, make_setup, rows
 
 GOLD = rows(("red apple", "a"), ("green pear", "p"))
 LONG = "one two three four five six seven eight nine ten eleven"
 
 
 def run(task, method, answer, **options):
-    backend = FakeBackend(answer)
-    setup, warnings = make_setup(task, backend, WrongOn(words=("green",)), GOLD, **options)
-    rounds = list(method.synthesize(setup))
-    setup.llm.close()
-    return backend, rounds, warnings
+    return follow(task, method, answer, WrongOn(words=("green",)), GOLD, **options)
 
 
 def name_gardens(request):
