@@ -1,13 +1,16 @@
 """The engine's contract: order, draws, durability, retries, limits, clean stops."""
 
+import asyncio
 import random
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from stepsynth.errors import ConfigError, LimitReachedError, PromptError, ProviderError
 from stepsynth.llm import LLM, Completion, Failed, Request
+from stepsynth.llm.backends.openai_compatible import OpenAICompatible, OpenAICompatibleBackend
 from stepsynth.llm.core.errors import GiveUpError, RetryLaterError
 from stepsynth.llm.core.usage import Usage
 from stepsynth.llm.engine.limits import Limits
@@ -26,10 +29,19 @@ class Slow(FakeBackend):
     """Answers in another order than it is asked."""
 
     async def complete(self, request: Request) -> Completion:
-        import asyncio
-
         await asyncio.sleep(random.Random(request.draw).random() / 50)
         return await super().complete(request)
+
+
+class Costly(Slow):
+    """Its answers cost what `tokens` draws: prompt and completion tokens."""
+
+    tokens = staticmethod(lambda: (10, 5))
+
+    async def complete(self, request: Request) -> Completion:
+        answer = await super().complete(request)
+        asked, written = self.tokens()
+        return Completion(answer.text, prompt_tokens=asked, completion_tokens=written)
 
 
 class Failing(FakeBackend):
@@ -114,8 +126,6 @@ def test_limits_and_concurrency_are_no_part_of_a_request(open_llm):
 
 
 def test_no_more_than_concurrency_are_in_flight(server, open_llm):
-    from stepsynth.llm.backends.openai_compatible import OpenAICompatible, OpenAICompatibleBackend
-
     server.delay_s = 0.02
     settings = OpenAICompatible(model="m", base_url=server.url, concurrency=7)
     open_llm(OpenAICompatibleBackend(settings, 0)).generate(ask(60), phase="test")
@@ -187,15 +197,8 @@ def test_a_cap_on_requests_counts_retries_and_holds_over_invocations(open_llm):
 
 def test_a_cap_on_usd_is_never_crossed(open_llm):
     rng = random.Random(0)
-
-    class Costly(Slow):
-        async def complete(self, request: Request) -> Completion:
-            answer = await super().complete(request)
-            return Completion(
-                answer.text, prompt_tokens=rng.randint(1, 50), completion_tokens=rng.randint(1, 100)
-            )
-
     backend = Costly(lambda _: "x", price=PRICE, max_tokens=100, concurrency=32)
+    backend.tokens = lambda: (rng.randint(1, 50), rng.randint(1, 100))
     llm = open_llm(backend, limits=Limits(usd=0.003))
     with pytest.raises(LimitReachedError, match=r"limits\.usd"):
         llm.generate(ask(200), phase="test")
@@ -226,15 +229,8 @@ def test_what_is_in_flight_when_a_limit_stops_the_run_is_kept(open_llm):
     assert again.usage.from_store == 20
 
 
-def test_a_call_works_where_an_event_loop_is_running(open_llm):
-    import asyncio
-
-    llm = open_llm(FakeBackend(lambda _: "x"))
-
-    async def cell() -> int:
-        return len(llm.generate(ask(3), phase="test"))
-
-    assert asyncio.run(cell()) == 3
+async def test_a_call_works_where_an_event_loop_is_running(open_llm):
+    assert len(open_llm(FakeBackend(lambda _: "x")).generate(ask(3), phase="test")) == 3
 
 
 def test_progress_is_told_from_start_to_end(open_llm):
@@ -266,21 +262,6 @@ def test_no_thread_is_left_behind(open_llm):
     assert "llm" not in [thread.name for thread in set(threading.enumerate()) - before]
 
 
-def test_the_store_refuses_what_it_cannot_read(tmp_path):
-    from stepsynth.errors import RunFolderError
-
-    (tmp_path / "x.sqlite").write_bytes(b"this is no database, but it is long enough to be read")
-    with pytest.raises(RunFolderError, match="no store of completions"):
-        Store(tmp_path / "x.sqlite")
-    import sqlite3
-
-    newer = sqlite3.connect(tmp_path / "newer.sqlite")
-    newer.execute("PRAGMA user_version=99")
-    newer.close()
-    with pytest.raises(RunFolderError, match="newer stepsynth"):
-        Store(tmp_path / "newer.sqlite")
-
-
 def test_a_new_store_may_be_opened_by_many_at_once(tmp_path):
     failed: list[Exception] = []
 
@@ -302,8 +283,6 @@ def test_a_new_store_may_be_opened_by_many_at_once(tmp_path):
 
 
 def test_a_cap_on_minutes_stops_the_run(open_llm, monkeypatch):
-    import time
-
     llm = open_llm(FakeBackend(lambda _: "x", concurrency=1), limits=Limits(minutes=1))
     now = time.monotonic()
     monkeypatch.setattr("stepsynth.llm.engine.llm.monotonic", lambda: now + 61)
@@ -313,12 +292,7 @@ def test_a_cap_on_minutes_stops_the_run(open_llm, monkeypatch):
 
 
 def test_a_cap_on_usd_is_nearly_used_up_with_many_in_flight(open_llm):
-    class Cheap(Slow):
-        async def complete(self, request: Request) -> Completion:
-            answer = await super().complete(request)
-            return Completion(answer.text, prompt_tokens=10, completion_tokens=5)
-
-    backend = Cheap(lambda _: "x", price=PRICE, max_tokens=1000, concurrency=64)
+    backend = Costly(lambda _: "x", price=PRICE, max_tokens=1000, concurrency=64)
     llm = open_llm(backend, limits=Limits(usd=0.004))
     with pytest.raises(LimitReachedError, match=r"limits\.usd"):
         llm.generate(ask(400), phase="test")
@@ -338,37 +312,6 @@ def test_an_error_of_ours_lets_the_others_land_too(open_llm):
     again = open_llm(FakeBackend(lambda _: "y"))
     again.generate(ask(8), phase="test")
     assert again.usage.from_store == 7
-
-
-def test_a_database_of_something_else_is_left_alone(tmp_path):
-    import sqlite3
-
-    from stepsynth.errors import RunFolderError
-
-    other = sqlite3.connect(tmp_path / "mine.sqlite")
-    other.execute("CREATE TABLE precious (x)")
-    other.commit()
-    other.close()
-    with pytest.raises(RunFolderError, match="belongs to something else"):
-        Store(tmp_path / "mine.sqlite")
-
-
-def test_a_damaged_answer_is_asked_for_again_and_that_is_said(open_llm, tmp_path):
-    import sqlite3
-
-    open_llm(FakeBackend(lambda r: f"first {r.draw}")).generate(ask(3), phase="test")
-    connection = sqlite3.connect(tmp_path / "requests.sqlite")
-    connection.execute(
-        "UPDATE completions SET completion = '{oops' WHERE completion LIKE '%first 1%'"
-    )
-    connection.commit()
-    connection.close()
-    llm, said = open_llm(FakeBackend(lambda r: f"second {r.draw}")), []
-    llm.on_notice = said.append
-    answers = llm.generate(ask(3), phase="test")
-    assert [answer.text for answer in answers] == ["first 0", "second 1", "first 2"]
-    assert "1 damaged answers were asked for again" in said[0]
-    assert open_llm(FakeBackend(lambda _: "third")).generate(ask(3), phase="test") == answers
 
 
 def test_a_stream_hands_over_in_order_and_starts_before_its_requests_are_used_up(open_llm):

@@ -6,13 +6,15 @@ from typing import ClassVar
 
 import pytest
 
+from stepsynth._util.hashing import digest
 from stepsynth.errors import ProviderError
 from stepsynth.llm import LLM, Completion, Request
-from stepsynth.llm.backends.openai_compatible import OpenAICompatible
+from stepsynth.llm.backends.openai_compatible import OpenAICompatible, OpenAICompatibleBackend
 from stepsynth.llm.backends.scripted import Scripted
 from stepsynth.llm.chat.http import JsonClient
 from stepsynth.llm.core.errors import GiveUpError, RetryLaterError
 from stepsynth.llm.core.usage import Spent
+from stepsynth.llm.engine.endpoint import Endpoint
 from stepsynth.llm.engine.queue import Flow
 from stepsynth.llm.pacing.pace import Pace
 from stepsynth.llm.store.store import Entry, Store
@@ -53,13 +55,9 @@ def in_thread(do) -> list[object]:
     return out
 
 
-def test_what_was_put_is_on_disk_once_the_store_is_closed(tmp_path):
+async def test_what_was_put_is_on_disk_once_the_store_is_closed(tmp_path):
     store = Store(tmp_path / "s.sqlite")
-
-    async def put() -> None:
-        store.put([Entry("i", {}, {"text": "t"})], "r", Spent(1), lambda _: None)
-
-    asyncio.run(put())
+    store.put([Entry("i", {}, {"text": "t"})], "r", Spent(1), lambda _: None)
     store.close()
     again = Store(tmp_path / "s.sqlite")
     assert again.get_many(["i"]) == {"i": {"text": "t"}}
@@ -119,16 +117,13 @@ def test_a_total_that_is_wrong_loses_nothing():
     llm.close()
 
 
-def test_a_worker_that_wakes_up_after_the_stop_takes_nothing():
-    async def run() -> object:
-        flow = Flow("test", None, None, lambda: 0.0)
-        waiting = asyncio.ensure_future(flow.next_job())
-        await asyncio.sleep(0)
-        flow.add([[]])
-        flow.stop(None)
-        return await waiting
-
-    assert asyncio.run(run()) is None
+async def test_a_worker_that_wakes_up_after_the_stop_takes_nothing():
+    flow = Flow("test", None, None, lambda: 0.0)
+    waiting = asyncio.ensure_future(flow.next_job())
+    await asyncio.sleep(0)
+    flow.add([[]])
+    flow.stop(None)
+    assert await waiting is None
 
 
 def test_one_of_several_llms_that_is_not_there_stops_the_run_at_once():
@@ -180,20 +175,20 @@ def test_what_is_never_stored_is_never_claimed(tmp_path):
     other.close()
 
 
-def test_patience_begins_anew_with_each_phase():
+async def test_patience_begins_anew_with_each_phase():
     clock = [0.0]
     pace = Pace(FakeSettings(patience_s=10), lambda: clock[0])
 
-    async def fail(times: int) -> None:
+    def fail(times: int) -> None:
         for _ in range(times):
             pace.in_flight += 1
             pace.failed(RetryLaterError("server_error", "500"))
 
-    asyncio.run(fail(20))
+    fail(20)
     clock[0] = 3600.0
     assert pace.out_of_patience
     pace.begin_phase()
-    asyncio.run(fail(1))
+    fail(1)
     assert not pace.out_of_patience
 
 
@@ -257,36 +252,32 @@ async def _post(answer: str, url: str = "{}/x") -> tuple[Exception, bytes]:
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
-def test_a_key_does_not_follow_to_another_place(status):
+async def test_a_key_does_not_follow_to_another_place(status):
     head = f"HTTP/1.1 {status} Moved\r\nLocation: http://{{}}/elsewhere?secret\r\n"
-    error, received = asyncio.run(_post(f"{head}Content-Length: 0\r\n\r\n"))
+    error, received = await _post(f"{head}Content-Length: 0\r\n\r\n")
     assert received.count(b"HTTP/1.1") == 1
     assert isinstance(error, ProviderError)
     assert "/elsewhere" in str(error)
     assert "secret" not in str(error)
 
 
-def test_the_password_of_a_proxy_is_in_no_message():
+async def test_the_password_of_a_proxy_is_in_no_message():
     answer = "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"
-    error, _ = asyncio.run(_post(answer, "https://example.invalid"))
+    error, _ = await _post(answer, "https://example.invalid")
     assert "the proxy answered 407" in str(error)
     assert KEY not in f"{error}{error.__cause__}"
 
 
 @pytest.mark.parametrize("before", [0, 285, 3990])
-def test_no_part_of_a_key_is_left_where_a_message_is_cut(before):
+async def test_no_part_of_a_key_is_left_where_a_message_is_cut(before):
     body = f"{'x' * before} {KEY}"
     answer = f"HTTP/1.1 400 Bad\r\nContent-Length: {len(body)}\r\n\r\n{body}"
-    error, _ = asyncio.run(_post(answer))
+    error, _ = await _post(answer)
     assert isinstance(error, GiveUpError)
     assert KEY[:5] not in error.message + error.raw
 
 
 def test_another_schema_is_another_request_and_none_is_as_before():
-    from stepsynth._util.hashing import digest
-    from stepsynth.llm.backends.openai_compatible import OpenAICompatible, OpenAICompatibleBackend
-    from stepsynth.llm.engine.endpoint import Endpoint
-
     settings = OpenAICompatible(model="m")
     endpoint = Endpoint(OpenAICompatibleBackend(settings, 0), 7, lambda: 0.0, print)
     asked = [Request('a "quoted" ü', "s", schema=s, draw=3) for s in (None, {}, {"type": "object"})]

@@ -33,10 +33,11 @@ def ask(n=ROWS, prompt=PROMPT):
     return [Request(prompt, "s", {"kind": "seed"}) for _ in range(n)]
 
 
-def run(path, rows=ROWS, *, answer="new"):
+def run(path, rows=ROWS, *, answer="new", told=None):
     """Have the rows answered over a store; return the answers, the usage and the damaged rows."""
     backend = FakeBackend(lambda r: f"{answer} {r.draw}")
     llm = LLM(backend, store=Store(path), run="r")
+    llm.on_notice = print if told is None else told.append
     try:
         answers = llm.generate(ask(rows), phase="test")
         return answers, llm.usage, set(llm._store.damaged)
@@ -291,6 +292,14 @@ def test_an_empty_file_is_a_new_store(tmp_path):
 def test_what_is_no_store_is_left_alone(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "text").write_text("some notes\n" * 1000)
+    for name, statement in (("mine", "CREATE TABLE x (y)"), ("newer", "PRAGMA user_version=99")):
+        connection = sqlite3.connect(tmp_path / name)
+        connection.execute(statement)
+        connection.close()
+    with pytest.raises(RunFolderError, match="belongs to something else"):
+        Store(tmp_path / "mine")
+    with pytest.raises(RunFolderError, match="newer stepsynth"):
+        Store(tmp_path / "newer")
     with pytest.raises(RunFolderError, match="this is a folder"):
         Store(tmp_path / "folder")
     with pytest.raises(RunFolderError, match="no store of completions"):
@@ -343,8 +352,10 @@ def test_damaged_rows_are_asked_again_and_replaced(tmp_path, good):
     connection.close()
     left, reader = read(path)
     assert (len(left), reader.damaged) == (ROWS - 7, 7)
-    answers, usage, damaged = run(path)
+    told = []
+    answers, usage, damaged = run(path, told=told)
     assert damaged == set(ids)
+    assert "7 damaged answers were asked for again" in told[0]
     assert (usage.requests, usage.from_store) == (7, ROWS - 7)
     assert sum(answer.text.startswith("new") for answer in answers) == 7
     _, usage, damaged = run(path)

@@ -253,35 +253,31 @@ def test_too_many_texts_are_left_out_and_counted(task):
     method = ZeroGen(seed_size=4, texts_per_prompt=2)
     _, written, warnings = seed(method, task, first(in_tags("one", "two", "three", "four")))
     assert unused_of(written) == []
-    assert [row.text for row in written.rows][:2] == ["one", "two"]
+    assert texts(written.rows)[:2] == ["one", "two"]
     assert len(written.rows) == 4
     assert warnings == ["seed data: 2 texts more than were asked for were left out"]
 
 
-def test_the_text_that_was_cut_off_is_no_row(task):
-    cut = Completion("<text>one</text>\n<text>two</text>\n<text>thr", truncated=True)
-    _, written, _ = seed(ZeroGen(seed_size=4, texts_per_prompt=4), task, first(cut))
-    assert unused_of(written) == [("truncated", 3), ("missing", 4)]
-    assert [row.text for row in written.rows][:2] == ["one", "two"]
+CUT_OFF = Completion("<text>one</text>\n<text>two</text>\n<text>thr", truncated=True)
+TALK = in_tags("Sure, here is one:\n\n“crisp”", "...", "I cannot do this task.", "red (apple)")
+NESTED = "<text>\nhow to draw:\n<text>hi</text>\nthe end\n</text>"
 
 
-def test_each_text_is_read_by_itself(task):
-    said = in_tags("Sure, here is one:\n\n“crisp”", "...", "I cannot do this task.", "red (apple)")
-    _, written, _ = seed(ZeroGen(seed_size=4, texts_per_prompt=4), task, first(said))
-    assert unused_of(written) == [("empty", 2), ("refusal", 3)]
-    assert [row.text for row in written.rows][:2] == ["crisp", "red"]
-
-
-def test_texts_of_one_answer_that_are_the_same_are_duplicates(task):
-    method = ZeroGen(seed_size=3, texts_per_prompt=3, drop_duplicates=True)
-    _, written, _ = seed(method, task, first(in_tags("red", "Red!", "round")))
-    assert unused_of(written) == [("duplicate", 2)]
-
-
-def test_broken_tags_make_no_row(task):
-    nested = "<text>\nhow to draw:\n<text>hi</text>\nthe end\n</text>"
-    _, written, _ = seed(ZeroGen(seed_size=2, texts_per_prompt=2), task, first(nested))
-    assert unused_of(written) == [("broken_tags", 1), ("broken_tags", 2)]
+@pytest.mark.parametrize(
+    ("number", "said", "unused", "kept"),
+    [
+        (4, CUT_OFF, [("truncated", 3), ("missing", 4)], ["one", "two"]),
+        (4, TALK, [("empty", 2), ("refusal", 3)], ["crisp", "red"]),
+        (3, in_tags("red", "Red!", "round"), [("duplicate", 2)], ["red", "round"]),
+        (2, NESTED, [("broken_tags", 1), ("broken_tags", 2)], []),
+    ],
+    ids=["the last is cut off", "each is read by itself", "the same again", "broken tags"],
+)
+def test_what_is_no_text_of_its_own_becomes_no_row(task, number, said, unused, kept):
+    method = ZeroGen(seed_size=number, texts_per_prompt=number, drop_duplicates=True)
+    _, written, _ = seed(method, task, first(said))
+    assert unused_of(written) == unused
+    assert texts(written.rows)[: len(kept)] == kept
 
 
 def test_a_budget_counts_requests(task):
