@@ -139,12 +139,16 @@ def test_fewer_texts_than_wanted_are_all_labelled_with_a_warning(task):
     assert "annotate: there are 6 unlabelled texts, not 50" in warnings
 
 
-def test_a_copy_of_a_held_out_text_is_no_row(task):
-    gate = Gate({"test": TEXTS[:1]})
-    curator = Curator(Curation(), gate)
-    _, rounds, _ = run(task, Annotate(size=6, shots=0, check=0), curator=curator)
-    assert TEXTS[0].text not in rounds[0].train.texts
-    assert len(rounds[0].train) == 5
+def test_texts_that_curation_rejects_are_not_paid_for(task):
+    curator = Curator(Curation(min_words=3), Gate({"test": TEXTS[:1]}))
+    texts = Dataset([*TEXTS, Example("so red", "")])
+    backend, rounds, warnings = run(
+        task, Annotate(size=7, shots=0, check=0), texts=texts, curator=curator
+    )
+    assert rounds[0].train.texts == TEXTS.texts[1:]
+    assert len(backend.requests) == 5
+    assert "annotate: 1 texts were left out: copy of test" in warnings
+    assert "annotate: 1 texts were left out: too short" in warnings
 
 
 def test_the_llm_as_classifier_takes_shots_too(task):

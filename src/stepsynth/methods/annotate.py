@@ -29,7 +29,7 @@ from stepsynth.methods._decide import Decisions, ShotsFrom
 from stepsynth.methods._method import Round, Setup, SynthesisMethod, Unused
 from stepsynth.methods._writer import Writer
 from stepsynth.metrics import wilson_interval
-from stepsynth.records import Example, Provenance, Rejected
+from stepsynth.records import Dataset, Example, Provenance, Rejected
 from stepsynth.tasks import Task
 
 
@@ -120,7 +120,7 @@ class Annotate(SynthesisMethod):
 
     def _choose(self, setup: Setup) -> list[Example]:
         """Return the texts to label, in their order in the data."""
-        texts, rng = setup.unlabelled, setup.rng("texts")
+        texts, rng = Dataset(fit_for_training(setup)), setup.rng("texts")
         if len(texts) < self.size:
             setup.warn(f"annotate: there are {len(texts)} unlabelled texts, not {self.size}")
         if len(texts) <= self.size:
@@ -158,23 +158,32 @@ class Annotate(SynthesisMethod):
             return  # recorded with its answers
         label = commonest(votes)
         answer = next((vote for vote in votes if vote.label == label), votes[0]).answer
+        model = answer.model or writer.setup.llm.settings.model
         origin = Provenance(
-            self.name,
-            kind="annotate",
-            draw=answer.draw,
-            request=answer.request_id,
-            model=answer.model or writer.setup.llm.settings.model,
+            self.name, kind="annotate", draw=answer.draw, request=answer.request_id, model=model
         )
-        row = Example(text.text, label or "", text.context, provenance=origin)
-        curator = writer.setup.curator
         if label is None:
             found = Rejected("votes_level", answer.text)
+            writer.written.unused.append(Unused(found, "", origin, context=text.context))
         else:
-            found = curator.reject(row, parent=None, completion=answer.text) if curator else None
+            writer.written.rows.append(replace(text, label=label, provenance=origin))
+
+
+def fit_for_training(setup: Setup) -> list[Example]:
+    """Return the unlabelled texts that curation lets through: none is paid for and thrown away."""
+    if setup.curator is None:
+        return list(setup.unlabelled)
+    kept: list[Example] = []
+    reasons = Counter[str]()
+    for text in setup.unlabelled:
+        found = setup.curator.reject(text, parent=None, completion="")
         if found is None:
-            writer.written.rows.append(row)
+            kept.append(text)
         else:
-            writer.written.unused.append(Unused(found, label or "", origin, context=text.context))
+            reasons[found.reason] += 1
+    for reason, count in reasons.items():
+        setup.warn(f"annotate: {count} texts were left out: {reason.replace('_', ' ')}")
+    return kept
 
 
 def commonest(votes: Sequence[Vote]) -> str | None:
