@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from stepsynth._util.files import write_jsonl
+from stepsynth.data import DataSection
 from stepsynth.llm.engine.limits import Limits
 from stepsynth.methods.gold import Gold
 from stepsynth.metrics.coverage import nearest_distances
@@ -56,7 +57,7 @@ def made_rows(n: int, seed: int) -> Dataset:
 def made_subject(n: int) -> StudiedRun:
     """Return a studied run of n made-up rows with made-up gold."""
     task = Classification.model_validate({"labels": ["a", "b"]})
-    config = Config("made", task, None, None, Linear(), Gold(), Limits(), 0)
+    config = Config("made", task, DataSection(gold="(given)"), None, Linear(), Gold(), Limits(), 0)
     gold = made_rows(GOLD, seed=1)
     third = GOLD // 3
     parts = gold[:third], gold[third : 2 * third], gold[2 * third :]

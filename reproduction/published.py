@@ -18,6 +18,7 @@ from typing import Any
 
 from benchmarks.encoder import minilm
 from stepsynth._util.rng import make_rng
+from stepsynth.data import DataSection
 from stepsynth.data.rows import read_file
 from stepsynth.llm.engine.limits import Limits
 from stepsynth.methods.gold import Gold
@@ -164,7 +165,9 @@ def subjects(family: Family) -> list[StudiedRun]:
     if mine and not unseen:
         mine, unseen = halve(mine, make_rng(0, "published", family.name))
     mine = draw(mine, MINE.get(family.name, len(mine)), make_rng(0, "published", "mine"))
-    config = Config(family.name, family.task, None, None, Linear(), Gold(), Limits(), 0)
+    config = Config(
+        family.name, family.task, DataSection(gold="(given)"), None, Linear(), Gold(), Limits(), 0
+    )
     return [
         StudiedRun(name, read(family, [file]), mine, Dataset(), unseen, config)
         for name, file in family.sets.items()

@@ -115,7 +115,6 @@ def write_recipe(folder: Path, recipe: str, url: str = "http://127.0.0.1:9/v1") 
         f'llm: {{backend: openai_compatible, base_url: "{url}", model: m}}\n'
     )
     config = load_config(task)
-    assert config.data is not None
     column = {**config.task.columns, **config.data.columns}
     names = config.task.label_names
     rows: list[dict[str, Any]] = []

@@ -2,6 +2,7 @@
 
 import random
 
+from stepsynth.data import DataSection
 from stepsynth.llm.engine.limits import Limits
 from stepsynth.methods.gold import Gold
 from stepsynth.records import Dataset, Example
@@ -32,7 +33,7 @@ def make_subject(name, rows, *, gold_rows=160, student=None, topics=TOPICS):
     config = Config(
         name=name,
         task=Classification(labels=[label for label, _ in topics]),
-        data=None,
+        data=DataSection(gold="(given)"),
         llm=None,
         student=student or Linear(),
         method=Gold(),

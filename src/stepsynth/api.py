@@ -286,7 +286,7 @@ def finish(runner: Runner) -> RunResult:
 def _read_data(
     config: Config, warn: Callable[[str], None], gold: Any, select: Any, test: Any, contexts: Any
 ) -> GoldData:
-    columns = config.data.columns if config.data else {}
+    columns = config.data.columns
 
     def read(rows: Any, name: str) -> Dataset:
         return read_records(rows, config.task, columns, name=name, warn=warn)

@@ -8,7 +8,6 @@ from typing import Any
 from stepsynth._util.hashing import digest
 from stepsynth.curation import Gate, row_key
 from stepsynth.data import (
-    PLAIN,
     Gold,
     apply_decisions,
     choose_contexts,
@@ -21,7 +20,7 @@ from stepsynth.data import (
     screen,
     split_gold,
 )
-from stepsynth.errors import ConfigError, DataError
+from stepsynth.errors import DataError
 from stepsynth.records import Context, Dataset, Example, Provenance, label_to_json, union
 from stepsynth.retrieval import Passage, digest_corpus
 from stepsynth.runfolder import RunFolder
@@ -44,11 +43,7 @@ class GoldData:
 
 def read_gold(config: Config, warn: Callable[[str], None]) -> GoldData:
     """Read the files of a configuration's `data` section."""
-    data, task = config.data, config.task
-    if data is None:
-        raise ConfigError("there is no `data` section", hint="data: {gold: gold.jsonl}")
-
-    reading = data.reading
+    data, task, reading = config.data, config.task, config.data.reading
 
     def read(path: str | None) -> Dataset | None:
         return read_file(path, task, data.columns, reading=reading, warn=warn) if path else None
@@ -88,14 +83,14 @@ def split(config: Config, data: GoldData, warn: Callable[[str], None]) -> Gold:
         data.gold,
         select=data.select,
         test=data.test,
-        sizes=config.data.split if config.data else None,
-        paper_splits=config.data.paper_splits if config.data else False,
+        sizes=config.data.split,
+        paper_splits=config.data.paper_splits,
         label_names=config.task.label_names,
         random_seed=config.random_seed,
         warn=warn,
         near=config.curation.copies,
     )
-    if config.data is None or config.data.decisions is None:
+    if config.data.decisions is None:
         return gold
     decisions = read_decisions(config.data.decisions, config.task.label_names)
     mine, select = apply_decisions([gold.mine, gold.select], decisions, warn)
@@ -104,7 +99,7 @@ def split(config: Config, data: GoldData, warn: Callable[[str], None]) -> Gold:
 
 def read_passages(config: Config, gate: Gate, warn: Callable[[str], None]) -> tuple[Passage, ...]:
     """Return the passages that a method retrieves from; empty if it does not retrieve."""
-    if config.retriever is None or config.data is None or config.data.corpus is None:
+    if config.retriever is None or config.data.corpus is None:
         return ()
     named = config.data.columns
     columns = {own: named[ours] for ours, own in PASSAGE_COLUMNS.items() if ours in named}
@@ -124,8 +119,7 @@ def read_given(config: Config, gate: Gate, warn: Callable[[str], None]) -> dict[
     Of a run folder, `seed_from` takes the rows of round 0 and `added_from` those of later rounds.
     """
     given: dict[str, Dataset] = {}
-    columns = config.data.columns if config.data else {}
-    reading = config.data.reading if config.data else PLAIN
+    columns, reading = config.data.columns, config.data.reading
     for key in config.method.data_keys:
         path = getattr(config.method, key)
         if path is None:
@@ -154,7 +148,7 @@ def read_given(config: Config, gate: Gate, warn: Callable[[str], None]) -> dict[
 def read_texts(config: Config, gold: Gold, gate: Gate, warn: Callable[[str], None]) -> Dataset:
     """Return the unlabelled texts that a method labels, without gold ones; empty if it has none."""
     data = config.data
-    if not config.method.needs_unlabelled or data is None or data.unlabelled is None:
+    if not config.method.needs_unlabelled or data.unlabelled is None:
         return Dataset()
     found = read_unlabelled(
         data.unlabelled, config.task, data.columns, reading=data.reading, warn=warn

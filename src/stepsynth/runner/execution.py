@@ -96,7 +96,6 @@ class Execution:
         is_gold = config.method.name == "gold"
         gold, student = self.prepared.gold, self.student
         state.references = tuple(references(config.task, gold, student, of_test, is_gold=is_gold))
-        columns = config.data.columns if config.data else {}
         kept = state.kept_round
         select = gold.select
         trained = {(row.text, row.context) for row in kept.train}
@@ -105,7 +104,7 @@ class Execution:
         if is_held_out and isinstance(of_select, Predictions):
             calibration = calibrate(select.labels, of_select)
         self.opened.write_result(
-            kept.train, kept.model, {**config.task.columns, **columns}, calibration
+            kept.train, kept.model, {**config.task.columns, **config.data.columns}, calibration
         )
 
     def stop(self, why: str) -> None:

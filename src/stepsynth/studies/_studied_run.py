@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stepsynth.data import HUB, PLAIN, Gold, read_file
+from stepsynth.data import HUB, Gold, read_file
 from stepsynth.errors import ConfigError, DataError, RunFolderError
 from stepsynth.inputs import read_gold, split
 from stepsynth.records import Dataset, union
@@ -113,9 +113,7 @@ def open_subject(
         )
     config = load_config(task, overrides)
     gold = _split(config, tell)
-    columns, reading = ({}, PLAIN)
-    if config.data is not None:
-        columns, reading = config.data.columns, config.data.reading
+    columns, reading = config.data.columns, config.data.reading
     rows = read_file(path, config.task, columns, reading=reading, warn=tell)
     name = Path(path).name.split(".")[0]
     return StudiedRun(name, rows, gold.mine, gold.select, gold.test, config)
@@ -151,7 +149,7 @@ def _split(config: Config, warn: Warn) -> Gold:
         # The run itself has warned of dropped gold rows.
         return split(config, read_gold(config, warn), lambda _: None)
     except DataError as error:
-        if config.data is not None and Path(config.data.gold or "").name == "(given)":
+        if Path(config.data.gold or "").name == "(given)":
             raise DataError(
                 "this run was given its gold rows in Python, so the folder does not say where "
                 "they are",

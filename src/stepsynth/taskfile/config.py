@@ -77,7 +77,7 @@ class Config:
 
     name: str
     task: Task
-    data: DataSection | None
+    data: DataSection
     llm: LLMSettings | None
     student: Student
     method: Method
@@ -92,7 +92,7 @@ class Config:
         """Return every value with every default filled in, as `config.yaml` shows it."""
         return {
             "task": {"kind": self.task.name, **self.task.model_dump(mode="json")},
-            "data": self.data.model_dump(mode="json") if self.data else None,
+            "data": self.data.model_dump(mode="json"),
             "llm": self.llm.model_dump(mode="json") if self.llm else None,
             "student": {"name": self.student.name, **self.student.model_dump(mode="json")},
             "method": {"name": self.method.name, **_own_first(self.method)},
