@@ -40,9 +40,7 @@ def correct(
         phase: For the progress display.
     """
     kept = list(answers)
-    if setup.curator is None or not setup.curator.settings.correct:
-        return kept
-    if not setup.llm.settings.stores_completions:
+    if not (setup.curator.settings.correct and setup.llm.settings.stores_completions):
         return kept
     faults: dict[int, tuple[Completion, str]] = {}
     for place, answer in enumerate(answers):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from stepsynth._util.rng import make_rng
+from stepsynth.curation import Curation, Curator
 from stepsynth.errors import ConfigError
 from stepsynth.llm import LLM
 from stepsynth.methods._spending_limit import SpendingLimit
@@ -19,7 +20,6 @@ from stepsynth.students import Student, StudentFactory
 from stepsynth.tasks import Task
 
 if TYPE_CHECKING:
-    from stepsynth.curation import Curator
     from stepsynth.retrieval import Index
 
 
@@ -51,7 +51,7 @@ class Setup:
         index: Searchable passages; None: the task file names no corpus.
         unlabelled: Texts of the task's own kind, with the label "".
         given: Key of the method -> rows of the file or run that the key names.
-        curator: Rejects unfit rows; None: every row that can be parsed is kept.
+        curator: Rejects unfit rows; default: every row that can be parsed is kept.
         spending: The spending limit.
         texts_per_prompt: Texts requested in one prompt, where prompts repeat.
         text_tokens: Most tokens that one text needs; None: unknown.
@@ -71,7 +71,7 @@ class Setup:
     index: "Index | None" = None
     unlabelled: Dataset = field(default_factory=Dataset)
     given: Mapping[str, Dataset] = field(default_factory=dict)
-    curator: "Curator | None" = None
+    curator: Curator = field(default_factory=lambda: Curator(Curation()))
     spending: SpendingLimit = field(default_factory=SpendingLimit)
     texts_per_prompt: int = 1
     text_tokens: int | None = None

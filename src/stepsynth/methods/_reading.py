@@ -49,7 +49,7 @@ def read_row(given: RowAnswer, setup: Setup, seen: set[str] | None) -> Example |
     row = given.rejected or _parse(asked, answer, setup)
     if asked.check is not None and not isinstance(row, Rejected):
         row = asked.check(row)
-    if setup.curator is not None and not isinstance(row, Rejected):
+    if not isinstance(row, Rejected):
         parent = asked.like if asked.like.text else None
         said, shots = answer.text, asked.shots
         row = setup.curator.reject(row, parent=parent, completion=said, shots=shots) or row
@@ -67,9 +67,7 @@ def _parse(asked: RowRequest, answer: Completion, setup: Setup) -> Example | Rej
     if answer.is_filtered:
         return Rejected("refusal", answer.text)
     row = setup.task.parse_example(answer.text, asked.like, truncated=answer.truncated)
-    if setup.curator is not None and not setup.curator.settings.clean:
-        return _as_it_is(answer.text, asked.like, row)
-    return row
+    return row if setup.curator.settings.clean else _as_it_is(answer.text, asked.like, row)
 
 
 def _as_it_is(said: str, like: Example, read: Example | Rejected) -> Example | Rejected:
@@ -83,7 +81,7 @@ def _as_it_is(said: str, like: Example, read: Example | Rejected) -> Example | R
 
 def find_copy(found: object, said: str, setup: Setup) -> str | None:
     """Return why an answer may not go into prompts: it, a line or an item is a held-out text."""
-    if setup.curator is None or isinstance(found, Rejected):
+    if isinstance(found, Rejected):
         return None
     items = [each for each in found if isinstance(each, str)] if isinstance(found, tuple) else []
     stops = map(setup.curator.gate.stop_text, [said, *said.splitlines(), *items])

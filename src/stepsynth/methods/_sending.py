@@ -30,8 +30,6 @@ def _generate(
     requests: Sequence[Request], setup: Setup, phase: str
 ) -> Sequence[Completion | Failed]:
     """Send requests, except those whose prompt holds a held-out text: they fail unsent."""
-    if setup.curator is None:
-        return setup.llm.generate(requests, phase=phase)
     stopped = [setup.curator.gate.stop_prompt(request.prompt) for request in requests]
     allowed = [each for each, reason in zip(requests, stopped, strict=True) if reason is None]
     answers = iter(setup.llm.generate(allowed, phase=phase))

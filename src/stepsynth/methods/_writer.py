@@ -227,7 +227,7 @@ class Writer:
         """
         setup = self.setup
         written, drawn, most = Written(), 0, int(DRAWS_PER_ROW * size)
-        balance = setup.curator is not None and setup.curator.settings.balance
+        balance = setup.curator.settings.balance
         while len(written.rows) < size and drawn < most:
             wanted = min(size - len(written.rows), most - drawn)
             due = chain.from_iterable(repeat(each, setup.texts_per_prompt) for each in requests)
@@ -249,7 +249,7 @@ class Writer:
         """Return how many of the wanted rows are affordable; a judge costs a request for each."""
         setup = self.setup
         each = setup.texts_per_prompt
-        is_judged = setup.curator is not None and setup.curator.settings.check == "llm"
+        is_judged = setup.curator.settings.check == "llm"
         asked = ceil(wanted / each) + wanted * is_judged
         paid = setup.spending.affordable(asked)
         return wanted if paid >= asked else paid * each // (1 + each * is_judged)
@@ -287,7 +287,7 @@ class Writer:
         warn_of_failed(written.unused, setup, phase=phase, asked=len(groups))
         warn_of_thoughts(answers, setup, phase=phase)
         check_answered(answers, setup.llm, phase=phase)
-        if setup.curator is not None and setup.curator.settings.check == "llm":
+        if setup.curator.settings.check == "llm":
             on_wrong = setup.curator.settings.on_wrong
             judge_labels(written, setup, on_wrong=on_wrong, phase=f"{phase}: label check")
         return written

@@ -171,8 +171,6 @@ class Annotate(SynthesisMethod):
 
 def fit_for_training(setup: Setup) -> list[Example]:
     """Return the unlabelled texts that curation lets through: none is paid for and thrown away."""
-    if setup.curator is None:
-        return list(setup.unlabelled)
     kept: list[Example] = []
     reasons = Counter[str]()
     for text in setup.unlabelled:

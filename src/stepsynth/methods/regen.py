@@ -264,8 +264,6 @@ def curate(found: Sequence[Found], writer: Writer, verdicts: dict[str, Rejected 
         verdicts: Passage id -> its verdict from an earlier round; updated in place.
     """
     curator = writer.setup.curator
-    if curator is None:
-        return
     for one in found:
         if one.outcome != "kept":
             continue
