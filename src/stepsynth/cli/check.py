@@ -107,12 +107,13 @@ def _look_at_llm(
     config: "Config", found: dict[str, Any], *, with_ping: bool
 ) -> StepsynthError | None:
     """Open each LLM and send it a short request; return the first error, if any."""
-    from stepsynth.dryrun import is_free
+    from stepsynth.dryrun import check_window, is_free
     from stepsynth.llm import LLM, find_provider, llm_backends
 
     assert config.llm is not None
     errors: list[StepsynthError] = []
     pings: dict[str, dict[str, Any]] = {}
+    longest = found.get("prompt_tokens", {}).get("most", 0)
     for settings in _different(config.llm.endpoints()):
         key = getattr(settings, "api_key_env", "")
         is_local = all(find_provider(url) == "local" for url in _urls(settings))
@@ -125,14 +126,17 @@ def _look_at_llm(
         except StepsynthError as error:
             errors.append(error)
             continue
+        name, is_pinged = _name(settings, pings), with_ping and not is_free(settings)
         try:
-            if with_ping and not is_free(settings):
-                name = _name(settings, pings)
-                pings[name] = _ping(llm, errors)
-                if pings[name]["ok"]:
-                    pings[name] |= _look_at_window(alone, config, found, errors)
-            elif settings.window is not None:
-                _look_at_window(alone, config, found, errors)
+            if is_pinged:
+                pings[name] = {"ok": True, "seconds": _ping(llm)}
+            if is_pinged or settings.window is not None:
+                said = check_window(alone, config.random_seed, longest)
+                found["warnings"] += [said] if said else []
+        except ProviderError as error:
+            errors.append(error)
+            if is_pinged:
+                pings[name] = pings.get(name, {}) | {"ok": False, "error": error.message}
         finally:
             llm.close()
     if pings:
@@ -140,30 +144,11 @@ def _look_at_llm(
     return errors[0] if errors else None
 
 
-def _ping(llm: Any, errors: list[StepsynthError]) -> dict[str, Any]:
+def _ping(llm: Any) -> float:
+    """Return the seconds that an LLM takes for a word."""
     began = time.monotonic()
-    try:
-        llm.ping()
-    except ProviderError as error:
-        errors.append(error)
-        return {"ok": False, "error": error.message}
-    return {"ok": True, "seconds": round(time.monotonic() - began, 3)}
-
-
-def _look_at_window(
-    settings: "LLMSettings", config: "Config", found: dict[str, Any], errors: list[StepsynthError]
-) -> dict[str, Any]:
-    """Return the error fields of a ping if the LLM's window is too small, else none."""
-    from stepsynth.dryrun import check_window
-
-    longest = found.get("prompt_tokens", {}).get("most", 0)
-    try:
-        if said := check_window(settings, config.random_seed, longest):
-            found["warnings"].append(said)
-    except ProviderError as error:
-        errors.append(error)
-        return {"ok": False, "error": error.message}
-    return {}
+    llm.ping()
+    return round(time.monotonic() - began, 3)
 
 
 def _different(endpoints: "Sequence[LLMSettings]") -> "list[LLMSettings]":

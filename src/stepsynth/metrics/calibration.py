@@ -4,13 +4,13 @@ Guo et al.: "On Calibration of Modern Neural Networks", ICML 2017: all log-proba
 by one number, chosen on held-out rows. No predicted label changes.
 """
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from stepsynth.metrics.scoring import Floats, Predictions, log_probabilities
 from stepsynth.metrics.two_sample import wilson_interval
@@ -82,25 +82,15 @@ class Calibration:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
-        return {
-            "format": 1,
-            "temperature": self.temperature,
-            "error_before": self.error_before,
-            "error_after": self.error_after,
-            "held_out": [list(each) for each in self.held_out],
-        }
+        return {"format": 1, **asdict(self)}
 
     @classmethod
     def read(cls, folder: Path) -> "Calibration | None":
         """Return the calibration beside a saved model; None: there is none, or it is damaged."""
         try:
-            value = json.loads((folder / CALIBRATION_FILE).read_text(encoding="utf-8"))
-            held_out = tuple((float(sure), bool(hit)) for sure, hit in value["held_out"])
-            keys = ("temperature", "error_before", "error_after")
-            temperature, before, after = (float(value[key]) for key in keys)
-        except (OSError, ValueError, KeyError, TypeError):
+            return TypeAdapter(cls).validate_json((folder / CALIBRATION_FILE).read_bytes())
+        except (OSError, ValueError):
             return None
-        return cls(temperature, before, after, held_out)
 
 
 def calibrate(gold: Sequence[str], predictions: Predictions) -> Calibration | None:
