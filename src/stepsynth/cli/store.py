@@ -207,27 +207,25 @@ def _print_summary(found: Mapping[str, Any]) -> None:
 
     size, version = _bytes(found["bytes"]), found["version"]
     _print_lines([f"{found['store']}: {size} on disk, store version {version}"])
-    counts = {name: key for name, key in _COUNTS.items() if _is_shown(found["completions"], key)}
+    rare = ("cached_tokens", "reasoning_tokens")
+    rows = found["completions"]
+    counts = {k: key for k, key in _COUNTS.items() if key not in rare or any(r[key] for r in rows)}
     table = Table(box=SIMPLE_HEAD, padding=0)
     table.add_column("settings", no_wrap=True)
     table.add_column("kind")
     for name in (*counts, "USD"):
         table.add_column(name, justify="right")
     table.add_column("from / to")
-    for row in found["completions"]:
+    for row in rows:
         cost = "not known" if row["usd"] is None else amount(row["usd"])
         days = dict.fromkeys(_date(row[key])[:10] for key in ("first", "last"))
         numbers = (short(row[key]) for key in counts.values())
         names = (escape(printable(row[key])) for key in ("settings", "kind"))
         table.add_row(*names, *numbers, cost, " ".join(days))
     Console(highlight=False).print(table)
-    _print_lines(_settings_in_words(found["completions"]))
+    _print_lines(_settings_in_words(rows))
     _print_lines(_work_in_words(found))
     _print_lines(_damage_in_words(found))
-
-
-def _is_shown(rows: Sequence[Mapping[str, Any]], key: str) -> bool:
-    return key not in ("cached_tokens", "reasoning_tokens") or any(row[key] for row in rows)
 
 
 def _settings_in_words(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -261,7 +259,8 @@ def _work_in_words(found: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _request_in_words(found: Mapping[str, Any]) -> Iterator[str]:
-    yield f"{found['id']}: {found['state']}{_when(found)}"
+    when = f" on {_date(found['created'])}" if found.get("created") else ""
+    yield f"{found['id']}: {found['state']}{when}"
     settings = found.get("settings")
     if settings:
         yield from _settings_in_words([settings])
@@ -352,10 +351,6 @@ def _damage_in_words(found: Mapping[str, Any]) -> Iterator[str]:
 def _print_lines(lines: Sequence[str] | Iterator[str]) -> None:
     for line in lines:
         print(printable(line))
-
-
-def _when(found: Mapping[str, Any]) -> str:
-    return f" on {_date(found['created'])}" if found.get("created") else ""
 
 
 def _tags(request: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -255,16 +255,14 @@ def compare_answers(
 
     gold = [code(a.gold) for a, _ in pairs]
     one, two = ([code(pair[i].predicted) for pair in pairs] for i in (0, 1))
-    first_hits = [_hits(said, truth) for said, truth in zip(one, gold, strict=True)]
-    second_hits = [_hits(said, truth) for said, truth in zip(two, gold, strict=True)]
+    hits, others = (
+        [(said == own).astype(np.float64) for said, own in zip(of, gold, strict=True)]
+        for of in (one, two)
+    )
     return {
-        "accuracy": bootstrap_mean(first_hits, second_hits, rows),
+        "accuracy": bootstrap_mean(hits, others, rows),
         "macro_f1": bootstrap_macro_f1(gold, one, two, rows),
     }
-
-
-def _hits(said: Ints, gold: Ints) -> Floats:
-    return (said == gold).astype(np.float64)
 
 
 def _rate(answered: AnsweredTest, score: Callable[[str, Sequence[str]], float]) -> Floats:

@@ -35,7 +35,8 @@ def clean_row(row: Example, *, is_question: bool, condition: str = "") -> Exampl
         return Rejected("no_question" if is_question else "no_sentence", row.text)
     if len(text.split()) < (MIN_QUESTION_WORDS if is_question else MIN_WORDS):
         return Rejected("short", row.text)
-    if isinstance(row.label, Answers) and _holds(text, row.label.texts[0]):
+    is_answer = isinstance(row.label, Answers)
+    if is_answer and f" {normalise(str(row.label))} " in f" {normalise(text)} ":
         return Rejected("holds_answer", row.text)
     if normalise(text) in {normalise(condition), normalise(row.context or "")}:
         return Rejected("copy_of_condition", row.text)
@@ -55,7 +56,3 @@ def _cut(text: str) -> str:
 def _cut_question(text: str) -> str:
     found = re.search("[?？]", text)
     return text[: found.end()].strip() if found else ""
-
-
-def _holds(text: str, answer: str) -> bool:
-    return f" {normalise(answer)} " in f" {normalise(text)} "

@@ -28,7 +28,7 @@ from stepsynth.metrics.scoring import (
     tuned_accuracy,
 )
 from stepsynth.metrics.spans import Spans, exact_match, score_spans, token_f1
-from stepsynth.metrics.two_sample import Z95, TwoSample, tell_apart, wilson_interval
+from stepsynth.metrics.two_sample import Z95, tell_apart, wilson_interval
 
 AnyPredictions = Predictions | Spans
 """The predictions of a student: class probabilities, or answers."""
@@ -54,7 +54,6 @@ __all__ = [
     "Predictions",
     "SelfBleu",
     "Spans",
-    "TwoSample",
     "bootstrap_macro_f1",
     "bootstrap_mean",
     "calibrate",

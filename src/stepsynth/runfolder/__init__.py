@@ -1,6 +1,6 @@
 """The run folder: its layout, its identity, its one writer and its one reader."""
 
-from stepsynth.runfolder.events import Cadence, UsageLog, last_progress, read_events
+from stepsynth.runfolder.events import Cadence, UsageLog, last_progress
 from stepsynth.runfolder.folder import OpenRun, round_numbers
 from stepsynth.runfolder.lineage import ErrorLineage, Neighbour, RoundLineage
 from stepsynth.runfolder.paths import RunFolder
@@ -23,7 +23,6 @@ __all__ = [
     "UsageLog",
     "last_progress",
     "open_run",
-    "read_events",
     "read_record",
     "read_rows",
     "round_numbers",

@@ -2,14 +2,13 @@
 
 from stepsynth.runner.equal_budget import EqualBudget, Kind
 from stepsynth.runner.open_llm import open_llm
-from stepsynth.runner.references import GOLD, against_references
+from stepsynth.runner.references import against_references
 from stepsynth.runner.runner import Runner, stop_reason
 from stepsynth.runner.setup import Progress, make_setup
 from stepsynth.runner.totals import by_cause, retried_by_cause
 from stepsynth.runner.usage import compare_with_plan
 
 __all__ = [
-    "GOLD",
     "EqualBudget",
     "Kind",
     "Progress",

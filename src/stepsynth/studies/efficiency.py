@@ -164,8 +164,8 @@ class Efficiency(Study):
                 curves.append(curve | known)
                 self._on_progress(f"{name}: curves", len(curves), len(runs) * self.orders)
             warnings += _differences(subject, of_all)
-        calls = [_calls(subject) for subject in runs]
-        counted = [c for c in calls if c is not None]
+        # As `compare` counts them; 0: there was no LLM.
+        counted = [s.summary.llm.calls for s in runs if s.summary and s.summary.llm.calls]
         return Group(
             name,
             len(runs),
@@ -234,11 +234,6 @@ def _check(subjects: Sequence[StudiedRun], groups: Mapping[str, Sequence[Studied
     if len(students) > 1:
         return ["the runs have different students: what differs may be theirs"]
     return []
-
-
-def _calls(subject: StudiedRun) -> int | None:
-    """Return the requests of a run, as `compare` counts them; None: none, or not known."""
-    return (subject.summary.llm.calls or None) if subject.summary else None
 
 
 def _needs(groups: Sequence[Group], aim: Group, score: str, orders: int) -> Table:

@@ -117,7 +117,9 @@ def find_model(subject: StudiedRun, done: RunRound, warnings: list[str]) -> Trai
     """
     assert subject.run is not None
     if subject.summary and subject.summary.kept_round == done.index:
-        return Trained(_kept_rows(subject), subject.load_model().predict_examples, "kept")
+        gold = subject.mine if subject.config.method.joins_gold else ()
+        rows = union(subject.rows, gold)
+        return Trained(rows, subject.load_model().predict_examples, "kept")
     rows = _find_rows(subject, done)
     if rows is None:
         rows = subject.train_after(done.index)
@@ -146,13 +148,6 @@ def find_model(subject: StudiedRun, done: RunRound, warnings: list[str]) -> Trai
                 "rows of mine where the run's own model did not, or the other way round"
             )
     return Trained(rows, model.predict, "of the run" if is_there else "trained again")
-
-
-def _kept_rows(subject: StudiedRun) -> Dataset:
-    """Return all rows that the kept model was trained on, gold rows among them."""
-    if subject.config.method.joins_gold:
-        return union(subject.rows, subject.mine)
-    return subject.rows
 
 
 def _find_rows(subject: StudiedRun, done: RunRound) -> Dataset | None:
