@@ -6,22 +6,34 @@ import numpy as np
 
 from stepsynth.metrics.scoring import Floats
 
+_CELLS = 8_000_000  # distances held at a time: 32 MB
+
 
 def nearest_distances(points: Any, others: Any | None = None) -> Floats:
     """Return the Euclidean distance from each point to the nearest of the others: (n,).
+
+    Every pair is compared, a block at a time, without an approximate index.
 
     Args:
         points: (n, d).
         others: (m, d), m >= 1; None: the points themselves, where none is its own neighbour.
     """
-    from sklearn.neighbors import NearestNeighbors
-
-    rows = np.asarray(points, dtype=np.float64)
-    targets = rows if others is None else np.asarray(others, dtype=np.float64)
-    known = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(targets)
-    nearest = known.kneighbors(None if others is None else rows, return_distance=False)
+    rows = np.asarray(points, dtype=np.float32)
+    targets = rows if others is None else np.asarray(others, dtype=np.float32)
+    squares = (targets * targets).sum(axis=1)
+    step = max(1, _CELLS // len(targets))
+    nearest = np.empty(len(rows), dtype=np.int64)
+    for start in range(0, len(rows), step):
+        block = rows[start : start + step]
+        # A point's own square is the same for all others, so it can be left out.
+        distances = squares - 2 * (block @ targets.T)
+        if others is None:
+            own = np.arange(len(block))
+            distances[own, own + start] = np.inf
+        nearest[start : start + step] = distances.argmin(axis=1)
     # The distance itself is computed from the difference: a small one would drown in the squares.
-    return np.linalg.norm(rows - targets[np.asarray(nearest)[:, 0]], axis=1)
+    apart = rows.astype(np.float64) - targets[nearest]
+    return np.sqrt((apart * apart).sum(axis=1))
 
 
 def covered_share(distances: Floats, radius: float) -> float:

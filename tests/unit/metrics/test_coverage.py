@@ -3,12 +3,14 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from stepsynth.errors import DataError
+from stepsynth.metrics import coverage as metric
 from stepsynth.metrics.coverage import covered_share, nearest_distances
 from stepsynth.studies import studies
 from tests.subjects import TOPICS, make_subject, texts_about
 
 
-def test_nearest_distances_equal_those_of_scipy():
+def test_nearest_distances_equal_those_of_scipy_over_many_blocks(monkeypatch):
+    monkeypatch.setattr(metric, "_CELLS", 200)
     rng = np.random.default_rng(0)
     points, others = rng.normal(size=(57, 6)), rng.normal(size=(31, 6))
     expected = cdist(points, others).min(axis=1)
