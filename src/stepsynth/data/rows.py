@@ -74,11 +74,7 @@ def read_rows(
 ) -> Dataset:
     """Return examples of (place, row) pairs; see `read_file`."""
     columns = {**task.columns, **task.optional_columns, **columns}
-    defects = Defects(name, reading.on_bad_row)
-    examples = _read(rows, task.read_example, columns, task.columns, name, defects)
-    defects.settle(len(examples), warn)
-    _tell_repaired(examples, name, warn)
-    return Dataset(examples)
+    return Dataset(_read(rows, task.read_example, columns, task.columns, name, reading, warn))
 
 
 def read_unlabelled(
@@ -100,10 +96,8 @@ def read_unlabelled(
         context = read_text(row, "context") if "context" in named else None
         return Example(read_text(row, "text"), "", context)
 
-    defects = Defects(path, reading.on_bad_row)
     rows = rows_of_file(path, encoding=reading.encoding, warn=warn)
-    made = _read(rows, make, named, fields, path, defects)
-    defects.settle(len(made), warn)
+    made = _read(rows, make, named, fields, path, reading, warn)
     once = {(normalise(row.text), row.context): row for row in reversed(made)}
     if len(once) < len(made) and warn is not None:
         warn(f"{path}: {len(made) - len(once)} texts were there already and were left out")
@@ -145,11 +139,7 @@ def read_contexts(
         rows, reading = rows_of_records(source, name), IN_MEMORY
     columns = {**task.columns, **task.optional_columns, **columns}
     rows = ((place, _by_column(row, columns)) for place, row in rows)
-    defects = Defects(name, reading.on_bad_row)
-    contexts = _read(rows, task.read_context, columns, ("context",), name, defects)
-    defects.settle(len(contexts), warn)
-    _tell_repaired(contexts, name, warn)
-    return contexts
+    return _read(rows, task.read_context, columns, ("context",), name, reading, warn)
 
 
 def _by_column(row: Any, columns: Mapping[str, str]) -> Any:
@@ -170,9 +160,11 @@ def _read(
     columns: Mapping[str, str],
     required: Collection[str],
     name: str,
-    defects: Defects,
+    reading: Reading,
+    warn: Callable[[str], None] | None,
 ) -> list[_Made]:
     """Return what `make` makes of each row's fields; optional fields may be missing."""
+    defects = Defects(name, reading.on_bad_row)
     expected = ", ".join(columns[field] for field in required)
     made: list[_Made] = []
     for place, row in rows:
@@ -191,6 +183,8 @@ def _read(
             defects.add(where, str(error))
     if not made and not defects.count:
         raise DataError(f"{name}: there is no row in it", hint=f"rows with {expected} are needed")
+    defects.settle(len(made), warn)
+    _tell_repaired(made, name, warn)
     return made
 
 
