@@ -82,6 +82,15 @@ def read_jsonl(path: Path) -> Iterator[Any]:
             yield json.loads(line)
 
 
+def read_object(text: bytes | str) -> dict[str, Any] | None:
+    """Return the JSON object that a text from elsewhere holds; None if it holds none."""
+    try:
+        value = json.loads(text)
+    except (ValueError, TypeError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
 def _encode(text: str) -> bytes:
     """Return a text as UTF-8; escaped bytes of a path are restored where they are UTF-8."""
     try:

@@ -1,9 +1,9 @@
 """What may still be spent: who waits, who goes on, who is told that a cap is reached."""
 
 import asyncio
+import secrets
 import sqlite3
 from collections.abc import Callable
-from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +30,14 @@ class Desk:
     def __init__(self, elsewhere: Spent = NO_SPENT) -> None:
         self.connection = sqlite3.connect(":memory:", isolation_level=None)
         schema.prepare(self.connection, Path("memory"))
-        self.connection.execute("INSERT INTO spent VALUES ('r', ?, ?, ?)", astuple(elsewhere))
+        self.connection.execute("INSERT INTO spent VALUES ('r', ?, ?, ?)", elsewhere)
         self.asked = 0
         self.is_slow = False
         self.answer = asyncio.Event()
         self._owners: dict[Budget, int] = {}
 
     def open(self, now: Callable[[], float] = float, **limits: Any) -> Budget:
-        owner = claims.make_owner()
+        owner = secrets.randbits(62)
 
         async def ask(asked: CapRequest) -> CapGrant:
             self.asked += 1
@@ -55,7 +55,7 @@ class Desk:
         """End a request; what it has cost is written down, as a store does."""
         budget.settle(most, spent)
         sums = "requests = requests + ?, usd = usd + ?, tokens = tokens + ?"
-        self.connection.execute(f"UPDATE spent SET {sums}", astuple(spent))
+        self.connection.execute(f"UPDATE spent SET {sums}", spent)
         shared_caps.record(self.connection, self._owners[budget], "r", spent)
 
 

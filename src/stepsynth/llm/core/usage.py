@@ -3,14 +3,13 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from stepsynth.llm.core.prices import Price
 from stepsynth.llm.core.types import TOKEN_COUNTS, Completion
 
 
-@dataclass(frozen=True, slots=True)
-class Spent:
+class Spent(NamedTuple):
     """What a run has sent and used up so far, over all its invocations."""
 
     requests: int = 0
@@ -20,9 +19,7 @@ class Spent:
     @classmethod
     def sum(cls, several: "Iterable[Spent]") -> "Spent":
         """Return their sum."""
-        listed = list(several)
-        requests = sum(each.requests for each in listed)
-        return cls(requests, sum(e.usd for e in listed), sum(e.tokens for e in listed))
+        return cls(*map(sum, zip(*several, strict=True)))
 
 
 @dataclass

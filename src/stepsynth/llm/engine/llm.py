@@ -227,14 +227,12 @@ class LLM:
     def _tell_of_store(self, store: Store) -> None:
         """Give notice of what could not be read from the store."""
         if (damaged := len(store.damaged)) > self._damaged:
-            store.notices.append(f"{store.path}: {damaged} damaged answers were asked for again")
             self._damaged = damaged
-        while store.notices:
-            self.on_notice(store.notices.pop(0))
+            self.on_notice(f"{store.path}: {damaged} damaged answers were asked for again")
 
     def _wake_all(self) -> None:
         """Wake everything that waits, so that it sees the run stop."""
-        self._sender.wake()
+        self._budget.stop()
         for endpoint in self._endpoints.all:
             endpoint.pace.stop()
 

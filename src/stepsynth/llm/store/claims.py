@@ -6,19 +6,21 @@ answer is looked up before a claim is.
 """
 
 import os
-import secrets
 import socket
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+PER_QUERY = 500
 SILENT_S = 120
 """Seconds without a heartbeat after which a process, even a running one, loses its claims."""
 
 
-def make_owner() -> int:
-    """Return an owner number for claims that no other process has."""
-    return secrets.randbits(62)
+def parts(ids: Sequence[str]) -> Iterator[tuple[Sequence[str], str]]:
+    """Yield ids in numbers that SQLite takes in one query, with the marks that stand for them."""
+    for start in range(0, len(ids), PER_QUERY):
+        part = ids[start : start + PER_QUERY]
+        yield part, ",".join("?" * len(part))
 
 
 def enrol(connection: sqlite3.Connection, owner: int) -> None:
@@ -39,12 +41,14 @@ def leave(connection: sqlite3.Connection, owner: int) -> None:
 def claim(connection: sqlite3.Connection, ids: Sequence[str], owner: int) -> set[str]:
     """Claim requests, and return those of them that other live processes have claimed."""
     drop_claims_of_the_dead(connection, owner)
-    rows = ",".join(["(?,?)"] * len(ids))
-    values = [value for each in ids for value in (each, owner)]
-    connection.execute(f"INSERT OR IGNORE INTO claims VALUES {rows}", values)
-    marks = ",".join("?" * len(ids))
-    query = f"SELECT id FROM claims WHERE id IN ({marks}) AND owner != ?"
-    return {request_id for (request_id,) in connection.execute(query, (*ids, owner))}
+    others: set[str] = set()
+    for part, marks in parts(ids):
+        rows = ",".join(["(?,?)"] * len(part))
+        values = [value for each in part for value in (each, owner)]
+        connection.execute(f"INSERT OR IGNORE INTO claims VALUES {rows}", values)
+        query = f"SELECT id FROM claims WHERE id IN ({marks}) AND owner != ?"
+        others |= {request_id for (request_id,) in connection.execute(query, (*part, owner))}
+    return others
 
 
 def drop_claims_of_the_dead(connection: sqlite3.Connection, owner: int) -> None:
@@ -68,6 +72,6 @@ def _is_running(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except OSError:
-        return True
+    except OSError:  # it is somebody else's
+        pass
     return True

@@ -1,14 +1,15 @@
 """One store from several: `stepsynth store merge`."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from stepsynth.errors import RunFolderError
 from stepsynth.llm.store import schema
-from stepsynth.llm.store.read import Stored, StoreReader
+from stepsynth.llm.store.read import Stored, StoreReader, text_of
 
 BLOCK = 10_000
 """Completions of a transaction."""
@@ -31,13 +32,7 @@ def merge(sources: Sequence[Path], target: Path) -> dict[str, Any]:
         raise RunFolderError(f"{target} exists", hint="give the name of a new file")
     if len({path.resolve() for path in sources}) < len(sources):
         raise RunFolderError("a store is named twice", hint="name each store once")
-    found: dict[str, Any] = {
-        "store": str(target),
-        "written": 0,
-        "repeated": 0,
-        "different": 0,
-        "damaged": 0,
-    }
+    found: dict[str, int] = dict.fromkeys(("written", "repeated", "different", "damaged"), 0)
     readers = [StoreReader(path) for path in sources]
     for reader in readers:
         if reader.version != schema.SCHEMA_VERSION:
@@ -51,7 +46,8 @@ def merge(sources: Sequence[Path], target: Path) -> dict[str, Any]:
         for reader in readers:
             with reader:
                 counts = Counter[str]()
-                for block in blocks(reader.completions()):
+                completions = reader.completions()
+                while block := list(islice(completions, BLOCK)):
                     connection.execute("BEGIN")
                     with connection:
                         _write(connection, block, counts)
@@ -63,18 +59,7 @@ def merge(sources: Sequence[Path], target: Path) -> dict[str, Any]:
                     _add_up(connection, reader, 1 - copied / every if every else 1.0)
                 found |= {key: found[key] + counts[key] for key in counts}
                 found["damaged"] += reader.damaged + reader.unread
-    return found
-
-
-def blocks(completions: Iterable[Stored]) -> Iterator[list[Stored]]:
-    """Yield completions in lists of `BLOCK`."""
-    block: list[Stored] = []
-    for each in completions:
-        block.append(each)
-        if len(block) == BLOCK:
-            yield block
-            block = []
-    yield block
+    return {"store": str(target), **found}
 
 
 def _write(connection: Any, block: Sequence[Stored], counts: Counter[str]) -> None:
@@ -94,16 +79,10 @@ def _write(connection: Any, block: Sequence[Stored], counts: Counter[str]) -> No
 def _add_up(connection: Any, reader: StoreReader, share: float) -> None:
     """Add the settings of a store, and a share of what its runs have spent."""
     settings = reader.connection.execute("SELECT id, value FROM settings").fetchall()
-    rows = [tuple(map(_text, row)) for row in settings]
+    rows = [tuple(map(text_of, row)) for row in settings]
     connection.executemany("INSERT OR IGNORE INTO settings VALUES (?, ?)", rows)
     spent = reader.connection.execute("SELECT run, requests, usd, tokens FROM spent").fetchall()
     connection.executemany(
-        """INSERT INTO spent VALUES (?, ?, ?, ?) ON CONFLICT (run) DO UPDATE SET
-        requests = requests + excluded.requests, usd = usd + excluded.usd,
-        tokens = tokens + excluded.tokens""",
-        [(_text(r), round(n * share), usd * share, round(t * share)) for r, n, usd, t in spent],
+        schema.ADD_SPENT,
+        [(text_of(r), round(n * share), usd * share, round(t * share)) for r, n, usd, t in spent],
     )
-
-
-def _text(value: Any) -> Any:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

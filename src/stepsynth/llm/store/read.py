@@ -1,14 +1,13 @@
 """Read-only access to a store: while a run writes to it, and to what is left of a damaged one."""
 
-import json
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
+from stepsynth._util.files import read_object
 from stepsynth.errors import RunFolderError
 from stepsynth.llm.store import schema
 
@@ -85,12 +84,7 @@ class StoreReader:
         """Return the reader."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close the file."""
         self.connection.close()
 
@@ -118,32 +112,27 @@ class StoreReader:
     def settings(self) -> dict[str, dict[str, Any]]:
         """Return the settings of completions, by their digest."""
         found: dict[str, dict[str, Any]] = {}
-        for name, text in self.table("SELECT id, value FROM settings", "tt"):
-            with suppress(ValueError):
-                if isinstance(value := json.loads(text), dict):
-                    found[name] = value
+        for row in self.table("SELECT id, value FROM settings", id="t", value="t"):
+            if (value := read_object(row["value"])) is not None:
+                found[row["id"]] = value
         return found
 
     def failures(self, where: str = "", values: tuple[str, ...] = ()) -> list[dict[str, Any]]:
         """Return the requests that were given up."""
         query = f"SELECT id, request, reason, message, raw, created FROM failures {where}"
-        found: list[dict[str, Any]] = []
-        for name, request, reason, message, raw, created in self.table(query, "tttttn", values):
-            try:
-                asked = json.loads(request)
-            except ValueError:
-                asked = None
-            said = {"reason": reason, "message": message, "raw": raw, "created": created}
-            found.append({"id": name, "request": asked if isinstance(asked, dict) else {}, **said})
-        return found
+        texts = dict.fromkeys(("id", "request", "reason", "message", "raw"), "t")
+        rows = self.table(query, values, **texts, created="n")
+        return [{**row, "request": read_object(row["request"]) or {}} for row in rows]
 
-    def table(self, query: str, types: str, values: tuple[str, ...] = ()) -> list[tuple[Any, ...]]:
+    def table(
+        self, query: str, values: tuple[str, ...] = (), **columns: str
+    ) -> list[dict[str, Any]]:
         """Return the readable rows of one of the small tables.
 
         Args:
             query: Selects them.
-            types: One letter a column: t for a text, n for a number. Other values are damage.
             values: Parameters of the query.
+            columns: Name -> t for a text, n for a number; other values are damage.
         """
         try:
             rows = self.connection.execute(query, values).fetchall()
@@ -156,11 +145,12 @@ class StoreReader:
             for row in rows
             if all(
                 isinstance(value, bytes if letter == "t" else int | float)
-                for value, letter in zip(row, types, strict=True)
+                for value, letter in zip(row, columns.values(), strict=True)
             )
         ]
         self.unread += len(rows) - len(whole)
-        return [tuple(_text(v) if isinstance(v, bytes) else v for v in row) for row in whole]
+        texts = ([text_of(v) if isinstance(v, bytes) else v for v in row] for row in whole)
+        return [dict(zip(columns, row, strict=True)) for row in texts]
 
     def count(self) -> int | None:
         """Return the number of completions by the index; None if it is damaged."""
@@ -176,15 +166,11 @@ class StoreReader:
 
     def _stored(self, row: tuple[Any, ...]) -> Stored | None:
         name, request, text, settings, created = row[-5:]
-        completion = schema.parse_completion(text)
-        try:
-            asked = json.loads(request)
-        except (ValueError, TypeError, RecursionError):
-            asked = None
-        if completion is None or not isinstance(asked, dict) or not isinstance(created, int):
+        completion, asked = schema.parse_completion(text), read_object(request)
+        if completion is None or asked is None or not isinstance(created, int):
             self.damaged += 1
             return None
-        return Stored(_text(name), asked, completion, _text(settings), created)
+        return Stored(text_of(name), asked, completion, text_of(settings), created)
 
     def _by_rowid(self) -> Iterator[tuple[Any, ...]]:
         """Yield rows in order; where some cannot be read, still those before and after them."""
@@ -243,7 +229,7 @@ class StoreReader:
         for order in ("ASC", "DESC"):
             query = f"SELECT {self._columns} FROM completions WHERE id > ? ORDER BY id {order}"
             try:
-                for row in self.connection.execute(query, (_text(last),)):
+                for row in self.connection.execute(query, (text_of(last),)):
                     last = row[0] if order == "ASC" else last
                     yield row
                 return
@@ -284,13 +270,8 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
 
 
 def _check_tables(connection: sqlite3.Connection, version: int, path: Path) -> None:
-    if version > schema.SCHEMA_VERSION:
-        raise RunFolderError(
-            f"{path}: written by a newer stepsynth (store version {version}, "
-            f"this one reads {schema.SCHEMA_VERSION})",
-            hint="upgrade stepsynth",
-        )
-    names = {_text(name) for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    schema.check_version(version, path)
+    names = {text_of(name) for (name,) in connection.execute("SELECT name FROM sqlite_master")}
     if not version and not names:
         raise RunFolderError(
             f"{path}: this file is empty", hint="the first answer of a run makes it a store"
@@ -302,5 +283,6 @@ def _check_tables(connection: sqlite3.Connection, version: int, path: Path) -> N
         )
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """Return a value of a row, whose texts come as bytes, as text."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

@@ -10,26 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from stepsynth._util.disk import is_locked
+from stepsynth._util.files import read_object
 from stepsynth.errors import RunFolderError
 from stepsynth.llm.core.types import TOKEN_COUNTS
 from stepsynth.llm.store.batch_ledger import BATCHES_TABLE
 
 SCHEMA_VERSION = 2
-_COMPLETIONS = """CREATE TABLE completions (
-    id TEXT PRIMARY KEY,
-    request TEXT NOT NULL,
-    completion TEXT NOT NULL,
-    settings TEXT NOT NULL,
-    created INTEGER NOT NULL
-)"""
-"""With a rowid, so that rows are appended and only the small index is written at random places."""
-
-_SPENT = """CREATE TABLE spent (
-    run TEXT PRIMARY KEY,
-    requests INTEGER NOT NULL,
-    usd REAL NOT NULL,
-    tokens INTEGER NOT NULL
-) WITHOUT ROWID"""
+ADD_SPENT = """INSERT INTO spent VALUES (?, ?, ?, ?) ON CONFLICT (run) DO UPDATE SET
+requests = requests + excluded.requests, usd = usd + excluded.usd, tokens = tokens + excluded.tokens
+"""
 
 _TOKENS = """SELECT CAST(total(
     coalesce(json_extract(completion, '$.prompt_tokens'), 0)
@@ -37,7 +26,21 @@ _TOKENS = """SELECT CAST(total(
 ) AS INTEGER) FROM old_completions WHERE json_valid(completion)"""
 """Query for the tokens of all completions in a store of version 1."""
 
-_OTHERS = (
+_TABLES = (
+    # With a rowid: rows are appended, and only the small index is written at random places.
+    """CREATE TABLE completions (
+        id TEXT PRIMARY KEY,
+        request TEXT NOT NULL,
+        completion TEXT NOT NULL,
+        settings TEXT NOT NULL,
+        created INTEGER NOT NULL
+    )""",
+    """CREATE TABLE spent (
+        run TEXT PRIMARY KEY,
+        requests INTEGER NOT NULL,
+        usd REAL NOT NULL,
+        tokens INTEGER NOT NULL
+    ) WITHOUT ROWID""",
     """CREATE TABLE settings (
         id TEXT PRIMARY KEY,
         value TEXT NOT NULL
@@ -76,7 +79,6 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False)
 SWITCH_ATTEMPTS, SWITCH_WAIT_S = 200, 0.05
 """Attempts to switch a new store to WAL while another process does the same, and seconds between
 them."""
-
 
 _GOES_ON = "the same command goes on from here"
 _HINTS = {
@@ -189,15 +191,20 @@ def version_of(connection: sqlite3.Connection) -> int:
     return version
 
 
-def _migrate(connection: sqlite3.Connection, version: int, path: Path) -> None:
-    if version == SCHEMA_VERSION:
-        return
+def check_version(version: int, path: Path) -> None:
+    """Check that a store is not of a later version than this one."""
     if version > SCHEMA_VERSION:
         raise RunFolderError(
             f"{path}: written by a newer stepsynth (store version {version}, "
             f"this one reads {SCHEMA_VERSION})",
             hint="upgrade stepsynth",
         )
+
+
+def _migrate(connection: sqlite3.Connection, version: int, path: Path) -> None:
+    if version == SCHEMA_VERSION:
+        return
+    check_version(version, path)
     if version == 0 and connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
         raise RunFolderError(
             f"{path}: this database belongs to something else", hint="give another `llm.store`"
@@ -205,7 +212,7 @@ def _migrate(connection: sqlite3.Connection, version: int, path: Path) -> None:
     old = ("completions", "spent") if version == 1 else ()
     for table in old:
         connection.execute(f"ALTER TABLE {table} RENAME TO old_{table}")
-    for table in (_COMPLETIONS, _SPENT, *_OTHERS):
+    for table in _TABLES:
         connection.execute(table)
     if old:
         # Version 1 said neither what the LLM was set to nor when it answered.
@@ -235,11 +242,7 @@ def _use_wal(connection: sqlite3.Connection) -> None:
 
 def parse_completion(text: bytes) -> dict[str, Any] | None:
     """Return a stored completion, or None if it is no longer what was written."""
-    try:
-        value = json.loads(text)
-    except (ValueError, TypeError, RecursionError):
-        return None
-    if not isinstance(value, dict):
+    if (value := read_object(text)) is None:
         return None
     types = [*map(type, value.values())]
     is_whole = (

@@ -6,12 +6,13 @@ Processes may share a store; each claims what it is about to send.
 """
 
 import asyncio
+import secrets
 import sqlite3
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -31,7 +32,6 @@ LINGER_S = 0.01
 """Seconds a small group waits for more answers, since a commit costs as much as some answers."""
 BEAT_S = 20.0
 """Seconds between heartbeats."""
-PER_QUERY = 500
 T = TypeVar("T")
 Then = Callable[[Exception | None], None]
 
@@ -84,7 +84,6 @@ class Store:
 
     Attributes:
         damaged: Ids of completions met that cannot be read; they are asked for again.
-        notices: What the user should know of the file.
 
     Raises:
         RunFolderError: The file is no store, is damaged, or was written by a newer version.
@@ -93,9 +92,8 @@ class Store:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._reader, self._writer = schema.open_store(path)
-        self.notices: list[str] = []
         self.damaged: set[str] = set()
-        self._owner = claims.make_owner()
+        self._owner = secrets.randbits(62)
         self._is_enrolled = False
         self._group = _Group()
         self._unwritten = 0
@@ -111,12 +109,8 @@ class Store:
 
         One that cannot be read counts as missing: it is asked for again, and replaced.
         """
-        wanted = list(dict.fromkeys(ids))
-        found: dict[str, dict[str, Any]] = {}
-        with self._explained():
-            for start in range(0, len(wanted), PER_QUERY):
-                found |= _read(self._reader, wanted[start : start + PER_QUERY], self.damaged)
-        return found
+        with schema.explained(self.path):
+            return _read(self._reader, list(dict.fromkeys(ids)), self.damaged)
 
     async def take(self, ids: Sequence[str]) -> tuple[dict[str, dict[str, Any]], set[str]]:
         """Claim requests for this process, before it sends them.
@@ -128,15 +122,9 @@ class Store:
 
         def claim(connection: sqlite3.Connection) -> tuple[dict[str, dict[str, Any]], set[str]]:
             claims.enrol(connection, self._owner)
-            found: dict[str, dict[str, Any]] = {}
-            for start in range(0, len(ids), PER_QUERY):
-                found |= _read(connection, ids[start : start + PER_QUERY], self.damaged)
-            others: set[str] = set()
+            found = _read(connection, ids, self.damaged)
             left = [each for each in ids if each not in found]
-            for start in range(0, len(left), PER_QUERY):
-                part = left[start : start + PER_QUERY]
-                others |= claims.claim(connection, part, self._owner)
-            return found, others
+            return found, claims.claim(connection, left, self._owner)
 
         self._is_enrolled = True
         return await self._call(claim)
@@ -209,7 +197,7 @@ class Store:
     def spent(self, run: str) -> Spent:
         """Return what a run has spent, in all invocations and processes."""
         query = "SELECT requests, usd, tokens FROM spent WHERE run = ?"
-        with self._explained():
+        with schema.explained(self.path):
             row = self._reader.execute(query, (run,)).fetchone()
         return Spent(*row) if row else Spent()
 
@@ -219,7 +207,7 @@ class Store:
 
     def is_empty(self) -> bool:
         """Return whether nothing has been paid for yet."""
-        with self._explained():
+        with schema.explained(self.path):
             query = "SELECT 1 FROM completions UNION ALL SELECT 1 FROM batches LIMIT 1"
             return self._reader.execute(query).fetchone() is None
 
@@ -232,20 +220,17 @@ class Store:
         try:
             if self._group.then:
                 # Nobody waits for these after a second Ctrl-C, but they are paid for.
-                with self._explained():
+                with schema.explained(self.path):
                     self._write(self._group)
         finally:
             self._group = _Group()
-            self._leave()
-
-    def _leave(self) -> None:
-        if self._is_enrolled:
-            # Where this fails (a full disk), claims end with this process.
-            with suppress(sqlite3.Error):
-                claims.leave(self._writer, self._owner)
-            self._is_enrolled = False
-        self._writer.close()
-        self._reader.close()
+            if self._is_enrolled:
+                # Where this fails (a full disk), claims end with this process.
+                with suppress(sqlite3.Error):
+                    claims.leave(self._writer, self._owner)
+                self._is_enrolled = False
+            self._writer.close()
+            self._reader.close()
 
     async def _call(self, function: Callable[[sqlite3.Connection], T]) -> T:
         """Call a function in the writing thread, within its next transaction."""
@@ -290,7 +275,7 @@ class Store:
         while (group := self._queue.get()) is not None:
             error: Exception | None = None
             try:
-                with self._explained():
+                with schema.explained(self.path):
                     self._write(group)
             except Exception as caught:
                 error = caught
@@ -329,17 +314,9 @@ class Store:
                 call(connection)
 
     def _add_spent(self, connection: sqlite3.Connection, run: str, spent: Spent) -> None:
-        connection.execute(
-            "INSERT INTO spent VALUES (?, ?, ?, ?) ON CONFLICT (run) DO UPDATE SET "
-            "requests = requests + excluded.requests, usd = usd + excluded.usd, "
-            "tokens = tokens + excluded.tokens",
-            (run, spent.requests, spent.usd, spent.tokens),
-        )
+        connection.execute(schema.ADD_SPENT, (run, *spent))
         if self._is_enrolled:
             shared_caps.record(connection, self._owner, run, spent)
-
-    def _explained(self) -> AbstractContextManager[None]:
-        return schema.explained(self.path)
 
 
 def _insert(connection: sqlite3.Connection, entries: Sequence[Entry], now: int) -> None:
@@ -362,14 +339,14 @@ def _insert(connection: sqlite3.Connection, entries: Sequence[Entry], now: int) 
 def _read(
     connection: sqlite3.Connection, ids: Sequence[str], damaged: set[str]
 ) -> dict[str, dict[str, Any]]:
-    marks = ",".join("?" * len(ids))
-    # As bytes, so that an invalid text damages its own row alone.
-    query = f"SELECT id, CAST(completion AS BLOB) FROM completions WHERE id IN ({marks})"
     found: dict[str, dict[str, Any]] = {}
-    for request_id, text in connection.execute(query, ids):
-        value = schema.parse_completion(text)
-        if value is None:
-            damaged.add(request_id)
-        else:
-            found[request_id] = value
+    for part, marks in claims.parts(ids):
+        # As bytes, so that an invalid text damages its own row alone.
+        query = f"SELECT id, CAST(completion AS BLOB) FROM completions WHERE id IN ({marks})"
+        for request_id, text in connection.execute(query, part):
+            value = schema.parse_completion(text)
+            if value is None:
+                damaged.add(request_id)
+            else:
+                found[request_id] = value
     return found

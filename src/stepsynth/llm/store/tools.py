@@ -13,7 +13,7 @@ from stepsynth.errors import RunFolderError, StepsynthError, UnknownNameError
 from stepsynth.llm.core.backend import llm_backends
 from stepsynth.llm.core.prices import Price
 from stepsynth.llm.core.types import TOKEN_COUNTS, Completion
-from stepsynth.llm.core.usage import cost
+from stepsynth.llm.core.usage import Usage, cost
 from stepsynth.llm.store.claims import is_there
 from stepsynth.llm.store.read import Stored, StoreReader
 from stepsynth.llm.store.recording import repeats_prompt, to_recording
@@ -163,25 +163,21 @@ class _Group:
     def __init__(self, price: Price | None) -> None:
         self.completions = 0
         self._price = price
-        self._tokens = dict.fromkeys(TOKEN_COUNTS, 0)
-        self._usd: float | None = None if price is None else 0.0
+        self._usage = Usage()
         self._first = self._last = 0
 
     def add(self, stored: Stored) -> None:
         self.completions += 1
-        for key in TOKEN_COUNTS:
-            self._tokens[key] += stored.completion.get(key) or 0
-        if self._price is not None and self._usd is not None:
-            usd = cost(self._price, Completion(**stored.completion))
-            self._usd = None if usd is None else self._usd + usd
+        self._usage.count(Completion(**stored.completion), self._price)
         if stored.created:
             self._first = min(self._first or stored.created, stored.created)
             self._last = max(self._last, stored.created)
 
     def to_dict(self) -> dict[str, Any]:
-        usd = None if self._usd is None else round(self._usd, 6)
+        used = self._usage.to_dict()
+        counted = {key: used[key] for key in (*TOKEN_COUNTS, "usd")}
         dates = {"first": self._first or None, "last": self._last or None}
-        return {"completions": self.completions, **self._tokens, "usd": usd, **dates}
+        return {"completions": self.completions, **counted, **dates}
 
 
 def _told(name: str, known: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -193,47 +189,39 @@ def _told(name: str, known: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 def _runs(reader: StoreReader) -> list[dict[str, Any]]:
     columns = "run, requests, usd, " + ("tokens" if reader.version >= 2 else "0")
-    rows = reader.table(f"SELECT {columns} FROM spent ORDER BY requests DESC", "tnnn")
-    names = ("run", "requests", "usd", "tokens")
-    return [dict(zip(names, row, strict=True)) for row in rows]
+    query = f"SELECT {columns} FROM spent ORDER BY requests DESC"
+    return reader.table(query, run="t", requests="n", usd="n", tokens="n")
 
 
 def processes(reader: StoreReader) -> list[dict[str, Any]]:
     """Return the processes that hold claims and may still be alive."""
-    rows = reader.table(
-        "SELECT host, pid, beat, (SELECT count(*) FROM claims WHERE claims.owner = owners.owner "
-        "AND NOT EXISTS (SELECT 1 FROM completions WHERE completions.id = claims.id)) "
-        "FROM owners ORDER BY owner",
-        "tnnn",
+    query = (
+        "SELECT host, pid, (SELECT count(*) FROM claims WHERE claims.owner = owners.owner "
+        "AND NOT EXISTS (SELECT 1 FROM completions WHERE completions.id = claims.id)), beat "
+        "FROM owners ORDER BY owner"
     )
+    rows = reader.table(query, host="t", pid="n", claims="n", heard_of="n")
     return [
-        {"host": host, "pid": pid, "claims": claims, "heard_of": beat}
-        for host, pid, beat, claims in rows
-        if claims and is_there(host, pid, beat)
+        row for row in rows if row["claims"] and is_there(row["host"], row["pid"], row["heard_of"])
     ]
 
 
 def _batches(reader: StoreReader) -> list[dict[str, Any]]:
-    rows = reader.table(
+    query = (
         "SELECT provider, provider_id, state, created, requests FROM batches "
-        "WHERE state != 'closed' ORDER BY id",
-        "tttnt",
+        "WHERE state != 'closed' ORDER BY id"
     )
-    return [
-        {
-            **{"provider": provider, "id": provider_id, "state": state},
-            **{"created": created, "requests": len(_ids_in(requests))},
-        }
-        for provider, provider_id, state, created, requests in rows
-    ]
+    rows = reader.table(query, provider="t", id="t", state="t", created="n", requests="t")
+    return [{**row, "requests": len(_ids_in(row["requests"]))} for row in rows]
 
 
 def _waited_for(reader: StoreReader) -> Iterator[str]:
     """Yield the ids of requests that are claimed, or in a batch."""
-    for (name,) in reader.table("SELECT id FROM claims", "t"):
-        yield name
-    for (requests,) in reader.table("SELECT requests FROM batches WHERE state != 'closed'", "t"):
-        yield from _ids_in(requests)
+    for row in reader.table("SELECT id FROM claims", id="t"):
+        yield row["id"]
+    query = "SELECT requests FROM batches WHERE state != 'closed'"
+    for row in reader.table(query, requests="t"):
+        yield from _ids_in(row["requests"])
 
 
 def _ids_in(text: str) -> list[str]:
