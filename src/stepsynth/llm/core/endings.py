@@ -29,8 +29,3 @@ def ending_of(word: str) -> Ending:
 def stop_word(reason: Any) -> str:
     """Return a provider's stop word; "" if it gave none."""
     return "" if reason is None else str(reason)[:80]
-
-
-def is_filtered(word: str) -> bool:
-    """Return whether an answer ended because the provider, or the LLM, would not go on."""
-    return ending_of(word) == "filtered"

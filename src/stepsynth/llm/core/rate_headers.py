@@ -8,13 +8,14 @@ same for `tokens`, `input-tokens` and `output-tokens`. All: `Retry-After` in sec
 import contextlib
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_KINDS = ("requests", "tokens", "input-tokens", "output-tokens")
 _OPENAI, _ANTHROPIC = "x-ratelimit-remaining-requests", "anthropic-ratelimit-requests-remaining"
 
 
@@ -45,11 +46,9 @@ def read_rate_limits(headers: Mapping[str, str]) -> RateLimits | None:
     else:
         return None
     (requests, reset), *tokens = [_read(headers, *pair) for pair in pairs]
-    least, tokens_reset = _least(tokens)
+    known = [(left, reset_s) for left, reset_s in tokens if left is not None]
+    least, tokens_reset = min(known, default=(None, 0.0))
     return RateLimits(requests, reset, least, tokens_reset)
-
-
-_KINDS = ("requests", "tokens", "input-tokens", "output-tokens")
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
@@ -57,8 +56,7 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
     given = headers.get("retry-after-ms")
     if given is not None and (seconds := _seconds(given)) is not None:
         return seconds / 1000
-    given = headers.get("Retry-After")
-    return None if given is None else _seconds(given)
+    return _seconds(headers.get("Retry-After", ""))
 
 
 def _read(headers: Mapping[str, str], left: str, reset: str) -> tuple[int | None, float]:
@@ -67,11 +65,6 @@ def _read(headers: Mapping[str, str], left: str, reset: str) -> tuple[int | None
     except (KeyError, ValueError):
         return None, 0.0
     return number, _seconds(headers.get(reset, "")) or 0.0
-
-
-def _least(found: Iterable[tuple[int | None, float]]) -> tuple[int | None, float]:
-    known = [(left, reset) for left, reset in found if left is not None]
-    return min(known) if known else (None, 0.0)
 
 
 def _seconds(text: str) -> float | None:

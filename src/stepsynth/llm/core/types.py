@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from stepsynth.llm.core.endings import is_filtered
+from stepsynth.llm.core.endings import ending_of
 
 TOKEN_COUNTS = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens")
 """Token counts of an answer, under these names in a store, a summary and a log alike."""
@@ -70,7 +70,7 @@ class Completion:
     @property
     def is_filtered(self) -> bool:
         """Whether the provider's filter stopped it, or the LLM itself refused."""
-        return is_filtered(self.stop)
+        return ending_of(self.stop) == "filtered"
 
     def placed(self, request_id: str, draw: int, model: str) -> "Completion":
         """Return it as the answer to a draw of a request; `dataclasses.replace` is slower."""

@@ -25,12 +25,6 @@ _PROMPT, _STREAM, _DRAW = "<<the prompt>>", "<<the stream>>", "<<the draw>>"
 class Endpoint:
     """An LLM of a run.
 
-    Args:
-        backend: Sends one request.
-        random_seed: Part of every request's identity.
-        now: Monotonic clock, in seconds.
-        on_notice: Told in a sentence what is waited for.
-
     Attributes:
         closed: Why nothing more is sent to it: it asked for a longer wait than it is given.
     """
@@ -137,12 +131,7 @@ class Endpoint:
 
 
 class Endpoints:
-    """The LLMs of a run: one for all requests, or others for some kinds, several in turn.
-
-    Args:
-        main: Answers the kinds that have no LLM of their own.
-        phases: Kind of request -> the LLMs that answer it, in turn.
-    """
+    """The LLMs of a run: one for all requests, or others for some kinds, several in turn."""
 
     def __init__(self, main: Endpoint, phases: Mapping[str, Sequence[Endpoint]]) -> None:
         self.main = main

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any
 
-from stepsynth.llm.core.types import Completion
 from stepsynth.llm.engine.endpoint import Endpoints
 from stepsynth.llm.engine.limits import Budget
 from stepsynth.llm.engine.numbering import Numbered
@@ -16,6 +15,7 @@ BLOCK = 256
 """Requests looked up and claimed at once."""
 POLL_S = 0.2
 """Seconds between looks for answers that another process has asked for."""
+Found = Callable[[Item, dict[str, Any]], None]
 PREFIX = 1024
 """Characters that prompts must share to be sent together; caching a shorter prefix saves little."""
 
@@ -34,15 +34,10 @@ class Supply:
         self._store = store
         self._budget = budget
 
-    async def feed(
-        self, flow: Flow, requests: Iterator[Numbered], found: Callable[[Item, Completion], None]
-    ) -> None:
+    async def feed(self, flow: Flow, requests: Iterator[Numbered], found: Found) -> None:
         """Take requests as long as there are any, and hand over what has to be sent.
 
-        Args:
-            flow: The phase.
-            requests: In the order of the phase.
-            found: Called with each completion that the store has.
+        `found` is called with each completion that the store has.
         """
         claimed: dict[str, Item] = {}
         is_used_up, polled = False, 0.0
@@ -68,9 +63,7 @@ class Supply:
         flow.taken += 1
         return Item(flow.taken - 1, endpoint.request_id(request), request, endpoint, repeat)
 
-    async def _look_up(
-        self, flow: Flow, items: list[Item], found: Callable[[Item, Completion], None]
-    ) -> dict[str, Item]:
+    async def _look_up(self, flow: Flow, items: list[Item], found: Found) -> dict[str, Item]:
         """Hand over what this process is to send, and return what another one has claimed."""
         others: set[str] = set()
         free: list[Item] = []
@@ -93,15 +86,13 @@ class Supply:
     def _drop_found(
         items: list[Item],
         values: dict[str, dict[str, Any]],
-        found: Callable[[Item, Completion], None],
+        found: Found,
     ) -> list[Item]:
         if not values:
             return items
         for item in items:
             if (value := values.get(item.id)) is not None:
-                model = item.endpoint.settings.model
-                known: dict[str, Any] = {"draw": item.request.draw, "model": model}
-                found(item, Completion(request_id=item.id, **known, **value))
+                found(item, value)
         return [item for item in items if item.id not in values]
 
 

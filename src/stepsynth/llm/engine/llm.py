@@ -20,7 +20,7 @@ from stepsynth.llm.core.backend import Backend
 from stepsynth.llm.core.errors import GiveUpError, RetryLaterError
 from stepsynth.llm.core.types import Request
 from stepsynth.llm.core.usage import Status, Usage
-from stepsynth.llm.engine.batching import Batching
+from stepsynth.llm.engine.batching import collect_batched
 from stepsynth.llm.engine.endpoint import Endpoint, Endpoints
 from stepsynth.llm.engine.feed import Supply
 from stepsynth.llm.engine.limits import Budget, Limits, check_price
@@ -88,9 +88,6 @@ class LLM:
         self._numbering = Numbering(self._endpoints)
         self._supply = Supply(self._endpoints, self._store, budget)
         self._sender = Sender(budget, self.usage, self._store, run)
-        self._batching = Batching(
-            budget, self._sender, self.usage, self._store, lambda text: self.on_notice(text)
-        )
         self._thread: LoopThread | None = None
         self._damaged = 0
 
@@ -218,7 +215,7 @@ class LLM:
             await self._supply.feed(flow, requests, partial(self._sender.found, flow))
         finally:
             flow.end_feed()
-        await self._batching.collect(flow)
+        await collect_batched(flow, self._sender, lambda text: self.on_notice(text))
 
     async def _work(self, flow: Flow) -> None:
         while (job := await flow.next_job()) is not None:

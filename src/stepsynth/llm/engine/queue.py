@@ -179,10 +179,6 @@ class Flow:
             await self._has_chunk.wait()
             if self._out:
                 break
-        return self.take_out()
-
-    def take_out(self) -> list[Answer]:
-        """Return the answers that are ready, in the order of their requests."""
         out, self._out = self._out, []
         self._handed_over += len(out)
         self._hungry.set()

@@ -2,7 +2,9 @@
 
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 from time import monotonic
+from typing import Any
 
 from stepsynth.errors import PromptError, ProviderError
 from stepsynth.llm.core.errors import GiveUpError, RetryLaterError
@@ -24,25 +26,21 @@ _ANSWERED = ("malformed", "empty_body", "empty", "broken_off", "too_large_answer
 """Reasons of attempts that brought a 200 and no text: these may have been charged in full."""
 
 
+@dataclass
 class Sender:
     """A sender of jobs.
 
-    Args:
+    Attributes:
         budget: What may still be spent.
         usage: Counts what is used.
         store: Where completions go; None for nowhere.
         run: Digest of the run's identity, under which the store keeps what was spent.
     """
 
-    def __init__(self, budget: Budget, usage: Usage, store: Store | None, run: str) -> None:
-        self._budget = budget
-        self._usage = usage
-        self._store = store
-        self._run = run
-
-    def wake(self) -> None:
-        """Turn away the requests that wait for the budget."""
-        self._budget.stop()
+    budget: Budget
+    usage: Usage
+    store: Store | None
+    run: str
 
     async def answer(self, flow: Flow, job: Job) -> None:
         """Send a job once; what has to be sent again goes back to the flow.
@@ -58,7 +56,7 @@ class Sender:
         try:
             left = await self._attempt(flow, endpoint, job)
         except RetryLaterError as error:
-            self._usage.setbacks[error.reason] += 1
+            self.usage.setbacks[error.reason] += 1
             self._check_provider(endpoint, error)
             if endpoint.closed is not None:
                 flow.set_aside(job, endpoint.closed)
@@ -83,7 +81,7 @@ class Sender:
             self.give_up(flow, job, error)
             return
         flow.attempts[place] = before + own
-        self._usage.retries += 1
+        self.usage.retries += 1
         # A slot is free as soon as another request is answered; other failures last longer.
         first_s = min(BACK_OFF_S, endpoint.pace.usual_s) if is_refused else BACK_OFF_S
         flow.retry(job, _back_off_s(first_s, before, error.retry_after_s))
@@ -93,7 +91,7 @@ class Sender:
         requests = [item.request for item in job]
         if not endpoint.is_stored:
             completion = await endpoint.backend.complete(requests[0])
-            self._usage.replayed += 1
+            self.usage.replayed += 1
             self._landed(flow, job, [_as_answer(job[0], completion)], None)
             return []
         most = endpoint.most(requests)
@@ -101,13 +99,13 @@ class Sender:
             return job
         is_reserved = False
         try:
-            is_reserved = not flow.is_stopped and await self._budget.enter(most)
+            is_reserved = not flow.is_stopped and await self.budget.enter(most)
         finally:
             if not is_reserved:
                 endpoint.pace.left()
         if not is_reserved:
             return job
-        self._usage.requests += 1
+        self.usage.requests += 1
         completions = await self._send(flow, endpoint, requests, most)
         if flow.attempts:
             flow.attempts.pop(job[0].place, None)
@@ -122,16 +120,16 @@ class Sender:
         Returns when another request may be sent, which may be before that.
         """
         spent = items[0].endpoint.spent(most, completions)
-        self._budget.settle(most, spent)
+        self.budget.settle(most, spent)
         answers = [_as_answer(*pair) for pair in zip(items, completions, strict=True)]
-        if self._store is None:
+        if self.store is None:
             self._landed(flow, items, answers, None)
             return
         entries = [_entry(*pair) for pair in zip(items, answers, strict=True)]
-        self._store.put(
-            entries, self._run, spent, lambda error: self._landed(flow, items, answers, error)
+        self.store.put(
+            entries, self.run, spent, lambda error: self._landed(flow, items, answers, error)
         )
-        await self._store.room()
+        await self.store.room()
 
     async def _send(
         self, flow: Flow, endpoint: Endpoint, requests: Sequence[Request], most: Most
@@ -145,21 +143,20 @@ class Sender:
                 completions = await endpoint.backend.complete_group(requests)
             if not completions:
                 raise RetryLaterError("malformed", f"{endpoint.settings.model} sent no completion")
-        except RetryLaterError as error:
-            endpoint.pace.failed(error)
-            if error.reason == "timeout":
-                endpoint.timeouts.timed_out()
-                error.hint = error.hint or endpoint.timeouts.advice
-            is_charged = error.reason in _ANSWERED
-            self.fail(flow, most, Spent(1, most.usd, most.tokens) if is_charged else Spent(1))
-            raise
         except BaseException as error:
-            if isinstance(error, GiveUpError):
+            is_charged = False
+            if isinstance(error, RetryLaterError | GiveUpError):
+                is_charged = error.reason in _ANSWERED
+            if isinstance(error, RetryLaterError):
+                endpoint.pace.failed(error)
+                if error.reason == "timeout":
+                    endpoint.timeouts.timed_out()
+                    error.hint = error.hint or endpoint.timeouts.advice
+            elif isinstance(error, GiveUpError):
                 endpoint.pace.refused()
             else:
                 endpoint.pace.left()
-            is_charged = isinstance(error, GiveUpError) and error.reason in _ANSWERED
-            self.fail(flow, most, Spent(1, most.usd, most.tokens) if is_charged else Spent(1))
+            self.fail(flow, most, is_charged=is_charged)
             raise
         latency_s = monotonic() - sent
         read = [c.prompt_tokens for c in completions if c.prompt_tokens is not None]
@@ -175,11 +172,12 @@ class Sender:
         endpoint.refused_in_a_row = 0
         return completions
 
-    def fail(self, flow: Flow, most: Most, spent: Spent) -> None:
-        """Count an attempt that brought nothing."""
-        self._budget.settle(most, spent)
-        if self._store is not None:
-            self._store.put((), self._run, spent, lambda error: error and flow.stop(error))
+    def fail(self, flow: Flow, most: Most, *, is_charged: bool = False) -> None:
+        """Count an attempt that brought nothing, and may still have been charged in full."""
+        spent = Spent(1, most.usd, most.tokens) if is_charged else Spent(1)
+        self.budget.settle(most, spent)
+        if self.store is not None:
+            self.store.put((), self.run, spent, lambda error: error and flow.stop(error))
 
     def _landed(
         self,
@@ -193,30 +191,29 @@ class Sender:
             flow.stop(error)
             return
         for item, answer in zip(items, answers, strict=True):
-            self.hand_over(flow, item, answer)
+            self._hand_over(flow, item, answer)
 
-    def found(self, flow: Flow, item: Item, answer: Completion) -> None:
-        """Count a completion that the store had, and hand it over."""
-        self._usage.from_store += 1
+    def found(self, flow: Flow, item: Item, value: dict[str, Any]) -> None:
+        """Count a completion as the store has it, and hand it over."""
+        self.usage.from_store += 1
         flow.found += 1
-        self.hand_over(flow, item, answer)
+        known: dict[str, Any] = {"draw": item.request.draw, "model": item.endpoint.settings.model}
+        self._hand_over(flow, item, Completion(request_id=item.id, **known, **value))
 
-    def hand_over(self, flow: Flow, item: Item, answer: Completion) -> None:
-        """Count an answer, and deliver it to its place."""
-        self._usage.count(answer, item.endpoint.price)
+    def _hand_over(self, flow: Flow, item: Item, answer: Completion) -> None:
+        self.usage.count(answer, item.endpoint.price)
         flow.deliver(item.place, answer)
 
     def give_up(self, flow: Flow, job: Job, error: RetryLaterError | GiveUpError) -> None:
         """Deliver a job as failed, and store what the provider sent."""
         for item in job:
-            self._usage.failures[error.reason] += 1
-            draw = item.request.draw
-            said = (error.reason, error.message, item.id, draw, error.raw, error.hint)
-            flow.deliver(item.place, Failed(*said))
-            if self._store is not None:
-                asked = _asked(item)
-                lost = Lost(item.id, asked, error.reason, error.message, error.raw)
-                self._store.put_lost(lost, lambda failed: failed and flow.stop(failed))
+            self.usage.failures[error.reason] += 1
+            said = error.reason, error.message
+            failed = Failed(*said, item.id, item.request.draw, error.raw, error.hint)
+            flow.deliver(item.place, failed)
+            if self.store is not None:
+                lost = Lost(item.id, _asked(item), *said, error.raw)
+                self.store.put_lost(lost, lambda failed: failed and flow.stop(failed))
 
     def _check_provider(self, endpoint: Endpoint, error: RetryLaterError) -> None:
         """Stop the run where no other request would fare better.
