@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -52,6 +53,7 @@ class LlamaCpp(LiveSettings):
     )
 
     identity_keys: ClassVar[tuple[str, ...]] = ("backend", *LiveSettings.sampling_keys)
+    optional_keys: ClassVar[tuple[str, ...]] = ("chat",)
     runs_here: ClassVar[bool] = True
 
     @field_validator("context")
@@ -70,20 +72,10 @@ class LlamaCpp(LiveSettings):
         """Context in tokens, prompt and answer together."""
         return self.context
 
-    def identity(self) -> dict[str, Any]:
-        """Return the settings that are part of a run's identity, the model by its content."""
-        return super().identity() | self._own() | ({} if self.structured else {"structured": False})
-
-    def request_identity(self, *, has_schema: bool = False) -> dict[str, Any]:
-        """Return all that decides the answer beside the prompt."""
-        structured = {"structured": True} if has_schema and self.structured else {}
-        return super().request_identity(has_schema=has_schema) | self._own() | structured
-
-    def _own(self) -> dict[str, Any]:
-        return {
-            "model": f"{Path(self.model).name}@{fingerprint(find_model(self.model))}",
-            **({} if self.chat == "auto" else {"chat": self.chat}),
-        }
+    def more_identity(self) -> dict[str, Any]:
+        """Return what decides the answers beside `identity_keys`: the model by its content, ..."""
+        model = f"{Path(self.model).name}@{fingerprint(find_model(self.model))}"
+        return {"model": model, **super().more_identity()}
 
 
 class LlamaCppBackend(Backend[LlamaCpp]):
@@ -122,10 +114,7 @@ class LlamaCppBackend(Backend[LlamaCpp]):
 
     async def _ask(self, request: Request, longest: int) -> Completion:
         loop, unwanted = asyncio.get_running_loop(), threading.Event()
-
-        def generate() -> Said:
-            return self._generate(request, longest, unwanted)
-
+        generate = partial(self._generate, request, longest, unwanted)
         try:
             said = await loop.run_in_executor(self._threads, generate)
         finally:

@@ -45,25 +45,18 @@ class Scripted(LiveSettings):
     )
 
     def answer(self, prompt: str, drawn: int) -> str | None:
-        """Return the answer of the first rule that matches a prompt, or None.
+        """Return an answer of the first rule that matches a prompt, or None.
 
-        Args:
-            prompt: What is asked.
-            drawn: Index of the rule's answer, modulo their number.
+        `drawn` is the answer's index, modulo their number.
         """
         for rule in self.rules:
             if match := re.search(rule.pattern, prompt):
                 return match.expand(rule.answers[drawn % len(rule.answers)])
         return None
 
-    def identity(self) -> dict[str, Any]:
-        """Return the settings that decide the answers."""
-        return super().identity() | {"rules": [rule.model_dump() for rule in self.rules]}
-
-    def request_identity(self, *, has_schema: bool = False) -> dict[str, Any]:
-        """Return all that decides the answer beside the prompt."""
-        rules = [rule.model_dump() for rule in self.rules]
-        return super().request_identity(has_schema=has_schema) | {"rules": rules}
+    def more_identity(self) -> dict[str, Any]:
+        """Return the rules, which decide the answers."""
+        return {"rules": [rule.model_dump() for rule in self.rules]}
 
 
 class ScriptedBackend(Backend[Scripted]):

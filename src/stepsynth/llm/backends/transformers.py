@@ -7,7 +7,7 @@ own, and what shares a batch depends on timing. So only the store makes a run re
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -41,18 +41,8 @@ class Transformers(LiveSettings):
         description="auto: the tokenizer's chat template, if it has one; never: the plain prompt.",
     )
 
+    optional_keys: ClassVar[tuple[str, ...]] = ("chat",)
     runs_here: ClassVar[bool] = True
-
-    def identity(self) -> dict[str, Any]:
-        """Return the settings that are part of a run's identity."""
-        return super().identity() | self._chat()
-
-    def request_identity(self, *, has_schema: bool = False) -> dict[str, Any]:
-        """Return all that decides the answer beside the prompt."""
-        return super().request_identity(has_schema=has_schema) | self._chat()
-
-    def _chat(self) -> dict[str, Any]:
-        return {} if self.chat == "auto" else {"chat": self.chat}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

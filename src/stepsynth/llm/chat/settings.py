@@ -1,7 +1,7 @@
 """Settings that the backends of chat APIs share; a key in plain sight is refused."""
 
 import re
-from typing import Annotated, Any, ClassVar, Self, cast
+from typing import Annotated, Any, ClassVar, Self
 from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import ConfigDict, Field, JsonValue, field_validator, model_validator
@@ -76,29 +76,16 @@ class ChatSettings(RatedSettings):
     )
 
     identity_keys: ClassVar[tuple[str, ...]] = (*RatedSettings.identity_keys, "base_url")
-
-    def identity(self) -> dict[str, Any]:
-        """Return the settings that are part of a run's identity."""
-        others = {
-            key: getattr(self, key)
-            for key, default in (("extra_body", {}), ("structured", True))
-            if getattr(self, key) != default
-        }
-        return super().identity() | {"base_url": self.urls[0]} | others
+    optional_keys: ClassVar[tuple[str, ...]] = ("extra_body",)
 
     @property
     def urls(self) -> tuple[str, ...]:
         """The servers' URLs. The first one stands for all: more of them are no other LLM."""
         return (self.base_url,) if isinstance(self.base_url, str) else self.base_url
 
-    def request_identity(self, *, has_schema: bool = False) -> dict[str, Any]:
-        """Return all that is sent beside the prompt and decides the answer."""
-        identity = super().request_identity(has_schema=has_schema) | {"base_url": self.urls[0]}
-        if self.extra_body:
-            identity["extra_body"] = self.extra_body
-        if has_schema and self.structured:
-            identity["structured"] = True
-        return identity
+    def more_identity(self) -> dict[str, Any]:
+        """Return what decides the answers, with the first server's URL for all."""
+        return super().more_identity() | {"base_url": self.urls[0]}
 
     @property
     def is_batched(self) -> bool:
@@ -196,12 +183,11 @@ def _check_header(name: object, value: object) -> None:
             )
 
 
-def _holds_key(value: object, name: str = "") -> bool:
+def _holds_key(value: Any, name: str = "") -> bool:
     """Return whether a value holds a key, at any depth, by its name or its form."""
     if isinstance(value, dict):
-        inner = cast("dict[str, object]", value)
-        return any(_holds_key(inner[each], each) for each in inner)
+        return any(_holds_key(inner, key) for key, inner in value.items())
     if isinstance(value, list):
-        return any(_holds_key(each, name) for each in cast("list[object]", value))
+        return any(_holds_key(each, name) for each in value)
     is_secret = _CREDENTIAL.fullmatch(name) or _ENDS_AS_KEY.search(name)
     return isinstance(value, str) and bool(is_secret or _LOOKS_LIKE_KEY.match(value))

@@ -56,6 +56,9 @@ class LLMSettings(BaseModel):
     identity_keys: ClassVar[tuple[str, ...]] = ("backend", "model")
     """Keys that decide which completions come back; limits and concurrency do not."""
 
+    optional_keys: ClassVar[tuple[str, ...]] = ()
+    """Keys that decide it too, and are part of both identities where they are not the default."""
+
     stores_completions: ClassVar[bool] = False
     """Whether completions cost something and are kept in the store."""
 
@@ -66,7 +69,17 @@ class LLMSettings(BaseModel):
         """Return the settings that are part of a run's identity."""
         own = {key: getattr(self, key) for key in self.identity_keys}
         phases = {kind: [t.identity() for t in self.phases[kind]] for kind in self.phases}
-        return own | ({"phases": phases} if phases else {})
+        free = {} if getattr(self, "structured", True) else {"structured": False}
+        return own | ({"phases": phases} if phases else {}) | self.more_identity() | free
+
+    def more_identity(self) -> dict[str, Any]:
+        """Return what decides the answers beside `identity_keys`, for both identities."""
+        defaults = {key: type(self).model_fields[key] for key in self.optional_keys}
+        return {
+            key: value
+            for key, field in defaults.items()
+            if (value := getattr(self, key)) != field.get_default(call_default_factory=True)
+        }
 
     def live(self) -> "LiveSettings":
         """Return the settings that the engine asks by; the defaults where none can be set."""
@@ -117,11 +130,14 @@ class LLMSettings(BaseModel):
 
     def request_identity(self, *, has_schema: bool = False) -> dict[str, Any]:
         """Return all that is sent beside the prompt and decides the answer."""
+        is_held = has_schema and getattr(self, "structured", False)
         return {
             "backend": self.backend,
             "base_url": getattr(self, "base_url", None),
             "model": self.model,
             "sampling": self.sampling(),
+            **self.more_identity(),
+            **({"structured": True} if is_held else {}),
         }
 
 
