@@ -8,6 +8,7 @@ from stepsynth._util.reasoning import Said, split_reasoning
 TEXT = "Great film, I loved it."
 BEFORE = [
     "<think>plan</think>",
+    "\n <think></think>",
     "<thinking>plan</thinking>\n",
     "<thought>plan</thought>",
     "<reasoning>plan</reasoning>\n\n",

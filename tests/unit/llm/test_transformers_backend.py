@@ -17,7 +17,6 @@ from stepsynth.llm import LLM, Completion, Failed, Request
 from stepsynth.llm.backends.transformers import Transformers, TransformersBackend
 from stepsynth.llm.core.errors import GiveUpError
 from stepsynth.llm.local.causal_lm import CausalLM
-from stepsynth.llm.local.reasoning import cut_thoughts
 from stepsynth.llm.store.store import Store
 
 SPECIAL = ["<unk>", "<pad>", "<end>"]
@@ -181,24 +180,6 @@ def test_a_completion_cut_off_in_its_thoughts_is_truncated(folders, monkeypatch)
     monkeypatch.setattr(CausalLM, "generate", lambda *_, **__: [[WORDS.index("<think>"), 9]])
     (answer,) = ask(make_backend(folders["plain"]), requests_of(["w1"]))
     assert (answer.text, answer.truncated, answer.reasoning_tokens) == ("", True, 2)
-
-
-@pytest.mark.parametrize(
-    ("text", "answer"),
-    [
-        ("no thoughts", "no thoughts"),
-        ("<think>\nhm\n</think>\n\nyes", "yes"),
-        ("\n <think></think>yes", "yes"),
-        ("hm, opened by the template</think>\nyes", "yes"),
-        ("<think> never ends", ""),
-        ("yes <think>no</think>", "yes <think>no</think>"),
-        ("<think>a</think>write <think>b</think>", "write <think>b</think>"),
-    ],
-)
-def test_thoughts_are_cut(text, answer):
-    said, thoughts = cut_thoughts(text)
-    assert said == answer
-    assert (thoughts > 0) == (text != answer)
 
 
 def test_no_more_than_batch_size_share_a_batch_and_those_are_alike_in_length(folders, batches):

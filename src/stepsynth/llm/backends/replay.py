@@ -14,7 +14,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -86,6 +86,7 @@ class ReplayBackend(Backend[Replay]):
         self._groups: dict[tuple[str | None, ...], list[int]] = defaultdict(list)
         self._draws: dict[tuple[str | int | None, ...], int] = {}
         self._requests: dict[str, int] = {}
+        self._texts_of = cache(self._index)
         for i, r in enumerate(self._recordings):
             self._groups[r.kind, r.label, r.context, r.source].append(i)
             if r.draw is not None:
@@ -95,13 +96,8 @@ class ReplayBackend(Backend[Replay]):
 
     async def complete(self, request: Request) -> Completion:
         """Return a recorded completion, or give the request up as exhausted."""
-        chosen = self._same_request(request)
-        if chosen is None:
-            chosen = self._same_draw(request)
-        if chosen is None:
-            chosen = self._draw(request.tags)
-        if chosen is None and "source" in request.tags and self.settings.fallback == "nearest":
-            chosen = self._nearest(request.tags)
+        ways = (self._same_request, self._same_draw, self._draw, self._nearest)
+        chosen = next((i for way in ways if (i := way(request)) is not None), None)
         if chosen is None:
             kind, label = request.tags.get("kind", ""), request.tags.get("label", "")
             raise GiveUpError(
@@ -114,9 +110,8 @@ class ReplayBackend(Backend[Replay]):
         """Return the unused recording of this very request, as an exported store carries it."""
         if not self._requests:
             return None
-        asked = {"prompt": request.prompt, "stream": request.stream, "draw": request.draw}
-        turned = asked | {"turns": request.turns}
-        index = self._requests.get(request_digest(turned, self.random_seed))
+        asked = {key: getattr(request, key) for key in ("prompt", "stream", "draw", "turns")}
+        index = self._requests.get(request_digest(asked, self.random_seed))
         return None if index is None or self._is_used[index] else index
 
     def _same_draw(self, request: Request) -> int | None:
@@ -132,11 +127,12 @@ class ReplayBackend(Backend[Replay]):
                 return index
         return None
 
-    def _draw(self, tags: Mapping[str, str]) -> int | None:
+    def _draw(self, request: Request) -> int | None:
         """Draw uniformly among the unused recordings that match, the source included.
 
         Where no line has the source, one that has the context and names no source will do.
         """
+        tags = request.tags
         source, context = _hidden(tags.get("source")), _hidden(tags.get("context"))
         chosen = self._draw_from(tags, source, _or_none(context))
         if chosen is None and None not in (source, context) and self.settings.fallback == "none":
@@ -157,8 +153,11 @@ class ReplayBackend(Backend[Replay]):
         matching = [i for group in groups for i in group]
         return self._rng.choice(matching) if matching else None
 
-    def _nearest(self, tags: Mapping[str, str]) -> int | None:
+    def _nearest(self, request: Request) -> int | None:
         """Return the unused recording most like the source; of equals, the earlier line."""
+        tags = request.tags
+        if "source" not in tags or self.settings.fallback != "nearest":
+            return None
         index, vectorizer, matrix = self._texts_of(tags.get("kind", ""), tags.get("label", ""))
         contexts = _or_none(_hidden(tags.get("context")))
         fits = [not self._is_used[i] and self._recordings[i].context in contexts for i in index]
@@ -167,30 +166,18 @@ class ReplayBackend(Backend[Replay]):
         cosines = (matrix @ vectorizer.transform([tags["source"]]).T).toarray().ravel()
         return index[int(np.where(fits, cosines, -1.0).argmax())]
 
-    @cached_property
-    def _indexes(self) -> dict[tuple[str, str], tuple[list[int], Any, Any]]:
-        return {}
-
-    def _texts_of(self, kind: str, label: str) -> tuple[list[int], Any, Any]:
+    def _index(self, kind: str, label: str) -> tuple[list[int], Any, Any]:
         """Return the recordings of a kind and label with their TF-IDF vectors."""
         from sklearn.feature_extraction.text import TfidfVectorizer
 
-        if (kind, label) not in self._indexes:
-            index = [
-                i
-                for i, r in enumerate(self._recordings)
-                if r.kind == kind and r.label in (label, None)
-            ]
-            vectorizer = TfidfVectorizer(sublinear_tf=True)
-            texts = [self._recordings[i].completion.text for i in index]
-            # A recording without a single word has no vocabulary; one word keeps it defined.
-            vectorizer.fit([*texts, "text"])
-            self._indexes[kind, label] = (
-                index,
-                vectorizer,
-                vectorizer.transform(texts or ["text"]),
-            )
-        return self._indexes[kind, label]
+        index = [
+            i for i, r in enumerate(self._recordings) if r.kind == kind and r.label in (label, None)
+        ]
+        vectorizer = TfidfVectorizer(sublinear_tf=True)
+        texts = [self._recordings[i].completion.text for i in index]
+        # A recording without a single word has no vocabulary; one word keeps it defined.
+        vectorizer.fit([*texts, "text"])
+        return index, vectorizer, vectorizer.transform(texts or ["text"])
 
 
 def _hidden(text: str | None) -> str | None:

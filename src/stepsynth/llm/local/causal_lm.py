@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from stepsynth._util.pretrained import is_on_hub, loading, need
+from stepsynth._util.reasoning import split_reasoning
 from stepsynth._util.text import clean
 from stepsynth.errors import ConfigError
 from stepsynth.llm.core.errors import GiveUpError
 from stepsynth.llm.core.types import Completion
-from stepsynth.llm.local.reasoning import cut_thoughts
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 DType = Literal["auto", "float32", "bfloat16", "float16"]
@@ -147,15 +147,15 @@ class CausalLM:
     def decode(self, ids: Sequence[int], *, prompt_tokens: int) -> Completion:
         """Return generated token ids as a completion; without an end token it is truncated."""
         whole = self._text(ids)
-        text, thoughts = cut_thoughts(whole)
+        said = split_reasoning(whole)
         reasoning_tokens = 0
-        if thoughts:
-            thought = len(whole[:thoughts].rstrip())
+        if said.start:
+            thought = len(whole[: said.start].rstrip())
             reasoning_tokens = bisect_left(
                 range(len(ids)), thought, key=lambda n: len(self._text(ids[:n]))
             )
         return Completion(
-            text=clean(text),
+            text=clean(said.answer),
             truncated=not ids or ids[-1] not in self._ends,
             prompt_tokens=prompt_tokens,
             completion_tokens=len(ids),
@@ -183,9 +183,12 @@ def free_memory() -> None:
     torch: Any = sys.modules.get("torch")
     if torch is None:  # not even installed
         return
-    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    if device is not None:
+    if (device := _accelerator(torch)) is not None:
         getattr(torch, device.type).empty_cache()
+
+
+def _accelerator(torch: Any) -> Any:
+    return torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
 
 
 def _load_model(name: str, dtype: Any, options: dict[str, Any]) -> Any:
@@ -210,10 +213,7 @@ def _pick_device(wanted: Device) -> Any:
     import torch
 
     if wanted == "auto":
-        found = (
-            torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-        )
-        return found or torch.device("cpu")
+        return _accelerator(torch) or torch.device("cpu")
     is_there = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
     if wanted != "cpu" and not is_there[wanted]():
         raise ConfigError(
