@@ -85,13 +85,12 @@ class AnthropicBatches(ChatBatches):
         """Return how far a batch is; the API counts nothing as done before all is."""
         answer = await self.client.get(f"{PATH}/{quoted(batch)}")
         counts = child(answer, "request_counts")
-        done, failed = add_up(counts, "succeeded"), add_up(counts, *_FAILED)
-        total = done + failed + add_up(counts, "processing")
+        done = add_up(counts, "succeeded", *_FAILED)
         if answer.get("archived_at"):
             message = "it is archived, and its results are no longer there"
-            return BatchState("failed", done, failed, total, message)
+            return BatchState("failed", done, message)
         has_ended = answer.get("processing_status") == "ended"
-        return BatchState("ended" if has_ended else "running", done, failed, total)
+        return BatchState("ended" if has_ended else "running", done)
 
     def results(self, batch: str) -> AsyncGenerator[tuple[str, Outcome | ProviderError]]:
         """Yield what came of each request."""

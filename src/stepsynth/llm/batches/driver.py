@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from tempfile import TemporaryFile, gettempdir
 from typing import BinaryIO
 
@@ -24,7 +24,6 @@ from stepsynth.llm.core.batch_api import (
     BatchState,
     Outcome,
     SentBatch,
-    describe,
 )
 from stepsynth.llm.core.errors import GiveUpError, RetryLaterError
 from stepsynth.llm.core.types import Request
@@ -77,7 +76,7 @@ class _Out:
     batch: SentBatch
     mine: frozenset[str]
     left: set[str]
-    state: BatchState
+    state: BatchState = field(default_factory=BatchState)
     downloads: int = 0
 
 
@@ -147,8 +146,7 @@ class _Driver:
         return None
 
     def _watch(self, batch: SentBatch, mine: frozenset[str]) -> None:
-        state = BatchState("running", total=len(mine))
-        self._out[batch.id] = _Out(batch, mine, set(mine), state)
+        self._out[batch.id] = _Out(batch, mine, set(mine))
         for each in mine:
             self._waiting.pop(each, None)
 
@@ -210,7 +208,7 @@ class _Driver:
                 break
             ids.append(each)
             ends.append(ends[-1] + file.write(line))
-        allowed = await self._reserve(ids)
+        allowed = await self._reserve(ids) if ids else 0
         file.truncate(ends[allowed])
         file.seek(ends[allowed])
         file.write(after)
@@ -218,8 +216,6 @@ class _Driver:
 
     async def _reserve(self, ids: Sequence[str]) -> int:
         """Return how many of these requests the caps allow now."""
-        if not ids:
-            return 0
         try:
             allowed = await self._hooks.before_submit([self._requests[each] for each in ids])
         except StepsynthError:
@@ -239,20 +235,17 @@ class _Driver:
             return self._ledger.set_sent(batch, provider_id)
         except RetryLaterError as error:
             self._hooks.on_returned([self._requests[each] for each in batch.requests])
-            if error.is_unreachable or error.reason == "rate_limit":
-                self._ledger.drop(batch)
-            else:
-                self._ledger.lose(batch)
+            is_refused = error.is_unreachable or error.reason == "rate_limit"
+            (self._ledger.drop if is_refused else self._ledger.lose)(batch)
             raise
-        except GiveUpError as error:
+        except (GiveUpError, ProviderError) as error:
             self._ledger.drop(batch)
+            if isinstance(error, ProviderError):
+                raise
             raise ProviderError(
                 f"a batch of {len(batch.requests):,} requests was refused: {error.message}",
                 hint="does this endpoint have a batch API? without it: llm.batch: false",
             ) from error
-        except ProviderError:
-            self._ledger.drop(batch)
-            raise
         except BaseException:
             self._ledger.lose(batch)
             raise
@@ -363,8 +356,6 @@ class _Driver:
             "sent again"
         )
 
-    # Small parts.
-
     async def _deliver(self, group: Sequence[tuple[str, Outcome]], out: _Out | None = None) -> None:
         """Deliver outcomes, but for requests that another process has stored."""
         stored = set(self._hooks.find_stored([each for each, _ in group]))
@@ -390,8 +381,20 @@ class _Driver:
 
     async def _pause(self) -> None:
         left = self._patience.next_pause_s()
-        states = [(out.state, len(out.mine)) for out in self._out.values()]
-        self._hooks.on_state(describe(states, len(self._waiting), self._patience.trouble, left))
+        self._hooks.on_state(self._describe(left))
         while left > 0 and not self._hooks.is_stopped():
             await self._hooks.sleep(min(1.0, left))
             left -= 1
+
+    def _describe(self, pause_s: float) -> str:
+        """Return what is out, in one line."""
+        sizes = [(out.state.done, len(out.mine)) for out in self._out.values()]
+        done, total = sum(map(min, sizes)), sum(size for _, size in sizes)
+        name = "batch" if len(sizes) == 1 else "batches"
+        parts = [f"{len(sizes)} {name} out: {done:,} of {total:,} requests done"]
+        if self._waiting:
+            parts.append(f"{len(self._waiting):,} wait for their turn")
+        if trouble := self._patience.trouble:
+            parts.append(f"the last look failed ({trouble})")
+        parts.append(f"the next look in {pause_s:.0f} s")
+        return "; ".join([*parts, "Ctrl-C leaves them running, the same command collects them"])

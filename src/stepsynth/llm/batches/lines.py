@@ -7,6 +7,7 @@ from contextlib import aclosing
 from typing import Any
 from urllib.parse import quote
 
+from stepsynth._util.files import read_object
 from stepsynth._util.text import shorten
 from stepsynth.errors import ProviderError
 from stepsynth.llm.chat.chat import ChatBackend
@@ -24,15 +25,6 @@ _FOR_ALL = {401, 402, 403, 404}
 def encode_line(value: Mapping[str, Any]) -> bytes:
     """Return a JSON object as one line, in ASCII, so that no reader breaks it elsewhere."""
     return json.dumps(value, separators=(",", ":")).encode("ascii")
-
-
-def decode_line(raw: bytes) -> dict[str, Any]:
-    """Return the JSON object on a line; {} where there is none."""
-    try:
-        value = json.loads(raw)
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def read_id(answer: Any) -> str:
@@ -89,7 +81,7 @@ class ChatBatches(BatchApi):
         """Yield the request id and the outcome on each line of a file of results."""
         async with aclosing(self.client.lines(path)) as lines:
             async for raw in lines:
-                line = decode_line(raw)
+                line = read_object(raw) or {}
                 if isinstance(request_id := line.get("custom_id"), str):
                     yield request_id, self.read_line(batch, line)
 

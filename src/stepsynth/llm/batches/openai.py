@@ -79,17 +79,15 @@ class OpenAIBatches(ChatBatches):
         """Return how far a batch is."""
         answer = await self.client.get(f"/batches/{quoted(batch)}")
         status, counts = answer.get("status"), child(answer, "request_counts")
-        done, failed = add_up(counts, "completed"), add_up(counts, "failed")
-        total = add_up(counts, "total")
+        done = add_up(counts, "completed", "failed")
         if status == "failed" and not answer.get("output_file_id"):
             errors: Any = child(answer, "errors").get("data")
             errors = [each for each in errors or () if isinstance(each, dict)]
             said = "; ".join(_explain(each) for each in errors[:3])
             is_full = any(each.get("code") == _QUEUE_FULL for each in errors)
-            message = self.mask(said)
-            return BatchState("failed", done, failed, total, message, is_queue_full=is_full)
+            return BatchState("failed", done, self.mask(said), is_queue_full=is_full)
         has_ended = status in _ENDED or status == "failed"
-        return BatchState("ended" if has_ended else "running", done, failed, total)
+        return BatchState("ended" if has_ended else "running", done)
 
     async def results(self, batch: str) -> AsyncGenerator[tuple[str, Outcome | ProviderError]]:
         """Yield what came of each request, from the file of answers and that of errors."""

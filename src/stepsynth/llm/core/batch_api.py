@@ -22,17 +22,13 @@ class BatchState:
 
     Attributes:
         status: running; ended: its results can be fetched; failed: none of it was or will be done.
-        done: Requests that were answered.
-        failed: Requests that were given up.
-        total: All of its requests.
+        done: Requests that were answered or given up.
         message: What the provider says of it, where it failed.
         is_queue_full: It failed because too much of ours is queued there: send less, or later.
     """
 
-    status: Literal["running", "ended", "failed"]
+    status: Literal["running", "ended", "failed"] = "running"
     done: int = 0
-    failed: int = 0
-    total: int = 0
     message: str = ""
     is_queue_full: bool = False
 
@@ -137,26 +133,3 @@ class BatchHooks:
     find_stored: Callable[[Sequence[str]], Collection[str]] = lambda _ids: ()
     on_resumed: Callable[[Sequence[Request]], None] = lambda _requests: None
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-
-
-def describe(
-    states: Sequence[tuple[BatchState, int]], waiting: int, trouble: str, pause_s: float
-) -> str:
-    """Return what is out, in one line.
-
-    Args:
-        states: Progress of each batch, and how many of its requests are ours.
-        waiting: Requests that are in no batch.
-        trouble: Why the last look failed; "" where it did not.
-        pause_s: Seconds until the next look.
-    """
-    total = sum(size for _, size in states)
-    done = sum(min(state.done + state.failed, size) for state, size in states)
-    name = "batch" if len(states) == 1 else "batches"
-    parts = [f"{len(states)} {name} out: {done:,} of {total:,} requests done"]
-    if waiting:
-        parts.append(f"{waiting:,} wait for their turn")
-    if trouble:
-        parts.append(f"the last look failed ({trouble})")
-    parts.append(f"the next look in {pause_s:.0f} s")
-    return "; ".join([*parts, "Ctrl-C leaves them running, the same command collects them"])
