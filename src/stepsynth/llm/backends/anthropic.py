@@ -1,7 +1,6 @@
 """Anthropic's Messages API (`POST /v1/messages`), version 2023-06-01."""
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, ClassVar
 
 from pydantic import Field
@@ -34,13 +33,11 @@ class AnthropicBackend(ChatBackend[Anthropic]):
     settings_class = Anthropic
     batches = AnthropicBatches
     path = "/messages"
-    droppable: ClassVar[Mapping[str, str]] = MappingProxyType(
-        {
-            "temperature": "the model samples with its own",
-            "top_p": "the model samples with its own",
-            "output_config": "the prompt alone says what JSON is wanted",
-        }
-    )
+    droppable: ClassVar[Mapping[str, str]] = {
+        "temperature": "the model samples with its own",
+        "top_p": "the model samples with its own",
+        "output_config": "the prompt alone says what JSON is wanted",
+    }
 
     def own_headers(self) -> dict[str, str]:
         """Return the header that names the version of the API."""

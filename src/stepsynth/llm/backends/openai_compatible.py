@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from types import MappingProxyType
 from typing import Any, ClassVar
 
 from pydantic import Field
@@ -52,20 +51,16 @@ class OpenAICompatibleBackend(ChatBackend[OpenAICompatible]):
     settings_class = OpenAICompatible
     batches = OpenAIBatches
     path = "/chat/completions"
-    droppable: ClassVar[Mapping[str, str]] = MappingProxyType(
-        {
-            "temperature": "the model samples with its own",
-            "top_p": "the model samples with its own",
-            "seed": "the same run may get other texts from it",
-            "n": "one completion is asked for at a time",
-            "stream": "answers are read whole or in parts",
-            "response_format": "the prompt alone says what JSON is wanted",
-        }
-    )
+    droppable: ClassVar[Mapping[str, str]] = {
+        "temperature": "the model samples with its own",
+        "top_p": "the model samples with its own",
+        "seed": "the same run may get other texts from it",
+        "n": "one completion is asked for at a time",
+        "stream": "answers are read whole or in parts",
+        "response_format": "the prompt alone says what JSON is wanted",
+    }
     # Never left out: the caps rely on it.
-    renameable: ClassVar[Mapping[str, str]] = MappingProxyType(
-        {"max_tokens": "max_completion_tokens"}
-    )
+    renameable: ClassVar[Mapping[str, str]] = {"max_tokens": "max_completion_tokens"}
 
     @property
     def group_size(self) -> int:
@@ -75,13 +70,7 @@ class OpenAICompatibleBackend(ChatBackend[OpenAICompatible]):
     def body(
         self, request: Request, *, max_tokens: int | None = None, n: int = 1
     ) -> dict[str, Any]:
-        """Return what is posted for a request, without what the endpoint has refused.
-
-        Args:
-            request: The request.
-            max_tokens: Overrides the settings'.
-            n: Completions to ask for.
-        """
+        """Return what is posted to have `n` completions; see `ChatBackend.body`."""
         settings = self.settings
         body: dict[str, Any] = {
             "model": settings.model,
@@ -171,14 +160,6 @@ def _share_tokens(usage: Any, parts: int, *, has_text: bool) -> list[dict[str, A
         cached = count(usage, "prompt_tokens_details", "cached_tokens") or 0
         reasoning = count(usage, "completion_tokens_details", "reasoning_tokens") or 0
     cached, reasoning = min(cached, prompt or 0), min(reasoning, completion or 0)
-    whole = {
-        "prompt_tokens": prompt,
-        "completion_tokens": completion,
-        "cached_tokens": cached,
-        "reasoning_tokens": reasoning,
-    }
-    if parts == 1:
-        return [whole]
     return [
         {
             "prompt_tokens": prompt if i == 0 or prompt is None else 0,

@@ -70,11 +70,7 @@ async def read_body(
 
 
 def read_json(raw: bytes, kind: str) -> Any:
-    """Return the JSON of a body; a stream of events is put together.
-
-    Args:
-        raw: The body, unpacked.
-        kind: Its content type.
+    """Return the JSON of an unpacked body of a content type; a stream of events is put together.
 
     Raises:
         ValueError: It is no JSON.

@@ -6,8 +6,7 @@ import re
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from functools import partial
-from types import MappingProxyType
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, TypeVar
 
 from stepsynth._util.reasoning import split_reasoning
 from stepsynth._util.text import clean, shorten
@@ -43,7 +42,7 @@ class ChatBackend(Backend[C]):
     path: ClassVar[str]
     droppable: ClassVar[Mapping[str, str]]
     """Parameters that can be left out -> what that means for a run; see `Quirks`."""
-    renameable: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    renameable: ClassVar[Mapping[str, str]] = {}
     """Parameters that cannot be left out -> their other name."""
     batches: ClassVar[Callable[..., BatchApi] | None] = None
     """Makes the provider's batch API from the backend; None: it has none."""
@@ -82,9 +81,7 @@ class ChatBackend(Backend[C]):
     def body(self, request: Request, *, max_tokens: int | None = None) -> dict[str, Any]:
         """Return what is posted for a request, without what the endpoint has refused.
 
-        Args:
-            request: The request.
-            max_tokens: Overrides the settings'.
+        `max_tokens` overrides the settings'.
         """
 
     @abstractmethod
@@ -154,17 +151,18 @@ class ChatBackend(Backend[C]):
         word = stop_word(reason)
         ending = ending_of(word)
         if ending == "failed":
-            raise self.refuse("broken_off", f"the answer broke off ({self._mask(word)})", answer)
+            broken = f"the answer broke off ({self.client.mask(word)})"
+            raise self.refuse("broken_off", broken, answer)
         said = split_reasoning(clean(self.client.mask(text)))
         if ending == "whole" and not said.is_open and not said.answer.strip():
             raise self.refuse("empty", "the answer is empty", answer)
         if ending == "whole":
             return {"text": said.answer, "truncated": said.is_open}
-        return {"text": said.answer, "truncated": True, "stop": self._mask(word)}
+        return {"text": said.answer, "truncated": True, "stop": self.client.mask(word)}
 
     def refuse(self, reason: str, message: str, answer: dict[str, Any]) -> RetryLaterError:
         """Return the error for an unusable answer, which it keeps."""
-        said = shorten(self._mask(_find_words(answer)), 300)
+        said = shorten(self.client.mask(_find_words(answer)), 300)
         message = f"{self.client.base_url}: {message}" + (f": {said}" if said else "")
         return RetryLaterError(reason, message, raw=self._raw(answer)[:RAW_CHARACTERS])
 
@@ -175,15 +173,12 @@ class ChatBackend(Backend[C]):
         url = f"{self.client.base_url}{self.path}"
         if str(code).isdigit() and 400 <= int(str(code)[:9]) < 600:
             return self.client.explain(url, int(str(code)), self._raw(answer))
-        if is_unpaid(said := self._mask(_find_words(answer))):
+        if is_unpaid(said := self.client.mask(_find_words(answer))):
             return ProviderError(f"{url}: {shorten(said, 300)}", hint=UNPAID)
         return self.refuse("malformed", "the answer holds no message", answer)
 
-    def _mask(self, text: str) -> str:
-        return self.client.mask(text)
-
     def _raw(self, answer: dict[str, Any]) -> str:
-        return self._mask(json.dumps(answer, ensure_ascii=False))
+        return self.client.mask(json.dumps(answer, ensure_ascii=False))
 
 
 def _find_words(answer: dict[str, Any]) -> str:
@@ -217,7 +212,7 @@ def merge(body: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in extra.items():
         below = merged.get(key)
         if isinstance(below, dict) and isinstance(value, dict):
-            merged[key] = merge(cast("dict[str, Any]", below), value)
+            merged[key] = merge(below, value)
         else:
             merged[key] = value
     return merged

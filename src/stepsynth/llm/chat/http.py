@@ -10,7 +10,7 @@ import re
 import ssl
 import urllib.request
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from importlib.metadata import version
 from types import MappingProxyType
 from typing import Any, BinaryIO
@@ -105,24 +105,22 @@ class JsonClient:
             GiveUpError: Another 4xx: this request is refused, others may not be.
             ProviderError: The key, the URL or the model is refused, or TLS fails.
         """
-        sent = json.dumps(body).encode("ascii")
-        return self._read(*await self._send("POST", path, data=sent, headers=_JSON))
+        return await self._ask("POST", path, data=json.dumps(body).encode("ascii"), headers=_JSON)
 
     async def get(self, path: str) -> dict[str, Any]:
         """Return the JSON object of a 200 answer to a GET; raises as `post` does."""
-        return self._read(*await self._send("GET", path))
+        return await self._ask("GET", path)
 
     async def upload(self, path: str, fields: Mapping[str, str], file: BinaryIO) -> dict[str, Any]:
         """Send a form with a file `batch.jsonl` and return the JSON object; raises as `post`."""
         form = aiohttp.FormData(dict(fields))
         form.add_field("file", file, filename="batch.jsonl", content_type="application/jsonl")
-        return self._read(*await self._send("POST", path, data=form, timeout=self._long_timeout))
+        return await self._ask("POST", path, data=form, timeout=self._long_timeout)
 
     async def post_file(self, path: str, file: BinaryIO) -> dict[str, Any]:
         """Post JSON from a file of any size, read as it is sent; raises as `post` does."""
-        return self._read(
-            *await self._send("POST", path, data=file, headers=_JSON, timeout=self._long_timeout)
-        )
+        options = {"headers": _JSON, "timeout": self._long_timeout}
+        return await self._ask("POST", path, data=file, **options)
 
     async def lines(self, path: str) -> AsyncGenerator[bytes]:
         """Yield the lines of an answer of any size as they come; raises as `post` does.
@@ -135,7 +133,8 @@ class JsonClient:
             async with self._open("GET", url, **options) as response:
                 if response.status != 200:
                     raw = await read_body(response, MOST_OF_AN_ERROR, is_cut=True)
-                    raise self._error(url, response.status, response.headers, raw)
+                    said = self._words(raw)
+                    raise self.explain(url, response.status, said, response.headers)
                 async for part in response.content.iter_any():
                     *lines, rest = (rest + part).split(b"\n")
                     for line in lines:
@@ -154,8 +153,8 @@ class JsonClient:
         if self._session is not None:
             await self._session.close()
 
-    async def _send(self, verb: str, path: str, **options: Any) -> tuple[str, bytes, str]:
-        """Return the URL that was asked, the body of its 200 answer, and the content type."""
+    async def _ask(self, verb: str, path: str, **options: Any) -> dict[str, Any]:
+        """Return the JSON object of a 200 answer, of a server that is up."""
         tried: list[Replica] = []
         while True:
             replica = self._replicas.next(tried)
@@ -163,7 +162,8 @@ class JsonClient:
             url = _join(replica.url, path)
             try:
                 with replica.asked():
-                    return url, *await self._send_to(url, verb, **options)
+                    raw, kind = await self._send_to(url, verb, **options)
+                break
             except RetryLaterError as error:
                 # Any error: a server that fails at once would else be the least busy one.
                 replica.fail()
@@ -171,6 +171,7 @@ class JsonClient:
                 # Another time-out is not waited for here: the engine asks again.
                 if error.reason == "timeout" or self._replicas.next(tried) is None:
                     raise
+        return self._read(url, raw, kind)
 
     async def _send_to(self, url: str, verb: str, **options: Any) -> tuple[bytes, str]:
         is_long = "timeout" in options
@@ -191,7 +192,7 @@ class JsonClient:
             self.on_rate_limits(limits)
         if is_fine:
             return raw, headers.get("Content-Type", "")
-        raise self._error(url, status, headers, raw)
+        raise self.explain(url, status, self._words(raw), headers)
 
     def _open(
         self, verb: str, url: str, **options: Any
@@ -217,33 +218,22 @@ class JsonClient:
                 "malformed" if raw else "empty_body",
                 f"{url}: the answer is {said}",
                 is_no_api=is_page,
-                raw=self._masked(raw),
+                raw=self._words(raw)[:RAW_CHARACTERS],
                 hint="check llm.base_url (usually .../v1)",
             ) from error
         if not isinstance(value, dict):
             message = f"{url}: the answer is no JSON object"
-            raise RetryLaterError("malformed", message, raw=self._masked(raw))
+            raise RetryLaterError("malformed", message, raw=self._words(raw)[:RAW_CHARACTERS])
         return value
 
-    def _masked(self, raw: bytes) -> str:
-        # Masked before it is cut: half a key would not be found.
-        return self.mask(raw.decode("utf-8", "replace"))[:RAW_CHARACTERS]
-
-    def _error(self, url: str, status: int, headers: Mapping[str, str], raw: bytes) -> Exception:
-        said = self.mask(raw.decode("utf-8", "replace"))
-        return self.explain(url, status, said, headers)
+    def _words(self, raw: bytes) -> str:
+        # Whoever cuts it does so afterwards: half a key would not be found.
+        return self.mask(raw.decode("utf-8", "replace"))
 
     def explain(
         self, url: str, status: int, said: str, headers: Mapping[str, str] = _NO_HEADERS
     ) -> StepsynthError:
-        """Return the error that a provider's status and body stand for.
-
-        Args:
-            url: The URL asked.
-            status: The HTTP status.
-            said: The body, keys masked.
-            headers: Of the answer.
-        """
+        """Return the error that a provider's status and body, with masked keys, stand for."""
         text, message = said[:RAW_CHARACTERS], f"{url} answered {status}: {_message(said)}"
         if 300 <= status < 400:
             place = self.mask(headers.get("Location", "another place").split("?")[0])
@@ -256,15 +246,11 @@ class JsonClient:
             return NotFoundError(message, hint="check llm.base_url (usually .../v1) and llm.model")
         if status == 402 or is_unpaid(text):
             return ProviderError(message, hint=UNPAID)
-        if status in (403, 429):
-            wait = retry_after_s(headers)
-            return RetryLaterError("rate_limit", message, retry_after_s=wait, raw=text)
-        if status >= 500 or status in (408, 409, 425):
-            wait = retry_after_s(headers)
+        if status >= 500 or status in (403, 408, 409, 425, 429):
             return RetryLaterError(
-                "server_error",
+                "rate_limit" if status in (403, 429) else "server_error",
                 message,
-                retry_after_s=wait,
+                retry_after_s=retry_after_s(headers),
                 is_unavailable=status in (502, 503),
                 raw=text,
             )
@@ -354,10 +340,8 @@ def _find_proxy(url: str) -> str | None:
 
 def _message(text: str) -> str:
     """Return a provider's error message, on one line."""
-    try:
+    with suppress(ValueError, AttributeError, RecursionError):
         value = json.loads(text)
         error = value.get("error", value)
         text = str(error.get("message", error) if isinstance(error, dict) else error)
-    except (ValueError, AttributeError, RecursionError):
-        pass
     return " ".join(text[:2000].split())[:300] or "(no message)"

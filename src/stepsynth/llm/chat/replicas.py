@@ -44,11 +44,7 @@ class Replica:
 
 
 class Replicas:
-    """The servers of one LLM.
-
-    Args:
-        urls: Their base URLs.
-    """
+    """The servers of one LLM, by their base URLs."""
 
     def __init__(self, urls: Iterable[str]) -> None:
         self.all = [Replica(url) for url in urls]
