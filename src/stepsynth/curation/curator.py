@@ -16,10 +16,6 @@ class Curator:
         settings: Which filters are on.
         gate: Stops copies of held-out rows; None: there are no held-out rows.
 
-    Attributes:
-        settings: Which filters are on.
-        gate: The gate, an empty one if none was given.
-
     Raises:
         ConfigError: Near-duplicates are to be rejected, and rensa is not installed.
     """

@@ -138,12 +138,7 @@ class _Copies:
         self._hashes, self._owners = hashes[order], owners[order]
 
     def find(self, own: Key, ours: Integers) -> str:
-        """Return "copy_of" or "near_copy_of" for a copy of one of them; "": it is none.
-
-        Args:
-            own: Key of the row.
-            ours: Hashes of its 3-grams.
-        """
+        """Return "copy_of" or "near_copy_of" for a copy of one of them; "": it is none."""
         if digest(own) in self._digests:
             return "copy_of"
         shared = self._shared(ours)

@@ -9,9 +9,10 @@ Departure: each row is judged by a student of the other folds; ReGen does not le
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import sqrt
+from operator import ne
 from random import Random
 
 import numpy as np
@@ -96,7 +97,12 @@ def _divide(rows: Dataset, folds: int, rng: Random) -> list[int]:
         groups[row_digest(row)].append(i)
     labels_of = {key: {str(rows[i].label) for i in group} for key, group in groups.items()}
     texts = Counter(label for labels in labels_of.values() for label in labels)
-    _check_texts(texts)
+    if scarce := sorted(label for label, count in texts.items() if count < 2):
+        raise TooFewRowsError(
+            f"label check: the label {', '.join(map(repr, scarce))} has one text only; a "
+            "student that has not seen it would know nothing of the label",
+            hint="ask for more rows, or set curation.check to llm or none",
+        )
     chosen = [0] * len(rows)
     held: list[Counter[str]] = [Counter() for _ in range(folds)]
     for key in rng.sample(list(groups), len(groups)):
@@ -109,16 +115,6 @@ def _divide(rows: Dataset, folds: int, rng: Random) -> list[int]:
     return chosen
 
 
-def _check_texts(texts: Counter[str]) -> None:
-    scarce = sorted(label for label, count in texts.items() if count < 2)
-    if scarce:
-        raise TooFewRowsError(
-            f"label check: the label {', '.join(map(repr, scarce))} has one text only; a "
-            "student that has not seen it would know nothing of the label",
-            hint="ask for more rows, or set curation.check to llm or none",
-        )
-
-
 def disagree(rows: Dataset, predictions: Predictions) -> Verdict:
     """Find rows whose label differs from the predicted one (ReGen's consistency filter).
 
@@ -129,7 +125,7 @@ def disagree(rows: Dataset, predictions: Predictions) -> Verdict:
     Raises:
         TooFewRowsError: Every row is found wrong.
     """
-    return _judge(rows, predictions, (a != b for a, b in _pairs(rows, predictions)))
+    return _judge(rows, predictions, map(ne, rows.labels, predictions.labels))
 
 
 def flag_confident(rows: Dataset, predictions: Predictions) -> Verdict:
@@ -167,12 +163,7 @@ def flag_confident(rows: Dataset, predictions: Predictions) -> Verdict:
 
 
 def knows_something(said: Predictions, gold: Dataset) -> bool:
-    """Return whether predictions are better than the commonest label by one standard error.
-
-    Args:
-        said: Predictions by students that have not seen the row.
-        gold: n labelled rows.
-    """
+    """Return whether out-of-fold predictions beat the commonest label by one standard error."""
     n = len(gold)
     right = sum(a == b for a, b in zip(said.labels, gold.labels, strict=True)) / n
     commonest = max(gold.label_counts().values()) / n
@@ -212,12 +203,8 @@ def _calibrate(joint: Integers, totals: Integers) -> Integers:
     return np.rint(joint / np.maximum(sums, 1) * totals[:, None]).astype(np.int64)
 
 
-def _pairs(rows: Dataset, predictions: Predictions) -> Iterable[tuple[str, str]]:
-    return zip(rows.labels, predictions.labels, strict=True)
-
-
 def _judge(rows: Dataset, predictions: Predictions, wrong: Iterable[bool]) -> Verdict:
-    flags: Sequence[bool] = list(wrong)
+    flags = list(wrong)
     right = {label for label, is_wrong in zip(rows.labels, flags, strict=True) if not is_wrong}
     if rows and not right:
         raise TooFewRowsError(

@@ -10,6 +10,7 @@ the threshold at most one in ten is missed; of pairs 0.1 above it, about one in 
 
 import re
 from array import array
+from importlib import import_module
 from math import sqrt
 from typing import Any
 
@@ -75,7 +76,13 @@ class NearDuplicates:
     """
 
     def __init__(self, similarity: float) -> None:
-        rensa = _load_rensa()
+        try:
+            rensa: Any = import_module("rensa")
+        except ImportError as error:
+            raise ConfigError(
+                f"curation.duplicates: near: the library rensa is not installed ({error})",
+                hint="pip install 'stepsynth[quality]', or set curation.duplicates to exact",
+            ) from error
         size = BANDS * rows_per_band(similarity)
         self._similarity = similarity
         # A sketch three standard errors below the threshold needs no comparison in full.
@@ -116,14 +123,3 @@ def rows_per_band(similarity: float) -> int:
     """
     fitting = [r for r in range(1, MOST_ROWS + 1) if 1 - (1 - similarity**r) ** BANDS >= FOUND]
     return max(fitting, default=1)
-
-
-def _load_rensa() -> Any:
-    try:
-        import rensa
-    except ImportError as error:
-        raise ConfigError(
-            f"curation.duplicates: near: the library rensa is not installed ({error})",
-            hint="pip install 'stepsynth[quality]', or set curation.duplicates to exact",
-        ) from error
-    return rensa

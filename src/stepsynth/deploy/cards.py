@@ -47,12 +47,7 @@ _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
 
 def card_facts(run: Run, dataset: Dataset, *, name: str) -> dict[str, Any]:
-    """Return the facts of a run for both cards.
-
-    Args:
-        run: A finished run.
-        dataset: Its training rows.
-        name: ORG/NAME on the hub.
+    """Return the facts of a finished run and its training rows for both cards.
 
     Raises:
         RunFolderError: The run is not done, or a file of it is damaged.
@@ -220,16 +215,16 @@ def _llm(section: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """Return the LLM's facts: only listed keys, so that no secret or address slips in."""
     if section is None:
         return None
-    sampling = {k: section[k] for k in ("temperature", "top_p", "max_tokens") if k in section}
     return {
         "backend": section["backend"],
         "model": without_paths(section.get("model") or ""),
-        "sampling": sampling,
+        "sampling": {k: section[k] for k in ("temperature", "top_p", "max_tokens") if k in section},
     }
 
 
 def _data(run: Run, dataset: Dataset) -> dict[str, Any]:
-    gold = sum(row.provenance.kind == "gold" for row in dataset)
+    kinds = Counter(row.provenance.kind for row in dataset)
+    columns = dataset._to_flat_dicts()[0] if dataset else ()
     parents = {parent for row in dataset for parent in row.provenance.parents}
     known = {
         normalise(text)
@@ -242,20 +237,16 @@ def _data(run: Run, dataset: Dataset) -> dict[str, Any]:
     return {
         "rows": len(dataset),
         "labels": dict(sorted(dataset.label_counts().items())),
-        "kinds": dict(sorted(Counter(row.provenance.kind for row in dataset).items())),
-        "gold": gold,
+        "kinds": dict(sorted(kinds.items())),
+        "gold": kinds["gold"],
         "parents": len(parents),
         "copies": sum(
             row.provenance.kind != "gold" and normalise(row.text) in known for row in dataset
         ),
         "duplicates": len(dataset) - len(dataset.without_duplicates()),
         "has_context": any(row.context is not None for row in dataset),
-        "columns": {name: COLUMNS.get(name, "see stepsynth") for name in _columns(dataset)},
+        "columns": {name: COLUMNS.get(name, "see stepsynth") for name in columns},
     }
-
-
-def _columns(dataset: Dataset) -> list[str]:
-    return list(dataset._to_flat_dicts()[0]) if dataset else []
 
 
 def _round(numbers: RoundMetrics) -> dict[str, Any]:

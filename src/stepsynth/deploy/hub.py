@@ -67,16 +67,13 @@ def write_hub_files(
     name: str,
     license: str,  # noqa: A002
 ) -> list[Path]:
-    """Write the files for the hub: a data set and a model, each with its card.
+    """Write the files for the hub, a data set and a model with their cards, and return them.
 
     Args:
         place: The folder of a finished run.
         folder: Receives `dataset/` and `model/`, which replace those of an earlier call.
         name: ORG/NAME of both.
         license: The hub's name of the licence.
-
-    Returns:
-        The written files.
 
     Raises:
         ConfigError: A library is missing, or the name or the licence is invalid.
@@ -146,15 +143,7 @@ def _copy_model(source: Path, folder: Path) -> None:
 
 
 def push(folder: Path, name: str, *, private: bool) -> list[str]:
-    """Upload the files of `write_hub_files`.
-
-    Args:
-        folder: The folder with `dataset/` and `model/`.
-        name: ORG/NAME of both.
-        private: Create private repositories.
-
-    Returns:
-        The URLs of the data set and the model.
+    """Upload the files of `write_hub_files`, and return the URLs of the data set and the model.
 
     Raises:
         ConfigError: A library or a token is missing, the token may not write there, or an existing

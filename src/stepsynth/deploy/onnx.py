@@ -10,10 +10,10 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
-from itertools import cycle
+from itertools import chain, cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -119,7 +119,7 @@ def _rows_to_check(place: Path, *, has_labels: bool) -> list[Example]:
         (row.text, row.context): row
         for file in files
         if file.exists()
-        for row in read_rows(file, _without_label)
+        for row in read_rows(file, lambda r: Example(r["text"], "", r.get("context")))
         if has_labels or row.context
     }
     rows = list(found.values())
@@ -128,17 +128,9 @@ def _rows_to_check(place: Path, *, has_labels: bool) -> list[Example]:
     return spread or _built_in_rows(has_labels=has_labels)
 
 
-def _without_label(row: Mapping[str, Any]) -> Example:
-    return Example(text=row["text"], label="", context=row.get("context"))
-
-
 def _built_in_rows(*, has_labels: bool) -> list[Example]:
-    pairs = [
-        Example(text=text, label="", context=context)
-        for text in SENTENCES[:3]
-        for context in SENTENCES
-    ]
-    return [*(Example(text=text, label="") for text in SENTENCES if has_labels), *pairs]
+    pairs = [Example(text, "", context) for text in SENTENCES[:3] for context in SENTENCES]
+    return [*(Example(text, "") for text in SENTENCES if has_labels), *pairs]
 
 
 def _write_tokenizer(student: "Transformer", folder: Path) -> None:
@@ -216,12 +208,8 @@ def _silence() -> Generator[None]:
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        with (
-            warnings.catch_warnings(),
-            redirect_stdout(StringIO()),
-            redirect_stderr(StringIO()),
-        ):
-            warnings.simplefilter("ignore")
+        silent = warnings.catch_warnings(action="ignore")
+        with silent, redirect_stdout(StringIO()), redirect_stderr(StringIO()):
             yield
     finally:
         logging.disable(disabled)
@@ -306,20 +294,10 @@ def _compare_answers(
         find_spans(windows, starts, ends, rows, longest=student.max_answer_tokens)
         for starts, ends in (expected, got)
     )
-    same = [
-        a == b
-        for a, b in zip(
-            zip(theirs.labels, theirs.starts, strict=True),
-            zip(ours.labels, ours.starts, strict=True),
-            strict=True,
-        )
-    ]
-    most = [
-        np.abs(a - b).max()
-        for x, y in zip(expected, got, strict=True)
-        for a, b in zip(x, y, strict=True)
-    ]
-    return sum(same), float(np.max(most))
+    answers = zip(theirs.labels, ours.labels, theirs.starts, ours.starts, strict=True)
+    same = sum(a == b and i == j for a, b, i, j in answers)
+    pairs = zip(chain(*expected), chain(*got), strict=True)
+    return same, float(np.max([np.abs(a - b).max() for a, b in pairs]))
 
 
 def _open(student: "Transformer", folder: Path) -> Any:
@@ -331,29 +309,29 @@ def _open(student: "Transformer", folder: Path) -> Any:
     options.log_severity_level = 3
     names, outputs = _input_names(student), _output_names(student)
 
-    def explain(error: Exception) -> StepsynthError:
-        # onnxruntime's errors share no class but Exception.
-        return StepsynthError(
-            f"onnxruntime cannot run the ONNX file of {student.model!r}, so it was not kept: "
-            f"{_last_line(error)}",
-            hint="a newer onnxruntime may; or take another encoder",
-        )
-
-    try:
+    with _explaining(student):
         session = onnxruntime.InferenceSession(
             str(folder / MODEL_FILE), options, providers=["CPUExecutionProvider"]
         )
-    except Exception as error:
-        raise explain(error) from error
 
     def run(inputs: Any) -> Any:
         feed = {name: np.asarray(inputs[name], dtype=np.int64) for name in names}
-        try:
+        with _explaining(student):
             return session.run(outputs, feed)
-        except Exception as error:
-            raise explain(error) from error
 
     return run
+
+
+@contextmanager
+def _explaining(student: "Transformer") -> Generator[None]:
+    try:
+        yield
+    except Exception as error:  # onnxruntime's errors share no other class
+        raise StepsynthError(
+            f"onnxruntime cannot run the ONNX file of {student.model!r}, so it was not kept: "
+            f"{_last_line(error)}",
+            hint="a newer onnxruntime may; or take another encoder",
+        ) from error
 
 
 def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:

@@ -8,9 +8,9 @@ import asyncio
 import json
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from aiohttp import web
 
@@ -185,7 +185,7 @@ class ModelServer:
             BadRequestError: It has none, or too many.
         """
         try:
-            asked = json.loads(body)
+            asked: Any = json.loads(body)
         except (ValueError, RecursionError) as error:
             raise BadRequestError("the body is no JSON") from error
         needs_context = "context" in self._student.columns
@@ -196,16 +196,12 @@ class ModelServer:
         )
         if not isinstance(asked, dict) or ("texts" in asked) == ("rows" in asked):
             raise BadRequestError(f"expected {form}")
-        given = cast("dict[str, Any]", asked)
-        listed = given.get("rows", given.get("texts"))
+        listed: Any = asked.get("rows", asked.get("texts"))
         if not isinstance(listed, list):
             raise BadRequestError(f"expected {form}")
-        if len(cast("list[Any]", listed)) > MOST_TEXTS:
+        if len(listed) > MOST_TEXTS:
             raise BadRequestError(f"a request has at most {MOST_TEXTS:,} texts")
-        return [
-            _example(row, place, needs_context=needs_context)
-            for place, row in enumerate(cast("list[Any]", listed))
-        ]
+        return [_example(row, i, needs_context=needs_context) for i, row in enumerate(listed)]
 
     async def _health(self, _: web.Request) -> web.Response:
         temperature = self._calibration.temperature if self._calibration else None
@@ -225,7 +221,7 @@ class ModelServer:
 
 
 def _example(row: Any, place: int, *, needs_context: bool) -> Example:
-    values = cast("Mapping[str, Any]", row) if isinstance(row, dict) else {"text": row}
+    values: dict[str, Any] = row if isinstance(row, dict) else {"text": row}
     text, context = values.get("text"), values.get("context")
     if not isinstance(text, str) or not text.strip():
         raise BadRequestError(f"text {place} must be a text that is not empty")

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -43,12 +43,11 @@ def executor_kinds() -> Registry[ExecutorSettings]:
     return Registry("stepsynth.executors", "executor", ExecutorSettings)
 
 
-def name_sections(given: object) -> object:
+def name_sections(given: Any) -> Any:
     """Return the section `executors` with each executor's name among its keys."""
     if not isinstance(given, Mapping):
         return given
-    sections = cast("Mapping[Any, Any]", given)
     return {
         name: {**keys, "name": str(name)} if isinstance(keys, Mapping) else keys
-        for name, keys in sections.items()
+        for name, keys in given.items()
     }

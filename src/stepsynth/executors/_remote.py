@@ -13,7 +13,8 @@ import time
 import uuid
 from abc import abstractmethod
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Future, InvalidStateError, wait
+from concurrent.futures import CancelledError, Future, InvalidStateError
+from concurrent.futures import wait as wait_for
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import current_process
@@ -111,7 +112,7 @@ class RemotePool(Pool):
         """Stop the jobs, wait for them, and let go of the workers."""
         self.stop()
         if wait and self._open:
-            _wait_all(list(self._open), GRACE_S)
+            wait_for(list(self._open), timeout=GRACE_S)
         self.kill()
         self._has_ended.set()
         self._beats.join()
@@ -183,7 +184,7 @@ def obey(orders: Orders, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
         future = pool.submit(_call_in, orders.cwd, fn, args)
         _watch(orders, future)
         pool.stop()
-        if not wait([future], timeout=GRACE_S).done:
+        if not wait_for([future], timeout=GRACE_S).done:
             pool.kill()
         return future.result()
 
@@ -192,7 +193,7 @@ def _watch(orders: Orders, future: Future[Any]) -> None:
     """Return once the job is done, or has to stop."""
     last, since = "", time.monotonic()
     while not future.done():
-        wait([future], timeout=POLL_S)
+        wait_for([future], timeout=POLL_S)
         said = _read(orders.path)
         if said != last:
             last, since = said, time.monotonic()
@@ -206,10 +207,6 @@ def _call_in(cwd: str, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
     if Path(cwd).is_dir():
         os.chdir(cwd)
     return fn(*args)
-
-
-def _wait_all(futures: list[Future[Any]], seconds: float) -> None:
-    wait(futures, timeout=seconds)
 
 
 def _read(path: Path) -> str:

@@ -35,12 +35,7 @@ def embed_in_steps(name: str, texts: Sequence[str], on_progress: Progress) -> It
 
 
 class Embedder:
-    """An encoder that remembers the embeddings of texts.
-
-    Args:
-        name: Name or folder of the encoder.
-        on_progress: Called with the number of new texts embedded.
-    """
+    """An encoder, by its name or folder, that remembers the embeddings of texts."""
 
     def __init__(self, name: str, on_progress: Progress) -> None:
         self._name = name

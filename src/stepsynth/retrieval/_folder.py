@@ -61,7 +61,14 @@ def make_sure(
             if differences == []:
                 return
             if differences:
-                _refuse_or_tell(folder, differences, is_named, warn)
+                said = "; ".join(differences)
+                if is_named:
+                    raise ConfigError(
+                        f"retrieval.folder: {folder} holds another index: {said}",
+                        hint="name another folder, delete this one to build it anew, or set the "
+                        "corpus and the retriever to those that it was built from",
+                    )
+                warn(f"{folder}: the index is built anew, for it is another one: {said}")
             _build(folder, identity, build)
     except (OSError, sqlite3.Error) as error:
         raise ConfigError(
@@ -100,7 +107,7 @@ def _differences(folder: Path, identity: Mapping[str, Any]) -> list[str] | None:
             f"{folder}: an index is a folder, and this is a file", hint="name another folder"
         ) from error
     except (ValueError, OSError):
-        return [f"{INDEX_FILE} cannot be read"]
+        found = None
     if not isinstance(found, dict):
         return [f"{INDEX_FILE} cannot be read"]
     keys = dict.fromkeys([*identity, *found])
@@ -109,19 +116,6 @@ def _differences(folder: Path, identity: Mapping[str, Any]) -> list[str] | None:
         for key in keys
         if found.get(key) != identity.get(key)
     ]
-
-
-def _refuse_or_tell(
-    folder: Path, differences: list[str], is_named: bool, warn: Callable[[str], None]
-) -> None:
-    said = "; ".join(differences)
-    if is_named:
-        raise ConfigError(
-            f"retrieval.folder: {folder} holds another index: {said}",
-            hint="name another folder, delete this one to build it anew, or set the corpus and "
-            "the retriever to those that it was built from",
-        )
-    warn(f"{folder}: the index is built anew, for it is another one: {said}")
 
 
 def _build(folder: Path, identity: Mapping[str, Any], build: Callable[[Path], None]) -> None:

@@ -5,6 +5,7 @@ import tempfile
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -45,11 +46,7 @@ class Hit:
 
 
 class Index(ABC):
-    """A searchable corpus.
-
-    Args:
-        passages: The passages, in the corpus's order.
-    """
+    """A searchable corpus; its passages are in the corpus's order."""
 
     def __init__(self, passages: Sequence[Passage]) -> None:
         self.passages = passages
@@ -144,12 +141,12 @@ class Retriever(BaseModel, ABC):
         """
         _check_corpus(passages)
         self._advise(warn)
-        temporary = None
         place = Path(self.folder) if self.folder else folder
-        if place is None:
-            temporary = tempfile.mkdtemp(prefix="stepsynth-")
-            place = Path(temporary) / "index"
-        try:
+        with ExitStack() as temporary:
+            if place is None:
+                made = tempfile.mkdtemp(prefix="stepsynth-")
+                temporary.callback(shutil.rmtree, made, ignore_errors=True)
+                place = Path(made) / "index"
             make_sure(
                 place,
                 self._identity(passages),
@@ -158,12 +155,7 @@ class Retriever(BaseModel, ABC):
                 warn=warn,
             )
             index = self._open_checked(passages, place, on_progress)
-        except BaseException:
-            if temporary:
-                shutil.rmtree(temporary, ignore_errors=True)
-            raise
-        if temporary:
-            weakref.finalize(index, shutil.rmtree, temporary, ignore_errors=True)
+            weakref.finalize(index, temporary.pop_all().close)
         return index
 
     def _advise(self, warn: Callable[[str], None]) -> None:

@@ -14,6 +14,7 @@ Orders of magnitude faster lexical search via eager sparse scoring", 2024.
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -37,12 +38,7 @@ _STEP = 10_000
 
 
 class BM25(Retriever):
-    """The `bm25` retriever.
-
-    Attributes:
-        stop_words: The language whose stop words are left out, or none.
-        encoder: Gives the cosines of hits; None: TF-IDF does.
-    """
+    """The `bm25` retriever."""
 
     name: ClassVar[str] = "bm25"
     libraries: ClassVar[tuple[str, ...]] = ("bm25s",)
@@ -72,8 +68,9 @@ class BM25(Retriever):
 
     def _build(self, passages: Sequence[Passage], folder: Path, on_progress: Progress) -> None:
         from bm25s import BM25 as Scorer
+        from bm25s.stopwords import STOPWORDS_EN
 
-        stop_words = _stop_words(self.stop_words)
+        stop_words = frozenset(STOPWORDS_EN if self.stop_words == "en" else ())
         vocabulary: dict[str, int] = {}
         know = vocabulary.setdefault
         rows: list[list[int]] = []
@@ -111,7 +108,6 @@ class BM25Index(Index):
         super().__init__(passages)
         self._scorer = scorer
         self._embedder = embedder
-        self._tf_idf: Any = None
 
     def _search(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
         found = [self._rank(query, k) for query in queries]
@@ -152,23 +148,21 @@ class BM25Index(Index):
             return super().cosines(queries, passages)
         if not queries or not passages:
             return np.zeros((len(queries), len(passages)), dtype=np.float32)
-        vectorizer = self._vectorizer()
-        products = vectorizer.transform(queries) @ vectorizer.transform(passages).T
+        transform = self._tf_idf.transform
+        products = transform(queries) @ transform(passages).T
         return np.clip(products.toarray(), 0.0, 1.0)
 
-    def _vectorizer(self) -> Any:
-        """Return TF-IDF with the words and counts of the index."""
-        if self._tf_idf is None:
-            from sklearn.feature_extraction.text import TfidfVectorizer
+    @cached_property
+    def _tf_idf(self) -> Any:
+        """TF-IDF with the words and counts of the index."""
+        from sklearn.feature_extraction.text import TfidfVectorizer
 
-            # A word has a score for each passage that it is in.
-            passages_with = np.diff(self._scorer.scores["indptr"])
-            options: dict[str, Any] = {"analyzer": split_words, "dtype": np.float32}
-            self._tf_idf = TfidfVectorizer(
-                vocabulary=self._scorer.vocab_dict, sublinear_tf=True, **options
-            )
-            self._tf_idf.idf_ = 1 + np.log((1 + len(self)) / (1 + passages_with))
-        return self._tf_idf
+        # A word has a score for each passage that it is in.
+        passages_with = np.diff(self._scorer.scores["indptr"])
+        options: dict[str, Any] = {"analyzer": split_words, "dtype": np.float32}
+        found = TfidfVectorizer(vocabulary=self._scorer.vocab_dict, sublinear_tf=True, **options)
+        found.idf_ = 1 + np.log((1 + len(self)) / (1 + passages_with))
+        return found
 
 
 def split_words(text: str) -> list[str]:
@@ -176,11 +170,3 @@ def split_words(text: str) -> list[str]:
     if not text.isascii():
         text = unicodedata.normalize("NFKC", clean(text))
     return _WORD.findall(text.casefold())
-
-
-def _stop_words(language: Literal["en", "none"]) -> frozenset[str]:
-    if language == "none":
-        return frozenset()
-    from bm25s.stopwords import STOPWORDS_EN
-
-    return frozenset(STOPWORDS_EN)

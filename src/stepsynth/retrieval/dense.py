@@ -25,11 +25,7 @@ from stepsynth.retrieval._vectors import Vectors, open_vectors, write_vectors
 
 
 class Dense(Retriever):
-    """The `dense` retriever.
-
-    Attributes:
-        encoder: A sentence-transformers model: a name on the Hugging Face hub, or a folder.
-    """
+    """The `dense` retriever."""
 
     name: ClassVar[str] = "dense"
     libraries: ClassVar[tuple[str, ...]] = ("sentence-transformers", "usearch")
@@ -54,13 +50,7 @@ class Dense(Retriever):
 
 
 class DenseIndex(Index):
-    """Passages and their vectors, in the same order.
-
-    Args:
-        passages: The corpus.
-        vectors: One for each passage.
-        embedder: Embeds queries, in the space of the vectors.
-    """
+    """Passages and their vectors, in the same order; queries are embedded in the same space."""
 
     def __init__(self, passages: Sequence[Passage], vectors: Vectors, embedder: Embedder) -> None:
         super().__init__(passages)

@@ -51,9 +51,9 @@ def find_price(model: str, provider: str, *, batch: bool = False) -> Price | Non
     if numbers is None or (batch and "batch" not in listed):
         return None
     prompt, completion, *cached = numbers
-    if not batch:
-        return Price(prompt=prompt, completion=completion, cached=cached[0] if cached else None)
-    share, cached_share = listed["batch"], listed.get("batch_cached")
+    share, cached_share = 1, 1
+    if batch:
+        share, cached_share = listed["batch"], listed.get("batch_cached")
     return Price(
         prompt=prompt * share,
         completion=completion * share,
