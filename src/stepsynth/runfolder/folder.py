@@ -1,8 +1,6 @@
 """The one writer of a run folder: a single process, while its run goes on."""
 
-import os
 import shutil
-import sqlite3
 from collections.abc import Mapping
 from io import StringIO
 from itertools import chain
@@ -11,9 +9,9 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from stepsynth._util.disk import is_locked
 from stepsynth._util.files import sweep, write_json, write_jsonl, write_text
-from stepsynth.errors import FolderInUseError, RunFolderError
+from stepsynth._util.locks import acquire
+from stepsynth.errors import RunFolderError
 from stepsynth.llm.store import Store
 from stepsynth.methods import Journal, Model, Round, count_by_reason
 from stepsynth.metrics import CALIBRATION_FILE, Calibration
@@ -24,9 +22,6 @@ from stepsynth.runfolder.identity import check_identity
 from stepsynth.runfolder.paths import RunFolder
 from stepsynth.runfolder.rows import AddedRow, MissedRow, Origin, UnusedRow, unused_rows
 from stepsynth.taskfile import Config
-
-LONGEST_PATH = 500
-"""Bytes; SQLite allows 512, including the suffixes of its side files."""
 
 
 class OpenRun:
@@ -67,7 +62,7 @@ class OpenRun:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunFolderError(f"{path}: cannot be written: {error.strerror}") from error
-        self._lock = _acquire(self.folder.lock)
+        self._lock = acquire(self.folder.lock, "run folder")
         try:
             self.identity = identity
             if self.folder.identity.exists() and not self._is_unpaid():
@@ -262,28 +257,3 @@ def _is_empty(path: Path) -> bool:
         return store.is_empty()
     finally:
         store.close()
-
-
-def _acquire(path: Path) -> sqlite3.Connection:
-    """Lock the folder by an open SQLite transaction, which ends even with a killed process."""
-    try:
-        connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
-    except sqlite3.DatabaseError as error:
-        is_long = len(os.fsencode(path.absolute())) > LONGEST_PATH
-        raise RunFolderError(
-            f"{path.parent}: cannot be written: {error}",
-            hint=f"SQLite takes paths of {LONGEST_PATH} bytes: give a shorter --out"
-            if is_long
-            else "",
-        ) from error
-    try:
-        connection.execute("BEGIN EXCLUSIVE")
-    except sqlite3.DatabaseError as error:
-        connection.close()
-        if not is_locked(error):
-            raise RunFolderError(f"{path.parent}: cannot be written: {error}") from error
-        raise FolderInUseError(
-            f"{path.parent}: another process is writing into this run folder",
-            hint="wait for it, stop it, or give another --out",
-        ) from error
-    return connection
