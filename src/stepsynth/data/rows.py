@@ -98,10 +98,12 @@ def read_unlabelled(
 
     rows = rows_of_file(path, encoding=reading.encoding, warn=warn)
     made = _read(rows, make, named, fields, path, reading, warn)
-    once = {(normalise(row.text), row.context): row for row in reversed(made)}
+    once: dict[object, Example] = {}
+    for row in made:
+        once.setdefault((normalise(row.text), row.context), row)
     if len(once) < len(made) and warn is not None:
         warn(f"{path}: {len(made) - len(once)} texts were there already and were left out")
-    return Dataset(reversed(once.values()))
+    return Dataset(once.values())
 
 
 def read_contexts(
