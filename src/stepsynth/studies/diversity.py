@@ -65,7 +65,7 @@ class Diversity(Study):
     sample: int = Field(
         default=2000, ge=10, description="Most rows of each set that are embedded or tagged."
     )
-    encoder: str = Field(default=LSA, description=ENCODER_OPTION)
+    encoder: str = Field(default=LSA, min_length=1, description=ENCODER_OPTION)
     buckets: int = Field(default=30, ge=2, description="MAUVE's k-means buckets.")
     scale: float = Field(
         default=5.0, gt=0, description="MAUVE's scaling factor; more is stricter (SynthesizRR: 1)."
