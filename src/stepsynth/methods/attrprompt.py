@@ -195,7 +195,8 @@ class AttrPrompt(WritingMethod):
         ]
         requests = [
             writer.request(
-                *("values", label),
+                "values",
+                label,
                 tagged=["dimension"],
                 dimension=dimension.name,
                 number=self.num_values,
@@ -233,7 +234,8 @@ class AttrPrompt(WritingMethod):
         ]
         requests = [
             writer.request(
-                *("suits", label),
+                "suits",
+                label,
                 tagged=["dimension", "value"],
                 dimension=dimension.name,
                 value=value,
