@@ -9,7 +9,7 @@ from stepsynth._util.text import clean, normalise, shorten
 from stepsynth.data.bad_rows import PLAIN, BadRow, Defects, NoColumnError, Reading
 from stepsynth.data.decoding import UNREADABLE, open_text
 from stepsynth.data.files import HUB, is_saved, rows_of_file
-from stepsynth.errors import ConfigError, DataError, suggest
+from stepsynth.errors import DataError
 from stepsynth.retrieval import Passage
 
 _FIELDS = ("text", "id")
@@ -37,11 +37,10 @@ def read_corpus(
         warn: Called with the number of passages that were left out, and why.
 
     Raises:
-        ConfigError: `columns` names a field that passages do not have.
         DataError: Rows cannot be used, or no passage is left; the message has file, lines and what
             was expected.
     """
-    columns = _check_columns(columns or {})
+    columns = {"text": "text", **(columns or {})}
     paths = [path] if isinstance(path, str) else list(path)
     found = _Found()
     for name in paths:
@@ -148,16 +147,6 @@ def _read_passage(row: Any, columns: Mapping[str, str]) -> Passage | None:
             hint="correct the row, or name another column: data: {columns: {passage: ...}}",
         )
     return Passage.of(clean(text), "" if given is None else clean(str(given)))
-
-
-def _check_columns(columns: Mapping[str, str]) -> dict[str, str]:
-    for field in columns:
-        if field not in _FIELDS:
-            raise ConfigError(
-                f"columns: a passage has no field {field!r}; it has text and id",
-                hint=suggest(field, _FIELDS),
-            )
-    return {"text": "text", **columns}
 
 
 def _count(number: int, one: str, many: str) -> str:

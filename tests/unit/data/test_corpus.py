@@ -11,7 +11,7 @@ from pyarrow import parquet
 
 from stepsynth.data.bad_rows import PLAIN, Reading
 from stepsynth.data.corpus import read_corpus
-from stepsynth.errors import ConfigError, DataError
+from stepsynth.errors import DataError
 from stepsynth.retrieval import Passage
 
 ROWS = [
@@ -105,8 +105,6 @@ def test_columns_are_named_and_their_absence_is_told(tmp_path, told):
     with pytest.raises(DataError, match="no column 'keys'") as caught:
         read(file, told, text="body", id="keys")
     assert "'key'" in caught.value.hint
-    with pytest.raises(ConfigError, match="no field 'label'"):
-        read(file, told, label="body")
 
 
 @pytest.mark.parametrize(
