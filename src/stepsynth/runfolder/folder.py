@@ -16,7 +16,7 @@ from stepsynth.llm.store import Store
 from stepsynth.methods import Journal, Model, Round, count_by_reason
 from stepsynth.metrics import CALIBRATION_FILE, Calibration
 from stepsynth.records import Answers, Dataset
-from stepsynth.run_records import FORMAT, AnsweredTest, Manifest, Record, RoundMetrics, Scores
+from stepsynth.run_records import FORMAT, Record, RoundMetrics, Scores
 from stepsynth.runfolder.events import EventLog, read_events
 from stepsynth.runfolder.identity import check_identity
 from stepsynth.runfolder.paths import RunFolder
@@ -158,17 +158,10 @@ class OpenRun:
 
     def write_metrics(self, metrics: RoundMetrics) -> None:
         """Write a round's numbers."""
-        self._write(self.folder.round(metrics.round) / "metrics.json", metrics)
+        self.write_record(self.folder.round(metrics.round) / "metrics.json", metrics)
 
-    def write_answers(self, index: int, answers: AnsweredTest) -> None:
-        """Write the predictions of a round's model on the test rows."""
-        self._write(self.folder.round(index) / "test_predictions.json", answers)
-
-    def write_manifest(self, manifest: Manifest) -> None:
-        """Write the manifest, which marks the run as done."""
-        self._write(self.folder.manifest, manifest)
-
-    def _write(self, path: Path, record: Record) -> None:
+    def write_record(self, path: Path, record: Record) -> None:
+        """Write a record, with the version of the file format."""
         write_json(path, {"format": FORMAT, **record.to_dict()})
 
     def write_config(self, config: Config) -> None:

@@ -135,7 +135,8 @@ class Execution:
             gold=tuple(label_to_json(row.label) for row in gold.test),
             predicted=tuple(predictions.labels),
         )
-        self.opened.write_answers(done.index, answers)
+        place = self.opened.folder.round(done.index)
+        self.opened.write_record(place / "test_predictions.json", answers)
         return selected, predictions
 
 

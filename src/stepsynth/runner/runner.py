@@ -85,7 +85,7 @@ class Runner:
                 opened.events.write("warning", message=message)
             scores = summary.test and summary.test.to_dict()
             opened.events.write("end", test=scores, llm=summary.llm.to_dict())
-            opened.write_manifest(self._manifest(prepared, identity, began))
+            opened.write_record(self.folder.manifest, self._manifest(prepared, identity, began))
             return summary
         except BaseException as error:
             if isinstance(error, TooFewRowsError) and execution is not None:
