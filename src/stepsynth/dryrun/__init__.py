@@ -1,7 +1,7 @@
 """Dry runs with stand-ins: the requests, the cost and the likely problems of a run."""
 
 from stepsynth.dryrun.audit import Doubt, audit
-from stepsynth.dryrun.count import NOT_ROWS, RehearsedLLM, Scale, without_early_stop
+from stepsynth.dryrun.count import NOT_ROWS, NoBackend, RehearsedLLM, Scale, without_early_stop
 from stepsynth.dryrun.foresight import PromptSizes, foresee, measure_prompts, small_bounds
 from stepsynth.dryrun.lengths import fit_task, text_tokens
 from stepsynth.dryrun.plan import (
@@ -28,6 +28,7 @@ __all__ = [
     "MARK",
     "NOT_ROWS",
     "Doubt",
+    "NoBackend",
     "Phase",
     "Plan",
     "PretendFactory",

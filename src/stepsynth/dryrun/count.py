@@ -93,9 +93,12 @@ class Rehearsed:
     trouble: str = ""
 
 
-class _NoBackend(Backend[Any]):
+class NoBackend(Backend[Any]):
+    """Backend that never sends anything."""
+
     async def complete(self, request: Request) -> NoReturn:
-        raise AssertionError("a rehearsal sends nothing")
+        """Raise: no request may come here."""
+        raise AssertionError("a dry run sends nothing")
 
 
 class RehearsedLLM(LLM):
@@ -108,7 +111,7 @@ class RehearsedLLM(LLM):
     """
 
     def __init__(self, settings: LLMSettings, stub: StubLLM, *, rejected: bool = False) -> None:
-        super().__init__(_NoBackend(settings.model_copy(update={"phases": {}}), 0))
+        super().__init__(NoBackend(settings.model_copy(update={"phases": {}}), 0))
         self.counts: Counts = {}
         self._endpoints_of = settings.endpoints_of
         self._stub = stub

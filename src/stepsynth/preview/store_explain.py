@@ -8,11 +8,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from stepsynth.dryrun import StubLLM
+from stepsynth.dryrun import NoBackend, StubLLM
 from stepsynth.errors import ConfigError, RunFolderError
-from stepsynth.llm import LLM, Backend, Completion, Failed, LLMSettings, Request
+from stepsynth.llm import LLM, Completion, Failed, LLMSettings, Request
 from stepsynth.llm.store import UNKNOWN, Stored, StoreReader, bounded
 from stepsynth.preview.preview import Previewer, PreviewLLM
 from stepsynth.runfolder import RunFolder
@@ -97,20 +97,15 @@ class _Asked:
     similar: Stored | None = None
 
 
-class _Silent(Backend[Any]):
-    async def complete(self, request: Request) -> NoReturn:
-        raise AssertionError("a look-up sends nothing")
-
-
 class _StoreLLM(LLM):
     """LLM that answers from a store, makes up the rest, and keeps the requests."""
 
     def __init__(self, config: Config, reader: StoreReader, stub: StubLLM) -> None:
         assert config.llm is not None
         super().__init__(
-            _Silent(config.llm, 0),
+            NoBackend(config.llm, 0),
             random_seed=config.random_seed,
-            phases={k: [_Silent(each, 0) for each in v] for k, v in config.llm.phases.items()},
+            phases={k: [NoBackend(each, 0) for each in v] for k, v in config.llm.phases.items()},
         )
         self.asked: list[_Asked] = []
         self._reader = reader
