@@ -1,5 +1,6 @@
 """Fakes for the borders of a method: an LLM that answers by a function, a student that counts."""
 
+import asyncio
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -43,6 +44,19 @@ class FakeBackend(Backend[FakeSettings]):
 
     def of_kind(self, kind: str) -> list[Request]:
         return [r for r in self.requests if r.tags["kind"] == kind]
+
+
+def answers_together(backend: Backend[Any], requests: Sequence[Request]) -> list[Any]:
+    """Return what a backend answers to requests that arrive together; errors stand for answers."""
+
+    async def send() -> list[Any]:
+        try:
+            jobs = (backend.complete(request) for request in requests)
+            return await asyncio.gather(*jobs, return_exceptions=True)
+        finally:
+            await backend.close()
+
+    return asyncio.run(send())
 
 
 def answer_anything(request: Request) -> str:

@@ -64,3 +64,17 @@ class StubServer(ThreadedServer):
             self.in_flight -= 1
         headers = {"Content-Type": "application/json", **headers}
         return web.Response(status=status, headers=headers, body=content)
+
+
+def with_backend(backend: Any, do: Callable[[Any], Any]) -> tuple[Any, list[str]]:
+    """Return what comes of a coroutine function of a backend, and its notices."""
+    notices: list[str] = []
+    backend.on_notice = notices.append
+
+    async def run() -> Any:
+        try:
+            return await do(backend)
+        finally:
+            await backend.close()
+
+    return asyncio.run(run()), notices

@@ -1,6 +1,5 @@
 """The Messages API over the wire: what is sent, and what each answer means."""
 
-import asyncio
 import json
 
 import pytest
@@ -9,6 +8,7 @@ from stepsynth.errors import ProviderError
 from stepsynth.llm import Request
 from stepsynth.llm.backends.anthropic import Anthropic, AnthropicBackend
 from stepsynth.llm.core.errors import GiveUpError, RetryLaterError
+from tests import stub_server
 from tests.stub_server import failure
 
 KEY = "sk-ant-very-secret-9417"
@@ -23,18 +23,8 @@ def message(*blocks, stop="end_turn", **usage):
 
 
 def with_backend(server, do, **settings):
-    """Return what comes of a coroutine function of a backend, and its notices."""
-
-    async def run():
-        spec = Anthropic(model="small", base_url=server.url, **settings)
-        backend, notices = AnthropicBackend(spec, 0), []
-        backend.on_notice = notices.append
-        try:
-            return await do(backend), notices
-        finally:
-            await backend.close()
-
-    return asyncio.run(run())
+    spec = Anthropic(model="small", base_url=server.url, **settings)
+    return stub_server.with_backend(AnthropicBackend(spec, 0), do)
 
 
 def ask(server, request=None, **settings):

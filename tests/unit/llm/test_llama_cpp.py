@@ -20,6 +20,7 @@ from stepsynth.llm.local.llama import Engine, Said, find_model, fingerprint, fre
 from stepsynth.llm.store.store import Store
 from stepsynth.taskfile.config import load_config
 from tests.embedded import MODEL, needs_model
+from tests.fakes import answers_together
 
 SCHEMA = {
     "type": "object",
@@ -41,17 +42,7 @@ def make_backend(model=MODEL, **settings):
 
 
 def ask(backend, *requests):
-    """Return what a backend answers to requests that arrive together; errors stand for answers."""
-
-    async def send():
-        try:
-            return await asyncio.gather(
-                *(backend.complete(request) for request in requests), return_exceptions=True
-            )
-        finally:
-            await backend.close()
-
-    return asyncio.run(send())
+    return answers_together(backend, requests)
 
 
 def requests_of(count):

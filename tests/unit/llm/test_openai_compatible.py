@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import re
 
 import pytest
 
@@ -12,6 +13,7 @@ from stepsynth.llm.backends.openai_compatible import OpenAICompatible, OpenAICom
 from stepsynth.llm.core.errors import GiveUpError, RetryLaterError
 from stepsynth.llm.store.store import Store
 from stepsynth.taskfile.yaml_lines import build, parse_yaml
+from tests import stub_server
 from tests.stub_server import completion, failure
 
 KEY = "sk-very-secret-7731"
@@ -137,8 +139,6 @@ def test_a_wrong_key_or_model_stops_the_run_with_the_next_step(server, monkeypat
     with pytest.raises(ProviderError, match="no such thing") as caught:
         ask(server, *[Request("hello", "s") for _ in range(9)], concurrency=1)
     assert len(server.bodies) == 1
-    import re
-
     assert re.search(hint, caught.value.hint)
     assert KEY not in str(caught.value)
 
@@ -207,18 +207,8 @@ SCHEMA = {"type": "object", "properties": {"label": {"type": "string"}}}
 
 
 def with_backend(server, do, **settings):
-    """Return what comes of a coroutine function of a backend, and its notices."""
-
-    async def run():
-        spec = OpenAICompatible(model="small", base_url=server.url, **settings)
-        backend, notices = OpenAICompatibleBackend(spec, 0), []
-        backend.on_notice = notices.append
-        try:
-            return await do(backend), notices
-        finally:
-            await backend.close()
-
-    return asyncio.run(run())
+    spec = OpenAICompatible(model="small", base_url=server.url, **settings)
+    return stub_server.with_backend(OpenAICompatibleBackend(spec, 0), do)
 
 
 def complete(server, request=None, **settings):

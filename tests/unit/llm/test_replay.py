@@ -73,44 +73,12 @@ def test_a_row_recorded_for_the_source_answers_and_the_label_counts(record):
     assert drawn[2:] == ["exhausted", "b like one"]
 
 
-def test_without_a_fallback_no_child_of_another_row_is_handed_out(record):
-    assert play([record(LINES)], [like("three")])[0] == ["exhausted"]
-
-
 def test_the_nearest_unused_row_stands_in_with_a_fallback(record):
     path = record(LINES)
     asked = [like("a nice green tea"), like("a nice green tea"), like("one")]
     drawn, _ = play([path], asked, fallback="nearest")
     assert drawn[0] == "green tea is nice"
     assert set(drawn[1:]) == {"like one", "like one too"}
-
-
-def test_rows_without_a_source_serve_the_fallback_only(record):
-    rows = [{"kind": "extrapolate", "label": "a", "completion": "anything"}]
-    path = record(rows)
-    assert play([path], [like("one")])[0] == ["exhausted"]
-    assert play([path], [like("one")], fallback="nearest")[0] == ["anything"]
-
-
-def test_two_rows_that_are_as_near_go_by_line(record):
-    rows = [{"kind": "extrapolate", "label": "a", "completion": "same words"} for _ in range(3)]
-    rows[1]["completion"] = "words same"
-    drawn, _ = play([record(rows)], [like("same words")] * 3, fallback="nearest")
-    assert drawn == ["same words", "words same", "same words"]
-
-
-def test_a_context_must_agree_where_the_row_carries_one(record):
-    rows = [
-        {"kind": "seed", "label": "a", "context": "c1", "completion": "for c1"},
-        {"kind": "seed", "label": "a", "context": "c2", "completion": "for c2"},
-    ]
-    tags = {"kind": "seed", "label": "a", "context": "c2"}
-    assert play([record(rows)], [Request("p", "seed", tags=tags)] * 2)[0] == ["for c2", "exhausted"]
-
-
-def test_recordings_may_be_used_again(record):
-    drawn, _ = play([record(LINES)], [seed("b")] * 3, reuse=True)
-    assert drawn == ["b0"] * 3
 
 
 def test_nothing_is_sent_and_nothing_stored(record):
@@ -162,37 +130,66 @@ def of_context(completion, context, **keys):
     return {"kind": "extrapolate", "context": context, "completion": completion, **keys}
 
 
-def test_a_row_with_a_context_and_no_source_answers_any_source_of_that_context(record):
-    rows = [of_context("one", "c1"), of_context("two", "c2", label="a")]
-    asked = [for_context("c2", "s"), for_context("c1", "s"), for_context("c1", "t")]
-    # Row 0 is handed out too: it is no "nothing found".
-    assert play([record(rows)], asked)[0] == ["two", "one", "exhausted"]
-
-
-def test_a_row_of_the_source_goes_before_one_of_its_context(record):
-    rows = [of_context("of c", "c"), of_context("of s", "c", source="s")]
-    asked = [for_context("c", "s"), for_context("c", "s"), for_context("c", "s")]
-    assert play([record(rows)], asked)[0] == ["of s", "of c", "exhausted"]
+ONE_LABEL = {"kind": "seed", "label": "a"}
+ANYTHING = {"kind": "extrapolate", "label": "a", "completion": "anything"}
+SAME = [{**ANYTHING, "completion": text} for text in ("same words", "words same", "same words")]
+PAIRS = [{**ONE_LABEL, "context": c, "completion": f"for {c}"} for c in ("c1", "c2")]
+DRINKS = [("green tea", "c1"), ("black coffee", "c2"), ("x", "c2")]
+NEAREST = {"fallback": "nearest"}
+OF_C = [for_context("c", "s")]
 
 
 @pytest.mark.parametrize(
-    "row",
+    ("rows", "asked", "settings", "answers"),
     [
-        of_context("x", "another"),
-        of_context("x", "c", source="another"),
-        of_context("x", "c", label="b"),
-        {"kind": "extrapolate", "completion": "x"},
+        (LINES, [like("three")], {}, ["exhausted"]),
+        ([ANYTHING], [like("one")], {}, ["exhausted"]),
+        ([ANYTHING], [like("one")], NEAREST, ["anything"]),
+        (SAME, [like("same words")] * 3, NEAREST, ["same words", "words same", "same words"]),
+        (PAIRS, [for_context("c2", kind="seed")] * 2, {}, ["for c2", "exhausted"]),
+        (LINES, [seed("b")] * 3, {"reuse": True}, ["b0"] * 3),
+        (
+            # Row 0 is handed out too: it is no "nothing found".
+            [of_context("one", "c1"), of_context("two", "c2", label="a")],
+            [for_context("c2", "s"), for_context("c1", "s"), for_context("c1", "t")],
+            {},
+            ["two", "one", "exhausted"],
+        ),
+        (
+            [of_context("of c", "c"), of_context("of s", "c", source="s")],
+            OF_C * 3,
+            {},
+            ["of s", "of c", "exhausted"],
+        ),
+        (
+            [of_context(*drink) for drink in DRINKS],
+            [for_context("c2", "green tea and coffee")] * 2,
+            NEAREST,
+            ["black coffee", "x"],
+        ),
+        ([of_context("x", "another")], OF_C, {}, ["exhausted"]),
+        ([of_context("x", "c", source="another")], OF_C, {}, ["exhausted"]),
+        ([of_context("x", "c", label="b")], OF_C, {}, ["exhausted"]),
+        ([{"kind": "extrapolate", "completion": "x"}], OF_C, {}, ["exhausted"]),
+    ],
+    ids=[
+        "no child of another row without a fallback",
+        "no source: not without a fallback",
+        "no source: for the fallback",
+        "two as near go by line",
+        "a context must agree",
+        "used again",
+        "a context and no source answers any source",
+        "the source goes before the context",
+        "the nearest of the same context",
+        "another context",
+        "another source",
+        "another label",
+        "neither source nor context",
     ],
 )
-def test_what_belongs_elsewhere_answers_no_source_of_a_context(record, row):
-    assert play([record([row])], [for_context("c", "s")])[0] == ["exhausted"]
-
-
-def test_the_nearest_row_is_one_of_the_same_context(record):
-    rows = [of_context("green tea", "c1"), of_context("black coffee", "c2"), of_context("x", "c2")]
-    asked = [for_context("c2", "green tea and coffee")] * 2
-    drawn, _ = play([record(rows)], asked, fallback="nearest")
-    assert drawn == ["black coffee", "x"]
+def test_who_is_answered_by_which_row(record, rows, asked, settings, answers):
+    assert play([record(rows)], asked, **settings)[0] == answers
 
 
 def test_a_row_that_names_no_context_answers_for_every_one(record):

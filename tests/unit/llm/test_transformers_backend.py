@@ -18,6 +18,7 @@ from stepsynth.llm.backends.transformers import Transformers, TransformersBacken
 from stepsynth.llm.core.errors import GiveUpError
 from stepsynth.llm.local.causal_lm import CausalLM
 from stepsynth.llm.store.store import Store
+from tests.fakes import answers_together
 
 SPECIAL = ["<unk>", "<pad>", "<end>"]
 WORDS = [*SPECIAL, "user", "assistant", ":", "<think>", "</think>", *(f"w{i}" for i in range(24))]
@@ -95,20 +96,6 @@ def make_backend(model, **settings):
     return TransformersBackend(Transformers(model=model, **settings), 0)
 
 
-def ask(backend, requests):
-    """Return what a backend answers to requests that arrive together; errors stand for answers."""
-
-    async def send():
-        try:
-            return await asyncio.gather(
-                *(backend.complete(request) for request in requests), return_exceptions=True
-            )
-        finally:
-            await backend.close()
-
-    return asyncio.run(send())
-
-
 def requests_of(prompts):
     return [Request(prompt, "s", draw=i) for i, prompt in enumerate(prompts)]
 
@@ -132,10 +119,10 @@ def end_more_often(monkeypatch):
 def test_a_batch_answers_as_each_request_alone_would_be(folders, batches, monkeypatch, kind):
     end_more_often(monkeypatch)
     requests = requests_of(PROMPTS)
-    together = ask(make_backend(folders[kind]), requests)
+    together = answers_together(make_backend(folders[kind]), requests)
     assert len(batches) < len(requests)
     batches.clear()
-    alone = ask(make_backend(folders[kind], batch_size=1), requests)
+    alone = answers_together(make_backend(folders[kind], batch_size=1), requests)
     assert [len(batch) for batch in batches] == [1] * len(requests)
     assert together == alone
     assert len({answer.text for answer in alone}) > 2
@@ -146,7 +133,7 @@ def test_tokens_are_counted_without_padding_and_up_to_the_end(folders, monkeypat
     end_more_often(monkeypatch)
     requests = requests_of(PROMPTS)
     for request, answer in zip(
-        requests, ask(make_backend(folders["plain"]), requests), strict=True
+        requests, answers_together(make_backend(folders["plain"]), requests), strict=True
     ):
         words = answer.text.split()
         assert answer.prompt_tokens == len(request.prompt.split())
@@ -156,14 +143,14 @@ def test_tokens_are_counted_without_padding_and_up_to_the_end(folders, monkeypat
 
 def test_the_end_token_is_no_text(folders, monkeypatch):
     monkeypatch.setattr(CausalLM, "generate", lambda *_, **__: [[9, 10, 2]])
-    (answer,) = ask(make_backend(folders["plain"]), requests_of(["w1"]))
+    (answer,) = answers_together(make_backend(folders["plain"]), requests_of(["w1"]))
     assert answer == Completion("w1 w2", prompt_tokens=1, completion_tokens=3)
 
 
 def test_thoughts_are_no_text_and_are_counted_apart(folders, monkeypatch):
     ids = [WORDS.index(word) for word in ("<think>", "w1", "w2", "</think>", "w3", "<end>")]
     monkeypatch.setattr(CausalLM, "generate", lambda *_, **__: [ids])
-    (answer,) = ask(make_backend(folders["plain"]), requests_of(["w1"]))
+    (answer,) = answers_together(make_backend(folders["plain"]), requests_of(["w1"]))
     assert (answer.text, answer.completion_tokens, answer.reasoning_tokens) == ("w3", 6, 4)
 
 
@@ -171,20 +158,22 @@ def test_thoughts_are_no_text_and_are_counted_apart(folders, monkeypatch):
 def test_an_answer_with_no_text_is_none(folders, monkeypatch, said):
     ids = [WORDS.index(word) for word in said.split()]
     monkeypatch.setattr(CausalLM, "generate", lambda *_, **__: [ids])
-    (error,) = ask(make_backend(folders["plain"]), requests_of(["w1"]))
+    (error,) = answers_together(make_backend(folders["plain"]), requests_of(["w1"]))
     assert isinstance(error, GiveUpError)
     assert error.reason == "empty"
 
 
 def test_a_completion_cut_off_in_its_thoughts_is_truncated(folders, monkeypatch):
     monkeypatch.setattr(CausalLM, "generate", lambda *_, **__: [[WORDS.index("<think>"), 9]])
-    (answer,) = ask(make_backend(folders["plain"]), requests_of(["w1"]))
+    (answer,) = answers_together(make_backend(folders["plain"]), requests_of(["w1"]))
     assert (answer.text, answer.truncated, answer.reasoning_tokens) == ("", True, 2)
 
 
 def test_no_more_than_batch_size_share_a_batch_and_those_are_alike_in_length(folders, batches):
     prompts = ["w1 " * n for n in (1, 30, 2, 29, 3, 28)]
-    ask(make_backend(folders["plain"], batch_size=3, max_tokens=2), requests_of(prompts))
+    answers_together(
+        make_backend(folders["plain"], batch_size=3, max_tokens=2), requests_of(prompts)
+    )
     assert sorted(batches, key=min) == [[1, 2, 3], [30, 29, 28]]
 
 
@@ -195,13 +184,13 @@ def test_the_chat_template_says_who_spoke(folders):
         ("llama", "never", "w1 w2 w3"),
         ("plain", "auto", "w1 w2 w3"),
     ):
-        (answer,) = ask(make_backend(folders[kind], chat=chat), [request])
+        (answer,) = answers_together(make_backend(folders[kind], chat=chat), [request])
         assert answer.prompt_tokens == len(prompt.split()), (kind, chat)
 
 
 def test_a_prompt_that_the_template_refuses_is_given_up(tmp_path):
     folder = make_model(tmp_path, template="{{ raise_exception('never') }}")
-    (error,) = ask(make_backend(folder), requests_of(["w1"]))
+    (error,) = answers_together(make_backend(folder), requests_of(["w1"]))
     assert isinstance(error, GiveUpError)
     assert "never" in error.message
 
@@ -210,7 +199,7 @@ def test_a_prompt_longer_than_the_context_is_given_up_and_others_get_what_is_lef
     prompts = ["w1 " * CONTEXT, "w1 " * (CONTEXT - 3), "w1"]
     for kind in ("llama", "gpt2"):
         backend = make_backend(folders[kind], chat="never", max_tokens=6)
-        too_long, long, short = ask(backend, requests_of(prompts))
+        too_long, long, short = answers_together(backend, requests_of(prompts))
         assert isinstance(too_long, GiveUpError)
         assert too_long.reason == "too_long"
         assert (long.completion_tokens, long.truncated) == (3, True)
@@ -220,13 +209,16 @@ def test_a_prompt_longer_than_the_context_is_given_up_and_others_get_what_is_lef
 def test_sampling_draws_anew_and_the_same_batch_draws_the_same(folders):
     requests = [Request("w1", "s", draw=i) for i in range(8)]
     first, again = (
-        [a.text for a in ask(make_backend(folders["llama"], temperature=2.0), requests)]
+        [
+            a.text
+            for a in answers_together(make_backend(folders["llama"], temperature=2.0), requests)
+        ]
         for _ in range(2)
     )
     assert len(set(first)) > 4
     assert first == again
     other = TransformersBackend(make_backend(folders["llama"], temperature=2.0).settings, 1)
-    assert [a.text for a in ask(other, requests)] != first
+    assert [a.text for a in answers_together(other, requests)] != first
 
 
 def test_all_of_the_vocabulary_is_drawn_from(folders):
@@ -241,7 +233,7 @@ def test_generators_of_others_are_left_alone(folders):
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    ask(make_backend(folders["llama"], temperature=1), requests_of(["w1"]))
+    answers_together(make_backend(folders["llama"], temperature=1), requests_of(["w1"]))
     assert torch.equal(torch.rand(1), expected)
 
 
@@ -251,7 +243,7 @@ def test_generators_of_others_are_left_alone(folders):
 def test_batches_that_do_not_fit_are_halved_and_it_is_said_once(
     folders, batches, monkeypatch, said
 ):
-    expected = ask(make_backend(folders["llama"]), requests_of(PROMPTS))
+    expected = answers_together(make_backend(folders["llama"]), requests_of(PROMPTS))
     batches.clear()
     generate = CausalLM.generate
 
@@ -264,7 +256,7 @@ def test_batches_that_do_not_fit_are_halved_and_it_is_said_once(
     notices: list[str] = []
     backend = make_backend(folders["llama"], batch_size=8)
     backend.on_notice = notices.append
-    assert ask(backend, requests_of(PROMPTS)) == expected
+    assert answers_together(backend, requests_of(PROMPTS)) == expected
     assert [len(batch) for batch in batches] == [2, 2, 2, 2]
     assert len(notices) == 1
 
@@ -274,7 +266,7 @@ def test_a_request_that_does_not_fit_alone_is_given_up(folders, monkeypatch):
         raise torch.OutOfMemoryError("no")
 
     monkeypatch.setattr(CausalLM, "generate", never)
-    errors = ask(make_backend(folders["llama"]), requests_of(PROMPTS[:2]))
+    errors = answers_together(make_backend(folders["llama"]), requests_of(PROMPTS[:2]))
     assert [error.reason for error in errors] == ["out_of_memory"] * 2
 
 
@@ -283,7 +275,7 @@ def test_a_model_that_breaks_stops_the_run_with_one_line(folders, monkeypatch):
         raise RuntimeError("probability tensor contains\n inf or nan")
 
     monkeypatch.setattr(CausalLM, "generate", broken)
-    errors = ask(make_backend(folders["llama"]), requests_of(PROMPTS))
+    errors = answers_together(make_backend(folders["llama"]), requests_of(PROMPTS))
     assert all(isinstance(error, ProviderError) for error in errors)
     assert "contains inf or nan" in errors[0].message
     assert "float32" in errors[0].hint
@@ -358,7 +350,7 @@ def test_a_hub_that_is_away_is_not_asked_again_and_again(monkeypatch):
     asked = []
     monkeypatch.setattr("huggingface_hub.HfApi.model_info", unreachable)
     monkeypatch.setattr("socket.getaddrinfo", lambda *args, **_: asked.append(args))
-    errors = ask(make_backend("no-such/model"), requests_of(PROMPTS))
+    errors = answers_together(make_backend("no-such/model"), requests_of(PROMPTS))
     assert all(isinstance(error, ConfigError) for error in errors)
     assert "no-such/model" in errors[0].message
     assert "Hugging Face hub" in errors[0].hint
@@ -378,30 +370,30 @@ def test_a_hub_that_answers_says_best_what_is_wrong(monkeypatch, tmp_path):
 def test_a_folder_that_holds_no_usable_model_is_refused(folders, tmp_path):
     from safetensors.torch import load_file, save_file
 
-    (empty,) = ask(make_backend(str(tmp_path)), requests_of(["w1"]))
+    (empty,) = answers_together(make_backend(str(tmp_path)), requests_of(["w1"]))
     assert isinstance(empty, ConfigError)
     folder = tmp_path / "half"
     weights = load_file(make_model(folder) + "/model.safetensors")
     del weights["model.layers.1.mlp.up_proj.weight"]
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    (half,) = ask(make_backend(str(folder)), requests_of(["w1"]))
+    (half,) = answers_together(make_backend(str(folder)), requests_of(["w1"]))
     assert isinstance(half, ConfigError)
     assert "up_proj" in half.message
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    (pickled,) = ask(make_backend(str(folder)), requests_of(["w1"]))
+    (pickled,) = answers_together(make_backend(str(folder)), requests_of(["w1"]))
     assert isinstance(pickled, ConfigError)
     assert "safetensors" in pickled.message
 
 
 def test_a_missing_library_names_the_extra(monkeypatch, folders):
     monkeypatch.setitem(sys.modules, "torch", None)
-    (error,) = ask(make_backend(folders["llama"]), requests_of(["w1"]))
+    (error,) = answers_together(make_backend(folders["llama"]), requests_of(["w1"]))
     assert isinstance(error, ConfigError)
     assert "stepsynth[transformers]" in error.hint
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_a_device_that_is_not_there_is_named(folders):
-    (error,) = ask(make_backend(folders["llama"], device="cuda"), requests_of(["w1"]))
+    (error,) = answers_together(make_backend(folders["llama"], device="cuda"), requests_of(["w1"]))
     assert isinstance(error, ConfigError)
     assert "llm.device" in error.message
