@@ -5,12 +5,22 @@ from stepsynth.data.corpus import read_corpus
 from stepsynth.data.decisions import apply_decisions, check_label_names, read_decisions
 from stepsynth.data.decoding import check_encoding
 from stepsynth.data.files import HUB, rows_of_file
+from stepsynth.data.parquet import (
+    FORMAT,
+    MANIFEST,
+    find_shards,
+    import_parquet,
+    is_address,
+    write_manifest,
+)
 from stepsynth.data.rows import read_contexts, read_file, read_records, read_unlabelled
 from stepsynth.data.section import DataSection, Split
 from stepsynth.data.split import Gold, choose_contexts, make_gate, screen, split_gold
 
 __all__ = [
+    "FORMAT",
     "HUB",
+    "MANIFEST",
     "PLAIN",
     "BadRow",
     "DataSection",
@@ -22,6 +32,9 @@ __all__ = [
     "check_encoding",
     "check_label_names",
     "choose_contexts",
+    "find_shards",
+    "import_parquet",
+    "is_address",
     "make_gate",
     "read_contexts",
     "read_corpus",
@@ -32,4 +45,5 @@ __all__ = [
     "rows_of_file",
     "screen",
     "split_gold",
+    "write_manifest",
 ]

@@ -9,6 +9,7 @@ from stepsynth._util.text import clean, normalise, shorten
 from stepsynth.data.bad_rows import PLAIN, BadRow, Defects, NoColumnError, Reading
 from stepsynth.data.decoding import UNREADABLE, open_text
 from stepsynth.data.files import HUB, is_saved, rows_of_file
+from stepsynth.data.parquet import holds_shards
 from stepsynth.errors import DataError
 from stepsynth.retrieval import Passage
 
@@ -47,7 +48,8 @@ def read_corpus(
         defects = Defects(name, reading.on_bad_row)
         good = 0
         rows, own = rows_of_file(name, encoding=reading.encoding, warn=warn), columns
-        if not name.startswith(HUB) and Path(name).is_dir() and not is_saved(Path(name)):
+        is_of_texts = Path(name).is_dir() and not is_saved(Path(name)) and not holds_shards(name)
+        if is_of_texts and not name.startswith(HUB):
             rows = _text_files(Path(name), reading.encoding)
             own = {field: field for field in _FIELDS}
         for place, row in rows:

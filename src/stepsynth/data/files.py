@@ -11,18 +11,28 @@ from io import BytesIO, StringIO
 from pathlib import Path
 from typing import IO, Any
 
-from stepsynth._util.text import shorten
 from stepsynth.data.annotated import flatten
 from stepsynth.data.bad_rows import BadRow
 from stepsynth.data.decoding import UNREADABLE, is_gzipped, kind_of, open_text
-from stepsynth.data.delimited import DIVIDERS, check_names, rows_of_delimited
+from stepsynth.data.delimited import DIVIDERS, rows_of_delimited
+from stepsynth.data.parquet import (
+    holds_shards,
+    is_address,
+    one_line,
+    rows_of_parquet,
+    rows_of_shards,
+    with_classes,
+)
 from stepsynth.data.sheets import rows_of_sheet
 from stepsynth.errors import DataError
 
 HUB = "hf:"
 """Prefix of a Hugging Face data set in place of a path."""
 
-READ = ".jsonl, .json, .csv and .tsv, each also with .gz; .parquet; .xlsx; a folder of save_to_disk"
+READ = (
+    ".jsonl, .json, .csv and .tsv, each also with .gz; .parquet; .xlsx; a folder of .parquet "
+    "files or of save_to_disk"
+)
 """Formats that can be read, for messages."""
 
 _SAVED = ("state.json", "dataset_dict.json")
@@ -41,6 +51,7 @@ def rows_of_file(
 
     Args:
         path: `.jsonl`, `.json`, `.csv`, `.tsv`, `.parquet` or `.xlsx`, with or without `.gz`; a
+            folder or a pattern of `.parquet` files, also at an address (see `find_shards`); a
             folder that `save_to_disk` of datasets wrote; or `hf:NAME[:CONFIG[:SPLIT]]`, where NAME
             may be a local folder and SPLIT is `train` by default.
         encoding: Encoding of text files without a byte order mark; None: UTF-8.
@@ -58,8 +69,11 @@ def _flat(rows: Rows) -> Rows:
 
 
 def _rows(path: str | Path, encoding: str | None, warn: Warn | None) -> Rows:
-    if str(path).startswith(HUB):
+    if str(path).startswith(HUB) and not is_address(path):
         yield from _hub(str(path))
+        return
+    if holds_shards(path) and not is_saved(Path(path)):
+        yield from rows_of_shards(str(path))
         return
     path = Path(path)
     try:
@@ -77,7 +91,7 @@ def _file(path: Path, encoding: str | None, warn: Warn | None) -> Rows:
     if path.is_dir():
         yield from _folder(path, "", str(path))
     elif kind == ".parquet":
-        yield from _parquet(path)
+        yield from rows_of_parquet(_bytes(path), str(path))
     elif kind == ".xlsx":
         yield from rows_of_sheet(_bytes(path), str(path), warn)
     elif kind in DIVIDERS:
@@ -155,72 +169,19 @@ def _json(text: str, path: Path) -> Rows:
     yield from ((f"row {number}", row) for number, row in enumerate(rows))
 
 
-def _parquet(path: Path) -> Rows:
-    try:
-        from pyarrow import parquet
-    except ImportError as error:
-        raise DataError(
-            f"{path}: Parquet is read with pyarrow, which is not installed",
-            hint="pip install 'stepsynth[parquet]'",
-        ) from error
-    try:
-        with parquet.ParquetFile(_bytes(path)) as file:
-            check_names(file.schema_arrow.names, str(path))
-            classes = _classes_of(file.schema_arrow.metadata or {})
-            number = 0
-            for batch in file.iter_batches():
-                for row in batch.to_pylist():
-                    yield _with_classes(f"row {number}", row, classes)
-                    number += 1
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # whatever a damaged file can raise
-        raise DataError(
-            f"{path}: this is no Parquet, or it is damaged: {_one_line(error)}",
-            hint="write or download it anew",
-        ) from error
-
-
-def _classes_of(metadata: Mapping[bytes, bytes]) -> dict[str, list[str]]:
-    """Return column -> names of its classes, as datasets writes them into a file."""
-    try:
-        features = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
-        # A list of classes nests them one level deeper.
-        inner = {column: each.get("feature", each) for column, each in features.items()}
-        return {c: e["names"] for c, e in inner.items() if e.get("_type") == "ClassLabel"}
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return {}
-
-
-def _with_classes(place: str, row: Any, classes: Mapping[str, list[str]]) -> tuple[str, Any]:
-    """Return place and row, with the names of classes in place of their numbers.
-
-    A value without a class (-1) becomes None, and the place says so.
-    """
-    for column, names in classes.items():
-        value = row[column]
-        numbers = value if isinstance(value, list) else [value]
-        if any(isinstance(n, int) and n >= len(names) for n in numbers):
-            return place, BadRow(f"{column} is {value}, and has names for 0 to {len(names) - 1}")
-        found = [names[n] if n is not None and n >= 0 else None for n in numbers]
-        row[column] = found if isinstance(value, list) else found[0]
-        if value == -1:
-            place += f" ({column} is -1: unlabelled)"
-    return place, row
-
-
 def _folder(path: Path, split: str, name: str) -> Rows:
     """Yield the rows of a folder that `save_to_disk` of datasets wrote."""
     if not is_saved(path):
         raise DataError(
-            f"{name}: this is a folder, and none that save_to_disk of datasets wrote",
+            f"{name}: this is a folder, and none with .parquet files or of save_to_disk of "
+            "datasets",
             hint="name a file in it, or hf:FOLDER for what datasets.load_dataset reads",
         )
     datasets = _import_datasets(name)
     try:
         loaded = datasets.load_from_disk(str(path))
     except Exception as error:  # whatever a file format can raise
-        raise DataError(f"{name}: cannot be loaded: {_one_line(error)}") from error
+        raise DataError(f"{name}: cannot be loaded: {one_line(error)}") from error
     if isinstance(loaded, Mapping):
         wanted = split or "train"
         if wanted not in loaded:
@@ -260,7 +221,7 @@ def _hub(address: str) -> Rows:
         loaded = datasets.load_dataset(name, config or None, split=split or "train")
     except Exception as error:  # whatever a file format, the network or the Hub can raise
         raise DataError(
-            f"{address}: cannot be loaded: {_one_line(error)}", hint=_hub_hint(error)
+            f"{address}: cannot be loaded: {one_line(error)}", hint=_hub_hint(error)
         ) from error
     yield from _hugging_face_rows(loaded, address)
 
@@ -284,12 +245,6 @@ def _hugging_face_rows(dataset: Any, name: str) -> Rows:
     try:
         # Rows come as NumPy arrays or tensors where the user has set such a format.
         for number, row in enumerate(dataset.with_format(None)):
-            yield _with_classes(f"row {number}", row, classes)
+            yield with_classes(f"row {number}", row, classes)
     except Exception as error:  # whatever a format or a decoder can raise
-        raise DataError(f"{name}: cannot be read: {_one_line(error)}") from error
-
-
-def _one_line(error: Exception) -> str:
-    cause = error.__cause__
-    said = f"{error}: {cause}" if cause and str(cause) not in str(error) else str(error)
-    return shorten(said, 300) or type(error).__name__
+        raise DataError(f"{name}: cannot be read: {one_line(error)}") from error

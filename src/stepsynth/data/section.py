@@ -37,7 +37,8 @@ class DataSection(BaseModel):
     gold: str | None = Field(
         default=None,
         description="Labelled rows: JSONL, JSON, CSV, TSV, Parquet, .xlsx, each gzipped or not, a "
-        "folder of save_to_disk, or hf:NAME[:config[:split]]. Methods that use no gold rows do "
+        "folder or pattern of Parquet files, also at an address (s3://...), a folder of "
+        "save_to_disk, or hf:NAME[:config[:split]]. Methods that use no gold rows do "
         "with `select` and `test`.",
     )
     test: str | None = Field(
@@ -56,8 +57,8 @@ class DataSection(BaseModel):
     )
     corpus: str | list[str] | None = Field(
         default=None,
-        description="Unlabelled passages to retrieve from: files with a column `text`, a folder "
-        "of .txt files, or hf:NAME[:config[:split]].",
+        description="Unlabelled passages to retrieve from: files with a column `text` (also "
+        "folders, patterns and addresses of Parquet), a folder of .txt files, or hf:NAME[:config[:split]].",
     )
     unlabelled: str | None = Field(
         default=None,

@@ -316,7 +316,11 @@ def _resolve_llm(llm: Any, folder: Path, located: LocatedYaml, path: KeyPath) ->
 
 def _resolve(key: str, value: str, folder: Path, located: LocatedYaml, path: KeyPath) -> str:
     """Return a path as an absolute one, and other values as they are."""
-    if value.startswith("hf:") or (key == "contexts" and value in ("gold", "llm")):
+    if (
+        value.startswith("hf:")
+        or "://" in value
+        or (key == "contexts" and value in ("gold", "llm"))
+    ):
         return value
     return _absolute(value, folder, located, path)
 

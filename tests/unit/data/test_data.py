@@ -499,7 +499,9 @@ def test_a_folder_of_save_to_disk_is_read(tmp_path, task):
         DataError, match=r"no split 'test' in it, but train, dev\nhint: hf:.*::train"
     ):
         read_file(f"hf:{tmp_path / 'both'}::test", task, {})
-    with pytest.raises(DataError, match="a folder, and none that save_to_disk"):
+    with pytest.raises(
+        DataError, match=r"a folder, and none with .parquet files or of save_to_disk"
+    ):
         read_file(tmp_path, task, {})
     (tmp_path / "one" / "state.json").write_text("{}")
     with pytest.raises(DataError, match="one: cannot be loaded"):
