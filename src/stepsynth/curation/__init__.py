@@ -11,13 +11,17 @@ from stepsynth.curation.label_check import (
 )
 from stepsynth.curation.near import jaccard, shingles
 from stepsynth.curation.settings import Curation
+from stepsynth.curation.sharded import Deduplicated, Part, deduplicate
 
 __all__ = [
     "Curation",
     "Curator",
+    "Deduplicated",
     "Gate",
     "Key",
+    "Part",
     "Verdict",
+    "deduplicate",
     "disagree",
     "flag_confident",
     "jaccard",

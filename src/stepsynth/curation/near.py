@@ -76,13 +76,7 @@ class NearDuplicates:
     """
 
     def __init__(self, similarity: float) -> None:
-        try:
-            rensa: Any = import_module("rensa")
-        except ImportError as error:
-            raise ConfigError(
-                f"curation.duplicates: near: the library rensa is not installed ({error})",
-                hint="pip install 'stepsynth[quality]', or set curation.duplicates to exact",
-            ) from error
+        rensa = load_rensa()
         size = BANDS * rows_per_band(similarity)
         self._similarity = similarity
         # A sketch three standard errors below the threshold needs no comparison in full.
@@ -123,3 +117,18 @@ def rows_per_band(similarity: float) -> int:
     """
     fitting = [r for r in range(1, MOST_ROWS + 1) if 1 - (1 - similarity**r) ** BANDS >= FOUND]
     return max(fitting, default=1)
+
+
+def load_rensa() -> Any:
+    """Return the library rensa.
+
+    Raises:
+        ConfigError: It is not installed.
+    """
+    try:
+        return import_module("rensa")
+    except ImportError as error:
+        raise ConfigError(
+            f"curation.duplicates: near: the library rensa is not installed ({error})",
+            hint="pip install 'stepsynth[quality]', or set curation.duplicates to exact",
+        ) from error

@@ -13,6 +13,7 @@ from stepsynth.data.parquet import (
     is_address,
     write_manifest,
 )
+from stepsynth.data.parts import Columns, find_parts, gather, states
 from stepsynth.data.rows import read_contexts, read_file, read_records, read_unlabelled
 from stepsynth.data.section import DataSection, Split
 from stepsynth.data.split import Gold, choose_contexts, make_gate, screen, split_gold
@@ -23,6 +24,7 @@ __all__ = [
     "MANIFEST",
     "PLAIN",
     "BadRow",
+    "Columns",
     "DataSection",
     "Gold",
     "MissingColumnError",
@@ -32,7 +34,9 @@ __all__ = [
     "check_encoding",
     "check_label_names",
     "choose_contexts",
+    "find_parts",
     "find_shards",
+    "gather",
     "import_parquet",
     "is_address",
     "make_gate",
@@ -45,5 +49,6 @@ __all__ = [
     "rows_of_file",
     "screen",
     "split_gold",
+    "states",
     "write_manifest",
 ]
