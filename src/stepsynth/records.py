@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -13,6 +14,7 @@ from stepsynth.errors import StepsynthError
 if TYPE_CHECKING:
     import datasets
     import pandas
+    import pyarrow
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +253,7 @@ class Dataset(Sequence[Example]):
         except ImportError as error:
             raise StepsynthError("pandas is not installed", hint="pip install pandas") from error
 
-        return pandas.DataFrame(self._to_flat_dicts())
+        return pandas.DataFrame(list(self._to_flat_dicts()))
 
     def to_parquet(self, path: str | Path) -> None:
         """Write the rows as Parquet; the provenance is spread over columns.
@@ -259,7 +261,7 @@ class Dataset(Sequence[Example]):
         Raises:
             StepsynthError: pyarrow is not installed.
         """
-        table = self._to_table()
+        (table,) = self.to_tables(len(self) or 1)
         from pyarrow import parquet
 
         with replacing(Path(path)) as file:
@@ -278,20 +280,18 @@ class Dataset(Sequence[Example]):
                 "datasets is not installed", hint="pip install 'stepsynth[transformers]'"
             ) from error
 
-        return datasets.Dataset(self._to_table())
+        (table,) = self.to_tables(len(self) or 1)
+        return datasets.Dataset(table)
 
-    def _to_flat_dicts(self) -> list[dict[str, Any]]:
-        has_context = any(row.context is not None for row in self._rows)
-        has_parts = any(row.provenance.part for row in self._rows)
-        return [
-            {"text": row.text, "label": label_to_json(row.label)}
-            | ({"context": row.context} if has_context else {})
-            | row.provenance.to_dict()
-            | ({"part": row.provenance.part} if has_parts else {})
-            for row in self._rows
-        ]
+    def to_tables(self, most: int) -> "Iterator[pyarrow.Table]":
+        """Yield the rows as Arrow tables of one schema; the provenance is spread over columns.
 
-    def _to_table(self) -> Any:
+        Args:
+            most: Rows of a table; the last one has what is left.
+
+        Raises:
+            StepsynthError: pyarrow is not installed.
+        """
         try:
             import pyarrow as pa
         except ImportError as error:
@@ -308,10 +308,22 @@ class Dataset(Sequence[Example]):
             "parents": pa.list_(pa.string()),
         }
         # Inferred types would depend on whether rows have parents, and need at least one row.
-        rows = self._to_flat_dicts()
-        names = list(rows[0]) if rows else ["text", "label", *GOLD.to_dict()]
+        names = list(next(self._to_flat_dicts(), {"text": "", "label": "", **GOLD.to_dict()}))
         schema = pa.schema([(name, types.get(name) or pa.string()) for name in names])
-        return pa.Table.from_pylist(rows, schema=schema)
+        rows = self._to_flat_dicts()
+        for _ in range(0, max(len(self), 1), most):
+            yield pa.Table.from_pylist(list(islice(rows, most)), schema=schema)
+
+    def _to_flat_dicts(self) -> Iterator[dict[str, Any]]:
+        has_context = any(row.context is not None for row in self._rows)
+        has_parts = any(row.provenance.part for row in self._rows)
+        for row in self._rows:
+            yield (
+                {"text": row.text, "label": label_to_json(row.label)}
+                | ({"context": row.context} if has_context else {})
+                | row.provenance.to_dict()
+                | ({"part": row.provenance.part} if has_parts else {})
+            )
 
 
 def union(*datasets: Iterable[Example]) -> Dataset:

@@ -89,10 +89,12 @@ def show(
     if as_json:
         print_json(summary.to_dict())
         return
+    from stepsynth.runfolder import RunFolder
+
     folder = summary.run
     lines = [
         f"Report:   {folder}/report.html",
-        f"Data set: {folder}/dataset.jsonl",
+        f"Data set: {RunFolder(Path(folder)).dataset}",
         *_predict_line(folder),
         *more(folder),
     ]

@@ -150,8 +150,10 @@ def _expand(path: Path) -> list[Path]:
 
 
 def _has_rows(run: Path) -> bool:
-    file = run / "dataset.jsonl"
-    return file.exists() and file.stat().st_size > 0
+    from stepsynth.runfolder import RunFolder
+
+    place = RunFolder(run).dataset
+    return place.exists() and place.stat().st_size > 0
 
 
 def _write(findings: "Findings", runs: Sequence[Path], out: Path | None) -> list[Path]:

@@ -11,11 +11,13 @@ from stepsynth.data.parquet import (
     find_shards,
     import_parquet,
     is_address,
+    rows_of_shards,
     write_manifest,
+    write_shards,
 )
 from stepsynth.data.parts import Columns, find_parts, gather, states
 from stepsynth.data.rows import read_contexts, read_file, read_records, read_unlabelled
-from stepsynth.data.section import DataSection, Split
+from stepsynth.data.section import SHARD_ROWS, DataSection, Split
 from stepsynth.data.split import Gold, choose_contexts, make_gate, screen, split_gold
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "HUB",
     "MANIFEST",
     "PLAIN",
+    "SHARD_ROWS",
     "BadRow",
     "Columns",
     "DataSection",
@@ -47,8 +50,10 @@ __all__ = [
     "read_records",
     "read_unlabelled",
     "rows_of_file",
+    "rows_of_shards",
     "screen",
     "split_gold",
     "states",
     "write_manifest",
+    "write_shards",
 ]

@@ -6,12 +6,15 @@ by the library of its kind (s3fs, gcsfs, huggingface_hub).
 
 import glob
 import json
-from collections.abc import Generator, Iterator, Mapping, Sequence
+import os
+import shutil
+import tempfile
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from stepsynth._util.files import write_json
+from stepsynth._util.files import replacing, write_json
 from stepsynth._util.text import shorten
 from stepsynth.data.bad_rows import BadRow
 from stepsynth.data.delimited import check_names
@@ -192,6 +195,42 @@ def rows_of_parquet(file: IO[bytes] | Path, name: str) -> Rows:
             for row in batch.to_pylist():
                 yield with_classes(f"row {number}", row, classes)
                 number += 1
+
+
+def write_shards(folder: Path, tables: Iterable[Any]) -> None:
+    """Write Arrow tables as the shards of a folder, a file each, and a manifest.
+
+    A folder that is there is replaced once all files are whole.
+
+    Raises:
+        DataError: pyarrow is not installed.
+    """
+    parquet = import_parquet(str(folder))
+    with replacing_folder(folder) as partial:
+        sizes: dict[str, int] = {}
+        for number, table in enumerate(tables):
+            name = f"part-{number:05d}.parquet"
+            with replacing(partial / name) as file:
+                parquet.write_table(table, file, **FORMAT)
+            sizes[name] = table.num_rows
+        write_manifest(partial, sizes)
+
+
+@contextmanager
+def replacing_folder(folder: Path) -> Generator[Path]:
+    """Make an empty folder that replaces `folder` once the block is done."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    for left in folder.parent.glob(f".{glob.escape(folder.name)}.part-*"):
+        shutil.rmtree(left, ignore_errors=True)  # by a process that was killed
+    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.part-"))
+    try:
+        yield partial
+        partial.chmod(folder.parent.stat().st_mode & 0o777)  # mkdtemp makes private folders
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(partial, folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
 
 
 def write_manifest(folder: Path, sizes: Mapping[str, int]) -> None:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import shutil
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from stepsynth.data.parquet import (
     find_shards,
     import_parquet,
     open_binary,
+    replacing_folder,
     undamaged,
     write_manifest,
 )
@@ -102,7 +104,7 @@ class JsonLines:
         which = iter(kept.tolist())
         with replacing(target) as file:
             for (_, line), row in zip(self._lines(), self.texts(), strict=True):
-                if row is not None and next(which):
+                if row is not None and _next(which, self.path):
                     file.write(line.rstrip(b"\r\n") + b"\n")
 
     def _lines(self) -> Iterator[tuple[int, bytes]]:
@@ -132,6 +134,14 @@ class JsonLines:
             self.columns.read(row, place)
             self.columns.check(row, self.path)
             return
+
+
+def _next(which: Iterator[bool], path: str) -> bool:
+    for flag in which:
+        return flag
+    raise DataError(
+        f"{path}: it has changed since it was first read", hint="the same command begins anew"
+    )
 
 
 def _parse(line: bytes, place: str) -> Any:
@@ -187,7 +197,7 @@ class RowGroups:
         with replacing(target) as file, parquet.ParquetWriter(file, schema, **FORMAT) as writer:
             for batch in self._batches(None):
                 rows = (next(texts) for _ in range(len(batch)))
-                mask = [row is not None and next(which) for row in rows]
+                mask = [row is not None and _next(which, self.path) for row in rows]
                 writer.write_batch(batch.filter(pa.array(mask, pa.bool_())))
 
     def _batches(self, names: list[str] | None) -> Iterator[Any]:
@@ -302,13 +312,13 @@ def _gather_parquet(files: Sequence[Path], output: Path) -> None:
 
 
 def _gather_in_folder(files: Iterable[Path], output: Path, kind: str) -> None:
-    output.mkdir(parents=True, exist_ok=True)
-    sizes: dict[str, int] = {}
-    for number, path in enumerate(files):
-        name = f"part-{number:05d}{kind}"
-        sizes[name] = _count(path, kind)
-        shutil.copyfile(path, output / name)
-    write_manifest(output, sizes)
+    with replacing_folder(output) as partial:
+        sizes: dict[str, int] = {}
+        for number, path in enumerate(files):
+            name = f"part-{number:05d}{kind}"
+            sizes[name] = _count(path, kind)
+            os.replace(path, partial / name)
+        write_manifest(partial, sizes)
 
 
 def _count(path: Path, kind: str) -> int:

@@ -5,6 +5,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from stepsynth.data.bad_rows import OnBadRow, Reading
 from stepsynth.data.decoding import check_encoding
 
+SHARD_ROWS = 1_000_000
+
 
 class Split(BaseModel):
     """Sizes of the splits of gold: a whole number is rows, a decimal a share of gold."""
@@ -58,7 +60,8 @@ class DataSection(BaseModel):
     corpus: str | list[str] | None = Field(
         default=None,
         description="Unlabelled passages to retrieve from: files with a column `text` (also "
-        "folders, patterns and addresses of Parquet), a folder of .txt files, or hf:NAME[:config[:split]].",
+        "folders, patterns and addresses of Parquet), a folder of .txt files, or "
+        "hf:NAME[:config[:split]].",
     )
     unlabelled: str | None = Field(
         default=None,
@@ -85,6 +88,13 @@ class DataSection(BaseModel):
     )
     paper_splits: bool = Field(
         default=False, description="As in the paper: select on the mined rows."
+    )
+
+    shard_rows: int = Field(
+        default=SHARD_ROWS,
+        gt=0,
+        description="From as many rows on, the run's data set is written as Parquet files of as "
+        "many (`dataset/`), where pyarrow is installed, in place of `dataset.jsonl`.",
     )
 
     @property

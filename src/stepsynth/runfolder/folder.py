@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Mapping
+from importlib.util import find_spec
 from io import StringIO
 from itertools import chain
 from pathlib import Path
@@ -11,6 +12,7 @@ from ruamel.yaml import YAML
 
 from stepsynth._util.files import sweep, write_json, write_jsonl, write_text
 from stepsynth._util.locks import acquire
+from stepsynth.data import SHARD_ROWS, write_shards
 from stepsynth.errors import RunFolderError
 from stepsynth.llm.store import Store
 from stepsynth.methods import Journal, Model, Round, count_by_reason
@@ -43,6 +45,7 @@ class OpenRun:
         self.folder = RunFolder(path)
         self.events = EventLog(self.folder.events)
         self._planned: Mapping[str, Any] | None = None
+        self._shard_rows = config.data.shard_rows if config.data else SHARD_ROWS
         if path.exists() and not path.is_dir():
             raise RunFolderError(f"{path}: this is a file, not a folder", hint="give another --out")
         # `preview` leaves its completions (and an index) for the run that follows.
@@ -187,12 +190,20 @@ class OpenRun:
         calibration: Calibration | None,
     ) -> None:
         """Write the data set and the student of the kept round, if it has one."""
-        dataset.to_jsonl(self.folder.dataset)
+        self._write_dataset(dataset)
         shutil.rmtree(self.folder.model, ignore_errors=True)
         if model.student is not None:
             model.student.save(self.folder.model, columns=columns)
             if calibration is not None:
                 write_json(self.folder.model / CALIBRATION_FILE, calibration.to_dict())
+
+    def _write_dataset(self, dataset: Dataset) -> None:
+        shutil.rmtree(self.folder.shards, ignore_errors=True)
+        if len(dataset) < self._shard_rows or find_spec("pyarrow") is None:
+            dataset.to_jsonl(self.folder.dataset)
+        else:
+            self.folder.dataset.unlink(missing_ok=True)
+            write_shards(self.folder.shards, dataset.to_tables(self._shard_rows))
 
     def close(self) -> None:
         """Release the folder for other processes."""

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from stepsynth._util.files import read_jsonl
+from stepsynth.data import rows_of_shards
 from stepsynth.errors import RunFolderError
 from stepsynth.records import Dataset, Example
 from stepsynth.run_records import (
@@ -254,7 +255,7 @@ def read_rows(path: Path, read: Callable[[Mapping[str, Any]], T]) -> list[T]:
     """Return the rows of a file of a run.
 
     Args:
-        path: A JSON-lines file.
+        path: A JSON-lines file, or the folder of a data set in shards.
         read: Makes a row from its JSON form.
 
     Raises:
@@ -263,6 +264,9 @@ def read_rows(path: Path, read: Callable[[Mapping[str, Any]], T]) -> list[T]:
     if not path.exists():
         raise RunFolderError(f"{path}: this file of the run is gone")
     with _damaged(path):
+        if path.is_dir():
+            # The fields of the provenance are columns of their own.
+            return [read({**row, "provenance": row}) for _, row in rows_of_shards(str(path))]
         return [read(row) for row in read_jsonl(path)]
 
 

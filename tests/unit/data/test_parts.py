@@ -130,3 +130,14 @@ def test_damage_within_a_file_names_it(tmp_path):
     (tmp_path / "in.jsonl.gz").write_bytes(gzip.compress(b'{"text": "a"}\n' * 9999)[:-20])
     with pytest.raises(DataError, match=r"in.jsonl.gz: cannot be read"):
         texts_of(find_parts([str(tmp_path / "in.jsonl.gz")], Columns())[1])
+
+
+def test_a_file_that_has_changed_meanwhile_is_named(tmp_path):
+    path = tmp_path / "in.jsonl"
+    path.write_text('{"text": "a"}\n')
+    _, (part,) = find_parts([str(path)], Columns())
+    path.write_text('{"text": "a"}\n{"text": "b"}\n')
+    part = parts.JsonLines(part.path, 0, None, part.columns)
+    with pytest.raises(DataError, match=r"in.jsonl: it has changed"):
+        part.write(np.array([True]), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
