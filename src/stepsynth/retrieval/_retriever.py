@@ -21,7 +21,6 @@ from stepsynth.retrieval._passages import Passage, digest_corpus
 
 Floats = npt.NDArray[np.float32]
 Progress = Callable[[str, int, int], None]
-FORMAT = 1
 _UNREADABLE = (ValueError, KeyError, TypeError, OSError, EOFError, RuntimeError)
 
 
@@ -97,6 +96,9 @@ class Retriever(BaseModel, ABC):
 
     libraries: ClassVar[tuple[str, ...]] = ()
     """The packages that write an index; another major version may be unable to read it."""
+
+    format: ClassVar[int] = 1
+    """Version of the files of an index."""
 
     not_indexed: ClassVar[frozenset[str]] = frozenset({"folder"})
     """Fields that an index on disk does not depend on."""
@@ -185,7 +187,7 @@ class Retriever(BaseModel, ABC):
     def _identity(self, passages: Sequence[Passage]) -> dict[str, Any]:
         """Return all that determines the contents of an index."""
         return {
-            "format": FORMAT,
+            "format": self.format,
             "retriever": self.name,
             **self.model_dump(mode="json", exclude=set(self.not_indexed)),
             "passages": len(passages),

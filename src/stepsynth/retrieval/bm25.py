@@ -13,7 +13,8 @@ Orders of magnitude faster lexical search via eager sparse scoring", 2024.
 
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from array import array
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -36,12 +37,19 @@ _WORD = re.compile(rf"[{_ALONE}]|[^{_BREAKS}{_ALONE}]+")
 
 _STEP = 10_000
 
+SHARD = 250_000
+"""Passages whose scores are made and searched at a time."""
+K1, B = 1.5, 0.75
+"""Parameters of BM25, as bm25s has them by default."""
+_COUNTS = "counts.npz"
+
 
 class BM25(Retriever):
     """The `bm25` retriever."""
 
     name: ClassVar[str] = "bm25"
     libraries: ClassVar[tuple[str, ...]] = ("bm25s",)
+    format: ClassVar[int] = 2
     not_indexed: ClassVar[frozenset[str]] = frozenset({"folder", "encoder"})
 
     stop_words: Literal["en", "none"] = Field(
@@ -67,32 +75,96 @@ class BM25(Retriever):
             )
 
     def _build(self, passages: Sequence[Passage], folder: Path, on_progress: Progress) -> None:
-        from bm25s import BM25 as Scorer
         from bm25s.stopwords import STOPWORDS_EN
 
         stop_words = frozenset(STOPWORDS_EN if self.stop_words == "en" else ())
         vocabulary: dict[str, int] = {}
         know = vocabulary.setdefault
-        rows: list[list[int]] = []
-        for passage in passages:
-            words = split_words(passage.text)
-            rows.append([know(word, len(vocabulary)) for word in words if word not in stop_words])
-            if len(rows) % _STEP == 0 or len(rows) == len(passages):
-                on_progress("index", len(rows), len(passages))
+        counts: list[Path] = []
+        for at in range(0, len(passages), SHARD):
+            ids, lengths = array("i"), array("i")
+            for passage in passages[at : at + SHARD]:
+                words = [w for w in split_words(passage.text) if w not in stop_words]
+                ids.extend([know(word, len(vocabulary)) for word in words])
+                lengths.append(len(words))
+                if len(lengths) % _STEP == 0:
+                    on_progress("index", at + len(lengths), len(passages))
+            counts.append(_count_words(folder / f"{at // SHARD:05d}", ids, lengths, vocabulary))
+        on_progress("index", len(passages), len(passages))
         if not vocabulary:
             raise DataError(
                 "no passage of the corpus holds a word", hint="is `text` the right column?"
             )
-        scorer = Scorer(method="lucene", csc_backend="scipy")
-        scorer.index((rows, vocabulary), create_empty_token=False, show_progress=False)
-        scorer.save(folder)
+        _write_scores(counts, vocabulary, len(passages))
 
     def _open(self, passages: Sequence[Passage], folder: Path, on_progress: Progress) -> Index:
         from bm25s import BM25 as Scorer
 
-        scorer = Scorer.load(folder, mmap=True)
+        shards = sorted(place for place in folder.iterdir() if place.is_dir())
+        scorers = [Scorer.load(place, mmap=True) for place in shards]
         embedder = Embedder(self.encoder, on_progress) if self.encoder else None
-        return BM25Index(passages, scorer, embedder)
+        return BM25Index(passages, scorers, embedder)
+
+
+def _count_words(
+    place: Path, ids: "array[int]", lengths: "array[int]", vocabulary: Mapping[str, int]
+) -> Path:
+    """Write how often each word stands in each passage of a shard, and return the file.
+
+    Args:
+        place: Folder of the shard.
+        ids: The words of all its passages, one after the other, as numbers.
+        lengths: The number of words of each passage.
+        vocabulary: Word -> number, so far.
+    """
+    from scipy.sparse import csc_matrix, save_npz
+
+    rows = np.repeat(np.arange(len(lengths)), lengths)
+    shape = len(lengths), len(vocabulary)
+    found: Any = csc_matrix((np.ones(len(ids), np.float32), (rows, np.asarray(ids))), shape)
+    found.sum_duplicates()
+    place.mkdir()
+    save_npz(place / _COUNTS, found, compressed=False)
+    return place / _COUNTS
+
+
+def _write_scores(files: Sequence[Path], vocabulary: dict[str, int], count: int) -> None:
+    """Write the scores of each word in each passage, shard by shard, in the format of bm25s.
+
+    A shard's own frequencies would make its scores others than those of one index, and its hits
+    not comparable with those of other shards.
+
+    Args:
+        files: The word counts of each shard.
+        vocabulary: Word -> number.
+        count: Number of all passages.
+    """
+    from bm25s import BM25 as Scorer
+    from scipy.sparse import load_npz
+
+    passages_with, words = np.zeros(len(vocabulary)), 0.0
+    for file in files:
+        counts: Any = load_npz(file)
+        passages_with[: counts.shape[1]] += np.diff(counts.indptr)
+        words += counts.data.sum(dtype=np.float64)
+    idf = np.log(1 + (count - passages_with + 0.5) / (passages_with + 0.5)).astype(np.float32)
+    for file in files:
+        counts = load_npz(file)
+        counts.resize(counts.shape[0], len(vocabulary))
+        lengths = np.asarray(counts.sum(axis=1)).ravel()
+        norms = (K1 * (1 - B + B * lengths * (count / words))).astype(np.float32)
+        scores = counts.data / (counts.data + norms[counts.indices])
+        scores *= np.repeat(idf, np.diff(counts.indptr))
+        scorer: Any = Scorer(method="lucene", k1=K1, b=B, csc_backend="scipy")
+        scorer.scores = {
+            "data": scores,
+            "indices": counts.indices,
+            "indptr": counts.indptr,
+            "num_docs": counts.shape[0],
+        }
+        scorer.vocab_dict, scorer.nonoccurrence_array = vocabulary, None
+        scorer.save(file.parent)
+        file.unlink()
 
 
 class BM25Index(Index):
@@ -100,13 +172,15 @@ class BM25Index(Index):
 
     Args:
         passages: The corpus.
-        scorer: The scores, as a bm25s object.
+        scorers: The scores of each shard, as bm25s objects.
         embedder: Gives the cosines of hits; None: TF-IDF does.
     """
 
-    def __init__(self, passages: Sequence[Passage], scorer: Any, embedder: Embedder | None) -> None:
+    def __init__(
+        self, passages: Sequence[Passage], scorers: Sequence[Any], embedder: Embedder | None
+    ) -> None:
         super().__init__(passages)
-        self._scorer = scorer
+        self._scorers = scorers
         self._embedder = embedder
 
     def _search(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
@@ -118,11 +192,17 @@ class BM25Index(Index):
 
     def _rank(self, query: str, k: int) -> tuple[Any, Any]:
         """Return positions and scores of the k best passages that share a word with the query."""
-        ids = self._scorer.get_tokens_ids(split_words(query))
-        scores = self._scorer.get_scores_from_ids(ids)
-        matched = np.flatnonzero(scores)
-        best = matched[rank_best(scores[matched], k)]
-        return best, scores[best]
+        ids = self._scorers[0].get_tokens_ids(split_words(query))
+        found: list[Any] = []
+        for number, scorer in enumerate(self._scorers):
+            scores = scorer.get_scores_from_ids(ids)
+            matched = np.flatnonzero(scores)
+            best = matched[rank_best(scores[matched], k)]
+            best.sort()  # ties of all shards are settled by position
+            found.append((best + number * SHARD, scores[best]))
+        places, scores = (np.concatenate(each) for each in zip(*found, strict=True))
+        best = rank_best(scores, k)
+        return places[best], scores[best]
 
     def _hits(self, query: str, places: Any, scores: Any) -> list[Hit]:
         if not len(places):
@@ -158,9 +238,10 @@ class BM25Index(Index):
         from sklearn.feature_extraction.text import TfidfVectorizer
 
         # A word has a score for each passage that it is in.
-        passages_with = np.diff(self._scorer.scores["indptr"])
+        passages_with = sum(np.diff(scorer.scores["indptr"]) for scorer in self._scorers)
         options: dict[str, Any] = {"analyzer": split_words, "dtype": np.float32}
-        found = TfidfVectorizer(vocabulary=self._scorer.vocab_dict, sublinear_tf=True, **options)
+        vocabulary = self._scorers[0].vocab_dict
+        found = TfidfVectorizer(vocabulary=vocabulary, sublinear_tf=True, **options)
         found.idf_ = 1 + np.log((1 + len(self)) / (1 + passages_with))
         return found
 

@@ -14,7 +14,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from stepsynth._util.hashing import derive_seed
 from stepsynth._util.rng import make_rng
 from stepsynth.errors import ConfigError, DataError
-from stepsynth.retrieval import Hit, Passage, _encoder, _vectors, cut, retrievers
+from stepsynth.retrieval import Hit, Passage, _encoder, _vectors, bm25, cut, retrievers
 from stepsynth.retrieval._folder import digest_folder, make_sure
 from stepsynth.retrieval.bm25 import BM25, split_words
 from stepsynth.retrieval.dense import Dense
@@ -374,8 +374,8 @@ def test_a_real_encoder_finds_what_is_meant():
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(5), abs=1e-5)
 
 
-def test_the_registry_knows_both():
-    assert retrievers().names() == ["bm25", "dense"]
+def test_the_registry_knows_them():
+    assert retrievers().names() == ["bm25", "dense", "lancedb"]
     assert retrievers().get("dense") is Dense
 
 
@@ -408,3 +408,15 @@ def test_an_encoder_whose_files_have_changed_is_another_one(tmp_path):
     assert digest_folder(str(tmp_path / "encoder")) != before
     assert digest_folder("sentence-transformers/all-MiniLM-L6-v2") is None
     assert digest_folder(None) is None
+
+
+@pytest.mark.parametrize("size", [1, 7, 50])
+def test_shards_of_bm25_have_the_hits_and_scores_of_one_index(monkeypatch, size):
+    passages, queries = made_passages(50), ["w1 w2 w39", "w3", "w0 w5 w5 none"]
+    whole = BM25(stop_words="none").index(passages, None)
+    monkeypatch.setattr(bm25, "SHARD", size)
+    cut_up = BM25(stop_words="none").index(passages, None)
+    for hits, others in zip(cut_up.search(queries, 20), whole.search(queries, 20), strict=True):
+        assert [hit.passage for hit in hits] == [hit.passage for hit in others]
+        assert [hit.score for hit in hits] == pytest.approx([hit.score for hit in others])
+        assert [hit.cosine for hit in hits] == pytest.approx([hit.cosine for hit in others])
