@@ -130,6 +130,7 @@ def read_given(config: Config, gate: Gate, warn: Callable[[str], None]) -> dict[
             continue
         chosen = rounds[:1] if key == "seed_from" else rounds[1:]
         files = [folder / "examples.jsonl" for folder in chosen]
+        files = [file for file in files if file.stat().st_size]  # a round may add nothing
         # Rows of a run have our field names, not the columns of the user's files.
         own = {field: field for field in config.task.columns if field != "answers"}
         own |= {"answers": "label"} if "answers" in config.task.columns else {}

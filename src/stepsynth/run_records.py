@@ -9,6 +9,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+REVIEWED = ("edited", "relabelled", "rejected", "approved")
+"""What a reviewer may have done with a row."""
+
 FORMAT = 1
 """Version of the file format, raised when older files can no longer be read as they were meant."""
 
@@ -65,6 +68,36 @@ class Scores(Record):
         return name in self.__pydantic_extra__
 
 
+class Reviewed(Record):
+    """What a reviewer's decisions made of the rows of a round.
+
+    Attributes:
+        base: The round whose rows they are; this one is trained on them with the decisions applied.
+        edited: Rows that got another text, and perhaps another label.
+        relabelled: Rows that got another label alone.
+        rejected: Rows that were left out.
+        approved: Rows that stay as they are by decision.
+        unused: Decisions on rows that were not trained on.
+        decisions: Digest of the decisions.
+    """
+
+    base: int
+    edited: int
+    relabelled: int
+    rejected: int
+    approved: int
+    unused: int
+    decisions: str
+
+    @property
+    def in_words(self) -> str:
+        """What was done, in words ("12 rows edited, 3 rejected by a reviewer")."""
+        counts = {name: getattr(self, name) for name in REVIEWED}
+        told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+        noun = " row " if told.startswith("1 ") else " rows "
+        return f"{told.replace(' ', noun, 1) or 'no row changed'} by a reviewer"
+
+
 class RoundSummary(Record):
     """A round in a summary: its number, rows, and the scores that tables show.
 
@@ -75,6 +108,7 @@ class RoundSummary(Record):
         misclassified: Mining rows that its model gets wrong.
         select: Scores on the rows that choose between rounds.
         test: Scores on the test rows; None: not scored yet.
+        review: What a reviewer's decisions changed; None: the method made the round.
     """
 
     round: int
@@ -83,6 +117,7 @@ class RoundSummary(Record):
     misclassified: int
     select: Scores
     test: Scores | None = None
+    review: Reviewed | None = None
 
 
 class RoundMetrics(RoundSummary):
@@ -110,16 +145,17 @@ class RoundMetrics(RoundSummary):
 
     def summary(self) -> RoundSummary:
         """Return the numbers that a summary holds."""
-        told = RoundSummary(
+        more: dict[str, Any] = {"test": self.test.brief()} if self.test else {}
+        if self.review is not None:
+            more["review"] = self.review
+        return RoundSummary(
             round=self.round,
             added=self.added,
             train_size=self.train_size,
             misclassified=self.misclassified,
             select=self.select.brief(),
+            **more,
         )
-        if self.test is None:
-            return told
-        return told.model_copy(update={"test": self.test.brief()})
 
 
 class Reference(Record):

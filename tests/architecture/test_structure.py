@@ -29,6 +29,7 @@ LAYERS = [
     {"runfolder"},
     {"inputs"},
     {"dryrun"},
+    {"review"},
     {"runner"},
     {"preview", "comparison"},
     {"studies"},

@@ -156,8 +156,9 @@ class Display(Observer):
     def round_done(self, numbers: "RoundMetrics") -> None:
         """Print the numbers of a round."""
         self._leave_lines()
+        made = numbers.review.in_words if numbers.review else f"{numbers.added} rows added"
         self.tell(
-            f"round {numbers.round}: {numbers.added} rows added, trained on "
+            f"round {numbers.round}: {made}, trained on "
             f"{numbers.train_size}, {numbers.misclassified} mining rows misclassified, "
             + ", ".join(f"select {n} {numbers.select[k]:.3f}" for k, n in shown(numbers.select))
         )

@@ -171,6 +171,10 @@ def print_summary(summary: "Summary", extra: Sequence[str] = ()) -> None:
     for line in filter(None, (summary.verdict, *against_references(summary))):
         console.print(line, markup=False, soft_wrap=True)
     console.print(round_table(summary))
+    for row in summary.rounds:
+        if row.review is not None:
+            told = f"Round {row.round}: round {row.review.base} with {row.review.in_words}."
+            console.print(told, markup=False, soft_wrap=True)
     for line in llm_in_words(summary.llm, summary.seconds):
         console.print(line, markup=False, soft_wrap=True)
     for line in extra:

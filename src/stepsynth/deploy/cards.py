@@ -34,7 +34,8 @@ COLUMNS = {
     "context": "the premise or passage that the text was written for",
     "method": "the method that made the row; `gold` where it is a gold row",
     "round": "the round that added it; 0 is seed data",
-    "kind": "`seed`, `extrapolate` or `gold`, or what else the method calls its steps",
+    "kind": "`seed`, `extrapolate` or `gold`, or what else the method calls its steps; `review`: "
+    "changed by hand",
     "parents": "digests of the gold rows that it was written from; they do not hold the gold text",
     "draw": "which draw of its request's stream the row is",
     "request": "digest of the request to the LLM",
@@ -65,6 +66,7 @@ def card_facts(run: Run, dataset: Dataset, *, name: str) -> dict[str, Any]:
             "data": _data(run, dataset),
             "rounds": [_round(done.metrics) for done in run.rounds],
             "kept": run.summary.kept_round,
+            "review": run.summary.kept.review,
             "reasons": _reasons(run),
             "scores": _scores(run),
             "cost": run.summary.llm,

@@ -61,6 +61,12 @@ class RunFolder:
     plan = _Place("plan.json")
     """The planned (`planned`) and actual (`used`) usage of the LLM."""
 
+    review = _Place("review.jsonl")
+    """A reviewer's decisions, a line for each."""
+
+    gold_decisions = _Place("gold-decisions.jsonl")
+    """A reviewer's decisions on gold rows, as `data.decisions` takes them."""
+
     lock = _Place("lock.sqlite")
     """The lock, held while a process writes to the folder."""
 

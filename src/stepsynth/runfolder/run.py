@@ -139,13 +139,22 @@ class Run:
         done = [place for place in places if (place / "metrics.json").exists()]
         return tuple(RunRound(int(place.name), place) for place in done)
 
+    def after(self, done: RunRound) -> RunRound | None:
+        """Return the round that goes on from the rows of a round; None: there is none."""
+        for each in self.rounds:
+            # A reviewer's round goes on from the kept one, which need not be the last.
+            review = each.metrics.review
+            base = each.index - 1 if review is None else review.base
+            if each.index == done.index + 1 and base == done.index:
+                return each
+        return None
+
     @cached_property
     def lineage(self) -> tuple[RoundLineage, ...]:
         """The errors of each round: what was written for them, and whether it helped."""
-        by_index = {done.index: done for done in self.rounds}
         found: list[RoundLineage] = []
         for done in self.rounds:
-            after = by_index.get(done.index + 1)
+            after = self.after(done)
             if after is None:
                 found.append(trace_errors(done.index, done.missed, None))
             else:

@@ -11,10 +11,12 @@ from stepsynth.methods import Journal, Round, run_method
 from stepsynth.metrics import AnyPredictions, Predictions, calibrate, fit_offsets, tuned_accuracy
 from stepsynth.observer import Observer
 from stepsynth.records import label_to_json
-from stepsynth.run_records import AnsweredTest, Scores
+from stepsynth.review import read_review
+from stepsynth.run_records import AnsweredTest, Reviewed, Scores
 from stepsynth.runfolder import OpenRun, RunFolder, UsageLog, round_numbers
 from stepsynth.runner.equal_budget import EqualBudget
 from stepsynth.runner.references import references
+from stepsynth.runner.review_round import train_on_review
 from stepsynth.runner.setup import Progress, make_setup
 from stepsynth.runner.state import RunState
 from stepsynth.runner.usage import CountedLLM
@@ -56,6 +58,7 @@ class Execution:
         """Run the method, and write each of its rounds to the run folder."""
         config, gold, state = self.prepared.config, self.prepared.gold, self.state
         progress = Progress(self.observer)
+        history = read_review(RunFolder(state.folder).review)
         setup = make_setup(
             self.prepared,
             llm=self.llm,
@@ -68,22 +71,34 @@ class Execution:
         self.student = student
         self.sources = {row.id: row.text for row in gold.mine}
         for done in run_method(config.method, setup):
-            scores = config.task.score(gold.select, done.model.predict(gold.select))
-            numbers = round_numbers(done, scores, self.prepared.inputs.gate.seen)
-            self.opened.write_round(done, numbers, self.sources)
+            self._end_round(done)
             if done.index == 0:
                 filled = filled_prompts(setup.task, done)
                 self.opened.write_prompts(self.prepared.prompts(), filled)
-            self.usage_log.flush()
-            self.opened.events.write("round", **numbers.summary().to_dict())
-            state.rounds.append(done)
-            state.numbers.append(numbers)
             setup.journal.clear()
-            self.observer.round_done(numbers)
-            progress.round = done.index + 1
+            progress.phase = f"round {done.index + 1}"
             if student.found is not None and state.search is None:
                 state.search = student.found
                 self.opened.write_config(replace(config, student=student.chosen))
+        progress.phase = "review"
+        base = config.method.choose_round(state.rounds, gold.select)
+        reviewed = train_on_review(state.rounds, base, history, setup)
+        if reviewed is not None:
+            self._end_round(*reviewed)
+
+    def _end_round(self, done: Round, review: Reviewed | None = None) -> None:
+        """Score a round on select, and write it to the run folder."""
+        gold, task = self.prepared.gold, self.prepared.config.task
+        scores = task.score(gold.select, done.model.predict(gold.select))
+        numbers = round_numbers(done, scores, self.prepared.inputs.gate.seen)
+        if review is not None:
+            numbers = numbers.model_copy(update={"review": review})
+        self.opened.write_round(done, numbers, self.sources)
+        self.usage_log.flush()
+        self.opened.events.write("round", **numbers.summary().to_dict())
+        self.state.rounds.append(done)
+        self.state.numbers.append(numbers)
+        self.observer.round_done(numbers)
 
     def finish(self) -> None:
         """Choose the round to keep, score all rounds on test, and write the result."""

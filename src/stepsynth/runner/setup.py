@@ -41,11 +41,11 @@ class Progress:
     """Progress of training, for the observer; like `Warnings` it leads to no test row."""
 
     observer: Observer
-    round: int = 0
+    phase: str = "round 0"
 
     def tell(self, what: str, done: int, total: int) -> None:
         """Report the steps that are done."""
-        phase = "search of hyper-parameters" if what == "trials" else f"round {self.round}: {what}"
+        phase = "search of hyper-parameters" if what == "trials" else f"{self.phase}: {what}"
         self.observer.progress(phase, done, total)
 
 

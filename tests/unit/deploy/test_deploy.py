@@ -663,3 +663,23 @@ def test_wrong_options_are_seen_before_anything_is_written(args, message, fruit_
 
 def test_the_model_file_tells_no_path_of_this_machine(exported):
     assert b"site-packages" not in (exported / "model.onnx").read_bytes()
+
+
+def test_the_cards_count_what_a_reviewer_did(fruit_run, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(fruit_run, run)
+    metrics, manifest = run / "rounds/1/metrics.json", run / "manifest.json"
+    counts = {"edited": 12, "relabelled": 0, "rejected": 3, "approved": 0}
+    review = {"base": 0, **counts, "unused": 0, "decisions": "0"}
+    told = json.loads(manifest.read_text())
+    told["summary"]["rounds"][1]["review"] = review
+    manifest.write_text(json.dumps(told))
+    metrics.write_text(json.dumps(json.loads(metrics.read_text()) | {"review": review}))
+    hub.write_hub_files(run, tmp_path / "hub", name="me/fruit", license="mit")
+    for part in hub.PARTS:
+        card = (tmp_path / "hub" / part / "README.md").read_text("utf-8")
+        assert (
+            "- Review: round 1 is round 0 with 12 rows edited, 3 rejected by a reviewer\n" in card
+        )
+        assert "A person has looked at some of them.\n- The terms" in card
+        assert "No person" not in card
