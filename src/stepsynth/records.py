@@ -14,7 +14,6 @@ from stepsynth.errors import StepsynthError
 if TYPE_CHECKING:
     import datasets
     import pandas
-    import pyarrow
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +282,7 @@ class Dataset(Sequence[Example]):
         (table,) = self.to_tables(len(self) or 1)
         return datasets.Dataset(table)
 
-    def to_tables(self, most: int) -> "Iterator[pyarrow.Table]":
+    def to_tables(self, most: int) -> Iterator[Any]:
         """Yield the rows as Arrow tables of one schema; the provenance is spread over columns.
 
         Args:
