@@ -16,7 +16,7 @@ from tests.e2e.cli import COMMAND, stepsynth, summary_of, write_task
 
 COMMANDS = (
     *("demo", "init", "check", "audit", "plan", "preview", "run"),
-    *("predict", "serve", "report", "export", "dedup", "schema"),
+    *("predict", "serve", "report", "review", "export", "dedup", "schema"),
 )
 
 

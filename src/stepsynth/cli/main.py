@@ -18,6 +18,7 @@ from stepsynth.cli.plan import plan
 from stepsynth.cli.predict import predict
 from stepsynth.cli.preview import preview
 from stepsynth.cli.report import report
+from stepsynth.cli.review import review
 from stepsynth.cli.run import run
 from stepsynth.cli.schema import schema
 from stepsynth.cli.serve import serve
@@ -47,6 +48,7 @@ for command in (
     predict,
     serve,
     report,
+    review,
     export,
     dedup,
     schema,

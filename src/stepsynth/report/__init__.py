@@ -1,11 +1,12 @@
 """The report: a run folder as one self-contained HTML file."""
 
 from stepsynth.report.compare_page import cost_table, problems, score_table, write_comparison
-from stepsynth.report.render import write_report, write_studies
+from stepsynth.report.render import read_style, write_report, write_studies
 
 __all__ = [
     "cost_table",
     "problems",
+    "read_style",
     "score_table",
     "write_comparison",
     "write_report",
