@@ -12,6 +12,7 @@ import pytest
 import stepsynth as package
 from tests.browser import browser, needs_chromium
 from tests.e2e.cli import start, stepsynth, summary_of, write_task
+from tests.unit.review.subject import HOSTILE, make_run
 
 ROWS = 200
 
@@ -164,6 +165,35 @@ def test_in_a_browser_two_hundred_rows_are_reviewed_by_keyboard(task, run, tmp_p
         if i % 4 or i >= ROWS
     ]  # fmt: skip
     assert [(row.text, row.label) for row in after] == wanted
+
+
+@needs_chromium
+def test_in_a_browser_hostile_texts_are_texts(tmp_path):
+    run = make_run(tmp_path / "run", hostile=True)
+
+    async def look():
+        with reviewing(run.folder.path) as (_, url):
+            async with browser(tmp_path / "profile") as page:
+                await page.open(url)
+                await page.wait("cards.length > 0")
+                scripts = await page.run("document.scripts.length")
+                await page.press("v")
+                await page.wait("place.view === 'rows' && cards[0].item.data === 'synthetic'")
+                texts = (
+                    "cards.slice(0, 4).map((each) => each.node.querySelector('.text').innerText)"
+                )
+                shown = await page.run(texts)
+                assert shown[0] == HOSTILE[0]
+                assert shown[1] == "an apple <U+202E> desrever si siht <U+0007> bell"
+                assert "more (1,050,006 characters)" in shown[2]
+                assert shown[3] == HOSTILE[3]
+                await page.run("document.querySelector('.text .link').click()")
+                await page.wait(f"cards[2].node.innerText.length > {len(HOSTILE[2])}")
+                assert await page.run("document.scripts.length") == scripts
+                assert await page.run("document.querySelectorAll('img, .text style').length") == 0
+                assert page.troubles == []
+
+    asyncio.run(look())
 
 
 async def review_by_keyboard(run, profile):
