@@ -1,16 +1,60 @@
-"""Run the command line as a user does, in a process of its own."""
+"""Run the command line as a user does: in this process, or in one of its own."""
 
+import gc
 import json
 import os
+import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, chdir
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
+from unittest.mock import patch
+
+import pytest
+
+import stepsynth as package
+from stepsynth.cli.main import main
 
 COMMAND = [sys.executable, "-m", "stepsynth"]
 
 
 def stepsynth(*args: object, cwd: Path | None = None, stdin: str = "", **env: str):
+    """Do a command in this process, and return what a process of its own would have ended with.
+
+    Most of the seconds of a process go to imports. What is of the process itself (signals, its
+    encoding, its children) needs `stepsynth_process`.
+    """
+    argv = [str(Path(package.__file__).parent / "__main__.py"), *map(str, args)]
+    code: Any = 0
+    with ExitStack() as stack:
+        streams = {
+            name: stack.enter_context(TemporaryFile("w+", encoding="utf-8", newline=""))
+            for name in ("stdin", "stdout", "stderr")
+        }
+        streams["stdin"].write(stdin)
+        streams["stdin"].seek(0)
+        os.lseek(streams["stdin"].fileno(), 0, os.SEEK_SET)
+        stack.callback(gc.set_threshold, *gc.get_threshold())
+        stack.enter_context(patch.multiple(sys, argv=argv, **streams))
+        stack.enter_context(patch.dict(os.environ, {"COLUMNS": "80", **env}))
+        if cwd is not None:
+            stack.enter_context(chdir(cwd))
+        try:
+            main()
+        except SystemExit as exit_:
+            code = exit_.code or 0
+        told = []
+        for name in ("stdout", "stderr"):
+            streams[name].seek(0)
+            told.append(streams[name].read())
+    return subprocess.CompletedProcess(argv, code, *told)
+
+
+def stepsynth_process(*args: object, cwd: Path | None = None, stdin: str = "", **env: str):
     """Return the finished process of a command."""
     return subprocess.run(
         [*COMMAND, *map(str, args)],
@@ -35,6 +79,38 @@ def start(*args: object) -> "subprocess.Popen[str]":
         encoding="utf-8",
         start_new_session=True,
     )
+
+
+def wait_until(
+    is_so: Callable[[], Any], process: "subprocess.Popen[str] | None" = None, limit_s: float = 90.0
+) -> None:
+    """Wait until something is so; while it is not, a process that is given must go on."""
+    ends = time.monotonic() + limit_s
+    while not is_so():
+        assert process is None or process.poll() is None, process.communicate()
+        assert time.monotonic() < ends, "it did not happen in time"
+        time.sleep(0.01)
+
+
+needs_browser = pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed")
+
+
+def draw_in_browser(page: Path, picture: Path, size: str) -> None:
+    """Have a browser draw a page: without a word on its console."""
+    options = (
+        "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking "
+        "--disable-component-update --disable-sync --enable-logging=stderr"
+    )
+    places = [f"--user-data-dir={picture.parent / 'profile'}", f"--screenshot={picture}"]
+    done = subprocess.run(
+        ["chromium", *options.split(), f"--window-size={size}", *places, page.as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert "CONSOLE" not in done.stderr, done.stderr
+    assert picture.stat().st_size > 50_000
 
 
 def processes_of(session: int) -> dict[int, str]:

@@ -4,9 +4,7 @@ import json
 import re
 
 import pytest
-from typer.testing import CliRunner
 
-from stepsynth.cli.main import app
 from stepsynth.taskfile.config import load_config, recipe_names
 from tests.e2e.cli import stepsynth, summary_of
 from tests.rehearsed import method_kinds, write_kind, write_recipe
@@ -17,12 +15,8 @@ SECRET = "sk-never-to-be-seen-0123456789"
 
 
 def command(*args: object):
-    """Run a command in this process."""
-    return CliRunner().invoke(app, [*map(str, args)], env={"COLUMNS": "200"})
-
-
-def line_of(done):
-    return json.loads(done.stdout.splitlines()[-1])
+    """Run a command in this process, on a wide terminal."""
+    return stepsynth(*args, COLUMNS="200")
 
 
 def answer(_number, body):
@@ -73,8 +67,8 @@ def test_plan_needs_no_key_no_network_and_no_llm(tmp_path):
 def test_a_preview_of_every_recipe_shows_prompts_answers_and_rows(recipe, any_server, tmp_path):
     task = write_recipe(tmp_path, recipe, any_server.url)
     done = command("preview", task, "-n", 2, "--out", tmp_path / "run", "--json")
-    assert done.exit_code == 0, done.output
-    found = line_of(done)
+    assert done.returncode == 0, done.stderr
+    found = summary_of(done)
     config = load_config(task)
     kinds = ["seed", "extrapolate"]
     assert list(found["kinds"]) == (kinds if config.task.has_context else ["rationale", *kinds])
@@ -90,8 +84,8 @@ def test_a_preview_of_every_recipe_shows_prompts_answers_and_rows(recipe, any_se
 def test_a_preview_of_every_method_sends_real_prompts_alone(kind, name, fruit_server, tmp_path):
     task = write_kind(tmp_path, kind, fruit_server.url)
     done = command("preview", task, "-n", 3, "--set", f"method={name}", "--out", tmp_path, "--json")
-    assert done.exit_code == 0, done.output
-    found = line_of(done)
+    assert done.returncode == 0, done.stderr
+    found = summary_of(done)
     assert found["unshown"] == []
     rows = [shown for several in found["kinds"].values() for shown in several]
     assert rows
@@ -107,14 +101,14 @@ def test_a_run_uses_what_its_preview_has_paid_for(fruit_server, tmp_path):
     task = write_kind(tmp_path, "classification", fruit_server.url)
     options = ("--set", "method={name: s3, seed_size: 30}", "--out", tmp_path / "run")
     first = command("preview", task, "-n", 5, *options, "--json")
-    assert first.exit_code == 0, first.output
-    kinds = line_of(first)["kinds"]
+    assert first.returncode == 0, first.stderr
+    kinds = summary_of(first)["kinds"]
     again = command("preview", task, "-n", 5, *options, "--json")
-    assert line_of(again)["llm"]["requests"] == 0
+    assert summary_of(again)["llm"]["requests"] == 0
     paid = len(fruit_server.bodies)
     done = command("run", task, *options, "--json")
-    assert done.exit_code == 0, done.output
-    from_store = line_of(done)["llm"]["from_store"]
+    assert done.returncode == 0, done.stderr
+    from_store = summary_of(done)["llm"]["from_store"]
     # Which errors there are, the real student says.
     assert len(kinds["rationale"]) + len(kinds["seed"]) <= from_store <= paid
     asked = [(b["messages"][0]["content"], b["seed"]) for b in fruit_server.bodies]
@@ -133,7 +127,7 @@ def test_rejects_and_failures_are_shown_with_their_causes(tmp_path):
         task = write_kind(tmp_path, "classification", server.url)
         options = ("--set", "method=zerogen", "--set", "llm.concurrency=1", "--out", tmp_path / "r")
         done = command("preview", task, "-n", 6, *options)
-        assert done.exit_code == 0, done.output
+        assert done.returncode == 0, done.stderr
     assert "refusal" in done.stdout
     assert "[red]no[/red]" in done.stdout
     assert "[b]ripe[/b]" in done.stdout
@@ -145,26 +139,26 @@ def test_a_preview_that_gets_no_answer_ends_as_the_provider_does(tmp_path):
     with StubServer(lambda *_: failure(400, "no such thing")) as server:
         task = write_kind(tmp_path, "classification", server.url)
         done = command("preview", task, "-n", 2, "--set", "method=zerogen", "--out", tmp_path / "r")
-    assert done.exit_code == 4
-    assert "no such thing" in done.output
+    assert done.returncode == 4
+    assert "no such thing" in done.stderr
 
 
 def test_a_preview_keeps_the_limits(fruit_server, tmp_path):
     task = write_kind(tmp_path, "classification", fruit_server.url)
     options = ("--set", "method=zerogen", "--set", "limits.requests=2", "--json")
     done = command("preview", task, "-n", 5, "--out", tmp_path / "run", *options)
-    assert done.exit_code == 3, done.output
+    assert done.returncode == 3, done.stderr
     assert len(fruit_server.bodies) == 2
-    assert line_of(done)["exit_code"] == 3
+    assert summary_of(done)["exit_code"] == 3
 
 
 def test_the_plan_of_zerogen_is_exact_and_the_report_says_so(fruit_server, tmp_path):
     task = write_kind(tmp_path, "classification", fruit_server.url)
     price = "llm.price={prompt: 1, completion: 2}"
     options = ("--set", "method={name: zerogen, seed_size: 40}", "--set", price)
-    planned = line_of(command("plan", task, *options, "--json"))
+    planned = summary_of(command("plan", task, *options, "--json"))
     folder = tmp_path / "run"
-    assert command("run", task, *options, "--out", folder).exit_code == 0
+    assert command("run", task, *options, "--out", folder).returncode == 0
     assert len(fruit_server.bodies) == 40
     assert planned["phases"][0]["requests"]["expected"] == 40
     written = json.loads((folder / "plan.json").read_text())
@@ -184,10 +178,10 @@ def test_a_run_that_goes_on_is_compared_with_all_that_it_used(fruit_server, tmp_
     task = write_kind(tmp_path, "classification", fruit_server.url)
     options = ("--set", "method={name: s3, seed_size: 30}", "--out", tmp_path / "run")
     stopped = command("run", task, *options, "--set", "limits.requests=20")
-    assert stopped.exit_code == 3
+    assert stopped.returncode == 3
     part = json.loads((tmp_path / "run/plan.json").read_text())
     assert part["planned"]["limits"] == ["limits.requests 20 would stop it in phase seed"]
-    assert command("run", task, *options).exit_code == 0
+    assert command("run", task, *options).returncode == 0
     whole = json.loads((tmp_path / "run/plan.json").read_text())
     used, planned = whole["used"], whole["planned"]
     assert used["from_store"] == 20
@@ -206,8 +200,8 @@ def test_a_ping_says_that_the_llm_answers_and_each_phase_has_its_own(any_server,
     task = write_kind(tmp_path, "classification", any_server.url)
     phases = "llm.phases={extrapolate: {model: strong}, seed: [{model: m}, {model: other}]}"
     done = command("check", task, "--set", phases, "--json")
-    assert done.exit_code == 0, done.output
-    found = line_of(done)
+    assert done.returncode == 0, done.stderr
+    found = summary_of(done)
     assert found["ok"] is True
     assert {model: ping["ok"] for model, ping in found["ping"].items()} == {
         "m": True,
@@ -217,7 +211,7 @@ def test_a_ping_says_that_the_llm_answers_and_each_phase_has_its_own(any_server,
     # One token, and then, where the endpoint does not list its models, whether max_tokens fits.
     asked = [(body["model"], body["max_tokens"]) for body in any_server.bodies]
     assert asked == [(model, n) for model in ("m", "strong", "other") for n in (1, 1024)]
-    assert command("check", task, "--no-ping").exit_code == 0
+    assert command("check", task, "--no-ping").returncode == 0
     assert len(any_server.bodies) == 6
 
 
@@ -231,17 +225,19 @@ def test_check_says_that_max_tokens_does_not_fit(tmp_path):
     with StubServer(has_a_small_window) as server:
         task = write_kind(tmp_path, "classification", server.url)
         done = command("check", task, "--json")
-        assert done.exit_code == 4
-        found = line_of(done)
+        assert done.returncode == 4
+        found = summary_of(done)
         assert "refuses llm.max_tokens 1024" in found["error"]
         assert "maximum context length is 500 tokens" in found["error"]
         assert "lower llm.max_tokens" in found["hint"]
         assert found["ping"]["m"]["ok"] is False
         done = command("check", task, "--set", "llm.max_tokens=400")
-        assert done.exit_code == 0, done.output
+        assert done.returncode == 0, done.stderr
         # Of two kinds of prompt on one endpoint, that of the longer answers is tried.
         phases = "llm.phases={seed: {max_tokens: 900}}"
-        assert command("check", task, "--set", "llm.max_tokens=400", "--set", phases).exit_code == 4
+        assert (
+            command("check", task, "--set", "llm.max_tokens=400", "--set", phases).returncode == 4
+        )
 
 
 def test_check_says_how_long_prompts_are_and_what_will_go_wrong(tmp_path):
@@ -256,8 +252,8 @@ def test_check_says_how_long_prompts_are_and_what_will_go_wrong(tmp_path):
     (tmp_path / "test.jsonl").write_text(lines.replace("n", "m").replace("odd", "even"))
     sets = ("--set", "data.paper_splits=true", "--set", "data.select=null")
     done = command("check", tmp_path / "task.yaml", "--no-ping", *sets, "--json")
-    assert done.exit_code == 0, done.output
-    found = line_of(done)
+    assert done.returncode == 0, done.stderr
+    found = summary_of(done)
     assert found["prompt_tokens"]["most"] > 3_000 > 100 > found["prompt_tokens"]["median"]
     assert found["prompt_tokens"]["usd"] == found["prompt_tokens"]["total"] / 1e6
     told = " ".join(found["warnings"])
@@ -267,7 +263,7 @@ def test_check_says_how_long_prompts_are_and_what_will_go_wrong(tmp_path):
         "1 of 42 rows of mine make prompts of more than 2,000 tokens",
     ):
         assert part in told
-    shown = command("check", tmp_path / "task.yaml", "--no-ping", *sets).output
+    shown = command("check", tmp_path / "task.yaml", "--no-ping", *sets).stdout
     assert "A prompt made of a row of mine has about" in shown
 
 
@@ -307,8 +303,8 @@ def test_a_ping_does_not_wait_for_a_server_that_hangs(tmp_path, monkeypatch):
     with StubServer(answer, delay_s=3) as server:
         task = write_kind(tmp_path, "classification", server.url)
         done = command("check", task, "--json")
-    assert done.exit_code == 4
-    found = line_of(done)
+    assert done.returncode == 4
+    found = summary_of(done)
     assert "took a request and gave no answer in 0.2 s" in found["error"]
     assert "may be loading the model" in found["hint"]
     assert "llm.timeout_s, 120 s" in found["hint"]
@@ -326,8 +322,8 @@ def test_a_ping_that_fails_says_what_to_do(server, settings, hint, tmp_path):
     with server:
         task = write_kind(tmp_path, "classification", server.url)
         done = command("check", task, *settings, "--json")
-    assert done.exit_code == 4
-    assert hint in line_of(done)["hint"]
+    assert done.returncode == 4
+    assert hint in summary_of(done)["hint"]
 
 
 def test_check_tells_of_the_data_before_it_tells_of_the_llm(tmp_path):
@@ -359,5 +355,5 @@ def test_check_says_which_key_is_missing_for_a_provider_and_wants_none_for_a_loc
             f"data: {{gold: gold.jsonl}}\nllm: {llm}\n"
         )
         done = command("check", task, "--no-ping")
-        assert done.exit_code == 0
-        assert ("OPENAI_API_KEY is not set" in done.output) == is_missing
+        assert done.returncode == 0
+        assert ("OPENAI_API_KEY is not set" in done.stdout + done.stderr) == is_missing

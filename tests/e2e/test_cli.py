@@ -12,7 +12,13 @@ from typer.testing import CliRunner
 
 import stepsynth as package
 from stepsynth.cli.main import app
-from tests.e2e.cli import COMMAND, stepsynth, summary_of, write_task
+from tests.e2e.cli import (
+    COMMAND,
+    stepsynth,
+    stepsynth_process,
+    summary_of,
+    write_task,
+)
 
 COMMANDS = (
     *("demo", "init", "check", "audit", "plan", "preview", "run"),
@@ -23,7 +29,7 @@ COMMANDS = (
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo") / "run"
-    return folder, stepsynth("demo", "--recorded", "--json", "--out", folder)
+    return folder, stepsynth_process("demo", "--recorded", "--json", "--out", folder)
 
 
 def test_the_help_names_every_command():
@@ -35,13 +41,13 @@ def test_the_help_names_every_command():
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(command):
-    done = stepsynth(command, "--help")
+    done = stepsynth_process(command, "--help")
     assert done.returncode == 0
     assert "Usage" in done.stdout
 
 
 def test_the_version_is_printed():
-    assert stepsynth("--version").stdout.strip() == package.__version__
+    assert stepsynth_process("--version").stdout.strip() == package.__version__
 
 
 def test_the_demo_prints_the_documented_json(demo):
@@ -428,9 +434,9 @@ RULED = "{backend: scripted, rules: [{pattern: '', answers: [a soft pear, a red 
 @pytest.mark.parametrize("command", ["run", "compare"])
 @pytest.mark.parametrize("env", [ASCII, {"PYTHONIOENCODING": "latin-1"}])
 def test_folders_and_tables_are_shown_whatever_the_terminal_takes(tmp_path, command, env):
-    task = write_task(tmp_path, llm=RULED)
+    task = write_task(tmp_path, llm=RULED, method="{name: zerogen, seed_size: 9}")
     out = tmp_path / "\u00e4pfel \u68a8"
-    more = ("--methods", "gold,random", "--seeds", 1) if command == "compare" else ()
+    more = ("--methods", "gold", "--seeds", 1, "--jobs", 1) if command == "compare" else ()
     for form in ((), ("--json",)):
         done = subprocess.run(
             [*COMMAND, *map(str, (command, task, "--out", out, *more, *form))],
@@ -449,7 +455,7 @@ def test_folders_and_tables_are_shown_whatever_the_terminal_takes(tmp_path, comm
 def test_a_folder_whose_name_is_no_text_is_taken(tmp_path):
     task = write_task(tmp_path, llm=RULED)
     out = tmp_path / os.fsdecode(b"caf\xe9")
-    done = stepsynth("run", task, "--out", out, "--json", PYTHONIOENCODING="utf-8:strict")
+    done = stepsynth_process("run", task, "--out", out, "--json", PYTHONIOENCODING="utf-8:strict")
     assert done.returncode == 0, done.stderr
     assert os.fspath(out) == summary_of(done)["run"]
     assert json.loads((out / "manifest.json").read_bytes())["summary"]["run"].endswith("caf?")
