@@ -4,9 +4,7 @@ import csv
 import json
 import os
 import re
-import shutil
 import signal
-import subprocess
 import time
 
 import pytest
@@ -16,10 +14,13 @@ import stepsynth as package
 from stepsynth.errors import LimitReachedError
 from stepsynth.llm.store.store import GROUP
 from tests.e2e.cli import (
+    draw_in_browser,
+    needs_browser,
     processes_of,
     start,
     stepsynth,
     summary_of,
+    wait_until,
     workers_of,
     write_task,
 )
@@ -184,7 +185,7 @@ def test_equal_calls_are_counted_all_and_never_passed(tmp_path, task, server):
 def test_a_run_that_fails_stops_no_other_one(tmp_path):
     rules = RULES.replace("a red apple, a crisp apple, a soft pear", "'I cannot write that.'")
     task = write_task(tmp_path, llm=rules)
-    done = compare(task, tmp_path / "out", "zerogen,gold")
+    done = compare(task, tmp_path / "out", "zerogen,gold", "--jobs", 1)
     assert done.returncode == 5, done.stderr
     table = summary_of(done)
     assert [m["seeds"] for m in table["methods"]] == [[], [0, 1]]
@@ -217,18 +218,10 @@ def test_a_limit_is_that_of_the_whole_comparison(tmp_path, task, server):
             task, ["s3", "zerogen"], seeds=2, out=tmp_path / "out", overrides=capped[1::2]
         )
     assert len(server.bodies) <= 140
-    done = compare(task, tmp_path / "out", "s3,zerogen", *same)
+    done = compare(task, tmp_path / "out", "s3,zerogen", *same, "--jobs", 1)
     assert done.returncode == 0, done.stderr
     sent = prompts_of(server)
     assert len(set(sent)) == len(sent) == 160
-
-
-def wait_until(is_so, process, limit_s=90):
-    ends = time.monotonic() + limit_s
-    while not is_so():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < ends, "it did not happen"
-        time.sleep(0.01)
 
 
 def has_come(moment, process, out, server):
@@ -252,14 +245,14 @@ def test_ctrl_c_stops_the_processes_and_the_same_command_goes_on(tmp_path, task,
     assert process.returncode == 130, err
     assert "Traceback" not in err
     assert json.loads(shown.splitlines()[-1])["stopped"] == "interrupted"
-    wait_until_gone(process.pid)
+    wait_until(lambda: not processes_of(process.pid), limit_s=10)
     assert server.in_flight == 0
     stopped_at = len(server.bodies)
     assert stopped_at < 200
     time.sleep(0.3)
     assert len(server.bodies) == stopped_at
     server.delay_s = 0.0
-    done = compare(task, tmp_path / "out", "s3,zerogen")
+    done = compare(task, tmp_path / "out", "s3,zerogen", "--jobs", 1)
     assert done.returncode == 0, done.stderr
     sent = prompts_of(server)
     assert len(set(sent)) == len(sent)
@@ -281,7 +274,7 @@ def test_a_second_ctrl_c_drops_what_is_on_its_way(tmp_path, task, server):
     assert time.monotonic() - began < 45
     assert process.returncode == 130, err
     assert "Traceback" not in err
-    wait_until_gone(process.pid)
+    wait_until(lambda: not processes_of(process.pid), limit_s=10)
 
 
 def test_a_killed_process_takes_no_other_run_with_it(tmp_path, task, server):
@@ -295,37 +288,15 @@ def test_a_killed_process_takes_no_other_run_with_it(tmp_path, task, server):
     assert re.search(r"s3, random seed [01]: its process was killed; the run goes on", err)
     assert "[4/4]" in err
     assert "Traceback" not in err
-    wait_until_gone(process.pid)
+    wait_until(lambda: not processes_of(process.pid), limit_s=10)
     sent = prompts_of(server)
     # What was in flight, and answers that the store had not committed yet.
     assert len(sent) - len(set(sent)) <= server.peak + GROUP
 
 
-def wait_until_gone(session):
-    ends = time.monotonic() + 10
-    while processes_of(session):
-        assert time.monotonic() < ends, processes_of(session)
-        time.sleep(0.1)
-
-
-@pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed")
+@needs_browser
 def test_a_browser_draws_the_page_without_a_word_on_the_console(scripted, tmp_path):
-    out, _ = scripted
-    picture = tmp_path / "compare.png"
-    options = (
-        "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking "
-        "--disable-component-update --disable-sync --enable-logging=stderr --window-size=1300,2600"
-    )
-    places = [f"--user-data-dir={tmp_path / 'profile'}", f"--screenshot={picture}"]
-    done = subprocess.run(
-        ["chromium", *options.split(), *places, (out / "compare.html").as_uri()],
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
-    assert "CONSOLE" not in done.stderr, done.stderr
-    assert picture.stat().st_size > 50_000
+    draw_in_browser(scripted[0] / "compare.html", tmp_path / "compare.png", "1300,2600")
 
 
 def test_questions_are_compared_by_exact_match_and_f1(tmp_path):

@@ -3,11 +3,10 @@
 import json
 import signal
 import sqlite3
-import time
 
 import pytest
 
-from tests.e2e.cli import start, stepsynth, summary_of, write_task
+from tests.e2e.cli import start, stepsynth, summary_of, wait_until, write_task
 from tests.embedded import needs_model
 
 pytestmark = needs_model
@@ -52,11 +51,7 @@ def answers_in(out):
 def start_and_wait_for(task, out, count):
     """Start a run, and return it once so many answers are in its store."""
     process = start("run", task, "--out", out, "--json")
-    ends = time.monotonic() + 60
-    while answers_in(out) < count:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < ends, "it did not answer in time"
-        time.sleep(0.01)
+    wait_until(lambda: answers_in(out) >= count, process)
     return process
 
 

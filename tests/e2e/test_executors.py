@@ -34,7 +34,7 @@ from tests.clusters import (
     plan_in,
     results,
 )
-from tests.e2e.cli import write_task
+from tests.e2e.cli import wait_until, write_task
 
 pytestmark = pytest.mark.timeout(400)  # each starts a cluster, and a process for each run
 
@@ -62,13 +62,6 @@ def stop(process):
         process.wait()
 
 
-def until(is_so, limit_s=120.0):
-    end = time.monotonic() + limit_s
-    while not is_so():
-        assert time.monotonic() < end, "this takes too long"
-        time.sleep(0.1)
-
-
 @contextmanager
 def dask_cluster(folder, workers=2):
     pytest.importorskip("distributed")
@@ -79,7 +72,7 @@ def dask_cluster(folder, workers=2):
     quiet = ("--nthreads=1", "--no-dashboard", f"--local-directory={folder}/dask")
     running += [start(*cli, *quiet) for _ in range(workers)]
     try:
-        until(place.exists)
+        wait_until(place.exists)
         yield json.loads(place.read_text())["address"], running[1:]
     finally:
         for process in reversed(running):
@@ -114,7 +107,7 @@ def test_a_dask_worker_that_is_killed_is_done_without(tmp_path, here):
     with dask_cluster(tmp_path) as (address, workers):
 
         def kill_one():
-            until(lambda: len(list(plan.out.glob("*/*/config.yaml"))) > 1)
+            wait_until(lambda: len(list(plan.out.glob("*/*/config.yaml"))) > 1)
             workers[0].kill()
 
         threading.Thread(target=kill_one, daemon=True).start()
@@ -134,7 +127,7 @@ def test_a_coordinator_that_is_killed_leaves_no_run_and_the_same_command_goes_on
     with dask_cluster(tmp_path) as (address, _):
         command += ["--set", f"executors.dask.address={address}"]
         first = start(*command)
-        until(lambda: list(folder.glob("out/*/*/config.yaml")))
+        wait_until(lambda: list(folder.glob("out/*/*/config.yaml")))
         first.kill()
         first.wait()
         second = subprocess.run(command, env=ENV, capture_output=True, text=True, timeout=350)
@@ -205,7 +198,7 @@ def test_a_job_stops_at_the_orders_and_without_them(tmp_path, said):
     given = orders(tmp_path)
 
     def change():
-        until(lambda: (tmp_path / "began").exists())
+        wait_until(lambda: (tmp_path / "began").exists())
         given.path.unlink() if said is None else given.path.write_text(said)
 
     threading.Thread(target=change, daemon=True).start()
@@ -293,4 +286,4 @@ def test_orders_that_cannot_be_written_for_a_moment_end_nothing(tmp_path, monkey
     with Queue(tmp_path, threads=1, lost=()) as pool:
         monkeypatch.setattr(_remote, "write_text", fail)
         before = pool._orders.path.read_text()
-        until(lambda: pool._orders.path.read_text() != before, 10)
+        wait_until(lambda: pool._orders.path.read_text() != before, limit_s=10)

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import urllib.request
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import pytest
 
@@ -265,45 +265,27 @@ def test_a_web_page_in_place_of_an_endpoint_is_said_at_once(concurrency):
     assert "llm.base_url" in error.hint
 
 
-@quick
-@in_flight
-def test_a_wrong_path_is_said_at_once(server, concurrency):
-    error = fails(server.url.removesuffix("/v1"), concurrency=concurrency)
-    assert "404" in error.message
-    assert "llm.base_url" in error.hint
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a full queue refuses at once")
+URL = "the URL itself"
 
 
 @quick
 @in_flight
-def test_a_port_where_nothing_listens_is_said_at_once(concurrency):
-    url = unused_url()
-    error = fails(url, concurrency=concurrency)
-    assert url in error.message
-    assert "llm.base_url" in error.hint
-
-
-@quick
-def test_a_host_that_does_not_exist_is_said_at_once():
-    error = fails("http://no-such-host.invalid/v1")
-    assert "no-such-host.invalid" in error.message
-    assert "llm.base_url" in error.hint
-
-
-@quick
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a full queue refuses at once")
-@in_flight
-def test_a_host_that_takes_no_connection_is_said_at_once(concurrency):
-    with silent_url() as url:
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        (lambda url: nullcontext(url.removesuffix("/v1")), "404"),
+        (lambda _: nullcontext(unused_url()), URL),
+        (lambda _: nullcontext("http://no-such-host.invalid/v1"), "no-such-host.invalid"),
+        pytest.param(lambda _: silent_url(), URL, marks=LINUX),
+        (lambda url: nullcontext(url.replace("http:", "https:")), "no secure connection"),
+    ],
+    ids=["wrong path", "nothing listens", "no such host", "no connection", "https to plain port"],
+)
+def test_a_url_that_leads_nowhere_is_said_at_once(server, concurrency, place, said):
+    with place(server.url) as url:
         error = fails(url, concurrency=concurrency)
-    assert url in error.message
-    assert "llm.base_url" in error.hint
-
-
-@quick
-@in_flight
-def test_https_to_a_plain_port_is_said_at_once(server, concurrency):
-    error = fails(server.url.replace("http:", "https:"), concurrency=concurrency)
-    assert "no secure connection" in error.message
+    assert (url if said == URL else said) in error.message
     assert "llm.base_url" in error.hint
 
 

@@ -4,11 +4,11 @@ import json
 import random
 import re
 import shutil
-import subprocess
 
 import pytest
 
 import stepsynth
+from tests.e2e.cli import draw_in_browser, needs_browser
 from tests.e2e.cli import stepsynth as command
 
 EVIL = '<script>alert(1)</script><img src=x onerror=alert(2)> "quoted" & {{ 7*7 }} </svg>'
@@ -107,20 +107,6 @@ def test_a_damaged_run_is_said_to_be(report, tmp_path):
     assert "damaged" in done.stderr
 
 
-@pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed")
+@needs_browser
 def test_a_browser_draws_it_without_a_word_on_the_console(report, tmp_path):
-    picture = tmp_path / "report.png"
-    options = (
-        "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking "
-        "--disable-component-update --disable-sync --enable-logging=stderr --window-size=1200,3000"
-    )
-    places = [f"--user-data-dir={tmp_path / 'profile'}", f"--screenshot={picture}"]
-    done = subprocess.run(
-        ["chromium", *options.split(), *places, report.as_uri()],
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
-    assert "CONSOLE" not in done.stderr, done.stderr
-    assert picture.stat().st_size > 50_000
+    draw_in_browser(report, tmp_path / "report.png", "1200,3000")

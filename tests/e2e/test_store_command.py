@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tests.e2e.cli import COMMAND, stepsynth, summary_of, write_task
+from tests.e2e.cli import COMMAND, stepsynth, summary_of, wait_until, write_task
 from tests.stub_server import StubServer, completion, failure
 
 SEEDS = 40
@@ -238,10 +238,7 @@ def test_gc_keeps_away_from_a_store_that_is_in_use_and_ls_does_not(tmp_path, ser
     command = [*COMMAND, "run", str(task), "--out", str(run)]
     running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        ends = time.monotonic() + 60
-        while not server.delay_s or server.in_flight < 8:
-            assert time.monotonic() < ends
-            time.sleep(0.01)
+        wait_until(lambda: server.delay_s and server.in_flight >= 8)
         found = in_json("ls", run)
         (process,) = found["processes"]
         assert process["pid"] == running.pid
@@ -256,7 +253,9 @@ def test_gc_keeps_away_from_a_store_that_is_in_use_and_ls_does_not(tmp_path, ser
         running.kill()
         running.wait()
     # What a process that was killed had claimed keeps nobody away.
-    assert in_json("ls", run)["processes"] == []
+    left = in_json("ls", run)
+    assert left["processes"] == []
+    stored = left["completions"][0]["completions"]
     assert in_json("gc", run, "--model", "m", "--yes")["deleted"] == stored
 
 
