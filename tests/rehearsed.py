@@ -58,7 +58,7 @@ def question_rows() -> list[dict[str, Any]]:
 
 
 def write_kind(folder: Path, kind: str, url: str = "http://127.0.0.1:9/v1", rows: int = 96) -> Path:
-    """Write a task of a kind, its gold, contexts and corpus, and return the task file."""
+    """Write a task of a kind, its gold, contexts corpus and texts; return the task file."""
     llm = f'llm: {{backend: openai_compatible, base_url: "{url}", model: m, concurrency: 8}}\n'
     task = folder / "fruit.yaml"
     if kind == "extractive_qa":
@@ -83,6 +83,13 @@ def write_kind(folder: Path, kind: str, url: str = "http://127.0.0.1:9/v1", rows
         for word in words[:2]
     ]
     lines(folder / "corpus.jsonl", corpus)
+    texts = [
+        {"text": f"so {word} and fresh, from {place}", "premise": f"Stall {i} sells fruit."}
+        for i, place in enumerate(PLACES[80:100])
+        for words in WORDS.values()
+        for word in words
+    ]
+    lines(folder / "texts.jsonl", texts)
     context = ", context: premise" if kind == "sentence_pair" else ""
     task.write_text(
         f"""\
@@ -94,6 +101,7 @@ task:
 data:
   gold: gold.jsonl
   corpus: corpus.jsonl
+  unlabelled: texts.jsonl
   columns: {{text: text, label: label{context}}}
   split: {{select: 0.25, test: 0.25}}
 retrieval: {{name: bm25}}

@@ -48,10 +48,12 @@ def run(tmp_path, monkeypatch, name="zerogen"):
         yield
 
     (tmp_path / "corpus.jsonl").write_text('{"text": "a passage of the corpus"}\n')
+    texts = "".join(f'{{"text": "{text}"}}\n' for text in ["an unlabelled text", *TEST.texts])
+    (tmp_path / "texts.jsonl").write_text(texts)
     monkeypatch.setattr(method, "synthesize", spy)
     values = {
         "task": {"labels": ["a", "p"]},
-        "data": {"gold": "(given)", "corpus": str(tmp_path / "corpus.jsonl")},
+        "data": {"gold": "(given)", "corpus": "corpus.jsonl", "unlabelled": "texts.jsonl"},
         "llm": {"backend": "scripted", "rules": [{"pattern": "", "answers": ["text"]}]},
         "method": name,
         "retrieval": "bm25",
