@@ -380,4 +380,5 @@ def test_what_follows_an_unsent_request_takes_up_no_room():
     for place in range(512, 768):
         flow.deliver(place, Completion("text"))
     assert flow.wants_more(256)
-    assert flow.take_out() == []
+    flow.end()
+    assert asyncio.run(flow.chunk()) == []
