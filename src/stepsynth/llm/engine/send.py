@@ -125,7 +125,10 @@ class Sender:
         if self.store is None:
             self._landed(flow, items, answers, None)
             return
-        entries = [_entry(*pair) for pair in zip(items, answers, strict=True)]
+        entries = [
+            Entry(item.id, _asked(item), answer.to_stored(), item.endpoint.settings_id)
+            for item, answer in zip(items, answers, strict=True)
+        ]
         self.store.put(
             entries, self.run, spent, lambda error: self._landed(flow, items, answers, error)
         )
@@ -275,10 +278,6 @@ def _back_off_s(first_s: float, attempts: float, retry_after_s: float | None) ->
 def _as_answer(item: Item, c: Completion) -> Completion:
     """Return a backend's completion, with what the engine knows of it."""
     return c.placed(item.id, item.request.draw, c.model or item.endpoint.settings.model)
-
-
-def _entry(item: Item, answer: Completion) -> Entry:
-    return Entry(item.id, _asked(item), answer.to_stored(), item.endpoint.settings_id)
 
 
 def _asked(item: Item) -> dict[str, object]:

@@ -50,7 +50,7 @@ class SQLiteLedger:
     def take(self, provider: str, ids: Sequence[str], at_most: int) -> SentBatch | None:
         """Record the intent to send a batch, of ids that no open batch holds."""
         with self._transaction():
-            taken = {each for batch in self._open(provider) for each in batch.requests}
+            taken = {each for batch in self.open_batches(provider) for each in batch.requests}
             free = tuple(dict.fromkeys(each for each in ids if each not in taken))[:at_most]
             if not free:
                 return None
@@ -100,34 +100,31 @@ class SQLiteLedger:
 
     def open_batches(self, provider: str) -> list[SentBatch]:
         """Return the batches of all processes that are not closed, oldest first."""
+        query = (
+            "SELECT id, token, requests, created, provider_id, state, owner FROM batches "
+            "WHERE provider = ? AND state != 'closed' ORDER BY id"
+        )
         with self._explained():
-            return self._open(provider)
+            return [
+                SentBatch(
+                    row,
+                    token,
+                    tuple(json.loads(requests)),
+                    created,
+                    provider_id,
+                    is_lost=state == "lost"
+                    or (state == "intent" and _is_abandoned(owner, token, created)),
+                )
+                for row, token, requests, created, provider_id, state, owner in (
+                    self._connection.execute(query, (provider,))
+                )
+            ]
 
     def known_ids(self, provider: str) -> set[str]:
         """Return the provider's ids of all batches that were ever sent from this store."""
         query = "SELECT provider_id FROM batches WHERE provider = ?"
         with self._explained():
             return {each for (each,) in self._connection.execute(query, (provider,))}
-
-    def _open(self, provider: str) -> list[SentBatch]:
-        query = (
-            "SELECT id, token, requests, created, provider_id, state, owner FROM batches "
-            "WHERE provider = ? AND state != 'closed' ORDER BY id"
-        )
-        return [
-            SentBatch(
-                row,
-                token,
-                tuple(json.loads(requests)),
-                created,
-                provider_id,
-                is_lost=state == "lost"
-                or (state == "intent" and _is_abandoned(owner, token, created)),
-            )
-            for row, token, requests, created, provider_id, state, owner in (
-                self._connection.execute(query, (provider,))
-            )
-        ]
 
     def _set(self, batch: SentBatch, **values: str) -> None:
         columns = ", ".join(f"{name} = ?" for name in values)

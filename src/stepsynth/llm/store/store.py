@@ -308,15 +308,13 @@ class Store:
                 said = (schema.sound(lost.message), schema.sound(lost.raw))
                 row = (lost.id, schema.dump(lost.request), lost.reason, *said, now)
                 connection.execute("INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?, ?, ?)", row)
-            for run, spent in group.spent.items():
-                self._add_spent(connection, run, Spent.sum(spent))
+            for run, several in group.spent.items():
+                spent = Spent.sum(several)
+                connection.execute(schema.ADD_SPENT, (run, *spent))
+                if self._is_enrolled:
+                    shared_caps.record(connection, self._owner, run, spent)
             for call in group.calls:
                 call(connection)
-
-    def _add_spent(self, connection: sqlite3.Connection, run: str, spent: Spent) -> None:
-        connection.execute(schema.ADD_SPENT, (run, *spent))
-        if self._is_enrolled:
-            shared_caps.record(connection, self._owner, run, spent)
 
 
 def _insert(connection: sqlite3.Connection, entries: Sequence[Entry], now: int) -> None:
