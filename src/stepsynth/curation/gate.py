@@ -68,7 +68,8 @@ class Gate:
         # Without contexts, rows and texts are the same.
         self._texts = _of_texts(texts) if any(contexts.values()) else self._rows
         self._contexts = _of_texts(contexts)
-        self._verdicts: dict[Key, str | None] = {}
+        # By digest: a method that holds the gate can reach no text of a held-out row.
+        self._verdicts: dict[str, str | None] = {}
 
     def stop_row(self, row: Example) -> str | None:
         """Return why a row may not be trained on, or None; a copy is counted."""
@@ -99,7 +100,7 @@ class Gate:
         return not any(found)
 
     def _verdict(self, row: Example) -> str | None:
-        own = (row.context or "", row.text)
+        own = digest([row.context, row.text])
         if own not in self._verdicts:
             self._verdicts[own] = _find(row_key(row), self._rows, _Copies.find)
         return self._verdicts[own]
