@@ -226,7 +226,7 @@ def _llm(section: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 def _data(run: Run, dataset: Dataset) -> dict[str, Any]:
     kinds = Counter(row.provenance.kind for row in dataset)
-    columns = dataset._to_flat_dicts()[0] if dataset else ()
+    columns = next(dataset._to_flat_dicts(), ())
     parents = {parent for row in dataset for parent in row.provenance.parents}
     known = {
         normalise(text)

@@ -10,6 +10,7 @@ from stepsynth.data import Gold
 from stepsynth.dryrun.lengths import fit_task
 from stepsynth.dryrun.stubs import count_tokens
 from stepsynth.llm import LLMSettings
+from stepsynth.methods import show_shot
 from stepsynth.records import Dataset, union
 from stepsynth.taskfile import Config
 
@@ -88,7 +89,8 @@ def measure_prompts(config: Config, gold: Gold) -> PromptSizes | None:
         kind, split, rows = "decide", "select and test", union(gold.select, gold.test)
         if method.needs_unlabelled:  # whose texts are like these
             split, rows = "mine", gold.mine
-        prompts = [task.prompt(kind, row) for row in rows]
+        shots = [show_shot(row, task) for row in gold.mine[: getattr(method, "shots", 0)]]
+        prompts = [task.prompt(kind, row, shots=shots) for row in rows]
     elif method.needs_gold:
         kind, split, rows = "extrapolate", "mine", gold.mine
         prompts = [task.extrapolation_prompt(row) for row in rows]

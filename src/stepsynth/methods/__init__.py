@@ -5,6 +5,7 @@ The exports are the building blocks of a custom method: see `docs/own-method.md`
 
 from stepsynth.methods._cleaning import MIN_WORDS
 from stepsynth.methods._contexts import gather_contexts, in_passes
+from stepsynth.methods._decide import show_shot
 from stepsynth.methods._drafts import draw_drafts
 from stepsynth.methods._method import (
     Journal,
@@ -45,5 +46,6 @@ __all__ = [
     "methods",
     "misclassified",
     "run_method",
+    "show_shot",
     "texts_per_prompt",
 ]

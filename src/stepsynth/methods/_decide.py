@@ -15,6 +15,7 @@ from stepsynth.llm import Request
 from stepsynth.methods._method import Setup
 from stepsynth.methods.fewgen import showable
 from stepsynth.records import Answers, Example
+from stepsynth.tasks import Task
 
 ShotsFrom = Literal["nearest", "random"]
 
@@ -40,7 +41,7 @@ class Decisions:
         schema = task.answer_schema("decide")
         return [
             Request(
-                task.prompt("decide", row, shots=[self._shown(shot) for shot in shots]),
+                task.prompt("decide", row, shots=[show_shot(shot, task) for shot in shots]),
                 stream="decide",
                 tags={"kind": "decide", "row": row.id},
                 schema=schema,
@@ -83,18 +84,19 @@ class Decisions:
         vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True)
         return vectorizer, vectorizer.fit_transform(map(_joined, self._pool))
 
-    def _shown(self, shot: Example) -> dict[str, str]:
-        """Return the fields of a shot in a prompt, with the answer that is wanted."""
-        if isinstance(shot.label, Answers):
-            said = {"answer": shot.label.texts[0] if shot.label.texts else ""}
-        else:
-            said = {"label": self._setup.task.label_word(shot.label)}
-        answer = json.dumps(said, ensure_ascii=False)
-        return {"text": shot.text, "context": shot.context or "", "answer": answer}
-
 
 _AT_ONCE = 1024
 """Rows whose cosines to all shots are held in memory together."""
+
+
+def show_shot(shot: Example, task: Task) -> dict[str, str]:
+    """Return the fields of a shot in the prompt `decide`, with the answer that is wanted."""
+    if isinstance(shot.label, Answers):
+        said = {"answer": shot.label.texts[0] if shot.label.texts else ""}
+    else:
+        said = {"label": task.label_word(shot.label)}
+    answer = json.dumps(said, ensure_ascii=False)
+    return {"text": shot.text, "context": shot.context or "", "answer": answer}
 
 
 def _joined(row: Example) -> str:
