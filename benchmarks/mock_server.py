@@ -16,6 +16,7 @@ import math
 import os
 import random
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -255,8 +256,15 @@ async def serve(mock: Mock, port: int) -> None:
     """Serve for ever; the first line printed is the URL."""
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: Connection(mock), "127.0.0.1", port, backlog=4096)
+    loop.add_signal_handler(signal.SIGTERM, end_with_stats, mock)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", flush=True)
     await server.serve_forever()
+
+
+def end_with_stats(mock: Mock) -> None:
+    """End at once, with all connections, and leave the counters behind."""
+    print(json.dumps(mock.read_stats()), flush=True)
+    os._exit(0)
 
 
 def end_with_stdin() -> None:
@@ -269,9 +277,12 @@ def end_with_stdin() -> None:
 class MockServer:
     """Server in a process of its own, for the duration of a `with` block; see `Mock`."""
 
-    def __init__(self, *, latency_ms: float = 0, sigma: float = 0, words: int = WORDS) -> None:
+    def __init__(
+        self, *, latency_ms: float = 0, sigma: float = 0, words: int = WORDS, port: int = 0
+    ) -> None:
         self.url = ""
         self._options = [f"--latency-ms={latency_ms}", f"--sigma={sigma}", f"--words={words}"]
+        self._options.append(f"--port={port}")
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
@@ -289,6 +300,14 @@ class MockServer:
 
     def __exit__(self, *_: object) -> None:
         self._process.communicate(timeout=_START_S)
+
+    def kill(self) -> Stats:
+        """End it in the middle of its answers, and return its counters."""
+        self._process.send_signal(signal.SIGTERM)
+        assert self._process.stdout is not None
+        said = self._process.stdout.readline()
+        self._process.communicate(timeout=_START_S)
+        return Stats(**json.loads(said))
 
     def stats(self) -> Stats:
         """Return the counters so far."""

@@ -73,7 +73,8 @@ def page() -> str:
         _section(
             "executors",
             [
-                "Where `compare --executor NAME` has its runs done: a name, and its keys below it.",
+                "Where `compare --executor NAME` has its runs done, and `run --executor NAME` its "
+                "shards: a name, and its keys below it.",
                 *(
                     part.replace("executors: ", "executors.")
                     for part in _each("executors", executor_kinds())

@@ -28,7 +28,6 @@ from stepsynth.errors import (
     RunFolderError,
     StepsynthError,
 )
-from stepsynth.executors import executor_kinds
 from stepsynth.inputs import GoldData
 from stepsynth.llm import Limits, LLMSettings
 from stepsynth.methods import Method, Round
@@ -79,6 +78,7 @@ def run(
     overrides: Sequence[str] = (),
     out: str | Path | None = None,
     observer: Observer | None = None,
+    executor: str = "local",
 ) -> RunResult:
     """Run a task file, or resume a run that was stopped.
 
@@ -87,12 +87,20 @@ def run(
         overrides: `key=value` each, as after `--set` ("method.rounds=3").
         out: The run folder; default `runs/<task>-<method>-<random_seed>`.
         observer: Receives progress.
+        executor: Where the shards of large phases (`llm.shards`) are worked on: "local", "dask",
+            "ray" or "slurm", with the settings of the task file's section `executors`. In a
+            script, shards need `if __name__ == "__main__":` around the call.
 
     Raises:
         StepsynthError: See `stepsynth.errors`; nothing that was paid for is lost.
     """
     config = load_config(path, overrides)
-    runner = Runner(config, out=Path(out) if out else None, observer=observer or Observer())
+    runner = Runner(
+        config,
+        out=Path(out) if out else None,
+        observer=observer or Observer(),
+        executor=config.executor(executor),
+    )
     return finish(runner)
 
 
@@ -231,8 +239,8 @@ def run_comparison(
     plan: Plan, *, jobs: int, watcher: Watcher | None = None, executor: str = "local"
 ) -> tuple[Comparison, Ended]:
     """Run a plan as far as possible, write its page, and return the table and the outcome."""
-    found = plan.config.executors.get(executor) or executor_kinds().get(executor)()
-    ended = run_plan(plan, finish, jobs=jobs, watcher=watcher or Silence(), executor=found)
+    where = plan.config.executor(executor)
+    ended = run_plan(plan, finish, jobs=jobs, watcher=watcher or Silence(), executor=where)
     comparison = make_table(plan, ended)
     write_comparison(comparison, plan.out)
     return comparison, ended

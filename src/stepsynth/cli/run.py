@@ -33,6 +33,11 @@ def run(
     out: Path | None = typer.Option(
         None, help="The run folder (default: runs/TASK-METHOD-SEED).", show_default=False
     ),
+    executor: str = typer.Option(
+        "local",
+        help="Where the shards of large phases (llm.shards) are worked on: local, dask, ray or "
+        "slurm; the task file's section `executors` has their settings.",
+    ),
     as_json: bool = JSON,
 ) -> None:
     """Synthesise a data set, train the student, write a report.
@@ -43,7 +48,8 @@ def run(
     from stepsynth.taskfile import load_config
 
     display = Display()
-    runner = Runner(load_config(task, overrides), out=out, observer=display)
+    config = load_config(task, overrides)
+    runner = Runner(config, out=out, observer=display, executor=config.executor(executor))
     result = run_to_end(runner, display, as_json=as_json)
     show(result.summary, as_json=as_json)
 

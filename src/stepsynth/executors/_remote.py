@@ -176,7 +176,7 @@ def obey(orders: Orders, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
     if not _read(orders.path).startswith(orders.token):
         raise ConfigError(
             f"{where} does not see {orders.path}, or sees an old one",
-            hint="the folder of a comparison (--out) must be on a disk that all workers share",
+            hint="the folder (--out) must be on a disk that all workers share",
         )
     # Workers of some clusters are daemons, which may have no children; ours ends with its parent.
     current_process().daemon = False

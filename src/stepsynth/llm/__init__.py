@@ -4,13 +4,22 @@ An island: it knows strings and opaque tags, never examples or tasks.
 """
 
 from stepsynth.llm.chat.chat import PING, ChatBackend
-from stepsynth.llm.core.backend import NAMED_LLM, Backend, LiveSettings, LLMSettings, llm_backends
+from stepsynth.llm.core.backend import (
+    NAMED_LLM,
+    Backend,
+    LiveSettings,
+    LLMSettings,
+    llm_backends,
+    open_backends,
+)
 from stepsynth.llm.core.errors import GiveUpError
 from stepsynth.llm.core.presets import apply_preset, find_provider, preset_names
 from stepsynth.llm.core.types import Completion, Failed, Request
 from stepsynth.llm.core.usage import Status, Usage, cost
 from stepsynth.llm.engine.limits import Limits
 from stepsynth.llm.engine.llm import LLM
+from stepsynth.llm.engine.shard import answer_order
+from stepsynth.llm.engine.sharding import ShardOrder, ShardPlan, ShardReport
 
 __all__ = [
     "LLM",
@@ -25,11 +34,16 @@ __all__ = [
     "Limits",
     "LiveSettings",
     "Request",
+    "ShardOrder",
+    "ShardPlan",
+    "ShardReport",
     "Status",
     "Usage",
+    "answer_order",
     "apply_preset",
     "cost",
     "find_provider",
     "llm_backends",
+    "open_backends",
     "preset_names",
 ]

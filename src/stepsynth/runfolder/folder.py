@@ -49,7 +49,7 @@ class OpenRun:
         if path.exists() and not path.is_dir():
             raise RunFolderError(f"{path}: this is a file, not a folder", hint="give another --out")
         # `preview` leaves its completions (and an index) for the run that follows.
-        ours = (".", "lock.sqlite", self.folder.store.name, self.folder.index.name)
+        ours = (".", "lock.sqlite", self.folder.store.name, self.folder.index.name, "shards")
         others = [p for p in path.glob("*") if not p.name.startswith(ours)]
         if others and not self.folder.identity.exists():
             if self.folder.store.exists() and self.folder.config.exists():

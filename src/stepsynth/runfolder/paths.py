@@ -35,6 +35,9 @@ class RunFolder:
     store = _Place("requests.sqlite")
     """Completions, unless `llm.store` names another file."""
 
+    shard_stores = _Place("shards")
+    """Stores of shards, until their answers are in the run's store."""
+
     events = _Place("events.jsonl")
     """The event log, a line for each event."""
 

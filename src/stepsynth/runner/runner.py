@@ -13,6 +13,7 @@ from typing import Any
 
 from stepsynth._util.hashing import digest
 from stepsynth.errors import LimitReachedError, StepsynthError, TooFewRowsError
+from stepsynth.executors import ExecutorSettings
 from stepsynth.inputs import GoldData, Prepared, check_packages, prepare
 from stepsynth.observer import Observer
 from stepsynth.run_records import Manifest, Summary
@@ -40,6 +41,7 @@ class Runner:
         out: The run folder; default `runs/<task>-<method>-<random_seed>`.
         observer: Receives the progress.
         budget: The budget of the method, whose sizes are set to use it up.
+        executor: Where the shards of large phases are worked on; None: on this machine.
 
     Attributes:
         state: The state of the run so far.
@@ -50,6 +52,7 @@ class Runner:
     out: Path | None = None
     observer: Observer = field(default_factory=Observer)
     budget: EqualBudget | None = None
+    executor: ExecutorSettings | None = None
 
     def __post_init__(self) -> None:
         if self.budget is not None:
@@ -109,8 +112,9 @@ class Runner:
         plan = plan_run(prepared, self.budget, warn)
         opened.write_plan(plan and plan.to_dict())
         log = UsageLog(opened.events, self.observer)
-        llm = open_llm(self.config, self.folder, digest(opened.identity))
-        llm.on_progress, llm.on_notice = log.asking, log.notice
+        run, where = digest(opened.identity), self.executor
+        llm = open_llm(self.config, self.folder, run, executor=where, on_notice=log.notice)
+        llm.on_progress = log.asking
         self.state.usage = llm.usage
         return Execution(prepared, opened, llm, log, self.budget, self.observer, self.state)
 

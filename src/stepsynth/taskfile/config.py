@@ -88,6 +88,14 @@ class Config:
     own_keys: frozenset[str] = frozenset()
     executors: Mapping[str, ExecutorSettings] = field(default_factory=dict)
 
+    def executor(self, name: str) -> ExecutorSettings:
+        """Return the settings of an executor: those of the file, else its defaults.
+
+        Raises:
+            UnknownNameError: There is no such executor.
+        """
+        return self.executors.get(name) or executor_kinds().get(name)()
+
     def to_dict(self) -> dict[str, Any]:
         """Return every value with every default filled in, as `config.yaml` shows it."""
         return {

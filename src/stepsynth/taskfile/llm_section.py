@@ -25,7 +25,7 @@ LISTS = frozenset(
 LIST_TOKENS = 400
 """Tokens of twenty short reasons: lists get them even where `max_tokens` for texts is lower."""
 
-_NOT_INHERITED = ("phases", "store", "price")
+_NOT_INHERITED = ("phases", "store", "price", "shards")
 """Keys that another LLM does not inherit from the main one: a price would be a guess."""
 
 
@@ -70,6 +70,14 @@ def check_llm(llm: LLMSettings | None, task: Task, limits: Limits, located: Loca
         if kind not in kinds:
             where = located.where(("llm", "phases", kind))
             raise UnknownNameError("kind of prompt", kind, kinds).at(where)
+        if any(each.num_shards > 1 for each in llm.phases[kind]):
+            where = located.where(("llm", "phases", kind))
+            raise ConfigError(f"{where}: shards are of the whole run", hint="set llm.shards")
+    if llm.num_shards > 1 and not all(each.stores_completions for each in llm.endpoints()):
+        raise ConfigError(
+            f"{located.where(('llm', 'shards'))}: recordings and rules cannot be shared out",
+            hint="leave llm.shards out, or the phases that are replayed",
+        )
     paid = [each for each in llm.endpoints() if each.stores_completions]
     unknown = [each.model for each in paid if each.known_price() is None]
     if limits.usd is not None and unknown:

@@ -74,6 +74,13 @@ class ChatSettings(RatedSettings):
         description="Send requests through the provider's batch API: half the price, up to a day "
         "later.",
     )
+    shards: int = Field(
+        default=1,
+        gt=0,
+        le=64,
+        description="Processes that the requests of a phase are shared out to, on this machine or, "
+        "with `run --executor`, on others.",
+    )
 
     identity_keys: ClassVar[tuple[str, ...]] = (*RatedSettings.identity_keys, "base_url")
     optional_keys: ClassVar[tuple[str, ...]] = ("extra_body",)
@@ -86,6 +93,11 @@ class ChatSettings(RatedSettings):
     def more_identity(self) -> dict[str, Any]:
         """Return what decides the answers, with the first server's URL for all."""
         return super().more_identity() | {"base_url": self.urls[0]}
+
+    @property
+    def num_shards(self) -> int:
+        """Processes that the requests of a phase are shared out to."""
+        return self.shards
 
     @property
     def is_batched(self) -> bool:
@@ -101,6 +113,8 @@ class ChatSettings(RatedSettings):
     def _check_batch(self) -> Self:
         if self.batch and len(self.urls) > 1:
             raise ValueError("base_url: a batch API has one endpoint")
+        if self.batch and self.shards > 1:
+            raise ValueError("shards: a batch API takes all requests from one process")
         return self
 
     @field_validator("base_url")

@@ -123,6 +123,23 @@ class LLMSettings(BaseModel):
         """Return these settings and those of every phase."""
         return [self, *(each for phase in self.phases.values() for each in phase)]  # type: ignore[list-item]
 
+    @property
+    def num_shards(self) -> int:
+        """Processes that the requests of a phase are shared out to; 1: this one answers them."""
+        return 1
+
+    def share(self, number: int) -> Self:
+        """Return the settings of one of so many processes that ask together."""
+        phases = {
+            kind: tuple(each.share(number) for each in several)
+            for kind, several in self.phases.items()
+        }
+        return self.model_copy(update={"phases": phases, **self._parts(number)})
+
+    def _parts(self, number: int) -> dict[str, Any]:
+        """Return the limits that hold for all processes together, divided by their number."""
+        return {}
+
     def store_path(self, default: Path) -> Path:
         """Return the store that these settings, or those of a phase, set; else the default."""
         named = (endpoint.live().store for endpoint in self.endpoints())
@@ -181,6 +198,9 @@ class LiveSettings(LLMSettings):
         """Most requests, prompt tokens and completion tokens a minute; None for no limit."""
         return None, None, None
 
+    def _parts(self, number: int) -> dict[str, Any]:
+        return {"concurrency": max(1, self.concurrency // number)}
+
     def sampling(self) -> dict[str, Any]:
         """Return the sampling parameters as they are sent."""
         return {key: getattr(self, key) for key in self.sampling_keys}
@@ -207,6 +227,11 @@ class RatedSettings(LiveSettings):
     def rates(self) -> tuple[float | None, float | None, float | None]:
         """Most requests, prompt tokens and completion tokens a minute; None for no limit."""
         return self.rpm, self.input_tpm, self.output_tpm
+
+    def _parts(self, number: int) -> dict[str, Any]:
+        rates = zip(("rpm", "input_tpm", "output_tpm"), self.rates, strict=True)
+        parts = {key: rate / number for key, rate in rates if rate is not None}
+        return super()._parts(number) | parts
 
 
 S = TypeVar("S", bound=LLMSettings)
@@ -273,3 +298,20 @@ class Backend(ABC, Generic[S]):
 def llm_backends() -> Registry[Backend[Any]]:
     """Return the registry of LLM backends."""
     return Registry("stepsynth.llm.backends", "LLM backend", Backend)
+
+
+def open_backends(
+    settings: LLMSettings, random_seed: int
+) -> tuple[Backend[Any], dict[str, list[Backend[Any]]]]:
+    """Return the backends of settings: the main one, and those of each phase.
+
+    Raises:
+        ConfigError: One of them cannot be used as it is set.
+    """
+    known = llm_backends()
+    main = known.get(settings.backend)(settings, random_seed)
+    phases = {
+        kind: [known.get(each.backend)(each, random_seed) for each in several]
+        for kind, several in settings.phases.items()
+    }
+    return main, phases

@@ -14,6 +14,7 @@ from stepsynth.llm.store.shared_caps import NOTHING, ROUNDING, Amounts, CapGrant
 
 AHEAD = 256
 """Requests like the next one that a process leases caps for at once."""
+_SOON = 1e-3
 POLL_S = 0.2
 """Seconds until a process asks again while others have leased all that is left."""
 
@@ -167,6 +168,25 @@ class Budget:
         if self._waiting:
             self._serve()
 
+    def lend(self, several: Sequence[Most]) -> Limits:
+        """Return reservations as the caps of a process that spends them in place of this one."""
+        caps, minutes = self.limits, self.limits.minutes
+        if minutes is not None:
+            minutes = max(minutes - (self._now() - self._started) / 60, _SOON)
+        return Limits(
+            requests=None if caps.requests is None else len(several),
+            usd=None if caps.usd is None else sum(most.usd for most in several) or None,
+            tokens=None if caps.tokens is None else sum(most.tokens for most in several),
+            minutes=minutes,
+        )
+
+    def settle_lent(self, several: Sequence[Most], spent: Spent) -> None:
+        """Replace the reservations that were lent by what was spent of them in all."""
+        self._requests += spent.requests - len(several)
+        self._in_flight -= len(several) - 1
+        most = Most(sum(each.usd for each in several), sum(each.tokens for each in several))
+        self.settle(most, spent)
+
     async def give_back(self) -> None:
         """Return to other processes what is leased but not reserved."""
         if not self._waiting and self._ceiling != self._capped(self._committed):
@@ -184,6 +204,11 @@ class Budget:
             waiting, _ = self._waiting.popleft()
             if not waiting.done():
                 waiting.set_result(False)
+
+    @property
+    def is_capped(self) -> bool:
+        """Whether requests, USD or tokens have a cap."""
+        return self._is_capped
 
     @property
     def _committed(self) -> Amounts:

@@ -26,15 +26,13 @@ from stepsynth.llm.engine.feed import Supply
 from stepsynth.llm.engine.limits import Budget, Limits, check_price
 from stepsynth.llm.engine.loop import LoopThread, cancel_others
 from stepsynth.llm.engine.numbering import Numbered, Numbering
-from stepsynth.llm.engine.queue import Answer, Flow
+from stepsynth.llm.engine.queue import WINDOW, Answer, Flow
 from stepsynth.llm.engine.send import Sender
+from stepsynth.llm.engine.sharding import Sharding, ShardPlan
 from stepsynth.llm.store.store import Store
 
 GRACE_S = 10.0
 """Seconds that a stopping run waits for answers in flight: they are paid for."""
-WINDOW = 32_768
-"""Most requests that `stream` has under way, so that memory does not grow with their number. Far
-more than are in flight: one that is retried for minutes must not stop the rest."""
 TICK_S = 0.1
 
 
@@ -51,6 +49,8 @@ class LLM:
         run: Digest of the run's identity, under which the store keeps what was spent.
         limits: Hard caps.
         phases: Kind of request (the tag `kind`) -> the backends that answer it, in turn.
+        shards: How large phases are shared out to other processes; None: they are not.
+        has_answered: Whether the LLMs were seen to answer: one that does not is waited for.
 
     Raises:
         ConfigError: A cap on USD without a known price.
@@ -65,6 +65,8 @@ class LLM:
         run: str = "",
         limits: Limits | None = None,
         phases: Mapping[str, Sequence[Backend[Any]]] | None = None,
+        shards: ShardPlan | None = None,
+        has_answered: bool = False,
     ) -> None:
         self.backend = backend
         self.settings = backend.settings
@@ -78,6 +80,8 @@ class LLM:
                 for kind, several in (phases or {}).items()
             },
         )
+        for endpoint in self._endpoints.all:
+            endpoint.has_answered = has_answered
         is_paid = any(t.is_stored for t in self._endpoints.all)
         self._store = store if is_paid else None
         is_priced = all(t.price or not t.is_stored for t in self._endpoints.all)
@@ -88,6 +92,10 @@ class LLM:
         self._numbering = Numbering(self._endpoints)
         self._supply = Supply(self._endpoints, self._store, budget)
         self._sender = Sender(budget, self.usage, self._store, run)
+        self._sharding: Sharding | None = None
+        if shards is not None and self._store is not None:
+            parts = self._endpoints, self._sender, self._store
+            self._sharding = Sharding(shards, *parts, lambda text: self.on_notice(text))
         self._thread: LoopThread | None = None
         self._damaged = 0
 
@@ -191,9 +199,7 @@ class LLM:
             if self._store is not None:
                 identity = endpoint.settings.request_identity()
                 self._store.remember_settings(endpoint.settings_id, identity)
-        places = sum(endpoint.live.concurrency for endpoint in self._endpoints.all)
-        workers = min(places, flow.total or places)
-        jobs = [self._feed(flow, requests), *(self._work(flow) for _ in range(workers))]
+        jobs = [self._feed(flow, requests), *self._workers(flow)]
         ticking = asyncio.ensure_future(self._tick(flow))
         try:
             await _run_until_stopped(flow, jobs)
@@ -217,6 +223,13 @@ class LLM:
             flow.end_feed()
         await collect_batched(flow, self._sender, lambda text: self.on_notice(text))
 
+    def _workers(self, flow: Flow) -> list[Coroutine[Any, Any, None]]:
+        """Return what sends the requests: other processes, or a worker for each in flight."""
+        if self._sharding is not None and self._sharding.is_worth(flow):
+            return [self._sharding.run(flow)]
+        places = sum(endpoint.live.concurrency for endpoint in self._endpoints.all)
+        return [self._work(flow) for _ in range(min(places, flow.total or places))]
+
     async def _work(self, flow: Flow) -> None:
         while (job := await flow.next_job()) is not None:
             await self._sender.answer(flow, job)
@@ -230,6 +243,8 @@ class LLM:
     def _wake_all(self) -> None:
         """Wake everything that waits, so that it sees the run stop."""
         self._budget.stop()
+        if self._sharding is not None:
+            self._sharding.stop()
         for endpoint in self._endpoints.all:
             endpoint.pace.stop()
 
@@ -244,6 +259,8 @@ class LLM:
     def _tell(self, flow: Flow) -> None:
         paces = [endpoint.pace for endpoint in self._endpoints.all]
         in_flight, allowed = sum(p.in_flight for p in paces), sum(int(p.allowed) for p in paces)
+        if self._sharding is not None:
+            in_flight += min(self._sharding.out, allowed)
         note = next(filter(None, (endpoint.note for endpoint in self._endpoints.all)), flow.note)
         usual_s = max(pace.usual_s for pace in paces)
         self.on_progress(flow.status(in_flight, allowed, self.usage, note, usual_s))

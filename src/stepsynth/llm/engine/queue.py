@@ -15,6 +15,11 @@ CHUNK = 256
 """Answers handed to the caller at once, since each hand-over wakes another thread."""
 LOW = 128
 """Number of waiting jobs below which more are asked for."""
+WINDOW = 32_768
+"""Most requests that `stream` has under way, so that memory does not grow with their number. Far
+more than are in flight: one that is retried for minutes must not stop the rest."""
+LINGER_S, POLL_S = 2.0, 0.02
+"""Seconds that a block of jobs waits to be full, and between two looks at it."""
 RATE_OVER_S, RATE_OVER = 5.0, 20
 """Last seconds, or answers where those took longer, that the rate is of. Two waves at least, since
 requests that are sent at once are often answered at once."""
@@ -65,6 +70,7 @@ class Flow:
         self.reason: BaseException | None = None
         self.on_stop: Callable[[], None] = lambda: None
         self.batched: list[Item] = []
+        self.low = LOW
         self.note = ""
         self._window = window
         self._now = now
@@ -136,14 +142,28 @@ class Flow:
         if self.is_stopped:
             return None
         job = self._ready.popleft()
-        if len(self._ready) < LOW:
+        if len(self._ready) < self.low:
             self._hungry.set()
         return job
 
+    async def next_jobs(self, most: int) -> list[Job]:
+        """Wait for the next jobs and return them: `most`, or fewer if more do not come soon.
+
+        An empty list means that there are no more, or that the phase stops.
+        """
+        until = self._now() + LINGER_S
+        while len(self._ready) < most and not (self._is_fed or self.is_stopped):
+            if self._ready and self._now() > until:
+                break
+            await asyncio.sleep(POLL_S)
+        if (first := await self.next_job()) is None:
+            return []
+        return [first, *(self._ready.popleft() for _ in range(min(most - 1, len(self._ready))))]
+
     def wants_more(self, block: int) -> bool:
         """Return whether to take more requests from the caller: few wait, and there is room."""
-        held = self.taken - self._handed_over
-        return len(self._ready) < LOW and (self._window is None or held + block <= self._window)
+        has_room = self._window is None or self.taken - self._handed_over + block <= self._window
+        return len(self._ready) < self.low and has_room
 
     async def wait_until_hungry(self, seconds: float | None) -> None:
         """Wait until `wants_more` may have changed, or so many seconds."""

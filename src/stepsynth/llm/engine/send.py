@@ -197,9 +197,13 @@ class Sender:
             self._hand_over(flow, item, answer)
 
     def found(self, flow: Flow, item: Item, value: dict[str, Any]) -> None:
-        """Count a completion as the store has it, and hand it over."""
+        """Count a completion that the store had, and hand it over."""
         self.usage.from_store += 1
         flow.found += 1
+        self.take(flow, item, value)
+
+    def take(self, flow: Flow, item: Item, value: dict[str, Any]) -> None:
+        """Hand over a completion as the store has it."""
         known: dict[str, Any] = {"draw": item.request.draw, "model": item.endpoint.settings.model}
         self._hand_over(flow, item, Completion(request_id=item.id, **known, **value))
 

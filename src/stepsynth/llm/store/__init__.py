@@ -1,5 +1,6 @@
 """The durable store, with claims and leases for the processes that share it."""
 
+from stepsynth.llm.store.absorb import absorb_all
 from stepsynth.llm.store.gc import Chosen, collect_garbage
 from stepsynth.llm.store.merge import merge
 from stepsynth.llm.store.read import Stored, StoreReader
@@ -13,6 +14,7 @@ __all__ = [
     "Store",
     "StoreReader",
     "Stored",
+    "absorb_all",
     "bounded",
     "collect_garbage",
     "explain_request",

@@ -1,18 +1,21 @@
 """One store from several: `stepsynth store merge`."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
+from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from stepsynth.errors import RunFolderError
+from stepsynth.llm.core.usage import Spent
 from stepsynth.llm.store import schema
-from stepsynth.llm.store.read import Stored, StoreReader, text_of
+from stepsynth.llm.store.read import Stored, StoreReader
 
 BLOCK = 10_000
 """Completions of a transaction."""
+_BITS = 128
 
 
 def merge(sources: Sequence[Path], target: Path) -> dict[str, Any]:
@@ -43,26 +46,60 @@ def merge(sources: Sequence[Path], target: Path) -> dict[str, Any]:
     connections = schema.open_store(target)
     connections[1].close()
     with closing(connections[0]) as connection, schema.explained(target):
+
+        def commit() -> None:
+            connection.execute("COMMIT")
+            connection.execute("BEGIN")
+
         for reader in readers:
             with reader:
-                counts = Counter[str]()
-                completions = reader.completions()
-                while block := list(islice(completions, BLOCK)):
-                    connection.execute("BEGIN")
-                    with connection:
-                        _write(connection, block, counts)
-                # What is there to the letter was paid for once: a copy of a store, gone on with.
-                copied = counts["repeated"] - counts["different"]
-                every = counts["written"] + counts["repeated"]
                 connection.execute("BEGIN")
-                with connection:
-                    _add_up(connection, reader, 1 - copied / every if every else 1.0)
+                counts, _ = take_in(reader, connection, commit)
+                connection.execute("COMMIT")
                 found |= {key: found[key] + counts[key] for key in counts}
                 found["damaged"] += reader.damaged + reader.unread
     return {"store": str(target), **found}
 
 
-def _write(connection: Any, block: Sequence[Stored], counts: Counter[str]) -> None:
+def take_in(
+    reader: StoreReader, connection: Any, commit: Callable[[], None] = lambda: None
+) -> tuple[Counter[str], int]:
+    """Write all that a store holds into another one, within a transaction.
+
+    Args:
+        reader: The store.
+        connection: The other one's.
+        commit: Called after each block, to begin another transaction.
+
+    Returns:
+        Counts of `written`, `repeated` and `different` completions, and the sum of the `digest`
+        of all.
+    """
+    counts, total = Counter[str](), 0
+    completions = reader.completions()
+    while block := list(islice(completions, BLOCK)):
+        total = (total + _write(connection, block, counts)) % (1 << _BITS)
+        commit()
+    # What is there to the letter was paid for once: a copy of a store, gone on with.
+    copied = counts["repeated"] - counts["different"]
+    every = counts["written"] + counts["repeated"]
+    _add_up(connection, reader, 1 - copied / every if every else 1.0)
+    return counts, total
+
+
+def digest(request_id: str, completion: Mapping[str, Any]) -> int:
+    """Return the digest of a completion as it is stored; the sum of several has no order."""
+    text = f"{request_id} {schema.dump(completion)}".encode()
+    return int.from_bytes(blake2b(text, digest_size=_BITS // 8).digest())
+
+
+def add_digests(digests: Iterable[int]) -> int:
+    """Return the sum of digests."""
+    return sum(digests) % (1 << _BITS)
+
+
+def _write(connection: Any, block: Sequence[Stored], counts: Counter[str]) -> int:
+    """Write completions, count them, and return the sum of their digests."""
     for each in block:
         completion = schema.dump(each.completion)
         row = (each.id, schema.dump(each.request), completion, each.settings, each.created)
@@ -74,15 +111,27 @@ def _write(connection: Any, block: Sequence[Stored], counts: Counter[str]) -> No
         query = "SELECT completion FROM completions WHERE id = ?"
         (known,) = connection.execute(query, (each.id,)).fetchone()
         counts["different"] += known != completion
+    return add_digests(digest(each.id, each.completion) for each in block)
 
 
 def _add_up(connection: Any, reader: StoreReader, share: float) -> None:
-    """Add the settings of a store, and a share of what its runs have spent."""
-    settings = reader.connection.execute("SELECT id, value FROM settings").fetchall()
-    rows = [tuple(map(text_of, row)) for row in settings]
-    connection.executemany("INSERT OR IGNORE INTO settings VALUES (?, ?)", rows)
-    spent = reader.connection.execute("SELECT run, requests, usd, tokens FROM spent").fetchall()
-    connection.executemany(
-        schema.ADD_SPENT,
-        [(text_of(r), round(n * share), usd * share, round(t * share)) for r, n, usd, t in spent],
-    )
+    """Add settings and given-up requests of a store, and a share of what its runs have spent."""
+    rows = reader.table("SELECT id, value FROM settings", id="t", value="t")
+    settings = [tuple(row.values()) for row in rows]
+    connection.executemany("INSERT OR IGNORE INTO settings VALUES (?, ?)", settings)
+    texts = dict.fromkeys(("id", "request", "reason", "message", "raw"), "t")
+    rows = reader.table("SELECT * FROM failures", **texts, created="n")
+    lost = [tuple(row.values()) for row in rows]
+    connection.executemany("INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?, ?, ?)", lost)
+    spent = [
+        (run, round(each.requests * share), each.usd * share, round(each.tokens * share))
+        for run, each in read_spent(reader).items()
+    ]
+    connection.executemany(schema.ADD_SPENT, spent)
+
+
+def read_spent(reader: StoreReader) -> dict[str, Spent]:
+    """Return what each run has spent in a store."""
+    columns = {"run": "t", "requests": "n", "usd": "n", "tokens": "n"}
+    rows = reader.table("SELECT run, requests, usd, tokens FROM spent", (), **columns)
+    return {row.pop("run"): Spent(**row) for row in rows}

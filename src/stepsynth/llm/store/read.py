@@ -46,6 +46,10 @@ class Stored:
         return str(self.tags.get("kind", ""))
 
 
+class EmptyStoreError(RunFolderError):
+    """A file that was made to be a store, and has nothing in it yet."""
+
+
 class StoreReader:
     """A store, opened read-only.
 
@@ -273,7 +277,7 @@ def _check_tables(connection: sqlite3.Connection, version: int, path: Path) -> N
     schema.check_version(version, path)
     names = {text_of(name) for (name,) in connection.execute("SELECT name FROM sqlite_master")}
     if not version and not names:
-        raise RunFolderError(
+        raise EmptyStoreError(
             f"{path}: this file is empty", hint="the first answer of a run makes it a store"
         )
     if "completions" not in names:

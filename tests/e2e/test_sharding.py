@@ -1,0 +1,169 @@
+"""`llm.shards`: the run folder that one process writes, whatever is killed on the way."""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import time
+from urllib.parse import urlsplit
+
+import pytest
+
+from benchmarks.mock_server import MockServer
+from stepsynth.errors import ConfigError
+from stepsynth.llm.store import StoreReader
+from stepsynth.taskfile import load_config
+from tests.e2e.cli import start, stepsynth, summary_of, workers_of, write_task
+
+ROWS, IN_FLIGHT, GROUP, SHARDS = 400, 8, 64, 2
+SENT = ROWS + 1
+"""One row is rejected, and another one asked for."""
+METHOD = f"{{name: zerogen, seed_size: {ROWS}}}"
+
+
+@pytest.fixture(scope="module")
+def one():
+    """The first server, whose URL names the LLM."""
+    with MockServer(latency_ms=40) as server:
+        yield server
+
+
+@pytest.fixture
+def servers(one):
+    with MockServer(latency_ms=40) as two:
+        yield one, two
+
+
+def write(folder, servers, **keys):
+    llm = {"backend": "openai_compatible", "model": "m", "concurrency": IN_FLIGHT}
+    llm |= {"base_url": [server.url for server in servers], **keys}
+    return write_task(folder, llm=json.dumps(llm), method=METHOD)
+
+
+def results(folder):
+    """Return the digests of a run's results, and the content of its store."""
+    files = [folder / "dataset.jsonl", *folder.glob("rounds/*/*.json*")]
+    found = {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+    }
+    with StoreReader(folder / "requests.sqlite") as reader:
+        found["store"] = sorted((c.id, c.completion["text"]) for c in reader.completions())
+    assert not (folder / "shards").exists()
+    return found
+
+
+def received(servers):
+    return sum(server.stats().requests for server in servers)
+
+
+def until(is_so, limit_s=60):
+    end = time.monotonic() + limit_s
+    while not is_so():
+        assert time.monotonic() < end, "this takes too long"
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def here(one, tmp_path_factory):
+    """What one process writes."""
+    folder = tmp_path_factory.mktemp("here")
+    done = stepsynth("run", write(folder / "t", [one]), "--out", folder / "run", "--json")
+    assert done.returncode == 0, done.stderr
+    assert summary_of(done)["llm"]["requests"] == SENT
+    return results(folder / "run")
+
+
+def test_a_server_and_a_worker_are_killed_and_the_folder_is_that_of_one_process(
+    servers, here, tmp_path
+):
+    before, (one, two) = received(servers), servers
+    task = write(tmp_path / "t", servers, shards=SHARDS)
+    running = start("run", task, "--out", tmp_path / "there", "--json")
+    until(lambda: received(servers) - before > 80)
+    os.kill(workers_of(running.pid)[0], signal.SIGKILL)
+    until(lambda: received(servers) - before > 160)
+    killed = two.kill()
+    with MockServer(latency_ms=40, port=urlsplit(two.url).port) as back:
+        out, err = running.communicate(timeout=100)
+        assert running.returncode == 0, err
+        total = one.stats().requests + killed.requests + back.stats().requests - before
+    assert "its process died; what has no answer goes out again" in err
+    assert results(tmp_path / "there") == here
+    assert json.loads(out.splitlines()[-1])["llm"]["failed"] == 0
+    # In flight at one of the kills, or on the way to the disk of the worker that was killed.
+    assert total - SENT <= 2 * IN_FLIGHT + GROUP
+
+
+def test_a_coordinator_that_is_killed_goes_on_and_pays_for_nothing_again(servers, here, tmp_path):
+    before = received(servers)
+    task = write(tmp_path / "t", servers, shards=SHARDS)
+    command = ("run", task, "--out", tmp_path / "there", "--json")
+    running = start(*command)
+    until(lambda: received(servers) - before > 150)
+    running.kill()
+    running.wait()
+    done = stepsynth(*command)
+    running.communicate()  # its workers, which hold its pipes, have ended
+    assert done.returncode == 0, done.stderr
+    assert results(tmp_path / "there") == here
+    used = summary_of(done)["llm"]
+    assert used["from_store"] > 0
+    assert received(servers) - before - SENT <= IN_FLIGHT
+    assert used["requests"] + used["from_store"] == SENT
+
+
+def test_ctrl_c_keeps_what_was_answered_and_the_same_command_goes_on(servers, here, tmp_path):
+    before = received(servers)
+    task = write(tmp_path / "t", servers, shards=SHARDS)
+    command = ("run", task, "--out", tmp_path / "there", "--json")
+    running = start(*command)
+    until(lambda: received(servers) - before > 100)
+    running.send_signal(signal.SIGINT)
+    _, err = running.communicate(timeout=60)
+    assert running.returncode == 130, err
+    assert "the same command goes on" in err
+    assert not (tmp_path / "there/shards").exists()
+    done = stepsynth(*command)
+    assert done.returncode == 0, done.stderr
+    assert results(tmp_path / "there") == here
+    assert received(servers) - before == SENT
+
+
+def test_a_place_where_no_shard_can_write_stops_the_run_with_its_cause(servers, tmp_path):
+    task = write(tmp_path / "t", servers, shards=SHARDS)
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there/shards").write_text("a file is in the way")
+    done = stepsynth("run", task, "--out", tmp_path / "there")
+    assert done.returncode == 2, done.stderr
+    assert "there/shards" in done.stderr
+
+
+def test_shards_on_a_cluster_bring_the_same(servers, here, tmp_path):
+    pytest.importorskip("submitit")
+    task = write(tmp_path / "t", servers, shards=SHARDS)
+    task.write_text(task.read_text() + "executors: {slurm: {cluster: local}}\n")
+    done = stepsynth("run", task, "--out", tmp_path / "there", "--executor", "slurm", "--json")
+    assert done.returncode == 0, done.stderr
+    for left in (tmp_path / "there/shards").rglob("*"):
+        assert ".slurm" in left.parts, "the logs of its jobs alone"
+    shutil.rmtree(tmp_path / "there/shards")
+    assert results(tmp_path / "there") == here
+
+
+REPLAYED = "{seed: {backend: replay, recordings: x.jsonl}}"
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ("batch: true", "takes all requests from one process"),
+        ("phases: {seed: {model: n, shards: 2}}", "llm.phases.seed: shards are of the whole run"),
+        (f"phases: {REPLAYED}", "llm.shards: recordings and rules cannot be shared out"),
+    ],
+)
+def test_what_cannot_be_shared_out_is_refused_with_its_place(tmp_path, keys, said):
+    task = write_task(tmp_path, llm=f"{{preset: openai, model: m, shards: 2, {keys}}}")
+    with pytest.raises(ConfigError, match=said):
+        load_config(task)
