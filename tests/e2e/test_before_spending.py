@@ -56,6 +56,7 @@ def test_plan_needs_no_key_no_network_and_no_llm(tmp_path):
         "corpus.jsonl",
         "fruit.yaml",
         "gold.jsonl",
+        "texts.jsonl",
     ]
     shown = stepsynth("plan", task, "--set", "limits.requests=10")
     assert "Nothing was sent." in shown.stdout
@@ -140,7 +141,7 @@ def test_a_preview_that_gets_no_answer_ends_as_the_provider_does(tmp_path):
         task = write_kind(tmp_path, "classification", server.url)
         done = command("preview", task, "-n", 2, "--set", "method=zerogen", "--out", tmp_path / "r")
     assert done.returncode == 4
-    assert "no such thing" in done.stderr
+    assert "no such thing" in done.stdout
 
 
 def test_a_preview_keeps_the_limits(fruit_server, tmp_path):
