@@ -43,7 +43,7 @@ test: check  ## Lint, check types, run all tests
 SLOW := students/test_transformer llm/test_transformers_backend deploy llm/test_llama_cpp \
 	executors llm/test_batch dryrun comparison metrics/test_bootstrap metrics/test_mauve \
 	students/test_embedding
-test-fast: install  ## Run the tests of single parts: 100 s on two cores
+test-fast: install  ## Run the tests of single parts: two minutes on two cores
 	$(BIN)/python -m pytest -n auto --dist loadfile tests/algorithm tests/architecture tests/golden \
 		tests/unit $(SLOW:%=--ignore-glob 'tests/unit/%*')
 
