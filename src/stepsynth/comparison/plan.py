@@ -98,7 +98,7 @@ class PlannedRun:
     def _sums(self) -> dict[str, str]:
         run = RunFolder(self.folder)
         files = [run.config, run.identity, run.manifest, run.path / "dataset.jsonl"]
-        files += [*run.shards.glob("*"), *sorted(self.folder.glob("rounds/*/*.json"))]
+        files += [*run.dataset_shards.glob("*"), *sorted(self.folder.glob("rounds/*/*.json"))]
         return {
             path.relative_to(self.folder).as_posix(): digest_file(path)
             for path in files

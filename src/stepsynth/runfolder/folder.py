@@ -198,12 +198,12 @@ class OpenRun:
                 write_json(self.folder.model / CALIBRATION_FILE, calibration.to_dict())
 
     def _write_dataset(self, dataset: Dataset) -> None:
-        shutil.rmtree(self.folder.shards, ignore_errors=True)
+        shutil.rmtree(self.folder.dataset_shards, ignore_errors=True)
         if len(dataset) < self._shard_rows or find_spec("pyarrow") is None:
             dataset.to_jsonl(self.folder.dataset)
         else:
             self.folder.dataset.unlink(missing_ok=True)
-            write_shards(self.folder.shards, dataset.to_tables(self._shard_rows))
+            write_shards(self.folder.dataset_shards, dataset.to_tables(self._shard_rows))
 
     def close(self) -> None:
         """Release the folder for other processes."""

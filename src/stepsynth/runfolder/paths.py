@@ -41,13 +41,14 @@ class RunFolder:
     events = _Place("events.jsonl")
     """The event log, a line for each event."""
 
-    shards = _Place("dataset")
+    dataset_shards = _Place("dataset")
     """The training rows of the kept round where they are `data.shard_rows` or more."""
 
     @property
     def dataset(self) -> Path:
         """The training rows of the kept round: a file, or of many rows a folder of Parquet."""
-        return self.shards if self.shards.is_dir() else self.path / "dataset.jsonl"
+        shards = self.dataset_shards
+        return shards if shards.is_dir() else self.path / "dataset.jsonl"
 
     model = _Place("model")
     """The student of the kept round."""
