@@ -161,6 +161,11 @@ def test_importing_the_package_loads_no_heavy_library():
     assert not loaded_after("import stepsynth") & (HEAVY | {"numpy", "altair", "aiohttp"})
 
 
+def test_a_run_loads_no_web_server():
+    code = "import sys, stepsynth.runner\nassert 'aiohttp.web' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_the_help_of_the_command_line_loads_no_heavy_library():
     code = "from stepsynth.cli.main import app\ntry:\n    app(['--help'])\nexcept SystemExit: pass"
     assert not loaded_after(code) & (HEAVY | {"altair", "aiohttp", "jinja2"})
