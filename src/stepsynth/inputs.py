@@ -24,6 +24,7 @@ from stepsynth.errors import DataError
 from stepsynth.records import Context, Dataset, Example, Provenance, label_to_json, union
 from stepsynth.retrieval import Passage, digest_corpus
 from stepsynth.runfolder import RunFolder
+from stepsynth.students.auto import Auto
 from stepsynth.taskfile import PASSAGE_COLUMNS, Config, check_curation
 
 
@@ -224,6 +225,10 @@ def prepare(config: Config, warn: Callable[[str], None], data: GoldData | None =
     check_curation(config.curation, config.method, config.task, warn)
     data = data or read_gold(config, warn)
     gold = split(config, data, warn)
+    if isinstance(config.student, Auto):
+        names = config.task.label_names
+        chosen = config.student.choose(gold.mine, names, config.random_seed, warn)
+        config = replace(config, student=chosen)
     gate = make_gate(gold, is_open=not config.curation.copies)
     task = config.task
     inputs = Inputs(

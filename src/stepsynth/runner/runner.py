@@ -76,7 +76,8 @@ class Runner:
         check_packages(self.config)
         prepared = prepare(self.config, self.state.warnings.warn, self.data)
         identity = prepared.identity(self.budget)
-        opened = OpenRun(self.folder.path, identity, self.config)
+        self.state.config = prepared.config  # with the student that was chosen
+        opened = OpenRun(self.folder.path, identity, prepared.config)
         began, execution = datetime.now(UTC), None
         try:
             opened.events.write("start", version=_version("stepsynth"))

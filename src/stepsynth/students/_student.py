@@ -203,6 +203,12 @@ def students() -> Registry[Student]:
     return Registry("stepsynth.students", "student", Student)
 
 
+def read_student(keys: Mapping[str, Any] | str) -> Student:
+    """Return the student of another one's field: its name, or its keys with `name`."""
+    given = {"name": keys} if isinstance(keys, str) else dict(keys)
+    return students().get(str(given.pop("name", "linear"))).model_validate(given)
+
+
 def load_student(folder: str | Path) -> Student:
     """Return a saved student.
 

@@ -20,7 +20,7 @@ from stepsynth._util.files import write_json
 from stepsynth._util.rng import make_rng
 from stepsynth.metrics import Predictions
 from stepsynth.records import Dataset, Example
-from stepsynth.students._student import NO_CALLBACKS, FitCallbacks, Student, students
+from stepsynth.students._student import NO_CALLBACKS, FitCallbacks, Student, read_student
 
 MEMBERS_FILE = "members.json"
 
@@ -49,11 +49,10 @@ class Ensemble(Student):
         return self
 
     def _member(self) -> Student:
-        keys = {"name": self.of} if isinstance(self.of, str) else dict(self.of)
-        name = keys.pop("name", "linear")
-        if name == self.name:
+        member = read_student(self.of)
+        if isinstance(member, Ensemble):
             raise ValueError("an ensemble cannot be a member of an ensemble")
-        return students().get(name).model_validate(keys)
+        return member
 
     @property
     def passes(self) -> int:

@@ -1,0 +1,188 @@
+"""The best of several cheap students, by cross-validation on gold rows.
+
+A run chooses once, on `mine`, and goes on as if the chosen student had been named.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from stepsynth._util.rng import make_rng
+from stepsynth.errors import ConfigError
+from stepsynth.metrics import AnyPredictions
+from stepsynth.records import Dataset, Example
+from stepsynth.students._student import (
+    NO_CALLBACKS,
+    FitCallbacks,
+    Student,
+    load_student,
+    read_student,
+)
+
+FOLDS = 5
+MOST_ROWS = 1_000
+"""Rows of the cross-validation; more would change the choice seldom and take minutes."""
+
+
+class Auto(Student):
+    """The `auto` student: it becomes one of its candidates."""
+
+    name: ClassVar[str] = "auto"
+
+    candidates: tuple[dict[str, Any] | str, ...] = Field(
+        default=("linear", "static", "embedding"),
+        min_length=1,
+        description="Students to choose from, the cheapest first: names, or keys with `name`. Of "
+        "the default ones, those whose library or model is missing are left out.",
+    )
+
+    _student: Student | None = None
+
+    @model_validator(mode="after")
+    def _check_candidates(self) -> "Auto":
+        if self.search is not None:
+            raise ValueError("search hyper-parameters of the student that is chosen, by its name")
+        self._read()
+        return self
+
+    def _read(self) -> list[Student]:
+        found = [read_student(keys) for keys in self.candidates]
+        if any(isinstance(student, Auto) for student in found):
+            raise ValueError("auto cannot be a candidate of auto")
+        return found
+
+    def available(self, warn: Callable[[str], None] = lambda _: None) -> list[Student]:
+        """Return the candidates that can be trained here.
+
+        Raises:
+            ConfigError: A candidate that was named cannot be, or none can.
+        """
+        found: list[Student] = []
+        missing: list[ConfigError] = []
+        for student in self._read():
+            try:
+                student.check()
+            except ConfigError as error:
+                if "candidates" in self.model_fields_set:
+                    raise
+                missing.append(error)
+                warn(f"student auto: {student.name} is left out: {error.message} ({error.hint})")
+            else:
+                found.append(student)
+        if not found:
+            raise missing[0]
+        return found
+
+    def check(self) -> None:
+        """Check that a candidate can be trained here."""
+        self.available()
+
+    def choose(
+        self,
+        rows: Dataset,
+        label_names: Sequence[str],
+        random_seed: int,
+        warn: Callable[[str], None] = lambda _: None,
+    ) -> Student:
+        """Return the candidate with the best accuracy in cross-validation; of equals, the first.
+
+        Args:
+            rows: Gold rows.
+            label_names: The labels of the task.
+            random_seed: Determines the folds.
+            warn: Called with what was chosen, and with what was left out.
+
+        Raises:
+            ConfigError: No candidate can be trained here.
+        """
+        candidates = self.available(warn)
+        if len(rows) > MOST_ROWS:
+            rows = Dataset(make_rng(random_seed, "auto").sample(list(rows), MOST_ROWS))
+        folds = _divide(rows, random_seed)
+        if len(candidates) == 1 or not folds:
+            if not folds:
+                warn(
+                    f"student auto: {candidates[0].name} is used, as there are too few gold rows "
+                    "to choose by"
+                )
+            return candidates[0]
+        scores = [_accuracy(spec, rows, folds, label_names, random_seed) for spec in candidates]
+        best = candidates[int(np.argmax(scores))]
+        told = ", ".join(
+            f"{spec.name} {score:.1%}" for spec, score in zip(candidates, scores, strict=True)
+        )
+        warn(
+            f"student auto: {best.name} is used. Accuracy in cross-validation on {len(rows)} gold "
+            f"rows: {told}."
+        )
+        return best
+
+    def fit(
+        self,
+        dataset: Dataset,
+        *,
+        weights: Sequence[float] | None = None,
+        callbacks: FitCallbacks = NO_CALLBACKS,
+    ) -> None:
+        """Choose by the data set itself, and learn from it."""
+        chosen = self.choose(dataset, self.label_names, self._random_seed, callbacks.warn)
+        self._student = chosen.start(self.label_names, self._random_seed)
+        self._student.fit(dataset, weights=weights, callbacks=callbacks)
+
+    def predict_examples(self, examples: Sequence[Example]) -> AnyPredictions:
+        """Return what the chosen student predicts."""
+        assert self._student is not None
+        return self._student.predict_examples(examples)
+
+    def save(self, folder: str | Path, *, columns: Mapping[str, str] | None = None) -> None:
+        """Write the chosen student, as which the folder is loaded."""
+        assert self._student is not None
+        self._student.save(folder, columns=columns)
+
+    def save_arrays(self, folder: Path) -> None:
+        """Write the chosen student into a folder of its own."""
+        self.save(folder / "chosen")
+
+    def load_arrays(self, folder: Path) -> None:
+        """Read it."""
+        self._student = load_student(folder / "chosen")
+
+
+def _divide(rows: Dataset, random_seed: int) -> list[tuple[list[int], list[int]]]:
+    """Return the folds, as rows to train on and rows to predict; none: a label has too few rows.
+
+    Copies of a text stay together, so that none is predicted by its own copy.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    labels = [str(row.label) for row in rows]
+    groups = {(row.text, row.context): i for i, row in enumerate(rows)}
+    texts = [groups[row.text, row.context] for row in rows]
+    fewest = min((labels.count(label) for label in set(labels)), default=0)
+    if fewest < 2 or len(set(labels)) < 2 or len(groups) < FOLDS:
+        return []
+    splitter = StratifiedGroupKFold(min(FOLDS, fewest), shuffle=True, random_state=random_seed)
+    found = splitter.split(labels, labels, texts)
+    return [([int(i) for i in train], [int(i) for i in test]) for train, test in found]
+
+
+def _accuracy(
+    spec: Student,
+    rows: Dataset,
+    folds: Sequence[tuple[Sequence[int], Sequence[int]]],
+    label_names: Sequence[str],
+    random_seed: int,
+) -> float:
+    """Return the accuracy of a student on rows that it has not seen."""
+    right = 0
+    for train, test in folds:
+        seen, held_out = (Dataset(rows[i] for i in part) for part in (train, test))
+        names = tuple(name for name in label_names if seen.label_counts()[name])
+        student = spec.start(names, random_seed)
+        student.fit(seen)
+        said = student.predict_examples(held_out).labels
+        right += sum(row.label == own for row, own in zip(held_out, said, strict=True))
+    return right / len(rows)

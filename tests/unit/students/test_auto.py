@@ -1,0 +1,97 @@
+"""The student `auto` is the candidate that does best on gold rows it has not seen."""
+
+import json
+import sys
+
+import pytest
+from pydantic import ValidationError
+
+import stepsynth
+from stepsynth.errors import ConfigError
+from stepsynth.records import Dataset
+from stepsynth.students import StudentFactory, load_student
+from stepsynth.students.auto import Auto
+from tests.fakes import rows
+from tests.static_vectors import static_model
+
+KIND = ("lovely", "wonderful", "excellent", "beautiful", "gorgeous", "splendid", "great", "superb")
+UNKIND = ("awful", "terrible", "horrible", "ugly", "nasty", "dreadful", "poor", "bad")
+BY_MEANING = rows(*((word, "good") for word in KIND), *((word, "bad") for word in UNKIND))
+"""No word stands in two rows: counts of words say nothing of a row that was not seen."""
+
+STATIC = {"name": "static", "model": static_model(), "C": 100.0}
+LABELS = ("bad", "good")
+
+
+def test_the_candidate_with_the_best_accuracy_out_of_fold_is_chosen_and_said():
+    said = []
+    chosen = Auto(candidates=("linear", STATIC)).choose(BY_MEANING, LABELS, 0, said.append)
+    assert chosen.name == "static"
+    assert said[0].startswith("student auto: static is used. Accuracy in cross-validation on 16 ")
+    again = Auto(candidates=(STATIC, "linear")).choose(BY_MEANING, LABELS, 0)
+    assert again == chosen
+
+
+def test_of_equals_the_first_is_chosen():
+    good, bad = [(f"{word} film", "good") for word in "abcd"], [("e tax", "bad"), ("f tax", "bad")]
+    easy = rows(*good, *bad)
+    both = ({"name": "linear", "C": 1.0}, {"name": "linear", "C": 2.0})
+    for candidates in (both, both[::-1]):
+        chosen = Auto(candidates=candidates).choose(easy, LABELS, 0)
+        assert candidates[0]["C"] == chosen.C
+
+
+def test_copies_of_a_text_are_not_predicted_by_each_other():
+    """Counts of words know every copy, and would win by it."""
+    twice = Dataset([*BY_MEANING, *BY_MEANING])
+    assert Auto(candidates=("linear", STATIC)).choose(twice, LABELS, 0).name == "static"
+
+
+@pytest.mark.parametrize("data", [rows(), rows(("fine", "good"), ("bad", "bad")), BY_MEANING[:4]])
+def test_with_too_few_rows_the_first_is_taken_and_it_is_said(data):
+    said = []
+    assert Auto(candidates=("linear", STATIC)).choose(data, LABELS, 0, said.append).name == "linear"
+    assert "too few gold rows" in said[0]
+
+
+def test_what_is_not_installed_is_left_out_unless_it_was_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "model2vec", None)
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    said = []
+    assert Auto().choose(BY_MEANING, LABELS, 0, said.append).name == "linear"
+    assert [message.split(" is left out")[0] for message in said] == [
+        "student auto: static",
+        "student auto: embedding",
+    ]
+    with pytest.raises(ConfigError, match="model2vec"):
+        Auto(candidates=("linear", "static")).check()
+
+
+@pytest.mark.parametrize("keys", [{"candidates": ["auto"]}, {"candidates": []}, {"search": {}}])
+def test_settings_without_sense_are_refused(keys):
+    with pytest.raises(ValidationError):
+        Auto.model_validate(keys)
+
+
+def test_by_itself_it_chooses_by_what_it_learns_from_and_is_saved_as_what_it_became(tmp_path):
+    model = StudentFactory(Auto(candidates=("linear", STATIC)), LABELS, 0).new()
+    model.fit(BY_MEANING)
+    model.student.save(tmp_path)
+    assert load_student(tmp_path).name == "static"
+    assert load_student(tmp_path).predict(BY_MEANING.texts) == model.predict(BY_MEANING).labels
+
+
+def test_a_run_goes_on_as_if_the_chosen_one_had_been_named(tmp_path):
+    gold = [{"text": f"{row.text} {i}", "label": row.label} for i in "12" for row in BY_MEANING]
+    split = {"mine": 16, "select": 8, "test": 8}
+    keys = {"split": split, "method": "gold", "out": tmp_path / "run"}
+    task = {"labels": list(LABELS)}
+    student = {"name": "auto", "candidates": ["linear", STATIC]}
+    result = stepsynth.synthesize(task, gold, student=student, **keys)
+    assert result.summary.student in ("linear", "static")
+    told = [message for message in result.summary.warnings if "student auto" in message]
+    assert [result.summary.student in message for message in told] == [True]
+    saved = json.loads((tmp_path / "run/model/student.json").read_text(encoding="utf-8"))
+    assert saved["student"] == result.summary.student
+    again = stepsynth.synthesize(task, gold, student=student, **keys)
+    assert again.summary.test == result.summary.test
