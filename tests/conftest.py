@@ -18,6 +18,7 @@ from hypothesis import settings
 # Small arrays, and as many test processes as cores: threads that wait for each other would take
 # most of the time. The libraries read these when they are imported, and children inherit them.
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
+os.environ["STEPSYNTH_CACHE"] = ""  # no test leaves embeddings in a home folder, or finds some
 
 import stepsynth
 import stepsynth.llm.engine.send

@@ -1,10 +1,11 @@
 """A frozen sentence encoder with a logistic head: seconds per round on a CPU.
 
-Embeddings are cached by text: a round embeds only rows added since the round before, and a
-comparison embeds rows that its methods share only once.
+Embeddings are cached by text, in memory and on disk: a round embeds only rows added since the round
+before, and methods and runs embed rows that they share only once.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -15,6 +16,7 @@ from pydantic import Field
 from stepsynth._util.pretrained import load_sentence_encoder, quiet
 from stepsynth.records import Dataset, Example
 from stepsynth.students._head import HeadStudent, pair_features
+from stepsynth.students._kept_vectors import KeptVectors
 from stepsynth.students._search import Range
 from stepsynth.students._student import NO_CALLBACKS, FitCallbacks
 
@@ -22,6 +24,9 @@ Floats = npt.NDArray[np.float32]
 ENCODER_FOLDER = "encoder"
 MOST_KNOWN = 500_000
 """Most embeddings that a process caches per encoder: about 0.8 GB at 384 dimensions."""
+
+STEP = 512
+"""Texts that are embedded between two reports of progress."""
 
 _KNOWN: dict[str, dict[str, Floats]] = {}
 """Encoder -> text -> embedding, shared by all students that this process trains."""
@@ -67,7 +72,21 @@ class Embedding(HeadStudent):
     def learn_features(self, dataset: Dataset, callbacks: FitCallbacks = NO_CALLBACKS) -> Floats:
         """Embed a data set, as texts or as pairs, and return its features: (n, n_features)."""
         self._is_pair = any(row.context is not None for row in dataset)
+        self._warn_of_cuts(dataset, callbacks)
         return self.features(dataset, callbacks)
+
+    def _warn_of_cuts(self, dataset: Dataset, callbacks: FitCallbacks) -> None:
+        """Warn if texts are longer than the encoder reads."""
+        encoder = _encoder(self._encoder_folder or self.model)
+        most = encoder.max_seq_length
+        # Few tokens have fewer than two characters, and tokenizing all rows again takes seconds.
+        texts = (text for row in dataset for text in (row.text, row.context or ""))
+        long = [text for text in texts if most and len(text) > most]
+        if any(len(encoder.tokenizer(text)["input_ids"]) > most for text in long):
+            callbacks.warn(
+                f"student embedding: some texts have more than the {most} tokens that "
+                f"{self.model} reads; the rest of them is not seen"
+            )
 
     def features(
         self, examples: Sequence[Example], callbacks: FitCallbacks = NO_CALLBACKS
@@ -86,14 +105,24 @@ class Embedding(HeadStudent):
         """Return the embeddings of texts; each is computed once."""
         known = {} if self._known is None else self._known
         new = [text for text in dict.fromkeys(texts) if text not in known]
-        step = 512
-        for i in range(0, len(new), step):
-            batch = new[i : i + step]
-            vectors = _encoder(self._encoder_folder or self.model).encode(
+        if not new:
+            return known
+        encoder = _encoder(self._encoder_folder or self.model)
+        kept = None
+        if self._known is not None:
+            kept = _kept_vectors(self.model)
+            known |= kept.read(new)
+            new = [text for text in new if text not in known]
+        for i in range(0, len(new), STEP):
+            batch = new[i : i + STEP]
+            vectors = encoder.encode(
                 batch, batch_size=32, normalize_embeddings=True, show_progress_bar=False
             )
-            known |= dict(zip(batch, vectors, strict=True))
-            callbacks.on_progress("embed", min(i + step, len(new)), len(new))
+            found = dict(zip(batch, vectors, strict=True))
+            if kept is not None:
+                kept.write(found)
+            known |= found
+            callbacks.on_progress("embed", min(i + STEP, len(new)), len(new))
         return known
 
     def save(self, folder: str | Path, *, columns: Mapping[str, str] | None = None) -> None:
@@ -113,6 +142,11 @@ class Embedding(HeadStudent):
         if (folder / ENCODER_FOLDER).is_dir():
             # A deployed student may run for years: it keeps no text that it was given.
             self._encoder_folder, self._known = str(folder / ENCODER_FOLDER), None
+
+
+@lru_cache(maxsize=2)
+def _kept_vectors(name: str) -> KeptVectors:
+    return KeptVectors(_encoder(name))
 
 
 def _encoder(name: str) -> Any:

@@ -91,6 +91,8 @@ def test_a_text_that_stands_twice_is_embedded_once(embedded):
 
 def test_many_texts_are_embedded_in_parts_and_progress_is_told(monkeypatch):
     class Fake:
+        max_seq_length = None
+
         def encode(self, texts, **_):
             return np.eye(2, dtype=np.float32)[[int(text) % 2 for text in texts]]
 
