@@ -4,6 +4,13 @@ import re
 import unicodedata
 from typing import Literal
 
+UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+    "\U00020000-\U0003ffff"
+)
+"""Thai, Lao, Burmese, Khmer, kana and Chinese characters, as a range in a regular expression: no
+spaces divide their words, so each counts as a word."""
+
 MARKS = 30
 """Most combining marks in a row; no language comes near it."""
 

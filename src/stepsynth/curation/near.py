@@ -15,6 +15,7 @@ from math import sqrt
 from typing import Any
 
 from stepsynth._util.hashing import digest
+from stepsynth._util.text import UNSPACED
 from stepsynth.errors import ConfigError
 
 SHINGLE = 3
@@ -25,12 +26,7 @@ MOST_ROWS = 8
 FOUND = 0.9
 """Smallest share of pairs at the threshold that the bands must find."""
 
-# Thai, Lao, Burmese, Khmer, kana and Chinese characters: no spaces divide their words.
-_UNSPACED = (
-    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
-    "\U00020000-\U0003ffff"
-)
-_WORD = re.compile(f"[{_UNSPACED}]|[^\\s{_UNSPACED}]+")
+_WORD = re.compile(f"[{UNSPACED}]|[^\\s{UNSPACED}]+")
 
 
 def words(text: str) -> list[str]:

@@ -1,7 +1,8 @@
 """TF-IDF of words and characters, for texts and for pairs.
 
-Character n-grams handle typos and languages without spaces between words. The features of a pair
-are the text's own n-grams, its words that the context has, its new words, and measures of overlap.
+Character n-grams handle typos and inflection; in scripts without spaces each character is a word.
+The features of a pair are the text's own n-grams, its words that the context has, its new words,
+and measures of overlap.
 """
 
 import json
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from stepsynth._util.files import write_json
+from stepsynth._util.text import UNSPACED
 from stepsynth.errors import TooFewRowsError
 from stepsynth.records import Dataset, Example
 
@@ -90,7 +92,7 @@ def featurize(
     return hstack(parts, format="csr")
 
 
-_WORD = r"(?u)\b\w+\b"
+_WORD = rf"[{UNSPACED}]|[^\W{UNSPACED}]+"
 _TEXT: dict[str, dict[str, Any]] = {
     "word": {"analyzer": "word", "ngram_range": (1, 2), "token_pattern": _WORD},
     "char": {"analyzer": "char_wb", "ngram_range": (2, 4)},

@@ -69,6 +69,16 @@ def test_many_labels_and_an_order_that_is_not_alphabetical():
             ["quel ennui", "mauvais film", "à éviter"],
             "belle histoire",
         ),
+        (
+            ["فيلم جميل جدا", "قصة رائعة", "أحببت التمثيل"],
+            ["ممل للغاية", "فيلم سيئ", "مضيعة للوقت"],
+            "قصة جميلة رائعة",
+        ),
+        (
+            ["ein wunderschöner Film", "großartig gespielt", "sehr bewegend"],
+            ["so eine Zeitverschwendung", "langweilig erzählt", "ein schwacher Film"],
+            "wunderschön gespielt",
+        ),
     ],
 )
 def test_it_learns_in_other_languages(first, second, asked):
@@ -219,6 +229,22 @@ def test_of_a_pair_it_learns_what_only_the_overlap_tells(tmp_path):
     assert np.array_equal(
         again.predict_examples(PAIRS).probabilities, model.predict(PAIRS).probabilities
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "context"),
+    [("犬猫牛鶏豚狐", "{}がそこにいる"), ("狗貓牛雞豬狐", "我看見了{}"), ("หมวกปลา", "ฉันเห็น{}")],
+)
+def test_pairs_overlap_in_characters_where_no_spaces_divide_words(words, context):
+    data = Dataset(
+        Example(said, "yes" if said == seen else "no", context.format(seen))
+        for said in words[:-1]
+        for seen in words[:-1]
+    )
+    model = fitted(data, ("no", "yes"), C=10.0)
+    new = words[-1]
+    asked = ([new, new], [context.format(new), context.format(words[0])])
+    assert model.student.predict(*asked) == ["yes", "no"]
 
 
 @pytest.mark.parametrize("context", [None, "", "?!"])
