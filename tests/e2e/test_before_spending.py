@@ -169,10 +169,10 @@ def test_the_plan_of_zerogen_is_exact_and_the_report_says_so(fruit_server, tmp_p
     page = (folder / "report.html").read_text()
     section = page[page.index("What was planned") :].split("</section>")[0]
     cells = [re.sub("<[^>]+>", "", cell) for cell in re.findall(r"<td.*?</td>", section)]
-    assert cells[:3] == ["40 (40 – 59)", "40", "+0 %"]
+    assert cells[1:5] == ["requests", "40 (40 – 59)", "40", "+0 %"]
     # The server says 10 prompt tokens each, whatever is asked.
     tokens = written["planned"]["total"]["prompt_tokens"]["expected"]
-    assert cells[5] == f"{100 * (tokens - 400) / 400:+.0f} %"
+    assert cells[9] == f"{100 * (tokens - 400) / 400:+.0f} %"
 
 
 def test_a_run_that_goes_on_is_compared_with_all_that_it_used(fruit_server, tmp_path):

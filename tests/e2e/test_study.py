@@ -43,7 +43,7 @@ def test_the_help_lists_every_study_with_a_line():
 
 
 def test_a_study_prints_writes_and_joins_the_report(run):
-    assert "<h2>Studies</h2>" not in (run / "report.html").read_text()
+    assert ">Studies</h2>" not in (run / "report.html").read_text()
     done = stepsynth("study", "gap", run)
     assert done.returncode == 0, done.stderr
     assert "Distribution gap" in done.stdout
@@ -51,7 +51,7 @@ def test_a_study_prints_writes_and_joins_the_report(run):
     findings = Findings.from_dict(json.loads((run / "studies/gap.json").read_text()))
     assert findings.study == "gap"
     html = (run / "report.html").read_text()
-    section = html[html.index("<h2>Studies</h2>") :]
+    section = html[html.index(">Studies</h2>") :]
     assert "trained on mine" in section
     assert "<svg" in section.split("</section>")[0]
     again = stepsynth("study", "quality", run, "--json")
@@ -76,7 +76,7 @@ def test_what_a_study_says_is_escaped_in_the_report(run):
     done = stepsynth("report", run)
     assert done.returncode == 0, done.stderr
     html = (run / "report.html").read_text()
-    assert "<script" not in html
+    assert "<script>alert" not in html
     assert html.count("&lt;script&gt;alert(1)") >= 8
 
 

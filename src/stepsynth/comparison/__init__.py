@@ -1,6 +1,7 @@
 """Comparison of methods at equal cost: its plan, runs, results and table."""
 
 from stepsynth.comparison.plan import Plan, PlannedRun, make_plan, split_names
+from stepsynth.comparison.read import RunRow
 from stepsynth.comparison.run import Ended, Outcome, Silence, Watcher, run_plan
 from stepsynth.comparison.table import Comparison, MethodRow, make_table
 
@@ -11,6 +12,7 @@ __all__ = [
     "Outcome",
     "Plan",
     "PlannedRun",
+    "RunRow",
     "Silence",
     "Watcher",
     "make_plan",

@@ -43,7 +43,7 @@ def learning_curve(rounds: Sequence[RoundMetrics], score: str) -> str:
         ),
     )
     names = base.mark_text(dy=-12, fontSize=11, color=INK).encode(text="round:N")
-    return _svg(line + names.transform_filter("datum.split == 'test'"), width=520, height=260)
+    return _svg(line + names.transform_filter("datum.split == 'test'"), width=420, height=230)
 
 
 def confusion(matrix: Mapping[str, Mapping[str, int]]) -> str:
@@ -140,7 +140,7 @@ def from_spec(spec: Mapping[str, Any]) -> str:
     if "facet" in spec:
         styled["spec"] = {**spec["spec"], "width": 250, "height": 190}
     else:
-        styled |= {"width": 480, "height": 250}
+        styled |= {"width": 420, "height": 230}
     try:
         return vl_convert.vegalite_to_svg(styled)
     except ValueError as error:
@@ -170,7 +170,7 @@ _CONFIG: dict[str, Any] = {
     },
     "view": {"stroke": None},
     "range": {"category": LABELS},
-    "legend": {"labelLimit": 320},
+    "legend": {"labelLimit": 320, "orient": "top", "columns": 4},
 }
 
 

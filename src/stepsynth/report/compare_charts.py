@@ -39,7 +39,7 @@ def differences(comparison: Comparison) -> str:
     bars = base.mark_rule(strokeWidth=3).encode(x=alt.X("low:Q", title=title), x2="high:Q")
     points = base.mark_point(filled=True, size=80).encode(x="gain:Q")
     zero = alt.Chart(alt.Data(values=[{"x": 0}])).mark_rule(color=INK, strokeDash=[4, 3])
-    return _svg(zero.encode(x="x:Q") + bars + points, width=520, height=34 * len(rows))
+    return _svg(zero.encode(x="x:Q") + bars + points, width=420, height=34 * len(rows))
 
 
 def _verdict(gain: Interval) -> str:
@@ -88,7 +88,7 @@ def score_against(comparison: Comparison, used: str, title: str) -> str:
     points = base.mark_point(filled=True, size=70, opacity=1).encode(
         y=alt.Y("score:Q", scale=up), shape=alt.Shape("method:N", scale=shapes, title=None)
     )
-    return _svg(bars + lines + points, width=430, height=270)
+    return _svg(bars + lines + points, width=420, height=250)
 
 
 def label_gains(comparison: Comparison, key: str) -> str:

@@ -2,19 +2,19 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from markupsafe import Markup
 
 from stepsynth._util.files import write_json, write_text
 from stepsynth._util.words import markdown, markdown_row
-from stepsynth.comparison import Comparison, MethodRow
+from stepsynth.comparison import Comparison, MethodRow, RunRow
 from stepsynth.metrics import SCORE_NAMES
 from stepsynth.report import compare_charts
-from stepsynth.report.render import make_environment, read_style
+from stepsynth.report.render import render_page
+from stepsynth.report.rows import Cell, Column, RowTable, make_rows, texts
 from stepsynth.runfolder import RunFolder
 
 DASH = "–"
@@ -194,37 +194,66 @@ def _place_of_score(key: str) -> tuple[int, str]:
 
 
 def to_html(comparison: Comparison, folder: Path) -> str:
-    """Return the comparison as one self-contained HTML document, without scripts.
+    """Return the comparison as one self-contained HTML document.
 
     Args:
         comparison: The comparison.
         folder: The folder of the page, which decides its links to the reports of runs.
     """
-    return (
-        make_environment()
-        .get_template("compare.html.j2")
-        .render(
-            comparison=comparison,
-            about=about(comparison),
-            problems=problems(comparison),
-            tables=tables(comparison),
-            notes=NOTES,
-            style=read_style(),
-            charts=_draw(comparison),
-            most_labels=compare_charts.MOST_LABELS,
-            runs=[_run_line(run, comparison.score, folder) for run in comparison.runs],
-        )
+    scores, costs = tables(comparison)
+    return render_page(
+        "compare",
+        comparison=comparison,
+        about=about(comparison),
+        problems=problems(comparison),
+        scores=_to_rows("scores", scores, comparison.against),
+        costs=_to_rows("costs", costs, comparison.against),
+        runs=_list_runs(comparison, folder),
+        notes=NOTES,
+        charts=_draw(comparison),
+        most_labels=compare_charts.MOST_LABELS,
     )
 
 
-def _run_line(run: Any, score: str, folder: Path) -> dict[str, Any]:
-    """Return a run as the page lists it, with a link to its report where there is one."""
+def _to_rows(name: str, table: TextTable, marked: str) -> RowTable:
+    """Return a table of methods for the page, in which the reference stands out."""
+    columns = (Column(title, "number" if is_n else "text") for title, is_n in table.columns)
+    return make_rows(f"{name}-rows", tuple(columns), table.rows, marked=marked)
+
+
+def _list_runs(comparison: Comparison, folder: Path) -> RowTable:
+    """Return the runs for the page, with links to the reports that there are."""
+    score = comparison.score
+    columns = (
+        Column("method", is_choice=True),
+        Column("random seed", "number", is_choice=True),
+        Column(f"{comparison.scores.get(score, score)} on test, %", "number"),
+        Column("calls", "number"),
+        Column("state", is_choice=True, tones={"failed": "wrong"}),
+        Column("why there is no result", "texts"),
+        Column("report", "link"),
+    )
+    rows: Iterator[list[Cell]] = (
+        [
+            run.method,
+            run.random_seed,
+            f"{100 * run.scores[score]:.1f}" if run.is_done else DASH,
+            f"{run.calls:,}" if run.is_done else DASH,
+            "done" if run.is_done else "failed" if run.error else "not done",
+            texts(("", run.error)),
+            _link(run, folder),
+        ]
+        for run in comparison.runs
+    )
+    return make_rows("run-rows", columns, rows)
+
+
+def _link(run: RunRow, folder: Path) -> str:
+    """Return the address of a run's report in the page; "": there is none."""
     report = RunFolder(Path(run.folder)).report if run.folder else None
-    link = ""
-    if report is not None and report.exists() and report.is_relative_to(folder):
-        link = report.relative_to(folder).as_posix()
-    said = f"{100 * run.scores[score]:.1f}" if run.is_done else run.error or "not done"
-    return {"method": run.method, "random_seed": run.random_seed, "said": said, "link": link}
+    if report is None or not report.exists() or not report.is_relative_to(folder):
+        return ""
+    return report.relative_to(folder).as_posix()
 
 
 def _draw(comparison: Comparison) -> dict[str, Markup]:

@@ -6,27 +6,24 @@ from typing import Any
 from stepsynth._util.words import amount, whole
 from stepsynth.runner import compare_with_plan
 
-Shown = list[tuple[str, list[str]]]
-
 
 def planned_section(plan: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the template's data from `plan.json`; None without a plan.
 
     Returns:
-        `rows`: a phase, and a list of cells: planned, used and error, for requests, tokens, USD
-        and minutes; `from_store`: completions that the store had already; `assumptions`, `limits`.
+        `rows`: phase, what is counted (requests, tokens, USD, minutes), planned, used and error;
+        `from_store`: completions that the store had already; `assumptions`, `limits`.
     """
     planned, used = plan.get("planned"), plan.get("used")
     if not planned or not used:
         return None
-    rows: Shown = []
-    for row in compare_with_plan(planned, used):
-        cells: list[str] = []
-        for key, write in _COLUMNS.items():
-            cells += _cells(row[key], write)
-        rows.append((row["phase"], cells))
     return {
-        "rows": rows,
+        "rows": [
+            [row["phase"], key.replace("_", " ").replace("usd", "USD"), *_cells(row[key], write)]
+            for row in compare_with_plan(planned, used)
+            for key, write in _COUNTED.items()
+            if row[key]["planned"] is not None or row[key]["used"] is not None
+        ],
         "from_store": used["from_store"],
         "assumptions": planned["assumptions"],
         "limits": planned["limits"],
@@ -48,7 +45,7 @@ def _range(planned: Mapping[str, float], write: Callable[[float], str]) -> str:
     return expected if low == high else f"{expected} ({low} – {high})"
 
 
-_COLUMNS: Mapping[str, Callable[[float], str]] = {
+_COUNTED: Mapping[str, Callable[[float], str]] = {
     "requests": whole,
     "prompt_tokens": whole,
     "completion_tokens": whole,

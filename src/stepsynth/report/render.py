@@ -1,5 +1,8 @@
 """The HTML report of a run. The template escapes all text of the data and the LLM."""
 
+import base64
+import hashlib
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,18 +13,22 @@ from markupsafe import Markup
 
 from stepsynth._util.files import write_text
 from stepsynth._util.text import visible
-from stepsynth._util.words import usd
+from stepsynth._util.words import usd, whole
 from stepsynth.metrics import SCORE_NAMES, wilson_interval
 from stepsynth.report import charts
 from stepsynth.report.cost import cost_section
 from stepsynth.report.planned import planned_section
-from stepsynth.run_records import RoundMetrics, Scores
-from stepsynth.runfolder import RoundLineage, Run, UnusedRow, open_run
+from stepsynth.report.rows import cut
+from stepsynth.report.run_rows import added_table, errors_table, unused_table
+from stepsynth.run_records import RoundMetrics, Scores, Summary
+from stepsynth.runfolder import RoundLineage, Run, open_run
 from stepsynth.runner import against_references
 from stepsynth.studies import Findings, format_cell, read_findings
 
-MOST_PAIRS = 100
-MOST_SAMPLES = 6
+DASH = "–"
+
+FEW = 10
+"""Rows up to which a table of them needs no search."""
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -51,68 +58,51 @@ def write_studies(folder: Path) -> Path:
     Raises:
         RunFolderError: One of them is damaged.
     """
-    page = make_environment().get_template("studies.html.j2")
     path = folder / "studies.html"
     shown = [_study(findings) for findings in read_findings(folder)]
-    write_text(path, page.render(name=folder.resolve().name, style=read_style(), studies=shown))
+    write_text(path, render_page("studies", name=folder.resolve().name, studies=shown))
     return path
 
 
 def render(run: Run) -> str:
-    """Return the report as one self-contained HTML document, without scripts."""
-    environment = make_environment()
-    environment.filters["percent"] = lambda value: f"{100 * value:.1f}"
-    environment.filters["usd"] = usd
+    """Return the report as one self-contained HTML document."""
     numbers = [done.metrics for done in run.rounds]
     shown = _shown(numbers[0].select)
     summary = run.summary if run.is_done else None
     rejected = sum((Counter(each.rejected) for each in numbers), Counter[str]())
     failed = sum((Counter(each.failed) for each in numbers), Counter[str]())
-    return environment.get_template("report.html.j2").render(
+    has_labels = "accuracy" in numbers[0].select
+    return render_page(
+        "report",
         run=run,
         summary=summary,
         against=against_references(summary) if summary else [],
-        style=read_style(),
         shown=shown,
-        has_labels="accuracy" in numbers[0].select,
+        has_labels=has_labels,
         interval=_interval(summary.test, shown[0][0]) if summary and summary.test else None,
         has_test=all(each.test for each in numbers),
         numbers=numbers,
-        rejected=rejected,
         failed=failed,
-        lineage=run.lineage,
-        helped=[_helped(each) for each in run.lineage if each.newly_wrong is not None],
+        rounds=_rounds(numbers, summary, shown, has_labels=has_labels),
+        helped=_helped(run.lineage),
+        errors=errors_table(run, has_labels=has_labels),
+        added=added_table(run, has_labels=has_labels),
+        unused=unused_table(run, has_labels=has_labels),
         charts=_draw(numbers, rejected, shown[0][0]),
-        unused=[_sample(done.rejected) for done in run.rounds],
         studies=[_study(findings) for findings in read_findings(run.folder.path)],
         cost=cost_section(summary, run.events) if summary else None,
         planned=planned_section(run.plan) if summary else None,
-        most_pairs=MOST_PAIRS,
-        most_samples=MOST_SAMPLES,
     )
 
 
-def _helped(lineage: RoundLineage) -> dict[str, Any]:
-    """Return whether the rows written for a round's errors helped, in numbers."""
-    written = [each for each in lineage.errors if each.rows]
-    rest = [each for each in lineage.errors if not each.rows]
-    return {
-        "round": lineage.index,
-        "errors": len(lineage.errors),
-        "fixed": len(lineage.fixed),
-        "still_wrong": len(lineage.still_wrong),
-        "newly_wrong": len(lineage.newly_wrong or ()),
-        "near": sum(len(each.near) for each in lineage.errors),
-        "written": len(written),
-        "written_fixed": sum(each.is_fixed is True for each in written),
-        "rest": len(rest),
-        "rest_fixed": sum(each.is_fixed is True for each in rest),
-    }
+def render_page(page: str, /, **values: Any) -> str:
+    """Return a page as one HTML document that loads nothing and runs no script but ours.
 
-
-def make_environment() -> jinja2.Environment:
-    """Return the template environment: values are escaped, a missing name is an error."""
-    return jinja2.Environment(
+    Args:
+        page: The name of its template.
+        values: The values of the template; their texts are escaped.
+    """
+    environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
         finalize=_visible,
@@ -120,6 +110,32 @@ def make_environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
+    environment.filters |= {
+        "cut": cut,
+        "id": _to_id,
+        "percent": lambda value: f"{100 * value:.1f}",
+        "usd": usd,
+        "whole": whole,
+    }
+    style, script = read_style(), Markup(_read("page.js"))
+    return environment.get_template(f"{page}.html.j2").render(
+        **values,
+        style=style,
+        script=script,
+        digests={"style": _digest(style), "script": _digest(script)},
+        contents=[],
+        few=FEW,
+    )
+
+
+def _to_id(title: str) -> str:
+    return re.sub(r"\W+", "-", title).strip("-").lower()
+
+
+def _digest(text: str) -> str:
+    """Return the digest by which a content security policy knows a script or style sheet."""
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def _visible(value: Any) -> Any:
@@ -129,12 +145,63 @@ def _visible(value: Any) -> Any:
 
 def read_style() -> Markup:
     """Return the style sheet of all pages."""
-    return Markup((TEMPLATES / "report.css").read_text(encoding="utf-8"))
+    return Markup(_read("report.css"))
+
+
+def _read(name: str) -> str:
+    return (TEMPLATES / name).read_text(encoding="utf-8")
 
 
 def _shown(scores: Scores) -> list[tuple[str, str, str]]:
     """Return the key, name and short name of each score that the run has."""
     return [(key, *names) for key, names in SCORE_NAMES.items() if key in scores]
+
+
+def _rounds(
+    numbers: Sequence[RoundMetrics],
+    summary: Summary | None,
+    shown: Sequence[tuple[str, str, str]],
+    *,
+    has_labels: bool,
+) -> dict[str, Any]:
+    """Return the table of the rounds, after the references that they are to beat."""
+    names = ["round", "rows added", "training rows", "duplicates", "mining rows wrong"]
+    names += [f"{split} {short} %" for split in ("select", "test") for _, _, short in shown]
+    names.append("test acc. %, tuned threshold" if has_labels else "answers repaired")
+
+    def score(*of: Scores | None) -> list[str]:
+        return [f"{100 * found[key]:.1f}" if found else DASH for found in of for key, *_ in shown]
+
+    rows: list[list[Any]] = [
+        [each.name, DASH, each.train_size, DASH, DASH, *score(each.select, each.test), DASH]
+        for each in (summary.references if summary else ())
+    ]
+    for row in numbers:
+        counts = [row.round, row.added, row.train_size, row.duplicates, row.misclassified]
+        tuned = f"{100 * row.test['tuned_accuracy']:.1f}" if has_labels and row.test else DASH
+        last = tuned if has_labels else row.repaired
+        rows.append([*counts, *score(row.select, row.test), last])
+    return {"columns": [(name, name != "round") for name in names], "rows": rows}
+
+
+def _helped(lineage: Sequence[RoundLineage]) -> dict[str, Any] | None:
+    """Return the table of whether the rows written for each round's errors helped."""
+    names = ("errors of round", "errors", "right now", "still wrong", "newly wrong")
+    names += ("of them near an error", "right now, with rows", "right now, without")
+    rows: list[list[Any]] = []
+    for traced in lineage:
+        if traced.newly_wrong is None:
+            continue
+        counts = (traced.index, len(traced.errors), len(traced.fixed), len(traced.still_wrong))
+        near = sum(len(each.near) for each in traced.errors)
+        written = [each for each in traced.errors if each.rows]
+        rest = [each for each in traced.errors if not each.rows]
+        shares = [
+            f"{sum(each.is_fixed is True for each in of)} of {len(of)}" if of else DASH
+            for of in (written, rest)
+        ]
+        rows.append([*counts, len(traced.newly_wrong), near, *shares])
+    return {"columns": [(name, True) for name in names], "rows": rows} if rows else None
 
 
 def _interval(test: Scores, score: str) -> tuple[float, float]:
@@ -166,12 +233,11 @@ def _study(findings: Findings) -> dict[str, Any]:
             {
                 "title": table.title,
                 "note": table.note,
-                "columns": table.columns,
-                "rows": [[(format_cell(c), not isinstance(c, str)) for c in r] for r in table.rows],
-                "is_number": [
-                    any(not isinstance(row[i], str) for row in table.rows)
-                    for i in range(len(table.columns))
+                "columns": [
+                    (name, any(not isinstance(row[i], str) for row in table.rows))
+                    for i, name in enumerate(table.columns)
                 ],
+                "rows": [[format_cell(cell) for cell in row] for row in table.rows],
             }
             for table in findings.tables
         ],
@@ -179,14 +245,3 @@ def _study(findings: Findings) -> dict[str, Any]:
             (chart.title, Markup(charts.from_spec(chart.spec))) for chart in findings.charts
         ],
     }
-
-
-def _sample(rejected: Sequence[UnusedRow]) -> list[UnusedRow]:
-    """Return some rejected answers, a few of each reason."""
-    taken: Counter[str] = Counter()
-    sample: list[UnusedRow] = []
-    for row in rejected:
-        if taken[row.reason] < MOST_SAMPLES:
-            taken[row.reason] += 1
-            sample.append(row)
-    return sample

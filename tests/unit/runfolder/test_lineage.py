@@ -1,5 +1,6 @@
 """The lineage of errors: fixed, still wrong or newly wrong, with what was written for each."""
 
+import re
 from pathlib import Path
 
 import stepsynth
@@ -92,6 +93,5 @@ def test_a_run_has_the_lineage_of_its_rounds_and_the_report_its_totals(tmp_path)
     first = lineage[0]
     page = write_report(done.folder).read_text(encoding="utf-8")
     cells = [0, len(first.errors), len(first.fixed), len(first.still_wrong), len(first.newly_wrong)]
-    assert "<tr>" + "".join(f'<td class="n">{each}</td>' for each in cells) in page
-    assert page.count(">right in round 1</span>") == len(first.fixed)
-    assert page.count(">still wrong in round 1</span>") == len(first.still_wrong)
+    shown = re.findall(r"<tr>(.*?)</tr>", page[page.index("Did it help?</h2>") :])[1]
+    assert re.findall(r"<td[^>]*>(.*?)</td>", shown)[: len(cells)] == [str(each) for each in cells]
