@@ -37,6 +37,7 @@ class MethodRow:
         name: The name of the entry.
         sees: Which gold rows it uses, and for what.
         takes_budget: Whether it has a size to budget.
+        is_reference: Whether it is there for reference: no verdict is passed on it.
         seeds: The random seeds whose runs are done.
         mean: Score or cost -> mean over random seeds.
         spread: Score -> standard deviation over random seeds; none for a single seed.
@@ -49,6 +50,7 @@ class MethodRow:
     name: str
     sees: str
     takes_budget: bool
+    is_reference: bool
     seeds: list[int]
     mean: dict[str, float]
     spread: dict[str, float]
@@ -174,6 +176,7 @@ def _summarise(
         name=entry.name,
         sees=_sees(entry, config),
         takes_budget=config is not None and plan.budget.fits(config.method),
+        is_reference=getattr(methods().get(entry.method), "is_reference", False),
         seeds=[run.random_seed for run in done],
         mean={name: statistics.fmean(found) for name, found in known.items() if found},
         spread={k: statistics.stdev(known[k]) for k in names if len(known.get(k, ())) > 1},
@@ -291,7 +294,8 @@ def _judge(rows: Sequence[MethodRow], against: str, scores: Mapping[str, str]) -
     """Return sentences on wins and losses against the reference; on the first score also ties."""
     said: list[str] = []
     for place, (score, name) in enumerate(scores.items()):
-        found = [(row.name, row.against[score]) for row in rows if score in row.against]
+        known = [row for row in rows if score in row.against]
+        found = [(row.name, row.against[score]) for row in known if not row.is_reference]
         found.sort(key=lambda pair: -pair[1].mean)
         better = [f"{name} {gain}" for name, gain in found if gain.low > 0]
         worse = [f"{name} {gain}" for name, gain in found if gain.high < 0]
@@ -303,6 +307,10 @@ def _judge(rows: Sequence[MethodRow], against: str, scores: Mapping[str, str]) -
                 said.append(f"{verb} {against} ({name}, points): {'; '.join(names)}.")
         if level and not place:
             said.append(f"Within noise of {against} ({name}, points): {'; '.join(level)}.")
+        for row in known:
+            if row.is_reference and not place:
+                gain = row.against[score]
+                said.append(f"For reference, {row.name} minus {against} ({name}, points): {gain}.")
     return said
 
 

@@ -209,6 +209,9 @@ class Method(BaseModel, ABC):
     prompts: ClassVar[tuple[str, ...]] = ("seed",)
     """Names of the task's prompts that it sends."""
 
+    is_reference: ClassVar[bool] = False
+    """Whether it shows what there is without synthesis: a comparison passes no verdict on it."""
+
     data_keys: ClassVar[tuple[str, ...]] = ()
     """Keys that name a file of rows or a run folder."""
 

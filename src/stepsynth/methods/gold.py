@@ -15,6 +15,7 @@ class Gold(Method):
 
     name: ClassVar[str] = "gold"
     needs_llm: ClassVar[bool] = False
+    is_reference: ClassVar[bool] = True
     sees: ClassVar[str] = "texts and labels of `mine`: it is trained on them"
     prompts: ClassVar[tuple[str, ...]] = ()
 

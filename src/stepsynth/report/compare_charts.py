@@ -7,6 +7,14 @@ from stepsynth.comparison import Comparison, MethodRow
 from stepsynth.metrics import Interval
 from stepsynth.report.charts import INK, LABELS, _svg
 
+VERDICTS = {
+    "better": LABELS[0],
+    "within noise": "#8a94a0",
+    "worse": LABELS[1],
+    "for reference": INK,
+}
+"""Verdict on a method -> its colour."""
+
 SHAPES = ["circle", "square", "triangle-up", "diamond", "cross"]
 MOST_LABELS = 20
 """Most labels in a chart: those with the largest gains."""
@@ -23,15 +31,13 @@ def differences(comparison: Comparison) -> str:
             "gain": 100 * m.against[score].mean,
             "low": 100 * m.against[score].low,
             "high": 100 * m.against[score].high,
-            "verdict": _verdict(m.against[score]),
+            "verdict": "for reference" if m.is_reference else _verdict(m.against[score]),
         }
         for m in comparison.methods
         if score in m.against
     ]
     title = f"{comparison.scores[score]} minus that of {comparison.against}, points"
-    colours = alt.Scale(
-        domain=["better", "within noise", "worse"], range=[LABELS[0], "#8a94a0", LABELS[1]]
-    )
+    colours = alt.Scale(domain=list(VERDICTS), range=list(VERDICTS.values()))
     base = alt.Chart(alt.Data(values=rows)).encode(
         y=alt.Y("method:N", sort=None, title=None, axis=alt.Axis(labelLimit=260)),
         color=alt.Color("verdict:N", scale=colours, title=None),

@@ -330,3 +330,19 @@ def test_losses_and_noise_are_said_plainly(task):
         "Within noise of zerogen (F1, points): fewgen +1.0 [-1.0, +3.0]."
     )
     assert judged(s3=good) == "Better than zerogen (F1, points): s3 +5.0 [+2.0, +8.0]."
+
+
+def test_no_verdict_is_passed_on_gold(task):
+    from stepsynth.comparison.table import _judge
+    from stepsynth.metrics.bootstrap import Interval
+
+    plan = make_plan(task, ["gold", "s3", "zerogen"], seeds=1)
+    gold, s3, _ = make_table(plan, Ended()).methods
+    assert (gold.is_reference, s3.is_reference) == (True, False)
+    gold, s3 = (replace(row, against={"f1": Interval(-0.05, -0.08, -0.02)}) for row in (gold, s3))
+    assert _judge([gold], "zerogen", {"f1": "F1"}) == [
+        "For reference, gold minus zerogen (F1, points): -5.0 [-8.0, -2.0]."
+    ]
+    assert _judge([gold, s3], "zerogen", {"f1": "F1"})[1] == (
+        "Loses to zerogen (F1, points): s3 -5.0 [-8.0, -2.0]."
+    )
