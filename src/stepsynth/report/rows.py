@@ -13,6 +13,9 @@ PAGE = 25
 MOST_TEXT = 20_000
 """Characters of a text."""
 
+MOST_PARTS = 20
+"""Texts of a cell."""
+
 MOST_CHARACTERS = 16_000_000
 """Characters of all rows of a table, as JSON."""
 
@@ -118,8 +121,10 @@ def make_rows(
 
 
 def texts(*parts: Part) -> list[list[str]]:
-    """Return a cell of texts; those that are empty are left out."""
-    return [[visible(note), cut(text), *more] for note, text, *more in parts if text.strip()]
+    """Return a cell of texts, without those that are empty."""
+    found = [[visible(note), cut(text), *more] for note, text, *more in parts if text.strip()]
+    rest = len(found) - MOST_PARTS
+    return [*found[:MOST_PARTS], *([["", f"… ({rest:,} more)"]] if rest > 0 else [])]
 
 
 def cut(value: object) -> str:

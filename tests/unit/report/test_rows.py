@@ -4,6 +4,7 @@ import json
 
 from stepsynth.report.rows import (
     MOST_CHARACTERS,
+    MOST_PARTS,
     MOST_TEXT,
     PAGE,
     Column,
@@ -30,6 +31,11 @@ def test_texts_that_are_empty_are_left_out():
         ["", "one"],
         ["why<U+0000>", "two", "folded"],
     ]
+
+
+def test_a_cell_has_few_texts_and_says_how_many_there_are():
+    cell = texts(*(("", f"text {i}") for i in range(MOST_PARTS + 1_500)))
+    assert cell[-2:] == [["", f"text {MOST_PARTS - 1}"], ["", "… (1,500 more)"]]
 
 
 def test_rows_are_taken_as_long_as_they_fit():
