@@ -234,6 +234,9 @@ def test_in_a_browser_rows_are_searched_filtered_sorted_and_turned_over(long_rep
             await page.show(tmp_path / "narrow.png", width=400, dark=True)
             wide = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
             assert await page.run(wide)
+            heads = "[...document.querySelectorAll('th button')].filter(x => x.offsetWidth)"
+            inside = "x.offsetWidth <= x.parentElement.offsetWidth"
+            assert await page.run(f"{heads}.length && {heads}.every(x => {inside})")
             assert page.troubles == []
 
     asyncio.run(look())

@@ -14,7 +14,7 @@ from stepsynth.comparison import Comparison, MethodRow, RunRow
 from stepsynth.metrics import SCORE_NAMES
 from stepsynth.report import compare_charts
 from stepsynth.report.render import render_page
-from stepsynth.report.rows import Cell, Column, RowTable, make_rows, texts
+from stepsynth.report.rows import Cell, Column, RowTable, make_rows
 from stepsynth.runfolder import RunFolder
 
 DASH = "–"
@@ -229,8 +229,7 @@ def _list_runs(comparison: Comparison, folder: Path) -> RowTable:
         Column("random seed", "number", is_choice=True),
         Column(f"{comparison.scores.get(score, score)} on test, %", "number"),
         Column("calls", "number"),
-        Column("state", is_choice=True, tones={"failed": "wrong"}),
-        Column("why there is no result", "texts"),
+        Column("state", is_choice=True, tones={"no result": "wrong"}),
         Column("report", "link"),
     )
     rows: Iterator[list[Cell]] = (
@@ -239,8 +238,7 @@ def _list_runs(comparison: Comparison, folder: Path) -> RowTable:
             run.random_seed,
             f"{100 * run.scores[score]:.1f}" if run.is_done else DASH,
             f"{run.calls:,}" if run.is_done else DASH,
-            "done" if run.is_done else "failed" if run.error else "not done",
-            texts(("", run.error)),
+            "done" if run.is_done else "no result" if run.error else "not done",
             _link(run, folder),
         ]
         for run in comparison.runs
