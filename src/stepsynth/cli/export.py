@@ -1,4 +1,4 @@
-"""`stepsynth export`: a recording, an ONNX model, or a data set and a model on the hub."""
+"""`stepsynth export`: a recording, a model for elsewhere, or data set and model on the hub."""
 
 import tempfile
 from pathlib import Path
@@ -22,6 +22,12 @@ def export(
         help="Write the student (a transformer) as ONNX into this folder, and check it.",
         show_default=False,
     ),
+    standalone: Path | None = typer.Option(
+        None,
+        help="Write a classifier into this folder with all it needs to run without stepsynth, and "
+        "check it.",
+        show_default=False,
+    ),
     hub: str | None = typer.Option(
         None,
         metavar="ORG/NAME",
@@ -36,10 +42,11 @@ def export(
         show_default=False,
     ),
 ) -> None:
-    """Write what leaves a run: a recording that `replay` answers from, ONNX, or hub files."""
-    if recording is None and onnx is None and hub is None:
+    """Write what leaves a run: a recording that `replay` answers from, a model, or hub files."""
+    if not any((recording, onnx, standalone, hub)):
         raise ConfigError(
-            "there is nothing to export: give --recording FILE, --onnx DIR or --hub ORG/NAME",
+            "there is nothing to export: give --recording FILE, --standalone DIR, --onnx DIR or "
+            "--hub ORG/NAME",
             hint="stepsynth export RUN --recording recording.jsonl",
         )
     _check_hub(hub, license_name, dry_run)
@@ -47,6 +54,8 @@ def export(
         _export_recording(run, recording)
     if onnx is not None:
         _export_onnx(run, onnx)
+    if standalone is not None:
+        _export_standalone(run, standalone)
     if hub is not None:
         _export_hub(run, hub, license_name, private=private, dry_run=dry_run)
 
@@ -84,6 +93,17 @@ def _export_onnx(run: Path, folder: Path) -> None:
         f"{found['path']}: says what the student says on {found['same_labels']} of "
         f"{found['rows']} rows; logits differ by at most {found['max_difference']:.1e}"
     )
+
+
+def _export_standalone(run: Path, folder: Path) -> None:
+    from stepsynth.deploy import write_standalone
+
+    found = write_standalone(run, folder)
+    say(
+        f"{found['path']}: says what the student says on all of {found['rows']} rows; "
+        f"probabilities differ by at most {found['max_difference']:.1e}"
+    )
+    say(f"it needs {', '.join(found['needs'])}; its README.md has an example")
 
 
 def _export_hub(

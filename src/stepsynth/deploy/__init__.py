@@ -1,8 +1,9 @@
-"""What leaves a run: an ONNX file, cards for the Hugging Face hub, a server of its model."""
+"""What leaves a run: a model for elsewhere, files for the Hugging Face hub, a server."""
 
 from stepsynth.deploy.hub import check_license, check_name, push, write_hub_files
 from stepsynth.deploy.onnx import write_onnx
 from stepsynth.deploy.serve import GRACE_S, ModelServer
+from stepsynth.deploy.standalone import write_standalone
 
 __all__ = [
     "GRACE_S",
@@ -12,4 +13,5 @@ __all__ = [
     "push",
     "write_hub_files",
     "write_onnx",
+    "write_standalone",
 ]

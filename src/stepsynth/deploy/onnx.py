@@ -66,11 +66,11 @@ def write_onnx(run_or_model_folder: Path, folder: Path) -> dict[str, Any]:
         RunFolderError: There is no student, or the folder holds something else.
         StepsynthError: The ONNX file does not agree with the student; it is removed.
     """
-    _check_target(folder)
+    check_target(folder)
     student = _load(run_or_model_folder)
     for module in ("onnx", "onnxscript", "onnxruntime"):
         need(module, "onnx")
-    rows = _rows_to_check(run_or_model_folder, has_labels=bool(student.label_names))
+    rows = rows_to_check(run_or_model_folder, has_labels=bool(student.label_names))
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         # Beside the folder, so that the move copies nothing.
@@ -81,7 +81,7 @@ def write_onnx(run_or_model_folder: Path, folder: Path) -> dict[str, Any]:
         _write_tokenizer(student, temporary)
         _write_model(student, temporary)
         found = _check(student, rows, temporary)
-        _move(temporary, folder, {"format": 1, "max_length": student._limit, **found})
+        move_export(temporary, folder, {"format": 1, "max_length": student._limit, **found})
     except OSError as error:
         raise RunFolderError(f"{folder}: cannot be written: {error}") from error
     finally:
@@ -89,13 +89,18 @@ def write_onnx(run_or_model_folder: Path, folder: Path) -> dict[str, Any]:
     return {**found, "path": str(folder / MODEL_FILE)}
 
 
-def _check_target(folder: Path) -> None:
+def check_target(folder: Path) -> None:
+    """Make sure that a folder is empty, or an earlier export that may be replaced.
+
+    Raises:
+        RunFolderError: It is something else.
+    """
     if folder.exists() and not folder.is_dir():
-        raise RunFolderError(f"{folder}: this is a file, not a folder", hint="give another --onnx")
+        raise RunFolderError(f"{folder}: this is a file, not a folder", hint="give another folder")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / ABOUT_FILE).exists():
         raise RunFolderError(
-            f"{folder}: this folder is not empty and is no earlier ONNX export",
-            hint="give another --onnx",
+            f"{folder}: this folder is not empty and is no earlier export",
+            hint="give another folder",
         )
 
 
@@ -105,13 +110,13 @@ def _load(place: Path) -> "Transformer":
     student = load_student(place / "model" if (place / "model").is_dir() else place)
     if not isinstance(student, Transformer):
         raise ConfigError(
-            f"{place}: its student is {student.name!r}; only a 'transformer' becomes ONNX",
-            hint="retrain with --set student.name=transformer and another --out",
+            f"{place}: its student is {student.name!r}; only a 'transformer' is one ONNX file",
+            hint="--standalone exports any classifier",
         )
     return student
 
 
-def _rows_to_check(place: Path, *, has_labels: bool) -> list[Example]:
+def rows_to_check(place: Path, *, has_labels: bool) -> list[Example]:
     """Return rows of the run, evenly spread over its data set and the misclassified gold rows."""
     run = RunFolder(place if (place / "model").is_dir() else place.parent)
     files = [run.dataset, *(r / "misclassified.jsonl" for r in run.round_folders())]
@@ -166,36 +171,61 @@ def _strip(model: Any) -> None:
 
 
 def _write_model(student: "Transformer", folder: Path) -> None:
+    names = input_names(student._tokenizer, student._model)
+    sample = student._tokenizer(list(SENTENCES[:3]), padding=True, return_tensors="pt")
+    export_module(
+        student._model,
+        {name: sample[name] for name in names},
+        _output_names(student),
+        folder / MODEL_FILE,
+        name=student.model,
+    )
+
+
+def export_module(
+    module: Any, inputs: dict[str, Any], outputs: list[str], file: Path, *, name: str
+) -> None:
+    """Write a torch module as ONNX, for batches of any size and length.
+
+    Args:
+        module: Takes the inputs by name.
+        inputs: Name -> a sample of it: (n_rows, n_tokens).
+        outputs: Names of its outputs.
+        file: The file to write.
+        name: Of the encoder, for messages.
+
+    Raises:
+        StepsynthError: torch cannot export it.
+    """
     import torch
 
-    model = student._model.to("cpu").eval()
-    sample = student._tokenizer(list(SENTENCES[:3]), padding=True, return_tensors="pt")
-    names = _input_names(student)
-    size = sum(p.numel() * p.element_size() for p in model.parameters())
+    module = module.to("cpu").eval()
+    size = sum(p.numel() * p.element_size() for p in module.parameters())
     try:
         with _silence():
             program = torch.onnx.export(
-                model,
-                kwargs={name: sample[name] for name in names},
-                input_names=names,
-                output_names=_output_names(student),
-                dynamic_shapes={name: {0: "batch", 1: "sequence"} for name in names},
+                module,
+                kwargs=inputs,
+                input_names=list(inputs),
+                output_names=outputs,
+                dynamic_shapes={each: {0: "batch", 1: "sequence"} for each in inputs},
                 dynamo=True,
                 verbose=False,
             )
             assert program is not None
             _strip(program.model)
-            program.save(folder / MODEL_FILE, external_data=size > ONE_FILE_BYTES)
+            program.save(file, external_data=size > ONE_FILE_BYTES)
     except (RuntimeError, ValueError, TypeError) as error:
         raise StepsynthError(
-            f"torch cannot export {student.model!r} to ONNX: {_last_line(error)}",
+            f"torch cannot export {name!r} to ONNX: {_last_line(error)}",
             hint="a newer torch and onnxscript may; or take another encoder",
         ) from error
 
 
-def _input_names(student: "Transformer") -> list[str]:
-    takes = inspect.signature(student._model.forward).parameters
-    return [name for name in student._tokenizer.model_input_names if name in takes]
+def input_names(tokenizer: Any, model: Any) -> list[str]:
+    """Return what a model takes of what its tokenizer gives."""
+    takes = inspect.signature(model.forward).parameters
+    return [name for name in tokenizer.model_input_names if name in takes]
 
 
 def _output_names(student: "Transformer") -> list[str]:
@@ -307,7 +337,8 @@ def _open(student: "Transformer", folder: Path) -> Any:
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    names, outputs = _input_names(student), _output_names(student)
+    names = input_names(student._tokenizer, student._model)
+    outputs = _output_names(student)
 
     with _explaining(student):
         session = onnxruntime.InferenceSession(
@@ -344,7 +375,7 @@ def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
         start += size
 
 
-def _move(temporary: Path, folder: Path, about: dict[str, Any]) -> None:
+def move_export(temporary: Path, folder: Path, about: dict[str, Any]) -> None:
     """Move a checked export into its folder; other files in it stay."""
     folder.mkdir(exist_ok=True)
     (folder / ABOUT_FILE).unlink(missing_ok=True)

@@ -77,7 +77,7 @@ class Embedding(HeadStudent):
 
     def _warn_of_cuts(self, dataset: Dataset, callbacks: FitCallbacks) -> None:
         """Warn if texts are longer than the encoder reads."""
-        encoder = _encoder(self._encoder_folder or self.model)
+        encoder = self.encoder()
         most = encoder.max_seq_length
         # Few tokens have fewer than two characters, and tokenizing all rows again takes seconds.
         texts = (text for row in dataset for text in (row.text, row.context or ""))
@@ -107,7 +107,7 @@ class Embedding(HeadStudent):
         new = [text for text in dict.fromkeys(texts) if text not in known]
         if not new:
             return known
-        encoder = _encoder(self._encoder_folder or self.model)
+        encoder = self.encoder()
         kept = None
         if self._known is not None:
             kept = _kept_vectors(self.model)
@@ -125,10 +125,14 @@ class Embedding(HeadStudent):
             callbacks.on_progress("embed", min(i + STEP, len(new)), len(new))
         return known
 
+    def encoder(self) -> Any:
+        """Return the sentence-transformers model."""
+        return _encoder(self._encoder_folder or self.model)
+
     def save(self, folder: str | Path, *, columns: Mapping[str, str] | None = None) -> None:
         """Write the head and the encoder, so that the folder is self-contained."""
         super().save(folder, columns=columns)
-        encoder = _encoder(self._encoder_folder or self.model)
+        encoder = self.encoder()
         with quiet():
             encoder.save(str(Path(folder) / ENCODER_FOLDER), create_model_card=False)
 

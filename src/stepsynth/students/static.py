@@ -71,7 +71,7 @@ class Static(HeadStudent):
 
     def _embed(self, examples: Sequence[Example]) -> npt.NDArray[np.float32]:
         """Return the vectors of texts, or of pairs: (n_examples, n_dimensions)."""
-        model = _vectors(self._vectors_folder or self.model)
+        model = self.vectors()
 
         def encode(texts: list[str]) -> npt.NDArray[np.float32]:
             found = model.encode(texts, max_length=None, use_multiprocessing=False)
@@ -82,10 +82,14 @@ class Static(HeadStudent):
             return own
         return pair_features(own, encode([row.context or "" for row in examples]))
 
+    def vectors(self) -> Any:
+        """Return the Model2Vec model."""
+        return _vectors(self._vectors_folder or self.model)
+
     def save(self, folder: str | Path, *, columns: Mapping[str, str] | None = None) -> None:
         """Write the head and the vectors, so that the folder is self-contained."""
         super().save(folder, columns=columns)
-        _vectors(self._vectors_folder or self.model).save_pretrained(Path(folder) / VECTORS_FOLDER)
+        self.vectors().save_pretrained(Path(folder) / VECTORS_FOLDER)
 
     def own_arrays(self, folder: Path) -> Mapping[str, Any]:
         """Return whether it is for pairs, and with `tfidf` write the vocabularies as JSON."""

@@ -12,9 +12,10 @@ from typer.testing import CliRunner
 import stepsynth
 from stepsynth import StepsynthError
 from stepsynth.cli.main import app
-from stepsynth.deploy import hub
+from stepsynth.deploy import hub, write_standalone
 from stepsynth.deploy import onnx as deploy_onnx
 from stepsynth.deploy.cards import COLUMNS, code, is_path, without_paths
+from stepsynth.deploy.standalone_predict import Model
 from stepsynth.errors import ConfigError, ProviderError, RunFolderError
 from stepsynth.records import GOLD, Answers, Dataset, Example
 from stepsynth.students import StudentFactory, load_student, students
@@ -229,24 +230,29 @@ def test_only_an_earlier_export_is_replaced(fruit_model, tmp_path, exports_at_on
     assert (folder / "model.onnx").stat().st_size > 1000
     assert (folder / "notes.txt").read_text() == "mine"
     (folder / "export.json").unlink()
-    with pytest.raises(RunFolderError, match="is no earlier ONNX export"):
+    with pytest.raises(RunFolderError, match="is no earlier export"):
         deploy_onnx.write_onnx(fruit_model, folder)
     with pytest.raises(RunFolderError, match="a file, not a folder"):
         deploy_onnx.write_onnx(fruit_model, folder / "model.onnx")
+
+
+def test_a_transformer_stands_alone(fruit_model, tmp_path, exports_at_once):
+    found = write_standalone(fruit_model, tmp_path / "alone")
+    assert found["needs"] == ("numpy", "tokenizers", "onnxruntime")
+    texts = [row["text"] for row in FRUIT]
+    assert Model(tmp_path / "alone").predict(texts) == load_student(fruit_model).predict(texts)
 
 
 def test_rows_of_the_run_are_spread_evenly(tmp_path):
     (tmp_path / "model").mkdir()
     file = tmp_path / "dataset.jsonl"
     file.write_text("".join(f'{{"text": "t {i}"}}\n' for i in range(1200)))
-    rows = deploy_onnx._rows_to_check(tmp_path, has_labels=True)
+    rows = deploy_onnx.rows_to_check(tmp_path, has_labels=True)
     assert [row.text for row in rows] == [f"t {i * 12 // 5}" for i in range(500)]
-    assert deploy_onnx._rows_to_check(tmp_path, has_labels=False)[0].context, (
-        "there are no passages"
-    )
+    assert deploy_onnx.rows_to_check(tmp_path, has_labels=False)[0].context, "there are no passages"
     file.write_text("{}\n")
     with pytest.raises(RunFolderError, match="damaged"):
-        deploy_onnx._rows_to_check(tmp_path, has_labels=True)
+        deploy_onnx.rows_to_check(tmp_path, has_labels=True)
 
 
 def test_other_students_and_missing_libraries_are_named(
@@ -255,7 +261,7 @@ def test_other_students_and_missing_libraries_are_named(
     pytest.importorskip("onnxruntime")
     with pytest.raises(ConfigError, match="its student is 'linear'") as error:
         deploy_onnx.write_onnx(fruit_run, tmp_path / "onnx")
-    assert "student.name=transformer" in error.value.hint
+    assert "--standalone" in error.value.hint
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
     with pytest.raises(ConfigError, match="onnxruntime is not installed") as error:
         deploy_onnx.write_onnx(fruit_model, tmp_path / "onnx")
@@ -646,7 +652,7 @@ def test_the_command_does_all_of_it_at_once(fruit_model, tmp_path, exports_at_on
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ([], "--recording FILE, --onnx DIR or --hub ORG/NAME"),
+        ([], "--recording FILE, --standalone DIR, --onnx DIR or --hub"),
         (["--hub", "nobody"], "expected ORG/NAME"),
         (["--hub", "me/x", "--license", "do as you like"], "--license: expected"),
         (["--dry-run", "d"], "--dry-run goes with --hub"),
