@@ -4,6 +4,7 @@ from pathlib import Path
 
 import typer
 
+from stepsynth.cli._falling_back import abstain_for, open_fall_back
 from stepsynth.cli._shared import handle_errors, say
 from stepsynth.errors import ConfigError
 
@@ -21,6 +22,16 @@ def serve(
         "share of right labels; default: never.",
         show_default=False,
     ),
+    fall_back: Path | None = typer.Option(
+        None,
+        metavar="TASK",
+        help="With --precision: where the model abstains, ask the LLM of this task file (or of "
+        "this run folder), within its limits.",
+        show_default=False,
+    ),
+    timeout: float = typer.Option(
+        30, min=0.1, help="Seconds that the LLM has; then the label is null."
+    ),
 ) -> None:
     """Serve a run's model: POST /predict with {"texts": ["..."]}, GET /health, GET /metrics.
 
@@ -29,35 +40,20 @@ def serve(
     from aiohttp import web
 
     from stepsynth.deploy import GRACE_S, ModelServer
-    from stepsynth.metrics import Abstention, Calibration
+    from stepsynth.metrics import Calibration
     from stepsynth.records import Example
     from stepsynth.students import load_student
 
     folder = run / "model" if (run / "model").is_dir() else run
     student, calibration = load_student(folder), Calibration.read(folder)
-    abstention: Abstention | None = None
-    if precision is not None:
-        if calibration is None:
-            raise ConfigError(
-                f"{folder}: nothing is known of how right this model is when it is sure",
-                hint="runs of this version keep that with classification models, from 20 select "
-                "rows on; leave --precision out",
-            )
-        abstention = calibration.abstain_for(precision)
-        if abstention is None:
-            raise ConfigError(
-                f"--precision {precision:g}: on the select rows the model reaches it at no "
-                "threshold",
-                hint="a lower precision, or a better model",
-            )
-        say(
-            f"labels are given from a probability of {abstention.threshold:.3f} on: to "
-            f"{abstention.coverage:.0%} of the select rows, {abstention.precision:.1%} of them "
-            f"right [{abstention.low:.1%}, {abstention.high:.1%}]"
-        )
+    abstention = None if precision is None else abstain_for(precision, calibration, folder)
+    llm = None if fall_back is None else open_fall_back(fall_back, run, student, timeout)
+    if llm is not None and abstention is None:
+        raise ConfigError("--fall-back goes with --precision", hint="--precision 0.95")
     # Models load what they need when first asked: nobody should wait for that.
     student.predict_examples([Example("a first text", "", "its context")])
-    app = ModelServer(student, run.resolve().name, calibration, abstention).make_app()
+    name = run.resolve().name
+    app = ModelServer(student, name, calibration, abstention, llm, timeout).make_app()
 
     def told(message: str) -> None:
         place = next((word for word in message.split() if word.startswith("http")), "")
@@ -70,3 +66,6 @@ def serve(
         raise ConfigError(
             f"{host}:{port} cannot be listened at: {error.strerror}", hint="another --port"
         ) from error
+    finally:
+        if llm is not None:
+            llm.close()

@@ -1,20 +1,23 @@
 """A model behind HTTP: `POST /predict`, `GET /health` and `GET /metrics`.
 
 Texts of requests that wait at the same time are predicted together. A request is refused as a whole
-if a part of it is wrong; nothing that is asked is kept or logged.
+if a part of it is wrong. Nothing that is asked is kept or logged, but what an LLM answers where the
+model abstains: its store remembers that.
 """
 
 import asyncio
 import json
 import time
-from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
 
 from stepsynth._util.text import clean
+from stepsynth.deploy.batcher import Batcher
+from stepsynth.deploy.fall_back import TIMEOUT_S, FallBack, Reply
 from stepsynth.metrics import Abstention, AnyPredictions, Calibration, Predictions
 from stepsynth.records import Example
 from stepsynth.students import Student
@@ -23,8 +26,6 @@ MOST_BYTES = 10 * 2**20
 """Bytes of a request's body."""
 MOST_TEXTS = 10_000
 """Texts of a request."""
-BATCH = 512
-"""Texts that are predicted at once."""
 GRACE_S = 10.0
 """Seconds that requests in progress have when the server is told to stop."""
 
@@ -40,10 +41,11 @@ class Counts:
     requests: Counter[int] = field(default_factory=Counter)
     texts: int = 0
     abstained: int = 0
+    by_llm: int = 0
     seconds: float = 0.0
 
-    def to_text(self) -> str:
-        """Return the numbers in the text format of Prometheus."""
+    def to_text(self, more: Mapping[str, float]) -> str:
+        """Return the numbers, and others of the same kind, in the text format of Prometheus."""
         lines = ["# TYPE stepsynth_requests_total counter"]
         lines += [
             f'stepsynth_requests_total{{code="{code}"}} {count}'
@@ -53,13 +55,10 @@ class Counts:
             ("texts_total", self.texts),
             ("abstained_total", self.abstained),
             ("request_seconds_total", round(self.seconds, 6)),
+            *more.items(),
         ):
             lines += [f"# TYPE stepsynth_{name} counter", f"stepsynth_{name} {value}"]
         return "\n".join(lines) + "\n"
-
-
-Asked = tuple[Sequence[Example], asyncio.Future[list[dict[str, Any]]]]
-"""The texts of a request, and where their labels go."""
 
 
 class ModelServer:
@@ -69,7 +68,9 @@ class ModelServer:
         student: The student.
         name: Of the run, for `/health`.
         calibration: Makes its probabilities mean what they say; None: they are as it gives them.
-        abstention: Under its threshold no label is given; None: every text gets one.
+        abstention: Under its threshold the model gives no label; None: it gives one to every text.
+        fall_back: Answers where the model gives no label.
+        timeout_s: Seconds after which a text that waits for the LLM gets no label.
     """
 
     def __init__(
@@ -78,14 +79,18 @@ class ModelServer:
         name: str,
         calibration: Calibration | None = None,
         abstention: Abstention | None = None,
+        fall_back: FallBack | None = None,
+        timeout_s: float = TIMEOUT_S,
     ) -> None:
         self.counts = Counts()
         self._student = student
         self._name = name
         self._calibration = calibration
         self._abstention = abstention
-        self._waiting: deque[Asked] = deque()
-        self._worker: asyncio.Task[None] | None = None
+        self._fall_back = fall_back
+        self._timeout_s = timeout_s
+        self._model = Batcher(lambda rows: self._say(student.predict_examples(rows)))
+        self._llm = Batcher(fall_back.ask) if fall_back is not None else None
 
     def make_app(self) -> web.Application:
         """Return the application."""
@@ -124,40 +129,29 @@ class ModelServer:
         if request.content_type != "application/json":
             return _error(415, "the content type must be application/json")
         examples = self._read(await request.read())
-        answered: asyncio.Future[list[dict[str, Any]]] = asyncio.get_running_loop().create_future()
-        self._waiting.append((examples, answered))
-        if self._worker is None or self._worker.done():
-            self._worker = asyncio.create_task(self._work())
-        predictions = await answered
+        predictions = await self._model.ask(examples)
         self.counts.texts += len(examples)
         self.counts.abstained += sum(each["label"] is None for each in predictions)
+        if self._fall_back is not None:
+            await self._fill(examples, predictions)
         return web.json_response({"predictions": predictions}, dumps=_dump)
 
-    async def _work(self) -> None:
-        """Predict what waits, and what has come meanwhile, until nothing is left."""
-        while self._waiting:
-            taken = [self._waiting.popleft()]
-            while self._waiting and sum(len(rows) for rows, _ in taken) < BATCH:
-                taken.append(self._waiting.popleft())
-            await self._answer(taken)
-
-    async def _answer(self, taken: Sequence[Asked]) -> None:
-        rows = [row for examples, _ in taken for row in examples]
-        try:
-            predictions = await asyncio.to_thread(self._student.predict_examples, rows)
-            said = self._say(predictions)
-        except Exception as error:
-            if len(taken) > 1:  # one of them may have been the cause
-                for each in taken:
-                    await self._answer([each])
-            elif not taken[0][1].done():
-                taken[0][1].set_exception(error)
+    async def _fill(self, examples: Sequence[Example], said: list[dict[str, Any]]) -> None:
+        """Have the LLM answer where the model abstained, and say whose answer each is."""
+        for each in said:
+            each["by"] = None if each["label"] is None else "model"
+        places = [i for i, each in enumerate(said) if each["label"] is None]
+        if self._llm is None or not places:
             return
-        place = 0
-        for examples, answered in taken:
-            if not answered.done():  # whoever asked may have gone
-                answered.set_result(said[place : place + len(examples)])
-            place += len(examples)
+        try:
+            asked = self._llm.ask([examples[i] for i in places])
+            replies = await asyncio.wait_for(asked, self._timeout_s)
+        except TimeoutError:
+            replies = [Reply(None, f"the LLM took more than {self._timeout_s:g} s")] * len(places)
+        for i, reply in zip(places, replies, strict=True):
+            said[i] |= {"why": reply.why} if reply.label is None else {"by": "llm"}
+            said[i]["label"] = reply.label
+            self.counts.by_llm += reply.label is not None
 
     def _say(self, predictions: AnyPredictions) -> list[dict[str, Any]]:
         if not isinstance(predictions, Predictions):
@@ -214,10 +208,18 @@ class ModelServer:
         }
         if self._abstention is not None:
             about["abstains_under"] = round(self._abstention.threshold, 6)
+        if self._fall_back is not None:
+            about["fall_back"] = self._fall_back.settings.model
         return web.json_response(about, dumps=_dump)
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        return web.Response(text=self.counts.to_text(), content_type="text/plain")
+        more: dict[str, float] = {}
+        if self._fall_back is not None:
+            spent = self._fall_back.spent
+            more = {"llm_answered_total": self.counts.by_llm, "llm_requests_total": spent.requests}
+            if self._fall_back.is_priced:
+                more["llm_usd_total"] = round(spent.usd, 6)
+        return web.Response(text=self.counts.to_text(more), content_type="text/plain")
 
 
 def _example(row: Any, place: int, *, needs_context: bool) -> Example:

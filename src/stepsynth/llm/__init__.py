@@ -15,7 +15,7 @@ from stepsynth.llm.core.backend import (
 from stepsynth.llm.core.errors import GiveUpError
 from stepsynth.llm.core.presets import apply_preset, find_provider, preset_names
 from stepsynth.llm.core.types import Completion, Failed, Request
-from stepsynth.llm.core.usage import Status, Usage, cost
+from stepsynth.llm.core.usage import Spent, Status, Usage, cost
 from stepsynth.llm.engine.limits import Limits
 from stepsynth.llm.engine.llm import LLM
 from stepsynth.llm.engine.shard import answer_order
@@ -37,6 +37,7 @@ __all__ = [
     "ShardOrder",
     "ShardPlan",
     "ShardReport",
+    "Spent",
     "Status",
     "Usage",
     "answer_order",

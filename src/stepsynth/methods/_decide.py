@@ -38,14 +38,8 @@ class Decisions:
     def requests(self, rows: Sequence[Example]) -> list[Request]:
         """Return a request for each row, in order; a row is no shot of its own."""
         task = self._setup.task
-        schema = task.answer_schema("decide")
         return [
-            Request(
-                task.prompt("decide", row, shots=[show_shot(shot, task) for shot in shots]),
-                stream="decide",
-                tags={"kind": "decide", "row": row.id},
-                schema=schema,
-            )
+            decide_request(row, task, shots=shots, stream="decide")
             for row, shots in zip(rows, self.shots(rows), strict=True)
         ]
 
@@ -83,6 +77,18 @@ class Decisions:
         # Characters, so that texts without spaces between words have features too.
         vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True)
         return vectorizer, vectorizer.fit_transform(map(_joined, self._pool))
+
+
+def decide_request(
+    row: Example, task: Task, *, shots: Sequence[Example] = (), stream: str = ""
+) -> Request:
+    """Return the request for the label of a row."""
+    return Request(
+        task.prompt("decide", row, shots=[show_shot(shot, task) for shot in shots]),
+        stream=stream,
+        tags={"kind": "decide", "row": row.id},
+        schema=task.answer_schema("decide"),
+    )
 
 
 _AT_ONCE = 1024

@@ -65,7 +65,7 @@ def _ask(written: Written, setup: Setup, phase: str) -> Sequence[Label | None]:
     verdicts: list[Label | None] = []
     answers = send(requests, setup, phase=phase)
     for row, request, answer in zip(written.rows, requests, answers, strict=True):
-        verdicts.append(read_decision(answer, row, setup))
+        verdicts.append(read_decision(answer, row, setup.task))
         if isinstance(answer, Completion):
             written.exchanges[answer.request_id] = (request.prompt, answer.text)
             written.asked.append({**request.tags, "draw": answer.draw, "completion": answer.text})

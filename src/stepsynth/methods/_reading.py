@@ -9,6 +9,7 @@ from stepsynth.methods._method import Setup, Unused
 from stepsynth.methods._written import RowRequest
 from stepsynth.prompts import split_texts
 from stepsynth.records import Answers, Example, Label, Rejected
+from stepsynth.tasks import Task
 
 
 def find_fault(grouped: GroupedRequest, answer: Completion, setup: Setup) -> str | None:
@@ -21,11 +22,11 @@ def find_fault(grouped: GroupedRequest, answer: Completion, setup: Setup) -> str
     return found.reason if isinstance(found, Rejected) else None
 
 
-def read_decision(answer: Completion | Failed, row: Example, setup: Setup) -> Label | None:
+def read_decision(answer: Completion | Failed, row: Example, task: Task) -> Label | None:
     """Return the label or answer that the LLM gives for a row; None: it cannot be read."""
     if isinstance(answer, Failed):
         return None
-    found = setup.task.parse_decision(answer.text, row, truncated=answer.truncated)
+    found = task.parse_decision(answer.text, row, truncated=answer.truncated)
     return None if isinstance(found, Rejected) else found
 
 

@@ -100,7 +100,7 @@ class AskedModel:
         answers = self._setup.llm.generate(requests, phase="decide") if rows else []
         check_answered(answers, self._setup.llm, phase="decide")
         for row, answer in zip(rows, answers, strict=True):
-            found = read_decision(answer, row, self._setup)
+            found = read_decision(answer, row, self._setup.task)
             missing += found is None
             self._said[row.text, row.context] = found
         if missing:

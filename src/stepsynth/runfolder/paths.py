@@ -35,6 +35,9 @@ class RunFolder:
     store = _Place("requests.sqlite")
     """Completions, unless `llm.store` names another file."""
 
+    fall_back = _Place("fall-back.sqlite")
+    """Answers of the LLM to texts on which the deployed model abstains."""
+
     shard_stores = _Place("shards")
     """Stores of shards, until their answers are in the run's store."""
 

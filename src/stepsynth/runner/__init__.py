@@ -6,9 +6,10 @@ from stepsynth.runner.references import against_references
 from stepsynth.runner.runner import Runner, stop_reason
 from stepsynth.runner.setup import Progress, make_setup
 from stepsynth.runner.totals import by_cause, retried_by_cause
-from stepsynth.runner.usage import compare_with_plan
+from stepsynth.runner.usage import CountedLLM, compare_with_plan, usd_of
 
 __all__ = [
+    "CountedLLM",
     "EqualBudget",
     "Kind",
     "Progress",
@@ -20,4 +21,5 @@ __all__ = [
     "open_llm",
     "retried_by_cause",
     "stop_reason",
+    "usd_of",
 ]

@@ -49,14 +49,12 @@ class Tally:
         if isinstance(answer, Failed):
             used.requests += 1
             return
-        endpoints = self.settings.endpoints_of(kind)
-        endpoint = next((each for each in endpoints if each.model == answer.model), endpoints[0])
+        endpoint = _endpoint_of(self.settings, kind, answer)
         # Of the answers to one grouped request, only one carries the tokens of the prompt.
         used.requests += endpoint.group_size == 1 or answer.prompt_tokens != 0
         used.prompt_tokens += answer.prompt_tokens or 0
         used.completion_tokens += answer.completion_tokens or 0
-        price = endpoint.known_price()
-        usd = None if price is None else cost(price, answer)
+        usd = usd_of(self.settings, kind, answer)
         used.usd = None if used.usd is None or usd is None else used.usd + usd
 
     def to_dict(self, *, from_store: int) -> dict[str, Any]:
@@ -74,6 +72,17 @@ class Tally:
             "total": {**total, "usd": usd, "minutes": self.seconds / 60},
             "from_store": from_store,
         }
+
+
+def usd_of(settings: LLMSettings, kind: str, answer: Completion) -> float | None:
+    """Return what an answer to a request of a kind costs, stored or not; None: not known."""
+    price = _endpoint_of(settings, kind, answer).known_price()
+    return None if price is None else cost(price, answer)
+
+
+def _endpoint_of(settings: LLMSettings, kind: str, answer: Completion) -> LLMSettings:
+    endpoints = settings.endpoints_of(kind)
+    return next((each for each in endpoints if each.model == answer.model), endpoints[0])
 
 
 class CountedLLM(LLM):

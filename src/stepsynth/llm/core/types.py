@@ -21,7 +21,7 @@ class Request:
         prompt: The text of the user's message.
         stream: A named sequence of draws. The engine numbers the requests of a stream, and the
             number is part of a completion's identity: the same prompt asked again is a new draw,
-            the same run repeated is not.
+            the same run repeated is not. "": no sequence; the same prompt has the same answer.
         tags: Opaque to the engine; `replay` looks recordings up by them (kind, label, context,
             source).
         draw: Position in the stream; set by the engine.

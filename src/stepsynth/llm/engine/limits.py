@@ -211,6 +211,11 @@ class Budget:
         return self._is_capped
 
     @property
+    def spent(self) -> Spent:
+        """What the requests of this process have cost."""
+        return Spent(self._requests, self._usd, self._tokens)
+
+    @property
     def _committed(self) -> Amounts:
         """The most that all requests so far have cost or can cost."""
         return self._requests, self._usd + self._usd_held, self._tokens + self._tokens_held

@@ -19,7 +19,7 @@ from stepsynth.errors import ProviderError, StepsynthError
 from stepsynth.llm.core.backend import Backend
 from stepsynth.llm.core.errors import GiveUpError, RetryLaterError
 from stepsynth.llm.core.types import Request
-from stepsynth.llm.core.usage import Status, Usage
+from stepsynth.llm.core.usage import Spent, Status, Usage
 from stepsynth.llm.engine.batching import collect_batched
 from stepsynth.llm.engine.endpoint import Endpoint, Endpoints
 from stepsynth.llm.engine.feed import Supply
@@ -160,6 +160,11 @@ class LLM:
     def has_answered(self) -> bool:
         """Whether any request was answered yet, now or in the store."""
         return self.usage.from_store > 0 or any(t.has_answered for t in self._endpoints.all)
+
+    @property
+    def spent(self) -> Spent:
+        """What was sent and used up now: answers from the store cost nothing."""
+        return self._budget.spent
 
     def request_id(self, request: Request) -> str:
         """Return the digest of a request as sent to the main LLM, with its draw."""

@@ -32,9 +32,11 @@ class Numbering:
 
     def next(self, r: Request) -> Numbered:
         """Return a request with its numbers."""
+        place, repeat = self._endpoints.next(r), 0
+        if not r.stream:
+            return Numbered(r, place)
         draw = self.draws[r.stream]
         self.draws[r.stream] = draw + 1
-        place, repeat = self._endpoints.next(r), 0
         if self._endpoints.all[place].backend.group_size > 1:
             repeat = self._repeats[place, r.stream, r.prompt]
             self._repeats[place, r.stream, r.prompt] += 1

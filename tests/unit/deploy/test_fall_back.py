@@ -1,0 +1,175 @@
+"""An LLM behind a model: what it answers, what it remembers, and what happens without it."""
+
+import json
+import time
+
+import pytest
+
+from stepsynth.deploy import FallBack, ModelServer, fall_back, read_task
+from stepsynth.errors import ConfigError
+from stepsynth.metrics import Abstention
+from stepsynth.records import Example
+from stepsynth.runfolder import RunFolder
+from stepsynth.students.linear import Linear
+from tests.stub_server import StubServer, completion, failure
+from tests.unit.deploy.test_serve import FRUIT, Served, call
+
+
+def says(number, body):
+    prompt = body["messages"][-1]["content"]
+    label = "no idea" if "odd" in prompt else "a" if "red" in prompt else "p"
+    return completion(json.dumps({"label": label}), tokens=(100, 5))
+
+
+def refuse(number, body):
+    return failure(401, "the text was: red")
+
+
+@pytest.fixture
+def llm():
+    with StubServer(answer=says) as server:
+        yield server
+
+
+@pytest.fixture
+def task(tmp_path, llm):
+    (tmp_path / "gold.jsonl").write_text('{"text": "x", "label": "a"}\n')
+    values = {
+        "task": {"labels": {"a": "apples", "p": "pears"}},
+        "data": {"gold": "gold.jsonl"},
+        "llm": {
+            "backend": "openai_compatible",
+            "model": "m",
+            "base_url": llm.url,
+            "price": {"prompt": 20_000, "completion": 0},
+        },
+        "method": "gold",
+    }
+
+    def write(**more):
+        file = tmp_path / "task.yaml"
+        file.write_text(json.dumps(values | more))
+        return file
+
+    return write
+
+
+@pytest.fixture
+def open_llm(tmp_path, task):
+    opened = []
+
+    def open_one(timeout_s=5.0, **more):
+        config = read_task(task(**more), ("p", "a"))
+        opened.append(FallBack(config, RunFolder(tmp_path), timeout_s=timeout_s))
+        return opened[-1]
+
+    yield open_one
+    for each in opened:
+        each.close()
+
+
+def ask(llm, *texts):
+    return [(r.label, r.why) for r in llm.ask([Example(text, "") for text in texts])]
+
+
+def test_each_text_is_asked_about_once_and_remembered(open_llm, llm, tmp_path):
+    first = open_llm()
+    assert ask(first, "red", "green", "red") == [("a", ""), ("p", ""), ("a", "")]
+    assert ask(first, "green", "odd") == [("p", ""), (None, fall_back.UNREADABLE)]
+    assert len(llm.bodies) == 3
+    assert first.spent[:2] == (3, 6.0)
+    first.close()
+    second = open_llm()
+    (reply,) = second.ask([Example("red", "")])
+    assert (reply.label, reply.usd) == ("a", 2.0)
+    assert len(llm.bodies) == 3
+    assert second.spent == (0, 0.0, 0)
+    assert second.store == tmp_path / "fall-back.sqlite"
+
+
+def test_at_a_cap_new_texts_get_no_label_and_known_ones_do(open_llm, llm):
+    capped = open_llm(limits={"requests": 1})
+    assert ask(capped, "red") == [("a", "")]
+    assert ask(capped, "green") == [(None, "limits.requests is reached")]
+    assert ask(capped, "red") == [("a", "")]
+    again = open_llm(limits={"requests": 1})
+    assert ask(again, "green") == [(None, "limits.requests is reached")], "it holds over starts"
+    assert len(llm.bodies) == 1
+
+
+def test_an_llm_that_is_down_is_left_alone_and_asked_again_later(open_llm, llm, monkeypatch):
+    told = []
+    broken = open_llm()
+    broken._on_notice = told.append
+    llm.answer = refuse
+    assert ask(broken, "red") == [(None, fall_back.DOWN)]
+    sent = len(llm.bodies)
+    assert ask(broken, "green") == [(None, fall_back.DOWN)]
+    assert len(llm.bodies) == sent
+    assert len(told) == 1
+    assert "red" not in told[0]
+    llm.answer = says
+    monkeypatch.setattr(broken, "_rests_until", 0.0)
+    assert ask(broken, "green") == [("p", "")]
+    assert broken.spent.requests == sent + 1
+
+
+def test_a_task_with_other_labels_or_without_an_llm_is_refused(task):
+    with pytest.raises(ConfigError, match="its labels are a, p; those of the model are a, b"):
+        read_task(task(), ("a", "b"))
+    with pytest.raises(ConfigError, match="no `llm` section"):
+        read_task(task(llm=None), ("a", "p"))
+
+
+@pytest.fixture(scope="module")
+def unsure():
+    """A model that abstains on all but the clearest text."""
+    student = Linear().start(("a", "p"), 0)
+    student.fit(FRUIT)
+    sure = student.predict_probabilities(["red round 1"]).probabilities.max()
+    return student, Abstention(float(sure), 1, 0, 1, 0.5)
+
+
+def served(unsure, llm, timeout_s=5.0):
+    student, abstention = unsure
+    return Served(ModelServer(student, "fruit", None, abstention, llm, timeout_s))
+
+
+def test_the_server_says_who_gave_a_label_and_counts(unsure, open_llm, llm):
+    with served(unsure, open_llm()) as server:
+        body = {"texts": ["red round 1", "green or red", "odd thing", "green or red"]}
+        said = call(server, "/predict", body)[1]["predictions"]
+        assert [(each["label"], each["by"]) for each in said] == [
+            *(("a", "model"), ("a", "llm"), (None, None), ("a", "llm"))
+        ]
+        assert said[2]["why"] == fall_back.UNREADABLE
+        assert said[1]["probability"] == max(said[1]["probabilities"].values()), "the model's"
+        metrics = call(server, "/metrics")[1]
+        assert "stepsynth_abstained_total 3" in metrics
+        assert "stepsynth_llm_answered_total 2" in metrics
+        assert "stepsynth_llm_requests_total 2" in metrics
+        assert "stepsynth_llm_usd_total 4" in metrics
+        assert call(server, "/health")[1]["fall_back"] == "m"
+        sent = llm.bodies[-1]["messages"][-1]["content"]
+        assert "apples" in sent, "the prompt has the words of the labels"
+
+
+def test_a_slow_llm_holds_nobody_up_and_its_answer_is_remembered(unsure, open_llm, llm):
+    llm.delay_s = 0.6
+    with served(unsure, open_llm(), timeout_s=0.2) as server:
+        body = {"texts": ["green or red"]}
+        (said,) = call(server, "/predict", body)[1]["predictions"]
+        assert (said["label"], said["by"]) == (None, None)
+        assert said["why"] == "the LLM took more than 0.2 s"
+        deadline = time.monotonic() + 10
+        while said["label"] is None and time.monotonic() < deadline:
+            (said,) = call(server, "/predict", body)[1]["predictions"]
+        assert (said["label"], len(llm.bodies)) == ("a", 1)
+
+
+def test_without_an_llm_the_server_lives_on(unsure, open_llm, llm):
+    llm.answer = refuse
+    with served(unsure, open_llm()) as server:
+        said = call(server, "/predict", {"texts": ["green or red", "red round 1"]})[1]
+        assert [each["by"] for each in said["predictions"]] == [None, "model"]
+        assert said["predictions"][0]["why"] == fall_back.DOWN
