@@ -1,7 +1,11 @@
 """Shared parts of the commands with a model that abstains: its threshold, and the LLM behind it."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import typer
 
 from stepsynth.cli._shared import say
 from stepsynth.errors import ConfigError, StepsynthError
@@ -9,10 +13,27 @@ from stepsynth.errors import ConfigError, StepsynthError
 if TYPE_CHECKING:
     from stepsynth.deploy import FallBack
     from stepsynth.metrics import Abstention, Calibration
+    from stepsynth.records import Example
     from stepsynth.students import Student
 
+PRECISION = typer.Option(
+    None,
+    min=0,
+    max=1,
+    help="Abstain (a label of null) where the model is less sure than it has to be for this "
+    "share of right labels; default: never.",
+    show_default=False,
+)
+FALL_BACK = typer.Option(
+    None,
+    metavar="TASK",
+    help="With --precision: where the model abstains, ask the LLM of this task file (or of this "
+    "run folder), within its limits.",
+    show_default=False,
+)
 
-def abstain_for(precision: float, calibration: "Calibration | None", folder: Path) -> "Abstention":
+
+def _abstain_for(precision: float, calibration: "Calibration | None", run: Path) -> "Abstention":
     """Return the threshold for a precision, and say what it leaves.
 
     Raises:
@@ -20,7 +41,7 @@ def abstain_for(precision: float, calibration: "Calibration | None", folder: Pat
     """
     if calibration is None:
         raise ConfigError(
-            f"{folder}: nothing is known of how right this model is when it is sure",
+            f"{run}: nothing is known of how right this model is when it is sure",
             hint="runs of this version keep that with classification models, from 20 select "
             "rows on; leave --precision out",
         )
@@ -38,8 +59,8 @@ def abstain_for(precision: float, calibration: "Calibration | None", folder: Pat
     return abstention
 
 
-def open_fall_back(
-    task: Path, run: Path, student: "Student", timeout_s: float | None = None
+def _open_fall_back(
+    task: Path, run: Path, student: "Student", timeout_s: float | None
 ) -> "FallBack":
     """Return the LLM of a task file behind the model of a run, and say what it keeps.
 
@@ -73,3 +94,57 @@ def open_fall_back(
     except StepsynthError as error:
         say(f"warning: {error.message}; until it answers, these texts get no label")
     return llm
+
+
+@dataclass(frozen=True)
+class Unsure:
+    """What becomes of texts of which a model is not sure enough.
+
+    Attributes:
+        abstention: Under its threshold the model gives no label.
+        llm: Answers then; None: the label is null.
+    """
+
+    abstention: "Abstention"
+    llm: "FallBack | None"
+
+    def fill(self, examples: "Sequence[Example]", answers: list[dict[str, Any]]) -> None:
+        """Replace labels that are not sure enough, and say in `more` whose each label is."""
+        known = [i for i, answer in enumerate(answers) if answer["label"] is not None]
+        unsure = [i for i in known if answers[i]["sure"] < self.abstention.threshold]
+        for i, answer in enumerate(answers):
+            answer["more"]["by"] = "model" if i in known else None
+        replies = self.llm.ask([examples[i] for i in unsure]) if self.llm and unsure else None
+        for place, i in enumerate(unsure):
+            reply = replies[place] if replies else None
+            answers[i]["label"] = reply.label if reply else None
+            answers[i]["more"]["by"] = "llm" if reply and reply.label is not None else None
+            if reply and reply.why:
+                answers[i]["more"]["why"] = reply.why
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None:
+        if self.llm is not None:
+            self.llm.close()
+
+
+def open_unsure(
+    run: Path,
+    student: "Student",
+    calibration: "Calibration | None",
+    precision: float | None,
+    fall_back: Path | None,
+    timeout_s: float | None = None,
+) -> Unsure | None:
+    """Return when a run's model abstains and what follows; None: it never does.
+
+    Raises:
+        ConfigError: The options do not fit the model, or the LLM cannot be used.
+    """
+    if precision is None:
+        if fall_back is not None:
+            raise ConfigError("--fall-back goes with --precision", hint="--precision 0.95")
+        return None
+    abstention = _abstain_for(precision, calibration, run)
+    return Unsure(abstention, fall_back and _open_fall_back(fall_back, run, student, timeout_s))

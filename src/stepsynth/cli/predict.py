@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 import typer
 
 from stepsynth._util.text import clean
+from stepsynth.cli._falling_back import FALL_BACK, PRECISION, Unsure, open_unsure
 from stepsynth.cli._shared import handle_errors, say
 from stepsynth.errors import ConfigError, DataError, suggest
 
@@ -40,6 +41,8 @@ def predict(
     output: Path | None = typer.Option(
         None, "--output", "-o", help="Write a file, .jsonl or .csv; default: stdout."
     ),
+    precision: float | None = PRECISION,
+    fall_back: Path | None = FALL_BACK,
     as_json: bool = typer.Option(False, "--json", help="One JSON object a text."),
 ) -> None:
     """Print a label (or the answer) and its probability for each text, in order.
@@ -51,7 +54,9 @@ def predict(
     from stepsynth.students import load_student
 
     folder = run / "model" if (run / "model").is_dir() else run
-    model, calibration = load_student(folder), Calibration.read(folder)
+    model = load_student(folder)
+    calibration = Calibration.read(folder)
+    unsure = open_unsure(run, model, calibration, precision, fall_back)
     columns = model.columns or {"text": "text"}
     needs_context = "context" in columns
     _check_files(source, output, has_others=bool(text) or context is not None)
@@ -73,10 +78,10 @@ def predict(
             columns["context"] = "context"
     done = 0
     is_csv = output is not None and output.suffix == ".csv"
-    with _open(output) if output else nullcontext(sys.stdout) as file:
-        table = _Csv(file, keeps_row=keeps_row) if is_csv else None
+    with unsure or nullcontext(), _open(output) if output else nullcontext(sys.stdout) as file:
+        table = _Csv(file, keeps_row=keeps_row, has_by=unsure is not None) if is_csv else None
         for batch in _batches(rows):
-            answers = _answer(model, calibration, batch, columns, done)
+            answers = _answer(model, calibration, unsure, batch, columns, done)
             done += len(batch)
             if table is not None:
                 table.write(batch, answers)
@@ -85,9 +90,7 @@ def predict(
                 if keeps_row or as_json or output:
                     _write_json(file, row, said, keeps_row=keeps_row)
                 else:
-                    label = said["label"]
-                    line = "" if label is None else f"{_one_line(label)}\t{said['sure']:.4f}"
-                    print(line, file=file, flush=True)
+                    print(_line(said), file=file, flush=True)
     if output:
         say(f"{output} is written")
 
@@ -113,6 +116,7 @@ def _open(path: Path) -> IO[str]:
 def _answer(
     model: "Student",
     calibration: "Calibration | None",
+    unsure: Unsure | None,
     rows: list[Row],
     columns: Mapping[str, str],
     done: int,
@@ -146,12 +150,22 @@ def _answer(
             sure = predictions.probabilities[i]
             more = {"answer_start": predictions.starts[i], "probability": round(sure, 6)}
             answers.append({"label": label, "sure": sure, "more": more})
+    if unsure is not None:
+        unsure.fill(examples, answers)
     return answers
 
 
 def _text(row: Row, columns: Mapping[str, str], field: str) -> str:
     value = row.get(columns.get(field, ""), "")
     return clean(value) if isinstance(value, str) else ""
+
+
+def _line(said: Row) -> str:
+    """Return the line of an answer: label, probability and, where it may abstain, whose it is."""
+    label, by = said["label"], said["more"].get("by")
+    if label is None:
+        return ""
+    return f"{_one_line(label)}\t{said['sure']:.4f}" + (f"\t{by}" if by else "")
 
 
 def _one_line(text: str) -> str:
@@ -172,10 +186,12 @@ class _Csv:
     Args:
         file: Where it is written to.
         keeps_row: A row of data may have its gold label under `label`.
+        has_by: There is a column that says whose a label is.
     """
 
-    def __init__(self, file: IO[str], *, keeps_row: bool) -> None:
+    def __init__(self, file: IO[str], *, keeps_row: bool, has_by: bool) -> None:
         self._file = file
+        self._has_by = has_by
         self._keeps_row = keeps_row
         self._names: list[str] = []
         self._writer: Any = None
@@ -187,7 +203,8 @@ class _Csv:
             rows = [{k: v for k, v in row.items() if k != "context" or v} for row in rows]
         if self._writer is None:
             self._names = list(dict.fromkeys(name for row in rows for name in row))
-            own = ("predicted" if self._keeps_row else "label", "probability")
+            own = ["predicted" if self._keeps_row else "label", "probability"]
+            own += ["by"] if self._has_by else []
             head = [*self._names, *(_free(name, self._names) for name in own)]
             self._writer = csv.writer(self._file, lineterminator="\n")
             self._writer.writerow(head)
@@ -199,7 +216,8 @@ class _Csv:
             )
         for row, said in zip(rows, answers, strict=True):
             values = [row.get(name) for name in self._names]
-            self._writer.writerow([*values, said["label"], round(said["sure"], 6)])
+            by = [said["more"].get("by")] if self._has_by else []
+            self._writer.writerow([*values, said["label"], round(said["sure"], 6), *by])
 
 
 def _free(name: str, taken: list[str]) -> str:

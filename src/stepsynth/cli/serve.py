@@ -1,10 +1,11 @@
 """`stepsynth serve`: a run's model behind HTTP."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import typer
 
-from stepsynth.cli._falling_back import abstain_for, open_fall_back
+from stepsynth.cli._falling_back import FALL_BACK, PRECISION, open_unsure
 from stepsynth.cli._shared import handle_errors, say
 from stepsynth.errors import ConfigError
 
@@ -14,21 +15,8 @@ def serve(
     run: Path = typer.Argument(help="A run folder, or its model/ folder.", show_default=False),
     host: str = typer.Option("127.0.0.1", help="Address to listen at; 0.0.0.0: all of them."),
     port: int = typer.Option(8000, min=0, max=65535, help="Port; 0: any that is free."),
-    precision: float | None = typer.Option(
-        None,
-        min=0,
-        max=1,
-        help="Abstain (a label of null) where the model is less sure than it has to be for this "
-        "share of right labels; default: never.",
-        show_default=False,
-    ),
-    fall_back: Path | None = typer.Option(
-        None,
-        metavar="TASK",
-        help="With --precision: where the model abstains, ask the LLM of this task file (or of "
-        "this run folder), within its limits.",
-        show_default=False,
-    ),
+    precision: float | None = PRECISION,
+    fall_back: Path | None = FALL_BACK,
     timeout: float = typer.Option(
         30, min=0.1, help="Seconds that the LLM has; then the label is null."
     ),
@@ -46,10 +34,8 @@ def serve(
 
     folder = run / "model" if (run / "model").is_dir() else run
     student, calibration = load_student(folder), Calibration.read(folder)
-    abstention = None if precision is None else abstain_for(precision, calibration, folder)
-    llm = None if fall_back is None else open_fall_back(fall_back, run, student, timeout)
-    if llm is not None and abstention is None:
-        raise ConfigError("--fall-back goes with --precision", hint="--precision 0.95")
+    unsure = open_unsure(run, student, calibration, precision, fall_back, timeout)
+    abstention, llm = (unsure.abstention, unsure.llm) if unsure else (None, None)
     # Models load what they need when first asked: nobody should wait for that.
     student.predict_examples([Example("a first text", "", "its context")])
     name = run.resolve().name
@@ -61,11 +47,9 @@ def serve(
             say(f'{place}/predict takes {{"texts": ["..."]}}; Ctrl-C stops')
 
     try:
-        web.run_app(app, host=host, port=port, print=told, shutdown_timeout=GRACE_S)
+        with unsure or nullcontext():
+            web.run_app(app, host=host, port=port, print=told, shutdown_timeout=GRACE_S)
     except OSError as error:
         raise ConfigError(
             f"{host}:{port} cannot be listened at: {error.strerror}", hint="another --port"
         ) from error
-    finally:
-        if llm is not None:
-            llm.close()

@@ -7,10 +7,11 @@ import pytest
 
 from stepsynth.deploy import FallBack, ModelServer, fall_back, read_task
 from stepsynth.errors import ConfigError
-from stepsynth.metrics import Abstention
+from stepsynth.metrics import CALIBRATION_FILE, Abstention, Calibration
 from stepsynth.records import Example
 from stepsynth.runfolder import RunFolder
 from stepsynth.students.linear import Linear
+from tests.e2e.cli import stepsynth
 from tests.stub_server import StubServer, completion, failure
 from tests.unit.deploy.test_serve import FRUIT, Served, call
 
@@ -173,3 +174,47 @@ def test_without_an_llm_the_server_lives_on(unsure, open_llm, llm):
         said = call(server, "/predict", {"texts": ["green or red", "red round 1"]})[1]
         assert [each["by"] for each in said["predictions"]] == [None, "model"]
         assert said["predictions"][0]["why"] == fall_back.DOWN
+
+
+@pytest.fixture
+def run(unsure, tmp_path):
+    """A folder that looks like a run, with its model and what is known of its precision."""
+    student, abstention = unsure
+    folder = tmp_path / "run"
+    student.save(folder / "model", columns={"text": "text", "label": "label"})
+    least = abstention.threshold
+    held_out = ((least, True), *((least - 0.1, i < 5) for i in range(20)))
+    known = Calibration(1.0, 0.0, 0.0, held_out)
+    (folder / "model" / CALIBRATION_FILE).write_text(json.dumps(known.to_dict()))
+    (folder / "identity.json").write_text("{}")
+    return folder
+
+
+def test_predict_says_whose_a_label_is(run, task, llm):
+    options = ("--precision", 0.9, "--fall-back", task())
+    texts = ("red round 1", "green or red", "odd thing", " ")
+    done = stepsynth("predict", run, *texts, *options)
+    assert [line.split("\t")[::2] for line in done.stdout.splitlines()] == [
+        *(["a", "model"], ["a", "llm"], [""], [""])
+    ]
+    assert f"kept in {run / 'fall-back.sqlite'}" in done.stderr
+    done = stepsynth("predict", run, *texts, *options, "--json")
+    said = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [each["by"] for each in said] == ["model", "llm", None, None]
+    assert said[2]["why"] == fall_back.UNREADABLE
+    out = run / "out.csv"
+    assert stepsynth("predict", run, *texts, *options, "-o", out).returncode == 0
+    assert out.read_text().splitlines()[0] == "text,label,probability,by"
+    asked = [body for body in llm.bodies if "or red" in body["messages"][-1]["content"]]
+    assert len(asked) == 1
+    alone = stepsynth("predict", run, *texts, "--precision", 0.9)
+    assert [line[:1] for line in alone.stdout.splitlines()] == ["a", "", "", ""]
+
+
+def test_what_does_not_fit_together_is_said_at_once(run, task):
+    done = stepsynth("predict", run, "red", "--fall-back", task())
+    assert (done.returncode, "goes with --precision" in done.stderr) == (2, True)
+    model = stepsynth("predict", run / "model", "red", "--precision", 0.9, "--fall-back", task())
+    assert (model.returncode, "set llm.store" in model.stderr) == (2, True)
+    never = stepsynth("serve", run, "--precision", 1, "--fall-back", run / "nowhere.yaml")
+    assert (never.returncode, "nowhere.yaml" in never.stderr) == (2, True)
