@@ -10,6 +10,7 @@ from stepsynth._util.gc_tuning import collect_rarely
 from stepsynth.cli.audit import audit
 from stepsynth.cli.check import check
 from stepsynth.cli.compare import compare
+from stepsynth.cli.cost import cost
 from stepsynth.cli.dedup import dedup
 from stepsynth.cli.demo import demo
 from stepsynth.cli.export import export
@@ -47,6 +48,7 @@ for command in (
     compare,
     predict,
     serve,
+    cost,
     report,
     review,
     export,

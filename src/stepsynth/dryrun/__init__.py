@@ -19,6 +19,7 @@ from stepsynth.dryrun.stubs import (
     PretendIndex,
     PretendStudent,
     StubLLM,
+    count_tokens,
 )
 from stepsynth.dryrun.window import check_window
 
@@ -41,6 +42,7 @@ __all__ = [
     "StubLLM",
     "audit",
     "check_window",
+    "count_tokens",
     "fit_task",
     "foresee",
     "is_free",

@@ -1,6 +1,12 @@
 """Metrics of predictions and of texts, independent of tasks and students."""
 
-from stepsynth.metrics.bootstrap import Interval, Ints, bootstrap_macro_f1, bootstrap_mean
+from stepsynth.metrics.bootstrap import (
+    Interval,
+    Ints,
+    bootstrap_macro_f1,
+    bootstrap_mean,
+    macro_f1_interval,
+)
 from stepsynth.metrics.calibration import (
     CALIBRATION_FILE,
     Abstention,
@@ -65,6 +71,7 @@ __all__ = [
     "exact_match",
     "fit_offsets",
     "gradient_kernel",
+    "macro_f1_interval",
     "mauve",
     "nearest_distances",
     "score_classification",

@@ -135,6 +135,32 @@ def bootstrap_macro_f1(
     return _bootstrap(score, rows, draws=draws, random_seed=random_seed)
 
 
+def macro_f1_interval(
+    gold: Ints, said: Ints, *, draws: int = DRAWS, random_seed: int = 0
+) -> Interval:
+    """Return the macro-F1 of one model, with its interval over rows.
+
+    Args:
+        gold: (n,) numbers of the gold labels, from 0.
+        said: (n,) numbers of the predicted labels; -1: there is none, which is wrong.
+        draws: Number of resamples.
+        random_seed: Determines the resamples.
+    """
+    n_labels = 1 + max(int(gold.max()), int(said.max()))
+    parts = [
+        _indicator(gold, n_labels, None),
+        _indicator(said, n_labels, said >= 0),
+        _indicator(gold, n_labels, gold == said),
+    ]
+
+    def score(_: int, counts: Floats) -> Floats:
+        in_gold, in_said, hits = (part @ counts.T for part in parts)
+        return _macro_f1(in_gold, in_said, hits)
+
+    found = _bootstrap(score, [np.arange(len(gold))], draws=draws, random_seed=random_seed)
+    return Interval(found.mean, max(0.0, found.low), found.high)
+
+
 def _bootstrap(
     score: Callable[[int, Floats], Floats],
     rows: Sequence[Ints],

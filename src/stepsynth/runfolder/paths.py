@@ -38,6 +38,9 @@ class RunFolder:
     fall_back = _Place("fall-back.sqlite")
     """Answers of the LLM to texts on which the deployed model abstains."""
 
+    llm_speed = _Place("llm-speed.json")
+    """How long the LLM took for these answers, when they were last asked for."""
+
     shard_stores = _Place("shards")
     """Stores of shards, until their answers are in the run's store."""
 

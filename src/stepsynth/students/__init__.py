@@ -3,6 +3,7 @@
 from stepsynth.students._encoder import need, quiet
 from stepsynth.students._factory import FreshStudent, StudentFactory
 from stepsynth.students._head import HeadStudent, fit_head, predict_head
+from stepsynth.students._speed import time_predictions
 from stepsynth.students._student import (
     NO_CALLBACKS,
     STUDENT_FILE,
@@ -31,4 +32,5 @@ __all__ = [
     "predict_head",
     "quiet",
     "students",
+    "time_predictions",
 ]

@@ -1,0 +1,234 @@
+"""What answers cost: the model of a run, an LLM, and the LLM where the model abstains.
+
+All ways are scored on the same labelled rows, which the model has not seen.
+"""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from stepsynth._util.files import write_json
+from stepsynth._util.hashing import digest
+from stepsynth._util.rng import make_rng
+from stepsynth.curation import Gate
+from stepsynth.deploy.fall_back import UNREADABLE, FallBack, Reply
+from stepsynth.dryrun import count_tokens
+from stepsynth.errors import DataError, ProviderError, StepsynthError
+from stepsynth.inputs import read_gold, split
+from stepsynth.llm import LLMSettings
+from stepsynth.methods import decide_request
+from stepsynth.metrics import Calibration, Interval, Predictions, macro_f1_interval, wilson_interval
+from stepsynth.records import Dataset, Example
+from stepsynth.report import PredictionCost, Way
+from stepsynth.runfolder import Run
+from stepsynth.students import Student, load_student, time_predictions
+from stepsynth.taskfile import Config
+from stepsynth.tasks import Task
+
+COVERAGES = (0.9, 0.75, 0.5, 0.25)
+"""Shares of the select rows that the model labels itself, of the ways with a fall-back."""
+LONGER = 1.25
+"""Factor by which a prompt may have more tokens than its bytes say."""
+
+Warn = Callable[[str], None]
+
+
+def unseen_rows(run: Run, config: Config, rows: Dataset, warn: Warn) -> Dataset:
+    """Return the rows that the model of a run has not seen: neither in training nor in `select`.
+
+    Args:
+        run: The run.
+        config: Its configuration.
+        rows: Labelled rows.
+        warn: Told what was left out.
+
+    Raises:
+        DataError: None is left.
+    """
+    seen: dict[str, Dataset] = {"training": run.dataset}
+    try:
+        gold = split(config, read_gold(config, _ignore), _ignore)
+        seen |= {"mine": gold.mine, "select": gold.select}
+    except StepsynthError as error:
+        warn(f"gold cannot be read, so rows of mine and select may be among these: {error.message}")
+    gate = Gate(seen)
+    left = Dataset(row for row in rows if gate.stop_row(row) is None)
+    if gate.seen:
+        listed = ", ".join(f"{count} {reason}" for reason, count in sorted(gate.seen.items()))
+        warn(f"{len(rows) - len(left)} of {len(rows)} rows are left out: {listed}")
+    if not left:
+        raise DataError(
+            "the model has seen every one of these rows", hint="give labelled rows of their own"
+        )
+    return left
+
+
+def _ignore(_: str) -> None:
+    """Drop a warning: the run gave it."""
+
+
+def draw_rows(rows: Dataset, number: int, random_seed: int) -> Dataset:
+    """Return at most so many rows, in their order; the same ones in each call."""
+    if len(rows) <= number:
+        return rows
+    chosen = make_rng(random_seed, "cost").sample(range(len(rows)), number)
+    return Dataset(rows[i] for i in sorted(chosen))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What asking an LLM about rows costs at most, if no answer is remembered.
+
+    Attributes:
+        prompt_tokens: Tokens of all prompts.
+        completion_tokens: Tokens of all answers, each as long as it may be.
+        usd: None: the price is not known.
+    """
+
+    prompt_tokens: int
+    completion_tokens: int
+    usd: float | None
+
+
+def estimate(rows: Sequence[Example], task: Task, settings: LLMSettings) -> Estimate:
+    """Return what asking about rows costs at most."""
+    prompts = round(LONGER * sum(count_tokens(decide_request(row, task).prompt) for row in rows))
+    endpoints = settings.endpoints_of("decide")
+    completions = len(rows) * max(each.live().max_tokens for each in endpoints)
+    prices = [each.known_price() for each in endpoints]
+    known = [price.usd(prompts, completions) for price in prices if price is not None]
+    return Estimate(prompts, completions, max(known) if len(known) == len(prices) else None)
+
+
+def measure_cost(run: Run, rows: Dataset, llm: FallBack) -> PredictionCost:
+    """Ask the model and the LLM about labelled rows, and return what each way costs.
+
+    Args:
+        run: A finished run with labels.
+        rows: Rows that the model has not seen.
+        llm: Its answers are remembered: another call costs nothing.
+
+    Raises:
+        ProviderError: The LLM answers none of the rows.
+    """
+    replies, llm_ms = _ask(run, rows, llm)
+    answered = [i for i, each in enumerate(replies) if each.label or each.why == UNREADABLE]
+    if not answered:
+        raise ProviderError(f"the LLM answers none of {len(rows)} rows: {replies[0].why}")
+    notes: list[str] = []
+    if len(answered) < len(rows):
+        why = next(each.why for each in replies if each.label is None and each.why != UNREADABLE)
+        notes.append(f"The LLM answered {len(answered)} of {len(rows)} rows ({why}): only these.")
+    rows = Dataset(rows[i] for i in answered)
+    replies = [replies[i] for i in answered]
+    if nameless := sum(each.label is None for each in replies):
+        notes.append(f"{nameless} answers of the LLM name no label; they count as wrong.")
+    student = load_student(run.folder.model)
+    model_ms = time_predictions(student, rows)
+    scored = _Scored(
+        rows, student, Calibration.read(run.folder.model), replies, llm, model_ms, llm_ms
+    )
+    ways = [scored.way("model alone", 0.0), *scored.fall_backs(notes)]
+    ways.append(scored.way("LLM alone", np.inf))
+    notes += [
+        "LLM: the share of texts that it answers. USD and ms (milliseconds) are for 1,000 texts; "
+        "in brackets are 95 % intervals. precision: that of `serve --precision`.",
+        "USD are those of the answers, whenever they were paid for; of the model none. The model's "
+        "milliseconds are those of this machine, all rows asked for together.",
+        "The LLM's milliseconds are those of the requests as they were sent, several at a time "
+        "(llm.concurrency); with a fall-back they are the model's and the LLM's share together.",
+    ]
+    if llm_ms is None:
+        notes.append("The LLM's time is not known: all answers were in the store.")
+    name = run.folder.path.resolve().name
+    return PredictionCost(
+        name, student.name, llm.settings.model, len(rows), tuple(ways), tuple(notes)
+    )
+
+
+def _ask(run: Run, rows: Dataset, llm: FallBack) -> tuple[list[Reply], float | None]:
+    """Return the LLM's answers, and its milliseconds for 1,000 as they are or were measured."""
+    file, key = run.folder.llm_speed, digest(llm.settings.identity())
+    try:
+        known: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        known = known if known["llm"] == key else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        known = {}
+    before, began = llm.spent.requests, time.perf_counter()
+    replies = llm.ask(rows)
+    seconds, sent = time.perf_counter() - began, llm.spent.requests - before
+    # The time of a few that were left over says less than that of all.
+    if sent > known.get("requests", 0):
+        known = {"llm": key, "requests": sent, "ms": 1e6 * seconds / sent}
+        write_json(file, known)
+    return replies, known.get("ms")
+
+
+class _Scored:
+    """Scores of the ways on the same rows."""
+
+    def __init__(
+        self,
+        rows: Dataset,
+        student: Student,
+        calibration: Calibration | None,
+        replies: Sequence[Reply],
+        llm: FallBack,
+        model_ms: float,
+        llm_ms: float | None,
+    ) -> None:
+        said = student.predict_examples(rows)
+        assert isinstance(said, Predictions)
+        calibrated = calibration.apply(said) if calibration else said
+        column = {name: i for i, name in enumerate(llm.task.label_names)}
+        self._calibration = calibration
+        self._gold = np.array([column[label] for label in rows.labels])
+        self._model = np.array([column[label] for label in said.labels])
+        self._sure = calibrated.probabilities.max(axis=1)
+        self._llm = np.array([column.get(each.label or "", -1) for each in replies])
+        self._usd = np.array([each.usd or 0.0 for each in replies]) if llm.is_priced else None
+        self._model_ms, self._llm_ms = model_ms, llm_ms
+
+    def way(self, name: str, threshold: float) -> Way:
+        """Return the way in which the LLM answers under a threshold."""
+        asks = self._sure < threshold
+        said = np.where(asks, self._llm, self._model)
+        n, hits, share = len(said), int((said == self._gold).sum()), float(asks.mean())
+        usd = 0.0 if not asks.any() else None
+        if self._usd is not None:
+            usd = 1000 * float(self._usd[asks].sum()) / n
+        model_ms = 0.0 if asks.all() and threshold == np.inf else self._model_ms
+        llm_ms = 0.0 if not asks.any() else self._llm_ms
+        return Way(
+            name,
+            share,
+            Interval(hits / n, *wilson_interval(hits, n)),
+            macro_f1_interval(self._gold, said),
+            usd,
+            None if llm_ms is None else model_ms + share * llm_ms,
+        )
+
+    def fall_backs(self, notes: list[str]) -> list[Way]:
+        """Return the ways that `serve --precision` has, at some coverages."""
+        if self._calibration is None:
+            notes.append("The model is not calibrated, so it does not abstain: no fall-back.")
+            return []
+        known = {p / 100: self._calibration.abstain_for(p / 100) for p in range(1, 101)}
+        found = {p: each for p, each in known.items() if each is not None and each.coverage < 1}
+        if not found:
+            notes.append(
+                "At no precision does the model abstain on some select rows: no fall-back."
+            )
+            return []
+        chosen = {
+            min(found, key=lambda p: (abs(found[p].coverage - share), -p)) for share in COVERAGES
+        }
+        by_threshold = {found[p].threshold: p for p in sorted(chosen)}
+        return [
+            self.way(f"precision {p:.2f}", threshold)
+            for threshold, p in sorted(by_threshold.items())
+        ]

@@ -1,0 +1,128 @@
+"""What predictions cost: a model, an LLM, and the LLM behind the model, as a table and a page."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from stepsynth._util.files import write_text
+from stepsynth.metrics import Interval
+from stepsynth.report.charts import INK, LABELS, _svg
+from stepsynth.report.render import make_environment, read_style
+
+COST_COLUMNS = ("", "LLM", "accuracy %", "macro-F1 %", "USD", "ms")
+"""USD and milliseconds are for 1,000 texts; `LLM`: the share that it answers."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to answer texts.
+
+    Attributes:
+        name: "model alone", "LLM alone", or "precision 0.95": that of `serve --precision`.
+        by_llm: Share of the texts that the LLM answers.
+        accuracy: Over the rows, with its 95 % interval (Wilson).
+        macro_f1: The same by a bootstrap.
+        usd: USD for 1,000 texts; None: not known.
+        ms: Milliseconds for 1,000 texts; None: not known.
+    """
+
+    name: str
+    by_llm: float
+    accuracy: Interval
+    macro_f1: Interval
+    usd: float | None
+    ms: float | None
+
+    def cells(self) -> list[str]:
+        """Return it as the row of a table, with the columns of `COST_COLUMNS`."""
+        return [
+            self.name,
+            f"{self.by_llm:.0%}",
+            _share(self.accuracy),
+            _share(self.macro_f1),
+            "?" if self.usd is None else f"{self.usd:.3g}",
+            "?" if self.ms is None else f"{self.ms:,.0f}",
+        ]
+
+
+@dataclass(frozen=True)
+class PredictionCost:
+    """What answers cost, for several ways to get them on the same labelled rows.
+
+    Attributes:
+        run: Name of the run.
+        student: Name of its student.
+        llm: Name of the LLM.
+        rows: Labelled rows that all ways were scored on.
+        ways: The ways.
+        notes: What the reader has to know.
+    """
+
+    run: str
+    student: str
+    llm: str
+    rows: int
+    ways: tuple[Way, ...]
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return asdict(self)
+
+
+def write_prediction_cost(cost: PredictionCost, path: Path) -> None:
+    """Write the page: one self-contained HTML file, without scripts."""
+    page = make_environment().get_template("prediction_cost.html.j2")
+    text = page.render(
+        cost=cost,
+        style=read_style(),
+        columns=COST_COLUMNS,
+        chart=Markup(_chart(cost.ways)),
+        has_usd=_has_usd(cost.ways),
+    )
+    write_text(path, text)
+
+
+def _share(interval: Interval) -> str:
+    low, high = 100 * interval.low, 100 * interval.high
+    return f"{100 * interval.mean:.1f} [{low:.0f}, {high:.0f}]"
+
+
+def _has_usd(ways: Sequence[Way]) -> bool:
+    return all(way.usd is not None for way in ways) and any(way.usd for way in ways)
+
+
+def _chart(ways: Sequence[Way]) -> str:
+    """Return a chart of accuracy against USD, or against the LLM's share if USD say nothing."""
+    import altair as alt
+
+    has_usd = _has_usd(ways)
+    title = "USD for 1,000 texts" if has_usd else "share of the texts that the LLM answers"
+    rows = [
+        {
+            "name": way.name,
+            "x": way.usd if has_usd else way.by_llm,
+            "score": 100 * way.accuracy.mean,
+            "low": 100 * way.accuracy.low,
+            "high": 100 * way.accuracy.high,
+        }
+        for way in ways
+    ]
+    names = [way.name for way in ways]
+    colours = alt.Scale(domain=names, range=[LABELS[i % len(LABELS)] for i in range(len(names))])
+    scale = alt.Scale(zero=False, padding=12)
+    base = alt.Chart(alt.Data(values=rows)).encode(
+        x=alt.X("x:Q", title=title, scale=alt.Scale(padding=16, nice=False)),
+        color=alt.Color("name:N", scale=colours, title=None, sort=None),
+    )
+    line = base.mark_line(opacity=0.5).encode(
+        y=alt.Y("score:Q", scale=scale), color=alt.value(INK), order="x:Q"
+    )
+    bars = base.mark_rule(strokeWidth=2, opacity=0.6).encode(
+        y=alt.Y("low:Q", title="accuracy, %", scale=scale), y2="high:Q"
+    )
+    points = base.mark_point(filled=True, size=90, opacity=1).encode(y="score:Q")
+    return _svg(bars + line + points, width=520, height=280)
