@@ -17,6 +17,7 @@ from stepsynth.comparison import (
     Watcher,
     make_plan,
     make_table,
+    measure_speed,
     run_plan,
 )
 from stepsynth.curation import Curation
@@ -241,6 +242,7 @@ def run_comparison(
     """Run a plan as far as possible, write its page, and return the table and the outcome."""
     where = plan.config.executor(executor)
     ended = run_plan(plan, finish, jobs=jobs, watcher=watcher or Silence(), executor=where)
+    measure_speed(plan)
     comparison = make_table(plan, ended)
     write_comparison(comparison, plan.out)
     return comparison, ended

@@ -117,6 +117,18 @@ def test_the_numbers_are_those_of_the_runs(scripted):
     assert by_name["s3"]["curve"][0]["calls"] >= 40
 
 
+def test_how_fast_a_student_predicts_is_measured_once_and_remembered(scripted):
+    out, done = scripted
+    known = json.loads((out / "speed.json").read_text())
+    assert list(known) == ["s3", "zerogen", "gold"]
+    again = compare(out.parent / "fruit.yaml", out, "s3,zerogen,synthesizrr,gold")
+    for table in (summary_of(done), summary_of(again)):
+        shown = {m["name"]: m["mean"].get("ms_per_1000_predictions") for m in table["methods"]}
+        assert shown == {**{name: of["ms"] for name, of in known.items()}, "synthesizrr": None}
+    assert min(of["ms"] for of in known.values()) > 0
+    assert "ms per 1,000 predictions" in (out / "compare.md").read_text()
+
+
 def test_the_files_say_the_same(scripted):
     out, done = scripted
     with (out / "compare.csv").open(encoding="utf-8") as file:

@@ -110,17 +110,19 @@ class Unsure:
 
     def fill(self, examples: "Sequence[Example]", answers: list[dict[str, Any]]) -> None:
         """Replace labels that are not sure enough, and say in `more` whose each label is."""
-        known = [i for i, answer in enumerate(answers) if answer["label"] is not None]
-        unsure = [i for i in known if answers[i]["sure"] < self.abstention.threshold]
+        unsure, least = list[int](), self.abstention.threshold
         for i, answer in enumerate(answers):
-            answer["more"]["by"] = "model" if i in known else None
-        replies = self.llm.ask([examples[i] for i in unsure]) if self.llm and unsure else None
-        for place, i in enumerate(unsure):
-            reply = replies[place] if replies else None
-            answers[i]["label"] = reply.label if reply else None
-            answers[i]["more"]["by"] = "llm" if reply and reply.label is not None else None
-            if reply and reply.why:
-                answers[i]["more"]["why"] = reply.why
+            has_label, is_sure = answer["label"] is not None, answer["sure"] >= least
+            answer["more"]["by"] = "model" if has_label and is_sure else None
+            if has_label and not is_sure:
+                unsure.append(i)
+                answer["label"] = None
+        if self.llm is None or not unsure:
+            return
+        replies = self.llm.ask([examples[i] for i in unsure])
+        for i, reply in zip(unsure, replies, strict=True):
+            answers[i]["label"] = reply.label
+            answers[i]["more"] |= {"by": "llm"} if reply.label is not None else {"why": reply.why}
 
     def __enter__(self) -> None: ...
 

@@ -7,7 +7,7 @@ import typer
 
 from stepsynth._util.words import usd, whole
 from stepsynth.cli._shared import JSON, handle_errors, print_json, printable, say
-from stepsynth.errors import ConfigError
+from stepsynth.errors import ConfigError, ProviderError
 
 if TYPE_CHECKING:
     from stepsynth.deploy import FallBack
@@ -59,6 +59,9 @@ def cost(
     try:
         _say_estimate(left, llm)
         measured = measure_cost(opened, left, llm)
+    except ProviderError:
+        llm.ping()  # it says what the trouble is
+        raise
     finally:
         llm.close()
     page = out or opened.folder.path / "cost.html"

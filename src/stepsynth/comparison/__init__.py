@@ -3,6 +3,7 @@
 from stepsynth.comparison.plan import Plan, PlannedRun, make_plan, split_names
 from stepsynth.comparison.read import RunRow
 from stepsynth.comparison.run import Ended, Outcome, Silence, Watcher, run_plan
+from stepsynth.comparison.speed import measure_speed
 from stepsynth.comparison.table import Comparison, MethodRow, make_table
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Watcher",
     "make_plan",
     "make_table",
+    "measure_speed",
     "run_plan",
     "split_names",
 ]

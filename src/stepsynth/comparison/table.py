@@ -11,6 +11,7 @@ import numpy as np
 from stepsynth.comparison.plan import Entry, Plan
 from stepsynth.comparison.read import RunRow, read_run
 from stepsynth.comparison.run import Ended
+from stepsynth.comparison.speed import read_speed
 from stepsynth.methods import methods
 from stepsynth.metrics import (
     SCORE_NAMES,
@@ -169,6 +170,8 @@ def _summarise(
     costs = (*costs, "seconds", "training_tokens", "usd_per_1000_predictions")
     values |= {name: [getattr(run, name) for run in done] for name in costs}
     known = {k: [x for x in v if x is not None] for k, v in values.items() if None not in v}
+    if done and (speed := read_speed(plan).get(entry.name)):
+        known["ms_per_1000_predictions"] = [speed["ms"]]
     against = {}
     if entry.name != plan.against:
         against = compare_answers(said[entry.name], said.get(plan.against, {}))

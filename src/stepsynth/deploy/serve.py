@@ -148,6 +148,10 @@ class ModelServer:
             replies = await asyncio.wait_for(asked, self._timeout_s)
         except TimeoutError:
             replies = [Reply(None, f"the LLM took more than {self._timeout_s:g} s")] * len(places)
+        except Exception as error:  # a full disk, say: what the model is sure of is still given
+            replies = [Reply(None, f"the LLM cannot be asked: {type(error).__name__}")] * len(
+                places
+            )
         for i, reply in zip(places, replies, strict=True):
             said[i] |= {"why": reply.why} if reply.label is None else {"by": "llm"}
             said[i]["label"] = reply.label
