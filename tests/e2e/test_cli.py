@@ -21,7 +21,7 @@ from tests.e2e.cli import (
 )
 
 COMMANDS = (
-    *("demo", "init", "check", "audit", "plan", "preview", "run"),
+    *("demo", "init", "check", "audit", "plan", "preview", "run", "runs", "diff"),
     *("predict", "serve", "cost", "report", "review", "export", "dedup", "schema"),
 )
 

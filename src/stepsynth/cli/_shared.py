@@ -109,6 +109,24 @@ printable = visible
 """What is printed may be a provider's text, with control characters."""
 
 
+WIDTH_OF_A_FILE = 160
+"""Columns of a table that goes to a file or a pipe: no reader there has a width."""
+
+
+def open_console() -> Any:
+    """Return a console on stdout, wide enough for tables where no terminal sets the width."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=WIDTH_OF_A_FILE)
+
+
+def print_line(console: Any, text: str, style: str | None = None) -> None:
+    """Print a text, never as markup; in a file or a pipe it is not wrapped."""
+    whole = not console.is_terminal
+    console.print(printable(text), markup=False, style=style, soft_wrap=whole)
+
+
 def command_line(*args: str) -> str:
     """Return a stepsynth command that can be pasted into the calling shell."""
     program = sys.argv[0] if "/" in sys.argv[0] and not shutil.which("stepsynth") else "stepsynth"
@@ -169,16 +187,16 @@ def print_summary(summary: "Summary", extra: Sequence[str] = ()) -> None:
 
     console = Console(highlight=False)
     for line in filter(None, (summary.verdict, *against_references(summary))):
-        console.print(line, markup=False, soft_wrap=True)
+        print_line(console, line)
     console.print(round_table(summary))
     for row in summary.rounds:
         if row.review is not None:
             told = f"Round {row.round}: round {row.review.base} with {row.review.in_words}."
-            console.print(told, markup=False, soft_wrap=True)
+            print_line(console, told)
     for line in llm_in_words(summary.llm, summary.seconds):
-        console.print(line, markup=False, soft_wrap=True)
+        print_line(console, line)
     for line in extra:
-        console.print(line, markup=False, soft_wrap=True)
+        print_line(console, line)
 
 
 def llm_in_words(llm: "LLMTotals", seconds: float) -> Iterator[str]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from stepsynth.cli._shared import JSON, handle_errors, print_json, printable, setting
+from stepsynth.cli._shared import JSON, handle_errors, print_json, print_line, printable, setting
 
 if TYPE_CHECKING:
     from stepsynth.dryrun import Doubt
@@ -70,7 +70,7 @@ def _print(number: int, doubts: "list[Doubt]", path: Path, warnings: list[str]) 
 
     console = Console(highlight=False)
     for message in warnings:
-        console.print(f"warning: {printable(message)}", markup=False)
+        print_line(console, f"warning: {message}")
     table = Table(title=f"{len(doubts)} of {number} gold rows are doubtful", show_lines=True)
     for name in ("kind", "label", "text", "why"):
         table.add_column(name)
@@ -84,8 +84,8 @@ def _print(number: int, doubts: "list[Doubt]", path: Path, warnings: list[str]) 
         console.print(table)
     more = sum(max(0, count - SHOWN) for count in shown.values())
     listed = f", {more} more in the file" if more else ""
-    console.print(f"{len(doubts)} of {number} gold rows are doubtful{listed}.", markup=False)
-    console.print(f"Decisions: {path}", markup=False, soft_wrap=True)
+    print_line(console, f"{len(doubts)} of {number} gold rows are doubtful{listed}.")
+    print_line(console, f"Decisions: {path}")
     if doubts:
         said = "Fill in each decision, and set data.decisions to this file."
-        console.print(said, markup=False, soft_wrap=True)
+        print_line(console, said)

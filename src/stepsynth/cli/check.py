@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from stepsynth.cli._shared import JSON, conclude, handle_errors, print_error, printable, setting
+from stepsynth.cli._shared import JSON, conclude, handle_errors, print_error, print_line, setting
 from stepsynth.errors import ProviderError, StepsynthError
 
 if TYPE_CHECKING:
@@ -194,17 +194,16 @@ def _print(
     if config.task.has_context and config.llm is not None:
         count = found["contexts"]
         said = f"{count} contexts" if count else "contexts that the LLM writes"
-        console.print(f"Seed data is written for {said}.")
+        print_line(console, f"Seed data is written for {said}.")
     if "passages" in found:
-        console.print(f"{found['passages']} passages can be retrieved from.")
+        print_line(console, f"{found['passages']} passages can be retrieved from.")
     if sizes is not None:
-        console.print(sizes.in_words(), markup=False)
+        print_line(console, sizes.in_words())
     for message in found["warnings"]:
-        console.print(f"warning: {printable(message)}", markup=False)
+        print_line(console, f"warning: {message}")
     pings = found.get("ping", {})
     for model, ping in pings.items():
         if ping["ok"]:
-            said = f"{model} answered in {ping['seconds']:.1f} s."
-            console.print(printable(said), markup=False)
+            print_line(console, f"{model} answered in {ping['seconds']:.1f} s.")
     order = "The task file is in order." if found["ok"] else "All but the LLM is in order."
-    console.print(order if pings else f"{order} No LLM was asked.")
+    print_line(console, order if pings else f"{order} No LLM was asked.")

@@ -1,7 +1,6 @@
 """`stepsynth compare`: methods on one task at equal budget, with paired intervals."""
 
 import os
-import sys
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -10,7 +9,15 @@ from typing import TYPE_CHECKING
 import typer
 
 from stepsynth.cli._display import Display
-from stepsynth.cli._shared import JSON, handle_errors, print_error, print_json, printable, say
+from stepsynth.cli._shared import (
+    JSON,
+    handle_errors,
+    open_console,
+    print_error,
+    print_json,
+    print_line,
+    say,
+)
 from stepsynth.errors import StepsynthError
 from stepsynth.observer import Observer
 
@@ -18,9 +25,6 @@ if TYPE_CHECKING:
     from stepsynth.comparison import Comparison, Ended, Outcome, Plan, PlannedRun
     from stepsynth.llm import Status
     from stepsynth.run_records import RoundMetrics
-
-
-_WIDTH_OF_A_FILE = 160
 
 
 class Equal(StrEnum):
@@ -169,14 +173,12 @@ def _show(comparison: "Comparison", *, as_json: bool) -> None:
         page = {"page": f"{folder}/compare.html"}
         print_json(value | page | ({"stopped": stopped} if stopped else {}))
         return
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     from stepsynth.report import cost_table, problems, score_table
 
-    width = None if sys.stdout.isatty() else _WIDTH_OF_A_FILE
-    console = Console(highlight=False, width=width)
+    console = open_console()
     for text in (score_table(comparison), cost_table(comparison, with_gold=False)):
         table = Table(title=escape(f"{comparison.task}: {text.title}"))
         for name, is_number in text.columns:
@@ -185,12 +187,12 @@ def _show(comparison: "Comparison", *, as_json: bool) -> None:
             table.add_row(*map(escape, row))
         console.print(table)
     for row in comparison.methods:
-        console.print(f"Gold that {row.name} sees: {row.sees or '?'}.", markup=False)
+        print_line(console, f"Gold that {row.name} sees: {row.sees or '?'}.")
     for line in (*comparison.verdict, *problems(comparison)):
-        console.print(printable(line), markup=False)
+        print_line(console, line)
     for message in comparison.warnings:
         say(f"warning: {message}")
-    console.print(f"Page: {folder}/compare.html", markup=False, soft_wrap=True)
+    print_line(console, f"Page: {folder}/compare.html")
 
 
 def _exit(comparison: "Comparison", ended: "Ended") -> None:

@@ -13,6 +13,7 @@ from stepsynth.cli.compare import compare
 from stepsynth.cli.cost import cost
 from stepsynth.cli.dedup import dedup
 from stepsynth.cli.demo import demo
+from stepsynth.cli.diff import diff
 from stepsynth.cli.export import export
 from stepsynth.cli.init import init
 from stepsynth.cli.plan import plan
@@ -21,6 +22,7 @@ from stepsynth.cli.preview import preview
 from stepsynth.cli.report import report
 from stepsynth.cli.review import review
 from stepsynth.cli.run import run
+from stepsynth.cli.runs import runs
 from stepsynth.cli.schema import schema
 from stepsynth.cli.serve import serve
 from stepsynth.cli.store import store_app
@@ -45,6 +47,8 @@ for command in (
     plan,
     preview,
     run,
+    runs,
+    diff,
     compare,
     predict,
     serve,

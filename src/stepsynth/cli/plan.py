@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from stepsynth._util.words import amount, short, whole
-from stepsynth.cli._shared import JSON, handle_errors, print_json, printable, setting
+from stepsynth.cli._shared import JSON, handle_errors, print_json, print_line, printable, setting
 
 if TYPE_CHECKING:
     from stepsynth.dryrun import Phase, Plan, Range
@@ -59,11 +59,11 @@ def _print(made: "Plan", warnings: list[str]) -> None:
         table.caption = "expected, and below it the least - the most"
         console.print(table)
     for line in made.limits:
-        console.print(printable(line), markup=False, style="bold")
+        print_line(console, line, "bold")
     for line in made.assumptions:
-        console.print(f"- {printable(line)}", markup=False)
+        print_line(console, f"- {line}")
     for line in warnings:
-        console.print(f"warning: {printable(line)}", markup=False)
+        print_line(console, f"warning: {line}")
     console.print("Nothing was sent.")
 
 

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from stepsynth._util.words import usd
-from stepsynth.cli._shared import JSON, as_ours, conclude, handle_errors, printable, say, setting
+from stepsynth.cli._shared import (
+    JSON,
+    as_ours,
+    conclude,
+    handle_errors,
+    print_line,
+    printable,
+    say,
+    setting,
+)
 from stepsynth.observer import Observer
 
 if TYPE_CHECKING:
@@ -71,25 +80,25 @@ def _print(found: "Preview") -> None:
         for number, shown in enumerate(several, start=1):
             _print_one(console, f"{kind} {number} of {len(several)}", shown)
     for kind in found.unshown if found.error is None else ():
-        console.print(
-            f"{printable(kind)}: not shown: every prompt of that kind needs more answers than were "
-            "asked for here; a larger -n shows some.",
-            markup=False,
+        print_line(
+            console,
+            f"{kind}: not shown: every prompt of that kind needs more answers than were asked for "
+            "here; a larger -n shows some.",
         )
     usage = found.usage
     if not usage:
         return
     if usage["replayed"]:
-        console.print(f"{usage['replayed']} recorded answers; no LLM was called.")
+        print_line(console, f"{usage['replayed']} recorded answers; no LLM was called.")
         return
     tokens = f"{usage['prompt_tokens']} prompt + {usage['completion_tokens']} completion tokens"
-    console.print(
+    print_line(
+        console,
         f"{usage['requests']} requests sent, {usage['from_store']} answers from the store, "
         f"{usage['failed']} failed; {tokens}, {usd(usage['usd'])}.",
-        markup=False,
     )
     if found.store is not None:
-        console.print(f"Kept in {found.store}", markup=False, soft_wrap=True)
+        print_line(console, f"Kept in {found.store}")
 
 
 def _print_one(console: Any, title: str, shown: "Shown") -> None:
@@ -108,5 +117,5 @@ def _print_one(console: Any, title: str, shown: "Shown") -> None:
 
 def _print_part(console: Any, name: str, text: str) -> None:
     """Print text of the LLM or the data, never as markup or terminal control sequences."""
-    console.print(f"{printable(name)}:", markup=False, style="bold")
-    console.print(printable(text.strip()) + "\n", markup=False, soft_wrap=True)
+    print_line(console, f"{name}:", "bold")
+    print_line(console, text.strip() + "\n")

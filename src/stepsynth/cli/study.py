@@ -10,13 +10,18 @@ import typer
 from typer.core import TyperCommand
 
 from stepsynth.cli._display import Display
-from stepsynth.cli._shared import JSON, handle_errors, print_json, say
+from stepsynth.cli._shared import (
+    JSON,
+    handle_errors,
+    open_console,
+    print_json,
+    print_line,
+    say,
+)
 from stepsynth.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from stepsynth.studies import Findings, StudiedRun, Study, Table
-
-_WIDTH_OF_A_FILE = 160
 
 
 class StudyCommand(TyperCommand):
@@ -171,15 +176,11 @@ def _write(findings: "Findings", runs: Sequence[Path], out: Path | None) -> list
 
 
 def _print(findings: "Findings") -> None:
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=_WIDTH_OF_A_FILE)
+    console = open_console()
     for table in findings.tables:
         console.print(_rich_table(table))
         if table.note:
-            console.print(table.note, markup=False, style="dim")
+            print_line(console, table.note, "dim")
         console.print()
 
 

@@ -1,9 +1,10 @@
 """The identity of a run folder, compared with that of the run that opens it."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from stepsynth._util.nested import flatten
 from stepsynth.errors import RunFolderError
 from stepsynth.runfolder.paths import RunFolder
 from stepsynth.taskfile import Config
@@ -29,7 +30,7 @@ def check_identity(
         known = json.loads(folder.identity.read_text(encoding="utf-8"))
     except ValueError as error:
         raise RunFolderError(f"{folder.identity}: damaged: {error}") from error
-    before, now = dict(_flatten(known)), dict(_flatten(json.loads(json.dumps(identity))))
+    before, now = dict(flatten(known)), dict(flatten(json.loads(json.dumps(identity))))
     for key in [*now, *before]:
         is_new = key not in before and _is_default(key, config)
         if before.get(key) != now.get(key) and not is_new:
@@ -68,11 +69,3 @@ def _is_default(key: str, config: Config) -> bool:
     return field is not None and getattr(model, name) == field.get_default(
         call_default_factory=True
     )
-
-
-def _flatten(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping) and value:
-        for key, inner in value.items():
-            yield from _flatten(inner, f"{path}.{key}" if path else str(key))
-    else:
-        yield path, value
