@@ -3,13 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stepsynth._util.text import shorten
+from stepsynth._util.text import clean, shorten, visible
 from stepsynth.errors import RunFolderError
 from stepsynth.run_records import RoundMetrics
 
 INK = "#1f2933"
 SELECT, TEST = "#d55e00", "#0072b2"  # told apart by colour-blind readers, and by dash in print
 LABELS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0e442", "#7f7f7f"]
+
+_NO_XML: dict[int, str] = dict.fromkeys((0xFFFE, 0xFFFF), "\ufffd")
 
 
 def learning_curve(rounds: Sequence[RoundMetrics], score: str) -> str:
@@ -142,7 +144,7 @@ def from_spec(spec: Mapping[str, Any]) -> str:
     else:
         styled |= {"width": 420, "height": 230}
     try:
-        return vl_convert.vegalite_to_svg(styled)
+        return vl_convert.vegalite_to_svg(_drawable(styled))
     except ValueError as error:
         raise RunFolderError(
             f"a chart in studies/ is damaged: {shorten(str(error), 120)}",
@@ -178,4 +180,13 @@ def _svg(chart: Any, *, width: int, height: int) -> str:
     import vl_convert
 
     sized = chart.properties(width=width, height=height).to_dict()
-    return vl_convert.vegalite_to_svg({**sized, "config": _CONFIG})
+    return vl_convert.vegalite_to_svg(_drawable({**sized, "config": _CONFIG}))
+
+
+def _drawable(value: Any) -> Any:
+    """Return a chart without characters that XML forbids: the renderer would end this process."""
+    if isinstance(value, str):
+        return visible(clean(value)).translate(_NO_XML)
+    if isinstance(value, Mapping):
+        return {_drawable(key): _drawable(each) for key, each in value.items()}
+    return list(map(_drawable, value)) if isinstance(value, (list, tuple)) else value
