@@ -69,6 +69,7 @@ check: install  ## Lint, format check, types
 
 docs: install  ## Write the documentation as a site to site/
 	$(BIN)/python scripts/task_file.py
+	$(BIN)/python scripts/notebooks.py
 	$(BIN)/zensical build --strict
 
 fix: install  ## Apply the formatter and the safe lint fixes

@@ -12,9 +12,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from stepsynth.api import RunResult, compare, run, synthesize
+    from stepsynth.api import acompare, arun, asynthesize, compare, run, synthesize
     from stepsynth.data import Split
-    from stepsynth.errors import StepsynthError
+    from stepsynth.errors import StepsynthError, StepsynthWarning
     from stepsynth.llm import Limits
     from stepsynth.llm.backends.anthropic import Anthropic
     from stepsynth.llm.backends.openai_compatible import OpenAICompatible
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from stepsynth.methods.goldgen import GoldGen
     from stepsynth.methods.s3 import S3
     from stepsynth.methods.zerogen import ZeroGen
+    from stepsynth.observer import Observer
     from stepsynth.records import Answers, Context, Dataset, Example, Provenance, Rejected
+    from stepsynth.results import ComparisonResult, RunResult
     from stepsynth.runfolder import Run, open_run
     from stepsynth.students import load_student
     from stepsynth.students.embedding import Embedding
@@ -40,6 +42,7 @@ _HOMES = {
     "Answers": "stepsynth.records",
     "Anthropic": "stepsynth.llm.backends.anthropic",
     "Classification": "stepsynth.tasks.classification",
+    "ComparisonResult": "stepsynth.results",
     "Context": "stepsynth.records",
     "Dataset": "stepsynth.records",
     "Embedding": "stepsynth.students.embedding",
@@ -49,19 +52,24 @@ _HOMES = {
     "GoldGen": "stepsynth.methods.goldgen",
     "Limits": "stepsynth.llm",
     "Linear": "stepsynth.students.linear",
+    "Observer": "stepsynth.observer",
     "OpenAICompatible": "stepsynth.llm.backends.openai_compatible",
     "Provenance": "stepsynth.records",
     "Rejected": "stepsynth.records",
     "Replay": "stepsynth.llm.backends.replay",
     "Run": "stepsynth.runfolder",
-    "RunResult": "stepsynth.api",
+    "RunResult": "stepsynth.results",
     "S3": "stepsynth.methods.s3",
     "Scripted": "stepsynth.llm.backends.scripted",
     "SentencePair": "stepsynth.tasks.sentence_pair",
     "Split": "stepsynth.data",
     "StepsynthError": "stepsynth.errors",
+    "StepsynthWarning": "stepsynth.errors",
     "Transformer": "stepsynth.students.transformer",
     "ZeroGen": "stepsynth.methods.zerogen",
+    "acompare": "stepsynth.api",
+    "arun": "stepsynth.api",
+    "asynthesize": "stepsynth.api",
     "compare": "stepsynth.api",
     "load_student": "stepsynth.students",
     "open_run": "stepsynth.runfolder",
@@ -74,6 +82,7 @@ __all__ = [
     "Answers",
     "Anthropic",
     "Classification",
+    "ComparisonResult",
     "Context",
     "Dataset",
     "Embedding",
@@ -83,6 +92,7 @@ __all__ = [
     "GoldGen",
     "Limits",
     "Linear",
+    "Observer",
     "OpenAICompatible",
     "Provenance",
     "Rejected",
@@ -93,8 +103,12 @@ __all__ = [
     "SentencePair",
     "Split",
     "StepsynthError",
+    "StepsynthWarning",
     "Transformer",
     "ZeroGen",
+    "acompare",
+    "arun",
+    "asynthesize",
     "compare",
     "load_student",
     "open_run",

@@ -3,12 +3,12 @@
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial, wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
+from stepsynth._util.stopping import call_in_thread
 from stepsynth.comparison import (
     Comparison,
     Ended,
@@ -31,46 +31,19 @@ from stepsynth.errors import (
 )
 from stepsynth.inputs import GoldData
 from stepsynth.llm import Limits, LLMSettings
-from stepsynth.methods import Method, Round
+from stepsynth.methods import Method
+from stepsynth.notebook import default_observer, default_watcher
 from stepsynth.observer import Observer
 from stepsynth.records import Dataset
 from stepsynth.report import write_comparison, write_report
-from stepsynth.run_records import Summary
-from stepsynth.runfolder import RunFolder
+from stepsynth.results import ComparisonResult, RunResult
 from stepsynth.runner import Kind, Runner
-from stepsynth.students import Student, load_student
+from stepsynth.students import Student
 from stepsynth.taskfile import Config, LocatedYaml, build_config, load_config
 from stepsynth.tasks import Task
 
-
-@dataclass(frozen=True)
-class RunResult:
-    """The result of a run.
-
-    Attributes:
-        folder: The run folder. Without `out`, it is temporary and deleted with this object.
-        summary: Scores, counts and costs: `summary.test["accuracy"]`, `summary.llm.requests`, ...
-        rounds: Each round: `.added`, `.misclassified`, `.train`, `.model`, `.unused`.
-        dataset: The training rows of the kept round.
-    """
-
-    folder: Path
-    summary: Summary = field(repr=False)
-    rounds: Sequence[Round] = field(repr=False)
-    dataset: Dataset
-
-    @cached_property
-    def model(self) -> Student:
-        """The student of the kept round: `.predict(texts)`, `.predict_probabilities(texts)`."""
-        return load_student(RunFolder(self.folder).model)
-
-    def report(self, path: str | Path | None = None) -> Path:
-        """Write the report, one self-contained HTML file, and return its path.
-
-        Args:
-            path: Path of the file; default: `report.html` in the run folder.
-        """
-        return write_report(self.folder, Path(path) if path else None)
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def run(
@@ -87,7 +60,7 @@ def run(
         path: The task file (YAML).
         overrides: `key=value` each, as after `--set` ("method.rounds=3").
         out: The run folder; default `runs/<task>-<method>-<random_seed>`.
-        observer: Receives progress.
+        observer: Receives progress; default: shown in a notebook, and warnings by `warnings`.
         executor: Where the shards of large phases (`llm.shards`) are worked on: "local", "dask",
             "ray" or "slurm", with the settings of the task file's section `executors`. In a
             script, shards need `if __name__ == "__main__":` around the call.
@@ -99,7 +72,7 @@ def run(
     runner = Runner(
         config,
         out=Path(out) if out else None,
-        observer=observer or Observer(),
+        observer=observer or default_observer(),
         executor=config.executor(executor),
     )
     return finish(runner)
@@ -149,7 +122,7 @@ def synthesize(
         random_seed: Seed of the split and of every draw.
         name: Name of the task.
         out: The run folder, to keep it and to resume; default: a temporary one.
-        observer: Receives progress.
+        observer: Receives progress; default: shown in a notebook, and warnings by `warnings`.
 
     Raises:
         StepsynthError: See `stepsynth.errors`.
@@ -172,7 +145,7 @@ def synthesize(
         "random_seed": random_seed,
     }
     config = _configure(values, name)
-    runner = Runner(config, out=Path(out) if out else None, observer=observer or Observer())
+    runner = Runner(config, None, Path(out) if out else None, observer or default_observer())
     runner.data = _read_data(config, runner.state.warnings.warn, gold, select, test, contexts)
     return finish(runner) if out is not None else _finish_in_temporary(runner)
 
@@ -190,7 +163,7 @@ def compare(
     jobs: int = 1,
     executor: str = "local",
     watcher: Watcher | None = None,
-) -> Comparison:
+) -> ComparisonResult:
     """Compare methods on a task at equal budget: same gold, LLM, student and random seeds.
 
     The same call resumes a stopped comparison, and repeats no finished run. A method that cannot
@@ -209,7 +182,7 @@ def compare(
             `if __name__ == "__main__":` around the call.
         executor: Where runs are done: "local", "dask", "ray" or "slurm", with the settings of the
             task file's section `executors`.
-        watcher: Receives progress.
+        watcher: Receives progress; default: shown in a notebook, and warnings by `warnings`.
 
     Raises:
         StepsynthError: The task file, a name or an option is wrong, a limit was reached or the LLM
@@ -225,6 +198,7 @@ def compare(
         overrides=overrides,
         out=out,
     )
+    watcher = watcher or default_watcher()
     comparison, ended = run_comparison(plan, jobs=jobs, watcher=watcher, executor=executor)
     if ended.error is not None:
         errors = {2: RunFolderError, 3: LimitReachedError}
@@ -233,7 +207,34 @@ def compare(
         )
     if ended.stopped is not None:
         raise KeyboardInterrupt
-    return comparison
+    for message in comparison.warnings:
+        watcher.warn(message)
+    return ComparisonResult(**vars(comparison))
+
+
+def _awaited(call: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Return a function that makes the same call in a thread, to be awaited."""
+
+    @wraps(call)
+    async def awaited(*args: P.args, **kwargs: P.kwargs) -> T:
+        return await call_in_thread(partial(call, *args, **kwargs))
+
+    awaited.__name__ = awaited.__qualname__ = f"a{call.__name__}"
+    return awaited
+
+
+arun = _awaited(run)
+"""Do what `run` does, in a thread: `await stepsynth.arun(...)`.
+
+The event loop goes on meanwhile. Cancelling stops the run as Ctrl-C does: answers in flight are
+waited for and kept, and the same call goes on with it.
+"""
+
+asynthesize = _awaited(synthesize)
+"""Do what `synthesize` does, in a thread: `await stepsynth.asynthesize(...)`; see `arun`."""
+
+acompare = _awaited(compare)
+"""Do what `compare` does, in a thread: `await stepsynth.acompare(...)`; see `arun`."""
 
 
 def run_comparison(

@@ -11,6 +11,8 @@ StepsynthError                 hint: what to do next; exit_code: what the comman
 ├── ProviderError              the LLM cannot be used at all: key, URL, model        (4)
 └── TooFewRowsError            a label ended with no rows                            (5)
 
+StepsynthWarning is the category of warnings, by `warnings`.
+
 A completion that cannot be used is not an error: it is a `Rejected` with a reason.
 """
 
@@ -112,6 +114,10 @@ class TooFewRowsError(StepsynthError):
     """A label ended with no usable row, so no student can be trained."""
 
     exit_code = 5
+
+
+class StepsynthWarning(UserWarning):
+    """A warning of the Python interface, by `warnings`; the command line prints its own."""
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

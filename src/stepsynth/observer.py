@@ -26,3 +26,19 @@ class Observer:
 
     def warn(self, message: str) -> None:
         """Receive a warning for the user; the run goes on."""
+
+
+def round_in_words(numbers: "RoundMetrics") -> str:
+    """Return the numbers of a finished round in a line."""
+    from stepsynth.metrics import SCORE_NAMES
+
+    made = numbers.review.in_words if numbers.review else f"{numbers.added} rows added"
+    scores = ", ".join(
+        f"select {short} {numbers.select[key]:.3f}"
+        for key, (_, short) in SCORE_NAMES.items()
+        if key in numbers.select
+    )
+    return (
+        f"round {numbers.round}: {made}, trained on {numbers.train_size}, "
+        f"{numbers.misclassified} mining rows misclassified, {scores}"
+    )

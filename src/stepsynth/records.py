@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from stepsynth._util.files import replacing, write_jsonl
+from stepsynth._util.frames import to_frame
 from stepsynth._util.hashing import digest
 from stepsynth.errors import StepsynthError
 
@@ -247,12 +248,7 @@ class Dataset(Sequence[Example]):
         Raises:
             StepsynthError: pandas is not installed.
         """
-        try:
-            import pandas
-        except ImportError as error:
-            raise StepsynthError("pandas is not installed", hint="pip install pandas") from error
-
-        return pandas.DataFrame(list(self._to_flat_dicts()))
+        return to_frame(self._to_flat_dicts())
 
     def to_parquet(self, path: str | Path) -> None:
         """Write the rows as Parquet; the provenance is spread over columns.

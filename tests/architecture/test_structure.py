@@ -34,7 +34,7 @@ LAYERS = [
     {"preview", "comparison"},
     {"studies"},
     {"report"},
-    {"deploy"},
+    {"deploy", "notebook", "results"},
     {"api"},
     {"cli"},
 ]

@@ -1,5 +1,8 @@
 """The library as a notebook uses it."""
 
+import asyncio
+import inspect
+
 import pytest
 
 import stepsynth
@@ -180,3 +183,39 @@ def test_requests_that_fail_are_warned_of(tmp_path):
     said = f"{missed} requests failed: {missed} exhausted"
     assert any(said in warning for warning in result.summary.warnings)
     assert result.summary.llm.failed == missed
+
+
+def test_a_run_works_inside_a_running_event_loop_and_beside_it(tmp_path, server):
+    task = write_task(tmp_path, url=server.url, rows=40)
+    small = ["method={name: zerogen, seed_size: 8}"]
+
+    async def in_a_cell():
+        blocking = stepsynth.run(task, overrides=small, out=tmp_path / "blocking")
+        awaited = await stepsynth.arun(task, overrides=small, out=tmp_path / "awaited")
+        return blocking, awaited
+
+    blocking, awaited = asyncio.run(in_a_cell())
+    assert len(blocking.dataset) == len(awaited.dataset) == 8
+    assert str(inspect.signature(stepsynth.arun)) == str(inspect.signature(stepsynth.run))
+
+
+def test_a_cancelled_run_keeps_its_answers_and_goes_on(tmp_path, server):
+    task = write_task(tmp_path, url=server.url, rows=40)
+    options = {"overrides": ["method={name: zerogen, seed_size: 20}"], "out": tmp_path / "run"}
+    server.delay_s = 0.2
+
+    async def cancel_midway():
+        run = asyncio.create_task(stepsynth.arun(task, **options))
+        while not server.bodies:
+            await asyncio.sleep(0.01)
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+
+    asyncio.run(cancel_midway())
+    asked = len(server.bodies)
+    assert 0 < asked < 20
+    server.delay_s = 0.0
+    result = stepsynth.run(task, **options)
+    assert result.summary.llm.from_store == asked
+    assert len(server.bodies) == 20

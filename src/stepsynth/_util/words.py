@@ -1,7 +1,9 @@
 """Numbers as people read them, and rows of Markdown tables."""
 
+import re
 from collections.abc import Iterable
 
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _UNITS = ((10**9, "G"), (10**6, "M"), (10**3, "k"))
 
 
@@ -31,6 +33,11 @@ def usd(number: float | None) -> str:
 def duration(seconds: float) -> str:
     """Return a time in seconds or minutes."""
     return f"{seconds:.1f} s" if seconds < 100 else f"{seconds / 60:.1f} minutes"
+
+
+def alike(message: str) -> str:
+    """Return a form of a message that is equal for messages that differ only in numbers."""
+    return _NUMBER.sub("0", message)
 
 
 def markdown_row(cells: Iterable[str]) -> str:

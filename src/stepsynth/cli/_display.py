@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Self
 
 from stepsynth._util.text import shorten
 from stepsynth._util.words import short, usd
-from stepsynth.cli._shared import printable, say, shown
-from stepsynth.observer import Observer
+from stepsynth.cli._shared import printable, say
+from stepsynth.observer import Observer, round_in_words
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
@@ -156,12 +156,7 @@ class Display(Observer):
     def round_done(self, numbers: "RoundMetrics") -> None:
         """Print the numbers of a round."""
         self._leave_lines()
-        made = numbers.review.in_words if numbers.review else f"{numbers.added} rows added"
-        self.tell(
-            f"round {numbers.round}: {made}, trained on "
-            f"{numbers.train_size}, {numbers.misclassified} mining rows misclassified, "
-            + ", ".join(f"select {n} {numbers.select[k]:.3f}" for k, n in shown(numbers.select))
-        )
+        self.tell(round_in_words(numbers))
 
     def warn(self, message: str) -> None:
         """Show a warning."""

@@ -1,6 +1,7 @@
 """`stepsynth compare`: methods on one task at equal budget, with paired intervals."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -100,7 +101,7 @@ def compare(
         comparison, ended = run_comparison(
             plan, jobs=jobs or here, watcher=_Lines(display), executor=executor
         )
-    _show(comparison, as_json=as_json)
+    _show(comparison, plan.warnings, as_json=as_json)
     _exit(comparison, ended)
 
 
@@ -164,8 +165,14 @@ class _OfRun(Observer):
         """Print nothing: the page shows the rounds."""
 
 
-def _show(comparison: "Comparison", *, as_json: bool) -> None:
-    """Print the tables, the verdict and the path of the page; or one line of JSON."""
+def _show(comparison: "Comparison", told: Sequence[str], *, as_json: bool) -> None:
+    """Print the tables, the verdict and the path of the page; or one line of JSON.
+
+    Args:
+        comparison: The comparison.
+        told: Its warnings that were printed before.
+        as_json: Whether to print JSON.
+    """
     folder = comparison.folder
     if as_json:
         value = comparison.to_dict()
@@ -191,7 +198,8 @@ def _show(comparison: "Comparison", *, as_json: bool) -> None:
     for line in (*comparison.verdict, *problems(comparison)):
         print_line(console, line)
     for message in comparison.warnings:
-        say(f"warning: {message}")
+        if message not in told:
+            say(f"warning: {message}")
     print_line(console, f"Page: {folder}/compare.html")
 
 

@@ -21,7 +21,7 @@ from stepsynth.cli._shared import (
 )
 
 if TYPE_CHECKING:
-    from stepsynth.api import RunResult
+    from stepsynth.results import RunResult
     from stepsynth.run_records import Summary
     from stepsynth.runner import Runner
 

@@ -17,6 +17,7 @@ from typing import Any, Literal, Protocol
 
 from stepsynth._util.disk import as_disk_trouble
 from stepsynth._util.hashing import digest
+from stepsynth._util.stopping import check_stop
 from stepsynth.comparison.plan import STORE, Failure, Plan, PlannedRun
 from stepsynth.errors import (
     ConfigError,
@@ -156,6 +157,7 @@ class _Schedule:
             self._submit_next(pool, seed)
         while self.pending:
             done, _ = wait(self.pending, LOOK_S, return_when=FIRST_COMPLETED)
+            check_stop()
             if not pool.is_here:
                 self._tell_of_progress()
             for future in done:

@@ -1,6 +1,5 @@
 """The results of a comparison: numbers of runs and methods, and paired intervals."""
 
-import re
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -8,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from stepsynth._util.words import alike
 from stepsynth.comparison.plan import Entry, Plan
 from stepsynth.comparison.read import RunRow, read_run
 from stepsynth.comparison.run import Ended
@@ -333,12 +333,9 @@ def _warn(plan: Plan, rows: Sequence[MethodRow], runs: Sequence[RunRow]) -> list
             "one random seed: the intervals are over test rows alone, and say nothing of how "
             "another random seed would do"
         )
-    return said + [line for row in rows for line in _warnings_of(row.name, runs)]
-
-
-def _warnings_of(name: str, runs: Sequence[RunRow]) -> list[str]:
-    found = [(run, said) for run in runs if run.method == name for said in run.warnings]
-    return [f"{name}, random seed {run.random_seed}: {said}" for run, said in _merge(found)]
+    found = [(run, warning) for run in runs for warning in run.warnings]
+    merged = _merge(found)
+    return said + [f"{run.method}, random seed {run.random_seed}: {told}" for run, told in merged]
 
 
 def _errors_of(runs: Sequence[RunRow]) -> dict[str, str]:
@@ -348,11 +345,14 @@ def _errors_of(runs: Sequence[RunRow]) -> dict[str, str]:
 
 def _merge(found: Sequence[tuple[RunRow, str]]) -> list[tuple[RunRow, str]]:
     """Merge messages that differ only in numbers into the first, with their count."""
-    alike: dict[str, list[tuple[RunRow, str]]] = {}
+    groups: dict[str, list[tuple[RunRow, str]]] = {}
     for run, message in found:
-        alike.setdefault(re.sub(r"\d+", "0", message), []).append((run, message))
+        groups.setdefault(alike(message), []).append((run, message))
     merged: list[tuple[RunRow, str]] = []
-    for first, *rest in alike.values():
-        more = f" ({len(rest)} more like it)" if rest else ""
-        merged.append((first[0], f"{first[1]}{more}"))
+    for first, *rest in groups.values():
+        others = ", ".join(dict.fromkeys(r.method for r, _ in rest if r.method != first[0].method))
+        of = f", also of {others}" if others else ""
+        merged.append(
+            (first[0], f"{first[1]} ({len(rest)} more like it{of})" if rest else first[1])
+        )
     return merged

@@ -3,12 +3,15 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from random import Random
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from stepsynth._util.html import table
 from stepsynth._util.rng import make_rng
+from stepsynth._util.text import shorten
 from stepsynth.curation import Curation, Curator
 from stepsynth.errors import ConfigError
 from stepsynth.llm import LLM
@@ -21,6 +24,9 @@ from stepsynth.tasks import Task
 
 if TYPE_CHECKING:
     from stepsynth.retrieval import Index
+
+SHOWN = 5
+"""Misclassified rows of a round that a notebook shows."""
 
 
 class Model(Protocol):
@@ -163,17 +169,31 @@ class Round:
     index: int
     added: Dataset
     train: Dataset
-    model: Model
+    model: Model = field(repr=False)
     misclassified: Dataset
-    predicted: tuple[str, ...]
+    predicted: tuple[str, ...] = field(repr=False)
     select_score: float
-    unused: tuple[Unused, ...] = ()
-    rationales: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    asked: tuple[Mapping[str, Any], ...] = ()
-    exchanges: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    weights: tuple[float, ...] | None = None
+    unused: tuple[Unused, ...] = field(default=(), repr=False)
+    rationales: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    asked: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
+    exchanges: Mapping[str, tuple[str, str]] = field(default_factory=dict, repr=False)
+    weights: tuple[float, ...] | None = field(default=None, repr=False)
     verdict: str | None = None
-    notes: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    notes: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict, repr=False)
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the numbers, and the first misclassified rows."""
+        said = (
+            f"Round {self.index}: {len(self.added)} rows added, trained on {len(self.train)}; "
+            f"{len(self.misclassified)} mining rows wrong; {self.select_score:.3f} on select"
+        )
+        columns = [(name, False) for name in ("misclassified", "label", "taken for")]
+        pairs = zip(self.misclassified, self.predicted, strict=True)
+        rows = [
+            (shorten(row.text, 200), shorten(str(row.label)), shorten(told))
+            for row, told in islice(pairs, SHOWN)
+        ]
+        return f"<b>{said}</b>" + (table(columns, rows) if rows else "")
 
 
 class Method(BaseModel, ABC):

@@ -1,6 +1,12 @@
 """The report: a run folder as one self-contained HTML file."""
 
-from stepsynth.report.compare_page import cost_table, problems, score_table, write_comparison
+from stepsynth.report.compare_page import (
+    cost_table,
+    problems,
+    run_rows,
+    score_table,
+    write_comparison,
+)
 from stepsynth.report.prediction_cost import (
     COST_COLUMNS,
     PredictionCost,
@@ -8,14 +14,18 @@ from stepsynth.report.prediction_cost import (
     write_prediction_cost,
 )
 from stepsynth.report.render import read_style, write_report, write_studies
+from stepsynth.report.snippets import comparison_snippet, run_snippet
 
 __all__ = [
     "COST_COLUMNS",
     "PredictionCost",
     "Way",
+    "comparison_snippet",
     "cost_table",
     "problems",
     "read_style",
+    "run_rows",
+    "run_snippet",
     "score_table",
     "write_comparison",
     "write_prediction_cost",

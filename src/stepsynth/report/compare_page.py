@@ -176,19 +176,32 @@ def to_markdown(comparison: Comparison) -> str:
 
 def to_csv(comparison: Comparison) -> str:
     """Return the runs as CSV, a line each."""
+    text = io.StringIO()
+    rows = run_rows(comparison)
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def run_rows(comparison: Comparison) -> list[dict[str, Any]]:
+    """Return the runs as rows of one set of keys: scores, usage, error, folder."""
     keys = sorted({key for run in comparison.runs for key in run.scores}, key=_place_of_score)
     costs = (
         *("rows", "train_size", "calls", "sent", "prompt_tokens", "completion_tokens", "usd"),
         *("seconds", "training_tokens", "usd_per_1000_predictions"),
     )
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["method", "random_seed", *keys, *costs, "error", "folder"])
-    for run in comparison.runs:
-        numbers = [getattr(run, name) if run.is_done else None for name in costs]
-        scores = [run.scores.get(key) for key in keys]
-        writer.writerow([run.method, run.random_seed, *scores, *numbers, run.error, run.folder])
-    return text.getvalue()
+    return [
+        {
+            "method": run.method,
+            "random_seed": run.random_seed,
+            **{key: run.scores.get(key) for key in keys},
+            **{name: getattr(run, name) if run.is_done else None for name in costs},
+            "error": run.error,
+            "folder": run.folder,
+        }
+        for run in comparison.runs
+    ]
 
 
 def _place_of_score(key: str) -> tuple[int, str]:

@@ -106,6 +106,7 @@ class Runner:
                     opened.write_used(execution.llm.used())
                 execution.llm.close()
             opened.close()
+            self.state.warnings.tell_rest()
 
     def _begin(self, prepared: Prepared, opened: OpenRun) -> Execution:
         """Write the plan, open the LLM, and return the execution."""

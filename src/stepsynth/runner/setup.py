@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
+from stepsynth._util.stopping import check_stop
+from stepsynth._util.words import alike
 from stepsynth.curation import Curator, Gate
 from stepsynth.dryrun import fit_task, text_tokens
 from stepsynth.inputs import Prepared
@@ -23,17 +25,35 @@ from stepsynth.students import FitCallbacks, StudentFactory, Weights
 class Warnings:
     """Warnings of a run, for the summary and the observer.
 
+    Attributes:
+        messages: All warnings, each once.
+        untold: Number of those that were not passed on, being like another one.
+
     A method gets its `warn`, so it must lead neither to the runner, which holds the test split,
     nor to the run folder.
     """
 
     observer: Observer
     messages: list[str] = field(default_factory=list)
+    untold: int = 0
 
     def warn(self, message: str) -> None:
-        """Record a warning and pass it on."""
+        """Record a warning, and pass on the first of those that differ only in numbers."""
+        if message in self.messages:
+            return
+        is_new = alike(message) not in map(alike, self.messages)
         self.messages.append(message)
-        self.observer.warn(message)
+        if is_new:
+            self.observer.warn(message)
+        else:
+            self.untold += 1
+
+    def tell_rest(self) -> None:
+        """Say how many warnings were not passed on."""
+        if self.untold:
+            what = "1 more warning" if self.untold == 1 else f"{self.untold} more warnings"
+            self.observer.warn(f"{what} like these, with other numbers: the report has all")
+        self.untold = 0
 
 
 @dataclass
@@ -46,6 +66,15 @@ class Progress:
     def tell(self, what: str, done: int, total: int) -> None:
         """Report the steps that are done."""
         phase = "search of hyper-parameters" if what == "trials" else f"{self.phase}: {what}"
+        self.pass_on(phase, done, total)
+
+    def pass_on(self, phase: str, done: int, total: int) -> None:
+        """Report the steps that are done of a phase.
+
+        Raises:
+            KeyboardInterrupt: The run is to stop.
+        """
+        check_stop()
         self.observer.progress(phase, done, total)
 
 
@@ -101,7 +130,7 @@ def make_setup(
         )
     index = None
     if config.retriever is not None:
-        place, told = folder.index, progress.observer.progress
+        place, told = folder.index, progress.pass_on
         index = config.retriever.index(inputs.passages, place, warn=warn, on_progress=told)
     return Setup(
         task=fit_task(config.task, config.method, gold.mine),

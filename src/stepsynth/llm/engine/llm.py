@@ -15,6 +15,7 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
+from stepsynth._util.stopping import result_of
 from stepsynth.errors import ProviderError, StepsynthError
 from stepsynth.llm.core.backend import Backend
 from stepsynth.llm.core.errors import GiveUpError, RetryLaterError
@@ -114,7 +115,8 @@ class LLM:
             LimitReachedError: A cap would have been crossed.
             ProviderError: The LLM cannot be used.
             RunFolderError: The store cannot be written.
-            KeyboardInterrupt: Ctrl-C; answers in flight are waited for and stored.
+            KeyboardInterrupt: Ctrl-C, or the call was cancelled; answers in flight are waited for
+                and stored.
         """
         yield from self.stream_numbered(
             map(self._numbering.next, requests), phase=phase, total=total
@@ -181,7 +183,7 @@ class LLM:
     def _wait_for(self, future: Future[Any], flow: Flow, ended: Future[None]) -> Any:
         """Return a result; on Ctrl-C let answers in flight land first."""
         try:
-            return future.result()
+            return result_of(future)
         except KeyboardInterrupt:
             self.on_notice(
                 f"stopping: waiting up to {GRACE_S:.0f} s for answers that are on their way; "
