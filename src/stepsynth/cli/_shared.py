@@ -118,7 +118,9 @@ def open_console() -> Any:
     from rich.console import Console
 
     console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=WIDTH_OF_A_FILE)
+    if console.is_terminal:
+        return console
+    return Console(highlight=False, width=max(console.width, WIDTH_OF_A_FILE))
 
 
 def print_line(console: Any, text: str, style: str | None = None) -> None:
@@ -181,11 +183,9 @@ def round_table(summary: "Summary") -> Any:
 
 def print_summary(summary: "Summary", extra: Sequence[str] = ()) -> None:
     """Print what the run is worth, the table of rounds, the LLM's counts and the given lines."""
-    from rich.console import Console
-
     from stepsynth.runner import against_references
 
-    console = Console(highlight=False)
+    console = open_console()
     for line in filter(None, (summary.verdict, *against_references(summary))):
         print_line(console, line)
     console.print(round_table(summary))

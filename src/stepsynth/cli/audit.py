@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from stepsynth.cli._shared import JSON, handle_errors, print_json, print_line, printable, setting
+from stepsynth.cli._shared import (
+    JSON,
+    handle_errors,
+    open_console,
+    print_json,
+    print_line,
+    printable,
+    setting,
+)
 
 if TYPE_CHECKING:
     from stepsynth.dryrun import Doubt
@@ -64,11 +72,10 @@ def audit(
 
 
 def _print(number: int, doubts: "list[Doubt]", path: Path, warnings: list[str]) -> None:
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console(highlight=False)
+    console = open_console()
     for message in warnings:
         print_line(console, f"warning: {message}")
     table = Table(title=f"{len(doubts)} of {number} gold rows are doubtful", show_lines=True)

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from stepsynth.cli._shared import JSON, conclude, handle_errors, print_error, print_line, setting
+from stepsynth.cli._shared import (
+    JSON,
+    conclude,
+    handle_errors,
+    open_console,
+    print_error,
+    print_line,
+    setting,
+)
 from stepsynth.errors import ProviderError, StepsynthError
 
 if TYPE_CHECKING:
@@ -38,7 +46,7 @@ def check(
 
     An LLM that cannot be used is told last, after what the data shows.
     """
-    config, llm_error = _load(task, overrides)
+    config, llm_error = load_all_but_llm(task, overrides)
     try:
         gold, sizes, found = _look_at_data(config)
     except StepsynthError as error:
@@ -48,15 +56,21 @@ def check(
     if llm_error is not None:
         found["llm"] = None
     elif config.llm is not None:
-        llm_error = _look_at_llm(config, found, with_ping=with_ping)
+        llm_error = look_at_llm(config, found, with_ping=with_ping)
     found["ok"] = llm_error is None
     if not as_json:
         _print(config, gold, sizes, found)
     conclude(found, llm_error, as_json=as_json)
 
 
-def _load(task: Path, overrides: Sequence[str]) -> "tuple[Config, StepsynthError | None]":
-    """Return the configuration, and the error of its `llm` section if nothing else is wrong."""
+def load_all_but_llm(
+    task: Path, overrides: Sequence[str]
+) -> "tuple[Config, StepsynthError | None]":
+    """Return the configuration, and the error of its `llm` section if nothing else is wrong.
+
+    Raises:
+        StepsynthError: Something else is wrong.
+    """
     from stepsynth.taskfile import load_config
 
     try:
@@ -103,10 +117,16 @@ def _look_at_data(config: "Config") -> "tuple[Gold, PromptSizes | None, dict[str
     return gold, sizes, found
 
 
-def _look_at_llm(
+def look_at_llm(
     config: "Config", found: dict[str, Any], *, with_ping: bool
 ) -> StepsynthError | None:
-    """Open each LLM and send it a short request; return the first error, if any."""
+    """Open each LLM and, if wanted, send it a short request; return the first error, if any.
+
+    Args:
+        config: The configuration.
+        found: Gets `ping`, and more `warnings`.
+        with_ping: Whether to send anything.
+    """
     from stepsynth.dryrun import check_window, is_free
     from stepsynth.llm import LLM, find_provider, llm_backends
 
@@ -175,7 +195,6 @@ def _name(settings: "LLMSettings", taken: dict[str, Any]) -> str:
 def _print(
     config: "Config", gold: "Gold", sizes: "PromptSizes | None", found: dict[str, Any]
 ) -> None:
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
@@ -189,7 +208,7 @@ def _print(
     if config.task.label_names:
         table.add_section()
     table.add_row("rows", *(str(len(rows)) for _, rows in parts))
-    console = Console(highlight=False)
+    console = open_console()
     console.print(table)
     if config.task.has_context and config.llm is not None:
         count = found["contexts"]

@@ -1,12 +1,21 @@
 """`stepsynth plan`: the expected requests, tokens, cost and time of a run. Sends nothing."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from stepsynth._util.words import amount, short, whole
-from stepsynth.cli._shared import JSON, handle_errors, print_json, print_line, printable, setting
+from stepsynth.cli._shared import (
+    JSON,
+    handle_errors,
+    open_console,
+    print_json,
+    print_line,
+    printable,
+    setting,
+)
 
 if TYPE_CHECKING:
     from stepsynth.dryrun import Phase, Plan, Range
@@ -35,15 +44,15 @@ def plan(
     if as_json:
         print_json({**made.to_dict(), "warnings": warnings})
     else:
-        _print(made, warnings)
+        print_plan(made, warnings)
 
 
-def _print(made: "Plan", warnings: list[str]) -> None:
-    from rich.console import Console
+def print_plan(made: "Plan", warnings: Sequence[str]) -> None:
+    """Print a plan as a table, with its assumptions, and warnings."""
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console(highlight=False)
+    console = open_console()
     if made.phases:
         table = Table(title=escape(printable(f"{made.task}: {made.method}, before it is run")))
         # Model names may be long: they wrap, numbers do not.

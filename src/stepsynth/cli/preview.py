@@ -12,6 +12,7 @@ from stepsynth.cli._shared import (
     as_ours,
     conclude,
     handle_errors,
+    open_console,
     print_line,
     printable,
     say,
@@ -71,10 +72,9 @@ class _Warnings(Observer):
 
 
 def _print(found: "Preview") -> None:
-    from rich.console import Console
     from rich.markup import escape
 
-    console = Console(highlight=False)
+    console = open_console()
     for kind, several in found.kinds.items():
         console.rule(f"[bold]{escape(printable(kind))}[/bold]", align="left")
         for number, shown in enumerate(several, start=1):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from stepsynth.cli._display import Display
+from stepsynth.cli._dry_run import dry_run
 from stepsynth.cli._shared import (
     JSON,
     as_ours,
@@ -38,12 +39,21 @@ def run(
         help="Where the shards of large phases (llm.shards) are worked on: local, dask, ray or "
         "slurm; the task file's section `executors` has their settings.",
     ),
+    is_dry: bool = typer.Option(
+        False,
+        "--dry-run",
+        help="Send nothing and write nothing: print the plan as `plan` does, every defect that "
+        "would stop the run, and how to mend it.",
+    ),
     as_json: bool = JSON,
 ) -> None:
     """Synthesise a data set, train the student, write a report.
 
     The same command again goes on where a stopped run ended: nothing is asked or paid for twice.
     """
+    if is_dry:
+        dry_run(task, overrides, out, executor, as_json=as_json)
+        return
     from stepsynth.runner import Runner
     from stepsynth.taskfile import load_config
 

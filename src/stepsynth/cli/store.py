@@ -11,6 +11,7 @@ from stepsynth._util.words import amount, short, usd
 from stepsynth.cli._shared import (
     JSON,
     handle_errors,
+    open_console,
     print_json,
     printable,
     say,
@@ -201,7 +202,6 @@ def gc(
 
 def _print_summary(found: Mapping[str, Any]) -> None:
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
@@ -222,7 +222,7 @@ def _print_summary(found: Mapping[str, Any]) -> None:
         numbers = (short(row[key]) for key in counts.values())
         names = (escape(printable(row[key])) for key in ("settings", "kind"))
         table.add_row(*names, *numbers, cost, " ".join(days))
-    Console(highlight=False).print(table)
+    open_console().print(table)
     _print_lines(_settings_in_words(rows))
     _print_lines(_work_in_words(found))
     _print_lines(_damage_in_words(found))

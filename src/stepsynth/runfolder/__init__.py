@@ -1,7 +1,7 @@
 """The run folder: its layout, its identity, its one writer and its one reader."""
 
 from stepsynth.runfolder.events import Cadence, UsageLog, last_progress
-from stepsynth.runfolder.folder import OpenRun, round_numbers
+from stepsynth.runfolder.folder import OpenRun, check_folder, round_numbers
 from stepsynth.runfolder.lineage import ErrorLineage, Neighbour, RoundLineage
 from stepsynth.runfolder.paths import RunFolder
 from stepsynth.runfolder.recording import write_recording
@@ -21,6 +21,7 @@ __all__ = [
     "RunRound",
     "UnusedRow",
     "UsageLog",
+    "check_folder",
     "last_progress",
     "open_run",
     "read_record",

@@ -46,31 +46,14 @@ class OpenRun:
         self.events = EventLog(self.folder.events)
         self._planned: Mapping[str, Any] | None = None
         self._shard_rows = config.data.shard_rows if config.data else SHARD_ROWS
-        if path.exists() and not path.is_dir():
-            raise RunFolderError(f"{path}: this is a file, not a folder", hint="give another --out")
-        # `preview` leaves its completions (and an index) for the run that follows.
-        ours = (".", "lock.sqlite", self.folder.store.name, self.folder.index.name, "shards")
-        others = [p for p in path.glob("*") if not p.name.startswith(ours)]
-        if others and not self.folder.identity.exists():
-            if self.folder.store.exists() and self.folder.config.exists():
-                raise RunFolderError(
-                    f"{path}: its {self.folder.identity.name} is gone: damaged, or not whole",
-                    hint=f"give another --out; --set llm.store={self.folder.store} keeps what was "
-                    "answered",
-                )
-            raise RunFolderError(
-                f"{path}: this folder is not empty and is no run folder", hint="give another --out"
-            )
+        _check_kind(self.folder)
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunFolderError(f"{path}: cannot be written: {error.strerror}") from error
         self._lock = acquire(self.folder.lock, "run folder")
         try:
-            self.identity = identity
-            if self.folder.identity.exists() and not self._is_unpaid():
-                self.identity = check_identity(self.folder, identity, config)
-                self._check_store(config)
+            self.identity = _check_run(self.folder, identity, config)
             # Every round is written again; an earlier invocation may have had more of them.
             shutil.rmtree(path / "rounds", ignore_errors=True)
             sweep(path)
@@ -82,30 +65,6 @@ class OpenRun:
         except BaseException:
             self.close()
             raise
-
-    def _is_unpaid(self) -> bool:
-        """Return whether the folder holds no round and no completion, so any run may take it.
-
-        This lets a user correct a wrong URL or model, up to the first answer.
-        """
-        return not self.folder.round_folders() and _is_empty(self.folder.store)
-
-    def _check_store(self, config: Config) -> None:
-        """Refuse to resume a run whose completions are gone: it would pay for them again."""
-        if (
-            config.llm is None
-            or not config.llm.stores_completions
-            or not self.folder.round_folders()
-        ):
-            return
-        place = config.llm.store_path(self.folder.store)
-        used = (row for row in read_events(self.folder.events) if row["event"] == "usage")
-        if _is_empty(place) and any(row.get("requests") for row in used):
-            raise RunFolderError(
-                f"{self.folder.path} holds a run, but {place} with its completions is empty or "
-                "gone: all of them would be asked and paid for again",
-                hint="put the file back; to begin anew, give another --out or remove the folder",
-            )
 
     def write_round(self, done: Round, metrics: RoundMetrics, sources: Mapping[str, str]) -> None:
         """Write the added, unused and misclassified rows of a round.
@@ -209,6 +168,66 @@ class OpenRun:
         """Release the folder for other processes."""
         self.events.close()
         self._lock.close()
+
+
+def check_folder(path: Path, identity: Mapping[str, Any], config: Config) -> None:
+    """Make sure that a run could use a folder, which is not touched.
+
+    Raises:
+        RunFolderError: The folder holds something else, or belongs to another run.
+    """
+    _check_kind(RunFolder(path))
+    _check_run(RunFolder(path), identity, config)
+
+
+def _check_kind(folder: RunFolder) -> None:
+    """Refuse what is neither empty nor a run folder."""
+    path = folder.path
+    if path.exists() and not path.is_dir():
+        raise RunFolderError(f"{path}: this is a file, not a folder", hint="give another --out")
+    # `preview` leaves its completions (and an index) for the run that follows.
+    ours = (".", "lock.sqlite", folder.store.name, folder.index.name, "shards")
+    others = [p for p in path.glob("*") if not p.name.startswith(ours)]
+    if others and not folder.identity.exists():
+        if folder.store.exists() and folder.config.exists():
+            raise RunFolderError(
+                f"{path}: its {folder.identity.name} is gone: damaged, or not whole",
+                hint=f"give another --out; --set llm.store={folder.store} keeps what was answered",
+            )
+        raise RunFolderError(
+            f"{path}: this folder is not empty and is no run folder", hint="give another --out"
+        )
+
+
+def _check_run(folder: RunFolder, identity: Mapping[str, Any], config: Config) -> Mapping[str, Any]:
+    """Return the identity of the run in a folder, after a check that this run may go on there."""
+    if not folder.identity.exists() or _is_unpaid(folder):
+        return identity
+    known = check_identity(folder, identity, config)
+    _check_store(folder, config)
+    return known
+
+
+def _is_unpaid(folder: RunFolder) -> bool:
+    """Return whether a folder holds no round and no completion, so any run may take it.
+
+    This lets a user correct a wrong URL or model, up to the first answer.
+    """
+    return not folder.round_folders() and _is_empty(folder.store)
+
+
+def _check_store(folder: RunFolder, config: Config) -> None:
+    """Refuse to resume a run whose completions are gone: it would pay for them again."""
+    if config.llm is None or not config.llm.stores_completions or not folder.round_folders():
+        return
+    place = config.llm.store_path(folder.store)
+    used = (row for row in read_events(folder.events) if row["event"] == "usage")
+    if _is_empty(place) and any(row.get("requests") for row in used):
+        raise RunFolderError(
+            f"{folder.path} holds a run, but {place} with its completions is empty or "
+            "gone: all of them would be asked and paid for again",
+            hint="put the file back; to begin anew, give another --out or remove the folder",
+        )
 
 
 def round_numbers(

@@ -6,6 +6,7 @@ All are scored on test once the method has ended and the kept round is chosen.
 
 from dataclasses import dataclass, field, replace
 
+from stepsynth._util.stopping import check_stop
 from stepsynth.inputs import Prepared
 from stepsynth.methods import Journal, Round, run_method
 from stepsynth.metrics import AnyPredictions, Predictions, calibrate, fit_offsets, tuned_accuracy
@@ -88,6 +89,7 @@ class Execution:
 
     def _end_round(self, done: Round, review: Reviewed | None = None) -> None:
         """Score a round on select, and write it to the run folder."""
+        check_stop()
         gold, task = self.prepared.gold, self.prepared.config.task
         scores = task.score(gold.select, done.model.predict(gold.select))
         numbers = round_numbers(done, scores, self.prepared.inputs.gate.seen)
@@ -134,6 +136,7 @@ class Execution:
 
         The tuned threshold is set on select.
         """
+        check_stop()
         gold, state = self.prepared.gold, self.state
         selected, predictions = (done.model.predict(rows) for rows in (gold.select, gold.test))
         scores = self.prepared.config.task.score(gold.test, predictions)

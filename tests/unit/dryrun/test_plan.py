@@ -5,7 +5,8 @@ import socket
 
 import pytest
 
-from stepsynth.cli.plan import _print
+from stepsynth.cli import _shared
+from stepsynth.cli.plan import print_plan
 from stepsynth.dryrun.plan import MOST_ROWS, make_plan
 from stepsynth.errors import ConfigError
 from stepsynth.inputs import prepare
@@ -108,14 +109,16 @@ def test_llms_for_what_is_never_asked_are_said_to_be_of_no_use(tmp_path, setting
 
 
 def test_long_names_of_models_leave_room_for_the_numbers(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(_shared, "WIDTH_OF_A_FILE", 80)
     long = "llm.phases={extrapolate: {model: meta-llama/Llama-3.3-70B-Instruct-Turbo}}"
     config = configured(tmp_path, "classification", S3, PRICE, long)
-    _print(plan_of(config), [])
+    print_plan(plan_of(config), [])
     shown = capsys.readouterr().out
     assert "│ extrapolate │" in shown
     assert "completion" in shown
-    assert max(map(len, shown.splitlines())) <= 80
+    table = [line for line in shown.splitlines() if line.startswith(("┏", "│", "└"))]
+    assert table
+    assert max(map(len, table)) <= 80
 
 
 def test_curation_that_cannot_be_is_said_before_it_is_rehearsed(tmp_path):
