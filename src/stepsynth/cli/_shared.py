@@ -16,6 +16,7 @@ import typer
 from stepsynth._util.disk import as_disk_trouble
 from stepsynth._util.text import visible
 from stepsynth._util.words import duration, usd
+from stepsynth.cli._completion import complete_set
 from stepsynth.errors import StepsynthError
 
 if TYPE_CHECKING:
@@ -29,9 +30,15 @@ _UNSAFE = re.compile(r"[\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 JSON = typer.Option(False, "--json", help="Print one line of JSON on stdout as the last line.")
 
 
-def setting(example: str) -> Any:
+def setting(example: str, scope: str = "") -> Any:
     """Return the option that overrides keys of the task file."""
-    return typer.Option([], "--set", metavar="KEY=VALUE", help=f"Override a key, e.g. {example}.")
+    return typer.Option(
+        [],
+        "--set",
+        metavar="KEY=VALUE",
+        help=f"Override a key{scope}, e.g. {example}.",
+        autocompletion=complete_set,
+    )
 
 
 def handle_errors(command: F) -> F:

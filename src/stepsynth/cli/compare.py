@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from stepsynth.cli._completion import complete_executors, complete_methods
 from stepsynth.cli._display import Display
 from stepsynth.cli._shared import (
     JSON,
@@ -18,6 +19,7 @@ from stepsynth.cli._shared import (
     print_json,
     print_line,
     say,
+    setting,
 )
 from stepsynth.errors import StepsynthError
 from stepsynth.observer import Observer
@@ -42,6 +44,7 @@ def compare(
     methods: str = typer.Option(
         ...,
         metavar="A,B,...",
+        autocompletion=complete_methods,
         help="Methods, in the order in which they run; a variant is NAME:KEY=VALUE;KEY=VALUE.",
         show_default=False,
     ),
@@ -59,9 +62,7 @@ def compare(
         help="Compare the others with this one (default: zerogen, else the first).",
         show_default=False,
     ),
-    overrides: list[str] = typer.Option(
-        [], "--set", metavar="KEY=VALUE", help="Override a key for all methods."
-    ),
+    overrides: list[str] = setting("student=embedding", " for all methods"),
     out: Path | None = typer.Option(
         None, help="The folder (default: runs/TASK-compare).", show_default=False
     ),
@@ -74,6 +75,7 @@ def compare(
     ),
     executor: str = typer.Option(
         "local",
+        autocompletion=complete_executors,
         help="Where the runs are done: local, dask, ray or slurm; the task file's section "
         "`executors` has their settings.",
     ),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from stepsynth._util.text import shorten
+from stepsynth.cli._completion import complete_runs
 from stepsynth.cli._shared import (
     JSON,
     handle_errors,
@@ -30,8 +31,12 @@ LONGEST_ROW = 120
 
 @handle_errors
 def diff(
-    a: Path = typer.Argument(metavar="A", help="A run folder.", show_default=False),
-    b: Path = typer.Argument(metavar="B", help="Another run folder.", show_default=False),
+    a: Path = typer.Argument(
+        metavar="A", help="A run folder.", show_default=False, autocompletion=complete_runs
+    ),
+    b: Path = typer.Argument(
+        metavar="B", help="Another run folder.", show_default=False, autocompletion=complete_runs
+    ),
     as_json: bool = JSON,
 ) -> None:
     """Say what sets two runs apart: settings, scores, training rows and cost.

@@ -35,7 +35,6 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 a bug of ours, 2 usage or configuration or data, 3 a limit was "
     "reached, 4 the LLM's provider, 5 too few rows, 130 Ctrl-C.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )

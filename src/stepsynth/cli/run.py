@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from stepsynth.cli._completion import complete_executors
 from stepsynth.cli._display import Display
 from stepsynth.cli._dry_run import dry_run
 from stepsynth.cli._shared import (
@@ -36,6 +37,7 @@ def run(
     ),
     executor: str = typer.Option(
         "local",
+        autocompletion=complete_executors,
         help="Where the shards of large phases (llm.shards) are worked on: local, dask, ray or "
         "slurm; the task file's section `executors` has their settings.",
     ),

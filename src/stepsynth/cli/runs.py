@@ -1,7 +1,6 @@
 """`stepsynth runs`: the runs under a folder, with their scores and costs."""
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import typer
 
 from stepsynth._util.words import amount, whole
+from stepsynth.cli._completion import find_runs
 from stepsynth.cli._shared import (
     JSON,
     handle_errors,
@@ -89,7 +89,7 @@ def runs(
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such folder", hint="stepsynth runs FOLDER")
-    found = sorted(map(_read, _find(folder, DEEPEST)), key=_by_date, reverse=True)
+    found = sorted(map(_read, find_runs(folder, DEEPEST)), key=_by_date, reverse=True)
     if sort is Order.score:
         found.sort(key=lambda line: -1.0 if line.value is None else line.value, reverse=True)
     if as_json:
@@ -98,22 +98,6 @@ def runs(
         _print(folder, found)
     else:
         say(f"{folder}: no run is here")
-
-
-def _find(folder: Path, depth: int) -> Iterator[Path]:
-    """Yield the run folders in a folder, which are not looked into."""
-    names = {"identity.json", "config.yaml", "manifest.json", "events.jsonl"}
-    if len([name for name in names if (folder / name).exists()]) > 1:
-        yield folder
-        return
-    try:
-        inner = sorted(each.name for each in os.scandir(folder) if each.is_dir())
-    except OSError:
-        return  # Another user's folder is not ours to list.
-    for name in inner if depth else ():
-        place = folder / name
-        if not name.startswith(".") and not place.is_symlink():
-            yield from _find(place, depth - 1)
 
 
 def _read(folder: Path) -> RunLine:

@@ -8,6 +8,7 @@ from typing import Any
 import typer
 
 from stepsynth._util.words import amount, short, usd
+from stepsynth.cli._completion import complete_runs
 from stepsynth.cli._shared import (
     JSON,
     handle_errors,
@@ -23,7 +24,11 @@ store_app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
-STORE = typer.Argument(help="A run folder, or the .sqlite file of a store.", show_default=False)
+STORE = typer.Argument(
+    help="A run folder, or the .sqlite file of a store.",
+    show_default=False,
+    autocompletion=complete_runs,
+)
 _COUNTS = {
     "n": "completions",
     "prompt": "prompt_tokens",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 from typer.core import TyperCommand
 
+from stepsynth.cli._completion import complete_runs, complete_studies
 from stepsynth.cli._display import Display
 from stepsynth.cli._shared import (
     JSON,
@@ -42,10 +43,13 @@ class StudyCommand(TyperCommand):
 
 @handle_errors
 def study(
-    name: str = typer.Argument(help="What to look at; see below.", show_default=False),
+    name: str = typer.Argument(
+        help="What to look at; see below.", show_default=False, autocompletion=complete_studies
+    ),
     runs: list[Path] = typer.Argument(
         None,
         metavar="[RUN]...",
+        autocompletion=complete_runs,
         help="Run folders, folders of `compare`, or data files with --task.",
         show_default=False,
     ),
