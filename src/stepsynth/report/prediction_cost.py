@@ -10,7 +10,7 @@ from markupsafe import Markup
 from stepsynth._util.files import write_text
 from stepsynth.metrics import Interval
 from stepsynth.report.charts import INK, LABELS, _svg
-from stepsynth.report.render import make_environment, read_style
+from stepsynth.report.render import render_page
 
 COST_COLUMNS = ("", "LLM", "accuracy %", "macro-F1 %", "USD", "ms")
 """USD and milliseconds are for 1,000 texts; `LLM`: the share that it answers."""
@@ -74,12 +74,12 @@ class PredictionCost:
 
 
 def write_prediction_cost(cost: PredictionCost, path: Path) -> None:
-    """Write the page: one self-contained HTML file, without scripts."""
-    page = make_environment().get_template("prediction_cost.html.j2")
-    text = page.render(
+    """Write the page: one self-contained HTML file."""
+    text = render_page(
+        "prediction_cost",
         cost=cost,
-        style=read_style(),
-        columns=COST_COLUMNS,
+        columns=[(name, bool(name)) for name in COST_COLUMNS],
+        cells=[way.cells() for way in cost.ways],
         chart=Markup(_chart(cost.ways)),
         has_usd=_has_usd(cost.ways),
     )
@@ -125,4 +125,4 @@ def _chart(ways: Sequence[Way]) -> str:
         y=alt.Y("low:Q", title="accuracy, %", scale=scale), y2="high:Q"
     )
     points = base.mark_point(filled=True, size=90, opacity=1).encode(y="score:Q")
-    return _svg(bars + line + points, width=520, height=280)
+    return _svg(bars + line + points, width=420, height=250)

@@ -19,7 +19,7 @@ from stepsynth.report import charts
 from stepsynth.report.cost import cost_section
 from stepsynth.report.planned import planned_section
 from stepsynth.report.rows import cut
-from stepsynth.report.run_rows import added_table, errors_table, unused_table
+from stepsynth.report.run_tables import added_table, errors_table, unused_table
 from stepsynth.run_records import RoundMetrics, Scores, Summary
 from stepsynth.runfolder import RoundLineage, Run, open_run
 from stepsynth.runner import against_references
