@@ -21,7 +21,12 @@ BATCH = 32
 NGRAMS = range(2, 5)
 """Lengths of n-grams of characters."""
 
-_WORD = re.compile(r"(?u)\b\w+\b")
+_UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+    "\U00020000-\U0003ffff"
+)
+_WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
+"""A word; in scripts that put no spaces between words, a character."""
 
 
 class Model:
