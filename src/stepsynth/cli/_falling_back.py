@@ -83,7 +83,7 @@ def _open_fall_back(
         timeout_s=TIMEOUT_S if timeout_s is None else timeout_s,
         on_notice=lambda message: say(f"fall-back: {message}"),
     )
-    caps = {key: cap for key, cap in config.limits.model_dump().items() if cap is not None}
+    caps = {key: cap for key, cap in config.limits.model_dump(exclude={"minutes"}).items() if cap}
     within = ", ".join(f"{key} {cap:g}" for key, cap in caps.items()) or "none are set"
     say(
         f"texts without a label go to {llm.settings.model} (limits: {within}); they and its "

@@ -5,7 +5,6 @@ from typing import Any
 
 from stepsynth._util.files import write_json
 from stepsynth.comparison.plan import Plan, PlannedRun
-from stepsynth.errors import StepsynthError
 from stepsynth.inputs import read_gold, split
 from stepsynth.runfolder import RunFolder
 from stepsynth.students import STUDENT_FILE, load_student, time_predictions
@@ -40,13 +39,16 @@ def read_speed(plan: Plan) -> dict[str, dict[str, Any]]:
 
 
 def _measure(run: PlannedRun) -> float | None:
-    """Return milliseconds for 1,000 predictions; None: the test rows cannot be read any more."""
+    """Return milliseconds for 1,000 predictions; None: they cannot be measured.
+
+    The runs are done: whatever fails here takes none of their results.
+    """
     try:
         config = load_config(run.task, run.overrides)
         test = split(config, read_gold(config, _ignore), _ignore).test
         student = load_student(RunFolder(run.folder).model)
         return round(time_predictions(student, test[:MOST_ROWS]), 3)
-    except StepsynthError:
+    except Exception:
         return None
 
 

@@ -7,9 +7,6 @@ from typing import Generic, TypeVar
 
 from stepsynth.records import Example
 
-BATCH = 512
-"""Rows that are answered at once, if requests are no longer."""
-
 T = TypeVar("T")
 
 
@@ -18,10 +15,12 @@ class Batcher(Generic[T]):
 
     Args:
         answer: Returns an answer for each row; called in a thread, one call at a time.
+        most: Rows that are enough for a call; a request of more is not divided.
     """
 
-    def __init__(self, answer: Callable[[Sequence[Example]], list[T]]) -> None:
+    def __init__(self, answer: Callable[[Sequence[Example]], list[T]], most: int) -> None:
         self._answer = answer
+        self._most = most
         self._waiting: deque[tuple[Sequence[Example], asyncio.Future[list[T]]]] = deque()
         self._worker: asyncio.Task[None] | None = None
 
@@ -37,7 +36,7 @@ class Batcher(Generic[T]):
         """Answer what waits, and what has come meanwhile, until nothing is left."""
         while self._waiting:
             taken = [self._waiting.popleft()]
-            while self._waiting and sum(len(rows) for rows, _ in taken) < BATCH:
+            while self._waiting and sum(len(rows) for rows, _ in taken) < self._most:
                 taken.append(self._waiting.popleft())
             await self._answer_all(taken)
 

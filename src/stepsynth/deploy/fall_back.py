@@ -91,7 +91,9 @@ class FallBack:
         assert config.llm is not None
         self.task: Task = config.task
         self.settings = _for_now(config.llm, config.llm.store_path(folder.fall_back), timeout_s)
-        self._config = replace(config, llm=self.settings)
+        # Minutes are those of a run: a server is there for longer.
+        limits = config.limits.model_copy(update={"minutes": None})
+        self._config = replace(config, llm=self.settings, limits=limits)
         self._folder = folder
         self._run = digest(["fall-back", self.settings.identity(), config.task.model_dump()])
         self._on_notice = on_notice

@@ -26,6 +26,10 @@ MOST_BYTES = 10 * 2**20
 """Bytes of a request's body."""
 MOST_TEXTS = 10_000
 """Texts of a request."""
+BATCH = 512
+"""Texts that the model predicts at once."""
+LLM_BATCH, PART = 64, 16
+"""Texts that the LLM is asked about at once; those of one request that wait together."""
 GRACE_S = 10.0
 """Seconds that requests in progress have when the server is told to stop."""
 
@@ -89,8 +93,8 @@ class ModelServer:
         self._abstention = abstention
         self._fall_back = fall_back
         self._timeout_s = timeout_s
-        self._model = Batcher(lambda rows: self._say(student.predict_examples(rows)))
-        self._llm = Batcher(fall_back.ask) if fall_back is not None else None
+        self._model = Batcher(lambda rows: self._say(student.predict_examples(rows)), BATCH)
+        self._llm = Batcher(fall_back.ask, LLM_BATCH) if fall_back is not None else None
 
     def make_app(self) -> web.Application:
         """Return the application."""
@@ -143,19 +147,29 @@ class ModelServer:
         places = [i for i, each in enumerate(said) if each["label"] is None]
         if self._llm is None or not places:
             return
-        try:
-            asked = self._llm.ask([examples[i] for i in places])
-            replies = await asyncio.wait_for(asked, self._timeout_s)
-        except TimeoutError:
-            replies = [Reply(None, f"the LLM took more than {self._timeout_s:g} s")] * len(places)
-        except Exception as error:  # a full disk, say: what the model is sure of is still given
-            replies = [Reply(None, f"the LLM cannot be asked: {type(error).__name__}")] * len(
-                places
-            )
+        replies = await self._ask_llm(self._llm, [examples[i] for i in places])
         for i, reply in zip(places, replies, strict=True):
             said[i] |= {"why": reply.why} if reply.label is None else {"by": "llm"}
             said[i]["label"] = reply.label
             self.counts.by_llm += reply.label is not None
+
+    async def _ask_llm(self, llm: Batcher[Reply], rows: Sequence[Example]) -> list[Reply]:
+        """Return the LLM's answers that come in time; what nobody waits for is not asked."""
+        parts = [rows[i : i + PART] for i in range(0, len(rows), PART)]
+        asked = [asyncio.create_task(llm.ask(part)) for part in parts]
+        _, late = await asyncio.wait(asked, timeout=self._timeout_s)
+        replies: list[Reply] = []
+        for part, task in zip(parts, asked, strict=True):
+            if task in late:
+                task.cancel()
+                why = f"the LLM took more than {self._timeout_s:g} s"
+            elif error := task.exception():  # a full disk, say: what the model says still counts
+                why = f"the LLM cannot be asked: {type(error).__name__}"
+            else:
+                replies += task.result()
+                continue
+            replies += [Reply(None, why)] * len(part)
+        return replies
 
     def _say(self, predictions: AnyPredictions) -> list[dict[str, Any]]:
         if not isinstance(predictions, Predictions):
@@ -213,7 +227,7 @@ class ModelServer:
         if self._abstention is not None:
             about["abstains_under"] = round(self._abstention.threshold, 6)
         if self._fall_back is not None:
-            about["fall_back"] = self._fall_back.settings.model
+            about["falls_back"] = True
         return web.json_response(about, dumps=_dump)
 
     async def _metrics(self, _: web.Request) -> web.Response:

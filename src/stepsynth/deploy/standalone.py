@@ -99,6 +99,7 @@ def write_standalone(run_or_model_folder: Path, folder: Path) -> dict[str, Any]:
         about = {
             "labels": list(student.label_names),
             "temperature": calibration.temperature if calibration else 1.0,
+            "needs_context": "context" in student.columns,
             "is_pair": _is_pair(student),
             "needs": needs,
             **NO_VECTORS,
@@ -222,11 +223,10 @@ def _check(
     Raises:
         StepsynthError: They do not agree.
     """
-    is_pair = any(row.context for row in rows)
-    odd = [Example(text, "", SENTENCES[1] if is_pair else None) for text in ODD_TEXTS]
-    cleaned = [
-        Example(clean(row.text), "", row.context and clean(row.context)) for row in (*rows, *odd)
-    ]
+    needs_context = "context" in student.columns
+    odd = [Example(text, "", SENTENCES[1] if needs_context else None) for text in ODD_TEXTS]
+    given = [(row.text, row.context or ("" if needs_context else None)) for row in (*rows, *odd)]
+    cleaned = [Example(clean(text), "", context and clean(context)) for text, context in given]
     model = standalone_predict.Model(folder)
     same, most = 0, 0.0
     for group in (
@@ -274,9 +274,9 @@ print(model.predict({call}))
 print(model.probabilities({call}).round(3))  # a column for each of model.labels
 ```
 {shell}
-`predict.py` holds all the code; `export.json` says how it was checked: the same labels as the model
-that was trained on {found["rows"]} rows, probabilities that differ by at most \
-{found["max_difference"]:.0e}.
+It runs on Python 3.10 or newer; `predict.py` holds all the code.
+It was checked on {found["rows"]} rows: the labels are those of the trained model, probabilities \
+differ by at most {found["max_difference"]:.0e}.
 Probabilities are calibrated (the temperature in `model.json`).
 Files are JSON, NumPy arrays and ONNX; nothing is unpickled.
 """

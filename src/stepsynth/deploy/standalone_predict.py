@@ -45,6 +45,7 @@ class Model:
         self.labels: list[str] = about["labels"]
         self._temperature: float = about["temperature"]
         self._vectors: str = about["vectors"]
+        self._needs_context: bool = about["needs_context"]
         self._is_pair: bool = about["is_pair"]
         self._unknown: int | None = about["unknown_token"]
         self._normalise: bool = about["normalise"]
@@ -76,7 +77,13 @@ class Model:
         return [self.labels[i] for i in self.probabilities(texts, contexts).argmax(axis=1)]
 
     def probabilities(self, texts: Sequence[str], contexts: Sequence[str] | None = None) -> Any:
-        """Return calibrated probabilities: (n_texts, n_labels)."""
+        """Return calibrated probabilities: (n_texts, n_labels).
+
+        Raises:
+            ValueError: The model was trained on pairs, and there are no contexts.
+        """
+        if self._needs_context and contexts is None:
+            raise ValueError("this model needs a context for each text")
         texts = [_clean(text) for text in texts]
         contexts = contexts and [_clean(context) for context in contexts]
         if not texts:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import stepsynth
+from stepsynth.deploy import FallBack, estimate, measure_cost, read_task, unseen_rows
 from stepsynth.deploy import cost as deploy_cost
-from stepsynth.deploy import estimate, measure_cost, unseen_rows
 from stepsynth.errors import DataError, ProviderError
 from stepsynth.metrics import macro_f1_interval
 from stepsynth.runfolder import open_run
@@ -16,7 +16,7 @@ from stepsynth.taskfile import load_config
 from tests.e2e.cli import stepsynth as command
 from tests.fakes import rows
 from tests.stub_server import StubServer
-from tests.unit.deploy.test_fall_back import FallBack, read_task, refuse, says
+from tests.unit.deploy.test_fall_back import refuse, says
 
 GOLD = [
     {"text": f"{'red round' if i % 2 else 'long green'} {i} {i % 7}", "label": "ap"[i % 2 == 0]}

@@ -150,7 +150,7 @@ def test_the_server_says_who_gave_a_label_and_counts(unsure, open_llm, llm):
         assert "stepsynth_llm_answered_total 2" in metrics
         assert "stepsynth_llm_requests_total 2" in metrics
         assert "stepsynth_llm_usd_total 4" in metrics
-        assert call(server, "/health")[1]["fall_back"] == "m"
+        assert call(server, "/health")[1]["falls_back"] is True
         sent = llm.bodies[-1]["messages"][-1]["content"]
         assert "apples" in sent, "the prompt has the words of the labels"
 
@@ -218,3 +218,17 @@ def test_what_does_not_fit_together_is_said_at_once(run, task):
     assert (model.returncode, "set llm.store" in model.stderr) == (2, True)
     never = stepsynth("serve", run, "--precision", 1, "--fall-back", run / "nowhere.yaml")
     assert (never.returncode, "nowhere.yaml" in never.stderr) == (2, True)
+
+
+def test_what_the_model_is_sure_of_is_given_whatever_fails(unsure, open_llm, monkeypatch):
+    llm = open_llm()
+
+    def fail(rows):
+        raise OSError("no space left: green or red")
+
+    monkeypatch.setattr(llm, "ask", fail)
+    with served(unsure, llm) as server:
+        texts = ["red round 1", *["green or red"] * 40]
+        said = call(server, "/predict", {"texts": texts})[1]["predictions"]
+        assert [each["by"] for each in said] == ["model", *[None] * 40]
+        assert {each["why"] for each in said[1:]} == {"the LLM cannot be asked: OSError"}

@@ -91,6 +91,8 @@ def test_pairs_leave_too(name, keys, tmp_path):
     assert model.predict(texts, contexts) == student.predict(texts, contexts)
     got = model.probabilities(texts, contexts)
     assert np.allclose(got, expected(student, texts, contexts), atol=1e-6)
+    with pytest.raises(ValueError, match="needs a context"):
+        model.predict(texts)
 
 
 def test_ngrams_of_odd_texts_are_those_of_scikit_learn(tmp_path):
