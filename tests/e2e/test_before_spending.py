@@ -98,6 +98,20 @@ def test_a_preview_of_every_method_sends_real_prompts_alone(kind, name, fruit_se
     assert len(sent) == len(rows) <= 60
 
 
+@pytest.mark.parametrize("number", [1, 2, 7])
+def test_a_preview_asks_for_as_many_of_each_kind_as_it_is_told(number, fruit_server, tmp_path):
+    task = write_kind(tmp_path, "classification", fruit_server.url)
+    done = command("preview", task, "-n", number, "--set", "method=s3", "--out", tmp_path, "--json")
+    kinds = summary_of(done)["kinds"]
+    # There are two labels, and so two lists of reasons; short ones are asked for again.
+    lists = {shown["prompt"] for shown in kinds.pop("rationale")}
+    assert len(lists) == min(number, 2)
+    assert {k: len(several) for k, several in kinds.items()} == {
+        "seed": number,
+        "extrapolate": number,
+    }
+
+
 def test_a_run_uses_what_its_preview_has_paid_for(fruit_server, tmp_path):
     task = write_kind(tmp_path, "classification", fruit_server.url)
     options = ("--set", "method={name: s3, seed_size: 30}", "--out", tmp_path / "run")

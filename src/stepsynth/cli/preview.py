@@ -29,7 +29,13 @@ MOST = 100
 @handle_errors
 def preview(
     task: Path = typer.Argument(help="The task file (YAML).", show_default=False),
-    number: int = typer.Option(5, "-n", min=1, max=MOST, help="Rows of each kind of prompt."),
+    number: int = typer.Option(
+        5,
+        "-n",
+        min=1,
+        max=MOST,
+        help="Requests of each kind of prompt; more only where other prompts need the answers.",
+    ),
     overrides: list[str] = setting("llm.temperature=0.7"),
     out: Path | None = typer.Option(
         None,

@@ -41,7 +41,7 @@ from stepsynth.tasks import Task
 
 LISTS_ASKED = 20
 NEEDED_LISTS = frozenset({"rationale", "dimensions", "values", "similar", "domains"})
-"""Kinds of lists that most prompts contain: up to `LISTS_ASKED` are sent, or as many as rows."""
+"""Kinds of lists that most prompts contain: as many are sent as these need, up to `LISTS_ASKED`."""
 
 FED_BACK = 30
 """Most rows to ask for so that every label has some to show in prompts."""
@@ -118,16 +118,24 @@ class PreviewLLM(RehearsedLLM):
         settings: The settings of the LLM.
         stub: Makes up answers.
         most: Most requests of a kind that are passed on.
+        lists: Most prompts of lists that other prompts contain.
         pass_on: The LLM, or a stand-in for it, that receives them.
     """
 
     def __init__(
-        self, settings: LLMSettings, stub: StubLLM, most: int, pass_on: "LLM | StubLLM"
+        self,
+        settings: LLMSettings,
+        stub: StubLLM,
+        most: int,
+        lists: int,
+        pass_on: "LLM | StubLLM",
     ) -> None:
         super().__init__(settings, stub)
         self.shown: list[Shown] = []
         self.kinds: dict[str, int] = {}
+        self._prompts: dict[str, set[str]] = {}
         self._most = most
+        self._lists = lists
         self._pass_on = pass_on
 
     def stream(
@@ -151,11 +159,21 @@ class PreviewLLM(RehearsedLLM):
         """Return whether a request has to be sent, and count it."""
         kind = request.tags.get("kind", "")
         sent = self.kinds.setdefault(kind, 0)
-        most = max(self._most, LISTS_ASKED) if kind in NEEDED_LISTS else self._most
-        if sent >= most or any(MARK in said for said in (request.prompt, *request.turns)):
+        is_made_up = any(MARK in said for said in (request.prompt, *request.turns))
+        if is_made_up or sent >= self._most_of(kind, request.prompt):
             return False
         self.kinds[kind] += 1
         return True
+
+    def _most_of(self, kind: str, prompt: str) -> int:
+        """Return the most requests of a kind, given the prompt of the next one."""
+        if kind not in NEEDED_LISTS:
+            return self._most
+        prompts = self._prompts.setdefault(kind, set())
+        if len(prompts) < self._lists:
+            prompts.add(prompt)
+        # A list that is too short is asked for again, by the same prompt.
+        return max(self._most, LISTS_ASKED) if prompt in prompts else 0
 
     def _make_up(self, request: Request) -> Completion:
         answer = self._answer(request)
@@ -199,13 +217,31 @@ class Previewer:
         Raises:
             StepsynthError: The data cannot be used.
         """
-        settings = self.config.llm
-        if settings is None:
-            return {}
-        prepared = self.prepared
-        stub, unsent = self._stub(prepared.gold), self._stub(prepared.gold, _UNSENT)
-        llm = PreviewLLM(settings, stub, self._most, unsent)
-        for _ in self._run(self._setup(prepared, llm, is_real=False)):
+        return self._counted[1] if self.config.llm is not None else {}
+
+    @cached_property
+    def _counted(self) -> tuple[int, dict[str, int]]:
+        """The fewest lists with which as many other prompts can be sent as with more of them.
+
+        Beside them the number of requests of each kind.
+        """
+        most, lists = max(self._most, LISTS_ASKED), self._most
+        wanted = self._count(most)
+        while lists < most:
+            found = self._count(lists)
+            others = wanted.keys() - NEEDED_LISTS
+            if all(found.get(kind, 0) >= wanted[kind] for kind in others):
+                return lists, found
+            lists *= 2
+        return most, wanted
+
+    def _count(self, lists: int) -> dict[str, int]:
+        """Return the number of requests of each kind with so many lists of a kind; sends none."""
+        assert self.config.llm is not None
+        gold = self.prepared.gold
+        stub, unsent = self._stub(gold), self._stub(gold, _UNSENT)
+        llm = PreviewLLM(self.config.llm, stub, self._most, lists, unsent)
+        for _ in self._run(self._setup(self.prepared, llm, is_real=False)):
             pass
         return {kind: number for kind, number in llm.kinds.items() if number}
 
@@ -222,7 +258,8 @@ class Previewer:
         real = open_llm(self.config, self._runner.folder, digest(prepared.identity()))
         real.on_progress = self.observer.asking
         real.on_notice = self.observer.warn
-        llm = PreviewLLM(settings, self._stub(prepared.gold), self._most, real)
+        lists, _ = self._counted
+        llm = PreviewLLM(settings, self._stub(prepared.gold), self._most, lists, real)
         preview, rounds = Preview(), list[Round]()
         try:
             rounds += self._run(self._setup(prepared, llm, is_real=True))

@@ -14,7 +14,7 @@ from stepsynth.dryrun import NoBackend, StubLLM
 from stepsynth.errors import ConfigError, RunFolderError
 from stepsynth.llm import LLM, Completion, Failed, LLMSettings, Request
 from stepsynth.llm.store import UNKNOWN, Stored, StoreReader, bounded
-from stepsynth.preview.preview import Previewer, PreviewLLM
+from stepsynth.preview.preview import LISTS_ASKED, Previewer, PreviewLLM
 from stepsynth.runfolder import RunFolder
 from stepsynth.taskfile import Config, read_yaml
 
@@ -137,7 +137,8 @@ class _Lookup(Previewer):
         prepared = self.prepared
         stub = self._stub(prepared.gold)
         found = _StoreLLM(self.config, reader, self._stub(prepared.gold))
-        llm = PreviewLLM(self.config.llm, stub, self.rows, found)
+        lists = max(self.rows, LISTS_ASKED)
+        llm = PreviewLLM(self.config.llm, stub, self.rows, lists, found)
         # The requests of later rounds depend on the student, and none is trained here.
         next(iter(self._run(self._setup(prepared, llm, is_real=False))), None)
         return found.asked

@@ -10,9 +10,9 @@ from sklearn.metrics import f1_score, recall_score
 
 from stepsynth.comparison import plan as compare_plan
 from stepsynth.comparison.plan import make_plan, read_entries, split_names
-from stepsynth.comparison.read import score_labels
+from stepsynth.comparison.read import RunRow, score_labels
 from stepsynth.comparison.run import Ended
-from stepsynth.comparison.table import compare_answers, make_table
+from stepsynth.comparison.table import _warn, compare_answers, make_table
 from stepsynth.errors import ConfigError, UnknownNameError
 from stepsynth.methods.gold import Gold
 from stepsynth.methods.goldgen import GoldGen
@@ -346,3 +346,16 @@ def test_no_verdict_is_passed_on_gold(task):
     assert _judge([gold, s3], "zerogen", {"f1": "F1"})[1] == (
         "Loses to zerogen (F1, points): s3 -5.0 [-8.0, -2.0]."
     )
+
+
+def test_a_warning_of_many_runs_is_said_once(task):
+    plan = make_plan(task, ["s3", "zerogen"], seeds=2)
+    runs = [
+        RunRow("s3", 0, "", warnings=["3 of 9 requests failed", "few rows"]),
+        RunRow("s3", 1, "", warnings=["4 of 9 requests failed"]),
+        RunRow("zerogen", 0, "", warnings=["5 of 9 requests failed"]),
+    ]
+    assert _warn(plan, [], runs) == [
+        "s3, random seed 0: 3 of 9 requests failed (2 more like it, also of zerogen)",
+        "s3, random seed 0: few rows",
+    ]
