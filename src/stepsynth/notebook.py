@@ -1,5 +1,6 @@
 """What the Python interface tells while it works: warnings, and in a notebook its progress."""
 
+import os
 import sys
 import threading
 import time
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 EVERY_S = 0.25
 """Seconds from one drawing to the next, except of what ends."""
 
-_OURS = str(Path(__file__).parent)
+_OURS = f"{Path(__file__).parent}{os.sep}"
+"""Beginning of the path of every file of ours."""
+
 _PRE = '<pre style="margin: 0; white-space: pre-wrap">{}</pre>'
 
 

@@ -39,9 +39,13 @@ def dry_run(
         found |= {"warnings": warnings, "folder": folder, "defects": told, "ok": not defects}
         print_json({**found, **first})
     else:
+        console = open_console()
         if made is not None:
             print_plan(made, warnings)
-        _print(task, overrides, out, folder, defects)
+        else:
+            for warning in warnings:
+                print_line(console, f"warning: {warning}")
+        _print(console, task, overrides, out, folder, defects)
     if defects:
         raise SystemExit(defects[0].exit_code)
 
@@ -111,13 +115,13 @@ _FOLDERS = {
 
 
 def _print(
+    console: Any,
     task: Path,
     overrides: Sequence[str],
     out: Path | None,
     folder: str,
     defects: Sequence[StepsynthError],
 ) -> None:
-    console = open_console()
     if folder:
         print_line(console, _FOLDERS[folder])
     if not defects:

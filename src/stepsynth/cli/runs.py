@@ -109,7 +109,7 @@ def _read(folder: Path) -> RunLine:
         return _done(run) if run.is_done else _not_done(run)
     except StepsynthError as error:
         return RunLine(str(folder), "damaged", why=error.message)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:
         return RunLine(str(folder), "damaged", why=f"{folder}: {error}")
 
 
@@ -170,11 +170,16 @@ def _not_done(run: "Run") -> RunLine:
         student=str(student.get("name", "")),
         random_seed=run.identity.random_seed,
         rounds=rounds,
-        usd=used[-1].get("usd") if used else None,
-        requests=used[-1].get("requests") if used else None,
+        usd=_number(used[-1].get("usd")) if used else None,
+        requests=_number(used[-1].get("requests")) if used else None,
         when=str(last.get("time", "")),
         why=why,
     )
+
+
+def _number(value: Any) -> Any:
+    """Return a number of the event log, which may hold anything; None: it is none."""
+    return value if isinstance(value, (int, float)) else None
 
 
 def _by_date(line: RunLine) -> datetime:

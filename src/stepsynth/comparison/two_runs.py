@@ -143,9 +143,15 @@ def _gains(a: Run, b: Run) -> tuple[dict[str, Interval], str]:
 
 
 def _by_id(answered: AnsweredTest) -> AnsweredTest | None:
-    """Return the predictions in the order of the rows' ids; None: these are not known."""
+    """Return the predictions in the order of the rows' ids; None: these are not known.
+
+    Raises:
+        RunFolderError: A row lacks its label or its prediction.
+    """
     if answered.ids is None:
         return None
+    if not len(answered.ids) == len(answered.gold) == len(answered.predicted):
+        raise RunFolderError("the predictions on the test rows are damaged: some are missing")
     order = sorted(range(len(answered.ids)), key=answered.ids.__getitem__)
     return AnsweredTest(
         ids=tuple(answered.ids[i] for i in order),

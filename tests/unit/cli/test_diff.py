@@ -84,6 +84,11 @@ def test_other_test_rows_are_not_compared(demo, other):
     assert "did not keep" in compared(demo.folder, other.path)["why_no_gains"]
 
 
+def test_predictions_that_are_damaged_are_said_to_be(demo, other):
+    edit_answers(other, lambda answers: answers["predicted"].pop())
+    assert "damaged" in compared(demo.folder, other.path)["why_no_gains"]
+
+
 def test_a_run_that_is_not_done_says_why_in_place_of_scores(demo, other):
     other.manifest.unlink()
     other.dataset.unlink()

@@ -22,7 +22,8 @@ def runs(demo, tmp_path_factory):
     with RunFolder(folder / "failed").events.open("a") as events:
         row = {"time": "2026-01-02T03:04:05+00:00", "event": "stop"}
         row |= {"reason": "ProviderError", "message": "no such model [red]\x1b[2J"}
-        events.write(json.dumps(row) + "\n")
+        usage = {"time": "x", "event": "usage", "usd": "much", "requests": 7}
+        events.write(json.dumps(usage) + "\n" + json.dumps(row) + "\n")
     RunFolder(folder / "bad").manifest.write_text('{"summary": {}}')
     RunFolder(folder / "worse").config.unlink()
     (folder / "notes").mkdir()
@@ -65,7 +66,7 @@ def test_a_line_has_what_the_summary_says(runs, demo):
 def test_a_run_that_stopped_says_how_far_it_came(runs):
     (line,) = (line for line in listed(runs) if line["state"] == "failed")
     assert (line["method"], line["student"], line["rounds"]) == ("s3", "linear", 3)
-    assert line["value"] is None
+    assert (line["value"], line["usd"], line["requests"]) == (None, None, 7)
     assert line["when"] == "2026-01-02T03:04:05+00:00"
 
 
