@@ -22,6 +22,7 @@ from stepsynth.comparison import (
 )
 from stepsynth.curation import Curation
 from stepsynth.data import Split, read_contexts, read_records
+from stepsynth.deploy import write_croissant
 from stepsynth.errors import (
     ConfigError,
     LimitReachedError,
@@ -277,13 +278,14 @@ def _finish_in_temporary(runner: Runner) -> RunResult:
 
 
 def finish(runner: Runner) -> RunResult:
-    """Run to the end, write the report, and return the result.
+    """Run to the end, write the report and the data card, and return the result.
 
     Raises:
         TooFewRowsError: A label has no row at the end; the run folder is complete.
     """
     summary = runner.run()
     write_report(runner.folder.path)
+    write_croissant(runner.folder.path)
     state = runner.state
     state.check_labels()
     return RunResult(

@@ -197,6 +197,9 @@ class LLMTotals(Record):
         tokens_per_kept_row: Tokens per row of the data set; None: not counted.
         usd_per_kept_row: USD per row of the data set; None: not known.
         backend: Name of the backend; None: the method asks no LLM.
+        gold_texts: LLM -> texts of `mine` that stood in prompts to it; None: an earlier version
+            did not look.
+        gold_contexts: LLM -> contexts of `mine` that did, likewise.
     """
 
     requests: int
@@ -215,6 +218,8 @@ class LLMTotals(Record):
     tokens_per_kept_row: float | None = None
     usd_per_kept_row: float | None = None
     backend: str | None = None
+    gold_texts: Mapping[str, int] | None = None
+    gold_contexts: Mapping[str, int] | None = None
 
     @property
     def calls(self) -> int:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from stepsynth._util.words import usd, whole
+from stepsynth.cli._completion import RUN
 from stepsynth.cli._shared import JSON, handle_errors, print_json, printable, say
 from stepsynth.errors import ConfigError, ProviderError
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 @handle_errors
 def cost(
-    run: Path = typer.Argument(help="A run folder.", show_default=False),
+    run: Path = RUN,
     test: str = typer.Argument(
         help="Labelled rows that the model has not seen: a file as `data.gold` may be.",
         show_default=False,

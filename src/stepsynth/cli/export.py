@@ -5,16 +5,14 @@ from pathlib import Path
 
 import typer
 
-from stepsynth.cli._completion import complete_runs
+from stepsynth.cli._completion import RUN
 from stepsynth.cli._shared import handle_errors, say
 from stepsynth.errors import ConfigError
 
 
 @handle_errors
 def export(
-    run: Path = typer.Argument(
-        help="A run folder.", show_default=False, autocompletion=complete_runs
-    ),
+    run: Path = RUN,
     recording: Path | None = typer.Option(
         None,
         help="Write what the LLM said to this file: JSON lines, one completion each.",

@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 import typer
 
 from stepsynth._util.text import clean
-from stepsynth.cli._completion import complete_runs
+from stepsynth.cli._completion import MODEL
 from stepsynth.cli._falling_back import FALL_BACK, PRECISION, Unsure, open_unsure
 from stepsynth.cli._shared import handle_errors, say
 from stepsynth.errors import ConfigError, DataError, suggest
@@ -28,11 +28,7 @@ Row = dict[str, Any]
 
 @handle_errors
 def predict(
-    run: Path = typer.Argument(
-        help="A run folder, or its model/ folder.",
-        show_default=False,
-        autocompletion=complete_runs,
-    ),
+    run: Path = MODEL,
     text: list[str] = typer.Argument(None, help="Texts or questions; default: lines of stdin."),
     context: str | None = typer.Option(
         None, help="The premise or passage of the texts, for pairs and questions."

@@ -4,15 +4,13 @@ from pathlib import Path
 
 import typer
 
-from stepsynth.cli._completion import complete_runs
+from stepsynth.cli._completion import RUN
 from stepsynth.cli._shared import handle_errors
 
 
 @handle_errors
 def report(
-    run: Path = typer.Argument(
-        help="A run folder.", show_default=False, autocompletion=complete_runs
-    ),
+    run: Path = RUN,
     out: Path | None = typer.Option(
         None, help="Where to write it (default: report.html in the run folder).", show_default=False
     ),

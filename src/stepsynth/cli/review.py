@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from stepsynth.cli._completion import complete_runs
+from stepsynth.cli._completion import RUN
 from stepsynth.cli._shared import command_line, handle_errors, say
 from stepsynth.errors import ConfigError
 
@@ -25,9 +25,7 @@ class Tool(StrEnum):
 
 @handle_errors
 def review(
-    run: Path = typer.Argument(
-        help="A run folder.", show_default=False, autocompletion=complete_runs
-    ),
+    run: Path = RUN,
     port: int = typer.Option(8010, min=0, max=65535, help="Port; 0: any that is free."),
     export: Tool | None = typer.Option(
         None, help="Write the rows for an annotation tool, and end.", show_default=False

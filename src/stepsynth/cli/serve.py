@@ -5,7 +5,7 @@ from pathlib import Path
 
 import typer
 
-from stepsynth.cli._completion import complete_runs
+from stepsynth.cli._completion import MODEL
 from stepsynth.cli._falling_back import FALL_BACK, PRECISION, open_unsure
 from stepsynth.cli._shared import handle_errors, say
 from stepsynth.errors import ConfigError
@@ -13,11 +13,7 @@ from stepsynth.errors import ConfigError
 
 @handle_errors
 def serve(
-    run: Path = typer.Argument(
-        help="A run folder, or its model/ folder.",
-        show_default=False,
-        autocompletion=complete_runs,
-    ),
+    run: Path = MODEL,
     host: str = typer.Option("127.0.0.1", help="Address to listen at; 0.0.0.0: all of them."),
     port: int = typer.Option(8000, min=0, max=65535, help="Port; 0: any that is free."),
     precision: float | None = PRECISION,

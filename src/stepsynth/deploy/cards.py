@@ -14,8 +14,8 @@ from typing import Any
 
 from stepsynth._util.text import normalise, shorten
 from stepsynth.errors import RunFolderError
-from stepsynth.records import Dataset
-from stepsynth.run_records import RoundMetrics
+from stepsynth.records import Dataset, Example
+from stepsynth.run_records import LLMTotals, RoundMetrics
 from stepsynth.runfolder import Run
 from stepsynth.taskfile import parse_yaml
 
@@ -29,7 +29,7 @@ HUB_TASKS = {
 """Kind of task -> its name on the hub."""
 
 COLUMNS = {
-    "text": "what the LLM wrote; of a gold row its own text",
+    "text": "what the LLM wrote; of a row that was given, gold or not, its own text",
     "label": "the label that was asked for; of a question its answers, as in SQuAD",
     "context": "the premise or passage that the text was written for",
     "method": "the method that made the row; `gold` where it is a gold row",
@@ -64,6 +64,7 @@ def card_facts(run: Run, dataset: Dataset, *, name: str) -> dict[str, Any]:
             "student": _student(config["student"], run.folder.model),
             "llm": _llm(config.get("llm")),
             "data": _data(run, dataset),
+            "shown": _shown(run.summary.llm),
             "rounds": [_round(done.metrics) for done in run.rounds],
             "kept": run.summary.kept_round,
             "review": run.summary.kept.review,
@@ -92,16 +93,15 @@ def render_dataset_card(facts: Mapping[str, Any], *, license_name: str, data_fil
     """
     from huggingface_hub import DatasetCardData
 
-    is_written = facts["data"]["gold"] < facts["data"]["rows"]
-    creators = "machine-generated" if is_written else None
+    data = facts["data"]
     about = DatasetCardData(
         license=license_name,
         task_categories=[facts["task"]["hub_task"]],
         size_categories=_size(facts["data"]["rows"]),
-        annotations_creators=creators,
-        language_creators=creators,
+        annotations_creators="machine-generated" if data["written"] or data["labelled"] else None,
+        language_creators="machine-generated" if data["written"] else None,
         pretty_name=facts["title"],
-        tags=["stepsynth", "synthetic"],
+        tags=keywords(facts),
         configs=[
             {
                 "config_name": "default",
@@ -109,7 +109,8 @@ def render_dataset_card(facts: Mapping[str, Any], *, license_name: str, data_fil
             }
         ],
     )
-    return _render("dataset.md.j2", facts, about.to_yaml())
+    more = {"front_matter": about.to_yaml(), "licence": stated_licence(license_name)}
+    return _render("dataset.md.j2", {**facts, **more})
 
 
 def render_model_card(facts: Mapping[str, Any], *, license_name: str) -> str:
@@ -122,12 +123,35 @@ def render_model_card(facts: Mapping[str, Any], *, license_name: str) -> str:
         pipeline_tag=facts["task"]["hub_task"],
         base_model=facts["student"]["base_model"],
         datasets=[facts["name"]],
-        tags=["stepsynth", "synthetic"],
+        tags=keywords(facts),
     )
-    return _render("model.md.j2", facts, about.to_yaml())
+    more = {"front_matter": about.to_yaml(), "licence": stated_licence(license_name)}
+    return _render("model.md.j2", {**facts, **more})
 
 
-def _render(template: str, facts: Mapping[str, Any], front_matter: str) -> str:
+def keywords(facts: Mapping[str, Any]) -> list[str]:
+    """Return the tags of a data set and its model."""
+    data = facts["data"]
+    return ["stepsynth", *(["synthetic"] if data["written"] or data["labelled"] else [])]
+
+
+def stated_licence(name: str) -> str:
+    """Return a licence by its name on the hub; "": it is not stated."""
+    return "" if name == "other" else name
+
+
+def statements(part: str, facts: Mapping[str, Any]) -> list[str]:
+    """Return the points of a list in the cards, each as one line.
+
+    Args:
+        part: "limits" or "shown".
+        facts: The result of `card_facts`.
+    """
+    points = _render(f"{part}.md.j2", facts).removeprefix("- ").split("\n- ")
+    return [" ".join(point.split()) for point in points]
+
+
+def _render(template: str, facts: Mapping[str, Any]) -> str:
     import jinja2
 
     environment = jinja2.Environment(
@@ -140,7 +164,7 @@ def _render(template: str, facts: Mapping[str, Any], front_matter: str) -> str:
     )
     environment.filters["code"] = code
     environment.filters["score"] = _score
-    text = environment.get_template(template).render(**facts, front_matter=front_matter)
+    text = environment.get_template(template).render(**facts)
     return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
 
 
@@ -238,6 +262,8 @@ def _data(run: Run, dataset: Dataset) -> dict[str, Any]:
     }
     return {
         "rows": len(dataset),
+        "written": sum(_is_written(row) for row in dataset),
+        "labelled": kinds["annotate"],
         "labels": dict(sorted(dataset.label_counts().items())),
         "kinds": dict(sorted(kinds.items())),
         "gold": kinds["gold"],
@@ -249,6 +275,22 @@ def _data(run: Run, dataset: Dataset) -> dict[str, Any]:
         "has_context": any(row.context is not None for row in dataset),
         "columns": {name: COLUMNS.get(name, "see stepsynth") for name in columns},
     }
+
+
+def _is_written(row: Example) -> bool:
+    """Return whether an LLM wrote the text of a row; that of rows of another run is unknown."""
+    origin = row.provenance
+    return bool(origin.request) and origin.kind != "annotate"
+
+
+def _shown(totals: LLMTotals) -> list[dict[str, Any]] | None:
+    """Return how many gold texts and contexts stood in prompts to each LLM; None: not counted."""
+    if totals.gold_texts is None or totals.gold_contexts is None:
+        return None
+    return [
+        {"llm": without_paths(llm), "texts": count, "contexts": totals.gold_contexts.get(llm, 0)}
+        for llm, count in totals.gold_texts.items()
+    ]
 
 
 def _round(numbers: RoundMetrics) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from stepsynth.deploy.cards import (
     render_model_card,
     without_paths,
 )
+from stepsynth.deploy.croissant import croissant
 from stepsynth.errors import ConfigError, ProviderError, RunFolderError
 from stepsynth.records import Dataset, Example
 from stepsynth.runfolder import open_run
@@ -92,6 +93,15 @@ def write_hub_files(
     data_file = _write_rows(dataset, folder / "dataset")
     card = render_dataset_card(facts, license_name=license_name, data_file=data_file)
     write_text(folder / "dataset" / "README.md", card)
+    about = croissant(
+        facts,
+        run.manifest,
+        folder / "dataset" / data_file,
+        is_flat=True,
+        license_name=license_name,
+        where=name,
+    )
+    write_json(folder / "dataset" / run.folder.croissant.name, about)
     _copy_model(model, folder / "model")
     card = render_model_card(facts, license_name=license_name)
     write_text(folder / "model" / "README.md", card)

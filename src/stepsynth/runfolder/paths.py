@@ -56,6 +56,9 @@ class RunFolder:
         shards = self.dataset_shards
         return shards if shards.is_dir() else self.path / "dataset.jsonl"
 
+    croissant = _Place("croissant.json")
+    """The data card for machines, beside the data set."""
+
     model = _Place("model")
     """The student of the kept round."""
 

@@ -22,6 +22,7 @@ from stepsynth.runner.equal_budget import EqualBudget
 from stepsynth.runner.execution import Execution
 from stepsynth.runner.open_llm import open_llm
 from stepsynth.runner.setup import Warnings
+from stepsynth.runner.shown import ShownGold
 from stepsynth.runner.state import RunState
 from stepsynth.runner.totals import unused_in_words
 from stepsynth.runner.usage import plan_run
@@ -118,6 +119,7 @@ class Runner:
         llm = open_llm(self.config, self.folder, run, executor=where, on_notice=log.notice)
         llm.on_progress = log.asking
         self.state.usage = llm.usage
+        self.state.shown = llm.shown = ShownGold(prepared.gold.mine)
         return Execution(prepared, opened, llm, log, self.budget, self.observer, self.state)
 
     def _manifest(

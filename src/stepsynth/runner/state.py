@@ -11,6 +11,7 @@ from stepsynth.llm import Usage
 from stepsynth.methods import Round
 from stepsynth.run_records import Reference, RoundMetrics, Summary
 from stepsynth.runner.setup import Warnings
+from stepsynth.runner.shown import ShownGold
 from stepsynth.runner.totals import llm_totals
 from stepsynth.taskfile import Config
 
@@ -28,6 +29,7 @@ class RunState:
         kept: Index of the round whose model is kept; None: not chosen yet.
         search: The hyper-parameters that a search found, if there was one.
         usage: Usage of the LLM.
+        shown: The gold texts in prompts.
         references: What the run is measured against.
         began: Start of the run, in seconds of a monotonic clock.
     """
@@ -40,6 +42,7 @@ class RunState:
     kept: int | None = None
     search: dict[str, Any] | None = None
     usage: Usage = field(default_factory=lambda: Usage(usd=None))
+    shown: ShownGold = field(default_factory=ShownGold)
     references: tuple[Reference, ...] = ()
     began: float = field(default_factory=time.monotonic)
 
@@ -62,6 +65,7 @@ class RunState:
         llm = llm_totals(
             usage,
             rejected,
+            self.shown,
             backend=config.llm.backend if config.llm else None,
             kept_rows=kept and kept.train_size,
         )

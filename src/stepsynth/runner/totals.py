@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from stepsynth._util.text import shorten
 from stepsynth.run_records import LLMTotals
+from stepsynth.runner.shown import ShownGold
 
 if TYPE_CHECKING:
     from stepsynth.llm import Usage
@@ -13,13 +14,19 @@ if TYPE_CHECKING:
 
 
 def llm_totals(
-    usage: "Usage", rejected: Mapping[str, int], *, backend: str | None, kept_rows: int | None
+    usage: "Usage",
+    rejected: Mapping[str, int],
+    shown: ShownGold,
+    *,
+    backend: str | None,
+    kept_rows: int | None,
 ) -> LLMTotals:
     """Return the `llm` part of a summary.
 
     Args:
         usage: The requests sent, and the cost of all completions of the data set.
         rejected: Reason -> number of rejected answers.
+        shown: The gold texts in prompts.
         backend: The name of the backend; None: the method asks no LLM.
         kept_rows: Number of rows of the final data set; None: there is none yet.
     """
@@ -33,6 +40,8 @@ def llm_totals(
         tokens_per_kept_row=round(tokens / rows, 1) if rows and tokens else None,
         usd_per_kept_row=None if not rows or used["usd"] is None else used["usd"] / rows,
         backend=backend,
+        gold_texts={llm: len(found) for llm, found in sorted(shown.texts.items())},
+        gold_contexts={llm: len(found) for llm, found in sorted(shown.contexts.items())},
     )
 
 

@@ -11,6 +11,7 @@ from stepsynth.dryrun import COUNTED, Plan, is_free, make_plan
 from stepsynth.inputs import Prepared
 from stepsynth.llm import LLM, Completion, Failed, LLMSettings, Request, cost
 from stepsynth.runner.equal_budget import EqualBudget
+from stepsynth.runner.shown import ShownGold
 
 ROWS_IN_A_RUN = 450
 """Most rows of a rehearsal that a run waits for; enough to show which counts do not grow."""
@@ -49,7 +50,7 @@ class Tally:
         if isinstance(answer, Failed):
             used.requests += 1
             return
-        endpoint = _endpoint_of(self.settings, kind, answer)
+        endpoint = endpoint_of(self.settings, kind, answer)
         # Of the answers to one grouped request, only one carries the tokens of the prompt.
         used.requests += endpoint.group_size == 1 or answer.prompt_tokens != 0
         used.prompt_tokens += answer.prompt_tokens or 0
@@ -76,17 +77,24 @@ class Tally:
 
 def usd_of(settings: LLMSettings, kind: str, answer: Completion) -> float | None:
     """Return what an answer to a request of a kind costs, stored or not; None: not known."""
-    price = _endpoint_of(settings, kind, answer).known_price()
+    price = endpoint_of(settings, kind, answer).known_price()
     return None if price is None else cost(price, answer)
 
 
-def _endpoint_of(settings: LLMSettings, kind: str, answer: Completion) -> LLMSettings:
+def endpoint_of(settings: LLMSettings, kind: str, answer: Completion | Failed) -> LLMSettings:
+    """Return the settings of the LLM that was asked."""
     endpoints = settings.endpoints_of(kind)
-    return next((each for each in endpoints if each.model == answer.model), endpoints[0])
+    model = answer.model if isinstance(answer, Completion) else None
+    return next((each for each in endpoints if each.model == model), endpoints[0])
 
 
 class CountedLLM(LLM):
-    """LLM that tallies the usage of each kind of prompt."""
+    """LLM that tallies the usage of each kind of prompt, and which gold texts prompts hold."""
+
+    @cached_property
+    def shown(self) -> ShownGold:
+        """The gold texts in prompts so far; none are looked for unless it is set."""
+        return ShownGold()
 
     @cached_property
     def tally(self) -> Tally:
@@ -106,7 +114,10 @@ class CountedLLM(LLM):
                 yield request
 
         for answer in super().stream(taken(), phase=phase, total=total):
-            self.tally.count(asked.popleft(), answer)
+            request = asked.popleft()
+            self.tally.count(request, answer)
+            asked_of = endpoint_of(self.settings, request.tags.get("kind", ""), answer)
+            self.shown.look(request.prompt, asked_of.model)
             yield answer
         self.tally.seconds += time.monotonic() - began
 

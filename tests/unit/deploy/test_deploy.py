@@ -341,7 +341,10 @@ def test_the_cards_tell_how_it_was_made(cards, fruit_run):
         assert f"| 1 (kept) | {last['added']} |" in card
         assert "may restrict what its output may be used for" in card
         assert "none of `mine`, `select` or `test`" in card
-        assert f"shown the text of {last['added']} gold rows" in card
+        assert f"{last['added']} gold rows of `mine` are parents of rows" in card
+        assert re.search(r"- \d+ texts of gold rows of `mine` stood in prompts to the LLM ``", card)
+        assert "**AI-generated content.**" in card or "**Trained on AI-generated" in card
+        assert "## Licence\n\n`mit`" in card
         assert "`stepsynth` `0.1.0`" in card
 
 
@@ -425,6 +428,16 @@ def test_what_is_secret_or_local_stays_here(fruit_run, tmp_path, monkeypatch):
     for path in hub.write_hub_files(run, tmp_path / "h", name="me/x", license="mit"):
         assert not re.search(rb"hunter2|10\.0\.0\.1|MY_KEY|/home/me", path.read_bytes()), path
     assert "`corpus`: `wiki.jsonl`" in (tmp_path / "h/model/README.md").read_text()
+
+
+def test_a_licence_that_is_not_chosen_is_not_stated(fruit_run, tmp_path):
+    hub.write_hub_files(fruit_run, tmp_path, name="me/fruit", license="other")
+    for part in hub.PARTS:
+        assert "## Licence\n\nNot stated." in (tmp_path / part / "README.md").read_text("utf-8")
+    about = json.loads((tmp_path / "dataset/croissant.json").read_text("utf-8"))
+    assert about["license"] == "not stated"
+    assert about["url"] == "https://huggingface.co/datasets/me/fruit"
+    assert about["distribution"][0]["contentUrl"] == "data/train.parquet"
 
 
 def test_the_gold_method_is_warned_of(tmp_path):
@@ -555,7 +568,12 @@ def test_both_are_uploaded(api, fruit_run, tmp_path):
     ]
     create, upload = api.calls[:2], api.calls[2:]
     assert create == [("create", "me/x", part, True) for part in ("dataset", "model")]
-    assert upload[0] == ("upload", "me/x", "dataset", ["README.md", "data/train.parquet"])
+    assert upload[0] == (
+        "upload",
+        "me/x",
+        "dataset",
+        ["README.md", "croissant.json", "data/train.parquet"],
+    )
     assert upload[1][:3] == ("upload", "me/x", "model")
     assert {"README.md", "student.json"} <= set(upload[1][3])
 

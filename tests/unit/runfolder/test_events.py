@@ -14,6 +14,7 @@ from stepsynth._util.disk import as_disk_trouble
 from stepsynth.llm.core.usage import Status, Usage
 from stepsynth.observer import Observer
 from stepsynth.runfolder.events import Cadence, EventLog, UsageLog, last_progress, read_events
+from stepsynth.runner.shown import ShownGold
 from stepsynth.runner.totals import by_cause, llm_totals, retried_by_cause
 
 
@@ -211,7 +212,9 @@ def test_an_observer_that_knows_progress_alone_hears_of_requests():
 
 def test_what_a_kept_row_costs_is_unknown_rather_than_wrong():
     usage = Usage(prompt_tokens=900, completion_tokens=100, usd=0.5)
-    totals = llm_totals(usage, {"refusal": 2}, backend="openai_compatible", kept_rows=50)
+    totals = llm_totals(
+        usage, {"refusal": 2}, ShownGold(), backend="openai_compatible", kept_rows=50
+    )
     assert (totals.tokens_per_kept_row, totals.usd_per_kept_row) == (20.0, 0.01)
     for changed, rows in (
         ({"usd": None, "prompt_tokens": 0, "completion_tokens": 0}, 50),  # not counted
@@ -219,9 +222,9 @@ def test_what_a_kept_row_costs_is_unknown_rather_than_wrong():
         ({}, 0),
     ):
         given = Usage(**{"prompt_tokens": 9, "usd": 0.5, **changed})
-        totals = llm_totals(given, {}, backend="openai_compatible", kept_rows=rows)
+        totals = llm_totals(given, {}, ShownGold(), backend="openai_compatible", kept_rows=rows)
         assert (totals.tokens_per_kept_row, totals.usd_per_kept_row) == (None, None)
-    gold = llm_totals(Usage(), {}, backend=None, kept_rows=50)
+    gold = llm_totals(Usage(), {}, ShownGold(), backend=None, kept_rows=50)
     assert gold.usd_per_kept_row is None
 
 

@@ -1,0 +1,51 @@
+"""Which gold texts stood in prompts, and to which LLM."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+
+from stepsynth.records import Example
+
+SHORTEST = 12
+"""Characters of a text that is looked for: shorter ones stand in prompts by chance."""
+
+_WORD = re.compile(r"\w+")
+
+
+class ShownGold:
+    """Texts and contexts of gold rows that are looked for in every prompt; white space may differ.
+
+    One is looked for only where its longest word stands: this runs for every prompt.
+
+    Args:
+        rows: The gold rows.
+
+    Attributes:
+        texts: LLM -> texts that stood in prompts to it, for every LLM that was asked.
+        contexts: LLM -> contexts that did.
+    """
+
+    def __init__(self, rows: Iterable[Example] = ()) -> None:
+        rows = list(rows)
+        self.texts: dict[str, set[str]] = {}
+        self.contexts: dict[str, set[str]] = {}
+        self._texts = _by_longest_word(row.text for row in rows)
+        self._contexts = _by_longest_word(row.context or "" for row in rows)
+
+    def look(self, prompt: str, llm: str) -> None:
+        """Look for them in a prompt to an LLM."""
+        spaced = " ".join(prompt.split())
+        words = set(_WORD.findall(spaced))
+        for index, found in ((self._texts, self.texts), (self._contexts, self.contexts)):
+            there = found.setdefault(llm, set())
+            for word in index.keys() & words:
+                there.update(text for text in index[word] if text in spaced)
+
+
+def _by_longest_word(texts: Iterable[str]) -> dict[str, list[str]]:
+    """Return the longest word of a text -> the texts, each once, with single spaces."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for text in sorted({" ".join(text.split()) for text in texts}):
+        if len(text) >= SHORTEST and (words := _WORD.findall(text)):
+            found[max(words, key=len)].append(text)
+    return found
