@@ -100,7 +100,7 @@ def make_rows(
     marked: str = "",
     most: int = MOST_CHARACTERS,
 ) -> RowTable:
-    """Return a table of rows, from the first to the last one that fits.
+    """Return a table of rows that are safe to show, from the first to the last one that fits.
 
     Args:
         name: Id in the page.
@@ -116,7 +116,7 @@ def make_rows(
         total += 1
         used += len(json.dumps(row, ensure_ascii=False))
         if used <= most:  # it only grows: what follows a row that is too large is left out too
-            kept.append(row)
+            kept.append([visible(cell) if isinstance(cell, str) else cell for cell in row])
     return RowTable(name, columns, kept, total, source, marked)
 
 

@@ -59,6 +59,10 @@ def test_fifty_thousand_rows_of_a_paragraph_fit():
     assert (len(table.rows), len(table.first)) == (50_000, PAGE)
 
 
+def test_every_cell_is_safe_to_show():
+    assert make_rows("rows", COLUMNS, [[1, "a\u202eb"]]).rows == [[1, "a<U+202E>b"]]
+
+
 def test_the_choices_of_a_column_are_its_values_in_order():
     rows = [[10, "b"], [9, "a"], [9, "b"]]
     assert make_rows("rows", COLUMNS, rows).choices == {0: ["9", "10"], 1: ["a", "b"]}

@@ -1,5 +1,6 @@
 """The lineage of errors: fixed, still wrong or newly wrong, with what was written for each."""
 
+import json
 import re
 from pathlib import Path
 
@@ -93,5 +94,9 @@ def test_a_run_has_the_lineage_of_its_rounds_and_the_report_its_totals(tmp_path)
     first = lineage[0]
     page = write_report(done.folder).read_text(encoding="utf-8")
     cells = [0, len(first.errors), len(first.fixed), len(first.still_wrong), len(first.newly_wrong)]
+    (data,) = re.findall(r'id="error-rows".*?json">(.*?)</script>', page, re.DOTALL)
+    outcomes = [row[3] for row in json.loads(data)["rows"] if row[0] == 0]
+    assert outcomes.count("right") == len(first.fixed)
+    assert outcomes.count("still wrong") == len(first.still_wrong)
     shown = re.findall(r"<tr>(.*?)</tr>", page[page.index("Did it help?</h2>") :])[1]
     assert re.findall(r"<td[^>]*>(.*?)</td>", shown)[: len(cells)] == [str(each) for each in cells]
