@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
+import typer
+
 DEEPEST = 3
 """Levels of folders in which run folders are looked for; `compare` makes three."""
 MOST = 200
@@ -21,6 +23,12 @@ def complete_runs(incomplete: str) -> list[str]:
     root = Path(head or slash) if slash else usual if is_usual else Path()
     found = (str(place) for place in find_runs(root, DEEPEST))
     return list(islice((place for place in found if place.startswith(incomplete)), MOST))
+
+
+RUN = typer.Argument(help="A run folder.", show_default=False, autocompletion=complete_runs)
+MODEL = typer.Argument(
+    help="A run folder, or its model/ folder.", show_default=False, autocompletion=complete_runs
+)
 
 
 def complete_methods(incomplete: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""What leaves a run: a model for elsewhere, data cards, files for the Hugging Face hub, a server."""
+"""What leaves a run: a model for elsewhere, data cards, files for the hub, a server."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

@@ -68,7 +68,8 @@ def write_croissant(place: Path) -> Path | None:
     if not len(run.dataset):
         return None
     facts = card_facts(run, run.dataset, name=run.summary.task)
-    found = croissant(facts, run.manifest, run.folder.dataset, is_flat=run.folder.dataset.is_dir())
+    data = run.folder.dataset
+    found = croissant(facts, run.manifest, data, run.folder.path, is_flat=data.is_dir())
     write_json(run.folder.croissant, found)
     return run.folder.croissant
 
@@ -77,6 +78,7 @@ def croissant(
     facts: Mapping[str, Any],
     manifest: Manifest,
     data: Path,
+    folder: Path,
     *,
     is_flat: bool,
     license_name: str = "other",
@@ -88,11 +90,12 @@ def croissant(
         facts: The result of `card_facts`.
         manifest: That of the run.
         data: The file of the rows, or the folder of their shards.
+        folder: The folder of the description, in or below which `data` is.
         is_flat: Whether the fields of the provenance are columns of their own.
         license_name: The hub's name of the licence; "other": it is not stated.
-        where: ORG/NAME on the hub; "": it is on no hub. `data` is then beside the description.
+        where: ORG/NAME on the hub; "": it is on no hub.
     """
-    resource, source = _resource(data, f"data/{data.name}" if where else data.name)
+    resource, source = _resource(data, data.relative_to(folder).as_posix())
     site = {"url": f"https://huggingface.co/datasets/{where}"} if where else {}
     return {
         "@context": _CONTEXT,

@@ -97,6 +97,7 @@ def write_hub_files(
         facts,
         run.manifest,
         folder / "dataset" / data_file,
+        folder / "dataset",
         is_flat=True,
         license_name=license_name,
         where=name,

@@ -1,7 +1,7 @@
 """Which gold texts stood in prompts, and to which LLM."""
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 from stepsynth.records import Example
@@ -15,7 +15,7 @@ _WORD = re.compile(r"\w+")
 class ShownGold:
     """Texts and contexts of gold rows that are looked for in every prompt; white space may differ.
 
-    One is looked for only where its longest word stands: this runs for every prompt.
+    One is looked for only where its rarest word stands: this runs for every prompt.
 
     Args:
         rows: The gold rows.
@@ -29,8 +29,8 @@ class ShownGold:
         rows = list(rows)
         self.texts: dict[str, set[str]] = {}
         self.contexts: dict[str, set[str]] = {}
-        self._texts = _by_longest_word(row.text for row in rows)
-        self._contexts = _by_longest_word(row.context or "" for row in rows)
+        self._texts = _by_rarest_word(row.text for row in rows)
+        self._contexts = _by_rarest_word(row.context or "" for row in rows)
 
     def look(self, prompt: str, llm: str) -> None:
         """Look for them in a prompt to an LLM."""
@@ -42,10 +42,13 @@ class ShownGold:
                 there.update(text for text in index[word] if text in spaced)
 
 
-def _by_longest_word(texts: Iterable[str]) -> dict[str, list[str]]:
-    """Return the longest word of a text -> the texts, each once, with single spaces."""
+def _by_rarest_word(texts: Iterable[str]) -> dict[str, list[str]]:
+    """Return the rarest word of a text -> the texts, each once, with single spaces."""
+    spaced = sorted({" ".join(text.split()) for text in texts})
+    words = {text: set(_WORD.findall(text)) for text in spaced if len(text) >= SHORTEST}
+    counts = Counter(word for own in words.values() for word in own)
     found: dict[str, list[str]] = defaultdict(list)
-    for text in sorted({" ".join(text.split()) for text in texts}):
-        if len(text) >= SHORTEST and (words := _WORD.findall(text)):
-            found[max(words, key=len)].append(text)
+    for text, own in words.items():
+        if own:
+            found[min(own, key=lambda word: (counts[word], -len(word), word))].append(text)
     return found

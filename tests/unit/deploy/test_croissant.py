@@ -114,7 +114,7 @@ def test_shards_load_too(run, tmp_path):
     pytest.importorskip("pyarrow")
     write_shards(tmp_path / "dataset", run.dataset.to_tables(5))
     facts = card_facts(run, run.dataset, name="fruit")
-    found = croissant(facts, run.manifest, tmp_path / "dataset", is_flat=True)
+    found = croissant(facts, run.manifest, tmp_path / "dataset", tmp_path, is_flat=True)
     (tmp_path / "croissant.json").write_text(json.dumps(found))
     _, rows = load(tmp_path)
     assert [row["text"].decode() for row in rows] == run.dataset.texts
@@ -130,7 +130,7 @@ def test_answers_and_contexts_load_too(run, tmp_path):
     rows.to_jsonl(tmp_path / "dataset.jsonl")
     facts = card_facts(run, rows, name="questions")
     facts["task"]["kind"] = "extractive_qa"
-    found = croissant(facts, run.manifest, tmp_path / "dataset.jsonl", is_flat=False)
+    found = croissant(facts, run.manifest, tmp_path / "dataset.jsonl", tmp_path, is_flat=False)
     (tmp_path / "croissant.json").write_text(json.dumps(found))
     _, loaded = load(tmp_path)
     assert [row["label/text"] for row in loaded] == [[f"number {i}".encode()] for i in range(3)]
