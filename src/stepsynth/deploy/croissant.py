@@ -206,9 +206,8 @@ def _responsible_ai(facts: Mapping[str, Any]) -> dict[str, Any]:
         "rai:dataCollection": f"The method {method} of stepsynth; rows by what they were written "
         f"for: {kinds}. The model's errors on gold rows may have decided what was written.",
         "rai:dataCollectionType": collection or ["Others: rows that were given"],
-        "rai:dataAnnotationProtocol": "An LLM was asked for the label of a text."
-        if data["labelled"]
-        else "The label of a written row is the one that was asked for.",
+        "rai:dataAnnotationProtocol": "The label of a written row is the one that was asked for; "
+        "of a row of the kind `annotate` the one that an LLM chose; else see the column `kind`.",
         "rai:personalSensitiveInformation": statements("shown", facts),
         "rai:dataBiases": [
             "The texts or labels may carry the biases of the LLM, and of the gold rows.",
