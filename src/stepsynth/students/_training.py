@@ -99,6 +99,8 @@ def train(
             logging_strategy="no",
             seed=spec._random_seed,
         )
+        # On several GPUs Trainer would train with as many times the batch size.
+        arguments._n_gpu = min(arguments.n_gpu, 1)
         hooks: list[TrainerCallback] = [_Progress(callbacks)]
         if spec.patience is not None and has_select:
             hooks.append(EarlyStoppingCallback(early_stopping_patience=spec.patience))

@@ -123,6 +123,17 @@ def test_the_random_seed_decides_all(tiny):
     assert not np.array_equal(first, other)
 
 
+def test_further_gpus_make_no_other_student(tiny, monkeypatch):
+    class OfFour(transformers.TrainingArguments):
+        def __post_init__(self):
+            super().__post_init__()
+            self._n_gpu = 4
+
+    alone = shares(fitted(tiny))
+    monkeypatch.setattr(_training, "TrainingArguments", OfFour)
+    assert np.array_equal(shares(fitted(tiny)), alone)
+
+
 def test_the_callers_random_numbers_stay_as_they_were(tiny):
     def states():
         return repr(random.getstate()), repr(np.random.get_state()), torch.get_rng_state().tolist()
