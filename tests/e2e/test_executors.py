@@ -145,7 +145,7 @@ def test_slurm_jobs_of_this_machine_write_the_same(tmp_path, here):
     assert results(plan.out) == here
 
 
-def test_ray_writes_the_same_though_a_node_is_taken_away(tmp_path, here):
+def test_ray_writes_the_same_in_shards_and_though_a_node_is_taken_away(tmp_path, here):
     pytest.importorskip("ray")
     alone = ["unshare", "-rn", "sh", "-c"]
     if not shutil.which("unshare") or subprocess.run([*alone, "ip link set lo up"]).returncode:
@@ -153,10 +153,11 @@ def test_ray_writes_the_same_though_a_node_is_taken_away(tmp_path, here):
     script = f"ip link set lo up; exec {sys.executable} -m tests.ray_cluster {tmp_path / 'there'}"
     env = {**ENV, "RAY_USAGE_STATS_ENABLED": "0"}
     done = subprocess.run(
-        [*alone, script], env=env, cwd=ROOT, capture_output=True, text=True, timeout=350
+        [*alone, script], env=env, cwd=ROOT, capture_output=True, text=True, timeout=380
     )
     assert done.returncode == 0, done.stderr[-2000:]
     said = json.loads(done.stdout.splitlines()[-1])
+    assert said["same in shards"]
     assert said["results"] == here
     assert [tuple(each) for each in said["ended"]] == ALL
     assert (said["failures"], said["stopped"], said["error"]) == ([], None, None)

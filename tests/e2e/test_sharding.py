@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import time
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import pytest
@@ -15,6 +16,7 @@ from stepsynth.errors import ConfigError
 from stepsynth.llm.store import StoreReader
 from stepsynth.taskfile import load_config
 from tests.e2e.cli import start, stepsynth, summary_of, workers_of, write_task
+from tests.e2e.test_executors import dask_cluster
 
 ROWS, IN_FLIGHT, GROUP, SHARDS = 400, 8, 64, 2
 SENT = ROWS + 1
@@ -140,15 +142,28 @@ def test_a_place_where_no_shard_can_write_stops_the_run_with_its_cause(servers, 
     assert "there/shards" in done.stderr
 
 
-def test_shards_on_a_cluster_bring_the_same(servers, here, tmp_path):
-    pytest.importorskip("submitit")
+@contextmanager
+def cluster(name, folder):
+    """Start a cluster, and yield the settings of its executor."""
+    if name == "dask":
+        with dask_cluster(folder) as (address, _):
+            yield {"address": address, "cpus": 1}
+    else:
+        pytest.importorskip("submitit")
+        yield {"cluster": "local"}
+
+
+@pytest.mark.parametrize("name", ["dask", "slurm"])
+def test_shards_on_a_cluster_bring_the_same(servers, here, tmp_path, name):
     task = write(tmp_path / "t", servers, shards=SHARDS)
-    task.write_text(task.read_text() + "executors: {slurm: {cluster: local}}\n")
-    done = stepsynth("run", task, "--out", tmp_path / "there", "--executor", "slurm", "--json")
+    with cluster(name, tmp_path) as settings:
+        task.write_text(task.read_text() + f"executors: {json.dumps({name: settings})}\n")
+        done = stepsynth("run", task, "--out", tmp_path / "there", "--executor", name, "--json")
     assert done.returncode == 0, done.stderr
-    for left in (tmp_path / "there/shards").rglob("*"):
-        assert ".slurm" in left.parts, "the logs of its jobs alone"
-    shutil.rmtree(tmp_path / "there/shards")
+    if name == "slurm":
+        left = (tmp_path / "there/shards").rglob("*")
+        assert all(".slurm" in path.parts for path in left), "the logs of its jobs alone"
+        shutil.rmtree(tmp_path / "there/shards")
     assert results(tmp_path / "there") == here
 
 
