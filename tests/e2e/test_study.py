@@ -160,6 +160,8 @@ def test_a_study_changes_nothing_of_the_run(run):
         (["gap", "RUN", "--set", "gold"], "expected KEY=VALUE", "--set random_seed=1"),
         (["cartography", "RUN", "--set", "epochs=many"], "epochs: ", ""),
         (["gap", "RUN", "--out", "x.html"], "ends in .json or .md", ""),
+        (["gap", "RUN", "--jobs", "2"], "the study gap is done in one piece", "advice and"),
+        (["advice", "RUN", "--executor", "dusk"], "no executor is named 'dusk'", "'dask'?"),
         (["gap", "RUN", "--set", "data.gold=no.jsonl"], "no.jsonl", ""),
     ],
 )

@@ -24,6 +24,9 @@ from stepsynth.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from stepsynth.studies import Findings, StudiedRun, Study, Table
 
+_MOST_QUEUED = 1000
+"""Tasks that a cluster is given at a time."""
+
 
 class StudyCommand(TyperCommand):
     """Command whose help lists the studies with a line each; only the help imports them all."""
@@ -58,7 +61,7 @@ def study(
         "--set",
         metavar="KEY=VALUE",
         help="An option of the study (encoder=NAME); with a dot, a key of the task file "
-        "(data.gold=FILE).",
+        "(data.gold=FILE, executors.dask.address=tcp://HOST:8786).",
     ),
     task: Path | None = typer.Option(
         None, help="The task file that data files belong to.", show_default=False
@@ -67,6 +70,17 @@ def study(
         None,
         help="Write the findings to this file, .json or .md (default: studies/NAME.json in each "
         "run folder).",
+        show_default=False,
+    ),
+    executor: str = typer.Option(
+        "local",
+        help="Where the studies advice and efficiency train their models: local, dask, ray or "
+        "slurm.",
+    ),
+    jobs: int | None = typer.Option(
+        None,
+        min=1,
+        help="Tasks at a time (default: one here, all on a cluster).",
         show_default=False,
     ),
     as_json: bool = JSON,
@@ -79,17 +93,15 @@ def study(
     from stepsynth.runfolder import RunFolder
 
     chosen, of_task = _build_study(name, overrides)
-    if out is not None and out.suffix not in (".json", ".md"):
-        raise ConfigError(f"--out {out}: expected a file that ends in .json or .md")
-    if chosen.needs_subjects and not runs:
-        raise ConfigError(
-            f"there is nothing to study: {name} needs a run folder",
-            hint=f"stepsynth study {name} runs/TASK-METHOD-0",
-        )
+    _check(chosen, runs or [], out, is_shared_out=jobs is not None or executor != "local")
     with Display() as display:
         # A simulation has no subjects: the given folders only say where to write.
         subjects = list(_open(runs or [], task, of_task, display)) if chosen.needs_subjects else []
-        findings = chosen.watched_by(display.progress).run(subjects)
+        chosen.watched_by(display.progress)
+        if chosen.is_shared_out:
+            findings = _share_out(chosen, subjects, executor, jobs, folder=runs[0])
+        else:
+            findings = chosen.run(subjects)
         for warning in findings.warnings:
             display.warn(warning)
     written = _write(findings, runs or [], out)
@@ -104,6 +116,34 @@ def study(
     _print(findings)
     for path in written:
         say(f"written: {path}")
+
+
+def _check(chosen: "Study", runs: Sequence[Path], out: Path | None, *, is_shared_out: bool) -> None:
+    """Check the options before anything is read."""
+    if is_shared_out and not chosen.is_shared_out:
+        raise ConfigError(
+            f"the study {chosen.name} is done in one piece: it has no tasks for --executor and "
+            "--jobs",
+            hint="leave them out; advice and efficiency, which train many models, have tasks",
+        )
+    if out is not None and out.suffix not in (".json", ".md"):
+        raise ConfigError(f"--out {out}: expected a file that ends in .json or .md")
+    if chosen.needs_subjects and not runs:
+        raise ConfigError(
+            f"there is nothing to study: {chosen.name} needs a run folder",
+            hint=f"stepsynth study {chosen.name} runs/TASK-METHOD-0",
+        )
+
+
+def _share_out(
+    chosen: "Study", subjects: "Sequence[StudiedRun]", executor: str, jobs: int | None, folder: Path
+) -> "Findings":
+    """Return the findings of a study whose tasks an executor does."""
+    where = subjects[0].config.executor(executor)
+    most = jobs or (1 if executor == "local" else _MOST_QUEUED)
+    place = folder / "studies" if folder.is_dir() else Path.cwd()
+    with where.open(most, place / f".{chosen.name}") as pool:
+        return chosen.done_by(pool, most).run(subjects)
 
 
 def _build_study(name: str, overrides: Sequence[str]) -> "tuple[Study, list[str]]":

@@ -1,12 +1,14 @@
-"""Tasks that leave files: done in any order and place, and once more where a worker dies."""
+"""Tasks that are done in any order and place, and once more where a worker dies."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
-from typing import Any
+from typing import Any, TypeVar
 
 from stepsynth.errors import ConfigError
 from stepsynth.executors._pool import Pool, at_work
+
+T = TypeVar("T")
 
 DEATHS = 3
 """Killed workers after which a task is given up."""
@@ -16,13 +18,13 @@ LOOK_S = 1.0
 
 def do_tasks(
     pool: Pool,
-    task: Callable[..., None],
+    task: Callable[..., T],
     given: Sequence[tuple[Any, ...]],
     *,
     jobs: int,
     on_done: Callable[[int], None],
-) -> None:
-    """Do tasks, some at a time, and return once all are done.
+) -> list[T]:
+    """Do tasks, some at a time, and return what they return, in the order that they were given.
 
     Args:
         pool: Where they are done.
@@ -37,7 +39,7 @@ def do_tasks(
     left = list(reversed(range(len(given))))
     pending: dict[Future[Any], int] = {}
     deaths: Counter[int] = Counter()
-    done = 0
+    done: dict[int, T] = {}
     try:
         while left or pending:
             while left and len(pending) < jobs:
@@ -52,20 +54,20 @@ def do_tasks(
                     _check_deaths(deaths[number], task, error)
                     left.append(number)
                     continue
-                future.result()
-                done += 1
-                on_done(done)
+                done[number] = future.result()
+                on_done(len(done))
     except BaseException:
         pool.stop()
         raise
+    return [done[number] for number in range(len(given))]
 
 
-def _work(task: Callable[..., None], given: tuple[Any, ...]) -> None:
+def _work(task: Callable[..., T], given: tuple[Any, ...]) -> T:
     with at_work():
-        task(*given)
+        return task(*given)
 
 
-def _check_deaths(deaths: int, task: Callable[..., None], error: BaseException) -> None:
+def _check_deaths(deaths: int, task: Callable[..., object], error: BaseException) -> None:
     if deaths >= DEATHS:
         raise ConfigError(
             f"a task ({task.__name__}) was given up: its worker was killed {deaths} times: {error}",

@@ -10,14 +10,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, TypeAdapter
 
 from stepsynth._util.words import markdown, markdown_row
+from stepsynth.executors import Pool, do_tasks
 from stepsynth.registry import Registry
 from stepsynth.runfolder import read_record
 from stepsynth.studies._studied_run import StudiedRun
+
+T = TypeVar("T")
 
 Cell = str | int | float | None
 """A cell of a table; None: not measured, shown as a dash."""
@@ -135,14 +138,32 @@ class Study(BaseModel, ABC):
     needs_subjects: ClassVar[bool] = True
     """False for a simulation, which needs no run."""
 
+    is_shared_out: ClassVar[bool] = False
+    """Whether several workers can do it together: it trains many models, in tasks."""
+
     random_seed: int = Field(default=0, ge=0, description="Decides what is sampled.")
 
     _on_progress: OnProgress = PrivateAttr(default=_ignore)
+    _pool: Pool = PrivateAttr(default_factory=Pool)
+    _jobs: int = PrivateAttr(default=1)
 
     def watched_by(self, on_progress: OnProgress) -> Self:
         """Report progress to a callback from now on, and return the study."""
         self._on_progress = on_progress
         return self
+
+    def done_by(self, pool: Pool, jobs: int) -> Self:
+        """Have a pool do the tasks from now on, so many at a time, and return the study."""
+        self._pool, self._jobs = pool, jobs
+        return self
+
+    def _do(self, what: str, task: Callable[..., T], given: Sequence[tuple[Any, ...]]) -> list[T]:
+        """Return what a function of a module returns for each tuple of arguments, in order."""
+
+        def tell(done: int) -> None:
+            self._on_progress(what, done, len(given))
+
+        return do_tasks(self._pool, task, given, jobs=self._jobs, on_done=tell)
 
     @abstractmethod
     def run(self, subjects: Sequence[StudiedRun]) -> Findings:

@@ -9,7 +9,7 @@ Intervals are for what one user would see, not for the mean: they hold the sprea
 repeats, and of the scores about their lines. Test rows are not looked at.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import log2
 from typing import ClassVar
@@ -34,6 +34,8 @@ from stepsynth.studies.efficiency import order_rows
 SHARES = (0.25, 0.5, 1.0)
 """Parts of the rows that are trained on."""
 
+LABELS, SYNTHETIC = "labels", "synthetic rows"
+
 HELD_OUT = 3
 """One row in this many is held out."""
 
@@ -43,7 +45,7 @@ class Curve:
     """Scores of students by the number of rows of one kind.
 
     Attributes:
-        kind: "labels" or "synthetic rows".
+        kind: LABELS or SYNTHETIC.
         now: Rows of the kind that the user has.
         sizes: (n_repeats, n_sizes) rows trained on.
         scores: (n_repeats, n_sizes), 0-1.
@@ -77,6 +79,7 @@ class Advice(Study):
     """What more labels and more synthetic rows would add to the score, with intervals."""
 
     name: ClassVar[str] = "advice"
+    is_shared_out: ClassVar[bool] = True
 
     labels: int = Field(default=100, gt=0, description="Labels more, whose worth is predicted.")
     rows: int | None = Field(
@@ -95,10 +98,10 @@ class Advice(Study):
         points: list[dict[str, object]] = []
         for subject in subjects:
             for curve in self._measure(subject):
-                more = self.labels if curve.kind == "labels" else self.rows or curve.now
+                more = self.labels if curve.kind == LABELS else self.rows or curve.now
                 mean, low, high = (100 * value for value in curve.predict_gain(more))
                 what = f"{more} more {curve.kind}"
-                cost = "" if curve.kind == "labels" else _cost(subject, more)
+                cost = "" if curve.kind == LABELS else _cost(subject, more)
                 gains.append((subject.name, what, curve.now, more, mean, low, high, cost))
                 points += _points(subject, curve)
         score = score_name(subjects[0]).replace("_", " ")
@@ -124,38 +127,52 @@ class Advice(Study):
                 f"{subject.name}: there are no gold rows but those of test",
                 hint="give a run whose task file has data.gold",
             )
-        scores: dict[str, list[list[float]]] = {"labels": [], "synthetic rows": []}
-        sizes: dict[str, list[list[int]]] = {"labels": [], "synthetic rows": []}
-        held_out = Dataset()
-        for i in range(self.repeats):
-            ordered = order_rows(gold, self.random_seed, "gold", i)
-            known, held_out = _hold_out(ordered, i, self.random_seed)
-            fair = order_rows(_without(rows, held_out), self.random_seed, "synthetic", i)
-            _check(subject, known, fair, len(rows))
-            known_parts, fair_parts = (
-                [part[: int(len(part) * share)] for share in SHARES] for part in (known, fair)
-            )
-            all_of_both = self._score(subject, known, fair, held_out)
-            for kind, parts, pairs in (
-                ("labels", known_parts, [(part, fair) for part in known_parts[:-1]]),
-                ("synthetic rows", fair_parts, [(known, part) for part in fair_parts[:-1]]),
-            ):
-                found = [self._score(subject, *pair, held_out) for pair in pairs]
-                scores[kind].append([*found, all_of_both])
-                sizes[kind].append([len(part) for part in parts])
-            self._on_progress("learning curves", i + 1, self.repeats)
-        for kind, now in (("labels", len(gold)), ("synthetic rows", len(rows))):
-            told = np.array(sizes[kind], dtype=float), np.array(scores[kind])
-            yield Curve(kind, now, *told, len(held_out))
+        given = [(subject, gold, rows, self.random_seed, i) for i in range(self.repeats)]
+        repeats = self._do("learning curves", _repeat, given)
+        for kind, now in ((LABELS, len(gold)), (SYNTHETIC, len(rows))):
+            sizes = np.array([repeat.sizes[kind] for repeat in repeats], dtype=float)
+            scores = np.array([repeat.scores[kind] for repeat in repeats])
+            yield Curve(kind, now, sizes, scores, repeats[-1].held_out)
 
-    def _score(
-        self, subject: StudiedRun, gold: Dataset, synthetic: Dataset, held_out: Dataset
-    ) -> float:
-        factory = make_factory(subject)
-        factory.callbacks = NO_CALLBACKS  # select may be held out here: no epoch is chosen by it
-        model = factory.judge()
-        model.fit(union(gold, synthetic))
-        return score_rows(subject, held_out, model.predict)
+
+@dataclass(frozen=True)
+class _Repeat:
+    """Points of both curves, by the kind of rows, with one choice of held-out rows."""
+
+    sizes: Mapping[str, Sequence[int]]
+    scores: Mapping[str, Sequence[float]]
+    held_out: int
+
+
+def _repeat(
+    subject: StudiedRun, gold: Dataset, rows: Dataset, random_seed: int, index: int
+) -> _Repeat:
+    """Train on growing parts of either kind of rows, beside all of the other."""
+    ordered = order_rows(gold, random_seed, "gold", index)
+    known, held_out = _hold_out(ordered, index, random_seed)
+    fair = order_rows(_without(rows, held_out), random_seed, "synthetic", index)
+    _check(subject, known, fair, len(rows))
+    known_parts, fair_parts = (
+        [part[: int(len(part) * share)] for share in SHARES] for part in (known, fair)
+    )
+    all_of_both = _score(subject, known, fair, held_out)
+    scores = {
+        LABELS: [_score(subject, part, fair, held_out) for part in known_parts[:-1]],
+        SYNTHETIC: [_score(subject, known, part, held_out) for part in fair_parts[:-1]],
+    }
+    return _Repeat(
+        {LABELS: [*map(len, known_parts)], SYNTHETIC: [*map(len, fair_parts)]},
+        {kind: [*found, all_of_both] for kind, found in scores.items()},
+        len(held_out),
+    )
+
+
+def _score(subject: StudiedRun, gold: Dataset, synthetic: Dataset, held_out: Dataset) -> float:
+    factory = make_factory(subject)
+    factory.callbacks = NO_CALLBACKS  # select may be held out here: no epoch is chosen by it
+    model = factory.judge()
+    model.fit(union(gold, synthetic))
+    return score_rows(subject, held_out, model.predict)
 
 
 def _synthetic(subject: StudiedRun) -> Dataset:

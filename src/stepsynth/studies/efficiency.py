@@ -21,7 +21,6 @@ from pydantic import Field
 from stepsynth._util.rng import make_rng
 from stepsynth.errors import DataError, TooFewRowsError
 from stepsynth.records import Dataset, Example
-from stepsynth.students import StudentFactory
 from stepsynth.studies._charts import line_chart
 from stepsynth.studies._studied_run import StudiedRun
 from stepsynth.studies._study import Cell, Chart, Findings, Study, Table
@@ -99,6 +98,7 @@ class Efficiency(Study):
     """Learning curves by rows and calls, and what each method needs to reach ZeroGen's best."""
 
     name: ClassVar[str] = "efficiency"
+    is_shared_out: ClassVar[bool] = True
 
     target: str = Field(
         default="zerogen",
@@ -151,18 +151,22 @@ class Efficiency(Study):
             (subject, [self._order(subject, i) for i in range(self.orders)]) for subject in runs
         ]
         sizes = self._sizes(ordered)
+        tasks: list[tuple[StudiedRun, list[Dataset]]] = []
+        for subject, orders in ordered:
+            if len(subject.rows) in sizes:
+                # In the order of the run, so that the model is the run's; it is trained once.
+                tasks.append((subject, [subject.rows]))
+            tasks += [
+                (subject, [rows[:size] for size in sizes if size < len(rows)]) for rows in orders
+            ]
+        scores = iter(self._do(f"{name}: curves", _train, tasks))
         curves: list[Curve] = []
         for subject, orders in ordered:
-            factory, every, of_all = make_factory(subject), len(subject.rows), None
-            if every in sizes:
-                # In the order of the run, so that the model is the run's; it is trained once.
-                of_all = _train(subject, factory, subject.rows)
+            every = len(subject.rows)
+            of_all = next(scores)[0] if every in sizes else None
             known = {} if of_all is None else {every: of_all}
-            for rows in orders:
-                parts = {size: rows[:size] for size in sizes if size not in known}
-                curve = {size: _train(subject, factory, part) for size, part in parts.items()}
-                curves.append(curve | known)
-                self._on_progress(f"{name}: curves", len(curves), len(runs) * self.orders)
+            below = [size for size in sizes if size < every]
+            curves += [dict(zip(below, next(scores), strict=True)) | known for _ in orders]
             warnings += _differences(subject, of_all)
         # As `compare` counts them; 0: there was no LLM.
         counted = [s.summary.llm.calls for s in runs if s.summary and s.summary.llm.calls]
@@ -196,11 +200,15 @@ class Efficiency(Study):
         return sizes
 
 
-def _train(subject: StudiedRun, factory: StudentFactory, rows: Dataset) -> float:
-    """Train a run's student, and return its score on test."""
-    model = factory.new()
-    model.fit(rows)
-    return score_rows(subject, subject.test, model.predict)
+def _train(subject: StudiedRun, parts: Sequence[Dataset]) -> list[float]:
+    """Train a run's student on each part, and return its scores on test."""
+    factory = make_factory(subject)
+    scores: list[float] = []
+    for rows in parts:
+        model = factory.new()
+        model.fit(rows)
+        scores.append(score_rows(subject, subject.test, model.predict))
+    return scores
 
 
 def _differences(subject: StudiedRun, of_all: float | None) -> list[str]:

@@ -21,6 +21,7 @@ def leave(folder, number, deaths=0):
         (Path(folder) / f"death-{number}-{died}").touch()
         os.kill(os.getpid(), signal.SIGKILL)
     (Path(folder) / str(number)).touch()
+    return 10 * number
 
 
 def fail(number):
@@ -34,7 +35,7 @@ def names(folder):
 def test_all_tasks_are_done_and_counted_in_this_process(tmp_path):
     told: list[int] = []
     given = [(str(tmp_path), i) for i in range(5)]
-    do_tasks(Pool(), leave, given, jobs=2, on_done=told.append)
+    assert do_tasks(Pool(), leave, given, jobs=2, on_done=told.append) == [0, 10, 20, 30, 40]
     assert names(tmp_path) == list("01234")
     assert told == [1, 2, 3, 4, 5]
 
@@ -44,7 +45,7 @@ def test_a_task_whose_worker_is_killed_is_done_again(tmp_path):
     told: list[int] = []
     given = [(str(tmp_path), i, 2 if i == 1 else 0) for i in range(3)]
     with Processes(2, threads=1) as pool:
-        do_tasks(pool, leave, given, jobs=2, on_done=told.append)
+        assert do_tasks(pool, leave, given, jobs=2, on_done=told.append) == [0, 10, 20]
     assert names(tmp_path) == list("012")
     assert told == [1, 2, 3]
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from stepsynth._util.files import read_jsonl
 from stepsynth.errors import ConfigError, DataError, RunFolderError, TooFewRowsError
+from stepsynth.executors._pool import Processes
 from stepsynth.records import Dataset, Example, Provenance
 from stepsynth.run_records import LLMTotals, Scores
 from stepsynth.runfolder import MissedRow, Run, RunFolder
@@ -442,6 +443,14 @@ def test_labels_that_teach_are_advised_and_rows_that_repeat_themselves_are_not()
     )
     assert labels["gain"] > synthetic["gain"]
     assert labels["low"] < labels["gain"] < labels["high"]
+
+
+def test_several_workers_find_what_one_finds():
+    subject = make_subject("s3/0", texts_about(TOPICS, 60, seed=3))
+    made = Advice(repeats=3), Efficiency(orders=1, sizes=3)
+    alone = [study.run([subject]) for study in made]
+    with Processes(2, threads=1) as pool:
+        assert [study.done_by(pool, 2).run([subject]) for study in made] == alone
 
 
 def test_advice_needs_rows_of_each_label():
