@@ -82,7 +82,7 @@ def test_a_server_has_a_gpu_and_probes_and_is_not_confused_by_its_service():
         assert server[kind]["httpGet"]["port"] in names
     assert SERVERS["template"]["spec"]["enableServiceLinks"] is False
     codes = RUN["podFailurePolicy"]["rules"][0]["onExitCodes"]["values"]
-    assert codes == [2, 3]
+    assert codes == [2, 3, 5]
     assert RUN["template"]["spec"]["restartPolicy"] == "Never", "what podFailurePolicy needs"
 
 
