@@ -111,6 +111,14 @@ def test_a_folder_of_compare_is_taken_as_its_runs(made, tmp_path):
     assert not (made / "studies").exists()
 
 
+def test_processes_find_what_one_process_finds(run):
+    command = ("study", "efficiency", run, "--set", "orders=1", "--set", "sizes=3", "--json")
+    alone = stepsynth(*command)
+    assert alone.returncode == 0, alone.stderr
+    assert stepsynth(*command, "--jobs", "2").stdout == alone.stdout
+    assert [path.name for path in (run / "studies").iterdir()] == ["efficiency.json"]
+
+
 def test_the_charts_of_several_runs_have_a_page(made, tmp_path):
     shutil.copytree(made, tmp_path / "<b>runs")
     folder = tmp_path / "<b>runs"

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -141,9 +142,12 @@ def _share_out(
     """Return the findings of a study whose tasks an executor does."""
     where = subjects[0].config.executor(executor)
     most = jobs or (1 if executor == "local" else _MOST_QUEUED)
-    place = folder / "studies" if folder.is_dir() else Path.cwd()
-    with where.open(most, place / f".{chosen.name}") as pool:
-        return chosen.done_by(pool, most).run(subjects)
+    place = (folder / "studies" if folder.is_dir() else Path.cwd()) / f".{chosen.name}"
+    with where.open(most, place) as pool:
+        findings = chosen.done_by(pool, most).run(subjects)
+    with suppress(OSError):  # not there, or with the logs of Slurm's jobs
+        place.rmdir()
+    return findings
 
 
 def _build_study(name: str, overrides: Sequence[str]) -> "tuple[Study, list[str]]":

@@ -117,8 +117,6 @@ class RemotePool(Pool):
         self._has_ended.set()
         self._beats.join()
         self._orders.path.unlink(missing_ok=True)
-        with suppress(OSError):  # it holds more than orders
-            self._orders.path.parent.rmdir()
 
     def _pass_on(self, inner: Future[Any], outer: Future[Any]) -> None:
         try:

@@ -71,5 +71,5 @@ def _check_deaths(deaths: int, task: Callable[..., object], error: BaseException
     if deaths >= DEATHS:
         raise ConfigError(
             f"a task ({task.__name__}) was given up: its worker was killed {deaths} times: {error}",
-            hint="is there too little memory? Fewer --jobs need less; the same command goes on",
+            hint="is there too little memory? Fewer --jobs need less; then give the same command",
         ) from error

@@ -447,10 +447,9 @@ def test_labels_that_teach_are_advised_and_rows_that_repeat_themselves_are_not()
 
 def test_several_workers_find_what_one_finds():
     subject = make_subject("s3/0", texts_about(TOPICS, 60, seed=3))
-    made = Advice(repeats=3), Efficiency(orders=1, sizes=3)
-    alone = [study.run([subject]) for study in made]
+    alone = Advice(repeats=3).run([subject])
     with Processes(2, threads=1) as pool:
-        assert [study.done_by(pool, 2).run([subject]) for study in made] == alone
+        assert Advice(repeats=3).done_by(pool, 2).run([subject]) == alone
 
 
 def test_advice_needs_rows_of_each_label():
