@@ -68,6 +68,8 @@ def answer_anything(request: Request) -> str:
         return "1. style: shared\n2. subtopic: by label"
     if kind == "suits":
         return "no"
+    if kind == "decide" and '"labels"' in request.prompt:
+        return json.dumps({"labels": ["a"] if request.draw % 2 else []})
     if kind in ("decide", "judge"):
         return json.dumps({"label": label or "a"})
     return f"{label} {request.stream} {request.draw}"

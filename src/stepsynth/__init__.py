@@ -25,7 +25,15 @@ if TYPE_CHECKING:
     from stepsynth.methods.s3 import S3
     from stepsynth.methods.zerogen import ZeroGen
     from stepsynth.observer import Observer
-    from stepsynth.records import Answers, Context, Dataset, Example, Provenance, Rejected
+    from stepsynth.records import (
+        Answers,
+        Context,
+        Dataset,
+        Example,
+        LabelSet,
+        Provenance,
+        Rejected,
+    )
     from stepsynth.results import ComparisonResult, RunResult
     from stepsynth.runfolder import Run, open_run
     from stepsynth.students import load_student
@@ -34,6 +42,7 @@ if TYPE_CHECKING:
     from stepsynth.students.transformer import Transformer
     from stepsynth.tasks.classification import Classification
     from stepsynth.tasks.extractive_qa import ExtractiveQA
+    from stepsynth.tasks.multi_label import MultiLabel
     from stepsynth.tasks.sentence_pair import SentencePair
 
 __version__ = "0.1.0"
@@ -50,8 +59,10 @@ _HOMES = {
     "ExtractiveQA": "stepsynth.tasks.extractive_qa",
     "Gold": "stepsynth.methods.gold",
     "GoldGen": "stepsynth.methods.goldgen",
+    "LabelSet": "stepsynth.records",
     "Limits": "stepsynth.llm",
     "Linear": "stepsynth.students.linear",
+    "MultiLabel": "stepsynth.tasks.multi_label",
     "Observer": "stepsynth.observer",
     "OpenAICompatible": "stepsynth.llm.backends.openai_compatible",
     "Provenance": "stepsynth.records",
@@ -90,8 +101,10 @@ __all__ = [
     "ExtractiveQA",
     "Gold",
     "GoldGen",
+    "LabelSet",
     "Limits",
     "Linear",
+    "MultiLabel",
     "Observer",
     "OpenAICompatible",
     "Provenance",

@@ -93,7 +93,36 @@ class Answers:
         return cls(tuple(row["text"]), tuple(row["answer_start"]))
 
 
-Label = str | Answers
+NO_LABELS = "(none)"
+"""How a set without labels is written."""
+SEPARATOR = "|"
+"""What stands between the labels of a set in a text."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSet:
+    """The label of a row that may have several: any number of the task's labels, or none.
+
+    It is a type of its own, as answers are: label names of other tasks may hold a "|", and a
+    student sees from its rows that it is to learn a probability for each label.
+
+    Attributes:
+        names: The labels, in the task's order.
+    """
+
+    names: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return SEPARATOR.join(self.names) or NO_LABELS
+
+    @classmethod
+    def parse(cls, text: str) -> "LabelSet":
+        """Return the set that a text such as "a|b" stands for; "" and "(none)" have no labels."""
+        names = map(str.strip, text.split(SEPARATOR))
+        return cls(tuple(name for name in names if name not in ("", NO_LABELS)))
+
+
+Label = str | Answers | LabelSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +131,7 @@ class Example:
 
     Attributes:
         text: x, what the LLM writes.
-        label: y, a label of the task; for a question its answers.
+        label: y, a label of the task, or a set of them; for a question its answers.
         context: c, the fixed part of a multi-sentence row (premise, passage), or none.
         provenance: Where the row came from.
     """
@@ -120,7 +149,7 @@ class Example:
     @property
     def stratum(self) -> str:
         """The label; "" for answers, which do not group rows: almost every row has its own."""
-        return self.label if isinstance(self.label, str) else ""
+        return "" if isinstance(self.label, Answers) else str(self.label)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form: text, label, context where there is one, provenance."""
@@ -132,10 +161,9 @@ class Example:
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> "Example":
         """Return the row from its JSON form; without a provenance it is a gold row."""
-        label = row["label"]
         return cls(
             text=row["text"],
-            label=label if isinstance(label, str) else Answers.from_dict(label),
+            label=label_from_json(row["label"]),
             context=row.get("context"),
             provenance=Provenance.from_dict(row["provenance"]) if "provenance" in row else GOLD,
         )
@@ -155,8 +183,24 @@ class Context:
 
 
 def label_to_json(label: Label) -> Any:
-    """Return a label as JSON: a text, or answers as in SQuAD."""
+    """Return a label as JSON: a text, a list of texts, or answers as in SQuAD."""
+    if isinstance(label, LabelSet):
+        return list(label.names)
     return label if isinstance(label, str) else label.to_dict()
+
+
+def label_from_json(value: Any) -> Label:
+    """Return the label that `label_to_json` wrote."""
+    if isinstance(value, list):
+        return LabelSet(tuple(map(str, value)))
+    return value if isinstance(value, str) else Answers.from_dict(value)
+
+
+def names_of(label: Label) -> tuple[str, ...]:
+    """Return the names in a label: one, or those of a set; answers have none."""
+    if isinstance(label, LabelSet):
+        return label.names
+    return (label,) if isinstance(label, str) else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,15 +253,15 @@ class Dataset(Sequence[Example]):
 
     @property
     def labels(self) -> list[str]:
-        """The labels, in order; for a question, the first answer."""
+        """The labels as texts, in order ("a|b" for a set); for a question, the first answer."""
         return [str(row.label) for row in self._rows]
 
     def label_counts(self) -> Counter[str]:
-        """Return how many rows each label has; answers are not counted."""
-        return Counter(row.label for row in self._rows if isinstance(row.label, str))
+        """Return how many rows each label has, alone or in a set; answers are not counted."""
+        return Counter(name for row in self._rows for name in names_of(row.label))
 
     def by_label(self) -> dict[str, list[Example]]:
-        """Return the rows of each label; if labels are answers, all under ""."""
+        """Return the rows of each label or set; if labels are answers, all under ""."""
         groups: dict[str, list[Example]] = {}
         for row in self._rows:
             groups.setdefault(row.stratum, []).append(row)
@@ -295,8 +339,9 @@ class Dataset(Sequence[Example]):
             ) from error
 
         answers = pa.struct({"text": pa.list_(pa.string()), "answer_start": pa.list_(pa.int64())})
+        of_label: dict[type, Any] = {Answers: answers, LabelSet: pa.list_(pa.string())}
         types = {
-            "label": answers if any(isinstance(r.label, Answers) for r in self._rows) else None,
+            "label": next((of_label.get(type(row.label)) for row in self._rows), None),
             "round": pa.int64(),
             "draw": pa.int64(),
             "part": pa.int64(),

@@ -31,7 +31,9 @@ class Scores(Record):
 
     Attributes:
         n: Number of rows; None: not recorded here.
-        confusion: Gold label -> predicted label -> rows; None: not recorded here, or no labels.
+        confusion: Gold label -> predicted label -> rows; None: not recorded here, or a row has not
+            one label.
+        by_label: Label -> precision, recall, F1 and gold rows, where rows have sets of labels.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -39,6 +41,7 @@ class Scores(Record):
 
     n: int | None = None
     confusion: Mapping[str, Mapping[str, int]] | None = None
+    by_label: Mapping[str, Mapping[str, float]] | None = None
 
     @property
     def names(self) -> list[str]:
@@ -166,8 +169,8 @@ class Reference(Record):
         train_size: Gold rows that it is made from.
         select: Its scores on the rows that choose between rounds.
         test: Its scores on the test rows.
-        kept_minus: Accuracy of the run's model minus its own on test, with the 95 % interval of
-            the paired difference, 0-1.
+        kept_minus: Accuracy (of sets of labels: exact match) of the run's model minus its own on
+            test, with the 95 % interval of the paired difference, 0-1.
     """
 
     name: str
@@ -325,7 +328,7 @@ class AnsweredTest(Record):
 
     Attributes:
         ids: Ids of the test rows, in order; None: an earlier version did not write them.
-        gold: Their labels: a text each, or answers as in SQuAD.
+        gold: Their labels: a text each, a list of texts, or answers as in SQuAD.
         predicted: Predictions of the model.
     """
 

@@ -15,10 +15,14 @@ from stepsynth.llm.engine.limits import Limits
 from stepsynth.llm.store.store import Store
 from stepsynth.methods import methods
 from stepsynth.methods._spending_limit import SpendingLimit
+from stepsynth.metrics import MultiLabelPredictions
+from stepsynth.records import Dataset, Example, LabelSet
 from stepsynth.retrieval import Passage, retrievers
-from stepsynth.students import StudentFactory, load_student, students
+from stepsynth.students import FitCallbacks, StudentFactory, load_student, students
+from stepsynth.students.linear import Linear
 from stepsynth.studies import studies
 from stepsynth.tasks import task_kinds
+from stepsynth.tasks.multi_label import MultiLabel
 from tests.fakes import FakeBackend, WordIndex, WrongOn, answer_anything, make_setup, rows
 from tests.static_vectors import static_model
 
@@ -172,11 +176,44 @@ def test_a_method_that_was_cut_off_goes_on_from_its_store(name, task, tmp_path):
     assert len(backend.requests) == len(whole.requests)
 
 
+@pytest.mark.parametrize(
+    "name", [name for name in methods().names() if "multi_label" in methods().get(name).kinds]
+)
+def test_a_method_writes_rows_of_sets_of_labels(name):
+    task = MultiLabel(labels={"a": "apples", "p": "pears"}, text_name="note")
+    both, nothing = LabelSet(("a", "p")), LabelSet(())
+    gold = Dataset(
+        Example(f"{text} {i}", label)
+        for i in range(5)
+        for text, label in (
+            ("a red apple", LabelSet(("a",))),
+            ("a green pear", LabelSet(("p",))),
+            ("a red apple and a green pear", both),
+            ("nothing at all", nothing),
+        )
+    )
+    backend = FakeBackend(answer_anything)
+    setup, _ = make_setup(task, backend, Linear(), gold, **OTHERS)
+    rounds = list(small(name).synthesize(setup))
+    setup.llm.close()
+    last = rounds[-1]
+    assert isinstance(last.model.predict(gold), MultiLabelPredictions)
+    assert all(isinstance(row.label, LabelSet) for row in last.train)
+    missed = zip(last.misclassified.labels, last.predicted, strict=True)
+    assert all(own != said for own, said in missed)
+    if name not in ("gold", "llm", "annotate"):
+        sees_gold = methods().get(name).sees != "none"
+        asked = {r.tags["label"] for r in backend.requests}
+        assert asked == ({"a", "p", "a|p", "(none)"} if sees_gold else {"a", "p", "a|p"})
+        whole = "apples and also pears, all in the same note"
+        assert any(whole in request.prompt for request in backend.requests)
+
+
 def make_student(name, **fields):
     student = students().get(name)
     model = static_model() if name == "static" else str(get_model_path())
     small = {"model": model, "epochs": 1, "max_length": 32}
-    return student(**{k: v for k, v in small.items() if k in student.model_fields}, **fields)
+    return student(**{k: v for k, v in small.items() if k in student.model_fields} | fields)
 
 
 @pytest.mark.parametrize("name", students().names())
@@ -194,6 +231,38 @@ def test_a_student_is_deterministic_ordered_and_comes_back_from_disk(name, tmp_p
     models[0].student.save(tmp_path)
     again = load_student(tmp_path).predict_probabilities(GOLD.texts)
     assert np.allclose(again.probabilities, first.probabilities, atol=1e-5)
+
+
+OF_SETS = [name for name in students().names() if "multi_label" in students().get(name).kinds]
+
+
+@pytest.mark.parametrize("name", OF_SETS)
+def test_a_student_learns_sets_of_labels_and_comes_back_from_disk(name, tmp_path):
+    sets = [LabelSet(("a",)), LabelSet(("p",)), LabelSet(("p", "a")), LabelSet(())]
+    texts = ("a red apple", "a green pear", "a green pear and a red apple", "nothing to eat")
+    gold = Dataset(
+        Example(f"{text} {i}", label)
+        for i in range(6)
+        for text, label in zip(texts, sets, strict=True)
+    )
+    fields = {"learning_rate": 1e-3, "epochs": 6} if name == "transformer" else {}
+    callbacks = FitCallbacks(select=gold)
+    factory = StudentFactory(
+        make_student(name, **fields), ("p", "x", "a"), 0, tmp_path / "fitted", callbacks
+    )
+    models = [factory.new(), factory.new()]
+    for model in models:
+        model.fit(gold)
+    first, again = (model.predict(gold) for model in models)
+    assert isinstance(first, MultiLabelPredictions)
+    assert (first.label_names, first.labels[:4]) == (("p", "x", "a"), ["a", "p", "p|a", "(none)"])
+    assert not first.probabilities[:, 1].any(), "no row had the label"
+    assert np.array_equal(first.probabilities, again.probabilities)
+    models[0].student.save(tmp_path / "model")
+    loaded = load_student(tmp_path / "model").predict_probabilities(gold.texts)
+    assert loaded.labels == first.labels
+    assert np.allclose(loaded.probabilities, first.probabilities[:, [0, 2]], atol=1e-5)
+    assert np.allclose(loaded.thresholds, first.thresholds[[0, 2]])
 
 
 @pytest.mark.parametrize("name", llm_backends().names())

@@ -30,7 +30,12 @@ BASE = {
     "llm": {"backend": "scripted", "rules": [{"pattern": "", "answers": ["x"]}]},
 }
 SECTIONS = "|".join(TaskFile.model_fields)
-KINDS = {"texts": "classification", "pairs": "sentence_pair", "questions": "extractive_qa"}
+KINDS = {
+    "texts": "classification",
+    "pairs": "sentence_pair",
+    "questions": "extractive_qa",
+    "sets": "multi_label",
+}
 
 
 def blocks(page):

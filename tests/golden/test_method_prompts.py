@@ -5,19 +5,21 @@ from pathlib import Path
 
 import pytest
 
-from stepsynth.records import Answers, Example
-from tests.golden.test_prompts import PASSAGE, task_of
+from stepsynth.records import Example
+from tests.golden.test_prompts import PASSAGE, label_of, task_of
 
 HERE = Path(__file__).parent / "prompts"
 
 
 def prompts_of(name):
     task = task_of(name)
-    label = task.label_names[0] if task.label_names else Answers(("1843",), (44,))
+    label = label_of(task)
     context = PASSAGE if task.has_context else None
     like = Example("", label, context)
     shots = [Example(f"Shot {i}. {{{{ why }}}}", label, context and f"Told {i}.") for i in (1, 2)]
-    listed = [task.prompt("few_shot", like, shots=given) for given in (shots, shots[:1], [])]
+    listed = []
+    if "few_shot" in task.prompt_fields():
+        listed += [task.prompt("few_shot", like, shots=given) for given in (shots, shots[:1], [])]
     if not task.has_context:
         named = {"condition_name": "complaint"}
         listed.append(task.prompt("condition", Example("", ""), number=20, **named))
@@ -25,7 +27,7 @@ def prompts_of(name):
     return listed
 
 
-@pytest.mark.parametrize("name", ["default", "french", "pair", "qa"])
+@pytest.mark.parametrize("name", ["default", "french", "sets", "pair", "qa"])
 def test_prompts_of_methods_are_as_reviewed(name):
     text = "\n\n----\n\n".join(prompts_of(name)) + "\n"
     path = HERE / f"methods_{name}.txt"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stepsynth.records import Answers, Example
+from stepsynth.records import Answers, Example, Label, LabelSet
 from stepsynth.taskfile.config import RECIPES, recipe_names
 from stepsynth.taskfile.yaml_lines import read_yaml
 from stepsynth.tasks import Task, task_kinds
@@ -24,6 +24,13 @@ TASKS = {
         "text_name": "message",
         "labels": ["facturation", "livraison"],
         "language": "French",
+    },
+    "sets": {
+        "kind": "multi_label",
+        "instruction": "Decide what a message is about.",
+        "text_name": "message",
+        "labelled_name": "message about {label}",
+        "labels": {"billing": "money and invoices", "delivery": "parcels", "login": "passwords"},
     },
     "pair": {
         "kind": "sentence_pair",
@@ -48,8 +55,14 @@ def task_of(name: str) -> Task:
     return kind.model_validate({k: v for k, v in values.items() if k != "kind"})
 
 
+def label_of(task: Task) -> Label:
+    if task.has_label_sets:
+        return LabelSet(task.label_names[:2])
+    return task.label_names[0] if task.label_names else Answers(("1843",), (44,))
+
+
 def prompts_of(task: Task) -> list[str]:
-    label = task.label_names[0] if task.label_names else Answers(("1843",), (44,))
+    label = label_of(task)
     error = Example("Twice! {{ why }}", label, PASSAGE if task.has_context else None)
     like = Example("", label, error.context)
     if not task.has_context:
@@ -58,6 +71,9 @@ def prompts_of(task: Task) -> list[str]:
         listed = [task.context_prompt()]
     if not task.label_names:
         listed.append(task.answers_prompt(PASSAGE, 5))
+    if task.has_label_sets:
+        nothing = Example("", LabelSet(()))
+        listed += [task.seed_prompt(nothing), task.prompt("decide", error, shots=[])]
     return [*listed, task.seed_prompt(like), task.extrapolation_prompt(error)]
 
 

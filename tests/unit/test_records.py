@@ -5,9 +5,10 @@ import pytest
 
 from stepsynth.data.rows import read_file, read_records
 from stepsynth.errors import RunFolderError, StepsynthError
-from stepsynth.records import Answers, Dataset, Example, Provenance, union
+from stepsynth.records import Answers, Dataset, Example, LabelSet, Provenance, union
 from stepsynth.tasks.classification import Classification
 from stepsynth.tasks.extractive_qa import ExtractiveQA
+from stepsynth.tasks.multi_label import MultiLabel
 from stepsynth.tasks.sentence_pair import SentencePair
 
 
@@ -50,6 +51,10 @@ WRITTEN = {
     "classification": (
         Classification.model_validate(LABELS),
         Dataset([Example("one\u2028line", "a"), Example("two", "b", provenance=MADE)]),
+    ),
+    "multi_label": (
+        MultiLabel.model_validate(LABELS),
+        Dataset([Example("one", LabelSet(())), Example("two", LabelSet(("a", "b")), None, MADE)]),
     ),
     "sentence_pair": (
         SentencePair.model_validate(LABELS),

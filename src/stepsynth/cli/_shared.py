@@ -155,16 +155,22 @@ def print_json(value: Mapping[str, Any]) -> None:
 
 
 def shown(scores: "Scores") -> list[tuple[str, str]]:
-    """Return the keys and names of the scores to show."""
+    """Return the keys and names of the scores to show, of which two fit beside the counts."""
     from stepsynth.metrics import SCORE_NAMES
 
-    return [(key, short) for key, (_, short) in SCORE_NAMES.items() if key in scores]
+    return [(key, short) for key, (_, short) in SCORE_NAMES.items() if key in scores][:2]
+
+
+_ABBREVIATED = ("micro_f1", "macro_f1", "exact_match")
+"""Scores whose short name is explained under a table."""
 
 
 def round_table(summary: "Summary") -> Any:
     """Return the table of a run's rounds."""
     from rich.markup import escape
     from rich.table import Table
+
+    from stepsynth.metrics import SCORE_NAMES
 
     title = f"{summary.task}: {summary.method} with {summary.student}"
     table = Table(title=escape(title))
@@ -183,8 +189,8 @@ def round_table(summary: "Summary") -> Any:
             for key, _ in keys
         ]
         table.add_row(*counts, *scores, "kept" if row.round == summary.kept_round else "")
-    f1 = "EM: exact match" if ("f1", "F1") in keys else "F1: macro-F1"
-    table.caption = f"mining rows: gold that errors are taken from; {f1}"
+    names = (f"{short}: {SCORE_NAMES[key][0]}" for key, short in keys if key in _ABBREVIATED)
+    table.caption = "; ".join(["mining rows: gold that errors are taken from", *names])
     return table
 
 

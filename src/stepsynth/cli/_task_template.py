@@ -14,10 +14,11 @@ from stepsynth._util.files import write_text
 from stepsynth._util.text import check_name, shorten
 from stepsynth.data import HUB, MissingColumnError, Reading, read_file
 from stepsynth.errors import ConfigError, DataError
-from stepsynth.records import Example
+from stepsynth.records import Example, LabelSet
 from stepsynth.taskfile import load_config
 from stepsynth.tasks import Task, task_kinds
-from stepsynth.tasks.classification import Classification, label_text
+from stepsynth.tasks.classification import Classification, label_text, only_label
+from stepsynth.tasks.multi_label import listed_labels
 
 _MOST_LABELS = 200
 
@@ -58,7 +59,7 @@ method:
   rounds: 2         # rounds of error extrapolation after it
   # keep: best      # keep the round that scores best on select; default: the last one
 {rationales}
-# curation: {{duplicates: near, check: llm}}   # filters for synthetic rows, off unless set here
+# curation: {{{filters}}}   # filters for synthetic rows, off unless set here
 limits: {{requests: 20000}}   # also: usd (needs llm.price), minutes
 
 random_seed: 0
@@ -87,6 +88,7 @@ def write_task_file(
     instruction: str,
     force: bool,
     encoding: str | None = None,
+    has_sets: bool = False,
     warn: Callable[[str], None] | None = None,
 ) -> Counter[str]:
     """Write a task file for a file of labelled rows, and check that it loads.
@@ -101,6 +103,7 @@ def write_task_file(
         instruction: The decision, as a sentence; empty: made of the text name and the labels.
         force: Overwrite an existing file.
         encoding: Encoding of text files that do not declare one.
+        has_sets: A row has any number of labels: a list, or "a|b".
         warn: Receives assumptions about the files that may be wrong.
 
     Returns:
@@ -112,9 +115,8 @@ def write_task_file(
     """
     reading = Reading(encoding, on_bad_row=None)  # There is no task file yet that could say more.
     text_name = text_name or _as_words(columns["text"])
-    kind = "extractive_qa" if "answers" in columns else "sentence_pair"
-    kind = kind if "context" in columns else "classification"
-    found = Counter[str]() if kind == "extractive_qa" else _labels_of(gold, columns, reading)
+    kind = _kind_of(columns, has_sets=has_sets)
+    found = Counter[str]() if kind == "extractive_qa" else _labels_of(gold, columns, reading, kind)
     names = list(labels) or sorted(found)
     if kind != "extractive_qa" and not labels:
         _check_labels(gold, columns, found)
@@ -134,16 +136,30 @@ def write_task_file(
         test=f"\n  test: {_quote(_relative(test, path))}" if test else "",
         encoding=f"\n  encoding: {_quote(encoding)}" if encoding else "",
         columns=", ".join(f"{field}: {_quote(column)}" for field, column in columns.items()),
-        contexts="" if kind == "classification" else _CONTEXTS,
+        contexts=_CONTEXTS if task.has_context else "",
         split="{mine: 0.6, select: 0.4}" if test else "{mine: 0.5, select: 0.2, test: 0.3}",
         student="transformer" if kind == "extractive_qa" else "linear",
         other_students=only if kind == "extractive_qa" else "or embedding, transformer: better",
         seed_size=max(200, 100 * len(names)),
-        rationales=_RATIONALES if kind == "classification" else "",
+        rationales="" if task.has_context else _RATIONALES,
+        filters="duplicates: near" if has_sets else "duplicates: near, check: llm",
     )
     write_text(path, text)
     load_config(path, ["llm.model=any"])
     return found
+
+
+def _kind_of(columns: Mapping[str, str], *, has_sets: bool) -> str:
+    """Return the kind of task of rows with these fields.
+
+    Raises:
+        ConfigError: Pairs or questions are to have sets of labels.
+    """
+    if "context" in columns:
+        if has_sets:
+            raise ConfigError("--multi-label is for texts alone", hint="leave --context out")
+        return "extractive_qa" if "answers" in columns else "sentence_pair"
+    return "multi_label" if has_sets else "classification"
 
 
 def _make_task(kind: str, names: Sequence[str], gold: str | Path) -> Task:
@@ -166,8 +182,11 @@ def _keys_of(kind: str, columns: Mapping[str, str], text_name: str, labels: Sequ
         return "  extrapolate: same_answer   # or new_answer: another one each time"
     context = _quote(_as_words(columns.get("context", "")))
     named = f"  context_name: {context}   # what the {text_name} is written for\n"
+    about = _quote(f"{text_name} about {{label}}")
+    phrase = f"  labelled_name: {about}   # {{label}}: all the labels of a {text_name}\n"
     listed = "\n".join(f"    {_quote(label)}: {_quote(label)}" for label in labels)
-    return (named if kind == "sentence_pair" else "") + _LABELS.format(labels=listed)
+    first = {"sentence_pair": named, "multi_label": phrase}.get(kind, "")
+    return first + _LABELS.format(labels=listed)
 
 
 def _as_words(column: str) -> str:
@@ -191,19 +210,32 @@ def _check_labels(gold: str | Path, columns: Mapping[str, str], found: Counter[s
         )
 
 
-def _labels_of(gold: str | Path, columns: Mapping[str, str], reading: Reading) -> Counter[str]:
-    class AnyLabel(Classification):
-        """Classification that accepts every label, to find out which exist."""
+class _AnyLabel(Classification):
+    """Classification that accepts every label, to find out which exist."""
 
-        def read_example(self, row: Mapping[str, Any]) -> Example:
-            text, label = str(row["text"]), label_text(row["label"])
-            if not label:
-                raise ValueError(f"the label of {shorten(text, 50)!r} is empty")
-            return Example(text=text, label=check_name(label, "the label"))
+    def read_example(self, row: Mapping[str, Any]) -> Example:
+        text, label = str(row["text"]), label_text(only_label(row["label"]))
+        if not label:
+            raise ValueError(f"the label of {shorten(text, 50)!r} is empty")
+        return Example(text=text, label=check_name(label, "the label"))
 
+
+class _AnySet(_AnyLabel):
+    """The same for sets of labels."""
+
+    def read_example(self, row: Mapping[str, Any]) -> Example:
+        text = str(row["text"])
+        names = listed_labels(row["label"], text)
+        return Example(text, LabelSet(tuple(check_name(name, "the label") for name in names)))
+
+
+def _labels_of(
+    gold: str | Path, columns: Mapping[str, str], reading: Reading, kind: str
+) -> Counter[str]:
+    any_kind = _AnySet if kind == "multi_label" else _AnyLabel
     try:
         given = {field: columns[field] for field in ("text", "label")}
-        any_label = AnyLabel(labels={"a": "a", "b": "b"})
+        any_label = any_kind(labels={"a": "a", "b": "b"})
         return read_file(gold, any_label, given, reading=reading).label_counts()
     except DataError as error:
         if isinstance(error, MissingColumnError):

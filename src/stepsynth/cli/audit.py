@@ -41,7 +41,7 @@ def audit(
     from stepsynth._util.files import write_jsonl
     from stepsynth.data import check_label_names
     from stepsynth.dryrun import audit as find_doubts
-    from stepsynth.errors import RunFolderError
+    from stepsynth.errors import ConfigError, RunFolderError
     from stepsynth.inputs import read_gold, split
     from stepsynth.records import union
     from stepsynth.students import StudentFactory
@@ -53,6 +53,12 @@ def audit(
         raise RunFolderError(
             f"{path} exists, and may hold decisions of yours",
             hint="give another --out, or remove it",
+        )
+    if config.task.has_label_sets:
+        raise ConfigError(
+            f"{task}: an audit compares a row's label with a student's, and rows of a "
+            f"{config.task.name} task have sets of labels",
+            hint="the report of a run with method: gold shows where sets are mistaken",
         )
     warnings: list[str] = []
     config.student.check()

@@ -195,21 +195,8 @@ def _name(settings: "LLMSettings", taken: dict[str, Any]) -> str:
 def _print(
     config: "Config", gold: "Gold", sizes: "PromptSizes | None", found: dict[str, Any]
 ) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
-    parts = (("mine", gold.mine), ("select", gold.select), ("test", gold.test))
-    table = Table(title=escape(f"{config.name}: {config.method.name}, {config.student.name}"))
-    table.add_column("label")
-    for name, _ in parts:
-        table.add_column(name, justify="right")
-    for label in config.task.label_names:
-        table.add_row(escape(label), *(str(rows.label_counts()[label]) for _, rows in parts))
-    if config.task.label_names:
-        table.add_section()
-    table.add_row("rows", *(str(len(rows)) for _, rows in parts))
     console = open_console()
-    console.print(table)
+    console.print(_count_labels(config, gold))
     if config.task.has_context and config.llm is not None:
         count = found["contexts"]
         said = f"{count} contexts" if count else "contexts that the LLM writes"
@@ -226,3 +213,26 @@ def _print(
             print_line(console, f"{model} answered in {ping['seconds']:.1f} s.")
     order = "The task file is in order." if found["ok"] else "All but the LLM is in order."
     print_line(console, order if pings else f"{order} No LLM was asked.")
+
+
+def _count_labels(config: "Config", gold: "Gold") -> Any:
+    """Return a table of the rows of each label in each split."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from stepsynth.records import NO_LABELS, names_of
+
+    parts = (("mine", gold.mine), ("select", gold.select), ("test", gold.test))
+    table = Table(title=escape(f"{config.name}: {config.method.name}, {config.student.name}"))
+    table.add_column("label")
+    for name, _ in parts:
+        table.add_column(name, justify="right")
+    for label in config.task.label_names:
+        table.add_row(escape(label), *(str(rows.label_counts()[label]) for _, rows in parts))
+    if config.task.has_label_sets:
+        nothing = (sum(not names_of(row.label) for row in rows) for _, rows in parts)
+        table.add_row(NO_LABELS, *map(str, nothing))
+    if config.task.label_names:
+        table.add_section()
+    table.add_row("rows", *(str(len(rows)) for _, rows in parts))
+    return table

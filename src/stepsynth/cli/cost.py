@@ -50,8 +50,9 @@ def cost(
     student = load_student(opened.folder.model)
     config = load_config(opened.folder.config)
     asked = read_task(fall_back or run, student.label_names)
-    if not student.label_names:
-        raise ConfigError(f"{run}: this model finds answers; costs are compared of labels alone")
+    if not student.label_names or student.gives_sets:
+        what = "gives a text several labels" if student.gives_sets else "finds answers"
+        raise ConfigError(f"{run}: this model {what}; costs are compared of one label a text")
     data, told = config.data, lambda message: say(f"note: {message}")
     found = read_file(test, config.task, data.columns, reading=data.reading, warn=told)
     left = draw_rows(unseen_rows(opened, config, found, told), rows, config.random_seed)

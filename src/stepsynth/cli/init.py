@@ -26,6 +26,9 @@ def init(
     answers_column: str = typer.Option(
         "", "--answers", help="The column of the answers, as in SQuAD, for questions."
     ),
+    multi_label: bool = typer.Option(
+        False, "--multi-label", help="A row has any number of labels: a list, or a|b."
+    ),
     text_name: str = typer.Option(
         "", help="What a text is: 'movie review', 'e-mail', ...; default: the column's name."
     ),
@@ -57,6 +60,7 @@ def init(
         test=test,
         labels=[label.strip() for label in labels.split(",") if label.strip()],
         columns=columns,
+        has_sets=multi_label,
         text_name=text_name,
         instruction=instruction,
         force=force,

@@ -123,7 +123,7 @@ def _answer(
     done: int,
 ) -> list[Row]:
     """Return the model's predictions; a row that lacks a text or context gets no label."""
-    from stepsynth.metrics import Predictions
+    from stepsynth.metrics import Predictions, Spans
     from stepsynth.records import Example
 
     examples = [
@@ -140,17 +140,20 @@ def _answer(
             what = "the context of text" if example.text.strip() else "text"
             say(f"warning: {what} {done + i + 1} is empty and gets no label")
             answers.append({"label": None, "sure": 0.0, "more": {}})
-        elif isinstance(predictions, Predictions):
-            shares = predictions.probabilities[i].tolist()
-            given = dict(zip(predictions.label_names, shares, strict=True))
-            rounded = {name: round(share, 6) for name, share in given.items()}
-            answers.append(
-                {"label": label, "sure": given[label], "more": {"probabilities": rounded}}
-            )
-        else:
+        elif isinstance(predictions, Spans):
             sure = predictions.probabilities[i]
             more = {"answer_start": predictions.starts[i], "probability": round(sure, 6)}
             answers.append({"label": label, "sure": sure, "more": more})
+        else:
+            shares = predictions.probabilities[i].tolist()
+            given = dict(zip(predictions.label_names, shares, strict=True))
+            more = {"probabilities": {name: round(share, 6) for name, share in given.items()}}
+            if isinstance(predictions, Predictions):
+                answers.append({"label": label, "sure": given[label], "more": more})
+            else:
+                names = list(predictions.sets[i].names)
+                sure = [given[name] for name in names]
+                answers.append({"label": names, "sure": sure, "more": more})
     if unsure is not None:
         unsure.fill(examples, answers)
     return answers
@@ -163,14 +166,27 @@ def _text(row: Row, columns: Mapping[str, str], field: str) -> str:
 
 def _line(said: Row) -> str:
     """Return the line of an answer: label, probability and, where it may abstain, whose it is."""
-    label, by = said["label"], said["more"].get("by")
+    by = said["more"].get("by")
+    return "\t".join((*_in_words(said, 4), *([by] if by else [])))
+
+
+def _in_words(said: Row, digits: int) -> tuple[str, ...]:
+    """Return a label and its probability, or a set's ("a|b") and those of its labels; () if none.
+
+    Args:
+        said: The answer about a row.
+        digits: Digits of a probability.
+    """
+    from stepsynth.records import SEPARATOR, LabelSet
+
+    label, sure = said["label"], said["sure"]
     if label is None:
-        return ""
-    return f"{_one_line(label)}\t{said['sure']:.4f}" + (f"\t{by}" if by else "")
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+        return ()
+    if isinstance(label, list):
+        text, shares = str(LabelSet(tuple(label))), sure
+    else:
+        text, shares = label, [sure]
+    return " ".join(text.split()), SEPARATOR.join(f"{share:.{digits}f}" for share in shares)
 
 
 def _write_json(file: IO[str], row: Row, said: Row, *, keeps_row: bool) -> None:
@@ -217,8 +233,10 @@ class _Csv:
             )
         for row, said in zip(rows, answers, strict=True):
             values = [row.get(name) for name in self._names]
+            is_set = isinstance(said["label"], list)
+            own = _in_words(said, 6) if is_set else (said["label"], round(said["sure"], 6))
             by = [said["more"].get("by")] if self._has_by else []
-            self._writer.writerow([*values, said["label"], round(said["sure"], 6), *by])
+            self._writer.writerow([*values, *own, *by])
 
 
 def _free(name: str, taken: list[str]) -> str:

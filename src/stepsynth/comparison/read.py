@@ -9,6 +9,8 @@ import numpy as np
 
 from stepsynth.comparison.plan import PlannedRun
 from stepsynth.comparison.run import Ended
+from stepsynth.metrics import membership, score_by_label
+from stepsynth.records import label_from_json
 from stepsynth.run_records import AnsweredTest
 from stepsynth.runfolder import Run, RunFolder
 from stepsynth.students import students
@@ -139,6 +141,11 @@ def score_labels(gold: Sequence[Any], predicted: Sequence[str]) -> dict[str, dic
     """Return the recall and F1 of each gold label; empty if labels are answers."""
     if not gold or isinstance(gold[0], dict):
         return {}
+    if isinstance(gold[0], list):
+        names = sorted({name for own in gold for name in own})
+        own = membership([str(label_from_json(each)) for each in gold], names)
+        found = score_by_label(own, membership(predicted, names), names)
+        return {name: {key: row[key] for key in ("recall", "f1")} for name, row in found.items()}
     names = sorted(set(gold) | set(predicted))
     codes = {name: i for i, name in enumerate(names)}
     truth, said = (np.array([codes[x] for x in values]) for values in (gold, predicted))

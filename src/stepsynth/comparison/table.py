@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,13 @@ from stepsynth.metrics import (
     Ints,
     bootstrap_macro_f1,
     bootstrap_mean,
+    bootstrap_multi_label_f1,
     exact_match,
+    membership,
+    names_in,
     token_f1,
 )
+from stepsynth.records import label_from_json
 from stepsynth.run_records import AnsweredTest
 from stepsynth.taskfile import Config
 
@@ -253,6 +258,8 @@ def compare_answers(
             )
             for name, rate in (("exact_match", exact_match), ("f1", token_f1))
         }
+    if isinstance(pairs[0][0].gold[0], list):
+        return _compare_sets(pairs, rows)
     labels = sorted({x for pair in pairs for one in pair for x in (*one.gold, *one.predicted)})
     codes = {label: i for i, label in enumerate(labels)}
 
@@ -268,6 +275,26 @@ def compare_answers(
     return {
         "accuracy": bootstrap_mean(hits, others, rows),
         "macro_f1": bootstrap_macro_f1(gold, one, two, rows),
+    }
+
+
+def _compare_sets(
+    pairs: Sequence[tuple[AnsweredTest, AnsweredTest]], rows: Sequence[Ints]
+) -> dict[str, Interval]:
+    """Return the paired difference of two methods in the scores of sets of labels."""
+    texts = [
+        ([str(label_from_json(own)) for own in a.gold], a.predicted, b.predicted) for a, b in pairs
+    ]
+    names = names_in(chain.from_iterable(chain.from_iterable(texts)))
+    gold, one, two = ([membership(each[i], names) for each in texts] for i in range(3))
+    hits, others = (
+        [(said == own).all(axis=1).astype(np.float64) for said, own in zip(of, gold, strict=True)]
+        for of in (one, two)
+    )
+    return {
+        "micro_f1": bootstrap_multi_label_f1(gold, one, two, rows, average="micro"),
+        "macro_f1": bootstrap_multi_label_f1(gold, one, two, rows, average="macro"),
+        "exact_match": bootstrap_mean(hits, others, rows),
     }
 
 

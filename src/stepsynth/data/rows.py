@@ -17,7 +17,7 @@ from stepsynth.data.files import rows_of_file, rows_of_records
 from stepsynth.errors import DataError
 from stepsynth.records import Answers, Context, Dataset, Example, label_to_json
 from stepsynth.tasks import Task
-from stepsynth.tasks.classification import label_text, read_text
+from stepsynth.tasks.classification import read_text
 
 _Made = TypeVar("_Made", Example, Context)
 
@@ -193,27 +193,12 @@ def _read(
 def _fields(
     row: Mapping[Any, Any], columns: Mapping[str, str], required: Collection[str]
 ) -> dict[str, Any]:
-    """Return the fields that a row has; a label is taken out of its list."""
+    """Return the fields that a row has."""
     for field in required:
         if columns[field] not in row:
             hint = f"name it in the task file: data: {{columns: {{{field}: YOUR_COLUMN}}}}"
             raise NoColumnError(columns[field], row, hint)
-    fields = {field: row[column] for field, column in columns.items() if column in row}
-    if "label" in fields:
-        fields["label"] = _only(fields["label"])
-    return fields
-
-
-def _only(label: Any) -> Any:
-    """Return the only label of a list; another value is returned as it is."""
-    labels = label.tolist() if hasattr(label, "tolist") else label  # NumPy arrays
-    if not isinstance(labels, (list, tuple)):
-        return label
-    different = list(dict.fromkeys(map(label_text, labels)))
-    if len(different) > 1:
-        listed = shorten(", ".join(map(repr, different)), 100)
-        raise ValueError(f"a row has one label, and this one has several: {listed}")
-    return different[0] if different else None
+    return {field: row[column] for field, column in columns.items() if column in row}
 
 
 def _id_of(row: Mapping[Any, Any], columns: Mapping[str, str]) -> str:

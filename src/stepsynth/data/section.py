@@ -70,8 +70,8 @@ class DataSection(BaseModel):
     )
     columns: dict[str, str] = Field(
         default_factory=dict,
-        description="Field (text, label, context, answers; of a corpus passage, passage_id) -> "
-        "column of your files.",
+        description="Field (text, label, context, answers; of a corpus passage, passage_id; in a "
+        "multi_label task also each label) -> column of your files.",
     )
     encoding: str | None = Field(
         default=None,

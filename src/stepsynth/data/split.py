@@ -11,7 +11,7 @@ from stepsynth._util.text import normalise, shorten
 from stepsynth.curation import Gate, Key, row_key
 from stepsynth.data.section import Split
 from stepsynth.errors import DataError
-from stepsynth.records import Context, Dataset, Example
+from stepsynth.records import Context, Dataset, Example, names_of
 from stepsynth.tasks import Task
 
 T = TypeVar("T")
@@ -185,8 +185,8 @@ def _take(rows: Dataset, sizes: Mapping[str, Size], rng: Random) -> dict[str, Da
             hint="ask for fewer rows, or for shares such as 0.25",
         )
     by_label: dict[str, list[int]] = defaultdict(list)
-    for i, row in enumerate(rows):
-        by_label[row.stratum].append(i)
+    for i, stratum in enumerate(_strata(rows)):
+        by_label[stratum].append(i)
     for indexes in by_label.values():
         rng.shuffle(indexes)
     # Rows of one context stay together, so that hardly any context is cut in two.
@@ -202,6 +202,17 @@ def _take(rows: Dataset, sizes: Mapping[str, Size], rng: Random) -> dict[str, Da
             taken[name] += by_label[label][:share]
             del by_label[label][:share]
     return {name: Dataset(rows[i] for i in sorted(chosen)) for name, chosen in taken.items()}
+
+
+def _strata(rows: Dataset) -> list[str]:
+    """Return the label whose share each row counts to: of a set of labels, the rarest.
+
+    Most sets that occur once would otherwise be mined from, and none tested on.
+    """
+    counts = rows.label_counts()
+    return [
+        min(names_of(row.label), key=lambda name: counts[name], default=row.stratum) for row in rows
+    ]
 
 
 def _draws(

@@ -1,7 +1,9 @@
 """The ONNX export of a transformer student, kept only if it agrees with the student.
 
 The folder needs neither torch nor stepsynth. onnxruntime runs `model.onnx`, `tokenizer.json`
-truncates and pads rows as the student does, and `config.json` names the labels.
+truncates and pads rows as the student does, and `config.json` names the labels. For sets of labels
+a sigmoid of a logit is the label's probability, and `thresholds.json` says from which one on it is
+given.
 """
 
 import inspect
@@ -14,6 +16,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
 from itertools import chain, cycle
+from operator import eq
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,7 +25,7 @@ from stepsynth._util.text import shorten
 from stepsynth.errors import ConfigError, RunFolderError, StepsynthError
 from stepsynth.records import Example
 from stepsynth.runfolder import RunFolder, read_rows
-from stepsynth.students import load_student, need, quiet
+from stepsynth.students import load_student, need, quiet, to_predictions
 
 if TYPE_CHECKING:
     from stepsynth.students.transformer import Transformer
@@ -80,6 +83,7 @@ def write_onnx(run_or_model_folder: Path, folder: Path) -> dict[str, Any]:
     try:
         _write_tokenizer(student, temporary)
         _write_model(student, temporary)
+        student.save_thresholds(temporary)
         found = _check(student, rows, temporary)
         move_export(temporary, folder, {"format": 1, "max_length": student._limit, **found})
     except OSError as error:
@@ -298,8 +302,12 @@ def _compare_labels(
             "token_type_ids": [e.type_ids for e in found],
         }
         got += list(run(inputs)[0])
-    same = np.argmax(expected, axis=1) == np.argmax(got, axis=1)
-    return int(same.sum()), float(np.abs(np.subtract(expected, got)).max())
+    said, ours = (
+        to_predictions(np.stack(scores).astype(float), student.label_names, student._thresholds)
+        for scores in (expected, got)
+    )
+    same = sum(map(eq, said.labels, ours.labels))
+    return same, float(np.abs(np.subtract(expected, got)).max())
 
 
 def _compare_answers(

@@ -18,7 +18,13 @@ from aiohttp import web
 from stepsynth._util.text import clean
 from stepsynth.deploy.batcher import Batcher
 from stepsynth.deploy.fall_back import TIMEOUT_S, FallBack, Reply
-from stepsynth.metrics import Abstention, AnyPredictions, Calibration, Predictions
+from stepsynth.metrics import (
+    Abstention,
+    AnyPredictions,
+    Calibration,
+    MultiLabelPredictions,
+    Spans,
+)
 from stepsynth.records import Example
 from stepsynth.students import Student
 
@@ -172,11 +178,22 @@ class ModelServer:
         return replies
 
     def _say(self, predictions: AnyPredictions) -> list[dict[str, Any]]:
-        if not isinstance(predictions, Predictions):
+        if isinstance(predictions, Spans):
             return [
                 {"label": label, "answer_start": start, "probability": round(float(sure), 6)}
                 for label, start, sure in zip(
                     predictions.labels, predictions.starts, predictions.probabilities, strict=True
+                )
+            ]
+        if isinstance(predictions, MultiLabelPredictions):
+            names = predictions.label_names
+            return [
+                {
+                    "label": list(own.names),
+                    "probabilities": {n: round(p, 6) for n, p in zip(names, row, strict=True)},
+                }
+                for own, row in zip(
+                    predictions.sets, predictions.probabilities.tolist(), strict=True
                 )
             ]
         if self._calibration is not None:

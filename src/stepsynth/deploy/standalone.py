@@ -88,6 +88,11 @@ def write_standalone(run_or_model_folder: Path, folder: Path) -> dict[str, Any]:
             f"{place}: this student finds answers, which predict.py does not",
             hint="--onnx exports it, with the tokenizer that cuts passages",
         )
+    if student.gives_sets:
+        raise ConfigError(
+            f"{place}: this student gives a text several labels, which predict.py does not",
+            hint="--onnx exports a transformer, with the threshold of each label",
+        )
     rows = rows_to_check(place, has_labels=True)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -16,8 +16,8 @@ import numpy as np
 from stepsynth.llm import Request
 from stepsynth.methods import Method
 from stepsynth.methods.zerogen import writes_questions
-from stepsynth.metrics import AnyPredictions, Predictions, Spans
-from stepsynth.records import Answers, Dataset, Example
+from stepsynth.metrics import AnyPredictions, Predictions, Spans, certain, membership
+from stepsynth.records import Answers, Dataset, Example, LabelSet
 from stepsynth.retrieval import Hit, Index, Passage
 from stepsynth.students import NO_CALLBACKS, FitCallbacks, FreshStudent, StudentFactory
 from stepsynth.students.linear import Linear
@@ -80,8 +80,8 @@ class StubLLM:
         self._words = [_syllables(rng) for _ in range(997)]
         self._lengths: dict[str, list[int]] = {"": [_bytes(row.text) for row in rows]}
         for row in rows:
-            if isinstance(row.label, str):
-                self._lengths.setdefault(row.label, []).append(_bytes(row.text))
+            if row.stratum:
+                self._lengths.setdefault(row.stratum, []).append(_bytes(row.text))
         self._contexts = [_bytes(row.context) for row in rows if row.context]
 
     def say(self, request: Request) -> str:
@@ -97,8 +97,8 @@ class StubLLM:
         if kind == "suits":
             return "no"
         if kind == "decide":
-            key, said = ("label", self._word_for(None)) if self._task.label_names else _NO_ANSWER
-            return json.dumps({key: said})
+            names = self._task.label_names
+            return json.dumps(self._task.answer_of(names[0] if names else "x"))
         if kind == "judge":
             verdict = {"label": self._word_for(tags.get("label"))}
             return f"{self._text(100)}\n{json.dumps(verdict)}"
@@ -153,9 +153,6 @@ class StubLLM:
 
     def _draw(self, lengths: Sequence[int], default: int) -> int:
         return self._rng.choice(lengths) if lengths else default
-
-
-_NO_ANSWER = ("answer", "x")
 
 
 def _bytes(text: str) -> int:
@@ -223,6 +220,10 @@ class PretendStudent(Linear):
                 for label, is_wrong in zip(right, steps, strict=True)
             ]
             return Spans([t for t, _ in found], [s for _, s in found], [1.0] * number)
+        if any(isinstance(row.label, LabelSet) for row in examples):
+            given = membership([str(row.label) for row in examples], names)
+            given[:, 0] ^= steps
+            return certain(given, names)
         place = {name: i for i, name in enumerate(names)}
         said = [
             (place.get(str(row.label), 0) + is_wrong) % len(names)

@@ -14,7 +14,7 @@ import numpy as np
 from stepsynth.llm import Request
 from stepsynth.methods._method import Setup
 from stepsynth.methods.fewgen import showable
-from stepsynth.records import Answers, Example
+from stepsynth.records import Example
 from stepsynth.tasks import Task
 
 ShotsFrom = Literal["nearest", "random"]
@@ -97,11 +97,7 @@ _AT_ONCE = 1024
 
 def show_shot(shot: Example, task: Task) -> dict[str, str]:
     """Return the fields of a shot in the prompt `decide`, with the answer that is wanted."""
-    if isinstance(shot.label, Answers):
-        said = {"answer": shot.label.texts[0] if shot.label.texts else ""}
-    else:
-        said = {"label": task.label_word(shot.label)}
-    answer = json.dumps(said, ensure_ascii=False)
+    answer = json.dumps(task.answer_of(shot.label), ensure_ascii=False)
     return {"text": shot.text, "context": shot.context or "", "answer": answer}
 
 

@@ -10,7 +10,8 @@ from stepsynth.records import Example
 def draw_drafts(writer: Writer, size: int) -> Iterator[Example]:
     """Return an endless iterator of drafts, drawn as S3 draws its seed data.
 
-    Labels are uniform, unless a context has one. Each context comes once before any comes again.
+    Labels are uniform, unless a context has one: no gold is seen. Each context comes once before
+    any comes again.
 
     Args:
         writer: Gives the task, contexts and randomness; requests contexts if there are none.
@@ -20,8 +21,8 @@ def draw_drafts(writer: Writer, size: int) -> Iterator[Example]:
         TooFewRowsError: The task needs contexts, and there is none.
     """
     setup = writer.setup
-    names, rng = setup.task.label_names, setup.rng("seed data")
-    if not setup.task.has_context:
-        return (Example("", rng.choice(names)) for _ in iter(int, 1))
+    task, rng = setup.task, setup.rng("seed data")
+    if not task.has_context:
+        return (Example("", task.draw_label(rng)) for _ in iter(int, 1))
     contexts = in_passes(gather_contexts(writer, size), rng)
-    return (Example("", c.label or rng.choice(names), c.text) for c in contexts)
+    return (Example("", c.label or task.draw_label(rng), c.text) for c in contexts)

@@ -29,7 +29,7 @@ from stepsynth.methods._decide import Decisions, ShotsFrom
 from stepsynth.methods._method import Round, Setup, SynthesisMethod, Unused
 from stepsynth.methods._writer import Writer
 from stepsynth.metrics import wilson_interval
-from stepsynth.records import Dataset, Example, Provenance, Rejected
+from stepsynth.records import Dataset, Example, Label, Provenance, Rejected
 from stepsynth.tasks import Task
 
 
@@ -42,7 +42,7 @@ class Vote:
         answer: The answer.
     """
 
-    label: str
+    label: Label
     answer: Completion
 
 
@@ -50,7 +50,7 @@ class Annotate(SynthesisMethod):
     """The `annotate` method."""
 
     name: ClassVar[str] = "annotate"
-    kinds: ClassVar[tuple[str, ...]] = ("classification", "sentence_pair")
+    kinds: ClassVar[tuple[str, ...]] = ("classification", "sentence_pair", "multi_label")
     needs_unlabelled: ClassVar[bool] = True
     sees: ClassVar[str] = "texts and labels of `mine`: they go into prompts"
     prompts: ClassVar[tuple[str, ...]] = ("decide",)
@@ -76,9 +76,12 @@ class Annotate(SynthesisMethod):
 
     def idle_keys(self, task: Task) -> dict[str, str]:
         """Return the keys without effect, and why."""
-        return super().idle_keys(task) | (
-            {} if self.shots else {"shots_from": "there are no shots"}
-        )
+        found = super().idle_keys(task)
+        if not self.shots:
+            found["shots_from"] = "there are no shots"
+        if task.has_label_sets:
+            found["choose"] = "texts that have sets of labels are random ones"
+        return found
 
     def sized(self, rows: int) -> Self:
         """Return the method for this number of rows."""
@@ -111,7 +114,7 @@ class Annotate(SynthesisMethod):
         ]
         if not said:
             return None
-        right = sum(setup.task.is_correct(row, label) for row, label in said)
+        right = sum(setup.task.is_correct(row, str(label)) for row, label in said)
         low, high = wilson_interval(right, len(said))
         return (
             f"the LLM's labels are those of {right} of {len(said)} gold rows "
@@ -125,7 +128,7 @@ class Annotate(SynthesisMethod):
             setup.warn(f"annotate: there are {len(texts)} unlabelled texts, not {self.size}")
         if len(texts) <= self.size:
             return list(texts)
-        if self.choose == "random":
+        if self.choose == "random" or setup.task.has_label_sets:
             return [texts[i] for i in sorted(rng.sample(range(len(texts)), self.size))]
         p = setup.student.fit_predict(setup.mine, texts).probabilities
         entropy = -(p * np.log(np.maximum(p, 1e-12))).sum(axis=1)
@@ -143,7 +146,7 @@ class Annotate(SynthesisMethod):
         def parse(answer: Completion, request: Request) -> Vote | Rejected:
             row = by_id[request.tags["row"]]
             found = writer.setup.task.parse_decision(answer.text, row, truncated=answer.truncated)
-            return found if isinstance(found, Rejected) else Vote(str(found), answer)
+            return found if isinstance(found, Rejected) else Vote(found, answer)
 
         asked = [one for one in decisions.requests(texts) for _ in range(self.votes)]
         found = writer.ask(asked, parse)
@@ -184,8 +187,8 @@ def fit_for_training(setup: Setup) -> list[Example]:
     return kept
 
 
-def commonest(votes: Sequence[Vote]) -> str | None:
-    """Return the label that most votes give; None: two are level, or there is no vote."""
+def commonest(votes: Sequence[Vote]) -> Label | None:
+    """Return the label or set that most votes give; None: two are level, or there is no vote."""
     ranked = Counter(vote.label for vote in votes).most_common(2)
     if not ranked or (len(ranked) > 1 and ranked[0][1] == ranked[1][1]):
         return None

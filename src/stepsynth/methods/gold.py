@@ -17,6 +17,7 @@ class Gold(Method):
     needs_llm: ClassVar[bool] = False
     is_reference: ClassVar[bool] = True
     sees: ClassVar[str] = "texts and labels of `mine`: it is trained on them"
+    kinds: ClassVar[tuple[str, ...]] = (*Method.kinds, "multi_label")
     prompts: ClassVar[tuple[str, ...]] = ()
 
     def synthesize(self, setup: Setup) -> Iterator[Round]:

@@ -19,7 +19,7 @@ from stepsynth.methods._decide import Decisions, ShotsFrom
 from stepsynth.methods._method import Method, Round, Setup
 from stepsynth.methods._reading import read_decision
 from stepsynth.methods._sending import check_answered
-from stepsynth.metrics import AnyPredictions, Predictions, Spans
+from stepsynth.metrics import AnyPredictions, Predictions, Spans, certain, membership
 from stepsynth.records import Answers, Dataset, Example, Label
 from stepsynth.tasks import Task
 
@@ -28,6 +28,7 @@ class LLMItself(Method):
     """The `llm` method."""
 
     name: ClassVar[str] = "llm"
+    kinds: ClassVar[tuple[str, ...]] = (*Method.kinds, "multi_label")
     sees: ClassVar[str] = "none"
     needs_gold: ClassVar[bool] = False
     prompts: ClassVar[tuple[str, ...]] = ("decide",)
@@ -81,7 +82,8 @@ class AskedModel:
         rows = {(row.text, row.context): row for row in dataset}
         self._ask([row for key, row in rows.items() if key not in self._said])
         said = [self._said[row.text, row.context] for row in dataset]
-        names = self._setup.task.label_names
+        task = self._setup.task
+        names = task.label_names
         if not names:
             found = [label if isinstance(label, Answers) else None for label in said]
             return Spans(
@@ -90,7 +92,9 @@ class AskedModel:
                 [float(answer is not None) for answer in found],
             )
         rng = self._setup.rng("no decision")
-        chosen = [label if label in names else rng.choice(names) for label in said]
+        chosen = [task.draw_label(rng) if label is None else label for label in said]
+        if task.has_label_sets:
+            return certain(membership([str(label) for label in chosen], names), names)
         column = {name: i for i, name in enumerate(names)}
         return Predictions(names, np.eye(len(names))[[column[str(label)] for label in chosen]])
 

@@ -22,6 +22,7 @@ Departures:
     - Prompts state the number of words that most gold texts have, unless `task.length` sets
       another; the paper's prompts do not mention length.
     - Contexts are drawn in shuffled passes: each is used once before any is used again.
+    - Where a row has any number of labels, Y is the sets that gold has, drawn as often as there.
     - Options beyond the paper, all off: `extrapolations_per_error`, `max_added`, `added_size`,
       `balance_added`, `drop_duplicates`, `early_stop`, `keep: best`.
 
@@ -75,6 +76,7 @@ class SeedData(WritingMethod):
         "none is written then.",
     )
 
+    kinds: ClassVar[tuple[str, ...]] = (*WritingMethod.kinds, "multi_label")
     sees: ClassVar[str] = "texts and labels of `mine`: those that are missed go into prompts"
     data_keys: ClassVar[tuple[str, ...]] = ("seed_from",)
     prompts: ClassVar[tuple[str, ...]] = (
@@ -103,7 +105,8 @@ class SeedData(WritingMethod):
             return
         if self.rationales and not task.has_context:
             # Algorithm 1, lines 1-2: r_i <- topK(P_LLM( · | T_ration(y_i)))
-            written.rationales = ask_rationales(task.label_names, self.num_rationales, writer)
+            labels = task.explained_labels([row.label for row in writer.setup.mine])
+            written.rationales = ask_rationales(labels, self.num_rationales, writer)
         seed_with_rationales(
             writer,
             written.rationales,
@@ -254,10 +257,11 @@ def seed_with_rationales(
     if task.has_context:
         seed_from_contexts(writer, size=size)
         return
+    gold = [row.label for row in writer.setup.mine]
 
     def draw() -> RowRequest:
-        label = rng.choice(task.label_names)  # line 5: y_curr ~ U_1(Y)
-        given = rationales.get(label, ())
+        label = task.draw_label(rng, gold)  # line 5: y_curr ~ U_1(Y)
+        given = rationales.get(str(label), ())
         picked = rng.sample(given, min(per_prompt, len(given)))  # line 6: r_curr ~ U_k(r of y_curr)
         like = Example("", label)
         return writer.row("seed", task.seed_prompt(like, picked), like)

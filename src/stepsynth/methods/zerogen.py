@@ -53,6 +53,7 @@ class ZeroGen(WritingMethod):
     """The `zerogen` method."""
 
     name: ClassVar[str] = "zerogen"
+    kinds: ClassVar[tuple[str, ...]] = (*WritingMethod.kinds, "multi_label")
     sees: ClassVar[str] = "none"
     needs_gold: ClassVar[bool] = False
     prompts: ClassVar[tuple[str, ...]] = (

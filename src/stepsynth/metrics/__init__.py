@@ -5,6 +5,7 @@ from stepsynth.metrics.bootstrap import (
     Ints,
     bootstrap_macro_f1,
     bootstrap_mean,
+    bootstrap_multi_label_f1,
     macro_f1_interval,
 )
 from stepsynth.metrics.calibration import (
@@ -26,6 +27,17 @@ from stepsynth.metrics.diversity import (
     vendi_score,
 )
 from stepsynth.metrics.mauve import mauve
+from stepsynth.metrics.multi_label import (
+    THRESHOLD,
+    MultiLabelPredictions,
+    always,
+    certain,
+    fit_thresholds,
+    membership,
+    names_in,
+    score_by_label,
+    score_multi_label,
+)
 from stepsynth.metrics.scoring import (
     Floats,
     Predictions,
@@ -36,11 +48,12 @@ from stepsynth.metrics.scoring import (
 from stepsynth.metrics.spans import Spans, exact_match, score_spans, token_f1
 from stepsynth.metrics.two_sample import Z95, tell_apart, wilson_interval
 
-AnyPredictions = Predictions | Spans
-"""The predictions of a student: class probabilities, or answers."""
+AnyPredictions = Predictions | MultiLabelPredictions | Spans
+"""The predictions of a student: probabilities of one label or of each, or answers."""
 
 SCORE_NAMES = {
     "accuracy": ("accuracy", "acc."),
+    "micro_f1": ("micro-F1", "micro"),
     "macro_f1": ("macro-F1", "F1"),
     "exact_match": ("exact match", "EM"),
     "f1": ("F1", "F1"),
@@ -50,6 +63,7 @@ SCORE_NAMES = {
 __all__ = [
     "CALIBRATION_FILE",
     "SCORE_NAMES",
+    "THRESHOLD",
     "Z95",
     "Abstention",
     "AnyPredictions",
@@ -57,12 +71,16 @@ __all__ = [
     "Floats",
     "Interval",
     "Ints",
+    "MultiLabelPredictions",
     "Predictions",
     "SelfBleu",
     "Spans",
+    "always",
     "bootstrap_macro_f1",
     "bootstrap_mean",
+    "bootstrap_multi_label_f1",
     "calibrate",
+    "certain",
     "cosine_kernel",
     "count_ngrams",
     "covered_share",
@@ -70,11 +88,16 @@ __all__ = [
     "entropy",
     "exact_match",
     "fit_offsets",
+    "fit_thresholds",
     "gradient_kernel",
     "macro_f1_interval",
     "mauve",
+    "membership",
+    "names_in",
     "nearest_distances",
+    "score_by_label",
     "score_classification",
+    "score_multi_label",
     "score_spans",
     "self_bleu",
     "tell_apart",

@@ -26,11 +26,12 @@ would do.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from stepsynth.metrics.multi_label import Flags
 from stepsynth.metrics.scoring import Floats
 
 Ints = npt.NDArray[np.int64]
@@ -128,9 +129,60 @@ def bootstrap_macro_f1(
         for g, a, b in zip(gold, first, second, strict=True)
     ]
 
+    return _bootstrap_f1(indicators, rows, _macro_f1, draws=draws, random_seed=random_seed)
+
+
+def bootstrap_multi_label_f1(
+    gold: Sequence[Flags],
+    first: Sequence[Flags],
+    second: Sequence[Flags],
+    rows: Sequence[Ints],
+    *,
+    average: Literal["micro", "macro"],
+    draws: int = DRAWS,
+    random_seed: int = 0,
+) -> Interval:
+    """Return the difference in micro-F1 or macro-F1, as `score_multi_label` defines them.
+
+    Args:
+        gold: For each of the s random seeds, (n, n_labels) whether gold has each label.
+        first: The same for what the first model predicts.
+        second: The same for the second model.
+        rows: See `bootstrap_mean`.
+        average: Over all labels of all rows, or over the labels.
+        draws: Number of resamples.
+        random_seed: Determines the resamples.
+    """
+    indicators = [
+        tuple(flags.T.astype(np.float64) for flags in (g, a, g & a, b, g & b))
+        for g, a, b in zip(gold, first, second, strict=True)
+    ]
+    mean = _micro_f1 if average == "micro" else _macro_f1
+    return _bootstrap_f1(indicators, rows, mean, draws=draws, random_seed=random_seed)
+
+
+def _bootstrap_f1(
+    indicators: Sequence[tuple[Any, ...]],
+    rows: Sequence[Ints],
+    mean: Callable[[Floats, Floats, Floats], Floats],
+    *,
+    draws: int,
+    random_seed: int,
+) -> Interval:
+    """Return the interval of a difference in a mean F1.
+
+    Args:
+        indicators: For each random seed five (n_labels, n) matrices: labels of gold, of the first
+            model, of both, of the second model, of it and gold.
+        rows: See `bootstrap_mean`.
+        mean: Returns (k,) scores of (n_labels, k) counts of gold, of a model, of both.
+        draws: Number of resamples.
+        random_seed: Determines the resamples.
+    """
+
     def score(seed: int, counts: Floats) -> Floats:
         in_gold, said_a, hits_a, said_b, hits_b = (i @ counts.T for i in indicators[seed])
-        return _macro_f1(in_gold, said_a, hits_a) - _macro_f1(in_gold, said_b, hits_b)
+        return mean(in_gold, said_a, hits_a) - mean(in_gold, said_b, hits_b)
 
     return _bootstrap(score, rows, draws=draws, random_seed=random_seed)
 
@@ -211,6 +263,12 @@ def _indicator(labels: Ints, n_labels: int, chosen: npt.NDArray[np.bool_] | None
     places = np.arange(len(labels)) if chosen is None else np.flatnonzero(chosen)
     ones = np.ones(len(places))
     return csr_array((ones, (labels[places], places)), shape=(n_labels, len(labels)))
+
+
+def _micro_f1(in_gold: Floats, said: Floats, hits: Floats) -> Floats:
+    """Return (k,) micro-F1 of (n_labels, k) counts; 1 where no label occurs."""
+    both = (in_gold + said).sum(axis=0)
+    return np.where(both > 0, 2 * hits.sum(axis=0) / np.maximum(1, both), 1.0)
 
 
 def _macro_f1(in_gold: Floats, said: Floats, hits: Floats) -> Floats:

@@ -1,6 +1,6 @@
 """Prompts: templates that render them, and parsers of the answers."""
 
-from stepsynth.prompts.choices import parse_choice
+from stepsynth.prompts.choices import parse_choice, parse_choices
 from stepsynth.prompts.parsing import parse_list, parse_object, parse_reasons, parse_text
 from stepsynth.prompts.several import Part, split_texts
 from stepsynth.prompts.template import Template, compile_template, has_built_in, read_built_in
@@ -11,6 +11,7 @@ __all__ = [
     "compile_template",
     "has_built_in",
     "parse_choice",
+    "parse_choices",
     "parse_list",
     "parse_object",
     "parse_reasons",

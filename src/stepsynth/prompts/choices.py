@@ -1,4 +1,4 @@
-"""A parser of the label that an LLM chose. It raises on no text."""
+"""Parsers of the label, or the labels, that an LLM chose. They raise on no text."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -8,7 +8,7 @@ from functools import lru_cache
 from stepsynth._util.text import clean, normalise
 from stepsynth.prompts.parsing import read_answer
 from stepsynth.prompts.refusals import is_refusal
-from stepsynth.prompts.structured import read_fields
+from stepsynth.prompts.structured import read_fields, read_value, strings
 from stepsynth.records import Rejected
 
 LONGEST = 1000
@@ -19,9 +19,14 @@ LOOKED_AT = 20_000
 _AROUND = " \t\r\n.,;:!?。，、；：！？\"'`“”‘’«»*_()[]{}<>（）「」"
 _KEYS = ("label", "answer", "sentiment", "category", "class", "topic", "verdict", "decision")
 _NAMED = re.compile(
-    rf"[\s*_#>]{{0,6}}(?:the )?(?:{'|'.join(_KEYS)})[*_]{{0,3}}\s?[:：=][*_\s]{{0,4}}", re.I
+    rf"[\s*_#>]{{0,6}}(?:the )?(?:{'|'.join(_KEYS)})s?[*_]{{0,3}}\s?[:：=][*_\s]{{0,4}}", re.I
 )
 _LISTED = re.compile(r"\s*(?:[-•]\s+|\*\s+|\(?\d{1,2}[.)]\s+)")
+_SEPARATE = re.compile(r"[,;|\n、，；]")
+_AND = re.compile(rf"{_SEPARATE.pattern}|\s(?:and|&)\s")
+"""Patterns of what stands between the labels of a list."""
+_NONE = frozenset({"none", "none of these", "none of them", "no label", "no labels", "n a"})
+"""What an LLM calls a list without labels, normalised."""
 # What stands between a label and its reasons.
 _REASONS = re.compile(
     r"[*_\"'`”’)\]]{0,4}"
@@ -106,6 +111,68 @@ def parse_choice(
     if found is None or (truncated and names.may_go_on(text)):
         return Rejected("refusal" if is_refusal(text) else "no_label", completion)
     return found
+
+
+def parse_choices(
+    completion: str, labels: Mapping[str, str], *, truncated: bool = False
+) -> tuple[str, ...] | Rejected:
+    """Return the labels that an output lists: as JSON (`labels`), or separated by commas or lines.
+
+    Args:
+        completion: What the LLM wrote.
+        labels: Label -> its word in prompts; either may be listed.
+        truncated: The LLM was cut off; a JSON list that is complete still counts.
+
+    Returns:
+        The labels in the order of `labels`, () where the list is empty or says that none fits; or
+        `Rejected`: "too_large", "refusal", or "no_labels" where no list is found or it has other
+        items alone.
+    """
+    text = read_answer(completion)
+    if isinstance(text, Rejected):
+        return text
+    names = _names(tuple(labels.items()))
+    said = _listed_in_json(text, names)
+    if said is None and not truncated:
+        said = _listed_in_words(text, names)
+    found = {label for item in said or () if (label := names.equal_to(item))}
+    others = [item for item in said or () if normalise(item) not in _NONE]
+    if said is None or (others and not found):
+        return Rejected("refusal" if is_refusal(text) else "no_labels", completion)
+    return tuple(label for label in labels if label in found)
+
+
+def _listed_in_json(text: str, names: _Names) -> list[str] | None:
+    """Return the items of a JSON list, or of the field of labels in an object; the last first."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    for part in dict.fromkeys(part[-LOOKED_AT:] for part in (*lines[-1:], text)):
+        for start in sorted(i for i in (part.find("{"), part.find("[")) if i >= 0):
+            value = read_value(part[start:])
+            if isinstance(value, Mapping):
+                fields = {str(key).casefold(): inner for key, inner in value.items()}
+                named = [v for k, v in fields.items() if {k, k.removesuffix("s")} & {*_KEYS}]
+                value = named[0] if len(named) == 1 else None
+            if isinstance(value, str):
+                return _listed_in_words(value, names) or [value]
+            if isinstance(value, list):
+                return strings(value)
+    return None
+
+
+def _listed_in_words(text: str, names: _Names) -> list[str] | None:
+    """Return the labels that a text lists and nothing else; None: it is no list of labels."""
+    said = text.strip()
+    if not said or len(said) > LONGEST:
+        return None
+    named = _NAMED.match(said)
+    said = said[named.end() :] if named else said
+    # A label word may hold an "and".
+    for between in (_SEPARATE, _AND):
+        items = [_LISTED.sub("", item, count=1) for item in between.split(said)]
+        items = [item for item in items if item.strip(_AROUND)]
+        if items and all(names.equal_to(item) or normalise(item) in _NONE for item in items):
+            return items
+    return None
 
 
 def _choices(text: str, names: _Names) -> Iterator[str | None]:

@@ -69,7 +69,7 @@ def score_table(comparison: Comparison) -> TextTable:
     """Return the scores of each method, with paired intervals against the reference."""
     against = comparison.against
     names = dict(comparison.scores)
-    more = {"auc": "AUC", "tuned_accuracy": "accuracy, tuned threshold"}
+    more = {"sample_f1": "sample F1", "auc": "AUC", "tuned_accuracy": "accuracy, tuned threshold"}
     names |= {k: v for k, v in more.items() if any(k in m.mean for m in comparison.methods)}
     compared = [key for key in names if any(key in m.against for m in comparison.methods)]
     columns = [

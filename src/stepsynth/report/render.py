@@ -4,17 +4,25 @@ import base64
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 from markupsafe import Markup
 
 from stepsynth._util.files import write_text
 from stepsynth._util.text import visible
 from stepsynth._util.words import usd, whole
-from stepsynth.metrics import SCORE_NAMES, wilson_interval
+from stepsynth.metrics import (
+    SCORE_NAMES,
+    bootstrap_multi_label_f1,
+    membership,
+    names_in,
+    wilson_interval,
+)
+from stepsynth.records import label_from_json
 from stepsynth.report import charts
 from stepsynth.report.cost import cost_section
 from stepsynth.report.planned import planned_section
@@ -71,7 +79,7 @@ def render(run: Run) -> str:
     summary = run.summary if run.is_done else None
     rejected = sum((Counter(each.rejected) for each in numbers), Counter[str]())
     failed = sum((Counter(each.failed) for each in numbers), Counter[str]())
-    has_labels = "accuracy" in numbers[0].select
+    has_labels, is_tuned = "f1" not in numbers[0].select, "accuracy" in numbers[0].select
     return render_page(
         "report",
         run=run,
@@ -79,11 +87,13 @@ def render(run: Run) -> str:
         against=against_references(summary) if summary else [],
         shown=shown,
         has_labels=has_labels,
-        interval=_interval(summary.test, shown[0][0]) if summary and summary.test else None,
+        is_tuned=is_tuned,
+        interval=_interval(run, shown[0][0]) if summary and summary.test else None,
         has_test=all(each.test for each in numbers),
         numbers=numbers,
         failed=failed,
-        rounds=_rounds(numbers, summary, shown, has_labels=has_labels),
+        rounds=_rounds(numbers, summary, shown, has_labels=has_labels, is_tuned=is_tuned),
+        by_label=[_by_label(each) for n in numbers if (each := (n.test or n.select).by_label)],
         helped=_helped(run.lineage),
         errors=errors_table(run, has_labels=has_labels),
         added=added_table(run, has_labels=has_labels),
@@ -163,25 +173,45 @@ def _rounds(
     shown: Sequence[tuple[str, str, str]],
     *,
     has_labels: bool,
+    is_tuned: bool,
 ) -> dict[str, Any]:
     """Return the table of the rounds, after the references that they are to beat."""
     names = ["round", "rows added", "training rows", "duplicates", "mining rows wrong"]
     names += [f"{split} {short} %" for split in ("select", "test") for _, _, short in shown]
-    names.append("test acc. %, tuned threshold" if has_labels else "answers repaired")
+    if is_tuned:
+        names.append("test acc. %, tuned threshold")
+    elif not has_labels:
+        names.append("answers repaired")
 
     def score(*of: Scores | None) -> list[str]:
         return [f"{100 * found[key]:.1f}" if found else DASH for found in of for key, *_ in shown]
 
     rows: list[list[Any]] = [
-        [each.name, DASH, each.train_size, DASH, DASH, *score(each.select, each.test), DASH]
+        [each.name, DASH, each.train_size, DASH, DASH, *score(each.select, each.test)]
         for each in (summary.references if summary else ())
     ]
     for row in numbers:
         counts = [row.round, row.added, row.train_size, row.duplicates, row.misclassified]
-        tuned = f"{100 * row.test['tuned_accuracy']:.1f}" if has_labels and row.test else DASH
-        last = tuned if has_labels else row.repaired
-        rows.append([*counts, *score(row.select, row.test), last])
-    return {"columns": [(name, name != "round") for name in names], "rows": rows}
+        tuned = f"{100 * row.test['tuned_accuracy']:.1f}" if is_tuned and row.test else DASH
+        rows.append([*counts, *score(row.select, row.test), tuned if is_tuned else row.repaired])
+    columns = [(name, name != "round") for name in names]
+    return {"columns": columns, "rows": [_fill(row, len(columns)) for row in rows]}
+
+
+def _fill(row: list[Any], length: int) -> list[Any]:
+    """Return a row of a table with so many cells."""
+    return [*row, *[DASH] * (length - len(row))][:length]
+
+
+def _by_label(scores: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    """Return the table of a round's scores by label."""
+    keys = ("precision", "recall", "f1")
+    names = ("label", "gold rows", "precision %", "recall %", "F1 %")
+    rows = [
+        [label, int(row["rows"]), *(f"{100 * row[key]:.1f}" for key in keys)]
+        for label, row in scores.items()
+    ]
+    return {"columns": [(name, name != "label") for name in names], "rows": rows}
 
 
 def _helped(lineage: Sequence[RoundLineage]) -> dict[str, Any] | None:
@@ -204,10 +234,21 @@ def _helped(lineage: Sequence[RoundLineage]) -> dict[str, Any] | None:
     return {"columns": [(name, True) for name in names], "rows": rows} if rows else None
 
 
-def _interval(test: Scores, score: str) -> tuple[float, float]:
-    """Return the 95 % interval of a score that is a share of the test rows."""
+def _interval(run: Run, score: str) -> tuple[float, float]:
+    """Return the 95 % interval of the first score: a share of the test rows, or micro-F1."""
+    test = run.summary.test
+    assert test is not None
     assert test.n is not None
-    return wilson_interval(round(test[score] * test.n), test.n)
+    if score != "micro_f1":
+        return wilson_interval(round(test[score] * test.n), test.n)
+    answers = run.kept.answers
+    gold = [str(label_from_json(own)) for own in answers.gold]
+    names = names_in((*gold, *answers.predicted))
+    own, said = membership(gold, names), membership(answers.predicted, names)
+    # Beside a model that gives no label, whose micro-F1 is 0.
+    rows = [np.arange(test.n)]
+    found = bootstrap_multi_label_f1([own], [said], [said & False], rows, average="micro")
+    return max(0.0, found.low), found.high
 
 
 def _draw(numbers: list[RoundMetrics], rejected: Counter[str], score: str) -> dict[str, Any]:

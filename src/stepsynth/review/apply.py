@@ -81,7 +81,7 @@ def change(row: Example, after: Version) -> Example:
     """Return a row with a reviewer's text and label; one that stays as it is, is itself."""
     if name_change(row, after) == "approved":
         return row
-    # Answers are parts of a passage, which no reviewer changes.
+    # Answers are parts of a passage, which no reviewer changes; nor are sets of labels changed.
     label = after.label if isinstance(after.label, str) else row.label
     origin = replace(row.provenance, kind=KIND)
     return replace(row, text=after.text, label=label, provenance=origin)

@@ -10,7 +10,7 @@ from stepsynth._util.files import write_jsonl
 from stepsynth._util.text import clean, find_control
 from stepsynth.data import check_label_names
 from stepsynth.errors import DataError
-from stepsynth.records import Example
+from stepsynth.records import Example, LabelSet
 from stepsynth.review.decisions import Data, Decision, History, Version, What
 from stepsynth.review.page import current
 from stepsynth.review.table import Table
@@ -186,6 +186,8 @@ def _why(value: Any) -> str:
 
 
 def _check_gold(table: Table) -> None:
+    if any(isinstance(gold.label, LabelSet) for gold in table.gold.values()):
+        raise BadRequestError("gold rows of sets of labels cannot be decided on: correct the file")
     try:
         check_label_names(table.labels)
     except DataError as error:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stepsynth._util.text import visible
-from stepsynth.records import Example, label_to_json
+from stepsynth.records import Example, label_from_json, label_to_json
 from stepsynth.review.apply import name_change
 from stepsynth.review.decisions import Decision, History, Version
 from stepsynth.review.table import Error, Row, Table
@@ -89,7 +89,7 @@ def current(row: Example, decision: Decision | None) -> tuple[str, Any, str]:
 
 def label_text(label: Any) -> str:
     """Return the text of a label in its JSON form; of answers the first one."""
-    return label if isinstance(label, str) else str(label["text"][0])
+    return str(label_from_json(label))
 
 
 def cut(text: str) -> dict[str, Any]:

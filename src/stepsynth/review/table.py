@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stepsynth.records import Example
+from stepsynth.records import Example, LabelSet
 from stepsynth.review.apply import name_change
 from stepsynth.review.decisions import Data, History
 from stepsynth.run_records import REVIEWED
@@ -66,7 +66,7 @@ class Table:
     """The rows of a run, read once.
 
     Attributes:
-        labels: The labels of the task; empty: rows have answers.
+        labels: The labels of the task; empty: rows have answers or sets, which nobody changes.
         rows: Synthetic rows by their ids, in order; equal ones once.
         copies: Id of a row -> how often the run has it.
         errors: The errors of each round, in order.
@@ -114,8 +114,9 @@ class Table:
             for place, (done, name, missed, is_fixed) in enumerate(_errors_of(run))
         ]
         task = parse_yaml(run.config, str(run.folder.config)).values["task"]
+        has_sets = any(isinstance(row.example.label, LabelSet) for row in rows.values())
         return cls(
-            tuple(task.get("labels") or ()),
+            () if has_sets else tuple(task.get("labels") or ()),
             rows,
             copies,
             tuple(errors),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stepsynth.methods import Journal, Round
-from stepsynth.records import Example, Label, Provenance
+from stepsynth.records import Example, Label, LabelSet, Provenance
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +161,17 @@ class MissedRow:
     example: Example
     predicted: str
 
+    @property
+    def differences(self) -> dict[str, list[str]]:
+        """Labels of a set that were `missed`, and those that were given `too_many`; else empty."""
+        if not isinstance(self.example.label, LabelSet):
+            return {}
+        own, said = self.example.label.names, LabelSet.parse(self.predicted).names
+        return {
+            "missed": [name for name in own if name not in said],
+            "too_many": [name for name in said if name not in own],
+        }
+
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> "MissedRow":
         """Return the row from its JSON form."""
@@ -169,7 +180,7 @@ class MissedRow:
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
         gold = {key: value for key, value in self.example.to_dict().items() if key != "provenance"}
-        return {"id": self.example.id, **gold, "predicted": self.predicted}
+        return {"id": self.example.id, **gold, "predicted": self.predicted, **self.differences}
 
 
 def unused_rows(

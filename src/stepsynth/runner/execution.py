@@ -165,8 +165,7 @@ def filled_prompts(task: Task, done: Round) -> dict[str, str]:
         if row.provenance.request in done.exchanges:
             # The kind of a row is the name of its prompt.
             filled[row.provenance.kind] = done.exchanges[row.provenance.request][0]
-    label = task.label_names[0] if task.label_names else ""
-    rationales = done.rationales.get(label, ())
+    label, rationales = next(iter(done.rationales.items()), ("", ()))
     if rationales:
         filled["rationale"] = task.rationale_prompt(label, len(rationales))
     if done.misclassified:

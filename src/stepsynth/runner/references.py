@@ -1,19 +1,18 @@
-"""What a run is measured against: the commonest label, and a model of gold alone.
+"""What a run is measured against: the commonest label or set of labels, and a model of gold alone.
 
 Both cost no LLM. A score says little without them: 45 % is nothing where the commonest label has
 as much.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from math import sqrt
 from typing import Any
 
-import numpy as np
-
 from stepsynth.data import Gold
 from stepsynth.errors import StepsynthError
-from stepsynth.metrics import Z95, AnyPredictions, Predictions
-from stepsynth.records import Dataset
+from stepsynth.metrics import SCORE_NAMES, Z95, AnyPredictions, Spans, always
+from stepsynth.records import Dataset, names_of
 from stepsynth.run_records import Reference, Scores, Summary
 from stepsynth.students import StudentFactory
 from stepsynth.tasks import Task
@@ -33,7 +32,7 @@ def references(
         kept: What the model that is kept says of the test rows.
         is_gold: That is a model of gold alone itself.
     """
-    if not isinstance(kept, Predictions) or not gold.mine:
+    if isinstance(kept, Spans) or not gold.mine:
         return
     found: list[tuple[str, Callable[[Dataset], Any]]] = [(MAJORITY, _majority(task, gold.mine))]
     if not is_gold:
@@ -71,12 +70,12 @@ def paired_difference(gain: Any) -> tuple[float, float, float]:
     return mean, max(-1.0, min(middle - half, mean)), min(1.0, max(middle + half, mean))
 
 
-def _majority(task: Task, rows: Dataset) -> Callable[[Dataset], Predictions]:
-    """Return what always predicts the commonest label."""
-    counts, names = rows.label_counts(), task.label_names
-    best = max(names, key=lambda name: counts[name])
-    row = np.array([float(name == best) for name in names])
-    return lambda given: Predictions(names, np.tile(row, (len(given), 1)))
+def _majority(task: Task, rows: Dataset) -> Callable[[Dataset], AnyPredictions]:
+    """Return what always predicts the commonest label, or the commonest set of labels."""
+    counts = Counter(row.label for row in rows)
+    place = {name: i for i, name in enumerate(task.label_names)}
+    best = min(counts, key=lambda label: (-counts[label], [place[x] for x in names_of(label)]))
+    return lambda given: always(best, task.label_names, len(given))
 
 
 def against_references(summary: Summary) -> list[str]:
@@ -91,8 +90,10 @@ def against_references(summary: Summary) -> list[str]:
     if first is not kept and first.test is not None:
         named.append(("round 0", first.test))
     named.append((f"round {kept.round}, kept" if len(summary.rounds) > 1 else "kept", summary.test))
-    told = "; ".join(f"{name} {100 * scores['accuracy']:.1f}" for name, scores in named)
-    said = [f"Accuracy on {summary.test.n} test rows, %: {told}."]
+    score = next(key for key in ("accuracy", "exact_match") if key in summary.test)
+    told = "; ".join(f"{name} {100 * scores[score]:.1f}" for name, scores in named)
+    long = SCORE_NAMES[score][0].capitalize()
+    said = [f"{long} on {summary.test.n} test rows, %: {told}."]
     better = "the synthetic rows pay" if kept.train_size else "the LLM itself is better"
     return said + [_verdict(each, better) for each in summary.references if each.name == GOLD]
 

@@ -2,7 +2,7 @@
 
 from stepsynth.students._encoder import need, quiet
 from stepsynth.students._factory import FreshStudent, StudentFactory
-from stepsynth.students._head import HeadStudent, fit_head, predict_head
+from stepsynth.students._head import HeadStudent, fit_head, predict_head, to_predictions
 from stepsynth.students._speed import time_predictions
 from stepsynth.students._student import (
     NO_CALLBACKS,
@@ -33,4 +33,5 @@ __all__ = [
     "quiet",
     "students",
     "time_predictions",
+    "to_predictions",
 ]

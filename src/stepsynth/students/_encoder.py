@@ -63,8 +63,13 @@ def most_tokens(model: Any) -> int:
     return positions
 
 
-def load_model(name: str, label_names: tuple[str, ...]) -> Any:
+def load_model(name: str, label_names: tuple[str, ...], *, has_sets: bool = False) -> Any:
     """Return a pretrained encoder with a new head: for labels, or for answers if there are none.
+
+    Args:
+        name: A name on the hub, or a folder.
+        label_names: The order of the head's outputs.
+        has_sets: A row has a set of the labels, so that each output has a sigmoid.
 
     Raises:
         ConfigError: It cannot be loaded.
@@ -83,6 +88,7 @@ def load_model(name: str, label_names: tuple[str, ...]) -> Any:
         return AutoModelForSequenceClassification.from_pretrained(
             name,
             num_labels=len(label_names),
+            problem_type=f"{'multi' if has_sets else 'single'}_label_classification",
             id2label=dict(enumerate(label_names)),
             label2id={label: i for i, label in enumerate(label_names)},
             ignore_mismatched_sizes=True,  # an existing head has other labels

@@ -11,8 +11,15 @@ import numpy as np
 
 from stepsynth._util.hashing import digest
 from stepsynth.errors import RunFolderError, StepsynthError, TooFewRowsError
-from stepsynth.metrics import AnyPredictions, Predictions
-from stepsynth.records import Dataset
+from stepsynth.metrics import (
+    THRESHOLD,
+    AnyPredictions,
+    MultiLabelPredictions,
+    Predictions,
+    Spans,
+    always,
+)
+from stepsynth.records import Answers, Dataset
 from stepsynth.students._memory import recall, remember
 from stepsynth.students._search import run_search
 from stepsynth.students._student import (
@@ -118,12 +125,17 @@ class StudentFactory:
 
     def of_all_labels(self, said: AnyPredictions) -> AnyPredictions:
         """Return predictions with a column for each label of the task; 0 for labels not learnt."""
-        if not isinstance(said, Predictions) or said.label_names == self.label_names:
+        if isinstance(said, Spans) or said.label_names == self.label_names:
             return said
-        column = {name: i for i, name in enumerate(self.label_names)}
-        probabilities = np.zeros((len(said.probabilities), len(self.label_names)))
-        probabilities[:, [column[name] for name in said.label_names]] = said.probabilities
-        return Predictions(self.label_names, probabilities)
+        place = {name: i for i, name in enumerate(self.label_names)}
+        columns = [place[name] for name in said.label_names]
+        probabilities = np.zeros((len(said), len(place)))
+        probabilities[:, columns] = said.probabilities
+        if isinstance(said, Predictions):
+            return Predictions(self.label_names, probabilities)
+        thresholds = np.full(len(place), THRESHOLD)
+        thresholds[columns] = said.thresholds
+        return MultiLabelPredictions(self.label_names, probabilities, thresholds)
 
     def digest(self, dataset: Dataset, weights: Weights) -> str:
         """Return a digest of all that determines what a fit learns."""
@@ -186,8 +198,8 @@ class FreshStudent:
                 f"no training row has the label {', '.join(map(repr, missing))}: the model of this "
                 "round cannot predict it"
             )
-        if len(names) == 1:  # nothing to learn
-            return
+        if len(set(dataset.labels)) == 1 and not isinstance(dataset[0].label, Answers):
+            return  # nothing to learn
         try:
             self._student = self._train(names)
         except Exception as error:
@@ -215,7 +227,7 @@ class FreshStudent:
 
     @property
     def student(self) -> Student | None:
-        """The fitted student; None if its rows have a single label, so that nothing is learnt.
+        """The fitted student; None if all rows have the same label, so that nothing is learnt.
 
         Raises:
             NotFittedError: `fit` was not called.
@@ -233,7 +245,7 @@ class FreshStudent:
         if dataset not in self._said:
             student = self.student
             said = (
-                Predictions((self.rows.labels[0],), np.ones((len(dataset), 1)))
+                always(self.rows[0].label, self._factory.label_names, len(dataset))
                 if student is None
                 else student.predict_examples(dataset)
             )

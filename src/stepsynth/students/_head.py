@@ -3,11 +3,11 @@
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from stepsynth.metrics import Predictions
+from stepsynth.metrics import Floats, MultiLabelPredictions, Predictions, membership
 from stepsynth.records import Dataset, Example
 from stepsynth.students._student import NO_CALLBACKS, FitCallbacks, Student
 
@@ -20,6 +20,8 @@ class HeadStudent(Student):
     Attributes:
         C: Inverse strength of the L2 penalty.
     """
+
+    kinds: ClassVar[tuple[str, ...]] = (*Student.kinds, "multi_label")
 
     C: float
 
@@ -34,16 +36,20 @@ class HeadStudent(Student):
         callbacks: FitCallbacks = NO_CALLBACKS,
     ) -> None:
         """Learn a weight for each feature and label; rare labels weigh as much as frequent ones."""
+        self.expect(dataset)
         features = self.learn_features(dataset, callbacks)
-        head = fit_head(features, dataset, self.label_names, C=self.C, rows=weights)
+        learn = fit_head if self._thresholds is None else fit_heads
+        head = learn(features, dataset, self.label_names, C=self.C, rows=weights)
         self._weights, self._intercept = head
+        self.choose_thresholds(callbacks.select)
 
-    def predict_examples(self, examples: Sequence[Example]) -> Predictions:
-        """Return softmax probabilities: (n_examples, n_labels)."""
+    def predict_examples(self, examples: Sequence[Example]) -> Predictions | MultiLabelPredictions:
+        """Return probabilities (n_examples, n_labels): softmax, or sigmoid for sets of labels."""
         names = self.label_names
-        if not examples:
-            return Predictions(names, np.zeros((0, len(names))))
-        return predict_head(self.features(examples), self._weights, self._intercept, names)
+        scores = np.zeros((0, len(names)))
+        if examples:
+            scores = score_head(self.features(examples), self._weights, self._intercept)
+        return to_predictions(scores, names, self._thresholds)
 
     @abstractmethod
     def learn_features(self, dataset: Dataset, callbacks: FitCallbacks = NO_CALLBACKS) -> Any:
@@ -66,6 +72,7 @@ class HeadStudent(Student):
         np.savez_compressed(
             folder / WEIGHTS_FILE, weights=self._weights, intercept=self._intercept, **own
         )
+        self.save_thresholds(folder)
 
     def load_arrays(self, folder: Path) -> None:
         """Read what `save_arrays` wrote; nothing is unpickled."""
@@ -76,6 +83,7 @@ class HeadStudent(Student):
         ):
             self._weights, self._intercept = arrays["weights"], arrays["intercept"]
             self.take_arrays(folder, arrays)
+        self.load_thresholds(folder)
 
 
 def fit_head(
@@ -95,17 +103,49 @@ def fit_head(
         C: Inverse strength of the L2 penalty.
         rows: Weight of each row relative to the others; None: all equal.
     """
-    from sklearn.linear_model import LogisticRegression
-
-    model = LogisticRegression(C=C, class_weight="balanced", max_iter=1000)
     column = {label: i for i, label in enumerate(label_names)}
-    each = None if rows is None else np.asarray(rows) / np.mean(rows)
-    model.fit(features, [column[label] for label in dataset.labels], sample_weight=each)
+    model = _regression(C)
+    model.fit(features, [column[label] for label in dataset.labels], sample_weight=_scaled(rows))
     # scikit-learn has one row for two labels; as two rows they need no case of their own.
     is_binary = len(label_names) == 2
     signs = np.array([[-0.5], [0.5]]) if is_binary else np.array([[1.0]])
     weights = (signs * model.coef_).astype(np.float32)
     return weights, (signs[:, 0] * model.intercept_).astype(np.float32)
+
+
+def fit_heads(
+    features: Any,
+    dataset: Dataset,
+    label_names: Sequence[str],
+    *,
+    C: float,
+    rows: Sequence[float] | None,
+) -> tuple[Any, Any]:
+    """Return weights and intercepts of one regression for each label, against all other rows.
+
+    Arguments and shapes are those of `fit_head`.
+    """
+    weights = np.zeros((len(label_names), features.shape[1]), dtype=np.float32)
+    intercept = np.zeros(len(label_names), dtype=np.float32)
+    for i, has_label in enumerate(membership(dataset.labels, label_names).T):
+        if has_label.all() or not has_label.any():  # the odds where n rows of n are alike
+            intercept[i] = np.log(len(dataset) + 1) * (1 if has_label.all() else -1)
+            continue
+        model = _regression(C)
+        model.fit(features, has_label, sample_weight=_scaled(rows))
+        weights[i], intercept[i] = model.coef_[0], model.intercept_[0]
+    return weights, intercept
+
+
+def _regression(C: float) -> Any:
+    from sklearn.linear_model import LogisticRegression
+
+    return LogisticRegression(C=C, class_weight="balanced", max_iter=1000)
+
+
+def _scaled(rows: Sequence[float] | None) -> Any:
+    """Return weights of rows with a mean of 1."""
+    return None if rows is None else np.asarray(rows) / np.mean(rows)
 
 
 def pair_features(u: Any, v: Any) -> Any:
@@ -122,7 +162,28 @@ def predict_head(
     features: Any, weights: Any, intercept: Any, label_names: tuple[str, ...]
 ) -> Predictions:
     """Return softmax probabilities: (n_rows, n_labels)."""
-    return softmax(np.asarray(features @ weights.T, dtype=np.float64) + intercept, label_names)
+    return softmax(score_head(features, weights, intercept), label_names)
+
+
+def score_head(features: Any, weights: Any, intercept: Any) -> Floats:
+    """Return the scores before softmax or sigmoid: (n_rows, n_labels)."""
+    return np.asarray(features @ weights.T, dtype=np.float64) + intercept
+
+
+def to_predictions(
+    scores: Floats, label_names: tuple[str, ...], thresholds: Floats | None
+) -> Predictions | MultiLabelPredictions:
+    """Return predictions from scores (n_rows, n_labels).
+
+    Args:
+        scores: One row for each example, which may be none.
+        label_names: The order of the labels.
+        thresholds: (n_labels,) for sets of labels; None: a row has one label.
+    """
+    if thresholds is not None:
+        # The form with tanh overflows nowhere.
+        return MultiLabelPredictions(label_names, (1 + np.tanh(scores / 2)) / 2, thresholds)
+    return softmax(scores, label_names) if len(scores) else Predictions(label_names, scores)
 
 
 def softmax(scores: Any, label_names: tuple[str, ...]) -> Predictions:

@@ -10,16 +10,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from stepsynth._util.files import make_readable, write_json
 from stepsynth.errors import RunFolderError, StepsynthError
-from stepsynth.metrics import AnyPredictions, Predictions
-from stepsynth.records import Dataset, Example
+from stepsynth.metrics import (
+    THRESHOLD,
+    AnyPredictions,
+    Floats,
+    MultiLabelPredictions,
+    Predictions,
+    Spans,
+    fit_thresholds,
+)
+from stepsynth.records import Dataset, Example, LabelSet
 from stepsynth.registry import Registry
 from stepsynth.students._search import Search
 
 STUDENT_FILE = "student.json"
+THRESHOLDS_FILE = "thresholds.json"
 _UNREADABLE = (
     *(ValueError, LookupError, TypeError, AttributeError, OSError, EOFError, MemoryError),
     *(RuntimeError, SyntaxError, zipfile.BadZipFile, zlib.error, struct.error),
@@ -73,6 +83,9 @@ class Student(BaseModel, ABC):
 
     search_space: ClassVar[Mapping[str, Any]] = {}
     """Field -> choices (a list), or {low, high, log}, that `search` tries by default."""
+
+    _thresholds: Floats | None = None
+    """(n_labels,) least probability of a label that is given; None: a row has one label."""
 
     search: Search | None = Field(
         default=None,
@@ -141,6 +154,38 @@ class Student(BaseModel, ABC):
     def predict_examples(self, examples: Sequence[Example]) -> AnyPredictions:
         """Return predictions for examples, in their order; their labels are ignored."""
 
+    @property
+    def gives_sets(self) -> bool:
+        """Whether it has learnt to give a text any number of labels."""
+        return self._thresholds is not None
+
+    def expect(self, dataset: Dataset) -> None:
+        """Learn from the rows whether a row has one label or a set of them.
+
+        Thresholds are 0.5 until `choose_thresholds`.
+        """
+        has_sets = any(isinstance(row.label, LabelSet) for row in dataset)
+        self._thresholds = np.full(len(self.label_names), THRESHOLD) if has_sets else None
+
+    def choose_thresholds(self, select: Dataset) -> None:
+        """Choose the threshold of each label on held-out rows, if rows have sets of labels."""
+        if self._thresholds is not None and select:
+            said = self.predict_examples(select)
+            assert isinstance(said, MultiLabelPredictions)
+            self._thresholds = fit_thresholds(select.labels, said)
+
+    def save_thresholds(self, folder: Path) -> None:
+        """Write the thresholds as JSON, if there are any: label -> probability."""
+        if self._thresholds is not None:
+            each = zip(self.label_names, self._thresholds.tolist(), strict=True)
+            write_json(folder / THRESHOLDS_FILE, dict(each))
+
+    def load_thresholds(self, folder: Path) -> None:
+        """Read what `save_thresholds` wrote."""
+        if (folder / THRESHOLDS_FILE).exists():
+            found = json.loads((folder / THRESHOLDS_FILE).read_text(encoding="utf-8"))
+            self._thresholds = np.array([float(found[name]) for name in self.label_names])
+
     def spread(self, examples: Sequence[Example]) -> Any:
         """Return how far ensemble members disagree: (n_examples,); None for a single model."""
         return None
@@ -154,15 +199,18 @@ class Student(BaseModel, ABC):
         """Read what `save_arrays` wrote."""
 
     def predict(self, texts: Sequence[str], contexts: Sequence[str] | None = None) -> list[str]:
-        """Return the most probable label (or the answer) of each text, given its context if any."""
+        """Return the most probable label (or the answer) of each text, given its context if any.
+
+        For a task of several labels it is a set as a text: "a|b", or "(none)".
+        """
         return self.predict_examples(self._examples(texts, contexts)).labels
 
     def predict_probabilities(
         self, texts: Sequence[str], contexts: Sequence[str] | None = None
-    ) -> Predictions:
+    ) -> Predictions | MultiLabelPredictions:
         """Return the probability of each label for each text: (n_texts, n_labels)."""
         predictions = self.predict_examples(self._examples(texts, contexts))
-        if not isinstance(predictions, Predictions):
+        if isinstance(predictions, Spans):
             raise TypeError("this student finds answers; predict_examples gives their spans")
         return predictions
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from transformers import (
     DataCollatorWithPadding,
     EarlyStoppingCallback,
@@ -70,7 +70,8 @@ def train(
         spec: Hyper-parameters.
         model: Pretrained, with a new head.
         tokenizer: Pads batches.
-        rows: Token ids, label ids (or `start_positions`, `end_positions`) and `weight`.
+        rows: Token ids, label ids or 0.0 and 1.0 for each label (or `start_positions`,
+            `end_positions`), and `weight`.
         callbacks: Score each epoch on `select` if an epoch is to be chosen.
     """
     has_select = bool(callbacks.select) and (spec.keep_epoch == "best" or spec.patience is not None)
@@ -174,7 +175,10 @@ class _Trainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        """Return the mean of the rows' losses, each multiplied by its weight."""
+        """Return the mean of the rows' losses, each multiplied by its weight.
+
+        If a row has a set of labels, it has a loss and a weight for each of them.
+        """
         weight = inputs.pop("weight")
         heads = (
             {"logits": inputs.pop("labels")}
@@ -186,7 +190,9 @@ class _Trainer(Trainer):
         )
         outputs = model(**inputs)
         losses = [
-            cross_entropy(outputs[name].float(), gold, reduction="none")
+            (binary_cross_entropy_with_logits if gold.is_floating_point() else cross_entropy)(
+                outputs[name].float(), gold, reduction="none"
+            )
             for name, gold in heads.items()
         ]
         loss = (weight * sum(losses) / len(losses)).mean()

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from stepsynth.metrics import AnyPredictions, Predictions, Spans
+from stepsynth.metrics import AnyPredictions, Spans, membership
 from stepsynth.records import Dataset, Example
 from stepsynth.students._encoder import (
     check_encoder,
@@ -21,7 +21,7 @@ from stepsynth.students._encoder import (
     need,
     quiet,
 )
-from stepsynth.students._head import softmax
+from stepsynth.students._head import to_predictions
 from stepsynth.students._search import Range
 from stepsynth.students._student import NO_CALLBACKS, FitCallbacks, Student
 
@@ -30,7 +30,7 @@ class Transformer(Student):
     """The `transformer` student."""
 
     name: ClassVar[str] = "transformer"
-    kinds: ClassVar[tuple[str, ...]] = ("classification", "sentence_pair", "extractive_qa")
+    kinds: ClassVar[tuple[str, ...]] = (*Student.kinds, "multi_label", "extractive_qa")
 
     model: str = Field(
         default="distilbert-base-uncased",
@@ -91,38 +91,49 @@ class Transformer(Student):
         from stepsynth.students._training import seeded, train
 
         with seeded(self._random_seed):
+            self.expect(dataset)
             self._load(self.model)
             each = self._weigh(dataset, weights)
             rows = self._training_rows(dataset, each, callbacks)
             train(self, self._model, self._tokenizer, rows, callbacks)
+            self.choose_thresholds(callbacks.select)
 
-    def _weigh(self, dataset: Dataset, weights: Sequence[float] | None) -> list[float]:
-        """Return the weight of each row in the loss; 1 on average."""
+    def _weigh(self, dataset: Dataset, weights: Sequence[float] | None) -> list[Any]:
+        """Return the weight of each row in the loss, for sets one for each label; mean 1."""
         each = np.ones(len(dataset)) if weights is None else np.asarray(weights, dtype=float)
-        if self.class_weights and self.label_names:
+        if self._thresholds is not None:
+            has = membership(dataset.labels, self.label_names)
+            each = np.repeat(each[:, None], len(self.label_names), axis=1)
+            if self.class_weights:  # rows with a label weigh as much as those without
+                each = each / np.where(has, has.sum(axis=0), (~has).sum(axis=0))
+        elif self.class_weights and self.label_names:
             counts = dataset.label_counts()
             each = each / [counts[label] for label in dataset.labels]
         return (each / each.mean()).tolist()
 
     def _training_rows(
-        self, dataset: Dataset, weights: Sequence[float], callbacks: FitCallbacks
+        self, dataset: Dataset, weights: Sequence[Any], callbacks: FitCallbacks
     ) -> list[dict[str, Any]]:
-        """Return token ids with label ids (or answer positions) and weights."""
+        """Return token ids with label ids (0 or 1 for each label, answer positions) and weights."""
         from stepsynth.students._windows import make_windows, training_row
 
         if not self.label_names:
             windows = make_windows(self._tokenizer, dataset, limit=self._limit, stride=self.stride)
             return [training_row(w, dataset[w.row]) | {"weight": weights[w.row]} for w in windows]
-        column = {label: i for i, label in enumerate(self.label_names)}
         rows = self._encode(dataset)
         if cut := sum(len(row["input_ids"]) >= self._limit for row in rows):
             callbacks.warn(
                 f"{cut} of {len(rows)} training rows have {self._limit} tokens or more, all that "
                 f"{self.model} reads of a row: the rest of them is cut"
             )
+        if self._thresholds is None:
+            column = {label: i for i, label in enumerate(self.label_names)}
+            own: list[Any] = [column[label] for label in dataset.labels]
+        else:
+            own = membership(dataset.labels, self.label_names).astype(float).tolist()
         return [
-            row | {"labels": column[label], "weight": weight}
-            for row, label, weight in zip(rows, dataset.labels, weights, strict=True)
+            row | {"labels": labels, "weight": weight}
+            for row, labels, weight in zip(rows, own, weights, strict=True)
         ]
 
     def _encode(self, examples: Sequence[Example]) -> list[dict[str, Any]]:
@@ -146,16 +157,18 @@ class Transformer(Student):
         return compute_logits(self._model, self._tokenizer, rows, names)
 
     def predict_examples(self, examples: Sequence[Example]) -> AnyPredictions:
-        """Return softmax probabilities (n_examples, n_labels), or the answers of n questions."""
+        """Return probabilities (n_examples, n_labels), or the answers of n questions."""
         from stepsynth.students._windows import find_spans, make_windows
 
         names = self.label_names
-        if not examples:
-            return Predictions(names, np.zeros((0, len(names)))) if names else Spans([], [], [])
         if names:
-            rows = self._encode(examples)
-            (logits,) = self.compute_logits(rows, ("logits",))
-            return softmax(np.stack(logits).astype(np.float64), names)
+            scores = np.zeros((0, len(names)))
+            if examples:
+                (logits,) = self.compute_logits(self._encode(examples), ("logits",))
+                scores = np.stack(logits).astype(np.float64)
+            return to_predictions(scores, names, self._thresholds)
+        if not examples:
+            return Spans([], [], [])
         windows = make_windows(self._tokenizer, examples, limit=self._limit, stride=self.stride)
         inputs = [window.inputs for window in windows]
         heads = ("start_logits", "end_logits")
@@ -167,16 +180,18 @@ class Transformer(Student):
         with quiet():
             self._model.save_pretrained(folder)
             self._tokenizer.save_pretrained(folder)
+        self.save_thresholds(folder)
 
     def load_arrays(self, folder: Path) -> None:
         """Read what `save_arrays` wrote."""
         name = str(folder)
         if not (folder / "config.json").exists():
             raise FileNotFoundError(2, "no such file", str(folder / "config.json"))
+        self.load_thresholds(folder)
         self._load(name)
 
     def _load(self, name: str) -> None:
         check_encoder(name)
         self._tokenizer = load_tokenizer(name)
-        self._model = load_model(name, self.label_names)
+        self._model = load_model(name, self.label_names, has_sets=self._thresholds is not None)
         self._limit = min(self.max_length, most_tokens(self._model))

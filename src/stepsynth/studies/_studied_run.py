@@ -102,7 +102,10 @@ def open_subject(
     """
     tell: Warn = warn or (lambda _: None)
     if Path(path).is_dir():
-        return _of_run(open_run(path), task, overrides, tell)
+        run = open_run(path)
+        config = load_config(task or run.folder.config, overrides)
+        _check_kind(config.task, path)
+        return _of_run(run, config, tell)
     if not str(path).startswith(HUB) and not Path(path).exists():
         raise DataError(f"{path}: there is no such folder or file", hint="give a run folder")
     if task is None:
@@ -112,6 +115,7 @@ def open_subject(
             hint="--task TASK.yaml, or give a run folder",
         )
     config = load_config(task, overrides)
+    _check_kind(config.task, path)
     gold = _split(config, tell)
     columns, reading = config.data.columns, config.data.reading
     rows = read_file(path, config.task, columns, reading=reading, warn=tell)
@@ -119,9 +123,16 @@ def open_subject(
     return StudiedRun(name, rows, gold.mine, gold.select, gold.test, config)
 
 
-def _of_run(run: Run, task: str | Path | None, overrides: Sequence[str], warn: Warn) -> StudiedRun:
+def _check_kind(task: Task, path: str | Path) -> None:
+    if task.has_label_sets:
+        raise ConfigError(
+            f"{path}: studies are about rows of one label, or questions; these have sets of labels",
+            hint="the run's report has scores by label, and `stepsynth compare` compares runs",
+        )
+
+
+def _of_run(run: Run, config: Config, warn: Warn) -> StudiedRun:
     place = run.folder.path
-    config = load_config(task or run.folder.config, overrides)
     gold = _split(config, warn)
     kept = run.dataset if run.is_done else union(*(done.added for done in run.rounds))
     if not kept:

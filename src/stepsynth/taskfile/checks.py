@@ -74,13 +74,16 @@ def check_curation(
     """Make sure that the curation suits rows of this kind; warn of what has no effect.
 
     Raises:
-        ConfigError: A filter is about labels, and the rows have answers; or a key does nothing.
+        ConfigError: A filter is about labels, and the rows have answers or sets of labels; or a key
+            does nothing.
     """
     asked = {"check": curation.check != "none", "balance": curation.balance}
-    if not task.label_names and any(asked.values()):
+    has_one_label = task.label_names and not task.has_label_sets
+    if not has_one_label and any(asked.values()):
         keys = " and ".join(f"curation.{key}" for key, is_set in asked.items() if is_set)
+        theirs = "sets of labels" if task.has_label_sets else "answers"
         raise ConfigError(
-            f"{keys}: these filters are about labels, and {_kind(task)} rows have answers",
+            f"{keys}: these filters are about labels, and {_kind(task)} rows have {theirs}",
             hint="leave it out; curation.duplicates, min_words and max_words work for every row",
         )
     default = Curation.model_fields["similarity"].default
@@ -118,7 +121,13 @@ def check_data(method: Method, data: DataSection, where: str) -> None:
 
 
 def check_columns(data: DataSection, task: Task, located: LocatedYaml) -> None:
-    """Make sure that `data.columns` names fields that rows of the task have."""
+    """Make sure that the `data` section is about rows as the task has them."""
+    if data.decisions is not None and task.has_label_sets:
+        raise ConfigError(
+            f"{located.where(('data', 'decisions'))}: decisions are about one label a row, and a "
+            f"{task.name} row has a set of them",
+            hint="correct the labels in the gold file",
+        )
     known: Mapping[str, str] = {**task.columns, **task.optional_columns, **PASSAGE_COLUMNS}
     for field in data.columns:
         if field not in known:

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from random import Random
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -38,11 +39,11 @@ class Task(BaseModel):
     columns: ClassVar[Mapping[str, str]] = {"text": "text", "label": "label"}
     """Field of an `Example` -> its default column in the user's file."""
 
-    optional_columns: ClassVar[Mapping[str, str]] = {}
-    """Optional field of a row -> its default column."""
-
     score_name: ClassVar[str] = "macro_f1"
     """The score that chooses a round and decides on early stopping."""
+
+    has_label_sets: ClassVar[bool] = False
+    """A row has any number of labels, as a `LabelSet`."""
 
     has_context: ClassVar[bool] = False
     """Rows have a context that the LLM is given; seed data is written from contexts."""
@@ -88,6 +89,11 @@ class Task(BaseModel):
         for name in fields:
             self._template(name)
         return self
+
+    @property
+    def optional_columns(self) -> Mapping[str, str]:
+        """Optional field of a row -> its default column."""
+        return {}
 
     def prompt_fields(self) -> Mapping[str, Sequence[str]]:
         """Return the prompts of this kind of task, and the fields that each may use."""
@@ -182,6 +188,27 @@ class Task(BaseModel):
     def label_word(self, label: str) -> str:
         """Return the word for a label in prompts."""
         return label
+
+    def draw_label(self, rng: Random, gold: Sequence[Label] = ()) -> Label:
+        """Return the label of a row that is to be written: y ~ U(Y) (S3, Algorithm 1).
+
+        Args:
+            rng: Draws it.
+            gold: The labels of the gold rows that the method may see.
+        """
+        return rng.choice(self.label_names)
+
+    def explained_labels(self, gold: Sequence[Label]) -> tuple[str, ...]:
+        """Return the labels that rationales are asked for, as texts: all of the task.
+
+        Args:
+            gold: The labels of the gold rows that the method may see.
+        """
+        return self.label_names
+
+    def answer_of(self, label: Label) -> dict[str, Any]:
+        """Return the JSON that the prompt `decide` wants for a row of this label."""
+        return {"label": self.label_word(str(label))}
 
     @abstractmethod
     def rationale_prompt(self, label: str, number: int) -> str:

@@ -176,7 +176,7 @@ class Classification(Task):
         """
         return _normalised(f"{self.instruction} {self.labelled(label)} {self.asked_length}")
 
-    def parse_decision(self, completion: str, row: Example, *, truncated: bool) -> str | Rejected:
+    def parse_decision(self, completion: str, row: Example, *, truncated: bool) -> Label | Rejected:
         """Return the label that an output names, as JSON or in words."""
         return parse_choice(completion, self.labels, truncated=truncated)
 
@@ -186,9 +186,13 @@ class Classification(Task):
         return Example(text=text, label=self._read_label(row["label"], text))
 
     def _read_label(self, value: object, text: str) -> str:
-        label = label_text(value)
+        label = label_text(only_label(value))
         if not label:
             raise ValueError(f"the label of {shorten(text, 50)!r} is empty")
+        return self._known(label, text)
+
+    def _known(self, label: str, text: str) -> str:
+        """Return a label of the task; another one is an error."""
         if label not in self.labels:
             known = ", ".join(map(repr, self.labels))
             near = suggest(label, self.labels)
@@ -249,6 +253,30 @@ def label_text(value: object) -> str:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return compose(str(value)).strip()
+
+
+def only_label(value: Any) -> Any:
+    """Return the only label of a list; another value is returned as it is.
+
+    Raises:
+        ValueError: The list has several different labels.
+    """
+    labels = as_list(value)
+    if not isinstance(labels, list):
+        return value
+    different = list(dict.fromkeys(map(label_text, labels)))
+    if len(different) > 1:
+        listed = shorten(", ".join(map(repr, different)), 100)
+        raise ValueError(
+            f"a row has one label, but of kind multi_label, and this one has several: {listed}"
+        )
+    return different[0] if different else None
+
+
+def as_list(value: Any) -> Any:
+    """Return a list, tuple or NumPy array as a list; another value is returned as it is."""
+    values = value.tolist() if hasattr(value, "tolist") else value
+    return list(values) if isinstance(values, (list, tuple)) else value
 
 
 def is_missing(value: object) -> bool:

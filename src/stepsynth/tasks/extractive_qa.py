@@ -29,7 +29,6 @@ class ExtractiveQA(Task):
         "text": "question",
         "answers": "answers",
     }
-    optional_columns: ClassVar[Mapping[str, str]] = {"id": "id", "answer": "answer"}
     score_name: ClassVar[str] = "f1"
     has_context: ClassVar[bool] = True
     templates: ClassVar[str] = "extractive_qa"
@@ -54,6 +53,11 @@ class ExtractiveQA(Task):
         "folder of a spaCy pipeline, whose entities and noun phrases are taken.",
     )
 
+    @property
+    def optional_columns(self) -> Mapping[str, str]:
+        """An id for messages, and the one answer of a row of contexts."""
+        return {"id": "id", "answer": "answer"}
+
     def own_prompts(self) -> dict[str, Sequence[str]]:
         """Return the prompts of S3's Table 1 for QA, and those that make contexts."""
         shared = SHARED_FIELDS
@@ -70,6 +74,10 @@ class ExtractiveQA(Task):
     def label_names(self) -> tuple[str, ...]:
         """Empty: a label is an answer."""
         return ()
+
+    def answer_of(self, label: Label) -> dict[str, Any]:
+        """Return the JSON that the prompt `decide` wants: the first answer."""
+        return {"answer": str(label)}
 
     def rationale_prompt(self, label: str, number: int) -> str:
         """Raise: questions are written from contexts, without rationales (S3, section 2.4)."""
@@ -195,4 +203,4 @@ class ExtractiveQA(Task):
 
 
 def _references(label: Label) -> tuple[str, ...]:
-    return label.texts if isinstance(label, Answers) else (label,)
+    return label.texts if isinstance(label, Answers) else (str(label),)

@@ -12,7 +12,7 @@ from pydantic import Field
 from stepsynth.prompts import parse_text
 from stepsynth.records import Context, Example, Rejected
 from stepsynth.tasks._task import SHARED_FIELDS
-from stepsynth.tasks.classification import Classification, label_text, read_text
+from stepsynth.tasks.classification import Classification, label_text, only_label, read_text
 
 
 class SentencePair(Classification):
@@ -71,5 +71,5 @@ class SentencePair(Classification):
     def read_context(self, row: Mapping[str, Any]) -> Context:
         """Return the context of a row, with its `label`, if any."""
         text = read_text(row, "context")
-        has_label = label_text(row.get("label")) != ""
+        has_label = label_text(only_label(row.get("label"))) != ""
         return Context(text, self._read_label(row["label"], text) if has_label else None)

@@ -519,7 +519,7 @@ def test_a_label_may_stand_in_a_list_of_its_own(task, label, read):
 
 @pytest.mark.parametrize(
     ("label", "message"),
-    [(["a", "p"], "one label, and this one has several: 'a', 'p'"), ([], "the label .* is empty")],
+    [(["a", "p"], "and this one has several: 'a', 'p'"), ([], "the label .* is empty")],
 )
 def test_several_labels_or_none_are_no_label(task, label, message):
     with pytest.raises(DataError, match=f"row 0: .*{message}"):

@@ -1,10 +1,12 @@
+from itertools import combinations
+
 import pytest
 
 from stepsynth._util.text import normalise
 from stepsynth.data.section import Split
 from stepsynth.data.split import Gold, choose_contexts, make_gate, split_gold
 from stepsynth.errors import DataError
-from stepsynth.records import Answers, Context, Dataset, Example
+from stepsynth.records import Answers, Context, Dataset, Example, LabelSet
 from stepsynth.tasks.extractive_qa import ExtractiveQA
 from stepsynth.tasks.sentence_pair import SentencePair
 
@@ -116,6 +118,16 @@ def questions(n=40, contexts=40):
         Example(f"where is {i}?", Answers((f"place {i}",), (3,)), f"At place {i % contexts}.")
         for i in range(n)
     )
+
+
+def test_sets_of_labels_that_occur_once_are_tested_on_too():
+    """Stratified by the whole set, all of them would be mined from."""
+    pairs = list(combinations("cdefg", 2))
+    sets = [("a",), ("b",)] * 10 + pairs
+    rows = Dataset(Example(f"text number {i}", LabelSet(names)) for i, names in enumerate(sets))
+    gold = split_gold(rows, label_names=tuple("abcdefg"), random_seed=0, warn=print, near=False)
+    tested = {row.label.names for row in gold.test}
+    assert len(tested & set(pairs)) >= 2
 
 
 def test_questions_are_split_without_strata():

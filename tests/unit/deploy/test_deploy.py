@@ -17,7 +17,7 @@ from stepsynth.deploy import onnx as deploy_onnx
 from stepsynth.deploy.cards import COLUMNS, code, is_path, without_paths
 from stepsynth.deploy.standalone_predict import Model
 from stepsynth.errors import ConfigError, ProviderError, RunFolderError
-from stepsynth.records import GOLD, Answers, Dataset, Example
+from stepsynth.records import GOLD, Dataset, Example, label_from_json
 from stepsynth.students import StudentFactory, load_student, students
 
 FRUIT = [
@@ -47,8 +47,8 @@ def examples(rows):
     for row in rows:
         label = row.get("label")
         if label is None:
-            label = Answers(*(tuple(row["answers"][k]) for k in ("text", "answer_start")))
-        yield Example(text=row["text"], label=label, context=row.get("context"))
+            label = row["answers"]
+        yield Example(text=row["text"], label=label_from_json(label), context=row.get("context"))
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +150,23 @@ def test_a_classifier_says_the_same_as_onnx(fruit_model, tmp_path, capfd):
     said = load_student(fruit_model).predict(texts)
     assert Alone(tmp_path / "out" / "onnx").predict(texts) == said
     assert set(said) == {"apple", "pear"}
+
+
+def test_sets_of_labels_are_the_same_in_onnx(encoder, tmp_path):
+    pytest.importorskip("onnxruntime")
+    sets = [["apple"], ["pear"], ["apple", "pear"], []]
+    rows = [{"text": row["text"], "label": sets[i % 4]} for i, row in enumerate(FRUIT)]
+    student = train(encoder, rows, ("apple", "pear"), tmp_path / "a" / "model")
+    found = deploy_onnx.write_onnx(tmp_path / "a" / "model", tmp_path / "onnx")
+    assert found["rows"] == found["same_labels"] > 0
+    texts = [row["text"] for row in rows]
+    logits = Alone(tmp_path / "onnx")(texts)[1][0]
+    said = student.predict_probabilities(texts)
+    assert np.allclose(1 / (1 + np.exp(-logits)), said.probabilities, atol=1e-3)
+    thresholds = json.loads((tmp_path / "onnx" / "thresholds.json").read_text())
+    assert thresholds == {"apple": 0.5, "pear": 0.5}
+    config = json.loads((tmp_path / "onnx" / "config.json").read_text())
+    assert config["problem_type"] == "multi_label_classification"
 
 
 def test_pairs_are_checked_with_sentences_of_ours_where_no_data_is(encoder, tmp_path):

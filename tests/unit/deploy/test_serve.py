@@ -11,6 +11,7 @@ import pytest
 
 from stepsynth.deploy import ModelServer
 from stepsynth.metrics import Abstention, Calibration, Predictions
+from stepsynth.records import Dataset, Example, LabelSet
 from stepsynth.students import load_student
 from stepsynth.students.linear import Linear
 from tests.fakes import rows
@@ -210,3 +211,18 @@ def test_a_body_that_is_not_packed_as_it_says_is_the_senders_fault(served):
         urllib.request.urlopen(request, timeout=30)
     assert caught.value.code == 400
     caught.value.close()
+
+
+def test_sets_of_labels_are_lists_and_each_probability_stands_for_itself():
+    sets = [LabelSet(("a",)), LabelSet(("p",)), LabelSet(("a", "p")), LabelSet(())]
+    texts = ["red round", "long green", "red round and long green", "nothing"]
+    pairs = list(zip(texts, sets, strict=True)) * 6
+    fitted = Linear().start(("a", "p"), 0)
+    fitted.fit(Dataset(Example(text, label) for text, label in pairs))
+    with Served(ModelServer(fitted, "fruit")) as server:
+        _, said = call(server, "/predict", {"texts": texts})
+        _, counts = call(server, "/metrics")
+    assert [each["label"] for each in said["predictions"]] == [["a"], ["p"], ["a", "p"], []]
+    both = said["predictions"][2]["probabilities"]
+    assert min(both["a"], both["p"]) > 0.5
+    assert "stepsynth_abstained_total 0" in counts

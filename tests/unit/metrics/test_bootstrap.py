@@ -9,6 +9,7 @@ from stepsynth.metrics.bootstrap import (
     Interval,
     bootstrap_macro_f1,
     bootstrap_mean,
+    bootstrap_multi_label_f1,
     resample_rows,
 )
 
@@ -76,6 +77,24 @@ def test_macro_f1_is_that_of_the_literal_version(shared):
         return one - two
 
     found = bootstrap_macro_f1(gold, first, second, rows, draws=DRAWS)
+    observed = [difference(s, np.arange(25)) for s in range(4)]
+    assert_same(found, literally(difference, rows, observed))
+
+
+@pytest.mark.parametrize("average", ["micro", "macro"])
+def test_f1_of_sets_is_that_of_the_literal_version(average):
+    rng = np.random.default_rng(5)
+    gold = [rng.random((25, 3)) < 0.5] * 4
+    first, second = ([g ^ (rng.random(g.shape) < p) for g in gold] for p in (0.2, 0.4))
+    rows = [np.arange(25)] * 4
+
+    def difference(seed, places):
+        one, two = (
+            f1_score(gold[seed][places], x[seed][places], average=average) for x in (first, second)
+        )
+        return one - two
+
+    found = bootstrap_multi_label_f1(gold, first, second, rows, average=average, draws=DRAWS)
     observed = [difference(s, np.arange(25)) for s in range(4)]
     assert_same(found, literally(difference, rows, observed))
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from stepsynth.errors import RunFolderError, StepsynthError, TooFewRowsError
-from stepsynth.records import Dataset, Example
+from stepsynth.records import Dataset, Example, LabelSet
 from stepsynth.students import StudentFactory, load_student
 from stepsynth.students.linear import Linear
 from tests.fakes import rows
@@ -284,3 +284,12 @@ def test_other_weights_are_another_memory(tmp_path):
 def test_a_text_without_a_word_teaches_nothing_and_is_said():
     with pytest.raises(TooFewRowsError, match="no text holds a word"):
         fitted(rows(("!!", "good"), ("??", "bad")))
+
+
+def test_a_label_of_every_row_or_of_none_is_learnt_as_such():
+    sets = [LabelSet(("a", "b")), LabelSet(("a",))] * 5
+    model = Linear().start(("a", "b", "c"), 0)
+    model.fit(Dataset(Example(f"text {label}", label) for label in sets))
+    said = model.predict_probabilities(["text a|b", "text a"])
+    assert said.labels == ["a|b", "a"]
+    assert said.probabilities[0].round(3).tolist()[::2] == [0.917, 0.083]

@@ -1,0 +1,265 @@
+"""Rows of several labels from a gold file, over HTTP, to a report, a comparison and predictions."""
+
+import json
+import re
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+import stepsynth as package
+from stepsynth.records import LabelSet
+from stepsynth.review import History, Table
+from stepsynth.review.deciding import BadRequestError, decide
+from stepsynth.review.page import Query, find_rows
+from tests.e2e.cli import stepsynth, summary_of
+from tests.stub_server import StubServer, completion
+
+MESSAGES = """\
+The car park by the station is full at seven every morning.|parking
+My resident permit ran out and the online form shows an error.|parking
+A van blocks the loading bay in front of our bakery.|parking
+Can visitors of the hospital leave their car there all day?|parking
+The ticket machine on the quay swallowed my coins.|parking
+Our organic bin was left standing full on Tuesday.|waste
+Where can I bring four old tyres and a mattress?|waste
+Rats come to the rubbish bags behind the kebab shop.|waste
+The bottle bank in Elm Road has been overflowing since Sunday.|waste
+We need a second paper bin for our house of six families.|waste
+A bar on the ground floor plays loud music until three.|noise
+Builders start drilling at half past five in the morning.|noise
+The neighbours' dog barks through the whole night.|noise
+Motorcycles race along the ring road after midnight.|noise
+The fan on the roof of the cold store hums without a pause.|noise
+A deep pothole in Mill Street has damaged my wheel.|roads
+The street lamp by the school has been dark for weeks.|roads
+Ice on the footbridge made me fall this morning.|roads
+The zebra crossing at the chemist's can hardly be seen any more.|roads
+A manhole cover on the cycle path is loose.|roads
+Cars park on the pavement, so that prams must use the broken road.|parking,roads
+The barrier of the car park squeaks all night long.|parking,noise
+The bin lorry cannot get through because of parked cars.|parking,waste
+Glass from the bottle bank lies all over the cycle path.|waste,roads
+Men throw bottles into the glass container at two at night.|waste,noise
+Road works with a jackhammer go on until late in the evening.|noise,roads
+Parked trucks run their engines all night and break the kerb.|parking,noise,roads
+Thank you for the lovely concert in the park.|
+What are the opening hours of the town hall?|
+I would like to praise the lady at the front desk.|
+How do I get a copy of my birth certificate?|
+When is the next meeting of the council?|
+"""
+WORDS = {"parking": "parked car", "waste": "full bin", "noise": "loud din", "roads": "broken road"}
+NUMBERS = count()
+
+
+def answer(_, body):
+    """Write about the topics that a prompt names."""
+    asked = body["messages"][-1]["content"]
+    if '{"labels"' in asked:
+        text = asked.split("Here is a message:")[-1]
+        return completion(json.dumps({"labels": [k for k, v in WORDS.items() if v in text]}))
+    if re.search(r"List \d+ different", asked):
+        return completion("1. a first thing\n2. a second thing\n3. a third thing")
+    named = "".join(re.findall(r"message about ([\w, ]+)", asked)[:1])
+    topics = [] if "other than" in named else [word for word in WORDS if word in named]
+    number = next(NUMBERS)
+    told = " and a ".join(WORDS[topic] for topic in topics) or "kind word for the staff"
+    return completion(f"Near house {number} there is a {told}, as {number % 7} of us saw.")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    place = tmp_path_factory.mktemp("city")
+    rows = [line.rsplit("|", 1) for line in MESSAGES.splitlines()]
+    gold = [
+        {"message": f"{text} ({i})", "topics": labels.split(",") if labels else []}
+        for i in range(3)
+        for text, labels in rows
+    ]
+    lines = "".join(json.dumps(row) + "\n" for row in gold)
+    (place / "gold.jsonl").write_text(lines, encoding="utf-8")
+    return place
+
+
+@pytest.fixture(scope="module")
+def llm():
+    with StubServer(answer=answer) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def task(folder, llm) -> Path:
+    path = folder / "city.yaml"
+    path.write_text(
+        f"""\
+task:
+  kind: multi_label
+  instruction: Decide what a message to the city is about.
+  text_name: message
+  labelled_name: message about {{label}}
+  labels: [parking, waste, noise, roads]
+data:
+  gold: gold.jsonl
+  columns: {{text: message, label: topics}}
+  split: {{mine: 0.4, select: 0.3, test: 0.3}}
+llm: {{backend: openai_compatible, base_url: "{llm.url}", model: m, concurrency: 8}}
+method: {{name: s3, seed_size: 40, rounds: 1, num_rationales: 3}}
+curation: {{copies: false}}
+""",
+        encoding="utf-8",
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(task) -> package.Run:
+    done = stepsynth("run", task, "--out", task.parent / "run", "--json")
+    assert done.returncode == 0, done.stderr
+    summary = summary_of(done)
+    assert {"micro_f1", "macro_f1", "sample_f1", "exact_match"} <= summary["test"].keys()
+    return package.open_run(task.parent / "run")
+
+
+def test_the_rows_have_the_sets_of_gold(run, llm):
+    sets = {row.label for row in run.dataset}
+    assert LabelSet(("parking", "noise")) in sets or LabelSet(("parking", "roads")) in sets
+    assert all(isinstance(label, LabelSet) for label in sets)
+    prompts = [body["messages"][-1]["content"] for body in llm.bodies]
+    nothing = "about something other than parking, waste, noise or roads"
+    assert any(nothing in prompt for prompt in prompts)
+    several = r"about \w+ and also \w+, all in the same message"
+    assert any(re.search(several, prompt) for prompt in prompts)
+
+
+def test_what_was_mistaken_is_in_the_errors_and_each_label_in_the_report(run):
+    missed = run.rounds[0].missed
+    assert missed
+    for each in missed:
+        own = set(each.example.label.names) - set(each.differences["missed"])
+        said = own | set(each.differences["too_many"])
+        assert said == set(LabelSet.parse(each.predicted).names)
+    page = run.folder.report.read_text(encoding="utf-8")
+    assert "Scores by label" in page
+    assert "Confusion matrix" not in page
+    assert "missed: " in page or "too many: " in page
+    assert "test micro-F1, %" in page
+
+
+def test_references_are_told_in_exact_matches(run):
+    names = [each.name for each in run.summary.references]
+    assert names == ["majority class", "gold alone"]
+    for each in run.summary.references:
+        kept = run.summary.test["exact_match"] - each.test["exact_match"]
+        assert each.kept_minus[0] == pytest.approx(kept)
+
+
+def test_predictions_are_sets_with_a_probability_for_each_label(run):
+    text = "a parked car and a loud din near house 3"
+    done = stepsynth("predict", run.folder.path, text, "--json")
+    said = json.loads(done.stdout)
+    assert said["probabilities"].keys() == {"parking", "waste", "noise", "roads"}
+    thresholds = json.loads((run.folder.model / "thresholds.json").read_text())
+    given = [name for name, p in said["probabilities"].items() if p >= thresholds[name]]
+    assert said["label"] == given
+    line = stepsynth("predict", run.folder.path, text).stdout.rstrip("\n").split("\t")
+    shares = [f"{said['probabilities'][name]:.4f}" for name in given]
+    assert line == ["|".join(given) or "(none)", "|".join(shares)]
+    assert package.load_student(run.folder.model).predict([text]) == [line[0]]
+    table = run.folder.path / "out.csv"
+    stepsynth("predict", run.folder.path, text, "--output", table)
+    assert table.read_text().splitlines()[1].split(",")[1] == line[0]
+
+
+def test_a_task_is_checked_planned_and_previewed(task, run):
+    checked = stepsynth("check", task)
+    assert checked.returncode == 0, checked.stderr
+    assert re.search(r"parking .*\d+ .*\d+ .*\d+", checked.stdout)
+    assert re.search(r"\(none\) .*\d+ .*\d+ .*\d+", checked.stdout)
+    planned = stepsynth("plan", task)
+    assert planned.returncode == 0, planned.stderr
+    shown = stepsynth("preview", task, "-n", "2")
+    assert shown.returncode == 0, shown.stderr
+    assert "in one message about" in shown.stdout
+
+
+def test_methods_are_compared_by_micro_f1(task):
+    args = ("--methods", "llm,gold", "--seeds", "1", "--out", task.parent / "compare")
+    done = stepsynth("compare", task, *args, "--against", "llm", "--json")
+    assert done.returncode == 0, done.stderr
+    found = summary_of(done)
+    assert found["score"] == "micro_f1"
+    gold = next(row for row in found["methods"] if row["name"] == "gold")
+    assert gold["against"].keys() == {"micro_f1", "macro_f1", "exact_match"}
+    assert gold["by_label"].keys() == {"parking", "waste", "noise", "roads"}
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("method=progen", "'progen' is not defined for multi_label"),
+        ("method=s3_plus", "'s3_plus' is not defined for multi_label"),
+        ("student=ensemble", "'ensemble' cannot learn multi_label"),
+        ("curation.check=llm", "multi_label rows have sets of labels"),
+        ("data.decisions=x.jsonl", "a multi_label row has a set of them"),
+    ],
+)
+def test_what_is_for_one_label_is_refused_before_anything_is_read(task, setting, message):
+    done = stepsynth("run", task, "--set", setting, "--out", task.parent / "refused")
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
+def test_the_cards_say_what_the_model_gives(run, tmp_path):
+    args = ("--hub", "org/city", "--license", "mit", "--dry-run", tmp_path / "hub")
+    done = stepsynth("export", run.folder.path, *args)
+    assert done.returncode == 0, done.stderr
+    cards = [path.read_text(encoding="utf-8") for path in (tmp_path / "hub").rglob("README.md")]
+    assert len(cards) == 2
+    for card in cards:
+        assert "multi-label text classification" in card
+        assert "| micro_f1 |" in card
+        assert "the context that it belongs to" not in card
+
+
+def test_a_review_changes_no_set_of_labels(run):
+    table = Table.read(run)
+    assert table.labels == ()
+    row = next(iter(table.rows.values()))
+    query = Query(label=str(row.example.label))
+    assert row in list(find_rows(table, query, History()))
+    missed = {"id": "a" * 8, "data": "gold", "row": table.errors[0].id, "what": "keep"}
+    with pytest.raises(BadRequestError, match="sets of labels cannot be decided on"):
+        decide(missed, table, History())
+
+
+def test_rows_and_task_may_be_objects():
+    rows = enumerate(line.rsplit("|", 1) for line in MESSAGES.splitlines())
+    gold = [
+        {"text": f"{text} ({i})", "label": labels.split(",") if labels else []}
+        for i, (text, labels) in rows
+    ]
+    task = package.MultiLabel(labels=list(WORDS), text_name="message")
+    result = package.synthesize(task, gold, method=package.Gold())
+    assert all(isinstance(row.label, LabelSet) for row in result.dataset)
+    assert 0 <= result.summary.test["micro_f1"] <= 1
+
+
+def test_an_audit_and_studies_say_that_they_are_for_one_label(task, run):
+    audited = stepsynth("audit", task)
+    studied = stepsynth("study", "quality", run.folder.path)
+    assert (audited.returncode, studied.returncode) == (2, 2)
+    assert "have sets of labels" in audited.stderr
+    assert "have sets of labels" in studied.stderr
+
+
+def test_init_writes_a_task_of_several_labels(folder, llm):
+    out = folder / "new.yaml"
+    args = ("--gold", folder / "gold.jsonl", "--text", "message", "--label", "topics", "-o", out)
+    single = stepsynth("init", *args)
+    assert single.returncode == 2
+    assert "but of kind multi_label" in single.stderr
+    done = stepsynth("init", *args, "--multi-label")
+    assert done.returncode == 0, done.stderr
+    assert "kind: multi_label" in out.read_text(encoding="utf-8")
+    assert 'labelled_name: "message about {label}"' in out.read_text(encoding="utf-8")
