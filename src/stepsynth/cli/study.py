@@ -90,9 +90,6 @@ def study(
 
     For a folder of `compare` they make a page of their own, studies.html.
     """
-    from stepsynth.report import write_report, write_studies
-    from stepsynth.runfolder import RunFolder
-
     chosen, of_task = _build_study(name, overrides)
     _check(chosen, runs or [], out, is_shared_out=jobs is not None or executor != "local")
     with Display() as display:
@@ -105,18 +102,25 @@ def study(
             findings = chosen.run(subjects)
         for warning in findings.warnings:
             display.warn(warning)
-    written = _write(findings, runs or [], out)
-    for run in runs or []:
-        if RunFolder(run).identity.exists():
-            written.append(write_report(run))
-        elif run.is_dir() and out is None:
-            written.append(write_studies(run))
+    written = [*_write(findings, runs or [], out), *_write_pages(runs or [], out)]
     if as_json:
         print_json({**findings.to_dict(), "files": [str(path) for path in written]})
         return
     _print(findings)
     for path in written:
         say(f"written: {path}")
+
+
+def _write_pages(runs: Sequence[Path], out: Path | None) -> Iterator[Path]:
+    """Write the reports of runs anew, and a page for each folder of `compare`."""
+    from stepsynth.report import write_report, write_studies
+    from stepsynth.runfolder import RunFolder
+
+    for run in runs:
+        if RunFolder(run).identity.exists():
+            yield write_report(run)
+        elif run.is_dir() and out is None:
+            yield write_studies(run)
 
 
 def _check(chosen: "Study", runs: Sequence[Path], out: Path | None, *, is_shared_out: bool) -> None:
