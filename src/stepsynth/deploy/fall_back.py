@@ -6,13 +6,14 @@ happens to the LLM, a text without an answer gets none, and the caller goes on.
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 
 from stepsynth._util.hashing import digest
 from stepsynth.errors import ConfigError, LimitReachedError, StepsynthError
-from stepsynth.llm import Completion, Failed, LLMSettings, Spent
+from stepsynth.llm import Completion, Failed, LLMSettings, Request, Spent
 from stepsynth.methods import decide_request, read_decision
 from stepsynth.records import Example
 from stepsynth.runfolder import RunFolder
@@ -144,19 +145,32 @@ class FallBack:
 
     def _ask(self, rows: Sequence[Example]) -> list[Reply]:
         replies: list[Reply] = []
+        requests = [decide_request(row, self.task) for row in rows]
         why = DOWN
-        if time.monotonic() >= self._rests_until:
-            try:
-                requests = [decide_request(row, self.task) for row in rows]
+        try:
+            if time.monotonic() >= self._rests_until:
                 answers = self._open().stream(requests, phase="decide", total=len(requests))
                 for row, answer in zip(rows, answers, strict=True):
                     replies.append(self._read(row, answer))
-                return replies
-            except LimitReachedError as error:
-                why = f"{error.cap} is reached"
-            except StepsynthError as error:
-                self._rest(error)
-        return replies + [Reply(None, why)] * (len(rows) - len(replies))
+        except LimitReachedError as error:
+            why = f"{error.cap} is reached"
+        except StepsynthError as error:
+            self._rest(error)
+        left = len(replies)
+        return replies + self._remembered(rows[left:], requests[left:], why)
+
+    def _remembered(
+        self, rows: Sequence[Example], requests: Sequence[Request], why: str
+    ) -> list[Reply]:
+        """Return what the store has of rows that the LLM is not asked about now."""
+        known: list[Completion | None] = [None] * len(rows)
+        if rows:
+            with suppress(StepsynthError):
+                known = self._open().stored(requests)
+        return [
+            Reply(None, why) if answer is None else self._read(row, answer)
+            for row, answer in zip(rows, known, strict=True)
+        ]
 
     def _read(self, row: Example, answer: Completion | Failed) -> Reply:
         if isinstance(answer, Failed):

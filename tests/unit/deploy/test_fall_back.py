@@ -15,6 +15,12 @@ from tests.e2e.cli import stepsynth
 from tests.stub_server import StubServer, completion, failure
 from tests.unit.deploy.test_serve import FRUIT, Served, call
 
+LLM = {
+    "backend": "openai_compatible",
+    "model": "m",
+    "price": {"prompt": 20_000, "completion": 0},
+}
+
 
 def says(number, body):
     prompt = body["messages"][-1]["content"]
@@ -38,12 +44,7 @@ def task(tmp_path, llm):
     values = {
         "task": {"labels": {"a": "apples", "p": "pears"}},
         "data": {"gold": "gold.jsonl"},
-        "llm": {
-            "backend": "openai_compatible",
-            "model": "m",
-            "base_url": llm.url,
-            "price": {"prompt": 20_000, "completion": 0},
-        },
+        "llm": {**LLM, "base_url": llm.url},
         "method": "gold",
     }
 
@@ -96,6 +97,27 @@ def test_at_a_cap_new_texts_get_no_label_and_known_ones_do(open_llm, llm):
     again = open_llm(limits={"requests": 1})
     assert ask(again, "green") == [(None, "limits.requests is reached")], "it holds over starts"
     assert len(llm.bodies) == 1
+
+
+def test_a_text_goes_to_the_same_one_of_several_llms(open_llm, llm):
+    several = {"phases": {"decide": [{"model": "b"}, {"model": "c"}]}}
+    two = open_llm(llm={**LLM, "base_url": llm.url, **several})
+    for _ in range(3):
+        assert ask(two, "red", "green", "dark red") == [("a", ""), ("p", ""), ("a", "")]
+    assert len(llm.bodies) == 3
+    assert {body["model"] for body in llm.bodies} == {"b", "c"}
+
+
+def test_what_was_answered_is_given_beside_texts_that_get_no_answer(open_llm, llm):
+    one = open_llm(limits={"requests": 2})
+    ask(one, "red", "odd")
+    at_cap = (None, "limits.requests is reached")
+    unreadable = (None, fall_back.UNREADABLE)
+    assert ask(one, "new", "red", "odd") == [at_cap, ("a", ""), unreadable]
+    llm.answer = refuse
+    down = open_llm()
+    assert ask(down, "new", "red") == [(None, fall_back.DOWN), ("a", "")]
+    assert ask(down, "red", "new") == [("a", ""), (None, fall_back.DOWN)], "while it is left alone"
 
 
 def test_an_llm_that_is_down_is_left_alone_and_asked_again_later(open_llm, llm, monkeypatch):

@@ -8,7 +8,7 @@ from dataclasses import replace
 from json.encoder import encode_basestring
 from typing import Any
 
-from stepsynth._util.hashing import digest
+from stepsynth._util.hashing import derive_seed, digest
 from stepsynth.errors import ProviderError
 from stepsynth.llm.core.backend import Backend
 from stepsynth.llm.core.types import Completion, Request
@@ -143,10 +143,15 @@ class Endpoints:
         self._turns: Counter[str] = Counter()
 
     def next(self, request: Request) -> int:
-        """Return the place in `all` of the one whose turn it is; requests come in their order."""
+        """Return the place in `all` of the one whose turn it is; requests come in their order.
+
+        A request without a stream goes to the same one each time, or it would be paid for anew.
+        """
         kind = request.tags.get("kind", "") if self._phases else ""
         several = self._phases.get(kind)
         if not several:
             return 0
+        if not request.stream:
+            return several[derive_seed(request.prompt) % len(several)]
         self._turns[kind] += 1
         return several[(self._turns[kind] - 1) % len(several)]

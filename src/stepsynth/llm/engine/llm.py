@@ -19,7 +19,7 @@ from stepsynth._util.stopping import result_of
 from stepsynth.errors import ProviderError, StepsynthError
 from stepsynth.llm.core.backend import Backend
 from stepsynth.llm.core.errors import GiveUpError, RetryLaterError
-from stepsynth.llm.core.types import Request
+from stepsynth.llm.core.types import Completion, Request
 from stepsynth.llm.core.usage import Spent, Status, Usage
 from stepsynth.llm.engine.batching import collect_batched
 from stepsynth.llm.engine.endpoint import Endpoint, Endpoints
@@ -140,6 +140,25 @@ class LLM:
     def generate(self, requests: Sequence[Request], *, phase: str) -> list[Answer]:
         """Return the answers of `stream` as a list."""
         return list(self.stream(requests, phase=phase, total=len(requests))) if requests else []
+
+    def stored(self, requests: Sequence[Request]) -> list[Completion | None]:
+        """Return the answers that the store has; nothing is sent or counted.
+
+        Args:
+            requests: n requests without a stream.
+
+        Raises:
+            RunFolderError: The store cannot be read.
+        """
+        if self._store is None:
+            return [None] * len(requests)
+        places = [self._endpoints.all[self._endpoints.next(each)] for each in requests]
+        asked = [(e.request_id(r), e.settings.model) for e, r in zip(places, requests, strict=True)]
+        values = self._store.get_many(key for key, _ in asked)
+        return [
+            Completion(request_id=key, model=model, **values[key]) if key in values else None
+            for key, model in asked
+        ]
 
     def ping(self) -> dict[str, float]:
         """Ask every LLM of the run for one token, and return model -> seconds it took.
