@@ -115,8 +115,8 @@ class Auto(Student):
             f"{spec.name} {score:.1%}" for spec, score in zip(candidates, scores, strict=True)
         )
         warn(
-            f"student auto: {best.name} is used. Accuracy in cross-validation on {len(rows)} gold "
-            f"rows: {told}."
+            f"student auto: {best.name} is used. Accuracy in cross-validation on "
+            f"{sum(len(test) for _, test in folds)} gold rows: {told}."
         )
         return best
 
@@ -152,21 +152,34 @@ class Auto(Student):
 
 
 def _divide(rows: Dataset, random_seed: int) -> list[tuple[list[int], list[int]]]:
-    """Return the folds, as rows to train on and rows to predict; none: a label has too few rows.
+    """Return the folds, as rows to train on and rows to predict; none: there are too few rows.
 
-    Copies of a text stay together, so that none is predicted by its own copy.
+    Copies of a text stay together, so that none is predicted by its own copy. A label with one text
+    is left out: where it is predicted, nothing was learnt of it.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
-    labels = [str(row.label) for row in rows]
     groups = {(row.text, row.context): i for i, row in enumerate(rows)}
-    texts = [groups[row.text, row.context] for row in rows]
-    fewest = min((labels.count(label) for label in set(labels)), default=0)
-    if fewest < 2 or len(set(labels)) < 2 or len(groups) < FOLDS:
+    texts_of: dict[str, set[int]] = {}
+    for row in rows:
+        texts_of.setdefault(str(row.label), set()).add(groups[row.text, row.context])
+    numbers = [len(texts) for texts in texts_of.values() if len(texts) > 1]
+    if len(numbers) < 2 or len(groups) < FOLDS:
         return []
-    splitter = StratifiedGroupKFold(min(FOLDS, fewest), shuffle=True, random_state=random_seed)
-    found = splitter.split(labels, labels, texts)
-    return [([int(i) for i in train], [int(i) for i in test]) for train, test in found]
+    used = [i for i, row in enumerate(rows) if len(texts_of[str(row.label)]) > 1]
+    labels = [str(rows[i].label) for i in used]
+    texts = [groups[rows[i].text, rows[i].context] for i in used]
+    splitter = StratifiedGroupKFold(min(FOLDS, *numbers), shuffle=True, random_state=random_seed)
+    found = [
+        ([used[i] for i in train], [used[i] for i in test])
+        for train, test in splitter.split(labels, labels, texts)
+    ]
+    # Large groups can leave a fold without rows, or without a second label to learn.
+    return [(train, test) for train, test in found if test and _labels(rows, train) > 1]
+
+
+def _labels(rows: Dataset, places: Sequence[int]) -> int:
+    return len({rows[i].label for i in places})
 
 
 def _accuracy(
@@ -185,4 +198,4 @@ def _accuracy(
         student.fit(seen)
         said = student.predict_examples(held_out).labels
         right += sum(row.label == own for row, own in zip(held_out, said, strict=True))
-    return right / len(rows)
+    return right / sum(len(test) for _, test in folds)

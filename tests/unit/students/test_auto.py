@@ -54,6 +54,30 @@ def test_with_too_few_rows_the_first_is_taken_and_it_is_said(data):
     assert "too few gold rows" in said[0]
 
 
+def test_a_rare_label_does_not_keep_it_from_choosing():
+    """It has one text, which cannot be learnt and predicted, or copies of one."""
+    rare = rows(*[("splendid", "other")] * 3)
+    said = []
+    labels = (*LABELS, "other")
+    auto = Auto(candidates=("linear", STATIC))
+    assert auto.choose(Dataset([*BY_MEANING, *rare]), labels, 0, said.append).name == "static"
+    assert "on 16 gold rows" in said[0]
+    alone = rows(
+        ("the same", "good"), ("the same", "good"), *((f"{i} bad", "bad") for i in "abcde")
+    )
+    assert auto.choose(alone, LABELS, 0, said.append).name == "linear"
+    assert "too few gold rows" in said[1]
+
+
+def test_a_fold_that_would_learn_one_label_is_left_out():
+    """Both texts of the rare label fall into one fold."""
+    copied = [*[("t1", "bad")] * 5, ("t1", "good"), *[("t2", "bad")] * 5, *[("t4", "good")] * 5]
+    data = rows(("t0", "bad"), *copied[:11], ("t3", "bad"), *copied[11:], ("t5", "bad"))
+    said = []
+    Auto(candidates=("linear", {"name": "linear", "C": 2})).choose(data, LABELS, 0, said.append)
+    assert "on 7 gold rows" in said[0]
+
+
 def test_what_is_not_installed_is_left_out_unless_it_was_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "model2vec", None)
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
