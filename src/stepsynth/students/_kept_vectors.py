@@ -19,12 +19,13 @@ from stepsynth._util.hashing import digest
 
 Floats = npt.NDArray[np.float32]
 MOST_KEPT = 2_000_000
-"""Embeddings kept of an encoder, about 3.4 GB at 384 dimensions; then the file is begun anew."""
+"""Embeddings kept of an encoder, about 4.2 GB at 384 dimensions; then the file is begun anew."""
 
 WAIT_S = 5.0
 """Seconds to wait for another process that writes."""
 
-_SCHEMA = "CREATE TABLE IF NOT EXISTS vectors (text BLOB PRIMARY KEY, vector BLOB) WITHOUT ROWID"
+# WITHOUT ROWID would put most of each vector on a page of its own, and fill twice the disk.
+_SCHEMA = "CREATE TABLE IF NOT EXISTS vectors (text BLOB PRIMARY KEY, vector BLOB)"
 _AT_ONCE = 500
 _HARMLESS = (OSError, sqlite3.Error, ValueError)
 """A full disk, a read-only home, a lock or damage: it costs time, not the run."""
@@ -33,12 +34,16 @@ _HARMLESS = (OSError, sqlite3.Error, ValueError)
 def cache_folder() -> Path | None:
     """Return the folder of what may be deleted at any time.
 
-    It is $STEPSYNTH_CACHE, else `stepsynth` in the user's cache folder; None if that is empty.
+    It is $STEPSYNTH_CACHE, else `stepsynth` in the user's cache folder; None if the former is
+    empty, or the user has no home.
     """
     given = os.environ.get("STEPSYNTH_CACHE")
     if given is not None:
         return Path(given) if given else None
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stepsynth"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stepsynth"
+    except RuntimeError:  # in a container, say, whose user has no name
+        return None
 
 
 def fingerprint(encoder: Any) -> str:

@@ -118,7 +118,8 @@ class Embedding(HeadStudent):
             vectors = encoder.encode(
                 batch, batch_size=32, normalize_embeddings=True, show_progress_bar=False
             )
-            found = dict(zip(batch, vectors, strict=True))
+            # An encoder whose weights have 16 bits gives vectors of 16 bits.
+            found = dict(zip(batch, np.asarray(vectors, np.float32), strict=True))
             if kept is not None:
                 kept.write(found)
             known |= found

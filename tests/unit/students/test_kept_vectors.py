@@ -58,6 +58,46 @@ def test_another_process_embeds_only_what_none_has_before(cache):
     assert fit(Dataset([*DATA, *rows(("splendid", "good"))]))[0] == 1
 
 
+class Half:
+    """An encoder that gives 16 bits, as one does whose weights were saved so."""
+
+    def __init__(self, encoder):
+        self.encoder = encoder
+
+    def __getattr__(self, name):
+        return getattr(self.encoder, name)
+
+    def encode(self, *args, **options):
+        return self.encoder.encode(*args, **options).astype(np.float16)
+
+
+def test_vectors_of_16_bits_are_read_as_they_were_written(cache, monkeypatch):
+    half = Half(encoder())
+    monkeypatch.setattr(embedding, "_encoder", lambda _: half)
+    first = fit()
+    started()
+    embedded, said = fit()
+    assert embedded == 0
+    assert np.array_equal(said, first[1])
+
+
+def test_a_vector_takes_little_more_than_its_bytes(cache):
+    kept = KeptVectors(encoder())
+    kept.write({str(i): np.full(384, i, np.float32) for i in range(200)})
+    (path,) = (cache / "embeddings").iterdir()
+    assert path.stat().st_size < 200 * 2.5 * 1024
+
+
+def test_a_user_without_a_home_has_no_cache(monkeypatch):
+    def fail():
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("STEPSYNTH_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(_kept_vectors.Path, "home", fail)
+    assert cache_folder() is None
+
+
 def test_no_text_is_on_disk_and_only_the_user_may_look(cache):
     fit()
     (path,) = (cache / "embeddings").iterdir()
