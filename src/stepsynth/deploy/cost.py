@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -153,19 +154,26 @@ def measure_cost(run: Run, rows: Dataset, llm: FallBack) -> PredictionCost:
 def _ask(run: Run, rows: Dataset, llm: FallBack) -> tuple[list[Reply], float | None]:
     """Return the LLM's answers, and its milliseconds for 1,000 as they are or were measured."""
     file, key = run.folder.llm_speed, digest(llm.settings.identity())
-    try:
-        known: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        known = known if known["llm"] == key else {}
-    except (OSError, ValueError, KeyError, TypeError):
-        known = {}
+    known, ms = _known_speed(file, key)
     before, began = llm.spent.requests, time.perf_counter()
     replies = llm.ask(rows)
     seconds, sent = time.perf_counter() - began, llm.spent.requests - before
     # The time of a few that were left over says less than that of all.
-    if sent > known.get("requests", 0):
-        known = {"llm": key, "requests": sent, "ms": 1e6 * seconds / sent}
-        write_json(file, known)
-    return replies, known.get("ms")
+    if sent > known:
+        ms = 1e6 * seconds / sent
+        write_json(file, {"llm": key, "requests": sent, "ms": ms})
+    return replies, ms
+
+
+def _known_speed(file: Path, key: str) -> tuple[int, float | None]:
+    """Return how many requests of an LLM were timed, and its milliseconds for 1,000 of them."""
+    try:
+        known: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        if known["llm"] == key:
+            return int(known["requests"]), float(known["ms"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # it is measured anew
+    return 0, None
 
 
 class _Scored:
@@ -190,7 +198,8 @@ class _Scored:
         self._model = np.array([column[label] for label in said.labels])
         self._sure = calibrated.probabilities.max(axis=1)
         self._llm = np.array([column.get(each.label or "", -1) for each in replies])
-        self._usd = np.array([each.usd or 0.0 for each in replies]) if llm.is_priced else None
+        usd = [each.usd for each in replies]
+        self._usd = None if None in usd else np.array(usd)
         self._model_ms, self._llm_ms = model_ms, llm_ms
 
     def way(self, name: str, threshold: float) -> Way:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import stepsynth
+from stepsynth._util.hashing import digest
 from stepsynth.deploy import FallBack, estimate, measure_cost, read_task, unseen_rows
 from stepsynth.deploy import cost as deploy_cost
 from stepsynth.errors import DataError, ProviderError
@@ -96,6 +97,24 @@ def test_each_way_has_its_scores_and_its_price(run, task, llm):
     again = measured(run, task)
     assert len(llm.bodies) == 30, "answers are remembered"
     assert again.ways[-1] == asked, "the time of the LLM too"
+
+
+def test_usd_are_not_known_where_an_answer_does_not_say_its_tokens(run, task, llm):
+    def uncounted(number, body):
+        status, headers, answer = says(number, body)
+        kept = {key: value for key, value in json.loads(answer).items() if key != "usage"}
+        return status, headers, answer if number > 1 else json.dumps(kept).encode()
+
+    llm.answer = uncounted
+    found = measured(run, task)
+    assert (found.ways[0].usd, found.ways[-1].usd) == (0.0, None)
+
+
+@pytest.mark.parametrize("odd", ['{"llm": KEY, "requests": "x"}', "[]", '{"llm": KEY, "ms": 1}'])
+def test_a_damaged_time_of_the_llm_is_measured_anew(run, task, odd):
+    key = digest(read_task(task(), ("a", "p")).llm.identity())
+    open_run(run).folder.llm_speed.write_text(odd.replace("KEY", json.dumps(key)))
+    assert measured(run, task).ways[-1].ms > 0
 
 
 def test_at_a_cap_only_what_was_answered_is_scored(run, task):
