@@ -109,7 +109,7 @@ def _read(folder: Path) -> RunLine:
         return _done(run) if run.is_done else _not_done(run)
     except StepsynthError as error:
         return RunLine(str(folder), "damaged", why=error.message)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, ArithmeticError) as error:
         return RunLine(str(folder), "damaged", why=f"{folder}: {error}")
 
 
@@ -183,11 +183,12 @@ def _number(value: Any) -> Any:
 
 
 def _by_date(line: RunLine) -> datetime:
+    """Return when a run ended, by this machine's clock; the earliest time: it is not known."""
     try:
         when = datetime.fromisoformat(line.when)
-    except ValueError:
+        return (when if when.tzinfo else when.replace(tzinfo=UTC)).astimezone()
+    except (ValueError, OverflowError):
         return datetime.min.replace(tzinfo=UTC)
-    return when if when.tzinfo else when.replace(tzinfo=UTC)
 
 
 def _print(folder: Path, found: Sequence[RunLine]) -> None:
@@ -226,6 +227,5 @@ def _score_in_words(line: RunLine) -> str:
 
 
 def _when_in_words(line: RunLine) -> str:
-    """Return a time as this machine's clock shows it."""
     when = _by_date(line)
-    return when.astimezone().strftime("%Y-%m-%d %H:%M") if when.year > 1 else "–"
+    return when.strftime("%Y-%m-%d %H:%M") if when.year > 1 else "–"

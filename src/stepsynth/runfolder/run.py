@@ -288,5 +288,5 @@ def _damaged(path: Path) -> Generator[None]:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise RunFolderError(f"{path}: damaged: {where}: {first['msg']}") from error
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
         raise RunFolderError(f"{path}: damaged: {error!r}") from error

@@ -54,6 +54,23 @@ def test_every_run_has_a_line_with_its_state(runs):
     assert "no run is here" in found["worse"]["why"]
 
 
+def test_one_damaged_run_does_not_hide_the_others(demo, tmp_path):
+    text = RunFolder(demo.folder).manifest.read_text()
+    manifest = json.loads(text)
+    for name, odd in (
+        ("nested", "[" * 100_000),
+        ("many", text.replace(f'"n": {manifest["summary"]["test"]["n"]}', f'"n": 1{"0" * 400}')),
+        ("late", text.replace(manifest["ended"], "9999-12-31T23:59:59-12:00")),
+        ("sound", text),
+    ):
+        assert (odd == text) == (name == "sound")
+        shutil.copytree(demo.folder, tmp_path / name)
+        RunFolder(tmp_path / name).manifest.write_text(odd)
+    assert {line["run"].rpartition("/")[2]: line["state"] for line in listed(tmp_path)} == {
+        **{"nested": "damaged", "many": "damaged", "late": "done", "sound": "done"}
+    }
+
+
 def test_a_line_has_what_the_summary_says(runs, demo):
     (line,) = (line for line in listed(runs) if line["run"].endswith("/done"))
     summary = demo.summary
