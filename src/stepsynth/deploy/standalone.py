@@ -54,6 +54,7 @@ ODD_TEXTS = (
     "no\u00a0break\u2028line\u200bzero",
     "under_score 3.14 1,000 x²",
     "half \ud83d",
+    f"piled e{40 * chr(0x301)}e",
 )
 """Texts that tokenizers are likely to cut differently."""
 
@@ -231,31 +232,32 @@ def _check(
     needs_context = "context" in student.columns
     odd = [Example(text, "", SENTENCES[1] if needs_context else None) for text in ODD_TEXTS]
     given = [(row.text, row.context or ("" if needs_context else None)) for row in (*rows, *odd)]
-    cleaned = [Example(clean(text), "", context and clean(context)) for text, context in given]
     model = standalone_predict.Model(folder)
     same, most = 0, 0.0
     for group in (
-        [row for row in cleaned if row.context is None],
-        [row for row in cleaned if row.context is not None],
+        [(text, context) for text, context in given if context is None],
+        [(text, context) for text, context in given if context is not None],
     ):
         if not group:
             continue
-        said = student.predict_examples(group)
+        said = student.predict_examples(
+            [Example(clean(text), "", context and clean(context)) for text, context in group]
+        )
         assert isinstance(said, Predictions)
         expected = (calibration.apply(said) if calibration else said).probabilities
-        contexts = None if group[0].context is None else [row.context or "" for row in group]
-        got = model.probabilities([row.text for row in group], contexts)
+        contexts = None if group[0][1] is None else [context or "" for _, context in group]
+        got = model.probabilities([text for text, _ in group], contexts)
         same += int((expected.argmax(axis=1) == got.argmax(axis=1)).sum())
         # Unlike max(), this keeps a NaN.
         most = float(np.max([most, np.abs(expected - got).max()]))
-    if same < len(cleaned) or not most <= TOLERANCE:
+    if same < len(given) or not most <= TOLERANCE:
         raise StepsynthError(
             f"the exported model does not say what the student says, so it was not kept: {same} "
-            f"of {len(cleaned)} rows have the same label, probabilities differ by up to {most:.2g} "
+            f"of {len(given)} rows have the same label, probabilities differ by up to {most:.2g} "
             f"(at most {TOLERANCE} is taken)",
             hint="please report it with the student's settings (model/student.json)",
         )
-    return {"rows": len(cleaned), "max_difference": most}
+    return {"rows": len(given), "max_difference": most}
 
 
 def _readme(student: Student, needs: Sequence[str], found: dict[str, Any]) -> str:

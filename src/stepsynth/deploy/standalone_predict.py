@@ -21,6 +21,9 @@ BATCH = 32
 NGRAMS = range(2, 5)
 """Lengths of n-grams of characters."""
 
+MARKS = 30
+"""Most combining marks in a row: to sort a hundred thousand takes seconds."""
+
 _UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
     "\U00020000-\U0003ffff"
@@ -80,8 +83,11 @@ class Model:
         """Return calibrated probabilities: (n_texts, n_labels).
 
         Raises:
+            TypeError: One text is given, and no list.
             ValueError: The model was trained on pairs, and there are no contexts.
         """
+        if isinstance(texts, str) or isinstance(contexts, str):
+            raise TypeError("give lists of texts, not one text")
         if self._needs_context and contexts is None:
             raise ValueError("this model needs a context for each text")
         texts = [_clean(text) for text in texts]
@@ -162,9 +168,17 @@ class Model:
 
 
 def _clean(text: str) -> str:
-    """Return valid Unicode in form NFC."""
+    """Return valid Unicode in form NFC, with at most `MARKS` combining marks in a row."""
     valid = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return unicodedata.normalize("NFC", valid)
+    if unicodedata.is_normalized("NFC", valid):
+        return valid
+    kept: list[str] = []
+    run = 0
+    for character in valid:
+        run = run + 1 if unicodedata.combining(character) else 0
+        if run <= MARKS:
+            kept.append(character)
+    return unicodedata.normalize("NFC", "".join(kept))
 
 
 def _softmax(scores: Any) -> Any:

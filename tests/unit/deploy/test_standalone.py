@@ -106,6 +106,8 @@ def test_ngrams_of_odd_texts_are_those_of_scikit_learn(tmp_path):
     assert np.abs(got - said).max() < 1e-6
     assert len({tuple(row) for row in got.round(4)}) > 5, "they must not all look empty"
     assert model.probabilities([]).shape == (0, 2)
+    with pytest.raises(TypeError, match="not one text"):
+        model.predict("red")
 
 
 def test_from_the_command_line_and_once_more_over_another_student(tmp_path):
