@@ -26,9 +26,11 @@ def test_a_task_in_order_has_a_plan_and_no_defect(task, server, tmp_path):
     assert found["total"]["requests"]["expected"] == 20
     assert not server.bodies
     assert not (tmp_path / "run").exists()
-    printed = stepsynth("run", task, "--dry-run", "--set", ZEROGEN).stdout
+    options = ("--set", ZEROGEN, "--executor", "dask")
+    printed = stepsynth("run", task, "--dry-run", *options).stdout
     assert "No defect was found. To run: " in printed
-    assert f"run {task} --set 'method={{name: zerogen, seed_size: 20}}'" in printed
+    own = "--set 'method={name: zerogen, seed_size: 20}' --executor dask"
+    assert f"run {task} {own}" in printed
 
 
 def test_every_defect_is_told_with_its_mend(task, server, tmp_path):

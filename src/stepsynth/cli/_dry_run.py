@@ -45,7 +45,10 @@ def dry_run(
         else:
             for warning in warnings:
                 print_line(console, f"warning: {warning}")
-        _print(console, task, overrides, out, folder, defects)
+        options = [part for each in overrides for part in ("--set", each)]
+        options += ["--out", str(out)] if out else []
+        options += ["--executor", executor] if executor != "local" else []
+        _print(console, command_line("run", str(task), *options), folder, defects)
     if defects:
         raise SystemExit(defects[0].exit_code)
 
@@ -114,20 +117,10 @@ _FOLDERS = {
 }
 
 
-def _print(
-    console: Any,
-    task: Path,
-    overrides: Sequence[str],
-    out: Path | None,
-    folder: str,
-    defects: Sequence[StepsynthError],
-) -> None:
+def _print(console: Any, command: str, folder: str, defects: Sequence[StepsynthError]) -> None:
     if folder:
         print_line(console, _FOLDERS[folder])
     if not defects:
-        options = [part for each in overrides for part in ("--set", each)]
-        options += ["--out", str(out)] if out else []
-        command = command_line("run", str(task), *options)
         print_line(console, f"No defect was found. To run: {command}")
         return
     noun = "1 defect" if len(defects) == 1 else f"{len(defects)} defects"

@@ -112,8 +112,8 @@ class FallBack:
     @property
     def spent(self) -> Spent:
         """Requests, USD and tokens of this process; answers from the store cost nothing."""
-        now = self._llm.spent if self._llm is not None else Spent()
-        return Spent.sum((self._spent_before, now))
+        llm = self._llm  # another thread may close it meanwhile
+        return self._spent_before if llm is None else Spent.sum((self._spent_before, llm.spent))
 
     @property
     def is_priced(self) -> bool:
@@ -185,7 +185,8 @@ class FallBack:
         """Leave the LLM alone for a while; then it is asked afresh, whatever state it was in."""
         # The message of a provider may repeat the text that it was asked about.
         self._on_notice(f"{DOWN} ({type(error).__name__}); asked again in {REST_S:.0f} s")
-        self._close()
+        with suppress(StepsynthError):  # a full disk, say: what is wrong is told already
+            self._close()
         self._rests_until = time.monotonic() + REST_S
 
     def _open(self) -> CountedLLM:
@@ -194,10 +195,9 @@ class FallBack:
         return self._llm
 
     def _close(self) -> None:
-        if self._llm is not None:
-            self._spent_before = self.spent
-            self._llm.close()
-            self._llm = None
+        if (llm := self._llm) is not None:
+            self._spent_before, self._llm = self.spent, None
+            llm.close()
 
 
 def _for_now(settings: LLMSettings, store: Path, timeout_s: float) -> LLMSettings:

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from stepsynth.deploy import FallBack, ModelServer, fall_back, read_task
-from stepsynth.errors import ConfigError
+from stepsynth.errors import ConfigError, RunFolderError
 from stepsynth.metrics import CALIBRATION_FILE, Abstention, Calibration
 from stepsynth.records import Example
 from stepsynth.runfolder import RunFolder
@@ -135,6 +135,20 @@ def test_an_llm_that_is_down_is_left_alone_and_asked_again_later(open_llm, llm, 
     monkeypatch.setattr(broken, "_rests_until", 0.0)
     assert ask(broken, "green") == [("p", "")]
     assert broken.spent.requests == sent + 1
+
+
+def test_a_store_that_fails_when_it_is_closed_costs_no_answer(open_llm, llm, monkeypatch):
+    one = open_llm()
+    close = one._llm.close
+
+    def fail():
+        close()
+        raise RunFolderError("the disk is full")
+
+    monkeypatch.setattr(one._llm, "close", fail)
+    llm.answer = refuse
+    assert ask(one, "red") == [(None, fall_back.DOWN)]
+    assert one.spent.requests == len(llm.bodies)
 
 
 def test_a_task_with_other_labels_or_without_an_llm_is_refused(task):
