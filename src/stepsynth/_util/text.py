@@ -11,6 +11,9 @@ UNSPACED = (
 """Thai, Lao, Burmese, Khmer, kana and Chinese characters, as a range in a regular expression: no
 spaces divide their words, so each counts as a word."""
 
+WORD = rf"[{UNSPACED}]|[^\W{UNSPACED}]+"
+"""A word, as a regular expression."""
+
 MARKS = 30
 """Most combining marks in a row; no language comes near it."""
 

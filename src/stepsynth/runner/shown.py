@@ -4,12 +4,13 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
+from stepsynth._util.text import WORD
 from stepsynth.records import Example
 
 SHORTEST = 12
 """Characters of a text that is looked for: shorter ones stand in prompts by chance."""
 
-_WORD = re.compile(r"\w+")
+_WORD = re.compile(WORD)
 
 
 class ShownGold:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from stepsynth._util.files import write_json
-from stepsynth._util.text import UNSPACED
+from stepsynth._util.text import WORD
 from stepsynth.errors import TooFewRowsError
 from stepsynth.records import Dataset, Example
 
@@ -92,15 +92,14 @@ def featurize(
     return hstack(parts, format="csr")
 
 
-_WORD = rf"[{UNSPACED}]|[^\W{UNSPACED}]+"
 _TEXT: dict[str, dict[str, Any]] = {
-    "word": {"analyzer": "word", "ngram_range": (1, 2), "token_pattern": _WORD},
+    "word": {"analyzer": "word", "ngram_range": (1, 2), "token_pattern": WORD},
     "char": {"analyzer": "char_wb", "ngram_range": (2, 4)},
 }
 # The cross features of a pair: the text's words that its context has too, and those it has not.
 _PAIR: dict[str, dict[str, Any]] = {
-    "shared": {"analyzer": "word", "token_pattern": _WORD},
-    "new": {"analyzer": "word", "token_pattern": _WORD},
+    "shared": {"analyzer": "word", "token_pattern": WORD},
+    "new": {"analyzer": "word", "token_pattern": WORD},
 }
 
 
@@ -142,4 +141,4 @@ def _overlap(row: Example) -> tuple[float, ...]:
 
 
 def _words(text: str) -> list[str]:
-    return re.findall(_WORD, text.lower())
+    return re.findall(WORD, text.lower())

@@ -8,6 +8,7 @@ ROWS = [
     Example("the kettle leaks", "b"),
     Example("kettle", "b"),
     Example("الطرد لم يصل بعد إلى المنزل", "a"),
+    Example("这个包裹昨天还没有到，我想退款", "a"),
 ]
 
 
@@ -38,3 +39,8 @@ def test_each_llm_is_counted_for_itself_and_a_text_once():
 def test_parts_of_a_text_and_short_texts_are_not_it():
     assert len("kettle") < SHORTEST
     assert shown(("m", "the kettle; my parcel never came")).texts == {"m": set()}
+
+
+def test_a_text_without_spaces_is_found_amid_others():
+    found = shown(("m", "请改写这句话这个包裹昨天还没有到，我想退款好吗"))
+    assert found.texts == {"m": {"这个包裹昨天还没有到，我想退款"}}
