@@ -244,7 +244,8 @@ def run_comparison(
     """Run a plan as far as possible, write its page, and return the table and the outcome."""
     where = plan.config.executor(executor)
     ended = run_plan(plan, finish, jobs=jobs, watcher=watcher or Silence(), executor=where)
-    measure_speed(plan)
+    if ended.stopped != "interrupted":  # who stops it waits, and another Ctrl-C would lose the page
+        measure_speed(plan)
     comparison = make_table(plan, ended)
     write_comparison(comparison, plan.out)
     return comparison, ended

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, recall_score
 
+from stepsynth import api
 from stepsynth.comparison import plan as compare_plan
 from stepsynth.comparison.plan import make_plan, read_entries, split_names
 from stepsynth.comparison.read import RunRow, score_labels
@@ -214,6 +215,20 @@ def test_a_run_is_another_one_if_its_files_budget_or_keys_differ(task):
     gold = task.parent / "gold.jsonl"
     gold.write_text(gold.read_text() + json.dumps({"text": "one more pear", "label": "p"}) + "\n")
     assert key() != first
+
+
+@pytest.mark.parametrize(("stopped", "is_timed"), [("interrupted", False), ("limits.usd", True)])
+def test_who_interrupts_a_comparison_does_not_wait_for_its_speed(
+    task, tmp_path, monkeypatch, stopped, is_timed
+):
+    timed = []
+    monkeypatch.setattr(api, "run_plan", lambda *_, **__: Ended(stopped=stopped))
+    monkeypatch.setattr(api, "measure_speed", timed.append)
+    comparison, _ = api.run_comparison(
+        make_plan(task, ["s3"], seeds=1, out=tmp_path / "out"), jobs=1
+    )
+    assert comparison.stopped == stopped
+    assert bool(timed) is is_timed
 
 
 def test_a_method_that_cannot_run_here_is_a_failure_and_no_error(task):
