@@ -73,7 +73,8 @@ def find_runs(folder: Path, depth: int) -> Iterator[Path]:
         depth: Levels of folders that are looked into.
     """
     files = ("identity.json", "config.yaml", "manifest.json", "events.jsonl")
-    if sum((folder / name).exists() for name in files) > 1:  # a damaged run lacks some
+    # A damaged run lacks some. Not Path.exists: it raises where a folder may not be entered.
+    if sum(os.path.exists(folder / name) for name in files) > 1:
         yield folder
         return
     try:

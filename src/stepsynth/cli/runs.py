@@ -187,7 +187,7 @@ def _by_date(line: RunLine) -> datetime:
     try:
         when = datetime.fromisoformat(line.when)
         return (when if when.tzinfo else when.replace(tzinfo=UTC)).astimezone()
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, OSError):  # the last: before 1970, on Windows
         return datetime.min.replace(tzinfo=UTC)
 
 

@@ -1,8 +1,12 @@
 """What the shell proposes after Tab."""
 
+import errno
+import os
+
 import pytest
 from typer.testing import CliRunner
 
+from stepsynth.cli._completion import find_runs
 from stepsynth.cli.main import app
 
 
@@ -54,3 +58,22 @@ def test_tab_proposes(line, expected):
 def test_completion_can_be_installed():
     done = CliRunner().invoke(app, ["--help"])
     assert "--install-completion" in done.output
+
+
+def test_a_folder_that_may_not_be_entered_is_passed_over(tmp_path, monkeypatch):
+    """Root may enter each, so a system call stands in for one that may not."""
+    (tmp_path / "runs/closed").mkdir()
+    stat, scandir = os.stat, os.scandir
+
+    def refusing(call):
+        def asked(path, *args, **options):
+            if "closed" in str(path):
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return call(path, *args, **options)
+
+        return asked
+
+    monkeypatch.setattr(os, "stat", refusing(stat))
+    monkeypatch.setattr(os, "scandir", refusing(scandir))
+    found = [place.name for place in find_runs(tmp_path / "runs", 3)]
+    assert found == ["1", "mails-s3-0"]
