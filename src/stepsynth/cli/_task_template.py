@@ -14,6 +14,7 @@ from stepsynth._util.files import write_text
 from stepsynth._util.text import check_name, shorten
 from stepsynth.data import HUB, MissingColumnError, Reading, read_file
 from stepsynth.errors import ConfigError, DataError
+from stepsynth.llm import apply_preset
 from stepsynth.records import Example, LabelSet
 from stepsynth.taskfile import load_config
 from stepsynth.tasks import Task, task_kinds
@@ -44,17 +45,14 @@ data:
   split: {split}
 
 llm:
-  backend: openai_compatible
-  base_url: http://127.0.0.1:8000/v1   # any chat-completions endpoint, hosted or local
-  model: YOUR_MODEL
-  api_key_env: OPENAI_API_KEY           # the NAME of the variable that holds the key
+{llm}
   temperature: 0.9
   # price: {{prompt: 0.15, completion: 0.60}}   # USD for a million tokens, for limits.usd
 
 student: {{name: {student}}}   # {other_students}
 
 method:
-  name: s3
+  name: s3          # or another of docs/methods.md: s3_plus trains on gold, too
   seed_size: {seed_size}   # rows to write before the first training
   rounds: 2         # rounds of error extrapolation after it
   # keep: best      # keep the round that scores best on select; default: the last one
@@ -65,6 +63,11 @@ limits: {{requests: 20000}}   # also: usd (needs llm.price), minutes
 random_seed: 0
 """
 
+_ENDPOINT = """\
+  backend: openai_compatible            # or `preset: ollama`, openai, anthropic, ...: docs/llm.md
+  base_url: http://127.0.0.1:8000/v1    # any chat-completions endpoint, hosted or local
+  model: YOUR_MODEL
+  api_key_env: OPENAI_API_KEY           # the NAME of the variable that holds the key"""
 _LABELS = """\
   # Label as in your file: the word for it in prompts. A word that says what is meant helps most.
   labels:
@@ -86,6 +89,7 @@ def write_task_file(
     columns: Mapping[str, str],
     text_name: str,
     instruction: str,
+    llm: str = "",
     force: bool,
     encoding: str | None = None,
     has_sets: bool = False,
@@ -101,6 +105,7 @@ def write_task_file(
         columns: Field -> column. With `context` the task has pairs; with `answers` too, questions.
         text_name: A noun for a text ("movie review"); empty: the name of its column.
         instruction: The decision, as a sentence; empty: made of the text name and the labels.
+        llm: The preset of the LLM; empty: an endpoint whose address is yet to be written.
         force: Overwrite an existing file.
         encoding: Encoding of text files that do not declare one.
         has_sets: A row has any number of labels: a list, or "a|b".
@@ -110,7 +115,8 @@ def write_task_file(
         The number of rows of `gold` for each label.
 
     Raises:
-        ConfigError: The file exists already.
+        ConfigError: The file exists already, or the preset needs more than a model.
+        UnknownNameError: No preset has that name.
         DataError: The rows cannot be read, or have another label than those given.
     """
     reading = Reading(encoding, on_bad_row=None)  # There is no task file yet that could say more.
@@ -125,7 +131,8 @@ def write_task_file(
     task = _make_task(kind, names, gold)
     for rows in filter(None, (gold, test)):
         read_file(rows, task, columns, reading=reading, warn=warn)
-    only = "the student that finds answers"
+    others = "or transformer, or auto: the best of linear, static and embedding"
+    others = "the student that finds answers" if kind == "extractive_qa" else others
     text = _TEXT.format(
         name=path.name,
         kind=kind,
@@ -139,14 +146,20 @@ def write_task_file(
         contexts=_CONTEXTS if task.has_context else "",
         split="{mine: 0.6, select: 0.4}" if test else "{mine: 0.5, select: 0.2, test: 0.3}",
         student="transformer" if kind == "extractive_qa" else "linear",
-        other_students=only if kind == "extractive_qa" else "or embedding, transformer: better",
+        other_students=others,
+        llm=_llm_keys(llm) if llm else _ENDPOINT,
         seed_size=max(200, 100 * len(names)),
         rationales="" if task.has_context else _RATIONALES,
         filters="duplicates: near" if has_sets else "duplicates: near, check: llm",
     )
     write_text(path, text)
-    load_config(path, ["llm.model=any"])
+    load_config(path, ["llm.model=any"] if "YOUR_MODEL" in text else [])
     return found
+
+
+def _llm_keys(preset: str) -> str:
+    has_model = "model" in apply_preset({"preset": preset}, where="--llm")
+    return f"  preset: {preset}" + ("" if has_model else "\n  model: YOUR_MODEL")
 
 
 def _kind_of(columns: Mapping[str, str], *, has_sets: bool) -> str:

@@ -32,11 +32,11 @@ def audit(
     ),
     as_json: bool = JSON,
 ) -> None:
-    """Find gold rows with doubtful labels: wrong ones, contradictions, ambiguous rows.
+    """Find gold rows with doubtful labels.
 
-    Rows of mine and select are audited, those of test are not.
-    Write the doubts to a file; fill in each "decision" (keep, drop or a label), and name the file
-    in the task file as data.decisions. No LLM is asked.
+    These are wrong labels, contradictions and ambiguous rows. Rows of mine and select are audited,
+    those of test are not. Write the doubts to a file; fill in each "decision" (keep, drop or a
+    label), and name the file in the task file as data.decisions. No LLM is asked.
     """
     from stepsynth._util.files import write_jsonl
     from stepsynth.data import check_label_names

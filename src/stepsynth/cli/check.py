@@ -40,9 +40,10 @@ def check(
     ),
     as_json: bool = JSON,
 ) -> None:
-    """Check a task file: keys, files, columns, labels, balance, overlap, and that the LLM answers.
+    """Check a task file, its rows, and that the LLM answers.
 
-    It also says what will go wrong: labels of few rows, long prompts, answers that have no room.
+    That is keys, files, columns, labels, balance and overlap. It also says what will go wrong:
+    labels of few rows, long prompts, answers that have no room.
 
     An LLM that cannot be used is told last, after what the data shows.
     """

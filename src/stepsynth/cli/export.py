@@ -43,7 +43,7 @@ def export(
         show_default=False,
     ),
 ) -> None:
-    """Write what leaves a run: a recording that `replay` answers from, a model, or hub files."""
+    """Write what leaves a run: a model, hub files or a recording."""
     if not any((recording, onnx, standalone, hub)):
         raise ConfigError(
             "there is nothing to export: give --recording FILE, --standalone DIR, --onnx DIR or "

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import typer
 
-from stepsynth.cli._shared import handle_errors, say
+from stepsynth.cli._shared import command_line, handle_errors, say
 from stepsynth.errors import ConfigError
 
 
@@ -37,10 +37,16 @@ def init(
     encoding: str | None = typer.Option(
         None, help="What text files are encoded in: cp1252, ...; default: UTF-8."
     ),
+    llm: str = typer.Option(
+        "",
+        help="Where the LLM is: a preset such as ollama, openai, anthropic or embedded; default: "
+        "any chat-completions endpoint, to be named in the file.",
+        show_default=False,
+    ),
     out: Path = typer.Option(Path("task.yaml"), "--out", "-o", help="The task file to write."),
     force: bool = typer.Option(False, help="Write over a file that is there."),
 ) -> None:
-    """Write a commented task file, ready for `stepsynth check` and `stepsynth run`."""
+    """Write a commented task file for rows of your own."""
     from stepsynth.cli._task_template import write_task_file
     from stepsynth.data import check_encoding
 
@@ -63,6 +69,7 @@ def init(
         has_sets=multi_label,
         text_name=text_name,
         instruction=instruction,
+        llm=llm,
         force=force,
         encoding=encoding,
         warn=lambda said: say(f"warning: {said}"),
@@ -70,6 +77,6 @@ def init(
     for label, count in found.most_common():
         few = "   few: is it a slip of the pen?" if count < 5 else ""
         say(f"{count:6} rows {label!r}{few}")
-    say(f"{out} is written. Read it, set your LLM under `llm:`, then:")
-    say(f"  stepsynth check {out}")
-    say(f"  stepsynth run {out}")
+    say(f"{out} is written. Read it, say what your labels mean, name your LLM, then:")
+    for command in ("check", "plan", "run"):
+        say(f"  {command_line(command, str(out))}")

@@ -38,29 +38,19 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (
-    demo,
-    init,
-    check,
-    audit,
-    plan,
-    preview,
-    run,
-    runs,
-    diff,
-    compare,
-    predict,
-    serve,
-    cost,
-    report,
-    review,
-    export,
-    dedup,
-    schema,
-):
-    app.command()(command)
-app.command(cls=StudyCommand)(study)
-app.add_typer(store_app)
+_PANELS = {
+    "Start": (demo, init),
+    "Before you spend": (check, audit, plan, preview),
+    "Run": (run, compare),
+    "Look": (runs, report, review, diff),
+    "Use the model": (predict, serve, cost, export),
+    "Files": (dedup, schema),
+}
+for panel, commands in _PANELS.items():
+    for command in commands:
+        app.command(rich_help_panel=panel)(command)
+app.command(cls=StudyCommand, rich_help_panel="Look")(study)
+app.add_typer(store_app, rich_help_panel="Files")
 
 
 def _print_version(wanted: bool) -> None:

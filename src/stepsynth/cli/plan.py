@@ -27,9 +27,9 @@ def plan(
     overrides: list[str] = setting("method.seed_size=5000"),
     as_json: bool = JSON,
 ) -> None:
-    """Say what a run would ask of its LLM: requests, tokens, USD and minutes by phase.
+    """Say what a run would cost: requests, tokens, USD and minutes.
 
-    Needs no key and sends nothing: the method is rehearsed with made-up answers.
+    By phase. Needs no key and sends nothing: the method is rehearsed with made-up answers.
     """
     from stepsynth.dryrun import make_plan, small_bounds
     from stepsynth.inputs import prepare

@@ -46,7 +46,7 @@ def predict(
     fall_back: Path | None = FALL_BACK,
     as_json: bool = typer.Option(False, "--json", help="One JSON object a text."),
 ) -> None:
-    """Print a label (or the answer) and its probability for each text, in order.
+    """Print a label or answer, and its probability, for each text.
 
     Without texts and --input it reads lines of stdin: a text each, or, where a context is needed, a
     JSON object with the columns of the training data. Lines are answered as they come.

@@ -44,10 +44,10 @@ def preview(
     ),
     as_json: bool = JSON,
 ) -> None:
-    """Send a few real requests of each kind, and show prompts, answers, rows and rejects.
+    """Send a few requests of each kind: prompts, answers, rows.
 
-    No student is trained. The answers are kept in the run folder: a run that sends the same
-    requests does not pay for them again.
+    What is rejected is shown, too. No student is trained. The answers are kept in the run folder: a
+    run that sends the same requests does not pay for them again.
     """
     from stepsynth.errors import ProviderError
     from stepsynth.preview import Previewer

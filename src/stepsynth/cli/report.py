@@ -15,7 +15,7 @@ def report(
         None, help="Where to write it (default: report.html in the run folder).", show_default=False
     ),
 ) -> None:
-    """Write the report of a run, also of one that was stopped: one self-contained HTML file."""
+    """Write a run's report, also of a stopped one: one HTML file."""
     from stepsynth.report import write_report
 
     print(write_report(run, out))

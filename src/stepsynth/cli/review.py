@@ -40,10 +40,11 @@ def review(
         show_default=False,
     ),
 ) -> None:
-    """Review a run's rows in a browser: keep, edit, relabel, reject; gold rows with wrong labels.
+    """Review a run's rows in a browser: edit, relabel, reject.
 
-    The page is on this machine alone. Decisions go to review.jsonl in the run folder;
-    `stepsynth run` with the same task trains a further round on them, without asking the LLM.
+    Gold rows with wrong labels are marked there, too. The page is on this machine alone. Decisions
+    go to review.jsonl in the run folder; `stepsynth run` with the same task trains a further round
+    on them, without asking the LLM.
     """
     if (export is None) != (out is None):
         raise ConfigError("--export needs --out FILE, and --out needs --export")

@@ -81,7 +81,7 @@ def runs(
     sort: Order = typer.Option(Order.date, help="The newest first, or the best first."),
     as_json: bool = JSON,
 ) -> None:
-    """List the runs under a folder: task, method, score, rounds, cost, and whether each is done.
+    """List runs: method, score, cost, and whether each is done.
 
     The score is that of the kept round on the test rows, in %, with a 95 % interval. Scores of
     different tasks, or of different test rows, do not compare. A run that cannot be read has a
@@ -195,7 +195,7 @@ def _print(folder: Path, found: Sequence[RunLine]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=escape(printable(f"{len(found)} runs in {folder}")))
+    table = Table(title=escape(printable(f"{len(found)} run{'s' * (len(found) != 1)} in {folder}")))
     for name in ("run", "task", "method", "student"):
         table.add_column(name, overflow="fold")
     table.add_column("score, %", no_wrap=True)

@@ -22,8 +22,9 @@ def serve(
         30, min=0.1, help="Seconds that the LLM has; then the label is null."
     ),
 ) -> None:
-    """Serve a run's model: POST /predict with {"texts": ["..."]}, GET /health, GET /metrics.
+    """Serve a run's model over HTTP.
 
+    POST /predict takes {"texts": ["..."]}; there are GET /health and GET /metrics, too.
     Probabilities are calibrated on the run's select rows. Ctrl-C lets requests in progress finish.
     """
     from aiohttp import web

@@ -20,7 +20,7 @@ from stepsynth.cli._shared import (
 
 store_app = typer.Typer(
     name="store",
-    help="Look into a store of completions, save what is in it, clear it out.",
+    help="Look into a store of the LLM's answers, export it, clear it.",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )

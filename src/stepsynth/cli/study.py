@@ -86,7 +86,7 @@ def study(
     ),
     as_json: bool = JSON,
 ) -> None:
-    """Study runs: print tables, and add them with their charts to the report of each run.
+    """Study runs: tables, and charts in their reports.
 
     For a folder of `compare` they make a page of their own, studies.html.
     """

@@ -104,5 +104,5 @@ def _verdict(gold: Reference, better: str) -> str:
     if low > 0:
         return f"{told}: {better}."
     if high < 0:
-        return f"{told}: gold alone is better here; see `stepsynth study advice`."
+        return f"{told}: gold alone is better here; `stepsynth study advice RUN` says more."
     return f"{told}: within noise."

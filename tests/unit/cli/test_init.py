@@ -5,7 +5,7 @@ import json
 import pytest
 
 from stepsynth.cli._task_template import write_task_file
-from stepsynth.errors import DataError
+from stepsynth.errors import ConfigError, DataError, UnknownNameError
 from stepsynth.taskfile.config import load_config
 
 
@@ -104,3 +104,17 @@ def test_empty_labels_and_those_that_cannot_be_shown_are_told_with_their_lines(t
         write(tmp_path, gold)
     assert "line 3: the label of 'text 2' is empty" in caught.value.message
     assert "line 5: the label 'c\\x00d' holds the character U+0000 (NUL)" in caught.value.message
+
+
+def test_a_preset_is_written_and_one_that_does_not_exist_is_refused(tmp_path):
+    gold = tmp_path / "gold.csv"
+    gold.write_text("text,label\n" + "a,x\nb,y\n" * 5)
+    with pytest.raises(UnknownNameError, match="--llm: no LLM preset is named 'olama'"):
+        write(tmp_path, gold, llm="olama")
+    assert not (tmp_path / "task.yaml").exists()
+    write(tmp_path, gold, llm="embedded")
+    assert load_config(tmp_path / "task.yaml").llm.backend == "llama_cpp"
+    (tmp_path / "task.yaml").unlink()
+    write(tmp_path, gold, llm="ollama")
+    with pytest.raises(ConfigError, match="YOUR_MODEL"):
+        load_config(tmp_path / "task.yaml")
