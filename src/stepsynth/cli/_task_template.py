@@ -49,7 +49,7 @@ llm:
   temperature: 0.9
   # price: {{prompt: 0.15, completion: 0.60}}   # USD for a million tokens, for limits.usd
 
-student: {{name: {student}}}   # {other_students}
+student: {student}
 
 method:
   name: s3          # or another of docs/methods.md: s3_plus trains on gold, too
@@ -68,6 +68,8 @@ _ENDPOINT = """\
   base_url: http://127.0.0.1:8000/v1    # any chat-completions endpoint, hosted or local
   model: YOUR_MODEL
   api_key_env: OPENAI_API_KEY           # the NAME of the variable that holds the key"""
+_STUDENT = "{name: linear}   # or transformer, or auto: the best of linear, static and embedding"
+_QUESTIONS_STUDENT = "{name: transformer}   # the student that finds answers"
 _LABELS = """\
   # Label as in your file: the word for it in prompts. A word that says what is meant helps most.
   labels:
@@ -131,8 +133,6 @@ def write_task_file(
     task = _make_task(kind, names, gold)
     for rows in filter(None, (gold, test)):
         read_file(rows, task, columns, reading=reading, warn=warn)
-    others = "or transformer, or auto: the best of linear, static and embedding"
-    others = "the student that finds answers" if kind == "extractive_qa" else others
     text = _TEXT.format(
         name=path.name,
         kind=kind,
@@ -145,8 +145,7 @@ def write_task_file(
         columns=", ".join(f"{field}: {_quote(column)}" for field, column in columns.items()),
         contexts=_CONTEXTS if task.has_context else "",
         split="{mine: 0.6, select: 0.4}" if test else "{mine: 0.5, select: 0.2, test: 0.3}",
-        student="transformer" if kind == "extractive_qa" else "linear",
-        other_students=others,
+        student=_QUESTIONS_STUDENT if kind == "extractive_qa" else _STUDENT,
         llm=_llm_keys(llm) if llm else _ENDPOINT,
         seed_size=max(200, 100 * len(names)),
         rationales="" if task.has_context else _RATIONALES,
