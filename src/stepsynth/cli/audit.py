@@ -100,5 +100,8 @@ def _print(number: int, doubts: "list[Doubt]", path: Path, warnings: list[str]) 
     print_line(console, f"{len(doubts)} of {number} gold rows are doubtful{listed}.")
     print_line(console, f"Decisions: {path}")
     if doubts:
-        said = "Fill in each decision, and set data.decisions to this file."
-        print_line(console, said)
+        print_line(
+            console,
+            "Read each of them: many a doubtful label is right, the more so the fewer the rows.\n"
+            "Fill in the decisions, and set data.decisions to this file.",
+        )
