@@ -1,9 +1,8 @@
 """How fast the students of a comparison predict: measured once for each method, then remembered."""
 
-import json
 from typing import Any
 
-from stepsynth._util.files import write_json
+from stepsynth._util.files import read_object, write_json
 from stepsynth.comparison.plan import Plan, PlannedRun
 from stepsynth.inputs import read_gold, split
 from stepsynth.runfolder import RunFolder
@@ -32,9 +31,9 @@ def measure_speed(plan: Plan) -> None:
 def read_speed(plan: Plan) -> dict[str, dict[str, Any]]:
     """Return name of an entry -> `ms` for 1,000 predictions, and the `key` of the timed run."""
     try:
-        found = json.loads((plan.out / SPEED_FILE).read_text(encoding="utf-8"))
+        found = read_object((plan.out / SPEED_FILE).read_bytes()) or {}
         return {name: {"key": str(of["key"]), "ms": float(of["ms"])} for name, of in found.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return {}
 
 

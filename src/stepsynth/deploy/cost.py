@@ -3,16 +3,14 @@
 All ways are scored on the same labelled rows, which the model has not seen.
 """
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from stepsynth._util.files import write_json
+from stepsynth._util.files import read_object, write_json
 from stepsynth._util.hashing import digest
 from stepsynth._util.rng import make_rng
 from stepsynth.curation import Gate
@@ -168,10 +166,10 @@ def _ask(run: Run, rows: Dataset, llm: FallBack) -> tuple[list[Reply], float | N
 def _known_speed(file: Path, key: str) -> tuple[int, float | None]:
     """Return how many requests of an LLM were timed, and its milliseconds for 1,000 of them."""
     try:
-        known: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        known = read_object(file.read_bytes()) or {}
         if known["llm"] == key:
             return int(known["requests"]), float(known["ms"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         pass  # it is measured anew
     return 0, None
 

@@ -13,6 +13,7 @@ from stepsynth.comparison import plan as compare_plan
 from stepsynth.comparison.plan import make_plan, read_entries, split_names
 from stepsynth.comparison.read import RunRow, score_labels
 from stepsynth.comparison.run import Ended
+from stepsynth.comparison.speed import read_speed
 from stepsynth.comparison.table import _warn, compare_answers, make_table
 from stepsynth.errors import ConfigError, UnknownNameError
 from stepsynth.methods.gold import Gold
@@ -229,6 +230,15 @@ def test_who_interrupts_a_comparison_does_not_wait_for_its_speed(
     )
     assert comparison.stopped == stopped
     assert bool(timed) is is_timed
+
+
+@pytest.mark.parametrize(
+    "odd", ["[" * 100_000, '{"s3": 1}', json.dumps({"s3": {"key": "", "ms": 10**400}})]
+)
+def test_times_that_are_damaged_are_not_there(task, tmp_path, odd):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/speed.json").write_text(odd)
+    assert read_speed(make_plan(task, ["s3"], seeds=1, out=tmp_path / "out")) == {}
 
 
 def test_a_method_that_cannot_run_here_is_a_failure_and_no_error(task):

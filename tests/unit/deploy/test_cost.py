@@ -110,7 +110,9 @@ def test_usd_are_not_known_where_an_answer_does_not_say_its_tokens(run, task, ll
     assert (found.ways[0].usd, found.ways[-1].usd) == (0.0, None)
 
 
-@pytest.mark.parametrize("odd", ['{"llm": KEY, "requests": "x"}', "[]", '{"llm": KEY, "ms": 1}'])
+@pytest.mark.parametrize(
+    "odd", ['{"llm": KEY, "requests": "x"}', "[]", '{"llm": KEY, "ms": 1}', "[" * 100_000]
+)
 def test_a_damaged_time_of_the_llm_is_measured_anew(run, task, odd):
     key = digest(read_task(task(), ("a", "p")).llm.identity())
     open_run(run).folder.llm_speed.write_text(odd.replace("KEY", json.dumps(key)))
