@@ -94,7 +94,8 @@ class FallBack:
         self.settings = _for_now(config.llm, config.llm.store_path(folder.fall_back), timeout_s)
         # Minutes are those of a run: a server is there for longer.
         limits = config.limits.model_copy(update={"minutes": None})
-        self._config = replace(config, llm=self.settings, limits=limits)
+        # Runs of other random seeds pay for an answer once: it is no draw of a run.
+        self._config = replace(config, llm=self.settings, limits=limits, random_seed=0)
         self._folder = folder
         self._run = digest(["fall-back", self.settings.identity(), config.task.model_dump()])
         self._on_notice = on_notice

@@ -108,6 +108,12 @@ def test_a_text_goes_to_the_same_one_of_several_llms(open_llm, llm):
     assert {body["model"] for body in llm.bodies} == {"b", "c"}
 
 
+def test_an_answer_serves_settings_of_any_random_seed(open_llm, llm):
+    for random_seed in (0, 7):
+        assert ask(open_llm(random_seed=random_seed), "red") == [("a", "")]
+    assert len(llm.bodies) == 1
+
+
 def test_what_was_answered_is_given_beside_texts_that_get_no_answer(open_llm, llm):
     one = open_llm(limits={"requests": 2})
     ask(one, "red", "odd")
