@@ -1,7 +1,7 @@
 """`stepsynth diff`: what sets two runs apart: settings, scores, rows, cost."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +55,9 @@ def diff(
 
 
 def _print(a: Path, b: Path, found: "TwoRuns") -> None:
+    from stepsynth.metrics import SCORE_NAMES
+
+    names = {key: long for key, (long, _) in SCORE_NAMES.items()} | {"auc": "AUC", "usd": "USD"}
     console = open_console()
     print_line(console, f"A: {a}\nB: {b}\n")
     settings = [(key, *map(_setting, values)) for key, values in found.settings.items()]
@@ -63,8 +66,8 @@ def _print(a: Path, b: Path, found: "TwoRuns") -> None:
     else:
         print_line(console, "All settings are the same.\n")
     scores = [
-        (name, *map(_percent, values), str(found.gains.get(name, "–")))
-        for name, values in found.scores.items()
+        (_named(key, names), *map(_percent, values), str(found.gains.get(key, "–")))
+        for key, values in found.scores.items()
     ]
     if scores:
         _print_table(console, "Scores on test, %", ("score", "A", "B", "B minus A"), scores)
@@ -74,9 +77,13 @@ def _print(a: Path, b: Path, found: "TwoRuns") -> None:
         print_line(console, f"The training rows cannot be compared: {found.why_no_rows}.\n")
     else:
         _print_rows(console, found.rows)
-    costs = [(name.replace("_", " "), *map(_number, each)) for name, each in found.cost.items()]
+    costs = [(_named(key, names), *map(_number, each)) for key, each in found.cost.items()]
     if costs:
         _print_table(console, "What it took", ("", "A", "B"), costs)
+
+
+def _named(key: str, names: Mapping[str, str]) -> str:
+    return names.get(key, key.replace("_", " "))
 
 
 def _print_table(

@@ -103,6 +103,7 @@ def test_a_run_that_is_not_done_says_why_in_place_of_scores(demo, other):
 def test_what_is_printed_commands_no_terminal(demo, other):
     printed = stepsynth("diff", demo.folder, other.path).stdout
     assert "method.rounds" in printed
+    assert "macro-F1" in printed
     assert "[bold]new<U+001B>[2J" in printed
     assert "\x1b" not in printed
 
