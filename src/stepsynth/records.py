@@ -160,11 +160,18 @@ class Example:
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> "Example":
-        """Return the row from its JSON form; without a provenance it is a gold row."""
+        """Return the row from its JSON form; without a provenance it is a gold row.
+
+        Raises:
+            TypeError: Its text or its context is no text.
+        """
+        text, context = row["text"], row.get("context")
+        if not isinstance(text, str) or not isinstance(context, str | None):
+            raise TypeError("a text or a context of a row is no text")
         return cls(
-            text=row["text"],
+            text=text,
             label=label_from_json(row["label"]),
-            context=row.get("context"),
+            context=context,
             provenance=Provenance.from_dict(row["provenance"]) if "provenance" in row else GOLD,
         )
 

@@ -130,11 +130,15 @@ def test_a_row_may_be_extrapolated_from_one_that_is_not_gold():
         assert found == Origin("", "Another like it.", "A text.")
 
 
-def test_a_damaged_row_is_named(demo, tmp_path):
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [({"text": "no label"}, "label"), ({"text": {}, "label": "a"}, "a text .* is no text")],
+)
+def test_a_damaged_row_is_named(demo, tmp_path, row, said):
     run = copy(demo.folder, tmp_path)
-    (run.round(1) / "examples.jsonl").write_text('{"text": "no label"}\n')
+    (run.round(1) / "examples.jsonl").write_text(json.dumps(row) + "\n")
     opened = stepsynth.open_run(run.path)
-    with pytest.raises(RunFolderError, match=r"rounds/1/examples\.jsonl: damaged: .*label"):
+    with pytest.raises(RunFolderError, match=rf"rounds/1/examples\.jsonl: damaged: .*{said}"):
         _ = opened.rounds[1].added
 
 
