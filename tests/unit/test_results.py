@@ -26,7 +26,15 @@ def compared():
     curve = [{"round": 0, "rows": 9.0, "calls": 9.0, "mean": 0.7, "spread": 0.0}]
     of = {"mean": {"accuracy": 0.7}, "spread": {}, "against": {}, "curve": curve, "by_label": {}}
     rows = [
-        MethodRow(name=name, sees="none", takes_budget=True, seeds=[0], errors={}, **of)
+        MethodRow(
+            name=name,
+            sees="none",
+            takes_budget=True,
+            is_reference=False,
+            seeds=[0],
+            errors={},
+            **of,
+        )
         for name in ("s3", HOSTILE)
     ]
     runs = [

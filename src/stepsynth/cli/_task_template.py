@@ -69,7 +69,12 @@ _ENDPOINT = """\
   model: YOUR_MODEL
   api_key_env: OPENAI_API_KEY           # the NAME of the variable that holds the key"""
 _STUDENT = "{name: linear}   # or transformer, or auto: the best of linear, static and embedding"
-_QUESTIONS_STUDENT = "{name: transformer}   # the student that finds answers"
+_STUDENTS = {
+    "multi_label": "{name: linear}   # or static, embedding, transformer",
+    "extractive_qa": "{name: transformer}   # the student that finds answers",
+}
+"""Kind of task -> its line, where `auto` does not learn it."""
+
 _LABELS = """\
   # Label as in your file: the word for it in prompts. A word that says what is meant helps most.
   labels:
@@ -114,11 +119,10 @@ def write_task_file(
         warn: Receives assumptions about the files that may be wrong.
 
     Returns:
-        The number of rows of `gold` for each label.
+        Label -> its rows in `gold`.
 
     Raises:
-        ConfigError: The file exists already, or the preset needs more than a model.
-        UnknownNameError: No preset has that name.
+        ConfigError: The file exists already, or no preset of a model alone has that name.
         DataError: The rows cannot be read, or have another label than those given.
     """
     reading = Reading(encoding, on_bad_row=None)  # There is no task file yet that could say more.
@@ -126,7 +130,7 @@ def write_task_file(
     kind = _kind_of(columns, has_sets=has_sets)
     found = Counter[str]() if kind == "extractive_qa" else _labels_of(gold, columns, reading, kind)
     names = list(labels) or sorted(found)
-    if kind != "extractive_qa" and not labels:
+    if not labels and kind != "extractive_qa":
         _check_labels(gold, columns, found)
     if path.exists() and not force:
         raise ConfigError(f"{path}: there is such a file already", hint="--force writes over it")
@@ -145,18 +149,24 @@ def write_task_file(
         columns=", ".join(f"{field}: {_quote(column)}" for field, column in columns.items()),
         contexts=_CONTEXTS if task.has_context else "",
         split="{mine: 0.6, select: 0.4}" if test else "{mine: 0.5, select: 0.2, test: 0.3}",
-        student=_QUESTIONS_STUDENT if kind == "extractive_qa" else _STUDENT,
-        llm=_llm_keys(llm) if llm else _ENDPOINT,
+        student=_STUDENTS.get(kind, _STUDENT),
+        llm=_llm_keys(llm),
         seed_size=max(200, 100 * len(names)),
         rationales="" if task.has_context else _RATIONALES,
         filters="duplicates: near" if has_sets else "duplicates: near, check: llm",
     )
-    write_text(path, text)
-    load_config(path, ["llm.model=any"] if "YOUR_MODEL" in text else [])
+    _write(path, text)
     return found
 
 
+def _write(path: Path, text: str) -> None:
+    write_text(path, text)
+    load_config(path, ["llm.model=any"] if "YOUR_MODEL" in text else [])
+
+
 def _llm_keys(preset: str) -> str:
+    if not preset:
+        return _ENDPOINT
     has_model = "model" in apply_preset({"preset": preset}, where="--llm")
     return f"  preset: {preset}" + ("" if has_model else "\n  model: YOUR_MODEL")
 

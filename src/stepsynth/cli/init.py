@@ -1,5 +1,6 @@
 """`stepsynth init`: a commented task file for the user's labels and rows."""
 
+from collections import Counter
 from pathlib import Path
 
 import typer
@@ -55,11 +56,7 @@ def init(
             check_encoding(encoding)
         except ValueError as error:
             raise ConfigError(f"--encoding: {error}") from error
-    columns = {"text": text_column, "label": label_column}
-    if answers_column:
-        columns = {"text": text_column, "answers": answers_column}
-    if answers_column or context_column:
-        columns["context"] = context_column or "context"
+    columns = _columns(text_column, label_column, context_column, answers_column)
     found = write_task_file(
         out,
         gold=gold,
@@ -74,6 +71,16 @@ def init(
         encoding=encoding,
         warn=lambda said: say(f"warning: {said}"),
     )
+    _say_next(found, out)
+
+
+def _columns(text: str, label: str, context: str, answers: str) -> dict[str, str]:
+    """Return field -> column; an empty one is not there."""
+    columns = {"text": text, "answers": answers} if answers else {"text": text, "label": label}
+    return columns | ({"context": context or "context"} if answers or context else {})
+
+
+def _say_next(found: Counter[str], out: Path) -> None:
     for label, count in found.most_common():
         few = "   few: is it a slip of the pen?" if count < 5 else ""
         say(f"{count:6} rows {label!r}{few}")

@@ -36,6 +36,11 @@ def _error(index: int, error: ErrorLineage, has_labels: bool) -> list[Cell]:
         )
         for each in error.near
     ]
+    mistaken: list[Part] = [
+        ("", f"{what.replace('_', ' ')}: {', '.join(names)}")
+        for what, names in error.missed.differences.items()
+        if names
+    ]
     written: list[Part] = [("" if has_labels else str(row.label), row.text) for row in error.rows]
     unused: list[Part] = [
         (f"not used: {row.reason}", row.completion or "(nothing)") for row in error.unused
@@ -46,7 +51,9 @@ def _error(index: int, error: ErrorLineage, has_labels: bool) -> list[Cell]:
         cut(gold.label),
         cut(error.missed.predicted),
         outcome,
-        texts(("", gold.text), ("for this context", gold.context or "", "folded"), *near),
+        texts(
+            ("", gold.text), *mistaken, ("for this context", gold.context or "", "folded"), *near
+        ),
         texts(*written, *unused, *asked),
     ]
 
