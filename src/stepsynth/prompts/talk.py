@@ -69,8 +69,36 @@ _ASSISTANT = "|".join(
         r"the (?:sentence|text|word|phrase|title|review) [\"“]",
     )
 )
+# An offer of help, or who it is that speaks, in languages other than English.
+_OFFERS = "|".join(
+    (
+        r"(?:什么|什麼)我?(?:可以|能)(?:为|為)?(?:您|你)?(?:帮|幫|协|協)助?(?:您|你|的)",
+        r"(?:怎么|怎麼|如何)(?:可以|能|才能)?(?:帮|幫|协|協)助?(?:您|你)",
+        r"我是(?:一[个個名位])?(?:AI|人工智[能慧]|智能) ?(?:助手|助理|(?:语言|語言)?模型)",
+        r"お手伝いできること(?:は|が)(?:あり|ござい)ます|(?:何|どのように).{0,8}お手伝い(?:でき|いたし|し)ましょう",
+        r"私は.{0,6}AI(?:アシスタント|モデル|です)",
+        r"(?:무엇을|어떻게|뭘) 도와 ?드릴까요|저는 .{0,8}(?:AI|인공지능)",
+        r"\b(?:wie|womit) kann ich (?:ihnen|dir|euch) (?:heute )?(?:weiter)?helfen\b",
+        r"\bich bin (?:eine? )?(?:ki|künstliche intelligenz|(?:ki-)?sprachmodell)\b",
+        r"\b(?:comment|en quoi) (?:puis-je|je peux) (?:vous |t['’])aider\b",
+        r"\bje suis une? (?:ia|intelligence artificielle|modèle de langage)\b",
+        r"\b(?:cómo|en qué) (?:te |le |les )?puedo ayudar",
+        r"\bsoy una? (?:ia|inteligencia artificial|modelo de lenguaje)\b",
+        r"\b(?:como|em que) posso (?:te |lhe |o |a )?aju(?:dar|dá-l[oa])",
+        r"\bsou uma? (?:ia|inteligência artificial|modelo de linguagem)\b",
+        r"\bcome posso (?:aiutar(?:ti|la|vi)|esser(?:ti|le|vi) (?:utile|d['’]aiuto))",
+        r"\bsono un['’ ] ?(?:ia|intelligenza artificiale|modello linguistico)\b",
+        r"\bчем (?:я )?(?:могу|можем) (?:вам |тебе )?помочь\b",
+        r"\bя ?[—–-]? ?(?:ии|искусственный интеллект|языковая модель)\b",
+        r"كيف (?:يمكنني|أستطيع|بإمكاني) (?:أن )?(?:مساعدتك|أساعدك|خدمتك)",
+        r"أنا (?:نموذج لغ|ذكاء اصطناعي|مساعد ذكاء|مساعد ذكي)",
+        r"\b(?:waarmee|hoe) kan ik (?:je|jou|u) (?:vandaag )?(?:verder)?helpen\b",
+        r"\bnasıl yardımcı olabilirim\b",
+    )
+)
 _ANYWHERE = "|".join(
     (
+        _OFFERS,
         rf"\bno {_NO}\W{{1,3}}(?:and |or )?no {_NO}",
         r"(?<![\"“'‘])\bhow (?:can|may) i (?:help|assist) you",
         rf"\n\W{{0,6}}here(?:['’]s| is) (?:an?|the|another) (?:alternative|(?:[\w'’-]{{1,20}} )?{_WORK})[^\n:]{{0,40}}:",

@@ -30,6 +30,47 @@ MESSAGES = Classification(
 )
 PREMISE = "The ferry to Lund sank in a storm in 1931; nobody was hurt."
 
+# Offers of help, as Qwen2.5-Coder-0.5B wrote them when asked for a customer's message in Chinese,
+# and the same in other languages.
+OFFERS = (
+    *("您好，我是一个AI助手，请问有什么我可以帮您的吗？", "您好！请问有什么我可以帮助您的吗？"),
+    *("我如何能帮助您？", "有什麼我可以幫您的嗎？", "何かお手伝いできることはありますか？"),
+    *("안녕하세요! 무엇을 도와드릴까요?", "Hallo! Wie kann ich Ihnen heute helfen?"),
+    *("Bonjour, comment puis-je vous aider ?", "¡Hola! ¿En qué puedo ayudarte hoy?"),
+    *("Olá! Como posso ajudar?", "Ciao! Come posso aiutarti?", "Здравствуйте! Чем могу помочь?"),
+    *("مرحبا! كيف يمكنني مساعدتك اليوم؟", "Ich bin ein Sprachmodell.", "Je suis une IA."),
+    *("Hallo! Waarmee kan ik je helpen?", "Merhaba! Size nasıl yardımcı olabilirim?"),
+)
+CUSTOMERS = (
+    *(
+        "我被扣了两次款，请帮我查一下。",
+        "你们的AI客服没有帮我。",
+        "你可以帮我吗？",
+        "箱が壊れていました。助けてください。",
+    ),
+    *(
+        "Können Sie mir helfen? Das Paket fehlt.",
+        "Pouvez-vous m'aider ? Je suis client.",
+        "환불해 주세요.",
+    ),
+    *("¿Me puede ayudar? Soy una clienta.", "Помогите, посылка не пришла.", "هل يمكنك مساعدتي؟"),
+    *("Wie kann ich die Rechnung ändern?", "Como posso pagar?", "Come posso pagare?"),
+)
+
+
+@pytest.mark.parametrize("text", OFFERS)
+def test_an_offer_of_help_is_no_text_in_any_language(text):
+    found = MESSAGES.parse_example(text, Example("", "billing"), truncated=False)
+    assert isinstance(found, Rejected)
+    assert found.reason == "meta"
+
+
+@pytest.mark.parametrize("text", CUSTOMERS)
+def test_somebody_who_asks_for_help_is_a_text(text):
+    found = MESSAGES.parse_example(text, Example("", "billing"), truncated=False)
+    assert not isinstance(found, Rejected), found
+
+
 # What SmolLM2-135M and Qwen2.5-Coder-0.5B answered when asked for one text.
 BAD = [
     (REVIEWS, "meta", "The movie review is not positive."),
