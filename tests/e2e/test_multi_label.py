@@ -9,6 +9,7 @@ import pytest
 
 import stepsynth as package
 from stepsynth.records import LabelSet
+from stepsynth.report import score_interval
 from stepsynth.review import History, Table
 from stepsynth.review.deciding import BadRequestError, decide
 from stepsynth.review.page import Query, find_rows
@@ -263,3 +264,11 @@ def test_init_writes_a_task_of_several_labels(folder, llm):
     assert done.returncode == 0, done.stderr
     assert "kind: multi_label" in out.read_text(encoding="utf-8")
     assert 'labelled_name: "message about {label}"' in out.read_text(encoding="utf-8")
+
+
+def test_the_list_of_runs_has_the_interval_of_micro_f1_as_the_report_has_it(run):
+    """Micro-F1 is no share of the rows, so the interval of a share would be wrong."""
+    listed = json.loads(stepsynth("runs", run.folder.path, "--json").stdout)
+    (line,) = listed["runs"] if isinstance(listed, dict) else listed
+    assert (line["low"], line["high"]) == score_interval(run, "micro_f1")
+    assert line["low"] <= run.summary.test["micro_f1"] <= line["high"]

@@ -23,7 +23,6 @@ from stepsynth.cli._shared import (
 from stepsynth.errors import DataError, StepsynthError
 
 if TYPE_CHECKING:
-    from stepsynth.run_records import Summary
     from stepsynth.runfolder import Run
 
 DEEPEST = 6
@@ -129,18 +128,19 @@ def _done(run: "Run") -> RunLine:
         usd=summary.llm.usd,
         requests=summary.llm.calls,
         when=run.manifest.ended,
-        **_score(summary),
+        **_score(run),
     )
 
 
-def _score(summary: "Summary") -> dict[str, Any]:
-    from stepsynth.metrics import SCORE_NAMES, wilson_interval
+def _score(run: "Run") -> dict[str, Any]:
+    from stepsynth.metrics import SCORE_NAMES
+    from stepsynth.report import score_interval
 
-    test = summary.test
+    test = run.summary.test
     name = next((key for key in SCORE_NAMES if test is not None and key in test), None)
     if test is None or name is None or not test.n:
         return {}
-    low, high = wilson_interval(round(test[name] * test.n), test.n)
+    low, high = score_interval(run, name)
     return {"score": SCORE_NAMES[name][0], "value": test[name], "low": low, "high": high}
 
 

@@ -13,7 +13,7 @@ from stepsynth.report.prediction_cost import (
     Way,
     write_prediction_cost,
 )
-from stepsynth.report.render import read_style, write_report, write_studies
+from stepsynth.report.render import read_style, score_interval, write_report, write_studies
 from stepsynth.report.snippets import comparison_snippet, run_snippet
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "read_style",
     "run_rows",
     "run_snippet",
+    "score_interval",
     "score_table",
     "write_comparison",
     "write_prediction_cost",

@@ -88,7 +88,7 @@ def render(run: Run) -> str:
         shown=shown,
         has_labels=has_labels,
         is_tuned=is_tuned,
-        interval=_interval(run, shown[0][0]) if summary and summary.test else None,
+        interval=score_interval(run, shown[0][0]) if summary and summary.test else None,
         has_test=all(each.test for each in numbers),
         numbers=numbers,
         failed=failed,
@@ -234,7 +234,7 @@ def _helped(lineage: Sequence[RoundLineage]) -> dict[str, Any] | None:
     return {"columns": [(name, True) for name in names], "rows": rows} if rows else None
 
 
-def _interval(run: Run, score: str) -> tuple[float, float]:
+def score_interval(run: Run, score: str) -> tuple[float, float]:
     """Return the 95 % interval of the first score: a share of the test rows, or micro-F1."""
     test = run.summary.test
     assert test is not None
