@@ -8,7 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from stepsynth.deploy import standalone, write_standalone
+from stepsynth._util.text import WORD
+from stepsynth.deploy import standalone, standalone_predict, write_standalone
 from stepsynth.deploy.standalone_predict import Model
 from stepsynth.errors import ConfigError, RunFolderError, StepsynthError
 from stepsynth.metrics import CALIBRATION_FILE, Calibration
@@ -137,3 +138,8 @@ def test_a_student_that_cannot_leave_is_named(tmp_path):
     with pytest.raises(ConfigError, match="'ensemble' is not exported"):
         write_standalone(tmp_path / "model", tmp_path / "out")
     assert [each.name for each in tmp_path.iterdir()] == ["model"]
+
+
+def test_the_copy_of_the_rule_for_words_is_the_students_own():
+    """The folder may import nothing of ours, so the rule stands in it once more."""
+    assert standalone_predict._WORD.pattern == WORD
