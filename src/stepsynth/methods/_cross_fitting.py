@@ -4,6 +4,11 @@ Plausibility: Kuo et al., "Not All LLM-Generated Data Are Equal: Rethinking Data
 Classification", ICLR 2025. IMP weights a synthetic row by the probability that a model of real rows
 gives its label, relative to what is usual among synthetic rows.
 
+The weight of synthetic rows is the largest whose loss on held-out gold is within one standard error
+of the least (Breiman et al., "Classification and Regression Trees", 1984, section 3.4.3, have the
+simplest tree): a few gold rows alone cannot rule out rows that help. Losses are those after
+calibration, as rows of another label balance would else seem to harm.
+
 Departures:
     - The model of real rows that weights an extrapolated row has not seen the row's gold parent.
     - Weights are clipped, and not used where that model is no better than the commonest label.
@@ -11,6 +16,7 @@ Departures:
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import sqrt
 
 import numpy as np
 
@@ -18,7 +24,7 @@ from stepsynth.curation import knows_something, out_of_fold
 from stepsynth.errors import TooFewRowsError
 from stepsynth.methods._method import Setup
 from stepsynth.methods._writer import misclassified, missed_by
-from stepsynth.metrics import Predictions
+from stepsynth.metrics import Floats, Predictions, refinement_losses
 from stepsynth.records import Dataset
 
 SYNTHETIC_WEIGHTS = (0.0, 0.1, 0.3, 1.0)
@@ -33,12 +39,12 @@ class CrossFit:
     """What models of gold and synthetic rows say of the gold rows that they have not seen.
 
     Attributes:
-        weights: Of each synthetic row beside a gold row; all 0 if gold alone is best.
+        weights: Of each synthetic row beside a gold row; all 0 if gold alone is clearly best.
         missed: Gold rows of `mine` that are predicted wrong.
         predicted: The prediction for each of them.
         predictions: (n_gold, n_labels); None where there are too few gold rows to hold some out.
         alone: Likewise, of models of gold rows alone.
-        tried: The log loss on the gold rows of each weight that was tried.
+        tried: The mean loss on the gold rows of each weight that was tried.
     """
 
     weights: tuple[float, ...]
@@ -57,7 +63,7 @@ def cross_fit(
     Args:
         rows: Synthetic rows. One that was written from a gold row is held out with it.
         setup: Its student is fitted on five folds for each weight.
-        weights: Candidates; the first of those with the least log loss is chosen.
+        weights: Candidates; the largest within one standard error of the best is chosen.
         weigh_plausibility: Also weight each row by its plausibility.
     """
     try:
@@ -75,10 +81,13 @@ def cross_fit(
         model = setup.student.judge()
         model.fit(rows)
         return CrossFit((1.0,) * len(rows), *misclassified(model, setup.mine, setup))
-    tried = {weight: log_loss(said, setup.mine) for weight, said in said_with.items()}
-    weight = min(tried, key=tried.__getitem__)
+    losses = {
+        weight: refinement_losses(setup.mine.labels, said) for weight, said in said_with.items()
+    }
+    weight = largest_within_one_se(losses)
     said = said_with[weight]
     given = tuple(weight * each for each in plausibility)
+    tried = {weight: float(each.mean()) for weight, each in losses.items()}
     return CrossFit(given, *missed_by(said, setup.mine, setup), said, alone, tried)
 
 
@@ -128,6 +137,12 @@ def predict_by_gold(rows: Dataset, setup: Setup) -> tuple[Predictions, list[floa
     return gold, np.clip(p / p.mean(), *PLAUSIBLE).tolist()
 
 
-def log_loss(said: Predictions, gold: Dataset) -> float:
-    """Return the mean negative log probability of the gold labels."""
-    return float(-np.log(np.clip(said.of(gold.labels), 1e-6, 1.0)).mean())
+def largest_within_one_se(losses: Mapping[float, Floats]) -> float:
+    """Return the largest weight whose loss is within one standard error of the least.
+
+    Args:
+        losses: Weight -> losses of the same n rows; the error is of the paired difference.
+    """
+    best = min(losses.values(), key=np.mean)
+    behind = {weight: each - best for weight, each in losses.items()}
+    return max(w for w, gap in behind.items() if gap.mean() <= gap.std() / sqrt(len(gap)))

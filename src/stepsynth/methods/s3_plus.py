@@ -4,7 +4,7 @@ Wang, Zhou, Sachan: "Let's Synthesize Step by Step", Findings of EMNLP 2023, and
 since to be worth more than the choice of errors. Seed data is S3's. Each part below is an option:
 
 - Gold rows are in training. Cross-validation on `mine` chooses the weight of a synthetic row beside
-  them; 0 is gold alone, so that synthesis does no harm that `mine` can see.
+  them; 0 is gold alone, so that synthesis does no harm that `mine` can clearly see.
 - Plausibility (IMP, Kuo et al., ICLR 2025): a synthetic row counts as a model of gold rows finds
   its label probable.
 - Errors are those of models that have not seen the row: what is still wrong once gold is used.
@@ -14,7 +14,7 @@ since to be worth more than the choice of errors. Seed data is S3's. Each part b
 - An error that confident learning finds wrongly labelled is not extrapolated (Northcutt et al.,
   JAIR 2021).
 - The last round within one standard error of the best on `select` is kept, and where gold alone
-  does better, its model trains on gold alone and says so.
+  does clearly better, its model trains on gold alone and says so.
 
 The constants are those of docs/protocol.md.
 """
@@ -64,7 +64,7 @@ class S3Plus(SeedData):
     synthetic_weight: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
         default="auto",
         description="Weight of a synthetic row beside a gold row in training; auto: chosen by "
-        "cross-validation on `mine`, and 0 where gold alone is best.",
+        "cross-validation on `mine`, and 0 where gold alone is clearly best.",
     )
     plausibility: bool = Field(
         default=True,
@@ -88,7 +88,7 @@ class S3Plus(SeedData):
     keep: Literal["last", "one_se", "best_of_all"] = Field(
         default="best_of_all",
         description="Keep the last round, or the last within one standard error of the best; "
-        "best_of_all: that, and gold alone where it does better than with synthetic rows.",
+        "best_of_all: that, and gold alone where it does clearly better than with synthetic rows.",
     )
 
     @property
@@ -193,7 +193,7 @@ def train_with_gold(added: Writer, rows: Dataset, fitted: CrossFit, *, do_no_har
         added: Wrote the rows that the round adds.
         rows: All synthetic rows.
         fitted: Their weights, and what held-out models say.
-        do_no_harm: Train on gold alone where it scores higher on held-out gold rows.
+        do_no_harm: Train on gold alone where it scores clearly higher on held-out gold rows.
     """
     setup, pairs = added.setup, zip(rows, fitted.weights, strict=True)
     kept = [(row, weight) for row, weight in pairs if weight]
@@ -231,7 +231,7 @@ def held_out(said: Predictions, model: FreshStudent, setup: Setup) -> Prediction
 def judge(
     with_rows: Predictions, alone: Predictions, fitted: CrossFit, setup: Setup
 ) -> tuple[str, bool]:
-    """Return whether synthetic rows help, in a sentence, and whether gold alone scores higher.
+    """Return whether synthetic rows help, in a sentence, and whether gold alone is clearly better.
 
     A difference is clear beyond one standard error of the paired difference in accuracy.
 
@@ -243,7 +243,7 @@ def judge(
     """
     if not any(fitted.weights):
         losses = ", ".join(f"{loss:.3f} at {weight:g}" for weight, loss in fitted.tried.items())
-        told = f"gold alone predicts held-out gold best (log loss by weight: {losses})"
+        told = f"gold alone predicts held-out gold best (loss by weight: {losses})"
         return f"Synthesis does not help here: {told}. More labels are worth more.", True
     gold = setup.mine if len(alone) == len(setup.mine) else union(setup.mine, setup.select)
     name = setup.task.score_name
@@ -257,4 +257,4 @@ def judge(
         told = "Synthesis helps" if gain > 0 else "Synthesis does not help here"
     numbers = f"{100 * scores[0]:.1f} with synthetic rows, {100 * scores[1]:.1f} with gold alone"
     on = f"{name.replace('_', '-').replace('f1', 'F1')} on {len(gold)} held-out gold rows"
-    return f"{told}: {on} is {numbers}.", gain < 0
+    return f"{told}: {on} is {numbers}.", gain < -error

@@ -13,6 +13,7 @@ from stepsynth.metrics.calibration import (
     Abstention,
     Calibration,
     calibrate,
+    refinement_losses,
 )
 from stepsynth.metrics.coverage import covered_share, nearest_distances
 from stepsynth.metrics.diversity import (
@@ -95,6 +96,7 @@ __all__ = [
     "membership",
     "names_in",
     "nearest_distances",
+    "refinement_losses",
     "score_by_label",
     "score_classification",
     "score_multi_label",

@@ -2,6 +2,9 @@
 
 Guo et al.: "On Calibration of Modern Neural Networks", ICML 2017: all log-probabilities are divided
 by one number, chosen on held-out rows. No predicted label changes.
+
+Berta et al.: "Rethinking Early Stopping: Refine, Then Calibrate", 2025: what is left of the loss
+after calibration says how well a model tells labels apart, however sure it is.
 """
 
 from collections.abc import Sequence
@@ -20,6 +23,8 @@ FEWEST_ROWS = 20
 """Fewest held-out rows that a temperature is chosen on."""
 BINS = 10
 LOG_TEMPERATURES = (-3.0, 3.0)
+OFFSETS = (-5.0, 5.0)
+"""Bounds of what is added to the log-probability of a label."""
 
 
 @dataclass(frozen=True)
@@ -104,18 +109,11 @@ def calibrate(gold: Sequence[str], predictions: Predictions) -> Calibration | No
 
     if len(gold) < FEWEST_ROWS:
         return None
-    column = {name: i for i, name in enumerate(predictions.label_names)}
-    own = np.array([column[label] for label in gold])
-    rows, n_labels = np.arange(len(gold)), len(predictions.label_names)
-    # As Platt has it: of n rows that are all right, one in n + 2 may yet be wrong.
-    doubt = 1 / (len(gold) + 2)
+    logs, targets = log_probabilities(predictions.probabilities), _targets(gold, predictions)
 
     def loss(log_temperature: float) -> float:
-        p = scaled(predictions.probabilities, float(np.exp(log_temperature)))
-        logs = log_probabilities(p)
-        right = logs[rows, own]
-        wrong = (logs.sum(axis=1) - right) / max(1, n_labels - 1)
-        return float(-((1 - doubt) * right + doubt * wrong).mean())
+        said = _log_softmax(logs / np.exp(log_temperature))
+        return float(-(targets * said).sum(axis=1).mean())
 
     best: Any = minimize_scalar(loss, bounds=LOG_TEMPERATURES, method="bounded")
     temperature = round(float(np.exp(best.x)), 6)
@@ -127,6 +125,50 @@ def calibrate(gold: Sequence[str], predictions: Predictions) -> Calibration | No
         calibration_error(after.max(axis=1), hits),
         tuple(zip(after.max(axis=1).tolist(), hits.tolist(), strict=True)),
     )
+
+
+def refinement_losses(gold: Sequence[str], predictions: Predictions) -> Floats:
+    """Return the log loss of each held-out row after calibration on these rows: (n,).
+
+    A temperature and an offset for each label are fitted, so that models compare which differ in
+    how sure they are, or in the balance of the labels they were trained on.
+
+    Args:
+        gold: n labels of rows that the model was not trained on.
+        predictions: n predictions.
+    """
+    from scipy.optimize import minimize
+
+    logs, targets = log_probabilities(predictions.probabilities), _targets(gold, predictions)
+
+    def calibrated(values: Floats) -> Floats:
+        return _log_softmax(logs / np.exp(values[0]) + np.append(0.0, values[1:]))
+
+    def loss(values: Floats) -> tuple[float, Floats]:
+        said = calibrated(values)
+        slopes = (np.exp(said) - targets) / len(gold)
+        by_temperature = -(slopes * logs).sum() / np.exp(values[0])
+        return float(-(targets * said).sum() / len(gold)), np.array(
+            [by_temperature, *slopes.sum(axis=0)[1:]]
+        )
+
+    bounds = [LOG_TEMPERATURES, *[OFFSETS] * (logs.shape[1] - 1)]
+    found: Any = minimize(loss, np.zeros(len(bounds)), jac=True, bounds=bounds)
+    return -(targets * calibrated(found.x)).sum(axis=1)
+
+
+def _targets(gold: Sequence[str], predictions: Predictions) -> Floats:
+    """Return the probability that each label should have: (n_rows, n_labels)."""
+    column = {name: i for i, name in enumerate(predictions.label_names)}
+    # As Platt has it: of n rows that are all right, one in n + 2 may yet be wrong.
+    doubt = 1 / (len(gold) + 2)
+    found = np.full(predictions.probabilities.shape, doubt / max(1, len(column) - 1))
+    found[np.arange(len(gold)), [column[label] for label in gold]] = 1 - doubt
+    return found
+
+
+def _log_softmax(scores: Floats) -> Floats:
+    return scores - np.logaddexp.reduce(scores, axis=1, keepdims=True)
 
 
 def scaled(probabilities: Floats, temperature: float) -> Floats:

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from stepsynth.metrics import Calibration, Predictions, calibrate
+from stepsynth.metrics import Calibration, Predictions, calibrate, refinement_losses
 from stepsynth.metrics.calibration import calibration_error, scaled
 
 NAMES = ("a", "b", "c")
@@ -104,3 +104,26 @@ def test_a_threshold_gives_the_rows_it_was_set_on_their_labels(tmp_path):
     (tmp_path / "calibration.json").write_text(json.dumps(found.to_dict()))
     least = Calibration.read(tmp_path).abstain_for(1.0).threshold
     assert (found.apply(said).probabilities.max(axis=1) >= least - 1e-12).all()
+
+
+def test_what_calibration_mends_is_no_loss():
+    """A model that is too sure, or saw another balance of labels, ranks rows no worse."""
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=(200, 3))
+    powers = np.exp(scores)
+    gold = ["abc"[rng.choice(3, p=row / row.sum())] for row in powers]
+
+    def mean_loss(found):
+        odds = np.exp(found)
+        said = Predictions(("a", "b", "c"), odds / odds.sum(axis=1, keepdims=True))
+        return float(refinement_losses(gold, said).mean())
+
+    right = mean_loss(scores)
+    assert mean_loss(3 * scores + [2.0, 0.0, -1.0]) == pytest.approx(right, abs=1e-4)
+    assert mean_loss(0.3 * scores) == pytest.approx(right, abs=1e-4)
+    assert mean_loss(scores + rng.normal(size=scores.shape)) > right + 0.05
+
+
+def test_rows_that_are_all_told_apart_leave_a_finite_loss():
+    said = Predictions(("a", "b"), np.array([[1.0, 0.0], [0.0, 1.0]] * 10))
+    assert 0 < refinement_losses(["a", "b"] * 10, said).max() < 0.3
