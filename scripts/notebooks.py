@@ -7,7 +7,7 @@ import nbformat
 from nbclient import NotebookClient
 
 FOLDER = Path(__file__).parent.parent / "docs" / "notebooks"
-LIMIT_S = 120
+LIMIT_S = 600
 
 
 def execute(path: Path) -> nbformat.NotebookNode:
