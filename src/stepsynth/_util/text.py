@@ -20,6 +20,9 @@ MARKS = 30
 # Unlike other punctuation, faces made of it carry meaning: ":)" is not ":(".
 _FACE = re.compile(r"[:;=]-?([()dp/|])(?!\w)")
 
+DIRECTION_MARKS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+"""Invisible characters that set the direction of writing."""
+
 _COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -105,7 +108,6 @@ _ASCII_CONTROLS = (
     "EM SUB ESC FS GS RS US"
 )
 _CONTROLS = _ASCII_CONTROLS.split()
-_BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def find_control(text: str, *, is_name: bool = True) -> str:
@@ -119,7 +121,7 @@ def find_control(text: str, *, is_name: bool = True) -> str:
     for character in text:
         kind = unicodedata.category(character)
         is_odd = kind in ("Cc", "Cs") and (is_name or character not in "\t\n\r")
-        if is_odd or (is_name and (kind in ("Zl", "Zp") or character in _BIDI)):
+        if is_odd or (is_name and (kind in ("Zl", "Zp") or character in DIRECTION_MARKS)):
             code = ord(character)
             known = _CONTROLS[code] if code < len(_CONTROLS) else "a control character"
             name = "half a character" if kind == "Cs" else unicodedata.name(character, known)

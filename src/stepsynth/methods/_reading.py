@@ -7,7 +7,7 @@ from stepsynth.llm import Completion, Failed
 from stepsynth.methods._grouping import GroupedRequest, RowAnswer
 from stepsynth.methods._method import Setup, Unused
 from stepsynth.methods._written import RowRequest
-from stepsynth.prompts import split_texts
+from stepsynth.prompts import is_written_in, split_texts
 from stepsynth.records import Answers, Example, Label, Rejected
 from stepsynth.tasks import Task
 
@@ -68,7 +68,11 @@ def _parse(asked: RowRequest, answer: Completion, setup: Setup) -> Example | Rej
     if answer.is_filtered:
         return Rejected("refusal", answer.text)
     row = setup.task.parse_example(answer.text, asked.like, truncated=answer.truncated)
-    return row if setup.curator.settings.clean else _as_it_is(answer.text, asked.like, row)
+    if not setup.curator.settings.clean:
+        return _as_it_is(answer.text, asked.like, row)
+    if isinstance(row, Rejected) or is_written_in(row.text, setup.task.language):
+        return row
+    return Rejected("other_language", answer.text)
 
 
 def _as_it_is(said: str, like: Example, read: Example | Rejected) -> Example | Rejected:

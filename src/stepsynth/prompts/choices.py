@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from stepsynth._util.text import clean, normalise
+from stepsynth._util.text import UNSPACED, clean, normalise
 from stepsynth.prompts.parsing import read_answer
 from stepsynth.prompts.refusals import is_refusal
 from stepsynth.prompts.structured import read_fields, read_value, strings
@@ -21,10 +21,32 @@ _KEYS = ("label", "answer", "sentiment", "category", "class", "topic", "verdict"
 _NAMED = re.compile(
     rf"[\s*_#>]{{0,6}}(?:the )?(?:{'|'.join(_KEYS)})s?[*_]{{0,3}}\s?[:：=][*_\s]{{0,4}}", re.I
 )
-_LISTED = re.compile(r"\s*(?:[-•]\s+|\*\s+|\(?\d{1,2}[.)]\s+)")
+_LISTED = re.compile(r"\s*(?:[-•]\s+|\*\s+|\(?\d{1,2}[.)]\s+|[(（]?\d{1,2}[．）、]\s*|[①-⑳]\s*)")
 _SEPARATE = re.compile(r"[,;|\n、，；]")
 _AND = re.compile(rf"{_SEPARATE.pattern}|\s(?:and|&)\s")
 """Patterns of what stands between the labels of a list."""
+_UNSPACED = re.compile(f"[{UNSPACED}]{{2}}")
+_NOT = "".join(
+    f"(?<!{word})"
+    for word in (
+        "not ",
+        "non ",
+        "不",
+        "非",
+        "不是",
+        "并不是",
+        "ليس ",
+        "ليست ",
+        "غير ",
+        "nicht ",
+        "kein ",
+        "keine ",
+    )
+)
+_BUT_NOT = r"(?!\s*(?:では|じゃ)(?:な|あり))"
+"""A label of which it is said that it does not apply is not named."""
+_ARABIC, _SIGNS = re.compile(r"[\u0620-\u064a]"), re.compile(r"[\u064b-\u0652\u0670\u0640]")
+_ENDING, _ARTICLE = re.compile(r"(?<=\w\w\w)ا\b"), re.compile(r"\bال(?=\w\w)")
 _NONE = frozenset({"none", "none of these", "none of them", "no label", "no labels", "n a"})
 """What an LLM calls a list without labels, normalised."""
 # What stands between a label and its reasons.
@@ -61,12 +83,12 @@ class _Names:
             for names, form in ((self.exact, said), (self.folded, _fold(said))):
                 if form in names:
                     return names[form]
-        return self.plain.get(normalise(text))
+        return self.plain.get(_form(text))
 
     def named_in(self, text: str) -> str | None:
         """Return the only label that is named in a text; None: none or several."""
         raw = {self.folded[name] for name in self.raw.findall(_fold(text))}
-        found = raw or {self.plain[name] for name in self.loose.findall(normalise(text))}
+        found = raw or {self.plain[name] for name in self.loose.findall(_form(text))}
         return found.pop() if len(found) == 1 else None
 
     def opening(self, text: str) -> str | None:
@@ -201,11 +223,11 @@ def _names(labels: tuple[tuple[str, str], ...]) -> _Names:
     folded = {_fold(name): label for name, label in exact.items()}
     forms: dict[str, set[str]] = {}
     for name, label in exact.items():
-        forms.setdefault(normalise(name), set()).add(label)
+        forms.setdefault(_form(name), set()).add(label)
     plain = {
-        normalise(name): label
+        _form(name): label
         for name, label in exact.items()
-        if len(forms[normalise(name)]) == 1 and _is_plain(name)
+        if len(forms[_form(name)]) == 1 and _is_plain(name)
     }
     return _Names(exact, folded, plain, _pattern(folded, r"\w#+/&-"), _pattern(plain, r"\w"))
 
@@ -219,11 +241,24 @@ def _is_plain(name: str) -> bool:
 def _pattern(names: Mapping[str, str], within: str) -> re.Pattern[str]:
     """Return a pattern of names that are no part of a longer word or sign, longest first."""
     longest_first = sorted(filter(None, names), key=len, reverse=True)
-    listed = "|".join(map(re.escape, longest_first)) or r"(?!)"
-    # "1." ends a sentence, "1.5" is a number.
-    return re.compile(
-        rf"(?<![{within}])(?<!\d[.,])(?<!not )(?<!non )(?:{listed})(?![{within}]|[.,]\d)"
+    # Where no spaces divide words, a name has none around it; one character is in many words.
+    listed = "|".join(
+        ("" if _UNSPACED.match(name) else rf"(?<![{within}])")
+        + re.escape(name)
+        + ("" if _UNSPACED.match(name[-2:]) else rf"(?![{within}])")
+        for name in longest_first
     )
+    # "1." ends a sentence, "1.5" is a number.
+    return re.compile(rf"(?<!\d[.,]){_NOT}(?:{listed or '(?!)'})(?![.,]\d){_BUT_NOT}")
+
+
+def _form(text: str) -> str:
+    """Return the normalised text; of Arabic words without article, vowel signs and endings."""
+    said = normalise(text)
+    if _ARABIC.search(said):
+        said = _SIGNS.sub("", said).replace("ى", "ي")
+        said = _ARTICLE.sub("", _ENDING.sub("", said))
+    return said
 
 
 def _fold(text: str) -> str:

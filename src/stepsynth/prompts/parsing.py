@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from stepsynth._util.reasoning import split_reasoning
-from stepsynth._util.text import clean, normalise
+from stepsynth._util.text import DIRECTION_MARKS, clean, normalise
 from stepsynth.prompts.refusals import is_refusal
 from stepsynth.prompts.structured import (
     BEGINS,
@@ -28,16 +28,20 @@ from stepsynth.records import Rejected
 MOST_CHARACTERS = 100_000
 """Most characters of an output, some 25,000 tokens; a longer one is no text to learn from."""
 
-_BULLET = r"[-*•·・–—▪◦‣●]"
-_NUMBER = r"(?:\(?\d{1,3}\s?[.)．、](?!\d)|\(\d{1,3}\)|\d{1,3}\s?[:：](?!\d)|\d{1,3} [-–]|[①-⑳]|[一二三四五六七八九十]{1,3}、)"
+_BULLET = r"[-*•·・–—▪◦‣●■□◆◇▶►➤✓✔]"
+_NUMBER = (
+    r"(?:[(（]?\d{1,3}\s?[.)．）、](?!\d)|[(（]\d{1,3}[)）]|\d{1,3}\s?[:：](?!\d)|\d{1,3} [-–]|"
+    r"\d{1,3}[-–ـ](?=\s)|[①-⑳㈠-㈩]|[一二三四五六七八九十]{1,3}、)"
+)
 _ITEM = re.compile(
     rf"(?:{_BULLET}\s+|{_BULLET}\s*(?=\*\*|[^\x00-\x7f])|\*{{0,3}}{_NUMBER}\s*|[a-z][.)]\s+)(?P<item>\S.*)",
     re.I,
 )
 _BULLETED = re.compile(rf"\A{_BULLET}[ \t]+(?=[^\n]+\Z)")
 """A bullet before a text of one line."""
+_MARKED_ENDS = re.compile(rf"(?m)^[{DIRECTION_MARKS}\ufeff]+|[{DIRECTION_MARKS}]+$")
 _ANNOUNCED = re.compile(rf"[^\n:：]{{1,200}}[:：]\s{{1,4}}(?={BEGINS})")
-_INLINE_NUMBER = re.compile(r"(?:^|(?<=[\s.;。；]))\(?\d{1,2}[.)、．](?!\d)\s*(?=\S)")
+_INLINE_NUMBER = re.compile(r"(?:^|(?<=[\s.;。；]))[(（]?\d{1,2}[.)、．）](?!\d)\s*(?=\S)")
 
 
 def parse_text(
@@ -171,7 +175,7 @@ def read_answer(completion: str, *, fenced: bool = True) -> str | Rejected:
     """
     if len(completion) > MOST_CHARACTERS:
         return Rejected("too_large", completion)
-    text = split_reasoning(clean(completion)).answer
+    text = split_reasoning(_MARKED_ENDS.sub("", clean(completion))).answer
     return unfence(text) if fenced else text
 
 

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
+from stepsynth._util.text import DIRECTION_MARKS
+
 HEAD, TAIL = 500, 500
 """Characters at the beginning and at the end that are searched."""
 
@@ -21,15 +23,19 @@ _S, _B = r"\s{0,4}", r"[ \t]{0,4}"
 _YES = (
     r"(?:sure(?: thing)?|certainly|of course|absolutely|okay|ok|bien s[uû]r|certainement|"
     r"d['’]accord|claro|por supuesto|selbstverständlich|nat[uü]rlich|gerne?|certo|конечно|"
-    r"当然|好的|没问题|當然|沒問題|もちろん(?:です)?|はい|承知(?:いたし)?しました|わかりました|물론(?:입니다)?)"
+    r"当然|好的|没问题|當然|沒問題|もちろん(?:です)?|はい|承知(?:いたし)?しました|わかりました|かしこまりました|"
+    r"물론(?:입니다)?|بالتأكيد|بالطبع|طبعا|بكل سرور|حسنا|أكيد)[\u064b\u064d]?"
 )
 _HERE = (
     r"(?:here(?:['’]s| is| are| you (?:go|are))|below is|voici|aqu[ií] (?:tienes|est[aá])|ecco|"
-    r"hier (?:ist|sind)|вот|以下|这是(?=一|为|您|你)|這是(?=一|為|您|你)|こちら)"
+    r"hier (?:ist|sind)|вот|以下|这是(?=一|为|您|你)|這是(?=一|為|您|你)|こちら|"
+    r"إليكم?|فيما يلي|ها (?:هو|هي))"
 )
 _NOUNS = (
     r"(?:texts?|answers?|outputs?|examples?|messages?|reviews?|sentences?|versions?|samples?|drafts?|"
-    r"one|another|new|following|similar|文本|评论|例文|例|回答|textes?|avis|réponses?|ejemplos?|beispiele?)"
+    r"one|another|new|following|similar|文本|评论|留言|消息|信息|例文|例|回答|"
+    r"メッセージ|テキスト|文章|投稿|レビュー|textes?|avis|réponses?|ejemplos?|beispiele?|nachricht(?:en)?|"
+    r"(?:ال)?(?:رسالة|نص|مثال|تعليق|مراجعة|جملة|إجابة))"
 )
 _QUOTE = re.compile(r"[\"“”]")
 _TAGS = ("answer", "response", "output", "solution", "final", "text", "result", "content")
@@ -53,6 +59,7 @@ _QUOTES = {
     "‘": "’",
     "«": "»",
     "„": "“",
+    "»": "«",
     "「": "」",
     "『": "』",
     "`": "`",
@@ -123,11 +130,11 @@ def wrapping_of(text_name: str, labels: tuple[str, ...] = ()) -> Wrapping:
     key = r"(?:label|sentiment|category|class|team|topic|标签|類別|ラベル|étiquette)"
     opening = (
         rf"\W{{0,20}}(?:"
-        rf"(?:{_YES}[,!.，！。、\s]{{1,8}})?{_HERE}(?=[^\n:：]{{0,200}}{names}|{_B}{_COLON}|[^\x00-\x7f])"
+        rf"(?:{_YES}[,!.،，！。、\s]{{1,8}})?{_HERE}(?=[^\n:：]{{0,200}}{names}|{_B}{_COLON}|[^\x00-\x7f])"
         rf"[^\n:：]{{0,160}}{_COLON}{_B}\n"  # "Here is another review:" on a line of its own
-        rf"|{_YES}[,!.，！。、]{{1,8}}(?=[^\n]{{0,200}}{names})[^\n]{{0,160}}{_COLON}{_B}\n"
-        rf"|{_YES}[,!.，！。、 \t]{{0,8}}\n"
-        rf"|{_YES}[,!.，！。、 \t]{{1,8}}{_HERE}[^\n:：]{{0,120}}{_COLON}"  # and before the text
+        rf"|{_YES}[,!.،，！。、]{{1,8}}(?=[^\n]{{0,200}}{names})[^\n]{{0,160}}{_COLON}{_B}\n"
+        rf"|{_YES}[,!.،，！。、 \t]{{0,8}}\n"
+        rf"|{_YES}[,!.،，！。、 \t]{{1,8}}{_HERE}[^\n:：]{{0,120}}{_COLON}"  # and before the text
         rf"|{_HERE} (?:an? |one |the )?(?:[\w'’-]{{1,30}} ){{0,3}}?{names}[^\n:：]{{0,30}}{_COLON})"
     )
     titled = (
@@ -198,7 +205,7 @@ def unfence(text: str) -> str:
 
 def unquote(text: str) -> str:
     """Strip quotes around the whole text, and a quote that is opened and never closed."""
-    text = text.strip()
+    text = text.strip().strip(DIRECTION_MARKS)
     if text.startswith("**") and text.endswith("**") and "**" not in text[2:-2] and len(text) > 4:
         return text[2:-2]
     close = _QUOTES.get(text[:1])
