@@ -121,8 +121,9 @@ def read_given(config: Config, gate: Gate, warn: Callable[[str], None]) -> dict[
     """
     given: dict[str, Dataset] = {}
     columns, reading = config.data.columns, config.data.reading
-    for key in config.method.data_keys:
-        path = getattr(config.method, key)
+    method = config.method.parts[-1]  # of a mix, the one that writes rows
+    for key in method.data_keys:
+        path = getattr(method, key)
         if path is None:
             continue
         rounds = RunFolder(Path(path)).round_folders() if Path(path).is_dir() else []
@@ -140,9 +141,9 @@ def read_given(config: Config, gate: Gate, warn: Callable[[str], None]) -> dict[
     for key, rows in given.items():
         rows = screen(rows, gate.stop_row, f"method.{key}", warn)
         if not rows:
-            raise DataError(f"method.{key}: {getattr(config.method, key)} has no rows for it")
+            raise DataError(f"method.{key}: {getattr(method, key)} has no rows for it")
         # They were read like gold rows; their provenance has to say that they are not.
-        origin = Provenance(config.method.name, int(key != "seed_from"), "given")
+        origin = Provenance(method.name, int(key != "seed_from"), "given")
         given[key] = Dataset(replace(row, provenance=origin) for row in rows)
     return given
 
@@ -178,7 +179,8 @@ class Prepared:
     def prompts(self) -> dict[str, str]:
         """Return the templates of the prompts that the method sends."""
         sources = self.config.task.template_sources()
-        return {name: text for name, text in sources.items() if name in self.config.method.prompts}
+        sent = {name for part in self.config.method.parts for name in part.prompts}
+        return {name: text for name, text in sources.items() if name in sent}
 
     def identity(self, budget: object = None) -> dict[str, Any]:
         """Return all that decides the run's results; the store counts spending by its digest.

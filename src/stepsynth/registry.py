@@ -88,6 +88,8 @@ class Named:
         default: The name if the key is missing; "": the key is required.
         by_name: Accept a name alone: `s3` for `{name: s3}`.
         keeps_key: The key is also a field of the class.
+        is_nested: The field is one of a registered class: its JSON Schema lists names alone, and
+            its JSON form holds the key.
         model: Registered class -> the model that has its fields.
     """
 
@@ -96,6 +98,7 @@ class Named:
     default: str = ""
     by_name: bool = True
     keeps_key: bool = False
+    is_nested: bool = False
     model: Callable[[Any], type[BaseModel]] = lambda found: found
 
     def __get_pydantic_core_schema__(self, source: Any, _: GetCoreSchemaHandler) -> CoreSchema:
@@ -103,7 +106,10 @@ class Named:
         return core_schema.no_info_plain_validator_function(
             lambda given: given if isinstance(given, source) else self._read(given),
             serialization=core_schema.plain_serializer_function_ser_schema(
-                lambda value: value.model_dump(mode="json")
+                lambda value: (
+                    ({self.key: value.name} if self.is_nested else {})
+                    | value.model_dump(mode="json")
+                )
             ),
         )
 
@@ -113,6 +119,8 @@ class Named:
         """Return the JSON Schema of all classes: a name, or a name with its class's keys."""
         registry = self.registry()
         choices: list[dict[str, Any]] = [{"enum": registry.names()}] if self.by_name else []
+        if self.is_nested:
+            return {"anyOf": [*choices, {"type": "object"}]}
         for name in registry.names():
             keys = handler(self.model(registry.get(name)).__pydantic_core_schema__)
             handler.resolve_ref_schema(keys)["properties"][self.key] = {"const": name}

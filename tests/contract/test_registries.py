@@ -125,9 +125,9 @@ def test_rows_grow_by_what_is_added_and_say_where_they_come_from(name, task):
     for done in rounds:
         last = list(done.train)[len(done.train) - len(done.added) :]
         # Cross-validation may find that gold rows do better without the others.
-        assert last == list(done.added) or name == "s3_plus"
+        assert last == list(done.added) or name in ("s3_plus", "mix")
         for row in done.added:
-            assert row.provenance.method in (name, "s3", "gold")
+            assert row.provenance.method in (name, "s3", "gold", "annotate")
             is_asked = row.provenance.kind not in NOT_ASKED
             assert bool(row.provenance.request) == is_asked
             # The shots of progen are synthetic rows.
@@ -203,7 +203,7 @@ def test_a_method_writes_rows_of_sets_of_labels(name):
     assert all(own != said for own, said in missed)
     if name not in ("gold", "llm", "annotate"):
         sees_gold = methods().get(name).sees != "none"
-        asked = {r.tags["label"] for r in backend.requests}
+        asked = {r.tags["label"] for r in backend.requests if "label" in r.tags}
         assert asked == ({"a", "p", "a|p", "(none)"} if sees_gold else {"a", "p", "a|p"})
         whole = "apples and also pears, all in the same note"
         assert any(whole in request.prompt for request in backend.requests)

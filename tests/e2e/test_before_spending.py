@@ -22,6 +22,10 @@ def command(*args: object):
 def answer(_number, body):
     """Answer any prompt of any recipe."""
     prompt, seed = body["messages"][0]["content"], body.get("seed", 0)
+    said = {"用中文": "好茶", "日本語": "お茶です", "العربية": "شاي جيد جدا"}
+    for name, text in said.items():
+        if name in prompt:
+            return completion(f"{text} {seed}")
     if "numbered list" in prompt:
         return completion("\n".join(f"{i}. reason {i} of {seed}" for i in range(1, 21)))
     return completion(f"text for seed {seed}, a ripe one?")

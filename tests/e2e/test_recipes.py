@@ -10,6 +10,7 @@ from stepsynth.taskfile.config import load_config, recipe_names
 from tests.e2e.cli import stepsynth, summary_of
 
 SYNTHESIZRR = ["toi_headlines", "category", "humor", "hyperpartisan", "polarity"]
+NATIVE = ["ajgt", "chnsenticorp", "gnad10", "marc_ja"]
 PASSAGE = "The mill in {0} was built by {1} in {2}. It ground corn until the river froze."
 
 
@@ -79,6 +80,8 @@ def test_a_recipe_loads_with_its_default_student_and_with_the_papers(recipe, tmp
     expected = "distilbert-base-uncased"
     if recipe in SYNTHESIZRR:
         expected = "microsoft/deberta-v3-large"
+    elif recipe in NATIVE:
+        expected = "distilbert-base-multilingual-cased"
     assert tuned["model"] == expected
     own = load_config(task, ["student={name: transformer, epochs: 1}"]).student.model_dump()
     assert own == {**tuned, "epochs": 1}

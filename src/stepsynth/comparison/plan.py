@@ -235,7 +235,7 @@ def make_plan(
     against = _choose_reference(entries, against)
     if seeds < 1:
         raise ConfigError(f"--seeds: expected 1 or more, got {seeds}")
-    own = {key: getattr(base.method, key) for key in base.own_keys}
+    own = base.method.model_dump(mode="json", include=set(base.own_keys))
     amount = budget
     if amount is None:
         # The file's seed size decides the budget, from which each method derives its sizes.
@@ -272,7 +272,7 @@ def make_plan(
 def _sizes(method: Method) -> set[str]:
     """Return the keys that a budget sets."""
     one, other = method.sized(1000).model_dump(), method.sized(2000).model_dump()
-    return {key for key in one if one[key] != other[key]}
+    return {key for key in one if one[key] != other[key] and not isinstance(one[key], dict)}
 
 
 def _choose_reference(entries: Sequence[Entry], against: str | None) -> str:

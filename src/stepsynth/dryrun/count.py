@@ -27,7 +27,7 @@ from stepsynth.dryrun.stubs import (
 from stepsynth.errors import StepsynthError
 from stepsynth.inputs import Inputs
 from stepsynth.llm import LLM, Backend, Completion, Failed, LLMSettings, Request
-from stepsynth.methods import MIN_WORDS, Method, Model, Setup, run_method, texts_per_prompt
+from stepsynth.methods import Method, Model, Setup, run_method
 from stepsynth.records import Dataset
 from stepsynth.taskfile import Config
 
@@ -196,7 +196,7 @@ class Scale:
     @classmethod
     def of(cls, method: Method, most: int) -> "Scale":
         """Return the scale on which no size of a method is above `most` at place 0."""
-        largest = max([getattr(method, key, None) or 0 for key in ROW_SIZES])
+        largest = max(getattr(p, key, None) or 0 for p in method.parts for key in ROW_SIZES)
         return cls(most, min(1.0, most / largest) if largest else 1.0)
 
     def halfway(self, lengths: Iterable[int]) -> "Scale":
@@ -217,6 +217,9 @@ class Scale:
 
     def size(self, method: Method) -> Method:
         """Return the method with smaller sizes."""
+        return method.mapped(self._size)
+
+    def _size(self, method: Method) -> Method:
         sizes = {key: getattr(method, key, None) for key in ROW_SIZES}
         found = {key: self._move(self.share * v, float(v)) for key, v in sizes.items() if v}
         return method.model_copy(update=found)
@@ -248,7 +251,7 @@ def rehearse(
     """
     if config.method.needs_unlabelled:
         size = min(getattr(config.method, "size", 0), len(inputs.unlabelled))
-        config = replace(config, method=config.method.sized(size))
+        config = replace(config, method=config.method.model_copy(update={"size": size}))
     first = Scale.of(config.method, most_rows)
     lengths = [len(gold.mine), len(gold.select), len(gold.test), len(inputs.contexts)]
     lengths.append(len(inputs.unlabelled))
@@ -270,8 +273,7 @@ def _rehearse_at(
         config.task,
         replace(scale, place=0.0).cut([*gold.mine, *gold.select]),
         by_label=scenario.by_label,
-        fewest_words=MIN_WORDS if getattr(method, "cleaning", False) else 0,
-        texts_per_prompt=texts_per_prompt(method),
+        method=method,
         rng=rng,
     )
     llm = RehearsedLLM(config.llm, stub, rejected=scenario.rejected)
@@ -302,7 +304,16 @@ def _rehearse_at(
 
 def without_early_stop(method: Method) -> Method:
     """Return the method without early stopping, whose round cannot be foreseen."""
-    return method.model_copy(update={"early_stop": False} if hasattr(method, "early_stop") else {})
+
+    def change(part: Method) -> Method:
+        return part.model_copy(update={"early_stop": False} if hasattr(part, "early_stop") else {})
+
+    return method.mapped(change)
+
+
+def is_set(method: Method, key: str) -> bool:
+    """Return whether a key is there and on, of the method or of one that it has as a key."""
+    return any(getattr(part, key, False) for part in method.parts)
 
 
 def tolerant(config: Config) -> Any:

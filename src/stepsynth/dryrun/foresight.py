@@ -145,10 +145,12 @@ def small_bounds(config: Config, llm: LLMSettings, mine: Dataset) -> Iterator[st
     sizes = sorted(count_tokens(row.text) for row in mine)
     needs = {"seed": sizes[round(0.95 * (len(sizes) - 1))] if sizes else 0}
     needs["extrapolate"] = needs["seed"]
-    if getattr(config.method, "rationales", False) and not config.task.has_context:
-        needs["rationale"] = TOKENS_OF_A_REASON * getattr(config.method, "num_rationales", 0)
+    for part in config.method.parts:
+        if getattr(part, "rationales", False) and not config.task.has_context:
+            needs["rationale"] = TOKENS_OF_A_REASON * getattr(part, "num_rationales", 0)
+    sent = {name for part in config.method.parts for name in part.prompts}
     for kind, tokens in needs.items():
-        for each in llm.endpoints_of(kind) if kind in config.method.prompts else ():
+        for each in llm.endpoints_of(kind) if kind in sent else ():
             most = each.live().max_tokens
             if each.stores_completions and most < tokens:
                 key = f"llm.phases.{kind}" if kind in llm.phases else "llm"

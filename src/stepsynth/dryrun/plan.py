@@ -14,6 +14,7 @@ from stepsynth.dryrun.count import (
     LOW,
     Count,
     Rehearsed,
+    is_set,
     rehearse,
 )
 from stepsynth.dryrun.stubs import BYTES_OF_A_TOKEN
@@ -332,13 +333,13 @@ def _special_cases(config: Config, phases: Sequence[Phase]) -> Iterator[str]:
         yield "Nothing was retrieved: random passages of the corpus stand in prompts."
     if any(phase.kind == "few_shot" for phase in phases) and not method.needs_gold:
         yield "Rows shown in prompts are made up, as long as gold texts."
-    if getattr(method, "early_stop", False):
+    if is_set(method, "early_stop"):
         yield "method.early_stop may end it sooner."
     if config.curation.correct:
         yield "Corrections of answers that cannot be read are not counted."
     if (
         config.curation.duplicates != "keep"
         or config.curation.min_words
-        or getattr(method, "drop_duplicates", False)
+        or is_set(method, "drop_duplicates")
     ):
         yield "How many rows curation rejects is not known; see the upper number."

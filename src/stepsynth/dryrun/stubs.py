@@ -14,9 +14,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from stepsynth.llm import Request
-from stepsynth.methods import Method
+from stepsynth.methods import MIN_WORDS, Method, texts_per_prompt
 from stepsynth.methods.zerogen import writes_questions
 from stepsynth.metrics import AnyPredictions, Predictions, Spans, certain, membership
+from stepsynth.prompts import sample_letters
 from stepsynth.records import Answers, Dataset, Example, LabelSet
 from stepsynth.retrieval import Hit, Index, Passage
 from stepsynth.students import NO_CALLBACKS, FitCallbacks, FreshStudent, StudentFactory
@@ -51,8 +52,7 @@ class StubLLM:
         task: The task.
         rows: Gold rows; answers are as long as their texts and contexts.
         by_label: Share of dimensions whose values are said to depend on the label.
-        fewest_words: Fewest words of a text.
-        texts_per_prompt: Most texts that one prompt asks for.
+        method: Says how many texts a prompt asks for, and whether short ones are dropped.
         mark: Prefix of one word in every made-up text.
         rng: Draws words and lengths.
     """
@@ -63,21 +63,23 @@ class StubLLM:
         rows: Sequence[Example],
         *,
         by_label: float = 0.5,
-        fewest_words: int = 0,
-        texts_per_prompt: int = 1,
+        method: Method | None = None,
         mark: str = MARK,
         rng: Random,
     ) -> None:
         self._task = task
         self._by_label = by_label
-        self._fewest = fewest_words
+        parts = method.parts if method else ()
+        self._fewest = MIN_WORDS if any(getattr(part, "cleaning", False) for part in parts) else 0
         self._mark = mark
         self._rng = rng
         self._numbers = count()
         self._several = {
-            n: task.render("several", number=n) for n in range(2, texts_per_prompt + 1)
+            n: task.render("several", number=n)
+            for n in range(2, max(map(texts_per_prompt, parts), default=1) + 1)
         }
-        self._words = [_syllables(rng) for _ in range(997)]
+        letters = sample_letters(task.language)
+        self._words = [_syllables(rng, letters) for _ in range(997)]
         self._lengths: dict[str, list[int]] = {"": [_bytes(row.text) for row in rows]}
         for row in rows:
             if row.stratum:
@@ -139,7 +141,9 @@ class StubLLM:
         own = request.prompt
         for given in (self._task.instruction, request.tags.get("context", "")):
             own = own.replace(given, " ") if given else own
-        found = [int(digits) for digits in re.findall(r"(?<![\w.])\d{1,3}(?![\w])", own)]
+        found = [
+            int(digits) for digits in re.findall(r"(?<![a-zA-Z\d.])\d{1,3}(?![a-zA-Z\d])", own)
+        ]
         return max((number for number in found if 0 < number <= 200), default=10)
 
     def _word_for(self, label: str | None) -> str:
@@ -159,9 +163,11 @@ def _bytes(text: str) -> int:
     return len(text.encode("utf-8", "surrogatepass"))
 
 
-def _syllables(rng: Random) -> str:
-    pairs = (rng.choice(_LETTERS) + rng.choice("aeiou") for _ in range(rng.choice((1, 2, 2, 3, 4))))
-    return "".join(pairs)
+def _syllables(rng: Random, letters: str) -> str:
+    number = range(rng.choice((1, 2, 2, 3, 4)))
+    if letters:
+        return "".join(rng.choice(letters) for _ in number)
+    return "".join(rng.choice(_LETTERS) + rng.choice("aeiou") for _ in number)
 
 
 def _in_letters(number: int) -> str:

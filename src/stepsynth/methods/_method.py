@@ -255,6 +255,15 @@ class Method(BaseModel, ABC):
         """The gold rows it uses, and their purpose, given its keys."""
         return self.sees
 
+    @property
+    def parts(self) -> "tuple[Method, ...]":
+        """The method itself, and the methods that are among its keys."""
+        return (self,)
+
+    def mapped(self, change: "Callable[[Method], Method]") -> "Method":
+        """Return the method with a change to each of its parts."""
+        return change(self)
+
     @abstractmethod
     def synthesize(self, setup: Setup) -> Iterator[Round]:
         """Yield the rounds, each with its fitted model."""

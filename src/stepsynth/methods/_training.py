@@ -125,13 +125,15 @@ def run_method(method: Method, setup: Setup) -> Iterator[Round]:
 
 def train_on_both(done: Round, gold_weight: float, setup: Setup) -> Round:
     """Return the round with a model trained on its rows and the gold rows of `mine`."""
-    model = setup.student.new(as_given=True)
     own = done.weights or (1.0,) * len(done.train)
     weights = [*own, *(gold_weight for _ in setup.mine)]
-    model.fit(
-        Dataset([*done.train, *setup.mine]),
-        None if all(weight == weights[0] for weight in weights) else weights,
-    )
+    return retrain(done, Dataset([*done.train, *setup.mine]), weights, setup)
+
+
+def retrain(done: Round, rows: Dataset, weights: Sequence[float], setup: Setup) -> Round:
+    """Return the round with a model trained on other rows, as they are given."""
+    model = setup.student.new(as_given=True)
+    model.fit(rows, None if all(weight == weights[0] for weight in weights) else weights)
     missed, predicted = misclassified(model, setup.mine, setup)
     return replace(
         done,

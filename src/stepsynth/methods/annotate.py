@@ -51,6 +51,7 @@ class Annotate(SynthesisMethod):
 
     name: ClassVar[str] = "annotate"
     kinds: ClassVar[tuple[str, ...]] = ("classification", "sentence_pair", "multi_label")
+    needs_gold: ClassVar[bool] = False
     needs_unlabelled: ClassVar[bool] = True
     sees: ClassVar[str] = "texts and labels of `mine`: they go into prompts"
     prompts: ClassVar[tuple[str, ...]] = ("decide",)
@@ -89,7 +90,15 @@ class Annotate(SynthesisMethod):
 
     def synthesize(self, setup: Setup) -> Iterator[Round]:
         """Yield the only round: the texts that the LLM labels, and the model trained on them."""
-        writer = Writer(setup, self.name)
+        yield self.label(Writer(setup, self.name))
+
+    def label(self, writer: Writer) -> Round:
+        """Return the round of the texts that the LLM labels.
+
+        Raises:
+            TooFewRowsError: It labels none.
+        """
+        setup = writer.setup
         decisions = Decisions(setup, self.shots, self.shots_from)
         precision = self._check(writer, decisions)
         texts = self._choose(setup)
@@ -100,7 +109,7 @@ class Annotate(SynthesisMethod):
                 "annotate: the LLM labelled none of the texts",
                 hint="see rounds/*/rejected.jsonl and failed.jsonl for what it said",
             )
-        yield replace(writer.train(), verdict=precision)
+        return replace(writer.train(), verdict=precision)
 
     def _check(self, writer: Writer, decisions: Decisions) -> str | None:
         """Return how many gold labels the LLM finds, in a sentence."""
@@ -163,7 +172,10 @@ class Annotate(SynthesisMethod):
         answer = next((vote for vote in votes if vote.label == label), votes[0]).answer
         model = answer.model or writer.setup.llm.settings.model
         origin = Provenance(
-            self.name, kind="annotate", draw=answer.draw, request=answer.request_id, model=model
+            *(writer.method, writer.index, "annotate"),
+            draw=answer.draw,
+            request=answer.request_id,
+            model=model,
         )
         if label is None:
             found = Rejected("votes_level", answer.text)

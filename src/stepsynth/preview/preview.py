@@ -31,7 +31,7 @@ from stepsynth.dryrun import (
 from stepsynth.errors import StepsynthError
 from stepsynth.inputs import Prepared, prepare
 from stepsynth.llm import LLM, Completion, Failed, LLMSettings, Request
-from stepsynth.methods import Method, Round, Setup, run_method, texts_per_prompt
+from stepsynth.methods import Method, Round, Setup, run_method
 from stepsynth.observer import Observer
 from stepsynth.prompts import parse_list
 from stepsynth.records import Example, Rejected, label_to_json
@@ -281,7 +281,7 @@ class Previewer:
     @property
     def _most(self) -> int:
         """Most requests of a kind to send; more if rows of every label go back into prompts."""
-        if not _feeds_back(self.config.method):
+        if not any(map(_feeds_back, self.config.method.parts)):
             return self.rows
         return max(self.rows, min(FED_BACK, 4 * len(self.config.task.label_names)))
 
@@ -301,8 +301,7 @@ class Previewer:
         return StubLLM(
             self.config.task,
             [*gold.mine, *gold.select][:MOST_ROWS],
-            fewest_words=12 if getattr(self.config.method, "cleaning", False) else 0,
-            texts_per_prompt=texts_per_prompt(self.config.method),
+            method=self.config.method,
             mark=mark,
             rng=make_rng(self.config.random_seed, "preview", mark),
         )
@@ -336,10 +335,9 @@ class Previewer:
 def _small(method: Method, rows: int) -> Method:
     """Return the method with small sizes and unchanged prompts."""
     small = without_early_stop(Scale.of(method, MOST_ROWS).size(method))
-    if _feeds_back(method):
-        # Rows are fed back after the first few, so that prompts show real ones.
-        small = small.model_copy(update={"initial": rows, "size": 2 * rows, "feedback": 1.0})
-    return small
+    # Rows are fed back after the first few, so that prompts show real ones.
+    fed = {"initial": rows, "size": 2 * rows, "feedback": 1.0}
+    return small.mapped(lambda part: part.model_copy(update=fed) if _feeds_back(part) else part)
 
 
 def _feeds_back(method: Method) -> bool:

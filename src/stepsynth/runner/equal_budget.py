@@ -52,7 +52,11 @@ class EqualBudget:
     def kept_sizes(self, method: Method, by_hand: Collection[str]) -> tuple[str, ...]:
         """Return the keys set by hand to which the budget would give another value."""
         sized = self._sized(method)
-        return tuple(key for key in sorted(by_hand) if getattr(sized, key) != getattr(method, key))
+        return tuple(
+            key
+            for key in sorted(by_hand)
+            if getattr(sized, key) != (own := getattr(method, key)) and not isinstance(own, Method)
+        )
 
     def fits(self, method: Method) -> bool:
         """Return whether the method has a size to budget; `gold` and some others have none."""

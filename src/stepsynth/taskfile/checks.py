@@ -39,21 +39,25 @@ def check_method(method: Method, task: Task, located: LocatedYaml, stated: Colle
     Raises:
         ConfigError: It is not, or they do not; the message has the place of the key.
     """
-    if _kind(task) not in method.kinds:
-        raise ConfigError(
-            f"{located.where(('method',))}: the method {method.name!r} is not defined for "
-            f"{_kind(task)}, only for {', '.join(method.kinds)}"
-        )
+    for part in method.parts:
+        if _kind(task) not in part.kinds:
+            raise ConfigError(
+                f"{located.where(('method',))}: the method {part.name!r} is not defined for "
+                f"{_kind(task)}, only for {', '.join(part.kinds)}"
+            )
     by_command = {path[1] for path in located.origins if path[0] == "method" and len(path) > 1}
     if by_command and ("method",) not in located.origins:
         # Keys of the file may well be idle beside those of the command line.
         stated = by_command
-    for key, (value, why) in find_idle(method, task, stated).items():
-        raise ConfigError(
-            f"{located.where(('method', key))}: {value!r} has no effect on the method "
-            f"{method.name!r}: {why}",
-            hint=f"leave {key} out",
-        )
+    for part in method.parts:
+        own = stated if part is method else part.model_fields_set
+        place = ("method",) if part is method else ("method", "synthesis")
+        for key, (value, why) in find_idle(part, task, own).items():
+            raise ConfigError(
+                f"{located.where((*place, key))}: {value!r} has no effect on the method "
+                f"{part.name!r}: {why}",
+                hint=f"leave {key} out",
+            )
 
 
 def find_idle(method: Method, task: Task, stated: Collection[str]) -> dict[str, tuple[object, str]]:

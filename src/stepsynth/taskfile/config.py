@@ -275,6 +275,9 @@ def _resolve_paths(located: LocatedYaml, folder: Path) -> None:
         ("method", ("seed_from", "added_from")),
     ):
         _resolve_keys(located.values.get(section), keys, folder, located, (section,))
+    if isinstance(method := located.values.get("method"), dict):
+        own = ("method", "synthesis")
+        _resolve_keys(method.get("synthesis"), ("seed_from", "added_from"), folder, located, own)
     _resolve_models(located, folder)
     _resolve_llm(located.values.get("llm"), folder, located, ("llm",))
     task = located.values.get("task")

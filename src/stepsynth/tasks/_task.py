@@ -19,6 +19,7 @@ from stepsynth.prompts import (
 )
 from stepsynth.records import Context, Example, Label, Rejected
 from stepsynth.registry import Registry
+from stepsynth.tasks._languages import NATIVE, Language
 from stepsynth.tasks._prompts import GENERAL_PROMPTS, METHOD_PROMPTS
 
 SHARED_FIELDS = ("instruction", "text_name", "language", "length")
@@ -56,7 +57,9 @@ class Task(BaseModel):
         default="text", min_length=1, description="What the LLM is asked to write."
     )
     language: str = Field(
-        default="", description="Language to write in, where not that of the prompt."
+        default="",
+        description="Language to write in, where not that of the prompt. By its own name (Deutsch, "
+        "日本語, العربية, 中文) it is that of prompts too.",
     )
     length: tuple[int, int] | None = Field(
         default=None,
@@ -128,9 +131,17 @@ class Task(BaseModel):
     def _template(self, name: str) -> Template:
         own = self.prompts.get(name)
         place = name if name in GENERAL_PROMPTS else f"{self.templates}/{name}"
+        if self.native and has_built_in(f"{self.templates}/{self.native.code}/{name}"):
+            place = f"{self.templates}/{self.native.code}/{name}"
         source = read_built_in(place) if own is None else own
         where = f"built-in prompt {name!r}" if own is None else f"prompt {name!r} of the task"
         return compile_template(source, tuple(self.prompt_fields()[name]), where)
+
+    @property
+    def native(self) -> Language | None:
+        """The language of prompts; None: English."""
+        found = NATIVE.get(self.language.strip().casefold())
+        return found if found and has_built_in(f"{self.templates}/{found.code}/seed") else None
 
     def template_sources(self) -> dict[str, str]:
         """Return the prompt templates in force, for the manifest and the report."""
@@ -142,6 +153,8 @@ class Task(BaseModel):
         if self.length is None:
             return ""
         least, most = self.length
+        if self.native:
+            return self.native.length.format(least=least, most=most)
         return f"{least} to {most} words" if least < most else f"about {most} words"
 
     def render(self, prompt: str, **fields: Any) -> str:

@@ -86,7 +86,8 @@ class Classification(Task):
 
     def labelled(self, label: str) -> str:
         """Return what prompts call a text of a label: "review that is negative"."""
-        phrases = self.labelled_name or f"{self.text_name} that is {{label}}"
+        default = self.native.labelled if self.native else "{text_name} that is {label}"
+        phrases = self.labelled_name or default.replace("{text_name}", self.text_name)
         phrase = phrases if isinstance(phrases, str) else phrases[label]
         return phrase.replace("{label}", self.labels[label])
 
