@@ -5,7 +5,7 @@ default here; an unknown key is ignored.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -33,7 +33,8 @@ class Scores(Record):
         n: Number of rows; None: not recorded here.
         confusion: Gold label -> predicted label -> rows; None: not recorded here, or a row has not
             one label.
-        by_label: Label -> precision, recall, F1 and gold rows, where rows have sets of labels.
+        by_label: Label -> `precision`, `recall`, `f1` and `rows` of gold; None: not recorded here,
+            or there are no labels.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -48,10 +49,11 @@ class Scores(Record):
         """The names of the scores."""
         return list(self.__pydantic_extra__)
 
-    def brief(self, *, with_n: bool = False) -> "Scores":
-        """Return the scores alone, as in a summary."""
-        told: dict[str, Any] = {**self.__pydantic_extra__, **({"n": self.n} if with_n else {})}
-        return Scores(**told)
+    def brief(self, *also: Literal["n", "by_label"]) -> "Scores":
+        """Return the scores alone, as in a summary, and the fields named, where they are known."""
+        fields: dict[str, Any] = {name: getattr(self, name) for name in also}
+        known = {name: value for name, value in fields.items() if value is not None}
+        return Scores(**self.__pydantic_extra__, **known)
 
     def known(self) -> Iterator[tuple[str, float]]:
         """Yield name and value of each score that is defined, 0-1."""
@@ -148,7 +150,7 @@ class RoundMetrics(RoundSummary):
 
     def summary(self) -> RoundSummary:
         """Return the numbers that a summary holds."""
-        more: dict[str, Any] = {"test": self.test.brief()} if self.test else {}
+        more: dict[str, Any] = {"test": self.test.brief("by_label")} if self.test else {}
         if self.review is not None:
             more["review"] = self.review
         return RoundSummary(
@@ -171,6 +173,7 @@ class Reference(Record):
         test: Its scores on the test rows.
         kept_minus: Accuracy (of sets of labels: exact match) of the run's model minus its own on
             test, with the 95 % interval of the paired difference, 0-1.
+        kept_minus_by_label: Label -> the same of recall, over the test rows that have the label.
     """
 
     name: str
@@ -178,6 +181,7 @@ class Reference(Record):
     select: Scores
     test: Scores
     kept_minus: tuple[float, float, float]
+    kept_minus_by_label: Mapping[str, tuple[float, float, float]] = {}
 
 
 class LLMTotals(Record):

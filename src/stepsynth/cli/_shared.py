@@ -161,6 +161,8 @@ def shown(scores: "Scores") -> list[tuple[str, str]]:
     return [(key, short) for key, (_, short) in SCORE_NAMES.items() if key in scores][:2]
 
 
+MOST_LABELS = 12
+"""Labels up to which their scores are printed."""
 _ABBREVIATED = ("micro_f1", "macro_f1", "exact_match")
 """Scores whose short name is explained under a table."""
 
@@ -202,6 +204,7 @@ def print_summary(summary: "Summary", extra: Sequence[str] = ()) -> None:
     for line in filter(None, (summary.verdict, *against_references(summary))):
         print_line(console, line)
     console.print(round_table(summary))
+    _print_labels(console, summary)
     for row in summary.rounds:
         if row.review is not None:
             told = f"Round {row.round}: round {row.review.base} with {row.review.in_words}."
@@ -210,6 +213,26 @@ def print_summary(summary: "Summary", extra: Sequence[str] = ()) -> None:
         print_line(console, line)
     for line in extra:
         print_line(console, line)
+
+
+def _print_labels(console: Any, summary: "Summary") -> None:
+    """Print the scores of each label beside the references; of many labels, where they are."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from stepsynth.runner import label_table
+
+    columns, rows = label_table(summary)
+    if len(rows) > MOST_LABELS:
+        print_line(console, f"The report has the scores of each of {len(rows)} labels.")
+    elif rows:
+        table = Table(title="F1 by label on test, %")
+        for name, is_number in columns:
+            head = escape(name.replace(" ", "\n", 1))
+            table.add_column(head, justify="right" if is_number else "left")
+        for row in rows:
+            table.add_row(*(escape(printable(cell)) for cell in row))
+        console.print(table)
 
 
 def llm_in_words(llm: "LLMTotals", seconds: float) -> Iterator[str]:

@@ -5,11 +5,9 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
 
-import numpy as np
-
 from stepsynth.comparison.plan import PlannedRun
 from stepsynth.comparison.run import Ended
-from stepsynth.metrics import membership, score_by_label
+from stepsynth.metrics import membership, one_hot, score_by_label
 from stepsynth.records import label_from_json
 from stepsynth.run_records import AnsweredTest
 from stepsynth.runfolder import Run, RunFolder
@@ -144,19 +142,9 @@ def score_labels(gold: Sequence[Any], predicted: Sequence[str]) -> dict[str, dic
     if isinstance(gold[0], list):
         names = sorted({name for own in gold for name in own})
         own = membership([str(label_from_json(each)) for each in gold], names)
-        found = score_by_label(own, membership(predicted, names), names)
-        return {name: {key: row[key] for key in ("recall", "f1")} for name, row in found.items()}
-    names = sorted(set(gold) | set(predicted))
-    codes = {name: i for i, name in enumerate(names)}
-    truth, said = (np.array([codes[x] for x in values]) for values in (gold, predicted))
-    n = len(names)
-    hits = np.bincount(truth[truth == said], minlength=n)
-    in_gold, in_said = np.bincount(truth, minlength=n), np.bincount(said, minlength=n)
-    return {
-        name: {
-            "recall": float(hits[i] / in_gold[i]),
-            "f1": float(2 * hits[i] / (in_gold[i] + in_said[i])),
-        }
-        for i, name in enumerate(names)
-        if in_gold[i]
-    }
+        said = membership(predicted, names)
+    else:
+        names = sorted(set(gold))
+        own, said = one_hot(gold, names), one_hot(predicted, names)
+    found = score_by_label(own, said, names)
+    return {name: {key: row[key] for key in ("recall", "f1")} for name, row in found.items()}

@@ -7,6 +7,7 @@ from stepsynth.metrics.bootstrap import (
     bootstrap_mean,
     bootstrap_multi_label_f1,
     macro_f1_interval,
+    micro_f1_interval,
 )
 from stepsynth.metrics.calibration import (
     CALIBRATION_FILE,
@@ -36,13 +37,15 @@ from stepsynth.metrics.multi_label import (
     fit_thresholds,
     membership,
     names_in,
-    score_by_label,
     score_multi_label,
 )
 from stepsynth.metrics.scoring import (
+    Flags,
     Floats,
     Predictions,
     fit_offsets,
+    one_hot,
+    score_by_label,
     score_classification,
     tuned_accuracy,
 )
@@ -69,6 +72,7 @@ __all__ = [
     "Abstention",
     "AnyPredictions",
     "Calibration",
+    "Flags",
     "Floats",
     "Interval",
     "Ints",
@@ -94,8 +98,10 @@ __all__ = [
     "macro_f1_interval",
     "mauve",
     "membership",
+    "micro_f1_interval",
     "names_in",
     "nearest_distances",
+    "one_hot",
     "refinement_losses",
     "score_by_label",
     "score_classification",

@@ -31,8 +31,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from stepsynth.metrics.multi_label import Flags
-from stepsynth.metrics.scoring import Floats
+from stepsynth.metrics.scoring import Flags, Floats
 
 Ints = npt.NDArray[np.int64]
 
@@ -210,6 +209,19 @@ def macro_f1_interval(
         return _macro_f1(in_gold, in_said, hits)
 
     found = _bootstrap(score, [np.arange(len(gold))], draws=draws, random_seed=random_seed)
+    return Interval(found.mean, max(0.0, found.low), found.high)
+
+
+def micro_f1_interval(own: Flags, said: Flags) -> Interval:
+    """Return the micro-F1 of one model that gives sets of labels, with its interval over rows.
+
+    Args:
+        own: Whether each row has each label: (n_rows, n_labels).
+        said: The same for the predictions.
+    """
+    # Beside a model that gives no label, whose micro-F1 is 0.
+    rows = [np.arange(len(own))]
+    found = bootstrap_multi_label_f1([own], [said], [said & False], rows, average="micro")
     return Interval(found.mean, max(0.0, found.low), found.high)
 
 

@@ -4,17 +4,15 @@ Main score: micro-F1, which counts every label of every row alike. Macro-F1 woul
 rarest labels, of which the rows that choose between rounds often have two or three.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from stepsynth.metrics.scoring import Floats, Predictions
+from stepsynth.metrics.scoring import Flags, Floats, Predictions, f1_of, score_by_label
 from stepsynth.records import Label, LabelSet, names_of
 
-Flags = npt.NDArray[np.bool_]
 FEWEST_ROWS = 20
 """Fewest held-out rows that thresholds are chosen on."""
 THRESHOLD = 0.5
@@ -110,35 +108,12 @@ def score_multi_label(gold: Sequence[str], predictions: MultiLabelPredictions) -
     hits, both = own & said, own.astype(int) + said
     by_label = score_by_label(own, said, names)
     return {
-        "micro_f1": float(_f1(hits.sum(), both.sum())),
+        "micro_f1": float(f1_of(hits.sum(), both.sum())),
         "macro_f1": float(np.mean([row["f1"] for row in by_label.values()] or [1.0])),
-        "sample_f1": float(_f1(hits.sum(axis=1), both.sum(axis=1)).mean()),
+        "sample_f1": float(f1_of(hits.sum(axis=1), both.sum(axis=1)).mean()),
         "exact_match": float(predictions.hits(gold).mean()),
         "n": len(gold),
         "by_label": by_label,
-    }
-
-
-def score_by_label(
-    own: Flags, said: Flags, label_names: Sequence[str]
-) -> dict[str, Mapping[str, float]]:
-    """Return precision, recall, F1 and gold rows of each label that gold or predictions have.
-
-    Args:
-        own: Whether each row has each label: (n_rows, n_labels).
-        said: The same for the predictions.
-        label_names: The order of the columns.
-    """
-    hits, in_gold, in_said = (flags.sum(axis=0) for flags in (own & said, own, said))
-    return {
-        name: {
-            "precision": float(hits[i] / max(1, in_said[i])),
-            "recall": float(hits[i] / max(1, in_gold[i])),
-            "f1": float(_f1(hits[i], in_gold[i] + in_said[i])),
-            "rows": int(in_gold[i]),
-        }
-        for i, name in enumerate(label_names)
-        if in_gold[i] + in_said[i]
     }
 
 
@@ -170,16 +145,6 @@ def _best_threshold(own: Flags, probabilities: Floats) -> float:
     middles = np.append((ranked[k - 1] + ranked[k]) / 2, THRESHOLD)
     half = probabilities >= THRESHOLD
     hits, given = np.append(hits[k - 1], (half & own).sum()), np.append(k, half.sum())
-    f1 = _f1(hits, own.sum() + given)
+    f1 = f1_of(hits, own.sum() + given)
     best = middles[f1 >= f1.max() - 1e-12]
     return float(best[np.abs(best - THRESHOLD).argmin()])
-
-
-def _f1(hits: Any, both: Any) -> Any:
-    """Return F1 of counts; 1 where there is nothing to find and nothing was found.
-
-    Args:
-        hits: Labels that gold and the predictions have.
-        both: Those of gold plus those of the predictions.
-    """
-    return np.where(both > 0, 2 * hits / np.maximum(1, both), 1.0)

@@ -1,12 +1,13 @@
-"""Accuracy, macro-F1, AUC, confusion, and accuracy with a threshold fitted on other rows."""
+"""Accuracy, F1, AUC, confusion, and accuracy with a threshold fitted on other rows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+Flags = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 
 
@@ -27,6 +28,11 @@ class Predictions:
         """The most probable label of each row; the first of `label_names` in a tie."""
         return [self.label_names[i] for i in self.probabilities.argmax(axis=1)]
 
+    @property
+    def given(self) -> Flags:
+        """Whether each row is given each label: (n_rows, n_labels)."""
+        return one_hot(self.labels, self.label_names)
+
     def __len__(self) -> int:
         return len(self.probabilities)
 
@@ -35,7 +41,7 @@ class Predictions:
         column = {name: i for i, name in enumerate(self.label_names)}
         return self.probabilities[np.arange(len(self)), [column[label] for label in labels]]
 
-    def hits(self, labels: Sequence[str]) -> npt.NDArray[np.bool_]:
+    def hits(self, labels: Sequence[str]) -> Flags:
         """Return whether each prediction is the given label: (n_rows,)."""
         return np.array([said == own for said, own in zip(self.labels, labels, strict=True)], bool)
 
@@ -48,9 +54,9 @@ def score_classification(gold: Sequence[str], predictions: Predictions) -> dict[
         predictions: n predictions, in the same order.
 
     Returns:
-        `accuracy`, `macro_f1`, `auc` in 0-1 (`auc` is None if gold has one label only), `n`, and
-        `confusion`: gold label -> predicted label -> number of rows. Macro-F1 is the mean over
-        the labels that gold or the predictions have, as scikit-learn defines it.
+        `accuracy`, `macro_f1`, `auc` in 0-1 (`auc` is None if gold has one label only), `n`,
+        `confusion`: gold label -> predicted label -> number of rows, and `by_label`. Macro-F1 is
+        the mean over the labels that gold or the predictions have, as scikit-learn defines it.
     """
     from sklearn.metrics import confusion_matrix, f1_score
 
@@ -65,7 +71,46 @@ def score_classification(gold: Sequence[str], predictions: Predictions) -> dict[
         "confusion": {
             g: {p: int(matrix[i, j]) for j, p in enumerate(names)} for i, g in enumerate(names)
         },
+        "by_label": score_by_label(one_hot(gold, names), predictions.given, names),
     }
+
+
+def one_hot(labels: Sequence[str], label_names: Sequence[str]) -> Flags:
+    """Return whether each row has each label, where rows have one: (n_rows, n_labels)."""
+    return np.asarray(labels)[:, None] == np.asarray(label_names)
+
+
+def score_by_label(
+    own: Flags, said: Flags, label_names: Sequence[str]
+) -> dict[str, Mapping[str, float]]:
+    """Return precision, recall, F1 and gold rows of each label that gold or predictions have.
+
+    Args:
+        own: Whether each row has each label: (n_rows, n_labels).
+        said: The same for the predictions.
+        label_names: The order of the columns.
+    """
+    hits, in_gold, in_said = (flags.sum(axis=0) for flags in (own & said, own, said))
+    return {
+        name: {
+            "precision": float(hits[i] / max(1, in_said[i])),
+            "recall": float(hits[i] / max(1, in_gold[i])),
+            "f1": float(f1_of(hits[i], in_gold[i] + in_said[i])),
+            "rows": int(in_gold[i]),
+        }
+        for i, name in enumerate(label_names)
+        if in_gold[i] + in_said[i]
+    }
+
+
+def f1_of(hits: Any, both: Any) -> Any:
+    """Return F1 of counts; 1 where there is nothing to find and nothing was found.
+
+    Args:
+        hits: Labels that gold and the predictions have.
+        both: Those of gold plus those of the predictions.
+    """
+    return np.where(both > 0, 2 * hits / np.maximum(1, both), 1.0)
 
 
 def _auc(gold: Sequence[str], predictions: Predictions) -> float | None:
@@ -100,7 +145,7 @@ def fit_offsets(gold: Sequence[str], predictions: Predictions, *, sweeps: int = 
         (n_labels,) offsets; the first is 0.
     """
     names = np.asarray(predictions.label_names)
-    right = np.asarray(gold)[:, None] == names[None, :]
+    right = one_hot(gold, predictions.label_names)
     scores = log_probabilities(predictions.probabilities)
     offsets = np.zeros(len(names))
     for _ in range(sweeps if len(names) > 2 else 1):

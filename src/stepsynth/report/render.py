@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import numpy as np
 from markupsafe import Markup
 
 from stepsynth._util.files import write_text
@@ -17,8 +16,8 @@ from stepsynth._util.text import visible
 from stepsynth._util.words import usd, whole
 from stepsynth.metrics import (
     SCORE_NAMES,
-    bootstrap_multi_label_f1,
     membership,
+    micro_f1_interval,
     names_in,
     wilson_interval,
 )
@@ -30,7 +29,7 @@ from stepsynth.report.rows import cut
 from stepsynth.report.run_tables import added_table, errors_table, unused_table
 from stepsynth.run_records import RoundMetrics, Scores, Summary
 from stepsynth.runfolder import RoundLineage, Run, open_run
-from stepsynth.runner import against_references
+from stepsynth.runner import against_references, label_table
 from stepsynth.studies import Findings, format_cell, read_findings
 
 DASH = "–"
@@ -79,6 +78,8 @@ def render(run: Run) -> str:
     summary = run.summary if run.is_done else None
     rejected = sum((Counter(each.rejected) for each in numbers), Counter[str]())
     failed = sum((Counter(each.failed) for each in numbers), Counter[str]())
+    scored = [each.test or each.select for each in numbers]
+    has_sets = scored[0].confusion is None
     has_labels, is_tuned = "f1" not in numbers[0].select, "accuracy" in numbers[0].select
     return render_page(
         "report",
@@ -93,7 +94,8 @@ def render(run: Run) -> str:
         numbers=numbers,
         failed=failed,
         rounds=_rounds(numbers, summary, shown, has_labels=has_labels, is_tuned=is_tuned),
-        by_label=[_by_label(each) for n in numbers if (each := (n.test or n.select).by_label)],
+        labels=label_table(summary) if summary else ([], []),
+        by_label=[_by_label(each.by_label) for each in scored if each.by_label and has_sets],
         helped=_helped(run.lineage),
         errors=errors_table(run, has_labels=has_labels),
         added=added_table(run, has_labels=has_labels),
@@ -245,10 +247,8 @@ def score_interval(run: Run, score: str) -> tuple[float, float]:
     gold = [str(label_from_json(own)) for own in answers.gold]
     names = names_in((*gold, *answers.predicted))
     own, said = membership(gold, names), membership(answers.predicted, names)
-    # Beside a model that gives no label, whose micro-F1 is 0.
-    rows = [np.arange(test.n)]
-    found = bootstrap_multi_label_f1([own], [said], [said & False], rows, average="micro")
-    return max(0.0, found.low), found.high
+    found = micro_f1_interval(own, said)
+    return found.low, found.high
 
 
 def _draw(numbers: list[RoundMetrics], rejected: Counter[str], score: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from stepsynth.metrics import SCORE_NAMES
 from stepsynth.report import charts, compare_charts
 from stepsynth.report.compare_page import about, problems, score_table
 from stepsynth.runfolder import Run
-from stepsynth.runner import against_references
+from stepsynth.runner import against_references, label_table
 
 
 def run_snippet(run: Run) -> str:
@@ -34,6 +34,7 @@ def run_snippet(run: Run) -> str:
     ]
     title = f"{summary.task}: {summary.method} with {summary.student}"
     said = [line for line in (summary.verdict, *against_references(summary)) if line]
+    labels = label_table(summary)
     place = f"Run folder: {run.folder.path}"
     return "".join(
         (
@@ -41,6 +42,7 @@ def run_snippet(run: Run) -> str:
             *map(_line, said),
             table([*columns, ("", False)], rows),
             charts.learning_curve(numbers, keys[0]),
+            *((_line("F1 by label on test, %"), table(*labels)) if labels[1] else ()),
             _line(place),
         )
     )

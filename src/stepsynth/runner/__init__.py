@@ -2,7 +2,7 @@
 
 from stepsynth.runner.equal_budget import EqualBudget, Kind
 from stepsynth.runner.open_llm import open_llm
-from stepsynth.runner.references import against_references
+from stepsynth.runner.references import against_references, label_table
 from stepsynth.runner.runner import Runner, stop_reason
 from stepsynth.runner.setup import Progress, make_setup
 from stepsynth.runner.totals import by_cause, retried_by_cause
@@ -17,6 +17,7 @@ __all__ = [
     "against_references",
     "by_cause",
     "compare_with_plan",
+    "label_table",
     "make_setup",
     "open_llm",
     "retried_by_cause",

@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterator
 from math import sqrt
 from typing import Any
 
+import numpy as np
+
 from stepsynth.data import Gold
 from stepsynth.errors import StepsynthError
-from stepsynth.metrics import SCORE_NAMES, Z95, AnyPredictions, Spans, always
+from stepsynth.metrics import SCORE_NAMES, Z95, AnyPredictions, Interval, Spans, always
 from stepsynth.records import Dataset, names_of
 from stepsynth.run_records import Reference, Scores, Summary
 from stepsynth.students import StudentFactory
@@ -42,15 +44,22 @@ def references(
             found.append((GOLD, model.predict))
         except StepsynthError:
             pass  # a label without gold rows
-    ours = kept.hits(gold.test.labels).astype(float)
+    ours, names = kept.hits(gold.test.labels).astype(float), task.label_names
+    own = np.array([np.isin(names, names_of(row.label)) for row in gold.test])
     for name, predict in found:
         selected, said = predict(gold.select), predict(gold.test)
+        gains = kept.given.astype(float) - said.given
         yield Reference(
             name=name,
             train_size=len(gold.mine),
-            select=Scores(**task.score(gold.select, selected)).brief(with_n=True),
-            test=Scores(**task.score(gold.test, said)).brief(with_n=True),
+            select=Scores(**task.score(gold.select, selected)).brief("n"),
+            test=Scores(**task.score(gold.test, said)).brief("n", "by_label"),
             kept_minus=paired_difference(ours - said.hits(gold.test.labels)),
+            kept_minus_by_label={
+                label: paired_difference(gains[rows, i])
+                for i, (label, rows) in enumerate(zip(names, own.T, strict=True))
+                if rows.any()
+            },
         )
 
 
@@ -82,20 +91,49 @@ def against_references(summary: Summary) -> list[str]:
     """Return how good a run is beside its references, in sentences; none: it has none."""
     if not summary.references or summary.test is None:
         return []
-    named: list[tuple[str, Scores]] = []
-    for each in summary.references:
-        cost = f" ({each.train_size} rows, no LLM)" if each.name == GOLD else ""
-        named.append((each.name + cost, each.test))
+    score = next(key for key in ("accuracy", "exact_match") if key in summary.test)
+    sizes = {each.name: each.train_size for each in summary.references}
+    cost = {GOLD: f" ({sizes[GOLD]} rows, no LLM)"} if GOLD in sizes else {}
+    told = "; ".join(
+        f"{name}{cost.get(name, '')} {100 * scores[score]:.1f}" for name, scores in _named(summary)
+    )
+    long = SCORE_NAMES[score][0].capitalize()
+    said = [f"{long} on {summary.test.n} test rows, %: {told}."]
+    better = "the synthetic rows pay" if summary.kept.train_size else "the LLM itself is better"
+    return said + [_verdict(each, better) for each in summary.references if each.name == GOLD]
+
+
+def label_table(summary: Summary) -> tuple[list[tuple[str, bool]], list[list[str]]]:
+    """Return F1 by label, in %, beside the references: columns (name, is a number), and rows.
+
+    The last column is the recall of the kept model minus that of gold alone. There are no rows
+    where there are no labels, or an earlier version did not score them.
+    """
+    named = [(name, scores.by_label) for name, scores in _named(summary) if scores.by_label]
+    minus = next((r.kept_minus_by_label for r in summary.references if r.name == GOLD), {})
+    columns = [("label", False), ("test rows", True)]
+    columns += [(name, True) for name, _ in named]
+    columns += [("recall minus gold alone's", True)] if minus else []
+    found: dict[str, list[str]] = {}
+    for label in dict.fromkeys(label for _, each in named for label in each):
+        scored = [each.get(label) for _, each in named]
+        rows = next(int(row["rows"]) for row in scored if row)
+        told = [f"{100 * row['f1']:.1f}" if row else "–" for row in scored]
+        difference = [str(Interval(*minus[label])) if label in minus else "–"] if minus else []
+        found[label] = [label, str(rows), *told, *difference]
+    return columns, list(found.values())
+
+
+def _named(summary: Summary) -> list[tuple[str, Scores]]:
+    """Return name and test scores of the references, of round 0 and of the kept round."""
+    named = [(each.name, each.test) for each in summary.references]
     first, kept = summary.rounds[0], summary.kept
     if first is not kept and first.test is not None:
         named.append(("round 0", first.test))
-    named.append((f"round {kept.round}, kept" if len(summary.rounds) > 1 else "kept", summary.test))
-    score = next(key for key in ("accuracy", "exact_match") if key in summary.test)
-    told = "; ".join(f"{name} {100 * scores[score]:.1f}" for name, scores in named)
-    long = SCORE_NAMES[score][0].capitalize()
-    said = [f"{long} on {summary.test.n} test rows, %: {told}."]
-    better = "the synthetic rows pay" if kept.train_size else "the LLM itself is better"
-    return said + [_verdict(each, better) for each in summary.references if each.name == GOLD]
+    if summary.test is not None:
+        name = f"round {kept.round}, kept" if len(summary.rounds) > 1 else "kept"
+        named.append((name, summary.test))
+    return named
 
 
 def _verdict(gold: Reference, better: str) -> str:

@@ -86,7 +86,7 @@ class RunState:
             search=self.search,
             rounds=tuple(numbers.summary() for numbers in self.numbers),
             kept_round=self.kept,
-            test=kept and kept.test and kept.test.brief(with_n=True),
+            test=kept and kept.test and kept.test.brief("n", "by_label"),
             llm=llm,
             warnings=tuple(self.warnings.messages),
             seconds=round(time.monotonic() - self.began, 2),

@@ -161,7 +161,7 @@ def test_scores_go_by_their_names():
         _ = scores["auc"]
     assert Scores(**scores.to_dict()) == scores
     assert scores.brief().to_dict() == {"accuracy": 0.5, "auc": None}
-    assert scores.brief(with_n=True).n == 8
+    assert scores.brief("n", "by_label").to_dict() == {"accuracy": 0.5, "auc": None, "n": 8}
 
 
 def test_a_summary_of_a_round_leaves_the_confusion_out():

@@ -7,7 +7,7 @@ import pytest
 
 import stepsynth
 from stepsynth.run_records import Reference, RoundSummary, Scores, Summary
-from stepsynth.runner import against_references
+from stepsynth.runner import against_references, label_table
 from stepsynth.runner.references import paired_difference
 from tests.conftest import DEMO
 
@@ -86,6 +86,41 @@ def test_whether_synthesis_pays_is_said(low, high, said):
 def test_a_run_of_an_earlier_version_has_none(demo):
     old = demo.summary.model_copy(update={"references": ()})
     assert against_references(old) == []
+    scored = [each.brief("n") for each in (old.test, demo.summary.rounds[0].test)]
+    rounds = (old.rounds[0].model_copy(update={"test": scored[1]}), *old.rounds[1:])
+    assert label_table(old.model_copy(update={"test": scored[0], "rounds": rounds}))[1] == []
+
+
+def test_each_label_is_scored_beside_the_references(demo):
+    columns, rows = label_table(demo.summary)
+    kept = demo.summary.test.by_label
+    assert [name for name, _ in columns] == [
+        *("label", "test rows", "majority class", "gold alone", "round 0", "round 2, kept"),
+        "recall minus gold alone's",
+    ]
+    assert [row[0] for row in rows] == list(kept)
+    assert sum(int(row[1]) for row in rows) == demo.summary.test.n
+    assert [row[5] for row in rows] == [f"{100 * each['f1']:.1f}" for each in kept.values()]
+    _, gold = demo.summary.references
+    for label, (mean, low, high) in gold.kept_minus_by_label.items():
+        gain = kept[label]["recall"] - gold.test.by_label[label]["recall"]
+        assert mean == pytest.approx(gain)
+        assert low < mean < high
+    found = sum(
+        mean * kept[label]["rows"] for label, (mean, *_) in gold.kept_minus_by_label.items()
+    )
+    assert found / demo.summary.test.n == pytest.approx(gold.kept_minus[0])
+
+
+def test_the_scores_by_label_are_in_the_notebook_the_page_and_the_json(demo):
+    page = (demo.folder / "report.html").read_text(encoding="utf-8")
+    section = page[page.index("Scores by label") :].split("</table>")[0]
+    told = demo.summary.to_dict()
+    for row in label_table(demo.summary)[1]:
+        assert all(f">{cell}</td>" in section for cell in row)
+        assert all(f">{cell}</td>" in demo._repr_html_() for cell in row)
+        assert all(row[0] in each["test"]["by_label"] for each in told["rounds"])
+        assert row[0] in told["references"][1]["kept_minus_by_label"]
 
 
 def test_the_report_begins_with_it_and_lists_them(demo):
