@@ -15,6 +15,7 @@ from typing import Any
 
 from aiohttp import web
 
+from stepsynth._util.serving import HANDLER, PACKED, is_packed
 from stepsynth._util.text import clean
 from stepsynth.deploy.batcher import Batcher
 from stepsynth.deploy.fall_back import TIMEOUT_S, FallBack, Reply
@@ -32,6 +33,8 @@ MOST_BYTES = 10 * 2**20
 """Bytes of a request's body."""
 MOST_TEXTS = 10_000
 """Texts of a request."""
+MOST_CHARACTERS = 1_000_000
+"""Characters of a text: what a model makes of one text fills some 200 times as many bytes."""
 BATCH = 512
 """Texts that the model predicts at once."""
 LLM_BATCH, PART = 64, 16
@@ -104,7 +107,9 @@ class ModelServer:
 
     def make_app(self) -> web.Application:
         """Return the application."""
-        app = web.Application(client_max_size=MOST_BYTES, middlewares=[self._count])
+        app = web.Application(
+            client_max_size=MOST_BYTES, middlewares=[self._count], handler_args=HANDLER
+        )
         app.router.add_post("/predict", self._predict)
         app.router.add_get("/health", self._health)
         app.router.add_get("/metrics", self._metrics)
@@ -138,6 +143,8 @@ class ModelServer:
     async def _predict(self, request: web.Request) -> web.Response:
         if request.content_type != "application/json":
             return _error(415, "the content type must be application/json")
+        if is_packed(request.headers):
+            return _error(415, PACKED)
         examples = self._read(await request.read())
         predictions = await self._model.ask(examples)
         self.counts.texts += len(examples)
@@ -262,6 +269,8 @@ def _example(row: Any, place: int, *, needs_context: bool) -> Example:
     text, context = values.get("text"), values.get("context")
     if not isinstance(text, str) or not text.strip():
         raise BadRequestError(f"text {place} must be a text that is not empty")
+    if len(text) > MOST_CHARACTERS:
+        raise BadRequestError(f"text {place} has more than {MOST_CHARACTERS:,} characters")
     if needs_context and (not isinstance(context, str) or not context.strip()):
         raise BadRequestError(f"text {place} needs a context that is not empty")
     return Example(clean(text), "", clean(str(context)) if needs_context else None)

@@ -15,6 +15,7 @@ import jinja2
 from aiohttp import web
 from markupsafe import Markup
 
+from stepsynth._util.serving import HANDLER, PACKED, is_packed
 from stepsynth._util.text import shorten, visible
 from stepsynth.errors import StepsynthError
 from stepsynth.review.deciding import BadRequestError, decide, find, undo, write_gold_decisions
@@ -61,7 +62,9 @@ class ReviewServer:
 
     def make_app(self) -> web.Application:
         """Return the application."""
-        app = web.Application(client_max_size=MOST_BYTES, middlewares=[self._guard])
+        app = web.Application(
+            client_max_size=MOST_BYTES, middlewares=[self._guard], handler_args=HANDLER
+        )
         app.router.add_get("/{token}/", self._show)
         app.router.add_get("/{token}/rows", self._list)
         app.router.add_get("/{token}/text", self._text)
@@ -89,10 +92,12 @@ class ReviewServer:
             response = _error(error.status, error.reason.lower())
         except OSError as error:
             response = _error(507, f"the decision cannot be written: {error.strerror}")
+        except Exception as error:  # its words may hold a text
+            response = _error(500, f"this is a bug of stepsynth: {type(error).__name__}")
         return _harden(response)
 
     def _refusal(self, request: web.Request) -> str:
-        given = request.path.split("/")[1]
+        given = request.path.removeprefix("/").partition("/")[0]
         if not hmac.compare_digest(given.encode(), self.token.encode()):
             return "the token is missing or wrong: open the address that the command printed"
         # A name of another site that leads to this machine (DNS rebinding) is no address of ours.
@@ -203,6 +208,8 @@ async def _read_json(request: web.Request) -> Mapping[str, Any]:
     """
     if request.content_type != "application/json":
         raise BadRequestError("the content type must be application/json")
+    if is_packed(request.headers):
+        raise BadRequestError(PACKED)
     try:
         given = json.loads(await request.read())
     except (ValueError, RecursionError) as error:

@@ -1,7 +1,10 @@
 """A model behind HTTP: what is answered, what is refused, what is counted."""
 
+import gzip
 import json
+import socket
 import threading
+import tracemalloc
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -15,6 +18,7 @@ from stepsynth.records import Dataset, Example, LabelSet
 from stepsynth.students import load_student
 from stepsynth.students.linear import Linear
 from tests.fakes import rows
+from tests.raw_http import send, send_raw
 from tests.threaded_server import ThreadedServer
 
 FRUIT = rows(
@@ -32,6 +36,10 @@ class Served(ThreadedServer):
     @property
     def place(self):
         return self.url.removesuffix("/v1")
+
+    @property
+    def port(self):
+        return int(self.place.rpartition(":")[2])
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +92,7 @@ def test_each_text_gets_a_label_in_order(served):
         ({"texts": ["x", 7]}, 400, "text 1 must be a text"),
         ({"texts": ["  "]}, 400, "text 0 must be a text"),
         ({"texts": ["x"] * 10_001}, 400, "at most 10,000 texts"),
+        ({"texts": ["x", "x" * 1_000_001]}, 400, "text 1 has more than 1,000,000 characters"),
         ([1, 2], 400, 'expected {"texts"'),
         (b'{"texts": ["' + b"x" * 11_000_000 + b'"]}', 413, "at most 10,485,760 bytes"),
     ],
@@ -203,14 +212,66 @@ def test_half_a_character_is_a_text_and_what_a_model_cannot_take_fails_alone(ser
     assert set(statuses.values()) == {200}
 
 
-def test_a_body_that_is_not_packed_as_it_says_is_the_senders_fault(served):
-    request = urllib.request.Request(served.place + "/predict", b'{"texts": ["red"]}')
-    request.add_header("Content-Type", "application/json")
-    request.add_header("Content-Encoding", "gzip")
-    with pytest.raises(urllib.error.HTTPError) as caught:
-        urllib.request.urlopen(request, timeout=30)
-    assert caught.value.code == 400
-    caught.value.close()
+@pytest.mark.parametrize("packing", ["gzip", "br", "gzip, identity"])
+def test_a_body_that_is_packed_is_refused_and_never_unpacked(served, packing):
+    head = {"Content-Type": "application/json", "Content-Encoding": packing}
+    for body in (b'{"texts": ["red"]}', gzip.compress(b'{"texts": ["red"]}')):
+        status, said = send(served.port, "POST", "/predict", body, **head)
+        assert status == 415
+        assert b"without a Content-Encoding" in said
+    bomb = gzip.compress(bytes(2**25))
+    tracemalloc.start()
+    try:
+        assert send(served.port, "POST", "/predict", bomb, **head)[0] == 415
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("what", "head"),
+    [
+        (b"GET /health HTTP/1.1", {"Host": "a", "host": "b"}),
+        (b"GET /\xff HTTP/1.1", {"Host": "a"}),
+        (b"GET /health HTTP/1.1", {"Host": "a", "X": "x" * 100_000}),
+        (b"GET /health HTTP/1.1", {"Host": "a"} | {f"X{i}": "x" for i in range(5_000)}),
+        (b"POST /predict HTTP/1.1", {"Content-Length": "2", "Transfer-Encoding": "chunked"}),
+        (b"POST /predict HTTP/1.1", {"Content-Length": "2", "content-length": "3"}),
+        (b"hello", {}),
+    ],
+)
+def test_what_is_no_http_is_refused_and_not_logged(served, what, head, caplog, capfd):
+    assert send_raw(served.port, what, head, b"{}")[0] == 400
+    assert call(served, "/predict", {"texts": ["red"]})[0] == 200
+    assert caplog.records == []
+    assert capfd.readouterr().err == ""
+
+
+def test_who_never_ends_a_request_holds_nobody_up(served):
+    slow = [socket.create_connection(("127.0.0.1", served.port)) for _ in range(100)]
+    try:
+        for place, each in enumerate(slow):
+            begun = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 50\r\n\r\n{"
+            each.sendall(begun[: len(begun) - place % 40])
+        assert call(served, "/predict", {"texts": ["red"]})[0] == 200
+    finally:
+        for each in slow:
+            each.close()
+    assert call(served, "/health")[0] == 200
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"texts": [NaN]}',
+        b'{"texts": [' + b"9" * 100000 + b"]}",
+        b'{"texts": ["\xff"]}',
+        b'{"texts":' * 50000,
+        b'{"rows": [{"text": Infinity}]}',
+    ],
+)
+def test_numbers_and_bytes_that_are_no_text_are_refused(served, body):
+    assert call(served, "/predict", body)[0] == 400
 
 
 def test_sets_of_labels_are_lists_and_each_probability_stands_for_itself():

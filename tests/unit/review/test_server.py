@@ -1,5 +1,6 @@
 """The page of a review over HTTP: who may ask, what is answered, what is kept."""
 
+import gzip
 import http.client
 import json
 import re
@@ -9,6 +10,7 @@ from urllib.parse import urlencode
 import pytest
 
 from stepsynth.review import ReviewServer
+from tests.raw_http import send
 from tests.threaded_server import ThreadedServer
 from tests.unit.review.subject import make_run
 
@@ -98,6 +100,45 @@ def test_a_page_of_another_site_is_refused_even_with_the_token(served, run, head
         assert (status, said["error"]) == (403, "this request comes from another site")
         assert "Access-Control-Allow-Origin" not in answer
     assert not run.folder.review.exists()
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("OPTIONS", "*"),
+        ("GET", "//"),
+        ("GET", "/%ED%A0%80/rows"),
+        ("GET", "http://a/{token}/rows"),
+        ("GET", "/{token}%2Frows"),
+        ("TRACE", "/"),
+        ("PROPFIND", "/x/rows"),
+    ],
+)
+def test_odd_paths_and_methods_are_no_way_in(served, method, path, caplog):
+    status, said = send(served.port, method, path.format(token=served.review.token))
+    assert status in (400, 403, 404)
+    assert b"items" not in said
+    assert caplog.records == []
+
+
+def test_a_body_that_is_packed_is_refused(served, run):
+    path = f"/{served.review.token}/decide"
+    head = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    for body in (b"{}", gzip.compress(b"{}"), gzip.compress(bytes(2**25))):
+        status, said = send(served.port, "POST", path, body, **head)
+        assert (status, b"without a Content-Encoding" in said) == (400, True)
+    assert not run.folder.review.exists()
+
+
+def test_an_error_of_ours_is_an_answer_without_a_text(served, monkeypatch, caplog):
+    def fail(*_):
+        raise LookupError("a text of the run")
+
+    monkeypatch.setattr("stepsynth.review.server.find_rows", fail)
+    status, said, headers = call(served, "rows?view=rows")
+    assert (status, said) == (500, {"error": "this is a bug of stepsynth: LookupError"})
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert caplog.records == []
 
 
 def test_its_own_page_may_ask(served):
