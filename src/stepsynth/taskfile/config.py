@@ -169,6 +169,8 @@ def build_config(
         )
     # `student:` with nothing after it counts as not written.
     located.values = {k: v for k, v in located.values.items() if v is not None}
+    if isinstance(preset := located.values.get("llm"), str):
+        located.values["llm"] = {"preset": preset}
     own_keys = _stated_keys(located.values.get("method"))
     _add_recipe(located)
     _resolve_paths(located, folder)

@@ -45,7 +45,7 @@ class LocatedYaml:
             inner: Any = section.setdefault(key, {})
             if isinstance(inner, str) and section is self.values:
                 # `method: zerogen` is short for `method: {name: zerogen}`.
-                inner = section[key] = {"name": inner}
+                inner = section[key] = {"preset" if key == "llm" else "name": inner}
             if not isinstance(inner, dict):
                 raise ConfigError(f"{origin}: {key!r} is no section, it is {inner!r}")
             section = inner

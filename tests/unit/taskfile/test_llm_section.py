@@ -28,6 +28,14 @@ def test_a_preset_is_beneath_the_keys_of_the_section(load):
     assert llm.base_url == "http://127.0.0.1:11434/v1"
 
 
+def test_a_preset_alone_may_stand_for_the_section(load):
+    assert load("embedded") == load("{preset: embedded}")
+    with pytest.raises(ConfigError, match=r"line 4: llm.preset: no LLM preset is named 'olama'"):
+        load("olama")
+    llm = load("{backend: replay, recordings: x}", "llm=ollama", "llm.model=small")
+    assert (llm.backend, llm.model) == ("openai_compatible", "small")
+
+
 def test_an_unknown_preset_is_said_with_its_line_and_a_suggestion(load):
     with pytest.raises(
         ConfigError, match=r"line 4: llm.preset: no LLM preset is named 'olama'"
