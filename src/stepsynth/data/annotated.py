@@ -24,7 +24,9 @@ def flatten(row: Row) -> Row:
     if isinstance(row.get("fields"), Mapping) and isinstance(row.get("responses"), Mapping):
         questions = row.get("suggestions")
         asked = questions if isinstance(questions, Mapping) else ()
-        answers = _columns(_from_argilla(row["responses"]), asked)
+        # `to_json` keeps drafts and discarded answers unmarked; a pending record has no others.
+        responses = {} if row.get("status") == "pending" else row["responses"]
+        answers = _columns(_from_argilla(responses), asked)
         return {"id": row.get("id"), **row["fields"], **answers}
     if any(f"{key}.status" in row for key in row if str(key).endswith(_RESPONSES)):
         return {**row, **_columns(_from_columns(row), ())}

@@ -80,7 +80,7 @@ def _rows(path: str | Path, encoding: str | None, warn: Warn | None) -> Rows:
         yield from _file(path, encoding, warn)
     except FileNotFoundError as error:
         raise DataError(
-            f"{path}: there is no such file", hint="paths are relative to the task file"
+            f"{path}: there is no such file", hint="paths in a task file are relative to it"
         ) from error
     except UNREADABLE as error:
         raise DataError(f"{path}: cannot be read: {error}") from error

@@ -81,13 +81,16 @@ def labelling_interface(table: Table) -> str:
 
 def _task(row: Row, history: History) -> dict[str, Any]:
     """Return a row as a task of Label Studio, with its label and text as a prediction."""
-    text, label, _ = current(row.example, history.on("synthetic", row.id))
     context = {} if row.example.context is None else {"context": row.example.context}
+    text, label, verdict = _now(row, history)
 
     def result(name: str, kind: str, value: Mapping[str, Any]) -> dict[str, Any]:
         return {"from_name": name, "to_name": "text", "type": kind, "value": value}
 
-    results = [result("edited", "textarea", {"text": [text]})]
+    results = [
+        result("verdict", "choices", {"choices": [verdict]}),
+        result("edited", "textarea", {"text": [text]}),
+    ]
     if isinstance(label, str):
         results.insert(0, result("label", "choices", {"choices": [label]}))
     return {
@@ -98,9 +101,11 @@ def _task(row: Row, history: History) -> dict[str, Any]:
 
 def _record(row: Row, history: History) -> dict[str, Any]:
     """Return a row as a record of Argilla, with its label and text as suggestions."""
-    text, label, _ = current(row.example, history.on("synthetic", row.id))
     context = {} if row.example.context is None else {"context": row.example.context}
-    values = {"label": label, "edited": text} if isinstance(label, str) else {"edited": text}
+    text, label, verdict = _now(row, history)
+    values = {"verdict": verdict, "edited": text}
+    if isinstance(label, str):
+        values["label"] = label
     return {
         "id": row.id,
         "fields": {"text": text, **context},
@@ -111,6 +116,12 @@ def _record(row: Row, history: History) -> dict[str, Any]:
         "responses": {},
         "vectors": {},
     }
+
+
+def _now(row: Row, history: History) -> tuple[str, Any, str]:
+    """Return text, label and verdict of a row as it is now."""
+    text, label, state = current(row.example, history.on("synthetic", row.id))
+    return text, label, REJECT if state == "rejected" else KEEP
 
 
 def import_rows(path: Path, table: Table, history: History) -> list[Decision]:

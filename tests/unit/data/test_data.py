@@ -673,6 +673,7 @@ def test_the_name_of_the_question_is_the_column(task):
     [
         (annotated("a", "p"), r"row 0 \(id 7\): .*several: 'a', 'p'"),
         (annotated(), r"row 0 \(id 7\): there is no column 'label'"),
+        ({**ARGILLA, "status": "pending"}, "the label of 'one' is empty"),
         ({**ARGILLA, "responses": {}}, r"row 0 \(id r7\): the label of 'one' is empty"),
         ({**ARGILLA_FLAT, "label.responses.status": ["draft"] * 2}, "the label of 'one' is empty"),
         ({**LABEL_STUDIO, "annotations": [3, {"result": 4}, {"result": [5]}]}, "no column 'label'"),

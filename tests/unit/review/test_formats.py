@@ -60,7 +60,7 @@ def test_a_task_of_label_studio_has_what_its_documentation_says(table, tmp_path)
     assert task["data"] == {"row": row.id, "text": row.example.text, "round": 0}
     (prediction,) = task["predictions"]
     assert prediction["model_version"] == "stepsynth"
-    label, edited = prediction["result"]
+    label, verdict, edited = prediction["result"]
     shared = {"to_name": "text"}
     assert label == {
         **shared,
@@ -68,6 +68,7 @@ def test_a_task_of_label_studio_has_what_its_documentation_says(table, tmp_path)
         "type": "choices",
         "value": {"choices": [row.example.label]},
     }
+    assert (verdict["type"], verdict["value"]) == ("choices", {"choices": ["keep"]})
     assert (edited["type"], edited["value"]) == ("textarea", {"text": [row.example.text]})
     root = ElementTree.fromstring(labelling_interface(table))
     named = {each.get("name"): each for each in root if each.get("name")}
@@ -117,6 +118,25 @@ def test_what_was_sent_and_not_answered_decides_nothing(table, tool, tmp_path):
 
 
 @pytest.mark.parametrize("tool", TOOLS)
+def test_a_record_of_argilla_that_is_pending_has_drafts_and_discarded_answers_alone(
+    table, tmp_path
+):
+    # `to_json` of argilla 2.8 keeps value and user_id of an answer, not its status.
+    rows = exported(table, "argilla", tmp_path / "x.json")
+    rows[0] = answered("argilla", rows[0], verdict="reject") | {"status": "pending"}
+    rows[1] = answered("argilla", rows[1], verdict="reject")
+    (made,) = import_rows(write(tmp_path / "back.json", rows), table, History())
+    assert made.row == rows[1]["id"]
+
+
+def test_a_row_that_is_rejected_is_suggested_as_such(table, tmp_path):
+    history = history_of(table, (next(iter(table.rows)), {"what": "reject"}))
+    record = exported(table, "argilla", tmp_path / "x.json", history)[0]
+    assert record["suggestions"]["verdict"]["value"] == "reject"
+    (sent,) = exported(table, "label-studio", tmp_path / "y.json", history)[0]["predictions"]
+    assert sent["result"][1]["value"] == {"choices": ["reject"]}
+
+
 def test_lines_of_json_are_read_too(table, tool, tmp_path):
     rows = exported(table, tool, tmp_path / "x.json")
     path = tmp_path / "x.jsonl"
