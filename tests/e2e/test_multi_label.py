@@ -155,6 +155,31 @@ def test_references_are_told_in_exact_matches(run):
         assert each.kept_minus[0] == pytest.approx(kept)
 
 
+def test_what_answers_cost_is_scored_by_sets(run, task, folder):
+    sets = [["parking"], ["waste", "noise"], ["roads"], []]
+    things = [" beside a ".join(WORDS[name] for name in own) or "brass band" for own in sets]
+    lines = [
+        {"message": f"On day {i * i} my aunt {word} a {thing} in her dream", "topics": own}
+        for i, word in enumerate(("saw", "drew", "praised", "forgot", "heard"))
+        for thing, own in zip(things, sets, strict=True)
+    ]
+    rows = folder / "new.jsonl"
+    rows.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    done = stepsynth("cost", run.folder.path, rows, "--fall-back", task, "--json")
+    assert done.returncode == 0, done.stderr
+    found = summary_of(done)
+    model, asked = found["ways"]
+    assert (model["name"], asked["name"], found["rows"]) == ("model alone", "LLM alone", 20)
+    assert model["scores"].keys() == {"exact_match", "micro_f1"}
+    assert asked["scores"]["exact_match"]["mean"] == asked["scores"]["micro_f1"]["mean"] == 1.0
+    assert "micro-F1 %" in (run.folder.path / "cost.html").read_text(encoding="utf-8")
+    one = folder / "one.yaml"
+    one.write_text(task.read_text().replace("multi_label", "classification"))
+    refused = stepsynth("cost", run.folder.path, rows, "--fall-back", one)
+    assert refused.returncode == 2
+    assert "those of the model are parking, waste, noise, roads (several a text)" in refused.stderr
+
+
 def test_predictions_are_sets_with_a_probability_for_each_label(run):
     text = "a parked car and a loud din near house 3"
     done = stepsynth("predict", run.folder.path, text, "--json")

@@ -70,7 +70,7 @@ def _open_fall_back(
     from stepsynth.deploy import TIMEOUT_S, FallBack, read_task
     from stepsynth.runfolder import RunFolder
 
-    config = read_task(task, student.label_names)
+    config = read_task(task, student)
     is_run = RunFolder(run).identity.exists()
     if not is_run and (config.llm is None or config.llm.live().store is None):
         raise ConfigError(

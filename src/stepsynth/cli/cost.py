@@ -8,7 +8,7 @@ import typer
 from stepsynth._util.words import usd, whole
 from stepsynth.cli._completion import RUN
 from stepsynth.cli._shared import JSON, handle_errors, print_json, printable, say
-from stepsynth.errors import ConfigError, ProviderError
+from stepsynth.errors import ProviderError
 
 if TYPE_CHECKING:
     from stepsynth.deploy import FallBack
@@ -37,7 +37,7 @@ def cost(
 ) -> None:
     """Score the model, the LLM, and the LLM behind the model.
 
-    Behind it: where the model abstains. Accuracy, USD and milliseconds are printed. Answers are
+    Behind it: where the model abstains. Scores, USD and milliseconds are printed. Answers are
     remembered: a second call costs nothing. Rows that the model has seen are left out.
     """
     from stepsynth.data import read_file
@@ -50,10 +50,7 @@ def cost(
     opened = open_run(run)
     student = load_student(opened.folder.model)
     config = load_config(opened.folder.config)
-    asked = read_task(fall_back or run, student.label_names)
-    if not student.label_names or student.gives_sets:
-        what = "gives a text several labels" if student.gives_sets else "finds answers"
-        raise ConfigError(f"{run}: this model {what}; costs are compared of one label a text")
+    asked = read_task(fall_back or run, student)
     data, told = config.data, lambda message: say(f"note: {message}")
     found = read_file(test, config.task, data.columns, reading=data.reading, warn=told)
     left = draw_rows(unseen_rows(opened, config, found, told), rows, config.random_seed)
@@ -91,11 +88,9 @@ def _print(measured: "PredictionCost", page: Path) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from stepsynth.report import COST_COLUMNS
-
     console = Console(highlight=False)
     table = Table(title=escape(printable(f"{measured.run}: {measured.rows} labelled rows")))
-    for name in COST_COLUMNS:
+    for name in measured.columns:
         table.add_column(name, justify="right" if name else "left", no_wrap=not name)
     for way in measured.ways:
         table.add_row(*(escape(printable(cell)) for cell in way.cells()))

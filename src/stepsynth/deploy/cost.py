@@ -20,8 +20,19 @@ from stepsynth.errors import DataError, ProviderError, StepsynthError
 from stepsynth.inputs import read_gold, split
 from stepsynth.llm import LLMSettings
 from stepsynth.methods import decide_request
-from stepsynth.metrics import Calibration, Interval, Predictions, macro_f1_interval, wilson_interval
-from stepsynth.records import Dataset, Example
+from stepsynth.metrics import (
+    Calibration,
+    Interval,
+    Predictions,
+    bootstrap_mean,
+    exact_match,
+    macro_f1_interval,
+    membership,
+    micro_f1_interval,
+    token_f1,
+    wilson_interval,
+)
+from stepsynth.records import Answers, Dataset, Example, LabelSet
 from stepsynth.report import PredictionCost, Way
 from stepsynth.runfolder import Run
 from stepsynth.students import Student, load_student, time_predictions
@@ -107,7 +118,7 @@ def measure_cost(run: Run, rows: Dataset, llm: FallBack) -> PredictionCost:
     """Ask the model and the LLM about labelled rows, and return what each way costs.
 
     Args:
-        run: A finished run with labels.
+        run: A finished run.
         rows: Rows that the model has not seen.
         llm: Its answers are remembered: another call costs nothing.
 
@@ -115,17 +126,17 @@ def measure_cost(run: Run, rows: Dataset, llm: FallBack) -> PredictionCost:
         ProviderError: The LLM answers none of the rows.
     """
     replies, llm_ms = _ask(run, rows, llm)
-    answered = [i for i, each in enumerate(replies) if each.label or each.why == UNREADABLE]
+    answered = [i for i, each in enumerate(replies) if each.why in ("", UNREADABLE)]
     if not answered:
         raise ProviderError(f"the LLM answers none of {len(rows)} rows: {replies[0].why}")
     notes: list[str] = []
     if len(answered) < len(rows):
-        why = next(each.why for each in replies if each.label is None and each.why != UNREADABLE)
+        why = next(each.why for each in replies if each.why not in ("", UNREADABLE))
         notes.append(f"The LLM answered {len(answered)} of {len(rows)} rows ({why}): only these.")
     rows = Dataset(rows[i] for i in answered)
     replies = [replies[i] for i in answered]
     if nameless := sum(each.label is None for each in replies):
-        notes.append(f"{nameless} answers of the LLM name no label; they count as wrong.")
+        notes.append(f"{nameless} answers of the LLM cannot be read; they count as wrong.")
     student = load_student(run.folder.model)
     model_ms = time_predictions(student, rows)
     scored = _Scored(
@@ -174,6 +185,40 @@ def _known_speed(file: Path, key: str) -> tuple[int, float | None]:
     return 0, None
 
 
+def score_answers(
+    rows: Dataset, said: Sequence[str | None], label_names: Sequence[str]
+) -> dict[str, Interval]:
+    """Return the two main scores of answers with their 95 % intervals over rows.
+
+    Args:
+        rows: n labelled rows.
+        said: n labels, sets as texts or answers; None: there is none, which is wrong.
+        label_names: The labels of the task; none for questions.
+    """
+    n, texts = len(said), [each or "" for each in said]
+    is_answered = np.array([each is not None for each in said])
+    if not label_names:
+        gold = [row.label.texts for row in rows if isinstance(row.label, Answers)]
+        pairs = list(zip(texts, gold, strict=True))
+        right, f1 = (np.array([of(*pair) for pair in pairs]) for of in (exact_match, token_f1))
+        f1 = f1 * is_answered
+        named, found = "f1", bootstrap_mean([f1], [0 * f1], [np.arange(n)])
+    elif isinstance(rows[0].label, LabelSet):
+        own, given = (membership(each, label_names) for each in (rows.labels, texts))
+        right = (own == given).all(axis=1)
+        named, found = "micro_f1", micro_f1_interval(own, given)
+    else:
+        column = {name: i for i, name in enumerate(label_names)}
+        own, given = (
+            np.array([column.get(each, -1) for each in of]) for of in (rows.labels, texts)
+        )
+        right = own == given
+        named, found = "macro_f1", macro_f1_interval(own, given)
+    hits = int(right[is_answered].sum())
+    first = "accuracy" if named == "macro_f1" else "exact_match"
+    return {first: Interval(hits / n, *wilson_interval(hits, n)), named: found}
+
+
 class _Scored:
     """Scores of the ways on the same rows."""
 
@@ -188,14 +233,13 @@ class _Scored:
         llm_ms: float | None,
     ) -> None:
         said = student.predict_examples(rows)
-        assert isinstance(said, Predictions)
-        calibrated = calibration.apply(said) if calibration else said
-        column = {name: i for i, name in enumerate(llm.task.label_names)}
+        self._rows, self._names = rows, llm.task.label_names
         self._calibration = calibration
-        self._gold = np.array([column[label] for label in rows.labels])
-        self._model = np.array([column[label] for label in said.labels])
-        self._sure = calibrated.probabilities.max(axis=1)
-        self._llm = np.array([column.get(each.label or "", -1) for each in replies])
+        self._sure = np.ones(len(rows))
+        if calibration is not None and isinstance(said, Predictions):
+            self._sure = calibration.apply(said).probabilities.max(axis=1)
+        self._model = said.labels
+        self._llm = [None if each.label is None else str(each.label) for each in replies]
         usd = [each.usd for each in replies]
         self._usd = None if None in usd else np.array(usd)
         self._model_ms, self._llm_ms = model_ms, llm_ms
@@ -203,8 +247,9 @@ class _Scored:
     def way(self, name: str, threshold: float) -> Way:
         """Return the way in which the LLM answers under a threshold."""
         asks = self._sure < threshold
-        said = np.where(asks, self._llm, self._model)
-        n, hits, share = len(said), int((said == self._gold).sum()), float(asks.mean())
+        both = zip(asks, self._llm, self._model, strict=True)
+        said = [theirs if is_asked else ours for is_asked, theirs, ours in both]
+        n, share = len(said), float(asks.mean())
         usd = 0.0 if not asks.any() else None
         if self._usd is not None:
             usd = 1000 * float(self._usd[asks].sum()) / n
@@ -213,8 +258,7 @@ class _Scored:
         return Way(
             name,
             share,
-            Interval(hits / n, *wilson_interval(hits, n)),
-            macro_f1_interval(self._gold, said),
+            score_answers(self._rows, said, self._names),
             usd,
             None if llm_ms is None else model_ms + share * llm_ms,
         )

@@ -15,9 +15,10 @@ from stepsynth._util.hashing import digest
 from stepsynth.errors import ConfigError, LimitReachedError, StepsynthError
 from stepsynth.llm import Completion, Failed, LLMSettings, Request, Spent
 from stepsynth.methods import decide_request, read_decision
-from stepsynth.records import Example
+from stepsynth.records import Example, Label
 from stepsynth.runfolder import RunFolder
 from stepsynth.runner import CountedLLM, open_llm, usd_of
+from stepsynth.students import Student
 from stepsynth.taskfile import Config, load_config
 from stepsynth.tasks import Task
 
@@ -41,31 +42,37 @@ class Reply:
         usd: What the answer cost, now or when it was first asked for; None: not known, or none.
     """
 
-    label: str | None
+    label: Label | None
     why: str = ""
     usd: float | None = None
 
 
-def read_task(place: Path, labels: Sequence[str]) -> Config:
+def read_task(place: Path, student: Student) -> Config:
     """Return the configuration of the LLM that answers in place of a model.
 
     Args:
         place: A task file, or a run folder, whose own settings are taken.
-        labels: The labels of the model.
+        student: The model.
 
     Raises:
-        ConfigError: It has no LLM, or other labels.
+        ConfigError: It has no LLM, other labels, or another number of them a text.
     """
     file = RunFolder(place).config if place.is_dir() else place
     # Whatever the method of the file asks, the LLM is asked as the method `llm` does.
     config = load_config(file, ["method=llm"])
-    if set(config.task.label_names) != set(labels):
+    task, labels = config.task, set(student.label_names)
+    if set(task.label_names) != labels or task.has_label_sets != student.gives_sets:
+        theirs = _in_words(task.label_names, task.has_label_sets)
         raise ConfigError(
-            f"{file}: its labels are {', '.join(config.task.label_names) or 'none'}; those of the "
-            f"model are {', '.join(labels) or 'none'}",
+            f"{file}: its labels are {theirs}; those of the model are "
+            f"{_in_words(student.label_names, student.gives_sets)}",
             hint="give the task file that the model was trained with",
         )
     return config
+
+
+def _in_words(labels: Sequence[str], are_sets: bool) -> str:
+    return ", ".join(labels) + (" (several a text)" if are_sets else "") or "none"
 
 
 class FallBack:
@@ -178,9 +185,7 @@ class FallBack:
             return Reply(None, DOWN)
         usd = usd_of(self.settings, "decide", answer)
         label = read_decision(answer, row, self.task)
-        if isinstance(label, str) and label in self.task.label_names:
-            return Reply(label, usd=usd)
-        return Reply(None, UNREADABLE, usd)
+        return Reply(label, "" if label is not None else UNREADABLE, usd)
 
     def _rest(self, error: StepsynthError) -> None:
         """Leave the LLM alone for a while; then it is asked afresh, whatever state it was in."""

@@ -8,7 +8,6 @@ from stepsynth.report.compare_page import (
     write_comparison,
 )
 from stepsynth.report.prediction_cost import (
-    COST_COLUMNS,
     PredictionCost,
     Way,
     write_prediction_cost,
@@ -17,7 +16,6 @@ from stepsynth.report.render import read_style, score_interval, write_report, wr
 from stepsynth.report.snippets import comparison_snippet, run_snippet
 
 __all__ = [
-    "COST_COLUMNS",
     "PredictionCost",
     "Way",
     "comparison_snippet",

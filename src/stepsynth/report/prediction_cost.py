@@ -1,6 +1,6 @@
 """What predictions cost: a model, an LLM, and the LLM behind the model, as a table and a page."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -8,12 +8,9 @@ from typing import Any
 from markupsafe import Markup
 
 from stepsynth._util.files import write_text
-from stepsynth.metrics import Interval
+from stepsynth.metrics import SCORE_NAMES, Interval
 from stepsynth.report.charts import INK, LABELS, _svg
 from stepsynth.report.render import render_page
-
-COST_COLUMNS = ("", "LLM", "accuracy %", "macro-F1 %", "USD", "ms")
-"""USD and milliseconds are for 1,000 texts; `LLM`: the share that it answers."""
 
 
 @dataclass(frozen=True)
@@ -23,26 +20,24 @@ class Way:
     Attributes:
         name: "model alone", "LLM alone", or "precision 0.95": that of `serve --precision`.
         by_llm: Share of the texts that the LLM answers.
-        accuracy: Over the rows, with its 95 % interval (Wilson).
-        macro_f1: The same by a bootstrap.
+        scores: Accuracy or exact match over the rows, with its 95 % interval (Wilson), and
+            macro-F1, micro-F1 or F1, with that of a bootstrap.
         usd: USD for 1,000 texts; None: not known.
         ms: Milliseconds for 1,000 texts; None: not known.
     """
 
     name: str
     by_llm: float
-    accuracy: Interval
-    macro_f1: Interval
+    scores: Mapping[str, Interval]
     usd: float | None
     ms: float | None
 
     def cells(self) -> list[str]:
-        """Return it as the row of a table, with the columns of `COST_COLUMNS`."""
+        """Return it as the row of a table."""
         return [
             self.name,
             f"{self.by_llm:.0%}",
-            _share(self.accuracy),
-            _share(self.macro_f1),
+            *map(_share, self.scores.values()),
             "?" if self.usd is None else f"{self.usd:.3g}",
             "?" if self.ms is None else f"{self.ms:,.0f}",
         ]
@@ -68,6 +63,12 @@ class PredictionCost:
     ways: tuple[Way, ...]
     notes: tuple[str, ...]
 
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns: USD and ms are for 1,000 texts; `LLM`: the share it answers."""
+        scores = [f"{SCORE_NAMES[name][0]} %" for name in self.ways[0].scores]
+        return ["", "LLM", *scores, "USD", "ms"]
+
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
         return asdict(self)
@@ -78,7 +79,7 @@ def write_prediction_cost(cost: PredictionCost, path: Path) -> None:
     text = render_page(
         "prediction_cost",
         cost=cost,
-        columns=[(name, bool(name)) for name in COST_COLUMNS],
+        columns=[(name, bool(name)) for name in cost.columns],
         cells=[way.cells() for way in cost.ways],
         chart=Markup(_chart(cost.ways)),
         has_usd=_has_usd(cost.ways),
@@ -96,22 +97,24 @@ def _has_usd(ways: Sequence[Way]) -> bool:
 
 
 def _chart(ways: Sequence[Way]) -> str:
-    """Return a chart of accuracy against USD, or against the LLM's share if USD say nothing."""
+    """Return a chart of the first score against USD, or the LLM's share if USD say nothing."""
     import altair as alt
 
     has_usd = _has_usd(ways)
     title = "USD for 1,000 texts" if has_usd else "share of the texts that the LLM answers"
+    scores = [next(iter(way.scores.values())) for way in ways]
     rows = [
         {
             "name": way.name,
             "x": way.usd if has_usd else way.by_llm,
-            "score": 100 * way.accuracy.mean,
-            "low": 100 * way.accuracy.low,
-            "high": 100 * way.accuracy.high,
+            "score": 100 * found.mean,
+            "low": 100 * found.low,
+            "high": 100 * found.high,
         }
-        for way in ways
+        for way, found in zip(ways, scores, strict=True)
     ]
     names = [way.name for way in ways]
+    title_of_score = f"{SCORE_NAMES[next(iter(ways[0].scores))][0]}, %"
     colours = alt.Scale(domain=names, range=[LABELS[i % len(LABELS)] for i in range(len(names))])
     scale = alt.Scale(zero=False, padding=12)
     base = alt.Chart(alt.Data(values=rows)).encode(
@@ -122,7 +125,7 @@ def _chart(ways: Sequence[Way]) -> str:
         y=alt.Y("score:Q", scale=scale), color=alt.value(INK), order="x:Q"
     )
     bars = base.mark_rule(strokeWidth=2, opacity=0.6).encode(
-        y=alt.Y("low:Q", title="accuracy, %", scale=scale), y2="high:Q"
+        y=alt.Y("low:Q", title=title_of_score, scale=scale), y2="high:Q"
     )
     points = base.mark_point(filled=True, size=90, opacity=1).encode(y="score:Q")
     return _svg(bars + line + points, width=420, height=250)

@@ -12,7 +12,9 @@ from stepsynth.deploy import FallBack, estimate, measure_cost, read_task, unseen
 from stepsynth.deploy import cost as deploy_cost
 from stepsynth.errors import DataError, ProviderError
 from stepsynth.metrics import macro_f1_interval
+from stepsynth.records import Answers, Dataset, Example, LabelSet
 from stepsynth.runfolder import open_run
+from stepsynth.students import load_student
 from stepsynth.taskfile import load_config
 from tests.e2e.cli import stepsynth as command
 from tests.fakes import rows
@@ -70,7 +72,9 @@ def task(llm, tmp_path):
 
 def measured(run, task, test=TEST, **more):
     opened = open_run(run)
-    llm = FallBack(read_task(task(**more), ("a", "p")), opened.folder, timeout_s=5)
+    llm = FallBack(
+        read_task(task(**more), load_student(opened.folder.model)), opened.folder, timeout_s=5
+    )
     try:
         return measure_cost(opened, rows(*((r["text"], r["label"]) for r in test)), llm)
     finally:
@@ -83,9 +87,9 @@ def test_each_way_has_its_scores_and_its_price(run, task, llm):
     assert (alone.name, alone.by_llm, alone.usd) == ("model alone", 0.0, 0.0)
     assert (asked.name, asked.by_llm) == ("LLM alone", 1.0)
     # The LLM names no label for "odd", which counts as wrong; each answer costs 2 USD.
-    assert asked.accuracy.mean == pytest.approx(20 / 30)
+    assert asked.scores["accuracy"].mean == pytest.approx(20 / 30)
     assert asked.usd == pytest.approx(2000.0)
-    assert any("10 answers of the LLM name no label" in note for note in found.notes)
+    assert any("10 answers of the LLM cannot be read" in note for note in found.notes)
     assert between
     shares = [way.by_llm for way in between]
     assert shares == sorted(shares)
@@ -114,7 +118,7 @@ def test_usd_are_not_known_where_an_answer_does_not_say_its_tokens(run, task, ll
     "odd", ['{"llm": KEY, "requests": "x"}', "[]", '{"llm": KEY, "ms": 1}', "[" * 100_000]
 )
 def test_a_damaged_time_of_the_llm_is_measured_anew(run, task, odd):
-    key = digest(read_task(task(), ("a", "p")).llm.identity())
+    key = digest(load_config(task(), ["method=llm"]).llm.identity())
     open_run(run).folder.llm_speed.write_text(odd.replace("KEY", json.dumps(key)))
     assert measured(run, task).ways[-1].ms > 0
 
@@ -144,7 +148,7 @@ def test_rows_that_the_model_has_seen_are_left_out(run):
 
 
 def test_the_estimate_is_an_upper_bound(task):
-    config = read_task(task(), ("a", "p"))
+    config = load_config(task(), ["method=llm"])
     most = estimate(rows(("x" * 400, "a")), config.task, config.llm)
     assert most.prompt_tokens > 100
     assert most.completion_tokens == 1024
@@ -161,6 +165,23 @@ def test_macro_f1_has_an_interval_and_no_answer_is_no_label():
     assert 0 < found.low < found.mean < found.high < 1
     none = macro_f1_interval(np.array([0, 0, 1, 1]), np.array([0, -1, 1, -1]))
     assert none.mean == pytest.approx(2 / 3)
+
+
+def test_sets_and_answers_have_scores_of_their_own_and_no_answer_is_wrong():
+    sets = Dataset(
+        Example(f"t{i}", LabelSet(own)) for i, own in enumerate([("a",), ("a", "b"), ()])
+    )
+    found = deploy_cost.score_answers(sets, ["a", "a", None], ("a", "b"))
+    assert found["exact_match"].mean == pytest.approx(1 / 3)
+    assert found["micro_f1"].mean == pytest.approx(0.8)
+    asked = Dataset(
+        Example(f"q{i}", Answers((answer,), (0,)), "the passage")
+        for i, answer in enumerate(["the red house", "Rome", "the"])
+    )
+    found = deploy_cost.score_answers(asked, ["Red house!", "in Rome", None], ())
+    assert found["exact_match"].mean == pytest.approx(1 / 3)
+    assert found["f1"].mean == pytest.approx((1 + 2 / 3 + 0) / 3)
+    assert 0 <= found["f1"].low < found["f1"].mean < found["f1"].high <= 1
 
 
 def test_the_command_prints_a_table_and_writes_a_page(run, task, llm, tmp_path):

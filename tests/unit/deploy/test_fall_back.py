@@ -61,7 +61,7 @@ def open_llm(tmp_path, task):
     opened = []
 
     def open_one(timeout_s=5.0, **more):
-        config = read_task(task(**more), ("p", "a"))
+        config = read_task(task(**more), Linear().start(("p", "a"), 0))
         opened.append(FallBack(config, RunFolder(tmp_path), timeout_s=timeout_s))
         return opened[-1]
 
@@ -159,9 +159,9 @@ def test_a_store_that_fails_when_it_is_closed_costs_no_answer(open_llm, llm, mon
 
 def test_a_task_with_other_labels_or_without_an_llm_is_refused(task):
     with pytest.raises(ConfigError, match="its labels are a, p; those of the model are a, b"):
-        read_task(task(), ("a", "b"))
+        read_task(task(), Linear().start(("a", "b"), 0))
     with pytest.raises(ConfigError, match="no `llm` section"):
-        read_task(task(llm=None), ("a", "p"))
+        read_task(task(llm=None), Linear().start(("a", "p"), 0))
 
 
 @pytest.fixture(scope="module")
