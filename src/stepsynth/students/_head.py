@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -104,8 +105,7 @@ def fit_head(
         rows: Weight of each row relative to the others; None: all equal.
     """
     column = {label: i for i, label in enumerate(label_names)}
-    model = _regression(C)
-    model.fit(features, [column[label] for label in dataset.labels], sample_weight=_scaled(rows))
+    model = _fit_regression(features, [column[label] for label in dataset.labels], rows, C)
     # scikit-learn has one row for two labels; as two rows they need no case of their own.
     is_binary = len(label_names) == 2
     signs = np.array([[-0.5], [0.5]]) if is_binary else np.array([[1.0]])
@@ -131,21 +131,28 @@ def fit_heads(
         if has_label.all() or not has_label.any():  # the odds where n rows of n are alike
             intercept[i] = np.log(len(dataset) + 1) * (1 if has_label.all() else -1)
             continue
-        model = _regression(C)
-        model.fit(features, has_label, sample_weight=_scaled(rows))
+        model = _fit_regression(features, has_label, rows, C)
         weights[i], intercept[i] = model.coef_[0], model.intercept_[0]
     return weights, intercept
 
 
-def _regression(C: float) -> Any:
+def _fit_regression(features: Any, labels: Any, rows: Sequence[float] | None, C: float) -> Any:
+    """Return a fitted logistic regression; the weights of rows are scaled to a mean of 1."""
     from sklearn.linear_model import LogisticRegression
 
-    return LogisticRegression(C=C, class_weight="balanced", max_iter=1000)
+    model = LogisticRegression(C=C, class_weight="balanced", max_iter=1000)
+    weights = None if rows is None else np.asarray(rows) / np.mean(rows)
+    # The vectors are too short for BLAS's threads, which wait by spinning: ten times the CPU time
+    # where other work shares the cores, and other last digits on another number of cores.
+    with _libraries().limit(limits=1, user_api="blas"):
+        return model.fit(features, labels, sample_weight=weights)
 
 
-def _scaled(rows: Sequence[float] | None) -> Any:
-    """Return weights of rows with a mean of 1."""
-    return None if rows is None else np.asarray(rows) / np.mean(rows)
+@cache
+def _libraries() -> Any:
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()  # looks through all loaded libraries, once
 
 
 def pair_features(u: Any, v: Any) -> Any:
