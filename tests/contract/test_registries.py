@@ -80,6 +80,7 @@ def small(name):
         "rounds": 2,
         "min_words": 5,
         "initial": 10,
+        "synthesis": {"name": "s3", "seed_size": 12, "num_rationales": 3},
     }
     keys = methods().get(name).model_fields
     return methods().get(name).model_validate({k: v for k, v in sizes.items() if k in keys})

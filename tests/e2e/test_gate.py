@@ -18,6 +18,7 @@ from tests.stub_server import StubServer, completion
 LABELS = {"a": "apple", "p": "pear"}
 SYLLABLES = [c + v for c in "bdklmn" for v in "aeio"]
 SIZES = {"size": 24, "seed_size": 12, "initial": 8, "rounds": 1, "max_added": 12, "pool": 8}
+SIZES["synthesis"] = {"name": "s3", "seed_size": 12, "rounds": 1}
 CLASSIFICATION = [n for n in methods().names() if "classification" in methods().get(n).kinds]
 PAIRS = [n for n in methods().names() if "sentence_pair" in methods().get(n).kinds]
 
