@@ -269,7 +269,7 @@ def talk_of(text_name: str = "", labels: tuple[str, ...] = (), context_name: str
     )
     own_about = rf"(?:the|this|that|my|your) (?:[\w'’-]{{1,20}} ){{0,2}}?{own_names}"
     opening = (
-        rf"\W{{0,6}}(?:no[,.]? ){{0,3}}(?:{_ASSISTANT}"
+        rf"\W{{0,6}}(?:no[,.]? ){{0,3}}(?:{_ASSISTANT}|{re.escape(text_name) or '(?!)'}(?:の内容)?[はが]"
         rf"|{about} (?:{_BE} (?:{_ADVERBS}(?:{label}|{names})\b|written|similar|based|no longer|an example|"
         rf"entirely|not|very|clearly)|with (?:the|an?|no)\b|can be (?:classified|considered|rewritten)|"
         rf"mentions|suggests that the (?:review|text|film|reviewer)|does not (?:contain|entail|belong|follow)|"
