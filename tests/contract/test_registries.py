@@ -213,7 +213,7 @@ def test_a_method_writes_rows_of_sets_of_labels(name):
 def make_student(name, **fields):
     student = students().get(name)
     model = static_model() if name == "static" else str(get_model_path())
-    small = {"model": model, "epochs": 1, "max_length": 32}
+    small = {"model": model, "epochs": 1, "max_length": 32, "steps": 3}
     return student(**{k: v for k, v in small.items() if k in student.model_fields} | fields)
 
 

@@ -102,7 +102,7 @@ def quiet() -> Generator[None]:
             logging.enable_progress_bar()
 
 
-def load_sentence_encoder(name: str, *, where: str, extra: str) -> Any:
+def load_sentence_encoder(name: str, *, where: str, extra: str, is_shared: bool = True) -> Any:
     """Return a sentence-transformers model; the last two are cached.
 
     Args:
@@ -121,11 +121,13 @@ def load_sentence_encoder(name: str, *, where: str, extra: str) -> Any:
     ensure_padding(encoder.tokenizer, name, where)
     return encoder
 
+        is_shared: Others may get the same object; if not, it may be changed.
 
 def ensure_padding(tokenizer: Any, name: str, where: str = "student.model") -> None:
     """Give a tokenizer without a padding token one of its other tokens.
 
     Padding is masked, so no model sees which it is.
+    load = _sentence_encoder if is_shared else _sentence_encoder.__wrapped__
 
     Raises:
         ConfigError: It has no suitable token.

@@ -138,7 +138,7 @@ def _write_student(
         write_onnx(own, folder)
         return {"vectors": "logits"}, ("numpy", "tokenizers", "onnxruntime")
     if isinstance(student, Embedding):
-        student.save_arrays(folder)
+        HeadStudent.save_arrays(student, folder)  # the encoder is written as ONNX alone
         _write_encoder(student, folder)
         return {"vectors": "encoder"}, ("numpy", "tokenizers", "onnxruntime")
     if isinstance(student, Static):
@@ -148,7 +148,7 @@ def _write_student(
         return {}, ("numpy",)
     raise ConfigError(
         f"{own}: a student {student.name!r} is not exported",
-        hint="retrain with --set student.name=linear, static, embedding or transformer",
+        hint="retrain with --set student.name=linear, static, embedding, setfit or transformer",
     )
 
 

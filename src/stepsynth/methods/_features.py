@@ -26,7 +26,7 @@ def features_of(rows: Dataset, student: Student | None, label_names: Sequence[st
 
     from stepsynth.students.linear import Linear
 
-    if not isinstance(student, HeadStudent):
+    if not isinstance(student, HeadStudent) or not student.has_fixed_features:
         student = Linear().start(label_names, 0)
         student.learn_features(rows)
     found, ones = student.features(rows), np.ones((len(rows), 1))

@@ -24,6 +24,9 @@ class HeadStudent(Student):
 
     kinds: ClassVar[tuple[str, ...]] = (*Student.kinds, "multi_label")
 
+    has_fixed_features: ClassVar[bool] = True
+    """Whether labels change nothing of its features."""
+
     C: float
 
     _weights: Any = None

@@ -1,4 +1,4 @@
-"""Fine-tuning with transformers' Trainer, and inference: the only file with a PyTorch loop."""
+"""Fine-tuning with transformers' Trainer, and inference of what was fine-tuned with it."""
 
 import random
 import tempfile

