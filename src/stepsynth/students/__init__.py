@@ -3,6 +3,7 @@
 from stepsynth.students._encoder import need, quiet
 from stepsynth.students._factory import FreshStudent, StudentFactory
 from stepsynth.students._head import HeadStudent, fit_head, predict_head, to_predictions
+from stepsynth.students._presets import PRESETS
 from stepsynth.students._speed import time_predictions
 from stepsynth.students._student import (
     NO_CALLBACKS,
@@ -17,6 +18,7 @@ from stepsynth.students._windows import find_spans, make_windows
 
 __all__ = [
     "NO_CALLBACKS",
+    "PRESETS",
     "STUDENT_FILE",
     "FitCallbacks",
     "FreshStudent",

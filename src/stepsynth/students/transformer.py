@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from stepsynth.metrics import AnyPredictions, Spans, membership
 from stepsynth.records import Dataset, Example
@@ -22,6 +22,7 @@ from stepsynth.students._encoder import (
     quiet,
 )
 from stepsynth.students._head import to_predictions
+from stepsynth.students._presets import PRESETS
 from stepsynth.students._search import Range
 from stepsynth.students._student import NO_CALLBACKS, FitCallbacks, Student
 
@@ -34,7 +35,8 @@ class Transformer(Student):
 
     model: str = Field(
         default="distilbert-base-uncased",
-        description="An encoder: a name on the Hugging Face hub, or a folder.",
+        description="An encoder: a name on the Hugging Face hub, a folder, or one of "
+        f"{', '.join(PRESETS)}, with its authors' learning rate and the like.",
     )
     batch_size: int = Field(default=16, gt=0, description="Rows in a step.")
     learning_rate: float = Field(default=5e-5, gt=0, description="At its highest.")
@@ -72,6 +74,13 @@ class Transformer(Student):
     _model: Any = None
     _tokenizer: Any = None
     _limit: int = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_preset(cls, given: Any) -> Any:
+        """Put the keys that a preset stands for below those that are given."""
+        preset = PRESETS.get(str(given.get("model"))) if isinstance(given, dict) else None
+        return {**preset, **given, "model": preset["model"]} if preset else given
 
     def check(self) -> None:
         """Check that the libraries, the encoder and its tokenizer are available."""

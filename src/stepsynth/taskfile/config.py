@@ -18,7 +18,7 @@ from stepsynth.llm import NAMED_LLM, Limits, LLMSettings
 from stepsynth.methods import Method, WritingMethod, methods
 from stepsynth.registry import Named
 from stepsynth.retrieval import Retriever, retrievers
-from stepsynth.students import Student, students
+from stepsynth.students import PRESETS, Student, students
 from stepsynth.taskfile.checks import (
     check_columns,
     check_data,
@@ -249,7 +249,9 @@ def _add_recipe(located: LocatedYaml) -> None:
     located.values = _merge(recipe, located.values)
     student = located.values.get("student", "linear")
     fields = {"name": student} if isinstance(student, str) else student
-    if isinstance(fields, dict) and (found := hyper_parameters.get(str(fields.get("name")))):
+    if not isinstance(fields, dict) or str(fields.get("model")) in PRESETS:
+        return  # what suits the recipe's encoder need not suit a preset's
+    if found := hyper_parameters.get(str(fields.get("name"))):
         located.values["student"] = {**found, **fields}
 
 

