@@ -4,9 +4,9 @@
 
 Gold rows of a data set are drawn once for each size, and divided anew into `mine` (two thirds) and
 `select` by each random seed. Without `--url` only what needs no live LLM is run: gold rows,
-`zeroshot` and `selftrain` with each student, and synthesis where recordings serve it. With `--url`
-the LLM behind it decides on test rows (`llm`); with `--write` too it labels texts (`annotate`), and
-on SST-2 and AG News it writes them.
+`selftrain` with each student (with `embedding` `zeroshot`, too), and synthesis where recordings
+serve it. With `--url` the LLM behind it decides on test rows (`llm`); with `--write` too it labels
+texts (`annotate`), and on SST-2 and AG News it writes them.
 
 Unlabelled texts are gold and test rows that were not drawn. Results stay in `.bench/rivals`, so a
 stopped command resumes; the tables go to stdout.
@@ -37,7 +37,7 @@ DECIDED, WRITTEN = 100, 100
 """Test rows that the LLM itself decides, and calls of a method that it writes rows for."""
 
 STUDENTS = ("linear", "static", "embedding")
-WITHOUT_LLM = ("gold", "zeroshot", "selftrain")
+WITHOUT_LLM = ("gold", "selftrain")
 SYNTHESIS = ("zerogen", "goldgen", "s3", "s3_plus")
 DECIDE = ("llm", "llm:shots=4")
 WRITE = ("gold", f"annotate:size={WRITTEN};shots=4;check=40;train_on=both", *SYNTHESIS)
@@ -218,8 +218,9 @@ class Wanted:
 def without_live(name: str, size: int, student: str) -> Wanted:
     """Return the comparison of what needs no live LLM."""
     rival = SETS[name]
-    is_pair = rival.task.get("recipe") == "rte"
-    names = [one for one in WITHOUT_LLM if not (is_pair and one == "zeroshot")]
+    names = [*WITHOUT_LLM]
+    if student == "embedding" and rival.task.get("recipe") != "rte":
+        names.append("zeroshot")
     llm = None
     if rival.recordings:
         names += SYNTHESIS

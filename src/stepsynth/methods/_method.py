@@ -226,6 +226,9 @@ class Method(BaseModel, ABC):
     needs_unlabelled: ClassVar[bool] = False
     """Whether it needs unlabelled texts (`data.unlabelled`)."""
 
+    needs_meaning: ClassVar[bool] = False
+    """Whether it needs a student that knows the meaning of texts before it has learnt from any."""
+
     prompts: ClassVar[tuple[str, ...]] = ("seed",)
     """Names of the task's prompts that it sends."""
 

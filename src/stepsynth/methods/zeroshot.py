@@ -5,10 +5,8 @@ label whose description is nearest, as in Yin, Hay, Roth: "Benchmarking Zero-sho
 Classification", EMNLP-IJCNLP 2019 (their Word2Vec baseline). It is what costs nothing: anything
 that is paid for has to beat it.
 
-Departures:
-    - The student separates the descriptions; the paper compares cosines. Both agree where there are
-      as many descriptions of each label.
-    - A student without pretrained vectors (`linear`) knows only the words of the descriptions.
+Departure: the student separates the descriptions; the paper compares cosines. Both agree where
+there are as many descriptions of each label.
 """
 
 from collections.abc import Iterator
@@ -30,6 +28,7 @@ class ZeroShot(Method):
     kinds: ClassVar[tuple[str, ...]] = ("classification",)
     needs_llm: ClassVar[bool] = False
     needs_gold: ClassVar[bool] = False
+    needs_meaning: ClassVar[bool] = True
     sees: ClassVar[str] = "none"
     prompts: ClassVar[tuple[str, ...]] = ()
 

@@ -81,6 +81,9 @@ class Student(BaseModel, ABC):
     kinds: ClassVar[tuple[str, ...]] = ("classification", "sentence_pair")
     """Kinds of task that it can learn."""
 
+    knows_meaning: ClassVar[bool] = False
+    """Whether texts of like meaning are near to it before it has learnt from any row."""
+
     search_space: ClassVar[Mapping[str, Any]] = {}
     """Field -> choices (a list), or {low, high, log}, that `search` tries by default."""
 

@@ -41,6 +41,7 @@ class Embedding(HeadStudent):
     """
 
     name: ClassVar[str] = "embedding"
+    knows_meaning: ClassVar[bool] = True
 
     model: str = Field(
         default="sentence-transformers/all-MiniLM-L6-v2",

@@ -14,12 +14,21 @@ PASSAGE_COLUMNS = {"passage": "text", "passage_id": "id"}
 """Field of a passage -> its column in the files of a corpus."""
 
 
-def check_student(student: Student, task: Task, where: str) -> None:
-    """Make sure that a student can learn this kind of task."""
+def check_student(student: Student, method: Method, task: Task, where: str) -> None:
+    """Make sure that a student can learn this kind of task, and from what the method gives it."""
     kind = _kind(task)
+    known = {name: students().get(name) for name in students().names()}
     if kind in student.kinds:
+        if method.needs_meaning and not student.knows_meaning:
+            encoders = [name for name, each in known.items() if each.knows_meaning]
+            raise ConfigError(
+                f"{where}: the method {method.name!r} needs a student with a sentence encoder "
+                f"({', '.join(encoders)}): {student.name!r} does not know that texts are alike "
+                "which share no word",
+                hint=f"student: {encoders[0]}",
+            )
         return
-    able = [name for name in students().names() if kind in students().get(name).kinds]
+    able = [name for name, each in known.items() if kind in each.kinds]
     raise ConfigError(
         f"{where}: the student {student.name!r} cannot learn {kind}. "
         f"Those that can: {', '.join(able)}.",

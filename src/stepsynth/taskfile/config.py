@@ -224,7 +224,7 @@ def _check(top: TaskFile, located: LocatedYaml, own_keys: frozenset[str]) -> Non
             f"{located.name}: there is no `llm` section, but the method {method.name!r} asks one",
             hint="llm: {backend: openai_compatible, model: ..., base_url: ...}",
         )
-    check_student(top.student, task, located.where(("student",)))
+    check_student(top.student, method, task, located.where(("student",)))
     check_method(method, task, located, own_keys)
     check_data(method, top.data, located.where(("data",)))
     check_llm(top.llm, task, top.limits, located)

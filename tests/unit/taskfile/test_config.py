@@ -221,6 +221,31 @@ def test_the_imdb_recipe_has_the_papers_sizes_and_frame(load):
     assert "negative" in prompt
 
 
+def test_a_preset_comes_before_the_hyper_parameters_of_a_recipe_and_after_ones_own(load):
+    llm = TASK[TASK.index("llm:") : TASK.index("student:")]
+    text = f"task: {{recipe: imdb}}\ndata: {{gold: g.jsonl}}\n{llm}student: transformer\n"
+    assert load(text).student.learning_rate == 5e-6
+    own = load(text, "student.model=modernbert-base", "student.epochs=3").student
+    assert (own.model, own.learning_rate) == ("answerdotai/ModernBERT-base", 8e-5)
+    assert (own.epochs, own.warmup) == (3, 0.06)
+    assert load(text, "student.model=some/encoder").student.learning_rate == 5e-6
+
+
+@pytest.mark.parametrize("student", ["linear", "auto", "transformer", "{name: static, tfidf: no}"])
+def test_zeroshot_is_refused_with_a_student_without_a_sentence_encoder(load, student):
+    with pytest.raises(ConfigError, match="'zeroshot' needs a student with a sentence enc") as e:
+        load(TASK, "method=zeroshot", f"student={student}")
+    assert e.value.hint == "student: embedding"
+    for name in ("embedding", "setfit"):
+        assert load(TASK, "method=zeroshot", f"student={name}").student.name == name
+
+
+def test_setfit_is_refused_where_it_learns_nothing(load):
+    pairs = TASK.replace("labels: [yes, no]", "kind: sentence_pair\n  labels: [yes, no]")
+    with pytest.raises(ConfigError, match="'setfit' cannot learn sentence_pair"):
+        load(pairs, "student=setfit")
+
+
 def test_a_file_that_is_not_there_or_is_no_mapping(tmp_path):
     with pytest.raises(ConfigError, match="there is no such file"):
         load_config(tmp_path / "none.yaml")
