@@ -208,6 +208,7 @@ def test_init_writes_a_task_that_check_accepts(tmp_path):
     text = (tmp_path / "task.yaml").read_text()
     assert '"yes": "yes"' in text
     assert text.count("#") > 10
+    assert "student: {name: auto}" in text
     model = ["--set", "llm.model=small"]
     checked = stepsynth("check", "task.yaml", "--no-ping", "--json", *model, cwd=tmp_path)
     assert checked.returncode == 0, checked.stderr

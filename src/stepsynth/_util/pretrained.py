@@ -81,6 +81,22 @@ def is_on_hub(name: str) -> bool:
     return True
 
 
+def is_here(name: str) -> bool:
+    """Say whether a model is a folder, or its weights were downloaded; no network is asked."""
+    if Path(name).is_dir():
+        return True
+    try:
+        from huggingface_hub import try_to_load_from_cache
+        from huggingface_hub.errors import HFValidationError
+    except ImportError:
+        return False
+    try:
+        weights = try_to_load_from_cache(name, "model.safetensors")
+    except HFValidationError:
+        return False
+    return isinstance(weights, str)
+
+
 @contextmanager
 def quiet() -> Generator[None]:
     """Keep transformers' own notices and progress bars off stderr."""
@@ -109,25 +125,25 @@ def load_sentence_encoder(name: str, *, where: str, extra: str, is_shared: bool 
         name: A name on the Hugging Face hub, or a folder.
         where: The key of the task file that names it, for messages.
         extra: Our extra that installs the library.
+        is_shared: Others may get the same object; if not, it may be changed.
 
     Raises:
         ConfigError: The library or the model is missing.
     """
     need("sentence_transformers", extra)
+    load = _sentence_encoder if is_shared else _sentence_encoder.__wrapped__
     with loading(name, where):
-        encoder = _sentence_encoder(name)
+        encoder = load(name)
     if not encoder.tokenizer:
         raise ConfigError(f"{where}: {name} has no tokenizer")
     ensure_padding(encoder.tokenizer, name, where)
     return encoder
 
-        is_shared: Others may get the same object; if not, it may be changed.
 
 def ensure_padding(tokenizer: Any, name: str, where: str = "student.model") -> None:
     """Give a tokenizer without a padding token one of its other tokens.
 
     Padding is masked, so no model sees which it is.
-    load = _sentence_encoder if is_shared else _sentence_encoder.__wrapped__
 
     Raises:
         ConfigError: It has no suitable token.

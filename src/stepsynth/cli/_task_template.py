@@ -68,9 +68,9 @@ _ENDPOINT = """\
   base_url: http://127.0.0.1:8000/v1    # any chat-completions endpoint, hosted or local
   model: YOUR_MODEL
   api_key_env: OPENAI_API_KEY           # the NAME of the variable that holds the key"""
-_STUDENT = "{name: linear}   # or transformer, or auto: the best of linear, static and embedding"
+_STUDENT = "{name: auto}   # the best of linear, static and embedding, of those that are here"
 _STUDENTS = {
-    "multi_label": "{name: linear}   # or static, embedding, transformer",
+    "multi_label": "{name: linear}   # or static, embedding, setfit, transformer",
     "extractive_qa": "{name: transformer}   # the student that finds answers",
 }
 """Kind of task -> its line, where `auto` does not learn it."""

@@ -1,6 +1,7 @@
 """The best of several cheap students, by cross-validation on gold rows.
 
-A run chooses once, on `mine`, and goes on as if the chosen student had been named.
+A run chooses once, on `mine`, and goes on as if the chosen student had been named. It downloads no
+model that was not named.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field, model_validator
 
+from stepsynth._util.pretrained import is_here
 from stepsynth._util.rng import make_rng
 from stepsynth.errors import ConfigError
 from stepsynth.metrics import AnyPredictions
@@ -23,6 +25,7 @@ from stepsynth.students._student import (
 )
 
 FOLDS = 5
+DEFAULT = ("linear", "static", "embedding")
 MOST_ROWS = 1_000
 """Rows of the cross-validation; more would change the choice seldom and take minutes."""
 
@@ -33,10 +36,11 @@ class Auto(Student):
     name: ClassVar[str] = "auto"
 
     candidates: tuple[dict[str, Any] | str, ...] = Field(
-        default=("linear", "static", "embedding"),
+        default=DEFAULT,
         min_length=1,
         description="Students to choose from, the cheapest first: names, or keys with `name`. Of "
-        "the default ones, those whose library or model is missing are left out.",
+        "the default ones, those are left out whose library is not installed, or whose model was "
+        "not downloaded before.",
     )
 
     _student: Student | None = None
@@ -61,19 +65,25 @@ class Auto(Student):
             ConfigError: A candidate that was named cannot be, or none can.
         """
         found: list[Student] = []
-        missing: list[ConfigError] = []
+        missing: dict[str, ConfigError] = {}
+        # By value, as the resolved configuration of a run states every key.
+        are_named = self.candidates != DEFAULT
         for student in self._read():
             try:
+                if not are_named:
+                    _expect_here(student)
                 student.check()
             except ConfigError as error:
-                if "candidates" in self.model_fields_set:
+                if are_named:
                     raise
-                missing.append(error)
-                warn(f"student auto: {student.name} is left out: {error.message} ({error.hint})")
+                missing[student.name] = error
             else:
                 found.append(student)
+        if missing:
+            told = "; ".join(f"{name}: {e.message} ({e.hint})" for name, e in missing.items())
+            warn(f"student auto: left out are {told}")
         if not found:
-            raise missing[0]
+            raise next(iter(missing.values()))
         return found
 
     def check(self) -> None:
@@ -99,15 +109,16 @@ class Auto(Student):
             ConfigError: No candidate can be trained here.
         """
         candidates = self.available(warn)
+        if len(candidates) == 1:
+            return candidates[0]
         if len(rows) > MOST_ROWS:
             rows = Dataset(make_rng(random_seed, "auto").sample(list(rows), MOST_ROWS))
         folds = _divide(rows, random_seed)
-        if len(candidates) == 1 or not folds:
-            if not folds:
-                warn(
-                    f"student auto: {candidates[0].name} is used, as there are too few gold rows "
-                    "to choose by"
-                )
+        if not folds:
+            warn(
+                f"student auto: {candidates[0].name} is used, as there are too few gold rows to "
+                "choose by"
+            )
             return candidates[0]
         scores = [_accuracy(spec, rows, folds, label_names, random_seed) for spec in candidates]
         best = candidates[int(np.argmax(scores))]
@@ -149,6 +160,19 @@ class Auto(Student):
     def load_arrays(self, folder: Path) -> None:
         """Read it."""
         self._student = load_student(folder / "chosen")
+
+
+def _expect_here(student: Student) -> None:
+    """Check that a student needs no download.
+
+    Raises:
+        ConfigError: Its model is not here.
+    """
+    model = str(getattr(student, "model", ""))
+    if model and not is_here(model):
+        raise ConfigError(
+            f"its model {model} is not on this machine", hint=f"student: {student.name} gets it"
+        )
 
 
 def _divide(rows: Dataset, random_seed: int) -> list[tuple[list[int], list[int]]]:

@@ -139,7 +139,7 @@ class Embedding(HeadStudent):
     def save_encoder(self, folder: Path) -> None:
         """Write the encoder into a folder of its own."""
         with quiet():
-            encoder.save(str(Path(folder) / ENCODER_FOLDER), create_model_card=False)
+            self.encoder().save(str(folder / ENCODER_FOLDER), create_model_card=False)
 
     def own_arrays(self, folder: Path) -> Mapping[str, Any]:
         """Return whether it is for pairs."""

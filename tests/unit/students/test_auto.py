@@ -1,15 +1,18 @@
 """The student `auto` is the candidate that does best on gold rows it has not seen."""
 
 import json
+import socket
 import sys
 
+import huggingface_hub.constants
 import pytest
+from model2vec import StaticModel
 from pydantic import ValidationError
 
 import stepsynth
 from stepsynth.errors import ConfigError
 from stepsynth.records import Dataset
-from stepsynth.students import StudentFactory, load_student
+from stepsynth.students import StudentFactory, auto, load_student, static
 from stepsynth.students.auto import Auto
 from tests.fakes import rows
 from tests.static_vectors import static_model
@@ -81,14 +84,33 @@ def test_a_fold_that_would_learn_one_label_is_left_out():
 def test_what_is_not_installed_is_left_out_unless_it_was_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "model2vec", None)
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    monkeypatch.setattr(auto, "is_here", lambda _: True)
     said = []
     assert Auto().choose(BY_MEANING, LABELS, 0, said.append).name == "linear"
-    assert [message.split(" is left out")[0] for message in said] == [
-        "student auto: static",
-        "student auto: embedding",
-    ]
+    assert said[0].startswith("student auto: left out are static: the library model2vec is not")
+    assert "; embedding: the library sentence_transformers is not" in said[0]
     with pytest.raises(ConfigError, match="model2vec"):
         Auto(candidates=("linear", "static")).check()
+
+
+def test_no_model_is_downloaded_that_was_not_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    for name in ("create_connection", "getaddrinfo"):
+        monkeypatch.setattr(socket, name, lambda *_: pytest.fail("the network was asked"))
+    said = []
+    read_again = Auto.model_validate(Auto().model_dump())
+    assert read_again.choose(BY_MEANING, LABELS, 0, said.append).name == "linear"
+    assert "static: its model minishlab/potion-base-8M is not on this machine" in said[0]
+
+
+def test_a_model_that_was_downloaded_before_is_a_candidate(monkeypatch):
+    monkeypatch.setattr(auto, "is_here", lambda name: "potion" in name)
+    monkeypatch.setattr(static, "_vectors", lambda _: StaticModel.from_pretrained(static_model()))
+    said = []
+    assert Auto().choose(BY_MEANING, LABELS, 0, said.append).name in ("linear", "static")
+    assert said[0].startswith("student auto: left out are embedding: its model sentence-transf")
+    assert "linear" in said[1]
+    assert "static" in said[1]
 
 
 @pytest.mark.parametrize("keys", [{"candidates": ["auto"]}, {"candidates": []}, {"search": {}}])
