@@ -1,14 +1,17 @@
 """Students on gold rows alone: macro-F1 and times by the number of rows.
 
-    STEPSYNTH_DATA=/path/to/data python -m reproduction.students [--students linear static]
+    STEPSYNTH_DATA=/path/to/data STEPSYNTH_REPLAYS=/path/to/replays \
+        python -m reproduction.students [--students linear static auto]
 
-`static` needs a Model2Vec model (`--static FOLDER`). Without one it is distilled from MiniLM, in a
-minute, and kept under `.bench/`; that takes `model2vec[distill]`, which needs an older
-transformers: an environment of its own.
+`auto` chooses between `linear` and `static`; `static` needs a Model2Vec model (`--static FOLDER`).
+Without one it is distilled from MiniLM, in a minute, and kept under `.bench/`; that takes
+`model2vec[distill]`, which needs an older transformers: an environment of its own.
 """
 
 import argparse
+import os
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +28,12 @@ FILES = {
     "AG News": ("ag-news/train.jsonl.gz", "ag-news/test.jsonl.gz"),
     "IMDb": ("imdb/train.jsonl.gz", "imdb/test.jsonl.gz"),
 }
+REPLAYED = {
+    "Tweets": ("tweet-sentiment/gold.jsonl", "tweet-sentiment/test.jsonl.gz"),
+    "Hyperbole": ("hyperbole/gold.jsonl", "hyperbole/test.jsonl"),
+}
+"""Gold has a few hundred rows: here all rows are put together, and divided anew."""
+
 SIZES = (50, 200, 1000)
 MOST_TEST = 1_000
 STATIC = Path(".bench/static-minilm")
@@ -47,52 +56,93 @@ def factory(name: str, static: str, labels: tuple[str, ...], seed: int) -> Stude
     """Return the factory of a student by its name, or "NAME:tfidf=false"."""
     kind, _, rest = name.partition(":")
     keys: dict[str, object] = {}
-    if kind in ("static", "embedding"):
-        keys["model"] = static if kind == "static" else minilm()
+    if kind == "static":
+        keys["model"] = static
+    elif kind in ("embedding", "setfit"):
+        keys["model"] = minilm()
+    elif kind == "auto":
+        keys["candidates"] = ["linear", {"name": "static", "model": static}]
     if rest:
         keys["tfidf"] = False
     return StudentFactory(students().get(kind).model_validate(keys), labels, seed)
+
+
+@dataclass(frozen=True)
+class Data:
+    """Rows to draw gold from, and rows to test on."""
+
+    train: list[Example]
+    held_out: Dataset
+
+    @classmethod
+    def read(cls, title: str) -> "Data":
+        """Read a data set by its title."""
+        files, folder = FILES.get(title), data_folder()
+        if files is None:
+            files, folder = REPLAYED[title], Path(os.environ["STEPSYNTH_REPLAYS"])
+        train, test = (
+            [Example(row["text"], str(row["label"])) for row in read(folder / file)]
+            for file in files
+        )
+        rng = make_rng(0, "test")
+        if title in FILES:
+            return cls(train, Dataset(rng.sample(test, min(MOST_TEST, len(test)))))
+        drawn = rng.sample([*train, *test], len(train) + len(test))
+        return cls(drawn[MOST_TEST:], Dataset(drawn[:MOST_TEST]))
 
 
 def main() -> None:
     """Print a table: a line for each data set and student."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--students", nargs="+", default=list(NAMES))
-    parser.add_argument("--only", nargs="+", default=list(FILES))
+    parser.add_argument("--only", nargs="+", default=[*FILES, *REPLAYED])
+    parser.add_argument("--sizes", nargs="+", type=int, default=list(SIZES))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--static", default="", help="Folder or name of a Model2Vec model.")
     options = parser.parse_args()
     static = options.static or distilled()
-    shown = " | ".join(f"{size} rows" for size in SIZES)
-    print(f"| data set | student | {shown} | fit of {SIZES[-1]}, s | predicted texts/s |")
-    print("| --- | --- |" + " ---: |" * (len(SIZES) + 2))
+    most = max(options.sizes)
+    shown = " | ".join(f"{size} rows" for size in options.sizes)
+    print(f"| data set | student | {shown} | fit of {most}, s | predicted texts/s |")
+    print("| --- | --- |" + " ---: |" * (len(options.sizes) + 2))
     for title in options.only:
-        files = [list(read(data_folder() / file)) for file in FILES[title]]
-        train, test = ([Example(row["text"], str(row["label"])) for row in file] for file in files)
-        held_out = Dataset(make_rng(0, "test").sample(test, min(MOST_TEST, len(test))))
-        labels = tuple(sorted({str(row.label) for row in train}))
-        task = Classification(labels={name: name for name in labels})
+        data = Data.read(title)
+        labels = tuple(sorted({str(row.label) for row in data.train}))
         for name in options.students:
-            scores: dict[int, list[float]] = {size: [] for size in SIZES}
-            fits: list[float] = []
-            predicts: list[float] = []
-            for size in SIZES:
-                for seed in range(options.seeds):
-                    model = factory(name, static, labels, seed).new()
-                    began = time.perf_counter()
-                    model.fit(Dataset(make_rng(seed, "gold").sample(train, size)))
-                    fitted = time.perf_counter()
-                    said = model.predict(held_out)
-                    if size == SIZES[-1]:
-                        fits.append(fitted - began)
-                        predicts.append(time.perf_counter() - fitted)
-                    scores[size].append(100 * task.score(held_out, said)["macro_f1"])
-            cells = [
-                f"{np.mean(each):.1f} ({np.std(each, ddof=1):.1f})" for each in scores.values()
-            ]
-            # The first run loads the model, later ones of `embedding` know the test rows.
-            speed = len(held_out) / (predicts[0] if name == "embedding" else min(predicts))
-            print(f"| {title} | `{name}` | {' | '.join(cells)} | {min(fits):.2f} | {speed:,.0f} |")
+            cells, fit, speed = _measure(data, name, static, labels, options.sizes, options.seeds)
+            print(f"| {title} | `{name}` | {' | '.join(cells)} | {fit:.2f} | {speed:,.0f} |")
+
+
+def _measure(
+    data: Data,
+    name: str,
+    static: str,
+    labels: tuple[str, ...],
+    sizes: list[int],
+    seeds: int,
+) -> tuple[list[str], float, float]:
+    """Return a cell for each size, and of the largest the seconds of a fit and the texts/s."""
+    task = Classification(labels={name: name for name in labels})
+    cells: list[str] = []
+    fits: list[float] = []
+    predicts: list[float] = []
+    for size in sizes:
+        scores: list[float] = []
+        for seed in range(seeds):
+            model = factory(name, static, labels, seed).new()
+            began = time.perf_counter()
+            model.fit(Dataset(make_rng(seed, "gold").sample(data.train, size)))
+            fitted = time.perf_counter()
+            said = model.predict(data.held_out)
+            if size == max(sizes):
+                fits.append(fitted - began)
+                predicts.append(time.perf_counter() - fitted)
+            scores.append(100 * task.score(data.held_out, said)["macro_f1"])
+        spread = f" ({np.std(scores, ddof=1):.1f})" if seeds > 1 else ""
+        cells.append(f"{np.mean(scores):.1f}{spread}")
+    # The first run loads the model, later ones of `embedding` know the test rows.
+    speed = len(data.held_out) / (predicts[0] if name == "embedding" else min(predicts))
+    return cells, min(fits), speed
 
 
 if __name__ == "__main__":
