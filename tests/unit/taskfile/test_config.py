@@ -241,7 +241,7 @@ def test_zeroshot_is_refused_with_a_student_without_a_sentence_encoder(load, stu
 
 
 def test_setfit_is_refused_where_it_learns_nothing(load):
-    pairs = TASK.replace("labels: [yes, no]", "kind: sentence_pair\n  labels: [yes, no]")
+    pairs = TASK.replace("kind: classification", "kind: sentence_pair")
     with pytest.raises(ConfigError, match="'setfit' cannot learn sentence_pair"):
         load(pairs, "student=setfit")
 
