@@ -8,9 +8,11 @@ file. Other packages add names through an entry-point group that is named after 
 
 import importlib
 import pkgutil
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import entry_points
+from functools import cache
+from importlib.metadata import EntryPoints, entry_points
 from typing import Any, Generic, TypeVar, cast
 
 from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -45,7 +47,7 @@ class Registry(Generic[T]):
     def names(self) -> list[str]:
         """Return the known names, sorted, without importing any of them."""
         own = (m.name for m in pkgutil.iter_modules(importlib.import_module(self.package).__path__))
-        plugins = (e.name for e in entry_points(group=self.package))
+        plugins = self._plugins().names
         return sorted({name for name in (*own, *plugins) if not name.startswith("_")})
 
     def get(self, name: str) -> type[T]:
@@ -54,9 +56,8 @@ class Registry(Generic[T]):
         Raises:
             UnknownNameError: No file and no entry point has that name.
         """
-        for entry in entry_points(group=self.package):
-            if entry.name == name:
-                return entry.load()
+        for entry in self._plugins().select(name=name):
+            return entry.load()
         if name.startswith("_") or name not in self.names():
             raise UnknownNameError(self.kind, name, self.names())
         module = importlib.import_module(f"{self.package}.{name}")
@@ -66,6 +67,15 @@ class Registry(Generic[T]):
             if is_ours and vars(value).get("name") == name:
                 return cast("type[T]", value)
         raise TypeError(f"{module.__name__} defines no {self.base.__name__} with name = {name!r}")
+
+    def _plugins(self) -> EntryPoints:
+        return _installed(tuple(sys.path)).select(group=self.package)
+
+
+@cache
+def _installed(_path: tuple[str, ...]) -> EntryPoints:
+    """Return the entry points of all packages; to read them takes as long as a small fit."""
+    return entry_points()
 
 
 OF_COMPILERS = (ArithmeticError, MemoryError, RecursionError, SyntaxError)

@@ -9,8 +9,9 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stepsynth._util.text import normalise, shorten
 from stepsynth.errors import RunFolderError
@@ -18,6 +19,9 @@ from stepsynth.records import Dataset, Example
 from stepsynth.run_records import LLMTotals, RoundMetrics
 from stepsynth.runfolder import Run
 from stepsynth.taskfile import parse_yaml
+
+if TYPE_CHECKING:
+    import jinja2
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -152,6 +156,12 @@ def statements(part: str, facts: Mapping[str, Any]) -> list[str]:
 
 
 def _render(template: str, facts: Mapping[str, Any]) -> str:
+    text = _environment().get_template(template).render(**facts)
+    return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
+
+
+@cache
+def _environment() -> "jinja2.Environment":
     import jinja2
 
     environment = jinja2.Environment(
@@ -164,8 +174,7 @@ def _render(template: str, facts: Mapping[str, Any]) -> str:
     )
     environment.filters["code"] = code
     environment.filters["score"] = _score
-    text = environment.get_template(template).render(**facts)
-    return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
+    return environment
 
 
 def _score(value: float | None) -> str:

@@ -179,7 +179,7 @@ _CONFIG: dict[str, Any] = {
 def _svg(chart: Any, *, width: int, height: int) -> str:
     import vl_convert
 
-    sized = chart.properties(width=width, height=height).to_dict()
+    sized = chart.properties(width=width, height=height).to_dict(validate=False)
     return vl_convert.vegalite_to_svg(_drawable({**sized, "config": _CONFIG}))
 
 

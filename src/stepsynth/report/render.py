@@ -5,6 +5,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,24 @@ def render_page(page: str, /, **values: Any) -> str:
         page: The name of its template.
         values: The values of the template; their texts are escaped.
     """
+    style, script = read_style(), Markup(_read("page.js"))
+    return (
+        _environment()
+        .get_template(f"{page}.html.j2")
+        .render(
+            **values,
+            style=style,
+            script=script,
+            digests={"style": _digest(style), "script": _digest(script)},
+            contents=[],
+            few=FEW,
+        )
+    )
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    """Return the environment of all pages, which keeps compiled templates."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -130,15 +149,7 @@ def render_page(page: str, /, **values: Any) -> str:
         "usd": usd,
         "whole": whole,
     }
-    style, script = read_style(), Markup(_read("page.js"))
-    return environment.get_template(f"{page}.html.j2").render(
-        **values,
-        style=style,
-        script=script,
-        digests={"style": _digest(style), "script": _digest(script)},
-        contents=[],
-        few=FEW,
-    )
+    return environment
 
 
 def _to_id(title: str) -> str:
