@@ -40,12 +40,14 @@ test: check  ## Lint, check types, run all tests
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
 # All that loads PyTorch or a model, starts processes, or rehearses whole runs is left to `make test`.
-SLOW := students/test_transformer llm/test_transformers_backend deploy llm/test_llama_cpp \
-	executors llm/test_batch dryrun comparison metrics/test_bootstrap metrics/test_mauve \
-	students/test_embedding
-test-fast: install  ## Run the tests of single parts: two minutes on two cores
-	$(BIN)/python -m pytest -n auto --dist loadfile tests/algorithm tests/architecture tests/golden \
-		tests/unit $(SLOW:%=--ignore-glob 'tests/unit/%*')
+# Here are whole files; a single test of that sort is marked as slow.
+SLOW := _util/test_interrupts comparison deploy dryrun executors llm/test_batch llm/test_llama_cpp \
+	llm/test_pace llm/test_sharding llm/test_transformers_backend metrics/test_bootstrap \
+	metrics/test_mauve runner/test_review_round students/test_embedding students/test_kept_vectors \
+	students/test_transformer students/test_windows
+test-fast: install  ## Run the tests of single parts: a minute on two cores
+	$(BIN)/python -m pytest -n auto --dist loadfile -m 'not slow' tests/algorithm tests/architecture \
+		tests/golden tests/unit $(SLOW:%=--ignore-glob 'tests/unit/%*')
 
 # What the core needs, at the lowest versions that pyproject.toml allows, without any extra.
 LOWEST := llm/test_batch llm/test_engine llm/test_engine_ends llm/test_limits llm/test_openai_compatible \

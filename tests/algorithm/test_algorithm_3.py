@@ -260,6 +260,7 @@ def test_no_usable_context_at_all_ends_with_what_the_llm_said():
         )
 
 
+@pytest.mark.slow
 def test_rules_propose_answers_without_a_request(tmp_path):
     spacy = pytest.importorskip("spacy")
     pipeline = spacy.blank("en")

@@ -95,18 +95,21 @@ def test_streaming_is_declined(server):
     assert server.bodies[0]["stream"] is False
 
 
-BOMB = gzip.compress(b" " * (64 << 20))
+def bomb(compress, encoding):
+    return body(compress(b" " * (64 << 20), 1), Content_Encoding=encoding)
 
 
 @pytest.mark.parametrize(
-    "sent",
+    "make",
     [
-        body(BOMB, Content_Encoding="gzip"),
-        body(zlib.compress(b" " * (64 << 20)), Content_Encoding="deflate"),
-        body(answer("word " * 1_000_000)),
+        lambda: bomb(gzip.compress, "gzip"),
+        lambda: bomb(zlib.compress, "deflate"),
+        lambda: body(answer("word " * 1_000_000)),
     ],
+    ids=["gzip", "deflate", "plain"],
 )
-def test_an_answer_that_is_too_large_is_failed_and_not_asked_for_again(server, sent):
+def test_an_answer_that_is_too_large_is_failed_and_not_asked_for_again(server, make):
+    sent = make()
     server.answer = lambda number, _: sent if number == 1 else completion(TEXT)
     found, _ = ask(server, 3, concurrency=1)
     assert [each.reason if isinstance(each, Failed) else each.text for each in found] == [

@@ -144,6 +144,7 @@ Store(Path(sys.argv[1])).close()
 """
 
 
+@pytest.mark.slow
 def test_processes_that_migrate_one_store_at_the_same_time(tmp_path):
     path = tmp_path / "old.sqlite"
     ids = [f"{n:032x}" for n in range(3000)]
@@ -176,6 +177,7 @@ Store(Path(sys.argv[1])).close()
 
 
 @pytest.mark.parametrize("statements", [1, 3, 7, 12, 15, 18])
+@pytest.mark.slow
 def test_a_kill_in_the_middle_of_a_migration_leaves_the_old_store_or_the_new(tmp_path, statements):
     path = tmp_path / "old.sqlite"
     ids = [f"{n:032x}" for n in range(300)]

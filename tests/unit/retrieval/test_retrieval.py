@@ -362,6 +362,7 @@ def test_an_index_without_a_folder_goes_with_its_object(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_real_encoder_finds_what_is_meant():
     told = []
     retriever = Dense(encoder=str(get_model_path()))

@@ -131,6 +131,7 @@ def test_a_lonely_error_has_no_random_pair_and_a_lost_one_is_said():
     assert "1 rows are left out" in found.warnings[0]
 
 
+@pytest.mark.slow
 def test_tokens_are_counted_as_in_the_papers_table_6():
     encoder = str(get_model_path())
     subject = make_subject("short", Dataset())
@@ -165,6 +166,7 @@ def test_without_an_extrapolation_it_says_which_methods_have_some(demo):
     assert "goldgen" in caught.value.hint
 
 
+@pytest.mark.slow
 def test_an_encoder_is_used_where_there_is_one():
     encoder = str(get_model_path())
     texts = ["A ship at sea.", "A boat on the ocean.", "Butter in the pan."]

@@ -57,6 +57,7 @@ def test_without_a_pipeline_entities_are_left_out_and_it_is_said(findings):
     assert any("entity entropy was left out" in w for w in findings.warnings)
 
 
+@pytest.mark.slow
 def test_entities_are_counted_by_type(tmp_path):
     spacy = pytest.importorskip("spacy")
     pipeline = spacy.blank("en")
@@ -84,6 +85,7 @@ def test_rows_of_no_word_and_single_rows_are_errors():
         Diversity().run([make_subject("one", texts_about(TOPICS, 1, seed=0))])
 
 
+@pytest.mark.slow
 def test_an_encoder_that_is_not_there_is_an_error():
     pytest.importorskip("sentence_transformers")
     subject = make_subject("a", texts_about(TOPICS, 30, seed=3))

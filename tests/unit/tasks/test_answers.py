@@ -232,6 +232,7 @@ def pipeline(tmp_path_factory):
     return str(path)
 
 
+@pytest.mark.slow
 def test_entities_are_found_once_each_in_order_and_marks_are_none(pipeline):
     passage = "In 1981, Athens and Rome; then Rome."
     found = find_entities(pipeline, passage)
@@ -240,6 +241,7 @@ def test_entities_are_found_once_each_in_order_and_marks_are_none(pipeline):
     assert find_entities(pipeline, "nobody was anywhere") == []
 
 
+@pytest.mark.slow
 def test_a_pipeline_that_is_not_installed_is_a_matter_of_configuration():
     pytest.importorskip("spacy")
     with pytest.raises(ConfigError, match="no spaCy pipeline 'xx_none_sm'") as raised:
