@@ -61,31 +61,18 @@ class _Caller:
             self._file, self._line = frame.f_code.co_filename, frame.f_lineno
 
     def warn(self, message: str) -> None:
+        """Warn by `warnings.warn`."""
         registry = self._globals.setdefault("__warningregistry__", {})
         name = str(self._globals.get("__name__", "sys"))
         warnings.warn_explicit(message, StepsynthWarning, self._file, self._line, name, registry)
 
 
-class WarningObserver(Observer):
+class WarningObserver(_Caller, Observer):
     """Observer that passes warnings to `warnings`, as coming from the line that calls us."""
 
-    def __init__(self) -> None:
-        self._caller = _Caller()
 
-    def warn(self, message: str) -> None:
-        """Warn by `warnings.warn`."""
-        self._caller.warn(message)
-
-
-class WarningWatcher(Silence):
+class WarningWatcher(_Caller, Silence):
     """Watcher that does the same."""
-
-    def __init__(self) -> None:
-        self._caller = _Caller()
-
-    def warn(self, message: str) -> None:
-        """Warn by `warnings.warn`."""
-        self._caller.warn(message)
 
 
 class NotebookObserver(WarningObserver):
