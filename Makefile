@@ -43,7 +43,8 @@ test: check  ## Lint, check types, run all tests
 # Here are whole files; a single test of that sort is marked as slow.
 SLOW := _util/test_interrupts comparison deploy dryrun executors llm/test_batch llm/test_llama_cpp \
 	llm/test_pace llm/test_sharding llm/test_transformers_backend metrics/test_bootstrap \
-	metrics/test_mauve runner/test_review_round students/test_embedding students/test_kept_vectors \
+	metrics/test_mauve retrieval/test_lancedb runner/test_review_round students/test_auto \
+	students/test_embedding students/test_kept_vectors students/test_static \
 	students/test_transformer students/test_windows
 test-fast: install  ## Run the tests of single parts: a minute on two cores
 	$(BIN)/python -m pytest -n auto --dist loadfile -m 'not slow' tests/algorithm tests/architecture \

@@ -74,8 +74,9 @@ class Registry(Generic[T]):
 
 @cache
 def _installed(_path: tuple[str, ...]) -> EntryPoints:
-    """Return the entry points of all packages; to read them takes as long as a small fit."""
-    return entry_points()
+    """Return the entry points of all packages; reading them takes as long as a small fit."""
+    # Python 3.11 returns a class of its own, which has the same `select`.
+    return cast("EntryPoints", entry_points())
 
 
 OF_COMPILERS = (ArithmeticError, MemoryError, RecursionError, SyntaxError)

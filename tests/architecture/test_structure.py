@@ -157,15 +157,18 @@ def loaded_after(code: str) -> set[str]:
 HEAVY = {"torch", "transformers", "pandas", "datasets", "sklearn", "scipy"}
 
 
+@pytest.mark.slow
 def test_importing_the_package_loads_no_heavy_library():
     assert not loaded_after("import stepsynth") & (HEAVY | {"numpy", "altair", "aiohttp"})
 
 
+@pytest.mark.slow
 def test_a_run_loads_no_web_server():
     code = "import sys, stepsynth.runner\nassert 'aiohttp.web' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.slow
 def test_the_help_of_the_command_line_loads_no_heavy_library():
     code = "from stepsynth.cli.main import app\ntry:\n    app(['--help'])\nexcept SystemExit: pass"
     assert not loaded_after(code) & (HEAVY | {"altair", "aiohttp", "jinja2"})

@@ -14,6 +14,7 @@ from tests.scripted import RULES, notes
 PAGE = Path(__file__).parents[3] / "docs" / "own-method.md"
 
 
+@pytest.mark.slow
 def test_the_method_of_the_page_runs(tmp_path):
     (shown, used) = (text for _, language, text in blocks(PAGE) if language == "python")
     rows = [

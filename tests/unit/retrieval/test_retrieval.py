@@ -342,6 +342,7 @@ def test_a_corpus_that_cannot_be_searched_is_told():
         BM25().index([Passage("a", "..."), Passage("b", "the")], None)
 
 
+@pytest.mark.slow
 def test_missing_libraries_and_encoders_are_told_before_anything_else(monkeypatch, tmp_path):
     with pytest.raises(ConfigError, match=r"retrieval\.encoder.*cannot be loaded"):
         Dense(encoder=str(tmp_path)).check()

@@ -4,6 +4,8 @@ import json
 import re
 from pathlib import Path
 
+import pytest
+
 import stepsynth
 from stepsynth.records import Example, Provenance
 from stepsynth.report import write_report
@@ -80,6 +82,7 @@ def test_texts_without_words_are_near_to_nothing():
     assert found.errors[0].near == ()
 
 
+@pytest.mark.slow
 def test_a_run_has_the_lineage_of_its_rounds_and_the_report_its_totals(tmp_path):
     done = stepsynth.run(DEMO, out=tmp_path / "run")
     lineage = stepsynth.open_run(done.folder).lineage

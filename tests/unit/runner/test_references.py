@@ -12,6 +12,7 @@ from stepsynth.runner.references import paired_difference
 from tests.conftest import DEMO
 
 
+@pytest.mark.slow
 def test_gold_alone_is_what_the_method_gold_does(demo, tmp_path):
     alone = stepsynth.run(DEMO, overrides=["method=gold"], out=tmp_path).summary
     majority, gold = demo.summary.references

@@ -268,6 +268,7 @@ def test_there_must_be_something_to_search(monkeypatch):
         Curve(search={}).check()
 
 
+@pytest.mark.slow
 def test_a_run_writes_what_was_found_and_resumes_with_it(tmp_path, monkeypatch):
     gold = [
         {"text": f"the {fruit} no {i} tastes {word}", "label": fruit}

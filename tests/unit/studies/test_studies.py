@@ -447,6 +447,7 @@ def test_labels_that_teach_are_advised_and_rows_that_repeat_themselves_are_not()
     assert labels["low"] < labels["gain"] < labels["high"]
 
 
+@pytest.mark.slow
 def test_several_workers_find_what_one_finds():
     subject = make_subject("s3/0", texts_about(TOPICS, 60, seed=3))
     alone = Advice(repeats=3).run([subject])
