@@ -19,6 +19,7 @@ from hypothesis import settings
 # most of the time. The libraries read these when they are imported, and children inherit them.
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
 os.environ["STEPSYNTH_CACHE"] = ""  # no test leaves embeddings in a home folder, or finds some
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks the hub, which without a network takes a minute
 
 import stepsynth
 import stepsynth.llm.engine.send
