@@ -108,7 +108,7 @@ def test_it_loads_nothing(report):
 def test_its_contents_lead_to_its_sections(report):
     html = report.read_text(encoding="utf-8")
     links = re.findall(r'<a href="#([^"]+)"', html)
-    assert links[:4] == ["rounds", "confusion", "did-it-help", "errors"]
+    assert links[:5] == ["rounds", "confusion", "labels", "did-it-help", "errors"]
     assert links == re.findall(r'<h2 id="([^"]+)"', html)
 
 
@@ -117,6 +117,7 @@ def test_it_answers_the_readers_questions_in_order(report):
     wanted = [
         "Did each round close the gap?",
         "Confusion matrix",
+        "Scores by label",
         "Did it help?",
         "What was misclassified, and what was written for it",
         "Rows that were added",

@@ -117,7 +117,6 @@ def test_what_was_sent_and_not_answered_decides_nothing(table, tool, tmp_path):
     assert import_rows(tmp_path / "x.json", table, History()) == []
 
 
-@pytest.mark.parametrize("tool", TOOLS)
 def test_a_record_of_argilla_that_is_pending_has_drafts_and_discarded_answers_alone(
     table, tmp_path
 ):
@@ -137,6 +136,7 @@ def test_a_row_that_is_rejected_is_suggested_as_such(table, tmp_path):
     assert sent["result"][1]["value"] == {"choices": ["reject"]}
 
 
+@pytest.mark.parametrize("tool", TOOLS)
 def test_lines_of_json_are_read_too(table, tool, tmp_path):
     rows = exported(table, tool, tmp_path / "x.json")
     path = tmp_path / "x.jsonl"
