@@ -53,7 +53,8 @@ class Scores(Record):
         """Return the scores alone, as in a summary, and the fields named, where they are known."""
         fields: dict[str, Any] = {name: getattr(self, name) for name in also}
         known = {name: value for name, value in fields.items() if value is not None}
-        return Scores(**self.__pydantic_extra__, **known)
+        told: dict[str, Any] = {**self.__pydantic_extra__, **known}
+        return Scores(**told)
 
     def known(self) -> Iterator[tuple[str, float]]:
         """Yield name and value of each score that is defined, 0-1."""

@@ -110,7 +110,8 @@ def label_table(summary: Summary) -> tuple[list[tuple[str, bool]], list[list[str
     where there are no labels, or an earlier version did not score them.
     """
     named = [(name, scores.by_label) for name, scores in _named(summary) if scores.by_label]
-    minus = next((r.kept_minus_by_label for r in summary.references if r.name == GOLD), {})
+    of_gold = [each.kept_minus_by_label for each in summary.references if each.name == GOLD]
+    minus = of_gold[0] if of_gold else {}
     columns = [("label", False), ("test rows", True)]
     columns += [(name, True) for name, _ in named]
     columns += [("recall minus gold alone's", True)] if minus else []
