@@ -216,6 +216,7 @@ def score_answers(
         named, found = "macro_f1", macro_f1_interval(own, given)
     hits = int(right[is_answered].sum())
     first = "accuracy" if named == "macro_f1" else "exact_match"
+    found = Interval(found.mean, max(0.0, found.low), found.high)
     return {first: Interval(hits / n, *wilson_interval(hits, n)), named: found}
 
 
