@@ -97,7 +97,7 @@ class Auto(Student):
         random_seed: int,
         warn: Callable[[str], None] = lambda _: None,
     ) -> Student:
-        """Return the candidate with the best accuracy in cross-validation; of equals, the first.
+        """Return the candidate with the best macro-F1 in cross-validation; of equals, the first.
 
         Args:
             rows: Gold rows.
@@ -120,13 +120,13 @@ class Auto(Student):
                 "choose by"
             )
             return candidates[0]
-        scores = [_accuracy(spec, rows, folds, label_names, random_seed) for spec in candidates]
+        scores = [_macro_f1(spec, rows, folds, label_names, random_seed) for spec in candidates]
         best = candidates[int(np.argmax(scores))]
         told = ", ".join(
             f"{spec.name} {score:.1%}" for spec, score in zip(candidates, scores, strict=True)
         )
         warn(
-            f"student auto: {best.name} is used. Accuracy in cross-validation on "
+            f"student auto: {best.name} is used. Macro-F1 in cross-validation on "
             f"{sum(len(test) for _, test in folds)} gold rows: {told}."
         )
         return best
@@ -206,20 +206,23 @@ def _labels(rows: Dataset, places: Sequence[int]) -> int:
     return len({rows[i].label for i in places})
 
 
-def _accuracy(
+def _macro_f1(
     spec: Student,
     rows: Dataset,
     folds: Sequence[tuple[Sequence[int], Sequence[int]]],
     label_names: Sequence[str],
     random_seed: int,
 ) -> float:
-    """Return the accuracy of a student on rows that it has not seen."""
-    right = 0
+    """Return the macro-F1 of a student on rows that it has not seen."""
+    from sklearn.metrics import f1_score
+
+    gold: list[str] = []
+    said: list[str] = []
     for train, test in folds:
         seen, held_out = (Dataset(rows[i] for i in part) for part in (train, test))
         names = tuple(name for name in label_names if seen.label_counts()[name])
         student = spec.start(names, random_seed)
         student.fit(seen)
-        said = student.predict_examples(held_out).labels
-        right += sum(row.label == own for row, own in zip(held_out, said, strict=True))
-    return right / sum(len(test) for _, test in folds)
+        gold += held_out.labels
+        said += student.predict_examples(held_out).labels
+    return float(f1_score(gold, said, average="macro"))

@@ -25,16 +25,16 @@ BY_MEANING = rows(*((word, "good") for word in KIND), *((word, "bad") for word i
 LABELS = ("bad", "good")
 
 
-def static():
+def static_spec():
     return {"name": "static", "model": static_model(), "C": 100.0}
 
 
-def test_the_candidate_with_the_best_accuracy_out_of_fold_is_chosen_and_said():
+def test_the_candidate_with_the_best_macro_f1_out_of_fold_is_chosen_and_said():
     said = []
-    chosen = Auto(candidates=("linear", static())).choose(BY_MEANING, LABELS, 0, said.append)
+    chosen = Auto(candidates=("linear", static_spec())).choose(BY_MEANING, LABELS, 0, said.append)
     assert chosen.name == "static"
-    assert said[0].startswith("student auto: static is used. Accuracy in cross-validation on 16 ")
-    again = Auto(candidates=(static(), "linear")).choose(BY_MEANING, LABELS, 0)
+    assert said[0].startswith("student auto: static is used. Macro-F1 in cross-validation on 16 ")
+    again = Auto(candidates=(static_spec(), "linear")).choose(BY_MEANING, LABELS, 0)
     assert again == chosen
 
 
@@ -50,14 +50,15 @@ def test_of_equals_the_first_is_chosen():
 def test_copies_of_a_text_are_not_predicted_by_each_other():
     """Counts of words know every copy, and would win by it."""
     twice = Dataset([*BY_MEANING, *BY_MEANING])
-    assert Auto(candidates=("linear", static())).choose(twice, LABELS, 0).name == "static"
+    assert Auto(candidates=("linear", static_spec())).choose(twice, LABELS, 0).name == "static"
 
 
 @pytest.mark.parametrize("data", [rows(), rows(("fine", "good"), ("bad", "bad")), BY_MEANING[:4]])
 def test_with_too_few_rows_the_first_is_taken_and_it_is_said(data):
     said = []
     assert (
-        Auto(candidates=("linear", static())).choose(data, LABELS, 0, said.append).name == "linear"
+        Auto(candidates=("linear", static_spec())).choose(data, LABELS, 0, said.append).name
+        == "linear"
     )
     assert "too few gold rows" in said[0]
 
@@ -67,7 +68,7 @@ def test_a_rare_label_does_not_keep_it_from_choosing():
     rare = rows(*[("splendid", "other")] * 3)
     said = []
     labels = (*LABELS, "other")
-    auto = Auto(candidates=("linear", static()))
+    auto = Auto(candidates=("linear", static_spec()))
     assert auto.choose(Dataset([*BY_MEANING, *rare]), labels, 0, said.append).name == "static"
     assert "on 16 gold rows" in said[0]
     alone = rows(
@@ -125,7 +126,7 @@ def test_settings_without_sense_are_refused(keys):
 
 
 def test_by_itself_it_chooses_by_what_it_learns_from_and_is_saved_as_what_it_became(tmp_path):
-    model = StudentFactory(Auto(candidates=("linear", static())), LABELS, 0).new()
+    model = StudentFactory(Auto(candidates=("linear", static_spec())), LABELS, 0).new()
     model.fit(BY_MEANING)
     model.student.save(tmp_path)
     assert load_student(tmp_path).name == "static"
@@ -137,7 +138,7 @@ def test_a_run_goes_on_as_if_the_chosen_one_had_been_named(tmp_path):
     split = {"mine": 16, "select": 8, "test": 8}
     keys = {"split": split, "method": "gold", "out": tmp_path / "run"}
     task = {"labels": list(LABELS)}
-    student = {"name": "auto", "candidates": ["linear", static()]}
+    student = {"name": "auto", "candidates": ["linear", static_spec()]}
     result = stepsynth.synthesize(task, gold, student=student, **keys)
     assert result.summary.student in ("linear", "static")
     told = [message for message in result.summary.warnings if "student auto" in message]
