@@ -170,9 +170,9 @@ def contrast(
     schedule = get_linear_schedule_with_warmup(optimizer, warmup, len(batches))
     encoder.train()
     for step, batch in enumerate(batches, 1):
-        firsts, seconds, alike = zip(*batch, strict=True)
-        u, v = (_embed(encoder, [texts[i] for i in side]) for side in (firsts, seconds))
-        wanted = torch.tensor(alike, dtype=u.dtype, device=u.device)
+        u = _embed(encoder, [texts[i] for i, _, _ in batch])
+        v = _embed(encoder, [texts[j] for _, j, _ in batch])
+        wanted = torch.tensor([alike for _, _, alike in batch], dtype=u.dtype, device=u.device)
         mse_loss(cosine_similarity(u, v), wanted).backward()
         torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
         optimizer.step()
