@@ -16,7 +16,7 @@ _SCRIPTS: Mapping[str, str] = {
     "hebrew": "\u05d0-\u05ea",
     "devanagari": "\u0900-\u097f",
     "thai": "\u0e01-\u0e4f",
-    "hangul": "\u1100-\u11ff\uac00-\ud7af",
+    "hangul": "\u1100-\u11ff\u3131-\u318e\uac00-\ud7af",
     "kana": "\u3041-\u30ff",
     "han": "\u3005-\u3007\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff",
 }
@@ -55,8 +55,16 @@ _LANGUAGES = (
     ),
 )
 
+_IN_LATIN = re.compile(r"\blatin\b|\broman\b|romani[sz]|transliterat|r[oō]maji|pinyin|arabizi")
+"""Words that say that a language is not written in its own script."""
+
 LEAST = 0.2
-"""Least share of letters in the scripts of the language: names of products may be in Latin ones."""
+"""Least share of letters in the scripts of the language, of all but those of names."""
+
+_NAMES = re.compile(
+    r"(?:https?://|www\.)[!-~]+|[\w.+-]+@[\w.-]+|[@#]\w+|\b\w*[A-Z0-9]\w*\b", re.ASCII
+)
+"""Addresses, handles, and words with a capital or a digit: names that any language takes over."""
 
 LONG_HAN = 8
 """Chinese characters from which a Japanese text has some kana among them."""
@@ -67,6 +75,8 @@ _ENGLISH = frozenset(
         *("there", "their"),
     }
 )
+_QUOTED = re.compile(r"[\"“„«»][^\"“”„«»\n]{1,200}[\"“”«»]")
+_TITLE = re.compile(r"\b[A-Z]\w*(?:,? (?:(?:and|the|of|with|from|a|in|to) ){0,2}[A-Z]\w*)+")
 _MANY = 0.12
 """Share of such words in an English text; no other language has one word in eight of them."""
 
@@ -81,11 +91,15 @@ def is_written_in(text: str, language: str) -> bool:
     scripts = _scripts_of(language)
     if not scripts:
         return True
-    letters = sum(map(str.isalpha, text))
-    found = {name: len(_pattern(name).findall(text)) for name in (*scripts, "kana", "han")}
-    if not letters:
+    if not any(map(str.isalpha, text)):
         return True
-    if sum(found[name] for name in scripts) < LEAST * letters:
+    found = {name: len(_pattern(name).findall(text)) for name in (*scripts, "kana", "han")}
+    own = sum(found[name] for name in scripts)
+    rest = _NAMES.sub(" ", text)
+    of_theirs = sum(len(_pattern(name).findall(rest)) for name in scripts)
+    others = sum(map(str.isalpha, rest)) - of_theirs
+    letters = own + max(0, others)
+    if not own or own < LEAST * letters:
         return False
     if scripts == ("kana", "han"):
         return found["kana"] > 0 or found["han"] < LONG_HAN
@@ -95,7 +109,9 @@ def is_written_in(text: str, language: str) -> bool:
 
 
 def _is_english(text: str) -> bool:
-    words = re.findall(r"\w+", text.casefold())
+    # A text in any language may name "The Good, the Bad and the Ugly".
+    own = _TITLE.sub(" ", _QUOTED.sub(" ", text))
+    words = re.findall(r"\w+", (own if re.search(r"\w", own) else text).casefold())
     hits = [word for word in words if word in _ENGLISH]
     return len(set(hits)) > 1 and len(hits) >= _MANY * len(words)
 
@@ -113,7 +129,7 @@ def sample_letters(language: str) -> str:
 def _scripts_of(language: str) -> tuple[str, ...]:
     """Return the scripts of all languages that are named; (): English is, or none is known."""
     said = language.casefold()
-    if "english" in said:
+    if "english" in said or _IN_LATIN.search(said):
         return ()
     found = [scripts for names, scripts in _LANGUAGES if re.search(names, said)]
     return tuple(dict.fromkeys(name for scripts in found for name in scripts))

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from stepsynth._util.text import normalise
+from stepsynth.prompts.native_talk import GENRES, OFFERS, STATES
 
 HEAD = 600
 """Characters at the beginning that are searched for talk."""
@@ -69,47 +70,9 @@ _ASSISTANT = "|".join(
         r"the (?:sentence|text|word|phrase|title|review) [\"“]",
     )
 )
-# An offer of help, or who it is that speaks, in languages other than English.
-_OFFERS = "|".join(
-    (
-        r"(?:什么|什麼)我?(?:可以|能)(?:为|為)?(?:您|你)?(?:帮|幫|协|協)助?(?:您|你|的)",
-        r"(?:怎么|怎麼|如何)(?:可以|能|才能)?(?:帮|幫|协|協)助?(?:您|你)",
-        r"我是(?:一[个個名位])?(?:AI|人工智[能慧]|智能) ?(?:助手|助理|(?:语言|語言)?模型)",
-        r"お手伝い(?:できること(?:は|が)(?:あり|ござい)ます|できますか|いたします|させていただ|(?:でき|いたし|し)ましょう)",
-        r"(?:という|その)ご(?:質問|提案|要望|依頼)|\A\W*(?:申し訳|すみません)[^\n]{0,80}(?:ご(?:質問|要望|依頼)|"
-        r"(?:その|この)(?:内容|質問|指示)[^。\n]{0,12}理解|(?:詳細|詳しい|具体的)[^。\n]{0,12}提供)",
-        r"\A\W*(?:很|非常)?(?:抱歉|对不起|對不起)[^\n]{0,60}(?:您(?:没有|沒有)?(?:提供|的(?:问题|問題|请求|請求))|请提供|請提供)",
-        r"\A\W*(?:عذر|آسف|أعتذر)[^\n]{0,80}(?:(?:يرجى|الرجاء|من فضلك) (?:تقديم|توضيح|تزويد)|سؤالك|طلبك غير)",
-        r"私は.{0,6}AI(?:アシスタント|モデル|です)",
-        r"(?:무엇을|어떻게|뭘) 도와 ?드릴까요|저는 .{0,8}(?:AI|인공지능)",
-        r"\b(?:wie|womit) kann ich (?:ihnen|dir|euch) (?:heute )?(?:weiter)?helfen\b",
-        r"\bich bin (?:eine? )?(?:ki|künstliche intelligenz|(?:ki-)?sprachmodell)\b",
-        r"\b(?:comment|en quoi) (?:puis-je|je peux) (?:vous |t['’])aider\b",
-        r"\bje suis une? (?:ia|intelligence artificielle|modèle de langage)\b",
-        r"\b(?:cómo|en qué) (?:te |le |les )?puedo ayudar",
-        r"\bsoy una? (?:ia|inteligencia artificial|modelo de lenguaje)\b",
-        r"\b(?:como|em que) posso (?:te |lhe |o |a )?aju(?:dar|dá-l[oa])",
-        r"\bsou uma? (?:ia|inteligência artificial|modelo de linguagem)\b",
-        r"\bcome posso (?:aiutar(?:ti|la|vi)|esser(?:ti|le|vi) (?:utile|d['’]aiuto))",
-        r"\bsono un['’ ] ?(?:ia|intelligenza artificiale|modello linguistico)\b",
-        r"\bчем (?:я )?(?:могу|можем) (?:вам |тебе )?помочь\b",
-        r"\bя ?[—–-]? ?(?:ии|искусственный интеллект|языковая модель)\b",
-        r"كيف (?:يمكنني|أستطيع|بإمكاني) (?:أن )?(?:مساعدتك|أساعدك|خدمتك)",
-        r"أنا (?:نموذج لغ|ذكاء اصطناعي|مساعد ذكاء|مساعد ذكي)",
-        r"أنا هنا ل(?:مساعدتك|خدمتك)|يسعدني (?:أن )?(?:مساعدتك|أساعدك)|\A\W*مساعدتك |\A\W*(?:بكل سرور|بالتأكيد|بالطبع)\W{1,3}"
-        r"(?:ما|أي|هل يمكنك)\b",
-        r"\A\W*(?:もちろん|はい|承知|かしこまり)[^\n]{0,50}(?:ましょうか|お手伝い)|"
-        r"\A\W*(?:もちろん|承知|かしこまり)[^\n]{0,60}(?:教えて|お知らせ)ください",
-        r"我(?:很乐意|很高兴|很樂意|很高興|可以)(?:为|為|能|帮|幫|协|協)助?(?:您|你|帮|幫|协|協|为|為)",
-        r"\b(?:dabei|damit|gerne?) (?:helfe|unterstütze) ich (?:ihnen|dir|euch)\b|"
-        r"\bich (?:helfe|unterstütze) (?:ihnen|dir|euch) (?:gerne?|dabei)\b",
-        r"\b(?:waarmee|hoe) kan ik (?:je|jou|u) (?:vandaag )?(?:verder)?helpen\b",
-        r"\bnasıl yardımcı olabilirim\b",
-    )
-)
 _ANYWHERE = "|".join(
     (
-        _OFFERS,
+        OFFERS,
         rf"\bno {_NO}\W{{1,3}}(?:and |or )?no {_NO}",
         r"(?<![\"“'‘])\bhow (?:can|may) i (?:help|assist) you",
         rf"\n\W{{0,6}}here(?:['’]s| is) (?:an?|the|another) (?:alternative|(?:[\w'’-]{{1,20}} )?{_WORK})[^\n:]{{0,40}}:",
@@ -146,7 +109,9 @@ _FUNCTION = frozenset(
 )
 _VERDICTS = (
     *("positive", "negative", "neutral", "entailment", "not entailment", "not_entailment"),
-    *("contradiction", "hyperbole", "not hyperbole"),
+    *("contradiction", "hyperbole", "not hyperbole", "positiv", "negativ"),
+    *("إيجابي", "إيجابية", "سلبي", "سلبية", "محايد", "محايدة", "正面", "负面", "負面", "中性"),
+    *("肯定的", "否定的", "中立", "ポジティブ", "ネガティブ"),
 )
 """Labels that describe a text and hardly occur in one; "terrible" or "lost" may well occur."""
 _OPTION = re.compile(
@@ -162,14 +127,6 @@ _OF_LIST = re.compile(
     re.I,
 )
 """Pattern of a list item that is about the list."""
-# A whole text that only states its label, in German, Arabic, Chinese and Japanese.
-_STATES = (
-    r"\W{{0,6}}(?:(?:diese?[rs]?|das) (?:\w{{1,25}} )?ist (?:\w{{1,12}} ){{0,2}}(?:{label})"
-    r"|(?:هذه?|هذا|إنها?) (?:\w{{1,15}} )?(?:(?:هي|هو|عبارة عن) )?(?:ال)?(?:{label})"
-    r"|(?:这|這|该|該)[^。\n]{{0,12}}?(?:是|属于|屬於)[^。\n]{{0,6}}?(?:{label})[^。\n]{{0,4}}"
-    r"|(?:(?:これ|それ|この[^。\n]{{1,20}}?)[はが])?[^。\n]{{0,6}}?(?:{label})(?:の[^。\n]{{1,10}})?"
-    r"(?:です|である|になります|に当たります|に該当します)|[^。！？\n]{{0,16}}の(?:{label}))\W{{0,6}}\Z"
-)
 _SHORT = 250  # characters
 _LONG_ITEM = 30  # words
 _ALIKE = 0.8
@@ -269,7 +226,7 @@ def talk_of(text_name: str = "", labels: tuple[str, ...] = (), context_name: str
     )
     own_about = rf"(?:the|this|that|my|your) (?:[\w'’-]{{1,20}} ){{0,2}}?{own_names}"
     opening = (
-        rf"\W{{0,6}}(?:no[,.]? ){{0,3}}(?:{_ASSISTANT}|{re.escape(text_name) or '(?!)'}(?:の内容)?[はが]"
+        rf"\W{{0,6}}(?:no[,.]? ){{0,3}}(?:{_ASSISTANT}|{re.escape(text_name) or '(?!)'}の内容[はが]"
         rf"|{about} (?:{_BE} (?:{_ADVERBS}(?:{label}|{names})\b|written|similar|based|no longer|an example|"
         rf"entirely|not|very|clearly)|with (?:the|an?|no)\b|can be (?:classified|considered|rewritten)|"
         rf"mentions|suggests that the (?:review|text|film|reviewer)|does not (?:contain|entail|belong|follow)|"
@@ -291,7 +248,11 @@ def talk_of(text_name: str = "", labels: tuple[str, ...] = (), context_name: str
         rf"(?:{_BE}|has an?|label|labels?:|category|section)\b:?\W{{0,3}}{_ADVERBS}[\"“'‘]?(?:{says}){ended}"
         rf"|\W{{0,6}}{about}[^.!?\n]{{0,60}}? {_BE} {_ADVERBS}[\"“'‘]?(?:{label}){ended}"
     )
-    verdict += rf"|{_STATES.format(label=label)}"
+    verdict += "|" + STATES.format(
+        names=rf"(?:{re.escape(text_name) or '(?!)'}|{last}|{GENRES})",
+        label=f"(?:{label})",
+        verdict=f"(?:{says})",
+    )
     if context_name:  # without a context, texts say so of the world
         verdict += (
             r"|\W{0,6}this is an? (?:\w+ )?(?:example of an? )?(?:lie|fallacy|contradiction)\W*\Z"

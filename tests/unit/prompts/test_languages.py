@@ -120,10 +120,52 @@ def test_what_is_no_text_is_none(language, answer, reason):
         ("zh", "这是我第三次投诉，还没有人回复。"),
         ("de", "Das ist die dritte Beschwerde in dieser Woche, und niemand antwortet."),
         ("de", "Könnt ihr mir damit helfen?"),
+        ("ja", "引っ越しのお手伝いいたします、と言われたのに誰も来ませんでした。"),
+        ("ja", "はい、来週の火曜日にお手伝いに伺います。"),
+        ("ja", "お茶の店へのメッセージが届きません。"),
+        ("ar", "مساعدتك لي كانت رائعة، شكرا"),
+        ("zh", "我可以为您推荐这家茶店，性价比很高。"),
+        ("zh", "抱歉，但您提供的绿茶实在太难喝了。"),
     ],
 )
 def test_what_a_writer_may_well_say_is_kept(language, text):
     assert read(language, text) == text
+
+
+@pytest.mark.parametrize(
+    ("text_name", "labels", "text"),
+    [
+        ("Bewertung", ("gut", "schlecht"), "Das Essen ist schlecht."),
+        ("Bewertung", ("gut", "schlecht"), "Dieses Hotel ist wirklich sehr gut."),
+        ("تعليق", ("جيد", "سيء"), "هذا المنتج سيء"),
+        ("评论", ("好", "差"), "这家酒店是我住过最差的。"),
+        ("评论", ("体育", "财经"), "这是我最喜欢的体育节目"),
+        ("レビュー", ("良い", "悪い"), "とても良いです。"),
+        ("レビュー", ("良い", "悪い"), "レビューが高評価だったので買いました。"),
+        ("商品のレビュー", ("肯定的", "否定的"), "商品のレビューは参考になりませんでした。"),
+        ("ツイート", ("スポーツ", "音楽"), "趣味はスポーツです。"),
+    ],
+)
+def test_a_text_that_says_a_word_of_a_label_of_something_else_is_kept(text_name, labels, text):
+    assert parse_text(text, text_name=text_name, labels=labels) == text
+
+
+@pytest.mark.parametrize(
+    ("text_name", "labels", "text"),
+    [
+        ("Bewertung", ("gut", "schlecht"), "Diese Bewertung ist schlecht."),
+        ("Bewertung", ("positiv", "negativ"), "Das ist eindeutig negativ."),
+        ("تعليق", ("إيجابي", "سلبي"), "هذا سلبي"),
+        ("评论", ("好", "差"), "这是一条差的评论。"),
+        ("评论", ("正面", "负面"), "这是负面的。"),
+        ("レビュー", ("良い", "悪い"), "このレビューは悪いです。"),
+        ("レビュー", ("肯定的", "否定的"), "これは否定的です。"),
+    ],
+)
+def test_a_text_that_only_states_its_own_label_is_none(text_name, labels, text):
+    found = parse_text(text, text_name=text_name, labels=labels)
+    assert isinstance(found, Rejected)
+    assert found.reason == "meta"
 
 
 @pytest.mark.parametrize(
@@ -197,6 +239,23 @@ def test_a_label_that_is_a_part_of_another_word_is_not_named():
         ("French", "Ce thé est froid.", True),
         ("German or English", "I want this tea and the cup that you sell.", True),
         ("Klingon", JA, True),
+        ("Japanese", "Amazon Fire TV Stick 4K Maxを購入、最高！", True),
+        (
+            "Japanese",
+            "https://www.example.com/articles/2024/05/the-long-title この記事すごい",
+            True,
+        ),
+        ("Japanese", "@tea_shop #GreenTea #Sencha 届いた！", True),
+        ("Japanese", "Great Tea From Kyoto", False),
+        ("中文", "我用 Visual Studio Code 写 Python", True),
+        ("Russian", "Bosch Tassimo Vivy Black топ", True),
+        ("Korean", "ㅋㅋㅋㅋㅋ", True),
+        ("German", "„The Good, the Bad and the Ugly“ ist ein Meisterwerk.", True),
+        ("German", "Beauty and the Beast ist toll.", True),
+        ("German", "Apple and Google Fight Over the Future", False),
+        ("Roman Urdu", "yeh film bohat achi thi yaar", True),
+        ("Hindi in Latin letters", "yeh film bahut achhi thi yaar", True),
+        ("Romanian", "I want this tea and the cup that you sell.", False),
         ("", JA, True),
         ("Japanese", "！？", True),
     ],
