@@ -8,6 +8,7 @@ import pytest
 from stepsynth.inputs import GoldData
 from stepsynth.methods import Method, methods
 from stepsynth.runner.runner import Runner
+from stepsynth.students.linear import Linear
 from stepsynth.taskfile.config import build_config
 from stepsynth.taskfile.yaml_lines import LocatedYaml
 from tests.fakes import rows
@@ -51,6 +52,7 @@ def run(tmp_path, monkeypatch, name="zerogen"):
     texts = "".join(f'{{"text": "{text}"}}\n' for text in ["an unlabelled text", *TEST.texts])
     (tmp_path / "texts.jsonl").write_text(texts)
     monkeypatch.setattr(method, "synthesize", spy)
+    monkeypatch.setattr(Linear, "knows_meaning", True)  # `zeroshot` wants that, and never trains it
     values = {
         "task": {"labels": ["a", "p"]},
         "data": {"gold": "(given)", "corpus": "corpus.jsonl", "unlabelled": "texts.jsonl"},
