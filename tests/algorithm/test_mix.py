@@ -2,19 +2,24 @@
 
 import json
 from dataclasses import replace
+from random import Random
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
 from stepsynth._util.files import write_json
+from stepsynth.dryrun import PretendIndex, fit_task
 from stepsynth.errors import ConfigError
 from stepsynth.methods import SpendingLimit, run_method
 from stepsynth.methods.annotate import Annotate
 from stepsynth.methods.mix import SHARES, Mix, join
 from stepsynth.methods.s3 import S3
+from stepsynth.methods.synthesizrr import SynthesizRR
 from stepsynth.methods.zerogen import ZeroGen
 from stepsynth.records import Dataset, Example
+from stepsynth.retrieval import Passage
+from stepsynth.runner import EqualBudget
 from stepsynth.students.linear import Linear
 from stepsynth.taskfile.config import load_config
 from tests.fakes import FakeBackend, answer_anything, make_setup, rows
@@ -156,11 +161,46 @@ def test_a_method_that_writes_no_row_is_refused(name):
             r"method\.synthesis\.num_rationales: 5 has no effect",
         ),
         ("{name: mix, synthesis: {name: s3, rounds: -1}}", r"method\.synthesis\.rounds: "),
+        (
+            "{name: mix, synthesis: {reweight: density_ratio}}",
+            r"synthesis: reweight is a key of mix",
+        ),
+        ("{name: mix, train_on: both, synthesis: s3_plus}", "'s3_plus' is trained on them already"),
     ],
 )
 def test_wrong_keys_are_named_with_their_place(tmp_path, keys, message):
     with pytest.raises(ConfigError, match=message):
         configured(tmp_path, "classification", f"method={keys}")
+
+
+def test_a_key_can_be_set_beside_the_name_of_the_synthesis(tmp_path):
+    config = configured(
+        tmp_path, "classification", *("method={name: mix, synthesis: zerogen}",),
+        "method.synthesis.seed_size=5",
+    )  # fmt: skip
+    assert config.method.parts[-1] == ZeroGen(seed_size=5)
+
+
+def test_a_length_is_asked_for_where_the_synthesis_alone_asks_for_one(task):
+    plain = task.model_copy(update={"length": None})
+    for written in (SMALL, S3(seed_size=8)):
+        own = fit_task(plain, written, GOLD)
+        assert fit_task(plain, Mix(synthesis=written), GOLD).length == own.length
+    assert own.length is not None
+
+
+def test_a_budget_of_calls_counts_the_texts_of_a_prompt():
+    method = Mix(synthesis=ZeroGen(texts_per_prompt=5))
+    assert EqualBudget("calls", 40).apply(method).synthesis.seed_size == 100
+
+
+def test_a_rehearsal_finds_passages_as_alike_as_the_synthesis_wants_them():
+    passages, method = [Passage("1", "a tree")], SynthesizRR()
+    alone, mixed = (
+        PretendIndex(passages, each, Random(0)).search(["tree"], 1)[0][0].cosine
+        for each in (method, Mix(synthesis=method))
+    )
+    assert mixed == alone
 
 
 def test_a_kind_that_one_part_is_not_for_is_refused(tmp_path):

@@ -331,7 +331,7 @@ def _special_cases(config: Config, phases: Sequence[Phase]) -> Iterator[str]:
         yield f"llm.phases.{kind} is of no use: {method.name} asks for nothing of that kind."
     if config.retriever is not None:
         yield "Nothing was retrieved: random passages of the corpus stand in prompts."
-    if any(phase.kind == "few_shot" for phase in phases) and not method.needs_gold:
+    if any(phase.kind == "few_shot" for phase in phases) and not is_set(method, "needs_gold"):
         yield "Rows shown in prompts are made up, as long as gold texts."
     if is_set(method, "early_stop"):
         yield "method.early_stop may end it sooner."

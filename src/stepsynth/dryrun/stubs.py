@@ -267,9 +267,10 @@ class PretendIndex(Index):
         super().__init__(passages)
         self._rng = rng
         bands: list[tuple[float, float]] = [
-            getattr(method, key)
+            getattr(part, key)
+            for part in method.parts
             for key in ("shot_cosines", "content_cosines")
-            if hasattr(method, key)
+            if hasattr(part, key)
         ]
         low, high = max((b[0] for b in bands), default=0), min((b[1] for b in bands), default=1)
         self._cosine = (low + high) / 2

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Self, cast
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from stepsynth.methods._method import Method, Round, Setup, SynthesisMethod, methods
 from stepsynth.methods._training import retrain, run_method, train_on_both
@@ -44,7 +44,18 @@ class Mix(Annotate):
     def _check_synthesis(cls, method: Method) -> Method:
         if isinstance(method, Annotate) or not isinstance(method, SynthesisMethod):
             raise ValueError(f"expected a method that writes rows; {method.name!r} writes none")
+        if method.reweight != "none":
+            raise ValueError("reweight is a key of mix itself: all rows are weighed alike")
         return method
+
+    @model_validator(mode="after")
+    def _check_gold(self) -> Self:
+        if self.train_on == "both" and self.synthesis.joins_gold:
+            raise ValueError(
+                f"train_on: both would count gold rows twice: {self.synthesis.name!r} is trained "
+                "on them already"
+            )
+        return self
 
     @property
     def parts(self) -> tuple[Method, ...]:

@@ -71,7 +71,7 @@ class EqualBudget:
         return SpendingLimit()
 
     def _sized(self, method: Method) -> Method:
-        each = texts_per_prompt(method) if self.kind == "calls" else 1
+        each = max(map(texts_per_prompt, method.parts)) if self.kind == "calls" else 1
         return method.sized(_OPEN_END if self.kind == "usd" else int(self.amount) * each)
 
     def __str__(self) -> str:
