@@ -34,7 +34,7 @@ MOST_BYTES = 10 * 2**20
 MOST_TEXTS = 10_000
 """Texts of a request."""
 MOST_CHARACTERS = 1_000_000
-"""Characters of a text: what a model makes of one text fills some 200 times as many bytes."""
+"""Characters of a text and its context: what a model makes of one text fills some 200 times as many bytes."""
 BATCH = 512
 """Texts that the model predicts at once."""
 LLM_BATCH, PART = 64, 16
@@ -269,10 +269,11 @@ def _example(row: Any, place: int, *, needs_context: bool) -> Example:
     text, context = values.get("text"), values.get("context")
     if not isinstance(text, str) or not text.strip():
         raise BadRequestError(f"text {place} must be a text that is not empty")
-    if len(text) > MOST_CHARACTERS:
-        raise BadRequestError(f"text {place} has more than {MOST_CHARACTERS:,} characters")
     if needs_context and (not isinstance(context, str) or not context.strip()):
         raise BadRequestError(f"text {place} needs a context that is not empty")
+    if len(text) + (len(str(context)) if needs_context else 0) > MOST_CHARACTERS:
+        of = "text {} with its context has" if needs_context else "text {} has"
+        raise BadRequestError(f"{of.format(place)} more than {MOST_CHARACTERS:,} characters")
     return Example(clean(text), "", clean(str(context)) if needs_context else None)
 
 

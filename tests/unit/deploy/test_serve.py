@@ -185,6 +185,9 @@ def test_pairs_need_their_context(tmp_path):
         assert (status, "text 0 needs a context" in said["error"]) == (400, True)
         row = {"text": "red", "context": "A fruit."}
         assert call(served, "/predict", {"rows": [row]})[0] == 200
+        row["context"] = "x" * 1_000_000
+        status, said = call(served, "/predict", {"rows": [row]})
+        assert (status, "text 0 with its context has more than" in said["error"]) == (400, True)
 
 
 def test_half_a_character_is_a_text_and_what_a_model_cannot_take_fails_alone(served, monkeypatch):
