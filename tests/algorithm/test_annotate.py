@@ -8,6 +8,7 @@ import pytest
 from stepsynth.curation import Curation, Curator, Gate
 from stepsynth.errors import TooFewRowsError
 from stepsynth.llm import Completion, Request
+from stepsynth.methods import SpendingLimit
 from stepsynth.methods._decide import Decisions
 from stepsynth.methods.annotate import Annotate, Vote, commonest
 from stepsynth.methods.llm import LLMItself
@@ -53,6 +54,14 @@ def test_shots_are_the_nearest_gold_rows_the_nearest_last_with_the_answer_wanted
     ]
     assert before.index("a round red fruit") < before.index("a crisp red fruit")
     assert before.count('{"label": "apple"}') == 2
+
+
+def test_the_check_leaves_most_of_a_budget_for_the_texts(task):
+    limit = SpendingLimit(requests=5)
+    backend, rounds, _ = run(task, Annotate(size=6, shots=0, check=50), spending=limit)
+    assert len(backend.requests) == 5
+    assert rounds[0].train.texts == TEXTS.texts[:4]
+    assert "of 1 gold rows" in str(rounds[0].verdict)
 
 
 def test_a_gold_row_is_no_shot_of_its_own(task):

@@ -32,6 +32,9 @@ from stepsynth.metrics import wilson_interval
 from stepsynth.records import Dataset, Example, Label, Provenance, Rejected
 from stepsynth.tasks import Task
 
+CHECK_SHARE = 1 / 5
+"""Share of the budget that the check of gold rows gets at most."""
+
 
 @dataclass(frozen=True)
 class Vote:
@@ -115,7 +118,8 @@ class Annotate(SynthesisMethod):
         """Return how many gold labels the LLM finds, in a sentence."""
         setup = writer.setup
         rows = setup.rng("check").sample(setup.mine, min(self.check, len(setup.mine)))
-        answers = self._ask(rows, writer, decisions)
+        with setup.spending.part(CHECK_SHARE):
+            answers = self._ask(rows, writer, decisions)
         said = [
             (row, label)
             for row, votes in zip(rows, answers, strict=True)
