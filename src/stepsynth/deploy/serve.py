@@ -34,7 +34,7 @@ MOST_BYTES = 10 * 2**20
 MOST_TEXTS = 10_000
 """Texts of a request."""
 MOST_CHARACTERS = 1_000_000
-"""Characters of a text and its context: what a model makes of one text fills some 200 times as many bytes."""
+"""Characters of a text and its context; what a model makes of them fills some 200 times as many."""
 BATCH = 512
 """Texts that the model predicts at once."""
 LLM_BATCH, PART = 64, 16

@@ -62,7 +62,7 @@ LEAST = 0.2
 """Least share of letters in the scripts of the language, of all but those of names."""
 
 _NAMES = re.compile(
-    r"(?:https?://|www\.)[!-~]+|[\w.+-]+@[\w.-]+|[@#]\w+|\b\w*[A-Z0-9]\w*\b", re.ASCII
+    r"(?:https?://|www\.)[!-~]+|[\w.+-]{1,64}@[\w.-]+|[@#]\w+|\b\w*[A-Z0-9]\w*\b", re.ASCII
 )
 """Addresses, handles, and words with a capital or a digit: names that any language takes over."""
 
