@@ -26,25 +26,16 @@ _SEPARATE = re.compile(r"[,;|\n、，；]")
 _AND = re.compile(rf"{_SEPARATE.pattern}|\s(?:and|&)\s")
 """Patterns of what stands between the labels of a list."""
 _UNSPACED = re.compile(f"[{UNSPACED}]{{2}}")
-_NOT = "".join(
-    f"(?<!{word})"
-    for word in (
-        "not ",
-        "non ",
-        "不",
-        "非",
-        "不是",
-        "并不是",
-        "ليس ",
-        "ليست ",
-        "غير ",
-        "nicht ",
-        "kein ",
-        "keine ",
-    )
+_DENIED = re.compile(
+    r"(?:\b(?:not|non|\w{1,5}n['’ ]t|nicht|kein\w{0,2}|keinesfalls|keineswegs|و?(?:ليس|ليست|غير|لا))"
+    r"(?: (?!(?:but|rather|sondern|بل)\b)\w+){0,2} ?"
+    r"|(?:[没沒]|不(?![错錯仅僅但只过過])|非(?!常))[^，。,.；;：:、！？\n而但]{0,4})\Z"
 )
-_BUT_NOT = r"(?!\s*(?:では|じゃ)(?:な|あり))"
-"""A label of which it is said that it does not apply is not named."""
+"""What stands before a label that is said not to apply, up to two words before it."""
+_BEFORE = 40
+"""Characters before a label that are searched for it."""
+_BUT_NOT = r"(?!(?:な[^。、\n]{1,6})?\s*(?:(?:では|じゃ)(?:な|あり)|でな[いく]|とは(?:言|い|思)え))"
+"""The same after a label, in Japanese."""
 _ARABIC, _SIGNS = re.compile(r"[\u0620-\u064a]"), re.compile(r"[\u064b-\u0652\u0670\u0640]")
 _ENDING, _ARTICLE = re.compile(r"(?<=\w\w\w)ا\b"), re.compile(r"\bال(?=\w\w)")
 _NONE = frozenset({"none", "none of these", "none of them", "no label", "no labels", "n a"})
@@ -87,8 +78,8 @@ class _Names:
 
     def named_in(self, text: str) -> str | None:
         """Return the only label that is named in a text; None: none or several."""
-        raw = {self.folded[name] for name in self.raw.findall(_fold(text))}
-        found = raw or {self.plain[name] for name in self.loose.findall(_form(text))}
+        raw = {self.folded[name] for name in _affirmed(self.raw, _fold(text))}
+        found = raw or {self.plain[name] for name in _affirmed(self.loose, _form(text))}
         return found.pop() if len(found) == 1 else None
 
     def opening(self, text: str) -> str | None:
@@ -249,7 +240,14 @@ def _pattern(names: Mapping[str, str], within: str) -> re.Pattern[str]:
         for name in longest_first
     )
     # "1." ends a sentence, "1.5" is a number.
-    return re.compile(rf"(?<!\d[.,]){_NOT}(?:{listed or '(?!)'})(?![.,]\d){_BUT_NOT}")
+    return re.compile(rf"(?<!\d[.,])(?:{listed or '(?!)'})(?![.,]\d){_BUT_NOT}")
+
+
+def _affirmed(names: re.Pattern[str], text: str) -> Iterator[str]:
+    """Yield the names in a text but those that it says do not apply."""
+    for found in names.finditer(text):
+        if not _DENIED.search(text, max(0, found.start() - _BEFORE), found.start()):
+            yield found[0]
 
 
 def _form(text: str) -> str:

@@ -78,6 +78,8 @@ def test_half_a_label_is_not_another_one():
         ("non-positive", "no_label"),
         ("neither", "no_label"),
         ("It is not positive.", "no_label"),
+        ("It is not clearly positive.", "no_label"),
+        ("This isn't really positive.", "no_label"),
         ("positive or negative", "no_label"),
         ("positively", "no_label"),
         ("I'm sorry, but I can't help with that request.", "refusal"),

@@ -205,6 +205,17 @@ def test_what_looks_like_a_number_or_a_bullet_stays(text):
         ("zh", "这是投诉", "投诉"),
         ("zh", "不是投诉", None),
         ("de", "Keine Beschwerde", None),
+        ("de", "Das ist nicht eindeutig eine Beschwerde.", None),
+        ("de", "Keine klare Beschwerde, sondern eine Bestellung.", "Bestellung"),
+        ("de", "Keine Beschwerde sondern eine Bestellung", "Bestellung"),
+        ("zh", "不太像投诉", None),
+        ("zh", "不算是投诉，是订单。", "订单"),
+        ("zh", "不是投诉而是订单", "订单"),
+        ("zh", "非常明显是投诉", "投诉"),
+        ("ja", "苦情とは言えません。", None),
+        ("ja", "苦情な内容ではありません。", None),
+        ("ja", "苦情であり、急ぎです。", "苦情"),
+        ("ar", "هذه ليست في الحقيقة شكوى", None),
     ],
 )
 def test_a_label_is_found_in_words_of_its_language(language, answer, label):
