@@ -33,7 +33,8 @@ def counts_of(config: Config, scenario=EXPECTED, most_rows=2000):
 def test_every_method_is_rehearsed_on_every_kind_that_it_is_defined_for(kind, name, tmp_path):
     config = configured(tmp_path, kind, f"method={name}")
     low, expected, high = (counts_of(config, s, 300) for s in (LOW, EXPECTED, HIGH))
-    assert set(expected) <= {*config.method.prompts, "decide"}
+    sent = {kind for part in config.method.parts for kind in part.prompts}
+    assert set(expected) <= {*sent, "decide"}
     for kind_of_prompt, count in expected.items():
         assert count.requests > 0
         assert count.prompt_tokens > 5 * count.requests
