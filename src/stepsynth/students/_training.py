@@ -24,8 +24,8 @@ from stepsynth.metrics import AnyPredictions
 from stepsynth.records import Example
 from stepsynth.students._encoder import quiet
 from stepsynth.students._student import FitCallbacks
+from stepsynth.students._tokens import Row, TokenRows
 
-Row = dict[str, Any]
 PREDICT_BATCH = 32
 POOL = 50
 """Batches whose rows are sorted by length together: enough for like lengths, few enough to vary."""
@@ -62,7 +62,7 @@ class FineTuning(Protocol):
 
 
 def train(
-    spec: FineTuning, model: Any, tokenizer: Any, rows: Sequence[Row], callbacks: FitCallbacks
+    spec: FineTuning, model: Any, tokenizer: Any, rows: TokenRows, callbacks: FitCallbacks
 ) -> None:
     """Fine-tune a model on rows in place; it ends with the weights of the chosen epoch.
 
@@ -140,8 +140,8 @@ class _SimilarLengths(torch.utils.data.Sampler[int]):
     end on the shortest rows, which after a round of S3 may all be seed data.
     """
 
-    def __init__(self, rows: Sequence[Row], batch_size: int) -> None:
-        self._lengths = [len(row["input_ids"]) for row in rows]
+    def __init__(self, lengths: list[int], batch_size: int) -> None:
+        self._lengths = lengths
         self._batch_size = batch_size
 
     def __iter__(self) -> Iterator[int]:
@@ -166,7 +166,7 @@ class _Trainer(Trainer):
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         """Return the sampler of like lengths."""
         rows: Any = self.train_dataset if train_dataset is None else train_dataset
-        return _SimilarLengths(rows.rows, self.args.train_batch_size)
+        return _SimilarLengths(rows.rows.lengths, self.args.train_batch_size)
 
     def compute_loss(
         self,
@@ -240,16 +240,17 @@ def compute_logits(
     model = model.to(device or "cpu").eval()
     order = sorted(range(len(rows)), key=lambda i: -len(rows[i]["input_ids"]))
     results: list[list[Any]] = [[None] * len(rows) for _ in names]
-    inputs = [{k: v for k, v in row.items() if k in tokenizer.model_input_names} for row in rows]
+    keys = tokenizer.model_input_names
     for at in range(0, len(order), PREDICT_BATCH):
         batch = order[at : at + PREDICT_BATCH]
+        inputs = [{k: v for k, v in rows[i].items() if k in keys} for i in batch]
         with quiet():
-            padded = tokenizer.pad([inputs[i] for i in batch], return_tensors="pt")
+            padded = tokenizer.pad(inputs, return_tensors="pt")
         with torch.inference_mode():
             outputs = model(**padded.to(model.device))
         for values, name in zip(results, names, strict=True):
             arrays = outputs[name].float().cpu().numpy()
-            for i, array in zip(batch, arrays, strict=True):
+            for i, row, array in zip(batch, inputs, arrays, strict=True):
                 is_per_token = name != "logits"
-                values[i] = array[: len(rows[i]["input_ids"])] if is_per_token else array
+                values[i] = array[: len(row["input_ids"])] if is_per_token else array
     return results

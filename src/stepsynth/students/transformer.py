@@ -4,7 +4,8 @@ A row is one text, a pair (the text first, as in the official scripts), or a que
 passage. The model is saved in transformers' own format, so plain transformers can load it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -25,6 +26,7 @@ from stepsynth.students._head import to_predictions
 from stepsynth.students._presets import PRESETS
 from stepsynth.students._search import Range
 from stepsynth.students._student import NO_CALLBACKS, FitCallbacks, Student
+from stepsynth.students._tokens import Row, TokenRows, blocks
 
 
 class Transformer(Student):
@@ -122,15 +124,13 @@ class Transformer(Student):
 
     def _training_rows(
         self, dataset: Dataset, weights: Sequence[Any], callbacks: FitCallbacks
-    ) -> list[dict[str, Any]]:
+    ) -> TokenRows:
         """Return token ids with label ids (0 or 1 for each label, answer positions) and weights."""
-        from stepsynth.students._windows import make_windows, training_row
-
+        names = self._tokenizer.model_input_names
         if not self.label_names:
-            windows = make_windows(self._tokenizer, dataset, limit=self._limit, stride=self.stride)
-            return [training_row(w, dataset[w.row]) | {"weight": weights[w.row]} for w in windows]
+            return TokenRows(self._question_rows(dataset, weights), names)
         rows = self._encode(dataset)
-        if cut := sum(len(row["input_ids"]) >= self._limit for row in rows):
+        if cut := sum(length >= self._limit for length in rows.lengths):
             callbacks.warn(
                 f"{cut} of {len(rows)} training rows have {self._limit} tokens or more, all that "
                 f"{self.model} reads of a row: the rest of them is cut"
@@ -140,26 +140,36 @@ class Transformer(Student):
             own: list[Any] = [column[label] for label in dataset.labels]
         else:
             own = membership(dataset.labels, self.label_names).astype(float).tolist()
-        return [
-            row | {"labels": labels, "weight": weight}
-            for row, labels, weight in zip(rows, own, weights, strict=True)
-        ]
+        return rows.extended(labels=own, weight=weights)
 
-    def _encode(self, examples: Sequence[Example]) -> list[dict[str, Any]]:
+    def _question_rows(self, dataset: Dataset, weights: Sequence[Any]) -> Iterator[Row]:
+        from stepsynth.students._windows import make_windows, training_row
+
+        each = iter(weights)
+        for block in blocks(dataset):
+            own = list(islice(each, len(block)))
+            windows = make_windows(self._tokenizer, block, limit=self._limit, stride=self.stride)
+            for window in windows:
+                yield training_row(window, block[window.row]) | {"weight": own[window.row]}
+
+    def _encode(self, examples: Sequence[Example]) -> TokenRows:
         """Return token ids of texts or pairs, not padded."""
         is_pair = any(row.context is not None for row in examples)
-        encoded = self._tokenizer(
-            [row.text for row in examples],
-            [row.context or "" for row in examples] if is_pair else None,
-            padding=False,
-            truncation=True,
-            max_length=self._limit,
-        )
-        return [{key: encoded[key][i] for key in encoded} for i in range(len(examples))]
 
-    def compute_logits(
-        self, rows: Sequence[dict[str, Any]], names: Sequence[str]
-    ) -> list[list[Any]]:
+        def encode() -> Iterator[Row]:
+            for block in blocks(examples):
+                encoded = self._tokenizer(
+                    [row.text for row in block],
+                    [row.context or "" for row in block] if is_pair else None,
+                    padding=False,
+                    truncation=True,
+                    max_length=self._limit,
+                )
+                yield from ({key: encoded[key][i] for key in encoded} for i in range(len(block)))
+
+        return TokenRows(encode(), self._tokenizer.model_input_names)
+
+    def compute_logits(self, rows: Sequence[Row], names: Sequence[str]) -> list[list[Any]]:
         """Return the model's outputs of these names for rows of token ids, one array per row."""
         from stepsynth.students._training import compute_logits
 

@@ -18,7 +18,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from stepsynth._util.pretrained import ensure_padding
 from stepsynth.errors import ConfigError, RunFolderError
 from stepsynth.records import Answers, Dataset, Example
-from stepsynth.students import PRESETS, StudentFactory, _training, load_student
+from stepsynth.students import PRESETS, StudentFactory, _tokens, _training, load_student
 from stepsynth.students._encoder import load_tokenizer
 from stepsynth.students._student import NO_CALLBACKS, FitCallbacks
 from stepsynth.students.transformer import Transformer
@@ -122,6 +122,17 @@ def test_the_random_seed_decides_all(tiny):
     first, again, other = (shares(fitted(tiny, seed=seed)) for seed in (0, 0, 1))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
+
+
+@pytest.mark.parametrize("data", [SAME_OR_NOT, HOMES], ids=["pairs", "questions"])
+def test_blocks_of_tokenised_rows_make_no_other_student(tiny, monkeypatch, data):
+    labels = () if data is HOMES else ("no", "yes")
+    whole = fitted(tiny, data, labels)
+    monkeypatch.setattr(_tokens, "BLOCK", 3)
+    by_three = fitted(tiny, data, labels)
+    for name, weights in whole._model.state_dict().items():
+        assert torch.equal(weights, by_three._model.state_dict()[name]), name
+    assert np.array_equal(shares(by_three, data), shares(whole, data))
 
 
 def test_further_gpus_make_no_other_student(tiny, monkeypatch):
