@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, overload
 from stepsynth._util.files import replacing, write_jsonl
 from stepsynth._util.frames import to_frame
 from stepsynth._util.hashing import digest
+from stepsynth._util.text import shared
 from stepsynth.errors import StepsynthError
 
 if TYPE_CHECKING:
@@ -59,11 +60,15 @@ class Provenance:
     def from_dict(cls, row: Mapping[str, Any]) -> "Provenance":
         """Return the provenance from its JSON form; unknown keys are ignored."""
         values: dict[str, Any] = {key: value for key, value in row.items() if key in cls.__slots__}
-        values["parents"] = tuple(values.get("parents", ()))
+        # A file gives each row its own copy of texts that many rows share.
+        values |= {key: shared(values[key]) for key in ("method", "kind", "model") if key in values}
+        values["parents"] = tuple(map(shared, values.get("parents", ())))
         return cls(**values)
 
 
 GOLD = Provenance(method="gold")
+BATCH = 10_000
+"""Rows that become columns together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,8 +204,8 @@ def label_to_json(label: Label) -> Any:
 def label_from_json(value: Any) -> Label:
     """Return the label that `label_to_json` wrote."""
     if isinstance(value, list):
-        return LabelSet(tuple(map(str, value)))
-    return value if isinstance(value, str) else Answers.from_dict(value)
+        return LabelSet(tuple(shared(str(name)) for name in value))
+    return shared(value) if isinstance(value, str) else Answers.from_dict(value)
 
 
 def names_of(label: Label) -> tuple[str, ...]:
@@ -291,7 +296,7 @@ class Dataset(Sequence[Example]):
 
     def to_jsonl(self, path: str | Path) -> None:
         """Write the rows as JSON lines."""
-        write_jsonl(Path(path), self.to_dicts())
+        write_jsonl(Path(path), map(Example.to_dict, self._rows))
 
     def to_pandas(self) -> "pandas.DataFrame":
         """Return the rows as a data frame; the provenance is spread over columns.
@@ -359,7 +364,11 @@ class Dataset(Sequence[Example]):
         schema = pa.schema([(name, types.get(name) or pa.string()) for name in names])
         rows = self._to_flat_dicts()
         for _ in range(0, max(len(self), 1), most):
-            yield pa.Table.from_pylist(list(islice(rows, most)), schema=schema)
+            part = islice(rows, most)
+            # Few at a time, as dictionaries take several times the memory of columns.
+            few = iter(lambda part=part: list(islice(part, BATCH)), [])
+            batches = [pa.RecordBatch.from_pylist(each, schema=schema) for each in few]
+            yield pa.Table.from_batches(batches, schema).combine_chunks()
 
     def _to_flat_dicts(self) -> Iterator[dict[str, Any]]:
         has_context = any(row.context is not None for row in self._rows)

@@ -3,6 +3,8 @@ import sys
 
 import pytest
 
+from stepsynth import records
+from stepsynth._util.files import read_jsonl
 from stepsynth.data.rows import read_file, read_records
 from stepsynth.errors import RunFolderError, StepsynthError
 from stepsynth.records import Answers, Dataset, Example, LabelSet, Provenance, union
@@ -102,6 +104,28 @@ def test_the_columns_have_types_whatever_the_rows(tmp_path, rows):
     assert types["label"] == "string"
     assert types["round"] == "int64"
     assert types["parents"] == "list<element: string>"
+
+
+def test_tables_made_in_batches_are_those_made_at_once(monkeypatch):
+    rows = Dataset(Example(f"text {i}", "a", provenance=Provenance("own", i)) for i in range(11))
+    whole = list(rows.to_tables(5))
+    monkeypatch.setattr(records, "BATCH", 2)
+    by_two = list(rows.to_tables(5))
+    assert [len(table) for table in by_two] == [5, 5, 1]
+    assert all(map(lambda one, other: one.equals(other), by_two, whole))
+    assert {column.num_chunks for table in by_two for column in table.columns} == {1}
+
+
+def test_rows_that_are_read_share_the_texts_that_they_have_in_common(tmp_path):
+    origin = Provenance("own", 1, "extrapolate", ("a gold row",), model="a model")
+    Dataset([Example(f"text {i}", "a label", provenance=origin) for i in range(2)]).to_jsonl(
+        tmp_path / "rows.jsonl"
+    )
+    one, other = map(Example.from_dict, read_jsonl(tmp_path / "rows.jsonl"))
+    assert one.label is other.label
+    for name in ("method", "kind", "model"):
+        assert getattr(one.provenance, name) is getattr(other.provenance, name)
+    assert one.provenance.parents[0] is other.provenance.parents[0]
 
 
 def test_parquet_that_cannot_be_written_leaves_the_old_file(tmp_path, monkeypatch):

@@ -64,7 +64,9 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
     """Write one JSON value a line."""
-    write_text(path, "".join(to_line(row) + "\n" for row in rows))
+    with replacing(path) as file:
+        for row in rows:
+            file.write(_encode(to_line(row) + "\n"))
 
 
 def to_line(row: Any) -> str:

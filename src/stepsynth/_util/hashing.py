@@ -21,6 +21,11 @@ def digest(value: Any, *, length: int = 32) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:length]
 
 
+def compact_digest(value: Any) -> bytes:
+    """Return the 16 bytes of a digest, which take half the memory of its characters."""
+    return bytes.fromhex(digest(value))
+
+
 def hidden(text: str) -> str:
     """Return a digest in place of a secret text; hiding it again changes nothing."""
     return text if text.startswith(_HIDDEN) else f"{_HIDDEN}{digest(text, length=24)}"

@@ -2,7 +2,8 @@
 
 import re
 import unicodedata
-from typing import Literal
+from sys import intern
+from typing import Any, Literal
 
 UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
@@ -24,6 +25,11 @@ DIRECTION_MARKS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\
 """Invisible characters that set the direction of writing."""
 
 _COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def shared(value: Any) -> Any:
+    """Return the one copy of a text that is read again and again; another value as it is."""
+    return intern(value) if type(value) is str else value
 
 
 class _Spaced(dict[int, str]):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from stepsynth._util.hashing import digest
+from stepsynth._util.hashing import compact_digest
 from stepsynth.curation.gate import Gate, Key, row_key
 from stepsynth.curation.near import NearDuplicates, jaccard, shingles, words
 from stepsynth.curation.settings import Curation
@@ -23,7 +23,7 @@ class Curator:
     def __init__(self, settings: Curation, gate: Gate | None = None) -> None:
         self.settings = settings
         self.gate = gate or Gate({})
-        self._kept: set[str] = set()
+        self._kept: set[bytes] = set()
         is_near = settings.duplicates == "near"
         self._near = NearDuplicates(settings.similarity) if is_near else None
 
@@ -76,7 +76,7 @@ class Curator:
             return "copy_of_parent"
         if any(self._is_copy(key, found, row_key(shot)) for shot in shots):
             return "copy_of_shot"
-        own = digest(key)
+        own = compact_digest(key)
         if own in self._kept:
             return "duplicate"
         if self._near is not None and not self._near.admit(found):

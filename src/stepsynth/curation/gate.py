@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from stepsynth._util.hashing import digest
+from stepsynth._util.hashing import compact_digest, digest
 from stepsynth._util.text import clean, normalise
 from stepsynth.curation.near import shingle_list
 from stepsynth.records import Example
@@ -69,7 +69,7 @@ class Gate:
         self._texts = _of_texts(texts) if any(contexts.values()) else self._rows
         self._contexts = _of_texts(contexts)
         # By digest: a method that holds the gate can reach no text of a held-out row.
-        self._verdicts: dict[str, str | None] = {}
+        self._verdicts: dict[bytes, str | None] = {}
 
     def stop_row(self, row: Example) -> str | None:
         """Return why a row may not be trained on, or None; a copy is counted."""
@@ -100,7 +100,7 @@ class Gate:
         return not any(found)
 
     def _verdict(self, row: Example) -> str | None:
-        own = digest([row.context, row.text])
+        own = compact_digest([row.context, row.text])
         if own not in self._verdicts:
             self._verdicts[own] = _find(row_key(row), self._rows, _Copies.find)
         return self._verdicts[own]

@@ -11,7 +11,7 @@ from stepsynth.prompts import Part, split_texts
 from stepsynth.records import Example, Provenance, Rejected
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class GroupedRequest:
     """One prompt, and the rows that its answer should hold.
 
@@ -24,7 +24,7 @@ class GroupedRequest:
     rows: Sequence[RowRequest]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RowAnswer:
     """The part of an answer that belongs to one row.
 

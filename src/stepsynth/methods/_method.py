@@ -105,7 +105,7 @@ class Setup:
         return self.task.main_score(self.select, model.predict(self.select))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Unused:
     """An answer that became no row, or a request without an answer.
 
@@ -132,11 +132,17 @@ class Journal:
 
     Attributes:
         unused: Answers that became no row, and requests without an answer.
-        exchanges: Request id -> its prompt and the LLM's output, verbatim.
+        exchanges: Id of an unused answer's request -> its prompt and the LLM's output, verbatim.
     """
 
     unused: list[Unused] = field(default_factory=list)
     exchanges: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+    def add(self, unused: Sequence[Unused], exchanges: Mapping[str, tuple[str, str]]) -> None:
+        """Add what requests brought that became no row."""
+        self.unused += unused
+        requests = {each.provenance.request for each in unused}
+        self.exchanges |= {each: exchanges[each] for each in requests if each in exchanges}
 
     def clear(self) -> None:
         """Empty the record for the next round."""

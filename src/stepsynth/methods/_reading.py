@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from stepsynth._util.hashing import compact_digest
 from stepsynth._util.text import normalise
 from stepsynth.llm import Completion, Failed
 from stepsynth.methods._grouping import GroupedRequest, RowAnswer
@@ -30,13 +31,13 @@ def read_decision(answer: Completion | Failed, row: Example, task: Task) -> Labe
     return None if isinstance(found, Rejected) else found
 
 
-def read_row(given: RowAnswer, setup: Setup, seen: set[str] | None) -> Example | Unused:
+def read_row(given: RowAnswer, setup: Setup, seen: set[bytes] | None) -> Example | Unused:
     """Return the row of an answer, or why there is none.
 
     Args:
         given: The requested row and its answer.
         setup: Gives the task's parser and the curator.
-        seen: Rows, as normalised text, that it must not repeat; kept up to date. None: it may.
+        seen: Digests of rows that it must not repeat; kept up to date. None: it may.
     """
     asked, answer = given.asked, given.answer
     provenance = replace(
@@ -57,7 +58,7 @@ def read_row(given: RowAnswer, setup: Setup, seen: set[str] | None) -> Example |
     if isinstance(row, Rejected):
         return Unused(row, label, provenance, context=context, detail=answer.stop)
     if seen is not None:
-        key = normalise(f"{row.context or ''}\n{row.text}")
+        key = compact_digest(normalise(f"{row.context or ''}\n{row.text}"))
         if key in seen:
             return Unused(Rejected("duplicate", answer.text), label, provenance, context=context)
         seen.add(key)

@@ -40,14 +40,14 @@ class Writer:
         setup: Gives the LLM, the task's parser, curation and the budget.
         method: Name of the requesting method.
         index: Index of the round.
-        seen: Rows, as normalised text, that no row may repeat; kept up to date. None: they may.
+        seen: Digests of rows that no row may repeat; kept up to date. None: they may.
 
     Attributes:
         written: Rows, unused answers and notes of the round.
     """
 
     def __init__(
-        self, setup: Setup, method: str, index: int = 0, *, seen: set[str] | None = None
+        self, setup: Setup, method: str, index: int = 0, *, seen: set[bytes] | None = None
     ) -> None:
         self.setup = setup
         self.method = method
@@ -133,8 +133,7 @@ class Writer:
             for request, answer in zip(requests, sent, strict=False)
         ]
         unused = written.unused[before:]
-        setup.journal.unused += unused
-        setup.journal.exchanges |= written.exchanges
+        setup.journal.add(unused, written.exchanges)
         warn_of_failed(unused, setup, phase=kind, asked=len(requests))
         check_answered(answers, setup.llm, phase=kind)
         unsent = len(requests) - len(sent)
@@ -271,7 +270,8 @@ class Writer:
             said = answer.text if isinstance(answer, Completion) else ""
             if answer.request_id:
                 written.exchanges[answer.request_id] = (grouped.request.prompt, said)
-            written.known[answer.request_id] = grouped.rows[0].note
+            if note := grouped.rows[0].note:
+                written.known[answer.request_id] = note
             found, beyond = divide(grouped, answer)
             extra += beyond
             for each in found:
@@ -280,8 +280,7 @@ class Writer:
                     written.unused.append(row)
                 else:
                     written.rows.append(row)
-        setup.journal.unused += written.unused
-        setup.journal.exchanges |= written.exchanges
+        setup.journal.add(written.unused, written.exchanges)
         if extra:
             setup.warn(f"{phase}: {extra} texts more than were asked for were left out")
         warn_of_failed(written.unused, setup, phase=phase, asked=len(groups))

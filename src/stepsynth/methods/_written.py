@@ -13,7 +13,10 @@ OWN_FILES = ("examples", "rejected", "failed", "misclassified", "asked")
 """Files of lines that every round has."""
 
 
-@dataclass(frozen=True)
+_NO_NOTE: Mapping[str, Any] = {}
+
+
+@dataclass(frozen=True, slots=True)
 class RowRequest:
     """A request for a row.
 
@@ -35,7 +38,7 @@ class RowRequest:
     check: Callable[[Example], Example | Rejected] | None = None
     shots: Sequence[Example] = ()
     schema: Mapping[str, Any] | None = None
-    note: Mapping[str, Any] = field(default_factory=dict)
+    note: Mapping[str, Any] = field(default_factory=lambda: _NO_NOTE)
 
     def request(self) -> Request:
         """Return the request to send.
@@ -62,7 +65,7 @@ class Written:
         rows: Rows kept.
         unused: Answers that became no row, and requests without an answer.
         exchanges: Request id -> its prompt and the LLM's output, verbatim.
-        known: Request id -> its method's note.
+        known: Request id -> its method's note, if there is one.
         rationales: Label -> rationales that its rows were written from.
         asked: Answers requested before the rows, as recordings.
         notes: File name -> its lines.

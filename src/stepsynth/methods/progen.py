@@ -111,8 +111,7 @@ class ProGen(WritingMethod):
             if not is_last and set(setup.task.label_names) - {str(row.label) for row in rows}:
                 continue
             for request, note in writer.written.known.items():
-                if note:
-                    writer.written.note("shots", request=request, **note)
+                writer.written.note("shots", request=request, **note)
             done = writer.train(Dataset(rows))
             if not is_last:
                 pools = self._choose_pools(Dataset(rows), done.model, writer)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from stepsynth._util.text import shared
 from stepsynth.methods import Journal, Round
 from stepsynth.records import Example, Label, LabelSet, Provenance
 
@@ -42,7 +43,10 @@ class Origin:
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> "Origin":
         """Return the origin from a row's JSON form."""
-        return cls(*(row.get(key, "") for key in cls.__slots__))
+        # Rows often share a prompt, and a completion is often the row's text.
+        source, prompt, completion = (row.get(key, "") for key in cls.__slots__)
+        is_text = completion == row.get("text")
+        return cls(shared(source), shared(prompt), row["text"] if is_text else completion)
 
     def to_dict(self) -> dict[str, str]:
         """Return the JSON form, without empty fields."""

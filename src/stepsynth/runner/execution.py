@@ -115,8 +115,8 @@ class Execution:
         state.references = tuple(references(config.task, gold, student, of_test, is_gold=is_gold))
         kept = state.kept_round
         select = gold.select
-        trained = {(row.text, row.context) for row in kept.train}
-        is_held_out = not any((row.text, row.context) in trained for row in select)
+        held_out = {(row.text, row.context) for row in select}
+        is_held_out = not any((row.text, row.context) in held_out for row in kept.train)
         calibration = None
         if is_held_out and isinstance(of_select, Predictions):
             calibration = calibrate(select.labels, of_select)

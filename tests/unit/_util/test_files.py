@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from stepsynth._util.files import write_json, write_text
+from stepsynth._util.files import read_jsonl, write_json, write_jsonl, write_text
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,18 @@ def test_what_is_no_text_is_written_all_the_same(tmp_path, text, data):
     assert (tmp_path / "file").read_bytes() == data
     write_json(tmp_path / "json", {"text": text})
     assert json.loads((tmp_path / "json").read_bytes()) == {"text": data.decode()}
+
+
+def test_lines_are_written_one_after_the_other_and_the_file_is_whole_or_as_it_was(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    write_jsonl(path, ({"n": i} for i in range(3)))
+    assert path.read_text() == '{"n": 0}\n{"n": 1}\n{"n": 2}\n'
+
+    def broken():
+        yield {"n": 7}
+        raise ValueError
+
+    with pytest.raises(ValueError):
+        write_jsonl(path, broken())
+    assert list(read_jsonl(path)) == [{"n": 0}, {"n": 1}, {"n": 2}]
+    assert [each.name for each in tmp_path.iterdir()] == ["rows.jsonl"]

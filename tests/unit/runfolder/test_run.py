@@ -10,12 +10,12 @@ import pytest
 import stepsynth
 from stepsynth import run_records
 from stepsynth.errors import RunFolderError
-from stepsynth.methods import Journal
-from stepsynth.records import Provenance
+from stepsynth.methods import Journal, Unused
+from stepsynth.records import Provenance, Rejected
 from stepsynth.report import write_report
 from stepsynth.run_records import Record, RoundMetrics, Scores, Summary
 from stepsynth.runfolder import RunFolder
-from stepsynth.runfolder.rows import Origin
+from stepsynth.runfolder.rows import AddedRow, Origin
 
 PAGE = Path(__file__).parents[3] / "docs" / "run-folder.md"
 
@@ -128,6 +128,25 @@ def test_a_row_may_be_extrapolated_from_one_that_is_not_gold():
         origin = Provenance("own", 1, "extrapolate", parents, request="r")
         found = Origin.of(Journal(exchanges=exchanges), origin, {"gold": "a gold text"})
         assert found == Origin("", "Another like it.", "A text.")
+
+
+def test_a_journal_keeps_what_became_no_row():
+    journal = Journal()
+    unused = [Unused(Rejected("empty", ""), "a", Provenance("own", request=r)) for r in ("r1", "")]
+    journal.add(unused, {"r1": ("Write one.", ""), "r2": ("Write one.", "A row.")})
+    assert journal.unused == unused
+    assert journal.exchanges == {"r1": ("Write one.", "")}
+
+
+def test_added_rows_share_their_prompt_and_have_their_text_once():
+    lines = [
+        json.dumps({"text": "said", "label": "a", "prompt": "Write one.", "completion": "said"})
+        for _ in range(2)
+    ]
+    one, other = (AddedRow.from_dict(json.loads(line)) for line in lines)
+    assert one.origin == Origin("", "Write one.", "said")
+    assert one.origin.prompt is other.origin.prompt
+    assert one.origin.completion is one.example.text
 
 
 @pytest.mark.parametrize(
