@@ -131,7 +131,8 @@ def refinement_losses(gold: Sequence[str], predictions: Predictions) -> Floats:
     """Return the log loss of each held-out row after calibration on these rows: (n,).
 
     A temperature and an offset for each label are fitted, so that models compare which differ in
-    how sure they are, or in the balance of the labels they were trained on.
+    how sure they are, or in the balance of the labels they were trained on. Labels count as
+    certain as in `calibrate`, so that the loss stays finite.
 
     Args:
         gold: n labels of rows that the model was not trained on.
