@@ -112,7 +112,9 @@ def write(folder: Path, url: str, kind: str, method: dict[str, object]) -> Path:
         columns |= {"context": "premise"}
         data |= {"contexts": "contexts.jsonl"}
     task = folder / "task.yaml"
+    knows_meaning = {"name": "embedding", "model": str(get_model_path())}
     values = {
+        "student": knows_meaning if method["name"] == "zeroshot" else "linear",
         "task": {"kind": kind, "instruction": "Which?", "text_name": "note", "labels": LABELS},
         "data": {**data, "columns": columns},
         "retrieval": {"name": "dense", "encoder": str(get_model_path())},
