@@ -67,7 +67,7 @@ def test_without_pandas_a_data_frame_says_what_to_install(demo, compared, monkey
 
 def test_a_notebook_shows_the_rounds_and_the_curve_of_a_result(demo):
     page = demo._repr_html_()
-    assert page.count("<tr>") == 1 + 3
+    assert page.count("<tr>") == (1 + 3) + (1 + 5)  # rounds, and labels
     assert page.count("<svg") == 1
     assert "Kept minus gold alone" in page
     assert "<script" not in page
