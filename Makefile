@@ -98,6 +98,7 @@ results: install  ## Measure docs/results.md again (needs STEPSYNTH_REPLAYS and 
 	$(BIN)/python -m reproduction.replays
 	$(BIN)/python -m reproduction.families
 	$(BIN)/python -m reproduction.comparisons
+	$(BIN)/python -m reproduction.weights
 	$(BIN)/python -m reproduction.table5
 	$(BIN)/python -m reproduction.published
 	$(BIN)/python -m reproduction.regen
