@@ -17,6 +17,7 @@ from stepsynth.methods._method import Method, Round, Setup, SynthesisMethod, met
 from stepsynth.methods._training import retrain, run_method, train_on_both
 from stepsynth.methods._writer import Writer
 from stepsynth.methods.annotate import Annotate
+from stepsynth.metrics import SCORE_NAMES
 from stepsynth.records import Dataset, Example
 from stepsynth.registry import Named
 
@@ -117,7 +118,7 @@ class Mix(Annotate):
         listed = ", ".join(f"{scores[each]:.3f} at {each:.0%}" for each in sorted(SHARES))
         told = (
             f"labelled texts have {share:.0%} of the weight of all rows, chosen on select "
-            f"({setup.task.score_name.replace('_', '-').replace('f1', 'F1')}: {listed})"
+            f"({SCORE_NAMES[setup.task.score_name][0]}: {listed})"
         )
         said = [each.rstrip(".") for each in (labelled.verdict, told, written.verdict) if each]
         return replace(tried[share], verdict="; ".join(said))

@@ -37,7 +37,7 @@ from stepsynth.methods._method import Round, Setup
 from stepsynth.methods._writer import Writer
 from stepsynth.methods._written import RowRequest
 from stepsynth.methods.s3 import SEED_SHARE, SeedData, shares
-from stepsynth.metrics import Predictions
+from stepsynth.metrics import SCORE_NAMES, Predictions
 from stepsynth.records import Dataset, Example, union
 from stepsynth.students import FreshStudent
 from stepsynth.tasks import Task
@@ -256,5 +256,5 @@ def judge(
     else:
         told = "Synthesis helps" if gain > 0 else "Synthesis does not help here"
     numbers = f"{100 * scores[0]:.1f} with synthetic rows, {100 * scores[1]:.1f} with gold alone"
-    on = f"{name.replace('_', '-').replace('f1', 'F1')} on {len(gold)} held-out gold rows"
+    on = f"{SCORE_NAMES[name][0]} on {len(gold)} held-out gold rows"
     return f"{told}: {on} is {numbers}.", gain < -error

@@ -7,7 +7,7 @@ from stepsynth.data import DataSection
 from stepsynth.errors import ConfigError, suggest
 from stepsynth.methods import Method, SynthesisMethod
 from stepsynth.students import Student, students
-from stepsynth.taskfile.yaml_lines import LocatedYaml
+from stepsynth.taskfile.yaml_lines import NESTED, LocatedYaml
 from stepsynth.tasks import Task, task_kinds
 
 PASSAGE_COLUMNS = {"passage": "text", "passage_id": "id"}
@@ -60,7 +60,7 @@ def check_method(method: Method, task: Task, located: LocatedYaml, stated: Colle
         stated = by_command
     for part in method.parts:
         own = stated if part is method else part.model_fields_set
-        place = ("method",) if part is method else ("method", "synthesis")
+        place = NESTED[:1] if part is method else NESTED
         for key, (value, why) in find_idle(part, task, own).items():
             raise ConfigError(
                 f"{located.where((*place, key))}: {value!r} has no effect on the method "

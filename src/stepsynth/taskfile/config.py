@@ -26,7 +26,14 @@ from stepsynth.taskfile.checks import (
     check_student,
 )
 from stepsynth.taskfile.llm_section import check_llm, make_room, spread
-from stepsynth.taskfile.yaml_lines import KeyPath, LocatedYaml, build, parse_value, read_yaml
+from stepsynth.taskfile.yaml_lines import (
+    NESTED,
+    KeyPath,
+    LocatedYaml,
+    build,
+    parse_value,
+    read_yaml,
+)
 from stepsynth.tasks import Task, task_kinds
 
 METHOD = "s3"
@@ -280,8 +287,8 @@ def _resolve_paths(located: LocatedYaml, folder: Path) -> None:
     ):
         _resolve_keys(located.values.get(section), keys, folder, located, (section,))
     if isinstance(method := located.values.get("method"), dict):
-        own = ("method", "synthesis")
-        _resolve_keys(method.get("synthesis"), ("seed_from", "added_from"), folder, located, own)
+        inner = method.get(NESTED[1])
+        _resolve_keys(inner, ("seed_from", "added_from"), folder, located, NESTED)
     _resolve_models(located, folder)
     _resolve_llm(located.values.get("llm"), folder, located, ("llm",))
     task = located.values.get("task")

@@ -13,8 +13,8 @@ from stepsynth.taskfile.plain_yaml import MOST_BYTES, KeyPath, NotYamlError, par
 
 M = TypeVar("M", bound=BaseModel)
 
-_BY_NAME = ("synthesis",)
-"""Keys inside of a section whose value may be a name that stands for a section."""
+NESTED = ("method", "synthesis")
+"""A section inside of another; like that one, its value may be a name."""
 
 
 class LocatedYaml:
@@ -46,7 +46,7 @@ class LocatedYaml:
         section = self.values
         for key in path[:-1]:
             inner: Any = section.setdefault(key, {})
-            if isinstance(inner, str) and (section is self.values or key in _BY_NAME):
+            if isinstance(inner, str) and (section is self.values or key == NESTED[1]):
                 # `method: zerogen` is short for `method: {name: zerogen}`.
                 inner = section[key] = {"preset" if key == "llm" else "name": inner}
             if not isinstance(inner, dict):
