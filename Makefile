@@ -41,11 +41,12 @@ test: check  ## Lint, check types, run all tests
 
 # All that loads PyTorch or a model, starts processes, or rehearses whole runs is left to `make test`.
 # Here are whole files; a single test of that sort is marked as slow.
-SLOW := _util/test_interrupts comparison deploy dryrun executors llm/test_batch llm/test_llama_cpp \
-	llm/test_pace llm/test_sharding llm/test_transformers_backend metrics/test_bootstrap \
-	metrics/test_mauve retrieval/test_lancedb runner/test_review_round students/test_auto \
-	students/test_embedding students/test_kept_vectors students/test_static \
-	students/test_transformer students/test_windows
+SLOW := _util/test_interrupts cli/test_diff cli/test_runs comparison curation/test_sharded deploy dryrun \
+	executors llm/test_batch llm/test_llama_cpp llm/test_pace llm/test_replicas llm/test_sharding \
+	llm/test_transformers_backend methods/test_influence metrics/test_bootstrap metrics/test_coverage \
+	metrics/test_mauve metrics/test_two_sample retrieval/test_lancedb review runfolder/test_run runner \
+	students/test_auto students/test_embedding students/test_kept_vectors students/test_setfit \
+	students/test_static students/test_transformer students/test_windows studies test_notebook test_results
 test-fast: install  ## Run the tests of single parts: a minute on two cores
 	$(BIN)/python -m pytest -n auto --dist loadfile -m 'not slow' tests/algorithm tests/architecture \
 		tests/golden tests/unit $(SLOW:%=--ignore-glob 'tests/unit/%*')

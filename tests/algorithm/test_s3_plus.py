@@ -225,6 +225,7 @@ def run_hinted(task, mine, given, **more):
     return follow(task, method, answer_anything, Linear(), mine, **more)
 
 
+@pytest.mark.slow
 def test_words_of_several_gold_texts_stand_in_for_them(task):
     mine = fruit(60, seed=1)
     backend, done, warnings = run_hinted(task, mine, "words")
@@ -240,6 +241,7 @@ def test_words_of_several_gold_texts_stand_in_for_them(task):
     assert all(row.provenance.parents for row in done[1].added)
 
 
+@pytest.mark.slow
 def test_a_word_of_two_texts_is_not_told(task):
     mine = Dataset(Example(f"secret{i // 2} it was{i}", "ap"[i % 2]) for i in range(40))
     backend, _, warnings = run_hinted(task, mine, "words")
@@ -259,6 +261,7 @@ def test_words_of_an_apple_are_not_asked_of_a_pear():
     assert words_of_clusters(mine, 0) == found
 
 
+@pytest.mark.slow
 def test_passages_near_a_gold_row_are_rewritten_in_its_manner(task):
     mine = fruit(60, seed=1)
     near = [Passage(f"p{i}", f"{word} fruit of the valley, {i}") for i, word in enumerate(GOOD)]
@@ -283,6 +286,7 @@ def test_passages_need_a_corpus_before_anything_is_asked(task):
     assert not S3Plus().uses_corpus
 
 
+@pytest.mark.slow
 def test_a_message_its_answer_and_its_forward_are_one_text(task):
     told = "call zebulon quartz about the tumour on monday"
     copies = [f"{start}{told}" for start in ("", "re ", "fwd ", "fwd re ", "RE: ")]

@@ -45,6 +45,7 @@ def separation(rounds, wrong):
     return roc_auc_score([not wrong[row.text] for row in rounds[0].train], weights)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("random_seed", [0, 1])
 def test_weights_find_texts_of_another_label_and_better_by_the_robust_loss(task, random_seed):
     robust, plain = (

@@ -239,6 +239,7 @@ def test_overwritten_pages_end_in_an_error_or_are_asked_again(tmp_path, good, ki
     assert outcomes > {"said"} if kind != "few bytes" else outcomes
 
 
+@pytest.mark.slow
 def test_whatever_is_overwritten_is_said_or_read_past(tmp_path, good):
     rng, outcomes, path = random.Random(0), Counter(), tmp_path / "store.sqlite"
     for _ in range(120):

@@ -53,6 +53,7 @@ def test_few_rows_tell_no_temperature():
     assert calibrate(gold, said) is None
 
 
+@pytest.mark.slow
 def test_the_precision_that_is_promised_holds_on_other_rows():
     kept = 0
     for seed in range(40):

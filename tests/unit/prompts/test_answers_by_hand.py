@@ -45,6 +45,7 @@ def counts(half):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("half", ["tuned", "held_out"])
 def test_talk_is_thrown_away_and_texts_are_kept(half):
     found = counts(half)

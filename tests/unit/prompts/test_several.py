@@ -362,6 +362,7 @@ PAIRS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [S3, GoldGen])
 def test_an_exported_run_is_replayed_the_same(tmp_path, method):
     sizes = {"seed_size": 14, **({"rounds": 2} if method is S3 else {"size": 24})}
@@ -421,6 +422,7 @@ def older(folder):
     return path
 
 
+@pytest.mark.slow
 def test_a_folder_from_before_the_keys_goes_on_with_their_defaults_alone(tmp_path):
     method = {"name": "zerogen", "seed_size": 6}
     done = synthesize("pairs", tmp_path / "run", method=method)
