@@ -126,9 +126,10 @@ def main() -> None:
     parser.add_argument("--student", nargs="+", default=["linear", "embedding"])
     parser.add_argument("--seeds", type=int, default=20, help="Resplits.")
     parser.add_argument("--levers", action="store_true", help="Also with each lever off.")
+    parser.add_argument("--against", nargs="+", default=[*RIVALS, *WITH_LEVERS], help="Rivals.")
     parser.add_argument("--picture", type=Path, help="File of the chart (SVG).")
     options = parser.parse_args()
-    methods = ("s3_plus", *RIVALS, *WITH_LEVERS, *(LEVERS if options.levers else ()))
+    methods = ("s3_plus", *options.against, *(LEVERS if options.levers else ()))
     done: dict[str, By] = {}
     compared: dict[str, Comparison] = {}
     for one in comparisons():
