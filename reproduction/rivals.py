@@ -16,7 +16,7 @@ import argparse
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -269,6 +269,7 @@ def main() -> None:
     parser.add_argument("--url", default="", help="Of a live LLM, up to and with its /v1.")
     parser.add_argument("--llm", default="local", help="Its name.")
     parser.add_argument("--write", action="store_true", help="It labels and writes texts.")
+    parser.add_argument("--methods", nargs="+", default=[], help="In place of those above.")
     options = parser.parse_args()
     live = {"backend": "openai_compatible", "base_url": options.url, "model": options.llm}
     live |= {"concurrency": 4, "timeout_s": 600}  # small servers answer few at a time
@@ -281,6 +282,7 @@ def main() -> None:
                     wanted = (writing if options.write else deciding)(name, size, student, live)
                 else:
                     wanted = without_live(name, size, student)
+                wanted = replace(wanted, methods=options.methods or wanted.methods)
                 if (done := wanted.run(options.seeds)) is not None:
                     found[size] = done
             sizes = " | ".join(f"{size} gold rows" for size in found)
