@@ -84,6 +84,9 @@ class Student(BaseModel, ABC):
     knows_meaning: ClassVar[bool] = False
     """Whether texts of like meaning are near to it before it has learnt from any row."""
 
+    library: ClassVar[tuple[str, str] | None] = None
+    """Module that it needs beside the core, and the extra that installs it."""
+
     search_space: ClassVar[Mapping[str, Any]] = {}
     """Field -> choices (a list), or {low, high, log}, that `search` tries by default."""
 

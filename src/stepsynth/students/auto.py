@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field, model_validator
 
-from stepsynth._util.pretrained import is_here
+from stepsynth._util.pretrained import is_here, need
 from stepsynth._util.rng import make_rng
 from stepsynth.errors import ConfigError
 from stepsynth.metrics import AnyPredictions
@@ -163,11 +163,13 @@ class Auto(Student):
 
 
 def _expect_here(student: Student) -> None:
-    """Check that a student needs no download.
+    """Check that a student needs no installation and no download.
 
     Raises:
-        ConfigError: Its model is not here.
+        ConfigError: Its library or its model is not here.
     """
+    if student.library:
+        need(*student.library)
     model = str(getattr(student, "model", ""))
     if model and not is_here(model):
         raise ConfigError(

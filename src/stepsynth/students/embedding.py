@@ -41,6 +41,7 @@ class Embedding(HeadStudent):
     """
 
     name: ClassVar[str] = "embedding"
+    library: ClassVar[tuple[str, str] | None] = ("sentence_transformers", "transformers")
     knows_meaning: ClassVar[bool] = True
 
     model: str = Field(

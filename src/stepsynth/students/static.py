@@ -28,6 +28,7 @@ class Static(HeadStudent):
     """The `static` student."""
 
     name: ClassVar[str] = "static"
+    library: ClassVar[tuple[str, str] | None] = ("model2vec", "static")
 
     model: str = Field(
         default="minishlab/potion-base-8M",

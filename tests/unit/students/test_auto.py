@@ -87,10 +87,11 @@ def test_a_fold_that_would_learn_one_label_is_left_out():
     assert "on 7 gold rows" in said[0]
 
 
-def test_what_is_not_installed_is_left_out_unless_it_was_named(monkeypatch):
+@pytest.mark.parametrize("is_downloaded", [True, False])
+def test_what_is_not_installed_is_left_out_unless_it_was_named(monkeypatch, is_downloaded):
     monkeypatch.setitem(sys.modules, "model2vec", None)
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
-    monkeypatch.setattr(auto, "is_here", lambda _: True)
+    monkeypatch.setattr(auto, "is_here", lambda _: is_downloaded)
     said = []
     assert Auto().choose(BY_MEANING, LABELS, 0, said.append).name == "linear"
     assert said[0].startswith("student auto: left out are static: the library model2vec is not")
