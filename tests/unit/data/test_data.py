@@ -6,7 +6,6 @@ import re
 import sys
 
 import datasets
-import huggingface_hub.constants
 import pandas
 import pyarrow as pa
 import pytest
@@ -121,10 +120,8 @@ PAIR = SentencePair.model_validate({"labels": ["yes", "no"]})
 
 
 @pytest.fixture(autouse=True)
-def _offline(tmp_path_factory, monkeypatch):
+def _own_cache(tmp_path_factory, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
-    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
 
 
 def write_rows(path, rows):

@@ -83,8 +83,7 @@ def test_the_end_of_a_long_text_counts():
 
 
 @pytest.mark.parametrize("name", ["no/such/folder", "."])
-def test_what_is_no_model_is_said_before_anything_is_paid(name, monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+def test_what_is_no_model_is_said_before_anything_is_paid(name):
     with pytest.raises(ConfigError, match=r"student.model: .* cannot be loaded") as caught:
         Static(model=name).check()
     assert "Model2Vec" in caught.value.hint
