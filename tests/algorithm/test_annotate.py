@@ -89,6 +89,27 @@ def test_the_run_says_how_many_gold_labels_the_llm_finds(task):
     assert len(rounds[0].train) == 6
 
 
+@pytest.mark.parametrize("known", [("round", "oval", "long", "bent"), ("round", "oval")])
+def test_labels_worse_than_those_of_a_model_of_gold_alone_are_warned_of(task, known):
+    label_of = {"round": "apple", "oval": "apple", "long": "pear", "bent": "pear"}
+    hows = ("one", "some", "a", "that")
+    mine = rows(*((f"{how} {shape} thing", label[0]) for how in hows
+                  for shape, label in label_of.items()))  # fmt: skip
+    texts = rows(("another round thing", ""), ("another long thing", ""))
+
+    def answer(request):
+        text = request.prompt.rsplit("Here is a fruit note:", 1)[1]
+        shape = next(shape for shape in label_of if shape in text)
+        return json.dumps({"label": label_of[shape] if shape in known else "apple"})
+
+    method = Annotate(size=2, shots=0, check=16)
+    _, rounds, warnings = run(task, method, answer, mine=mine, texts=texts, student=Linear())
+    told = "50%, 95 % interval 28% to 72%); a model of other gold rows alone is right on 16 of"
+    is_told = len(known) == 2
+    assert (told in str(rounds[0].verdict)) == is_told
+    assert any("its labels may do harm" in each for each in warnings) == is_told
+
+
 def vote(label):
     return Vote(label, Completion(""))
 

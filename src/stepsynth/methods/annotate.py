@@ -5,7 +5,8 @@ few-shot examples (shots) in the prompt, by default those most like the text.
 
 With several `votes` the label is the commonest (Wang et al.: "Self-Consistency", ICLR 2023). A text
 whose votes are level becomes no row. The LLM also labels some gold rows, without seeing theirs: how
-many it gets right is what its labels are worth, and the run says so.
+many it gets right is what its labels are worth, and the run says so, and whether a model of other
+gold rows gets more of them right.
 
 Labels of an LLM are noisy: `curation: {check: confident}` leaves out those that a model of the
 others contradicts, and `train_on: both` adds the gold rows.
@@ -18,22 +19,27 @@ Departures:
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import sqrt
 from typing import ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field
 
+from stepsynth.curation import out_of_fold
 from stepsynth.errors import TooFewRowsError
 from stepsynth.llm import Completion, Request
 from stepsynth.methods._decide import Decisions, ShotsFrom
 from stepsynth.methods._method import Round, Setup, SynthesisMethod, Unused
 from stepsynth.methods._writer import Writer
-from stepsynth.metrics import wilson_interval
+from stepsynth.metrics import Floats, wilson_interval
 from stepsynth.records import Dataset, Example, Label, Provenance, Rejected
 from stepsynth.tasks import Task
 
 CHECK_SHARE = 1 / 5
 """Share of the budget that the check of gold rows gets at most."""
+
+CLEAR = 2.0
+"""Standard errors by which a model of gold rows must be ahead of the LLM to be told of."""
 
 
 @dataclass(frozen=True)
@@ -127,12 +133,20 @@ class Annotate(SynthesisMethod):
         ]
         if not said:
             return None
-        right = sum(setup.task.is_correct(row, str(label)) for row, label in said)
+        hits = np.array([setup.task.is_correct(row, str(label)) for row, label in said], float)
+        right, share = int(hits.sum()), hits.mean()
         low, high = wilson_interval(right, len(said))
-        return (
+        told = (
             f"the LLM's labels are those of {right} of {len(said)} gold rows "
-            f"({right / len(said):.0%}, 95 % interval {low:.0%} to {high:.0%})"
+            f"({share:.0%}, 95 % interval {low:.0%} to {high:.0%})"
         )
+        alone = hits_of_gold([row for row, _ in said], setup)
+        ahead = alone - hits
+        if ahead.mean() <= CLEAR * ahead.std() / sqrt(len(ahead)):
+            return told
+        told += f"; a model of other gold rows alone is right on {alone.sum():.0f} of these"
+        setup.warn(f"annotate: {told}. So its labels may do harm: take a better LLM, or selftrain")
+        return told
 
     def _choose(self, setup: Setup) -> list[Example]:
         """Return the texts to label, in their order in the data."""
@@ -201,6 +215,22 @@ def fit_for_training(setup: Setup) -> list[Example]:
     for reason, count in reasons.items():
         setup.warn(f"annotate: {count} texts were left out: {reason.replace('_', ' ')}")
     return kept
+
+
+def hits_of_gold(rows: Sequence[Example], setup: Setup) -> Floats:
+    """Return 1 for each row of `mine` that models of the others predict right, else 0.
+
+    All are 0 where such a model would know nothing of a label, or where labels are sets.
+    """
+    if setup.task.has_label_sets:
+        return np.zeros(len(rows))
+    try:
+        said = out_of_fold(setup.mine, setup.student.fit_predict, rng=setup.rng("folds"))
+    except TooFewRowsError:
+        return np.zeros(len(rows))
+    found = zip(setup.mine, said.hits(setup.mine.labels), strict=True)
+    right = {row.id for row, is_right in found if is_right}
+    return np.array([row.id in right for row in rows], float)
 
 
 def commonest(votes: Sequence[Vote]) -> Label | None:
