@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -83,7 +84,7 @@ def test_the_first_answer_to_a_request_counts(tmp_path, parts):
 
 
 def test_what_is_damaged_is_counted_and_the_rest_is_kept(tmp_path, parts):
-    with sqlite3.connect(parts[0]) as connection:
+    with closing(sqlite3.connect(parts[0])) as connection, connection:
         connection.execute("UPDATE completions SET completion = '{\"te' WHERE rowid IN (2, 5)")
     found = merge(parts, tmp_path / "all.sqlite")
     assert (found["written"], found["damaged"]) == (28, 2)

@@ -2,6 +2,7 @@
 
 import sqlite3
 from concurrent.futures import BrokenExecutor
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -164,7 +165,7 @@ def no_store_at_all(order, dying):
 
 def lose_one(order, dying):
     report = answer_with(dying._say)(order)
-    with sqlite3.connect(order.store) as connection:
+    with closing(sqlite3.connect(order.store)) as connection, connection:
         connection.execute("DELETE FROM completions WHERE rowid = 3")
     return report
 
