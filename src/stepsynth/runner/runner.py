@@ -90,7 +90,9 @@ class Runner:
                 opened.events.write("warning", message=message)
             scores = summary.test and summary.test.to_dict()
             opened.events.write("end", test=scores, llm=summary.llm.to_dict())
-            opened.write_record(self.folder.manifest, self._manifest(prepared, identity, began))
+            opened.write_record(
+                self.folder.manifest, self._manifest(prepared, identity, began, summary)
+            )
             return summary
         except BaseException as error:
             if isinstance(error, TooFewRowsError) and execution is not None:
@@ -123,10 +125,10 @@ class Runner:
         return Execution(prepared, opened, llm, log, self.budget, self.observer, self.state)
 
     def _manifest(
-        self, prepared: Prepared, identity: Mapping[str, Any], began: datetime
+        self, prepared: Prepared, identity: Mapping[str, Any], began: datetime, summary: Summary
     ) -> Manifest:
         return Manifest(
-            summary=self.state.summary(),
+            summary=summary,
             data=identity["data"],
             rows={r.index: r.train.digest() for r in self.state.rounds},
             prompts={name: digest(text) for name, text in prepared.prompts().items()},
