@@ -101,6 +101,7 @@ def test_check_loads_the_model_and_says_what_has_no_room(task, tmp_path):
     assert any("takes 512 tokens at once" in line for line in warnings)
 
 
+@pytest.mark.timeout(600)  # the LLM of 135 million parameters writes on one core
 def test_the_demo_with_a_real_llm_is_a_whole_run(tmp_path):
     out = tmp_path / "live"
     small = ("seed_size=25", "num_rationales=2", "rationales_per_prompt=1", "rounds=0")
