@@ -10,7 +10,7 @@ from stepsynth.errors import TooFewRowsError
 from stepsynth.llm import Completion, Request
 from stepsynth.methods import SpendingLimit
 from stepsynth.methods._decide import Decisions
-from stepsynth.methods.annotate import Annotate, Vote, commonest
+from stepsynth.methods.annotate import Annotate, Vote, commonest, is_ahead
 from stepsynth.methods.llm import LLMItself
 from stepsynth.records import Dataset, Example
 from stepsynth.students.linear import Linear
@@ -108,6 +108,15 @@ def test_labels_worse_than_those_of_a_model_of_gold_alone_are_warned_of(task, kn
     is_told = len(known) == 2
     assert (told in str(rounds[0].verdict)) == is_told
     assert any("its labels may do harm" in each for each in warnings) == is_told
+
+
+@pytest.mark.parametrize(
+    ("won", "lost", "found"),
+    [(0, 0, False), (1, 0, False), (4, 0, False), (5, 0, True), (8, 3, False)],
+)
+def test_few_rows_do_not_show_who_is_ahead(won, lost, found):
+    first, second = np.repeat([1.0, 0.0], [won, lost]), np.repeat([0.0, 1.0], [won, lost])
+    assert is_ahead(np.append(first, 1.0), np.append(second, 1.0)) == found
 
 
 def vote(label):

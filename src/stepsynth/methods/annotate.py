@@ -19,7 +19,6 @@ Departures:
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from math import sqrt
 from typing import ClassVar, Literal, Self
 
 import numpy as np
@@ -38,8 +37,8 @@ from stepsynth.tasks import Task
 CHECK_SHARE = 1 / 5
 """Share of the budget that the check of gold rows gets at most."""
 
-CLEAR = 2.0
-"""Standard errors by which a model of gold rows must be ahead of the LLM to be told of."""
+CLEAR = 0.05
+"""P-value (exact McNemar test) at which a model of gold rows is said to be ahead of the LLM."""
 
 
 @dataclass(frozen=True)
@@ -140,12 +139,15 @@ class Annotate(SynthesisMethod):
             f"the LLM's labels are those of {right} of {len(said)} gold rows "
             f"({share:.0%}, 95 % interval {low:.0%} to {high:.0%})"
         )
+        if not is_ahead(np.ones(len(hits)), hits):  # not even a model that is always right
+            return told
         alone = hits_of_gold([row for row, _ in said], setup)
-        ahead = alone - hits
-        if ahead.mean() <= CLEAR * ahead.std() / sqrt(len(ahead)):
+        if not is_ahead(alone, hits):
             return told
         told += f"; a model of other gold rows alone is right on {alone.sum():.0f} of these"
-        setup.warn(f"annotate: {told}. So its labels may do harm: take a better LLM, or selftrain")
+        setup.warn(
+            f"annotate: {told}. So its labels may do harm: take a better LLM, or method: selftrain"
+        )
         return told
 
     def _choose(self, setup: Setup) -> list[Example]:
@@ -231,6 +233,14 @@ def hits_of_gold(rows: Sequence[Example], setup: Setup) -> Floats:
     found = zip(setup.mine, said.hits(setup.mine.labels), strict=True)
     right = {row.id for row, is_right in found if is_right}
     return np.array([row.id in right for row in rows], float)
+
+
+def is_ahead(first: Floats, second: Floats) -> bool:
+    """Return whether the first is right clearly more often; both are 1 or 0 for each of n rows."""
+    from scipy.stats import binomtest
+
+    won, lost = int((first > second).sum()), int((first < second).sum())
+    return won > 0 and float(binomtest(won, won + lost, alternative="greater").pvalue) < CLEAR
 
 
 def commonest(votes: Sequence[Vote]) -> Label | None:
