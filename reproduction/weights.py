@@ -34,8 +34,8 @@ from stepsynth.taskfile import load_config
 ROUNDS, SIZES = 2, (50, 200)
 SCORES = ("macro_f1", "auc", "accuracy")
 RULES = ("gold alone", "first rule", "present rule", "best single weight")
-LLMS = ("gpt-4", "llama-2-70b")
-"""Writers of hyperbole's seed data."""
+SEEDS_BY = {"hyperbole": ("gpt-4", "llama-2-70b")}
+"""Data set -> LLMs that wrote seed data, where there are several."""
 
 
 class Watcher:
@@ -137,9 +137,7 @@ def main() -> None:
     options = parser.parse_args()
     print(f"| recording, student | gold rows | {' | '.join(RULES)} |\n| --- |" + " ---: |" * 5)
     found: list[np.ndarray] = []
-    for name, llm in (
-        (n, each) for n in options.only for each in (*LLMS,)[: 1 + (n == "hyperbole")]
-    ):
+    for name, llm in ((n, each) for n in options.only for each in SEEDS_BY.get(n, ("",))):
         rival = SETS[name]
         files = [file.replace("seed-gpt-4", f"seed-{llm or 'gpt-4'}") for file in rival.recordings]
         for kind in options.student:

@@ -60,7 +60,7 @@ def check_method(method: Method, task: Task, located: LocatedYaml, stated: Colle
         stated = by_command
     for part in method.parts:
         own = stated if part is method else part.model_fields_set
-        place = NESTED[:1] if part is method else NESTED
+        place = ("method",) if part is method else NESTED
         for key, (value, why) in find_idle(part, task, own).items():
             raise ConfigError(
                 f"{located.where((*place, key))}: {value!r} has no effect on the method "
