@@ -19,6 +19,9 @@ from stepsynth._util.text import clean, normalise
 from stepsynth.curation.near import shingle_list
 from stepsynth.records import Example
 
+REMEMBERED = 1_000_000
+"""Verdicts that are remembered, at 80 bytes each."""
+
 Key = tuple[str, str]
 """Context and text, normalised."""
 Integers = npt.NDArray[np.int64]
@@ -28,6 +31,8 @@ CONTAINED = 0.8
 LONG = 6
 """Fewest 3-grams of a text (of 8 words) for which that share is enough. Of a shorter text all must
 occur, in a text at most twice as long: "a great film" stands in many texts."""
+FEWEST = 2
+"""Fewest 3-grams that a text and its near copy share."""
 SPREAD = 1.25
 """Factor by which a text may be spread out in another one, by words put between its own."""
 
@@ -102,6 +107,8 @@ class Gate:
     def _verdict(self, row: Example) -> str | None:
         own = compact_digest([row.context, row.text])
         if own not in self._verdicts:
+            if len(self._verdicts) == REMEMBERED:
+                self._verdicts.clear()
             self._verdicts[own] = _find(row_key(row), self._rows, _Copies.find)
         return self._verdicts[own]
 
@@ -113,12 +120,13 @@ class Gate:
 
 
 def _find(
-    own: Key, splits: Mapping[str, "_Copies"], look: Callable[["_Copies", Key, Integers], str]
+    own: Key, splits: Mapping[str, "_Copies"], look: Callable[["_Copies", str, Integers], str]
 ) -> str | None:
     if not splits:
         return None
-    ours = _hashes(*own)  # once for all splits: this runs for every row and every prompt
-    found = ((look(copies, own, ours), name) for name, copies in splits.items())
+    # Once for all splits: this runs for every row and every prompt.
+    same, ours = digest(own), _hashes(*own)
+    found = ((look(copies, same, ours), name) for name, copies in splits.items())
     return next((f"{how}_{name}" for how, name in found if how), None)
 
 
@@ -138,22 +146,38 @@ class _Copies:
         order = np.argsort(hashes, kind="stable")
         self._hashes, self._owners = hashes[order], owners[order]
 
-    def find(self, own: Key, ours: Integers) -> str:
-        """Return "copy_of" or "near_copy_of" for a copy of one of them; "": it is none."""
-        if digest(own) in self._digests:
+    def find(self, same: str, ours: Integers) -> str:
+        """Return "copy_of" or "near_copy_of" for a copy of one of them; "": it is none.
+
+        Args:
+            same: Digest of the text, as of those of the same text.
+            ours: Its 3-grams, in order.
+        """
+        if same in self._digests:
             return "copy_of"
+        if self._are_strange(ours):
+            return ""
         shared = self._shared(ours)
         size = len(np.unique(shared.ours))
         shorter, longer = np.minimum(shared.sizes, size), np.maximum(shared.sizes, size)
         is_long = (shorter >= LONG) & (shared.counts >= CONTAINED * shorter)
-        is_short = (shorter >= 2) & (shared.counts == shorter) & (longer <= 2 * shorter)
+        is_short = (shorter >= FEWEST) & (shared.counts == shorter) & (longer <= 2 * shorter)
         return "near_copy_of" if shared.stands_in(is_long | is_short) else ""
 
-    def find_within(self, _own: Key, ours: Integers) -> str:
+    def find_within(self, _same: str, ours: Integers) -> str:
         """Return "copy_of" if one of them stands in a longer text; "": none does."""
+        if self._are_strange(ours):
+            return ""
         shared = self._shared(ours)
         is_most = (shared.sizes >= LONG) & (shared.counts >= CONTAINED * shared.sizes)
         return "copy_of" if shared.stands_in(is_most) else ""
+
+    def _are_strange(self, ours: Integers) -> bool:
+        """Return whether at most one 3-gram is known, as in most texts: a copy has two or more."""
+        if not len(self._hashes):
+            return True
+        near = self._hashes.take(np.searchsorted(self._hashes, ours), mode="clip")
+        return np.count_nonzero(near == ours) < FEWEST
 
     def _shared(self, ours: Integers) -> "_Shared":
         """Return the held-out texts that share 3-grams with a text, and these 3-grams."""
