@@ -106,12 +106,12 @@ def read_passages(config: Config, gate: Gate, warn: Callable[[str], None]) -> tu
     columns = {own: named[ours] for ours, own in PASSAGE_COLUMNS.items() if ours in named}
     reading = config.data.reading
     passages = read_corpus(config.data.corpus, columns=columns, reading=reading, warn=warn)
-    kept = screen(passages, lambda each: gate.stop_text(each.text), "data.corpus", warn)
+    kept = tuple(screen(passages, lambda each: gate.stop_text(each.text), "data.corpus", warn))
     if not kept:
         raise DataError(
             "every passage of data.corpus is a copy of a test or select row", hint="give another"
         )
-    return tuple(kept)
+    return kept
 
 
 def read_given(config: Config, gate: Gate, warn: Callable[[str], None]) -> dict[str, Dataset]:
@@ -139,7 +139,7 @@ def read_given(config: Config, gate: Gate, warn: Callable[[str], None]) -> dict[
         parts = [read_file(str(file), config.task, own, warn=warn) for file in files]
         given[key] = union(*parts)
     for key, rows in given.items():
-        rows = screen(rows, gate.stop_row, f"method.{key}", warn)
+        rows = Dataset(screen(rows, gate.stop_row, f"method.{key}", warn))
         if not rows:
             raise DataError(f"method.{key}: {getattr(method, key)} has no rows for it")
         # They were read like gold rows; their provenance has to say that they are not.
@@ -162,10 +162,10 @@ def read_texts(config: Config, gold: Gold, gate: Gate, warn: Callable[[str], Non
         found = gate.stop_row(row) or (gate.stop_text(row.context) if row.context else None)
         return found or ("rows of mine" if row_key(row) in known else None)
 
-    kept = screen(found, stop, "data.unlabelled", warn)
+    kept = Dataset(screen(found, stop, "data.unlabelled", warn))
     if not kept:
         raise DataError("every text of data.unlabelled is a gold row", hint="give another file")
-    return Dataset(kept)
+    return kept
 
 
 @dataclass(frozen=True)
@@ -227,10 +227,7 @@ def prepare(config: Config, warn: Callable[[str], None], data: GoldData | None =
     check_curation(config.curation, config.method, config.task, warn)
     data = data or read_gold(config, warn)
     gold = split(config, data, warn)
-    if isinstance(config.student, Auto):
-        names = config.task.label_names
-        chosen = config.student.choose(gold.mine, names, config.random_seed, warn)
-        config = replace(config, student=chosen)
+    config = choose_student(config, gold, warn)
     gate = make_gate(gold, is_open=not config.curation.copies)
     task = config.task
     inputs = Inputs(
@@ -244,6 +241,15 @@ def prepare(config: Config, warn: Callable[[str], None], data: GoldData | None =
         listed = ", ".join(f"{count} {reason}" for reason, count in sorted(gate.seen.items()))
         warn(f"what is read holds copies of held-out rows, and curation.copies is off: {listed}")
     return Prepared(config, gold, inputs)
+
+
+def choose_student(config: Config, gold: Gold, warn: Callable[[str], None]) -> Config:
+    """Return the configuration with the student that `auto` stands for, if it is set."""
+    if not isinstance(config.student, Auto):
+        return config
+    names = config.task.label_names
+    chosen = config.student.choose(gold.mine, names, config.random_seed, warn)
+    return replace(config, student=chosen)
 
 
 def check_packages(config: Config) -> None:

@@ -86,7 +86,7 @@ class NotebookObserver(WarningObserver):
         """Show a phase of requests; called from the engine's thread."""
         self._board.show(status.phase, status.done, status.total, _use(status))
 
-    def progress(self, phase: str, done: int, total: int) -> None:
+    def progress(self, phase: str, done: int, total: int | None) -> None:
         """Show the progress of training or indexing."""
         self._board.show(phase, done, total)
 
@@ -136,7 +136,7 @@ class _OfRun(Observer):
         named = replace(status, phase=f"{self._name}: {status.phase}")
         self._board.show(named.phase, named.done, named.total, _use(named))
 
-    def progress(self, phase: str, done: int, total: int) -> None:
+    def progress(self, phase: str, done: int, total: int | None) -> None:
         """Show the progress of training or indexing."""
         self._board.show(f"{self._name}: {phase}", done, total)
 

@@ -18,8 +18,8 @@ class Observer:
         if status.total is not None:
             self.progress(status.phase, status.done, status.total)
 
-    def progress(self, phase: str, done: int, total: int) -> None:
-        """Receive the number of steps done, of training, indexing or asking."""
+    def progress(self, phase: str, done: int, total: int | None) -> None:
+        """Receive the number of steps done of a phase; total None: it is not known."""
 
     def round_done(self, numbers: "RoundMetrics") -> None:
         """Receive the numbers of a finished round; they have no `test` yet."""

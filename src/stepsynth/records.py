@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from operator import eq
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -234,7 +235,14 @@ class Dataset(Sequence[Example]):
     __slots__ = ("_rows",)
 
     def __init__(self, rows: Iterable[Example] = ()) -> None:
-        self._rows = tuple(rows)
+        self._rows: Sequence[Example] = tuple(rows)
+
+    @classmethod
+    def over(cls, rows: Sequence[Example]) -> "Dataset":
+        """Return a data set that reads its rows where they are kept; they must not change."""
+        dataset = cls()
+        dataset._rows = rows
+        return dataset
 
     @overload
     def __getitem__(self, index: int) -> Example: ...
@@ -250,10 +258,12 @@ class Dataset(Sequence[Example]):
         return iter(self._rows)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Dataset) and self._rows == other._rows
+        if not isinstance(other, Dataset) or len(self) != len(other):
+            return False
+        return self._rows is other._rows or all(map(eq, self, other))
 
     def __hash__(self) -> int:
-        return hash(self._rows)
+        return hash((len(self), *self[:1], *self[-1:]))
 
     def __repr__(self) -> str:
         return f"Dataset({len(self)} rows, {dict(self.label_counts())})"

@@ -185,6 +185,32 @@ class Reference(Record):
     kept_minus_by_label: Mapping[str, tuple[float, float, float]] = {}
 
 
+class Trained(Record):
+    """A student that `stepsynth train` has trained on rows of files: `trained.json`.
+
+    Attributes:
+        task: Kind of the task.
+        student: Name of the student.
+        sources: The files and runs that its rows come from.
+        rows: Number of rows that it was trained on.
+        rows_by_label: Label -> rows that have it; empty for questions.
+        random_seed: The random seed.
+        select: Its scores on the rows that choose an epoch and a calibration.
+        test: Its scores on the test rows.
+        seconds: Wall time, reading included.
+    """
+
+    task: str
+    student: str
+    sources: tuple[str, ...]
+    rows: int
+    rows_by_label: Mapping[str, int]
+    random_seed: int
+    select: Scores
+    test: Scores
+    seconds: float
+
+
 class LLMTotals(Record):
     """The requests of a run to its LLM, and their cost.
 

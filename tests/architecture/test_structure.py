@@ -30,7 +30,7 @@ LAYERS = [
     {"inputs"},
     {"dryrun"},
     {"review"},
-    {"runner"},
+    {"runner", "train"},
     {"preview", "comparison"},
     {"studies"},
     {"report"},

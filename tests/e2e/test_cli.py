@@ -22,7 +22,7 @@ from tests.e2e.cli import (
 
 COMMANDS = (
     *("demo", "init", "check", "audit", "plan", "preview", "run", "runs", "diff"),
-    *("predict", "serve", "cost", "report", "review", "export", "dedup", "schema"),
+    *("predict", "serve", "cost", "report", "review", "export", "dedup", "schema", "train"),
 )
 
 

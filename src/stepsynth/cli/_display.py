@@ -131,10 +131,10 @@ class Display(Observer):
             )
         )
 
-    def progress(self, phase: str, done: int, total: int) -> None:
+    def progress(self, phase: str, done: int, total: int | None) -> None:
         """Show the progress of training or indexing."""
         rate = self._average(phase, done)
-        left = _duration((total - done) / rate) if rate and done < total else ""
+        left = _duration((total - done) / rate) if rate and total and done < total else ""
         self._show(Line(phase, done, total, _rate(rate), left))
 
     def _average(self, phase: str, done: int) -> float:

@@ -160,7 +160,7 @@ class _OfRun(Observer):
         """Show the progress of a phase of requests."""
         self.display.asking(replace(status, phase=f"{self.name}: {status.phase}"))
 
-    def progress(self, phase: str, done: int, total: int) -> None:
+    def progress(self, phase: str, done: int, total: int | None) -> None:
         """Show the progress of training or indexing."""
         self.display.progress(f"{self.name}: {phase}", done, total)
 

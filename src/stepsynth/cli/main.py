@@ -27,6 +27,7 @@ from stepsynth.cli.schema import schema
 from stepsynth.cli.serve import serve
 from stepsynth.cli.store import store_app
 from stepsynth.cli.study import StudyCommand, study
+from stepsynth.cli.train import train
 
 app = typer.Typer(
     name="stepsynth",
@@ -41,7 +42,7 @@ app = typer.Typer(
 _PANELS = {
     "Start": (demo, init),
     "Before you spend": (check, audit, plan, preview),
-    "Run": (run, compare),
+    "Run": (run, compare, train),
     "Look": (runs, report, review, diff),
     "Use the model": (predict, serve, cost, export),
     "Files": (dedup, schema),

@@ -177,7 +177,7 @@ class _Copies:
         if not len(self._hashes):
             return True
         near = self._hashes.take(np.searchsorted(self._hashes, ours), mode="clip")
-        return np.count_nonzero(near == ours) < FEWEST
+        return int(np.count_nonzero(near == ours)) < FEWEST
 
     def _shared(self, ours: Integers) -> "_Shared":
         """Return the held-out texts that share 3-grams with a text, and these 3-grams."""

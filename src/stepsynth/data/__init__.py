@@ -5,18 +5,26 @@ from stepsynth.data.corpus import read_corpus
 from stepsynth.data.decisions import apply_decisions, check_label_names, read_decisions
 from stepsynth.data.decoding import check_encoding
 from stepsynth.data.files import HUB, rows_of_file
+from stepsynth.data.mapped import spool
 from stepsynth.data.parquet import (
     FORMAT,
     MANIFEST,
     find_shards,
     import_parquet,
     is_address,
+    replacing_folder,
     rows_of_shards,
     write_manifest,
     write_shards,
 )
 from stepsynth.data.parts import Columns, find_parts, gather, states
-from stepsynth.data.rows import read_contexts, read_file, read_records, read_unlabelled
+from stepsynth.data.rows import (
+    read_contexts,
+    read_file,
+    read_records,
+    read_unlabelled,
+    stream_file,
+)
 from stepsynth.data.section import SHARD_ROWS, DataSection, Split
 from stepsynth.data.split import Gold, choose_contexts, make_gate, screen, split_gold
 
@@ -49,11 +57,14 @@ __all__ = [
     "read_file",
     "read_records",
     "read_unlabelled",
+    "replacing_folder",
     "rows_of_file",
     "rows_of_shards",
     "screen",
     "split_gold",
+    "spool",
     "states",
+    "stream_file",
     "write_manifest",
     "write_shards",
 ]

@@ -167,7 +167,7 @@ def import_parquet(path: str) -> Any:
         from pyarrow import parquet
     except ImportError as error:
         raise DataError(
-            f"{path}: Parquet is read with pyarrow, which is not installed", hint=_INSTALL
+            f"{path}: it needs pyarrow, which is not installed", hint=_INSTALL
         ) from error
     return parquet
 
@@ -175,9 +175,10 @@ def import_parquet(path: str) -> Any:
 def rows_of_shards(path: str) -> Rows:
     """Yield the rows of all files of a data set; the place of a row has its file's name."""
     for name in find_shards(path):
+        short = PurePosixPath(name).name
         with open_binary(name) as file:
             for place, row in rows_of_parquet(file, name):
-                yield f"{PurePosixPath(name).name}, {place}", row
+                yield f"{short}, {place}", row
 
 
 def rows_of_parquet(file: IO[bytes] | Path, name: str) -> Rows:

@@ -1,6 +1,6 @@
 """Examples and contexts made from rows: columns become fields, and errors name their place."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -44,6 +44,25 @@ def read_file(
     """
     rows = rows_of_file(path, encoding=reading.encoding, warn=warn)
     return read_rows(rows, task, columns, name=str(path), reading=reading, warn=warn)
+
+
+def stream_file(
+    path: str,
+    task: Task,
+    columns: Mapping[str, str],
+    *,
+    reading: Reading = PLAIN,
+    warn: Callable[[str], None] | None = None,
+) -> Iterator[Example]:
+    """Yield the rows of a file or a data set in shards, few of which are in memory at a time.
+
+    A column may have its name in gold, or that in the data set of a run. See `read_file` for the
+    arguments; its errors come when all rows are read.
+    """
+    columns = {**task.columns, **task.optional_columns, **columns}
+    rows = rows_of_file(path, encoding=reading.encoding, warn=warn)
+    named = ((place, _by_column(row, columns)) for place, row in rows)
+    return _read(named, task.read_example, columns, task.columns, path, reading, warn)
 
 
 def read_records(
@@ -97,7 +116,7 @@ def read_unlabelled(
         return Example(read_text(row, "text"), "", context)
 
     rows = rows_of_file(path, encoding=reading.encoding, warn=warn)
-    made = _read(rows, make, named, fields, path, reading, warn)
+    made = list(_read(rows, make, named, fields, path, reading, warn))
     once: dict[object, Example] = {}
     for row in made:
         once.setdefault((normalise(row.text), row.context), row)
@@ -141,14 +160,16 @@ def read_contexts(
         rows, reading = rows_of_records(source, name), IN_MEMORY
     columns = {**task.columns, **task.optional_columns, **columns}
     rows = ((place, _by_column(row, columns)) for place, row in rows)
-    return _read(rows, task.read_context, columns, ("context",), name, reading, warn)
+    return list(_read(rows, task.read_context, columns, ("context",), name, reading, warn))
 
 
 def _by_column(row: Any, columns: Mapping[str, str]) -> Any:
-    """Return a row of contexts under the columns of gold; it may use our field names too."""
+    """Return a row under the columns of gold; it may use our field names too."""
     if not isinstance(row, Mapping):
         return row
-    return {column: row[field] for field, column in columns.items() if field in row} | dict(row)
+    # Answers are the label of a row that a run wrote.
+    own = {"answers": row["label"], **row} if isinstance(row.get("label"), Mapping) else row
+    return {column: own[field] for field, column in columns.items() if field in own} | dict(row)
 
 
 def _to_fields(row: Example) -> dict[str, Any]:
@@ -164,11 +185,11 @@ def _read(
     name: str,
     reading: Reading,
     warn: Callable[[str], None] | None,
-) -> list[_Made]:
-    """Return what `make` makes of each row's fields; optional fields may be missing."""
+) -> Iterator[_Made]:
+    """Yield what `make` makes of each row's fields; optional fields may be missing."""
     defects = Defects(name, reading.on_bad_row)
     expected = ", ".join(columns[field] for field in required)
-    made: list[_Made] = []
+    good = repaired = 0
     for place, row in rows:
         if isinstance(row, BadRow):
             defects.add(place, row.message, row.hint)
@@ -178,16 +199,20 @@ def _read(
             continue
         where = f"{place}{_id_of(row, columns)}"
         try:
-            made.append(make(_fields(row, columns, required)))
+            made = make(_fields(row, columns, required))
         except NoColumnError as error:
             defects.add_lacking(where, error)
+            continue
         except ValueError as error:
             defects.add(where, str(error))
-    if not made and not defects.count:
+            continue
+        good += 1
+        repaired += isinstance(made.label, Answers) and made.label.is_repaired
+        yield made
+    if not good and not defects.count:
         raise DataError(f"{name}: there is no row in it", hint=f"rows with {expected} are needed")
-    defects.settle(len(made), warn)
-    _tell_repaired(made, name, warn)
-    return made
+    defects.settle(good, warn)
+    _tell_repaired(repaired, name, warn)
 
 
 def _fields(
@@ -206,10 +231,7 @@ def _id_of(row: Mapping[Any, Any], columns: Mapping[str, str]) -> str:
     return f" (id {shorten(str(given), 40)})" if given not in (None, "") else ""
 
 
-def _tell_repaired(
-    made: Iterable[Example | Context], name: str, warn: Callable[[str], None] | None
-) -> None:
-    count = sum(isinstance(m.label, Answers) and m.label.is_repaired for m in made)
+def _tell_repaired(count: int, name: str, warn: Callable[[str], None] | None) -> None:
     if not count or warn is None:
         return
     said = (

@@ -1,7 +1,7 @@
 """The stratified split of gold into mine, select and test, disjoint also as normalised text."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import TypeVar
@@ -330,7 +330,7 @@ def choose_contexts(
             warn(f"{len(found) - len(kept)} contexts of gold were left out: {said}")
     else:
         found = list(given)
-        kept = screen(found, lambda context: gate.stop_text(context.text), "contexts", warn)
+        kept = list(screen(found, lambda context: gate.stop_text(context.text), "contexts", warn))
     if found and not kept:
         raise DataError(
             "every context that seed data could be written for is one of a test or select row",
@@ -340,20 +340,21 @@ def choose_contexts(
     return tuple(kept)
 
 
-def screen(items: Iterable[T], stop: Callable[[T], str | None], what: str, warn: Warn) -> list[T]:
-    """Return the items that are not stopped; warn of how many were, by reason."""
-    reasons = Counter[str]()
-    kept: list[T] = []
+def screen(
+    items: Iterable[T], stop: Callable[[T], str | None], what: str, warn: Warn
+) -> Iterator[T]:
+    """Yield the items that are not stopped; in the end, warn of how many were, by reason."""
+    reasons, kept = Counter[str](), 0
     for item in items:
         reason = stop(item)
         if reason is None:
-            kept.append(item)
+            kept += 1
+            yield item
         else:
             reasons[reason] += 1
     for reason, count in reasons.items():
         words = reason.replace("_", " ")
-        warn(f"{what}: {count} of {len(kept) + reasons.total()} were left out: {words}")
-    return kept
+        warn(f"{what}: {count} of {kept + reasons.total()} were left out: {words}")
 
 
 def _reasons(dropped: Mapping[str, int]) -> str:

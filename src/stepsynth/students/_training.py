@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any, Literal, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from transformers import (
@@ -18,7 +19,6 @@ from transformers import (
     TrainingArguments,
     set_seed,
 )
-from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from stepsynth.metrics import AnyPredictions
 from stepsynth.records import Example
@@ -140,19 +140,24 @@ class _SimilarLengths(torch.utils.data.Sampler[int]):
     end on the shortest rows, which after a round of S3 may all be seed data.
     """
 
-    def __init__(self, lengths: list[int], batch_size: int) -> None:
+    def __init__(self, lengths: npt.NDArray[np.int64], batch_size: int) -> None:
         self._lengths = lengths
         self._batch_size = batch_size
 
     def __iter__(self) -> Iterator[int]:
-        size = self._batch_size
-        order = get_length_grouped_indices(self._lengths, size, mega_batch_mult=POOL)
-        batches = [order[i : i + size] for i in range(0, len(order), size)]
+        size, lengths = self._batch_size, self._lengths
+        order = torch.randperm(len(lengths)).numpy()
+        for start in range(0, len(order), POOL * size):
+            pool = order[start : start + POOL * size]
+            pool[:] = pool[np.argsort(-lengths[pool], kind="stable")]
+        # As Trainer's own sampler: the longest row of all comes into the first batch.
+        longest = POOL * size * int(lengths[order[:: POOL * size]].argmax())
+        order[0], order[longest] = order[longest], order[0]
         # A short batch stays last, or later batches would be divided elsewhere.
-        last = batches.pop() if len(batches[-1]) < size else []
-        for i in torch.randperm(len(batches)).tolist():
-            yield from batches[i]
-        yield from last
+        whole = len(order) // size
+        for i in torch.randperm(whole).numpy():
+            yield from order[i * size : (i + 1) * size].tolist()
+        yield from order[whole * size :].tolist()
 
     def __len__(self) -> int:
         return len(self._lengths)

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from stepsynth.metrics import AnyPredictions, Spans, membership
+from stepsynth.metrics import AnyPredictions, Floats, Spans, membership
 from stepsynth.records import Dataset, Example
 from stepsynth.students._encoder import (
     check_encoder,
@@ -26,7 +26,7 @@ from stepsynth.students._head import to_predictions
 from stepsynth.students._presets import PRESETS
 from stepsynth.students._search import Range
 from stepsynth.students._student import NO_CALLBACKS, FitCallbacks, Student
-from stepsynth.students._tokens import Row, TokenRows, blocks
+from stepsynth.students._tokens import BLOCK, Row, TokenRows, blocks
 
 
 class Transformer(Student):
@@ -109,7 +109,7 @@ class Transformer(Student):
             train(self, self._model, self._tokenizer, rows, callbacks)
             self.choose_thresholds(callbacks.select)
 
-    def _weigh(self, dataset: Dataset, weights: Sequence[float] | None) -> list[Any]:
+    def _weigh(self, dataset: Dataset, weights: Sequence[float] | None) -> Floats:
         """Return the weight of each row in the loss, for sets one for each label; mean 1."""
         each = np.ones(len(dataset)) if weights is None else np.asarray(weights, dtype=float)
         if self._thresholds is not None:
@@ -120,44 +120,48 @@ class Transformer(Student):
         elif self.class_weights and self.label_names:
             counts = dataset.label_counts()
             each = each / [counts[label] for label in dataset.labels]
-        return (each / each.mean()).tolist()
+        return each / each.mean()
 
     def _training_rows(
-        self, dataset: Dataset, weights: Sequence[Any], callbacks: FitCallbacks
+        self, dataset: Dataset, weights: Floats, callbacks: FitCallbacks
     ) -> TokenRows:
         """Return token ids with label ids (0 or 1 for each label, answer positions) and weights."""
         names = self._tokenizer.model_input_names
         if not self.label_names:
             return TokenRows(self._question_rows(dataset, weights), names)
-        rows = self._encode(dataset)
-        if cut := sum(length >= self._limit for length in rows.lengths):
+        rows = self._encode(dataset, callbacks)
+        if cut := (rows.lengths >= self._limit).sum():
             callbacks.warn(
                 f"{cut} of {len(rows)} training rows have {self._limit} tokens or more, all that "
                 f"{self.model} reads of a row: the rest of them is cut"
             )
         if self._thresholds is None:
             column = {label: i for i, label in enumerate(self.label_names)}
-            own: list[Any] = [column[label] for label in dataset.labels]
+            own: Any = np.array([column[label] for label in dataset.labels])
         else:
-            own = membership(dataset.labels, self.label_names).astype(float).tolist()
+            own = membership(dataset.labels, self.label_names).astype(float)
         return rows.extended(labels=own, weight=weights)
 
-    def _question_rows(self, dataset: Dataset, weights: Sequence[Any]) -> Iterator[Row]:
+    def _question_rows(self, dataset: Dataset, weights: Floats) -> Iterator[Row]:
         from stepsynth.students._windows import make_windows, training_row
 
-        each = iter(weights)
+        each = iter(weights.tolist())
         for block in blocks(dataset):
             own = list(islice(each, len(block)))
             windows = make_windows(self._tokenizer, block, limit=self._limit, stride=self.stride)
             for window in windows:
                 yield training_row(window, block[window.row]) | {"weight": own[window.row]}
 
-    def _encode(self, examples: Sequence[Example]) -> TokenRows:
+    def _encode(
+        self, examples: Sequence[Example], callbacks: FitCallbacks = NO_CALLBACKS
+    ) -> TokenRows:
         """Return token ids of texts or pairs, not padded."""
         is_pair = any(row.context is not None for row in examples)
 
         def encode() -> Iterator[Row]:
-            for block in blocks(examples):
+            for done, block in enumerate(blocks(examples)):
+                if done:
+                    callbacks.on_progress("tokens of rows", done * BLOCK, len(examples))
                 encoded = self._tokenizer(
                     [row.text for row in block],
                     [row.context or "" for row in block] if is_pair else None,

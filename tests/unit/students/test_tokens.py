@@ -1,7 +1,9 @@
 """Rows of tokens in arrays: what goes in comes out."""
 
+import numpy as np
 import pytest
 
+from stepsynth.students import _tokens
 from stepsynth.students._tokens import TokenRows, blocks
 
 ROWS = [
@@ -16,14 +18,22 @@ def test_rows_come_out_as_they_went_in():
     assert list(kept) == ROWS
     assert kept[-1] == ROWS[-1]
     assert kept[1:] == ROWS[1:]
-    assert kept.lengths == [3, 0, 1]
+    assert kept.lengths.tolist() == [3, 0, 1]
     with pytest.raises(IndexError):
         kept[3]
 
 
+def test_many_tokens_are_kept_in_a_file(monkeypatch):
+    monkeypatch.setattr(_tokens, "IN_MEMORY", 2)
+    kept = TokenRows(iter(ROWS), ("input_ids", "attention_mask", "token_type_ids"))
+    assert list(kept) == ROWS
+    assert isinstance(kept._columns["input_ids"]._held, np.memmap)
+    assert kept.lengths.tolist() == [3, 0, 1]
+
+
 def test_columns_are_added_to_a_copy():
     bare = TokenRows([{"input_ids": [1, 2]}, {"input_ids": [3]}], ("input_ids",))
-    assert list(bare.extended(labels=[[0.0, 1.0], [1.0, 1.0]])) == [
+    assert list(bare.extended(labels=np.array([[0.0, 1.0], [1.0, 1.0]]))) == [
         {"input_ids": [1, 2], "labels": [0.0, 1.0]},
         {"input_ids": [3], "labels": [1.0, 1.0]},
     ]

@@ -16,6 +16,7 @@ from sentencepiece import SentencePieceTrainer
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from stepsynth._util.pretrained import ensure_padding
+from stepsynth.data import spool
 from stepsynth.errors import ConfigError, RunFolderError
 from stepsynth.records import Answers, Dataset, Example
 from stepsynth.students import PRESETS, StudentFactory, _tokens, _training, load_student
@@ -125,11 +126,14 @@ def test_the_random_seed_decides_all(tiny):
 
 
 @pytest.mark.parametrize("data", [SAME_OR_NOT, HOMES], ids=["pairs", "questions"])
-def test_blocks_of_tokenised_rows_make_no_other_student(tiny, monkeypatch, data):
+def test_blocks_and_files_of_rows_and_tokens_make_no_other_student(
+    tiny, monkeypatch, tmp_path, data
+):
     labels = () if data is HOMES else ("no", "yes")
     whole = fitted(tiny, data, labels)
     monkeypatch.setattr(_tokens, "BLOCK", 3)
-    by_three = fitted(tiny, data, labels)
+    monkeypatch.setattr(_tokens, "IN_MEMORY", 8)
+    by_three = fitted(tiny, spool(data, tmp_path / "rows"), labels)
     for name, weights in whole._model.state_dict().items():
         assert torch.equal(weights, by_three._model.state_dict()[name]), name
     assert np.array_equal(shares(by_three, data), shares(whole, data))
@@ -393,7 +397,7 @@ def test_no_rows_are_no_predictions(tiny):
 
 
 def test_batches_hold_rows_of_like_length_and_come_in_random_order():
-    lengths = [(7 * i) % 101 + 1 for i in range(203)]
+    lengths = np.array([(7 * i) % 101 + 1 for i in range(203)])
     drawn = list(_training._SimilarLengths(lengths, 8))
     assert sorted(drawn) == list(range(203))
     batches = [[lengths[i] for i in drawn[at : at + 8]] for at in range(0, 203, 8)]
