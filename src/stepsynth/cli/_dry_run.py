@@ -43,8 +43,8 @@ def dry_run(
         if made is not None:
             print_plan(made, warnings)
         else:
-            for warning in warnings:
-                print_line(console, f"warning: {warning}")
+            for message in warnings:
+                print_line(console, f"warning: {message}")
         options = [part for each in overrides for part in ("--set", each)]
         options += ["--out", str(out)] if out else []
         options += ["--executor", executor] if executor != "local" else []

@@ -8,7 +8,7 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
@@ -136,6 +136,32 @@ def print_line(console: Any, text: str, style: str | None = None) -> None:
     console.print(printable(text), markup=False, style=style, soft_wrap=whole)
 
 
+def make_table(
+    title: str,
+    columns: Iterable[tuple[str, bool]],
+    rows: Iterable[Iterable[object]],
+    **options: Any,
+) -> Any:
+    """Return a table of texts, which are never taken as markup.
+
+    Args:
+        title: Its title.
+        columns: Name of each column, and whether it holds numbers.
+        rows: A cell for each column.
+        options: Options of rich's `Table`.
+    """
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=escape(printable(title)), **options)
+    for name, is_number in columns:
+        side = "right" if is_number else "left"
+        table.add_column(escape(printable(name)), justify=side, overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(printable(str(cell))) for cell in row))
+    return table
+
+
 def command_line(*args: str) -> str:
     """Return a stepsynth command that can be pasted into the calling shell."""
     program = sys.argv[0] if "/" in sys.argv[0] and not shutil.which("stepsynth") else "stepsynth"
@@ -169,28 +195,22 @@ _ABBREVIATED = ("micro_f1", "macro_f1", "exact_match")
 
 def round_table(summary: "Summary") -> Any:
     """Return the table of a run's rounds."""
-    from rich.markup import escape
-    from rich.table import Table
-
     from stepsynth.metrics import SCORE_NAMES
 
-    title = f"{summary.task}: {summary.method} with {summary.student}"
-    table = Table(title=escape(title))
-    for name in ("round", "added", "train\nrows", "mining\nrows wrong"):
-        table.add_column(name, justify="right")
     keys = shown(summary.rounds[0].select) if summary.rounds else []
-    for split in ("select", "test"):
-        for _, name in keys:
-            table.add_column(f"{split}\n{name}", justify="right")
-    table.add_column("")
+    heads = ["round", "added", "train\nrows", "mining\nrows wrong"]
+    heads += [f"{split}\n{name}" for split in ("select", "test") for _, name in keys]
+    rows: list[list[object]] = []
     for row in summary.rounds:
-        counts = map(str, (row.round, row.added, row.train_size, row.misclassified))
         scores = [
             f"{split[key]:.3f}" if split else "-"
             for split in (row.select, row.test)
             for key, _ in keys
         ]
-        table.add_row(*counts, *scores, "kept" if row.round == summary.kept_round else "")
+        kept = "kept" if row.round == summary.kept_round else ""
+        rows.append([row.round, row.added, row.train_size, row.misclassified, *scores, kept])
+    title = f"{summary.task}: {summary.method} with {summary.student}"
+    table = make_table(title, [*((head, True) for head in heads), ("", False)], rows)
     names = (f"{short}: {SCORE_NAMES[key][0]}" for key, short in keys if key in _ABBREVIATED)
     table.caption = "; ".join(["mining rows: gold that errors are taken from", *names])
     return table
@@ -217,22 +237,14 @@ def print_summary(summary: "Summary", extra: Sequence[str] = ()) -> None:
 
 def _print_labels(console: Any, summary: "Summary") -> None:
     """Print the scores of each label beside the references; of many labels, where they are."""
-    from rich.markup import escape
-    from rich.table import Table
-
     from stepsynth.runner import label_table
 
     columns, rows = label_table(summary)
     if len(rows) > MOST_LABELS:
         print_line(console, f"The report has the scores of each of {len(rows)} labels.")
     elif rows:
-        table = Table(title="F1 by label on test, %")
-        for name, is_number in columns:
-            head = escape(name.replace(" ", "\n", 1))
-            table.add_column(head, justify="right" if is_number else "left")
-        for row in rows:
-            table.add_row(*(escape(printable(cell)) for cell in row))
-        console.print(table)
+        heads = [(name.replace(" ", "\n", 1), is_number) for name, is_number in columns]
+        console.print(make_table("F1 by label on test, %", heads, rows))
 
 
 def llm_in_words(llm: "LLMTotals", seconds: float) -> Iterator[str]:

@@ -9,10 +9,10 @@ import typer
 from stepsynth.cli._shared import (
     JSON,
     handle_errors,
+    make_table,
     open_console,
     print_json,
     print_line,
-    printable,
     setting,
 )
 
@@ -78,23 +78,20 @@ def audit(
 
 
 def _print(number: int, doubts: "list[Doubt]", path: Path, warnings: list[str]) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
     console = open_console()
     for message in warnings:
         print_line(console, f"warning: {message}")
-    table = Table(title=f"{len(doubts)} of {number} gold rows are doubtful", show_lines=True)
-    for name in ("kind", "label", "text", "why"):
-        table.add_column(name)
     shown: Counter[str] = Counter()
+    rows: list[tuple[object, ...]] = []
     for doubt in doubts:
         shown[doubt.kind] += 1
         if shown[doubt.kind] <= SHOWN:
-            words = (doubt.kind.replace("_", " "), str(doubt.row.label), doubt.row.text)
-            table.add_row(*(escape(printable(each)) for each in (*words, doubt.reason)))
+            kind = doubt.kind.replace("_", " ")
+            rows.append((kind, doubt.row.label, doubt.row.text, doubt.reason))
     if doubts:
-        console.print(table)
+        title = f"{len(doubts)} of {number} gold rows are doubtful"
+        columns = [(name, False) for name in ("kind", "label", "text", "why")]
+        console.print(make_table(title, columns, rows, show_lines=True))
     more = sum(max(0, count - SHOWN) for count in shown.values())
     listed = f", {more} more in the file" if more else ""
     print_line(console, f"{len(doubts)} of {number} gold rows are doubtful{listed}.")

@@ -12,6 +12,7 @@ from stepsynth.cli._shared import (
     JSON,
     conclude,
     handle_errors,
+    make_table,
     open_console,
     print_error,
     print_line,
@@ -218,22 +219,20 @@ def _print(
 
 def _count_labels(config: "Config", gold: "Gold") -> Any:
     """Return a table of the rows of each label in each split."""
-    from rich.markup import escape
-    from rich.table import Table
-
     from stepsynth.records import NO_LABELS, names_of
 
-    parts = (("mine", gold.mine), ("select", gold.select), ("test", gold.test))
-    table = Table(title=escape(f"{config.name}: {config.method.name}, {config.student.name}"))
-    table.add_column("label")
-    for name, _ in parts:
-        table.add_column(name, justify="right")
-    for label in config.task.label_names:
-        table.add_row(escape(label), *(str(rows.label_counts()[label]) for _, rows in parts))
+    parts = (gold.mine, gold.select, gold.test)
+    counts = [
+        (label, *(rows.label_counts()[label] for rows in parts))
+        for label in config.task.label_names
+    ]
     if config.task.has_label_sets:
-        nothing = (sum(not names_of(row.label) for row in rows) for _, rows in parts)
-        table.add_row(NO_LABELS, *map(str, nothing))
-    if config.task.label_names:
+        nothing = (sum(not names_of(row.label) for row in rows) for rows in parts)
+        counts.append((NO_LABELS, *nothing))
+    title = f"{config.name}: {config.method.name}, {config.student.name}"
+    columns = [("label", False), ("mine", True), ("select", True), ("test", True)]
+    table = make_table(title, columns, counts)
+    if counts:
         table.add_section()
-    table.add_row("rows", *(str(len(rows)) for _, rows in parts))
+    table.add_row("rows", *(str(len(rows)) for rows in parts))
     return table

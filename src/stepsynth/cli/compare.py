@@ -14,6 +14,7 @@ from stepsynth.cli._display import Display
 from stepsynth.cli._shared import (
     JSON,
     handle_errors,
+    make_table,
     open_console,
     print_error,
     print_json,
@@ -183,19 +184,11 @@ def _show(comparison: "Comparison", told: Sequence[str], *, as_json: bool) -> No
         page = {"page": f"{folder}/compare.html"}
         print_json(value | page | ({"stopped": stopped} if stopped else {}))
         return
-    from rich.markup import escape
-    from rich.table import Table
-
     from stepsynth.report import cost_table, problems, score_table
 
     console = open_console()
     for text in (score_table(comparison), cost_table(comparison, with_gold=False)):
-        table = Table(title=escape(f"{comparison.task}: {text.title}"))
-        for name, is_number in text.columns:
-            table.add_column(escape(name), justify="right" if is_number else "left")
-        for row in text.rows:
-            table.add_row(*map(escape, row))
-        console.print(table)
+        console.print(make_table(f"{comparison.task}: {text.title}", text.columns, text.rows))
     for row in comparison.methods:
         print_line(console, f"Gold that {row.name} sees: {row.sees or '?'}.")
     for line in (*comparison.verdict, *problems(comparison)):

@@ -12,10 +12,10 @@ from stepsynth.cli._completion import complete_runs
 from stepsynth.cli._shared import (
     JSON,
     handle_errors,
+    make_table,
     open_console,
     print_json,
     print_line,
-    printable,
 )
 
 if TYPE_CHECKING:
@@ -89,15 +89,8 @@ def _named(key: str, names: Mapping[str, str]) -> str:
 def _print_table(
     console: Any, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
 ) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left")
-    for name in columns:
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        table.add_row(*(escape(printable(cell)) for cell in row))
-    console.print(table)
+    named = [(name, False) for name in columns]
+    console.print(make_table(title, named, rows, title_justify="left"))
     console.print()
 
 

@@ -71,8 +71,8 @@ def print_plan(made: "Plan", warnings: Sequence[str]) -> None:
         print_line(console, line, "bold")
     for line in made.assumptions:
         print_line(console, f"- {line}")
-    for line in warnings:
-        print_line(console, f"warning: {line}")
+    for message in warnings:
+        print_line(console, f"warning: {message}")
     console.print("Nothing was sent.")
 
 

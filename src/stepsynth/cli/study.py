@@ -15,6 +15,7 @@ from stepsynth.cli._display import Display
 from stepsynth.cli._shared import (
     JSON,
     handle_errors,
+    make_table,
     open_console,
     print_json,
     print_line,
@@ -237,15 +238,11 @@ def _print(findings: "Findings") -> None:
 
 
 def _rich_table(table: "Table") -> Any:
-    from rich.markup import escape
-    from rich.table import Table as RichTable
-
     from stepsynth.studies import format_cell
 
-    shown = RichTable(title=escape(table.title), title_justify="left")
-    for i, column in enumerate(table.columns):
-        is_text = all(isinstance(row[i], str) for row in table.rows)
-        shown.add_column(escape(column), justify="left" if is_text else "right")
-    for row in table.rows:
-        shown.add_row(*(escape(format_cell(cell)) for cell in row))
-    return shown
+    columns = [
+        (name, not all(isinstance(row[i], str) for row in table.rows))
+        for i, name in enumerate(table.columns)
+    ]
+    rows = (map(format_cell, row) for row in table.rows)
+    return make_table(table.title, columns, rows, title_justify="left")
