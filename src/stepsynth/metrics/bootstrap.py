@@ -36,6 +36,7 @@ from stepsynth.metrics.scoring import Flags, Floats
 Ints = npt.NDArray[np.int64]
 
 DRAWS = 2000
+"""Resamples of the test rows."""
 _CHUNK = 64
 """Resamples that are scored at once: enough to be fast, few enough to stay in the cache."""
 
@@ -64,11 +65,11 @@ class Interval:
         return f"{100 * self.mean:+.1f} [{100 * self.low:+.1f}, {100 * self.high:+.1f}]"
 
 
-def resample_rows(n_rows: int, *, draws: int = DRAWS, random_seed: int = 0) -> Iterator[Floats]:
+def resample_rows(n_rows: int) -> Iterator[Floats]:
     """Yield the counts of each test row in k resamples at a time: (k, n_rows)."""
-    rng = np.random.default_rng(random_seed)
-    for start in range(0, draws, _CHUNK):
-        size = min(_CHUNK, draws - start)
+    rng = np.random.default_rng(0)
+    for start in range(0, DRAWS, _CHUNK):
+        size = min(_CHUNK, DRAWS - start)
         drawn = rng.integers(0, n_rows, (size, n_rows)) + n_rows * np.arange(size)[:, None]
         counts = np.bincount(drawn.ravel(), minlength=size * n_rows)
         yield counts.reshape(size, n_rows).astype(np.float64)
@@ -78,9 +79,6 @@ def bootstrap_mean(
     first: Sequence[Floats],
     second: Sequence[Floats],
     rows: Sequence[Ints],
-    *,
-    draws: int = DRAWS,
-    random_seed: int = 0,
 ) -> Interval:
     """Return the difference in the mean of a score of each row (right or wrong, EM, F1).
 
@@ -89,15 +87,13 @@ def bootstrap_mean(
         second: The same for the second model, on the same rows.
         rows: For each random seed, (n,) numbers of its test rows, from 0; a row has the same number
             under all random seeds.
-        draws: Number of resamples.
-        random_seed: Determines the resamples.
     """
     gains = [a - b for a, b in zip(first, second, strict=True)]
 
     def score(seed: int, counts: Floats) -> Floats:
         return counts @ gains[seed] / np.maximum(1, counts.sum(axis=1))
 
-    return _bootstrap(score, rows, draws=draws, random_seed=random_seed)
+    return _bootstrap(score, rows)
 
 
 def bootstrap_macro_f1(
@@ -105,9 +101,6 @@ def bootstrap_macro_f1(
     first: Sequence[Ints],
     second: Sequence[Ints],
     rows: Sequence[Ints],
-    *,
-    draws: int = DRAWS,
-    random_seed: int = 0,
 ) -> Interval:
     """Return the difference in macro-F1, as `score_classification` defines it.
 
@@ -116,8 +109,6 @@ def bootstrap_macro_f1(
         first: The same for the labels that the first model predicts.
         second: The same for the second model.
         rows: See `bootstrap_mean`.
-        draws: Number of resamples.
-        random_seed: Determines the resamples.
     """
     n_labels = 1 + max(int(part.max()) for part in (*gold, *first, *second))
     indicators = [
@@ -128,7 +119,7 @@ def bootstrap_macro_f1(
         for g, a, b in zip(gold, first, second, strict=True)
     ]
 
-    return _bootstrap_f1(indicators, rows, _macro_f1, draws=draws, random_seed=random_seed)
+    return _bootstrap_f1(indicators, rows, _macro_f1)
 
 
 def bootstrap_multi_label_f1(
@@ -138,8 +129,6 @@ def bootstrap_multi_label_f1(
     rows: Sequence[Ints],
     *,
     average: Literal["micro", "macro"],
-    draws: int = DRAWS,
-    random_seed: int = 0,
 ) -> Interval:
     """Return the difference in micro-F1 or macro-F1, as `score_multi_label` defines them.
 
@@ -149,24 +138,19 @@ def bootstrap_multi_label_f1(
         second: The same for the second model.
         rows: See `bootstrap_mean`.
         average: Over all labels of all rows, or over the labels.
-        draws: Number of resamples.
-        random_seed: Determines the resamples.
     """
     indicators = [
         tuple(flags.T.astype(np.float64) for flags in (g, a, g & a, b, g & b))
         for g, a, b in zip(gold, first, second, strict=True)
     ]
     mean = _micro_f1 if average == "micro" else _macro_f1
-    return _bootstrap_f1(indicators, rows, mean, draws=draws, random_seed=random_seed)
+    return _bootstrap_f1(indicators, rows, mean)
 
 
 def _bootstrap_f1(
     indicators: Sequence[tuple[Any, ...]],
     rows: Sequence[Ints],
     mean: Callable[[Floats, Floats, Floats], Floats],
-    *,
-    draws: int,
-    random_seed: int,
 ) -> Interval:
     """Return the interval of a difference in a mean F1.
 
@@ -175,27 +159,21 @@ def _bootstrap_f1(
             model, of both, of the second model, of it and gold.
         rows: See `bootstrap_mean`.
         mean: Returns (k,) scores of (n_labels, k) counts of gold, of a model, of both.
-        draws: Number of resamples.
-        random_seed: Determines the resamples.
     """
 
     def score(seed: int, counts: Floats) -> Floats:
         in_gold, said_a, hits_a, said_b, hits_b = (i @ counts.T for i in indicators[seed])
         return mean(in_gold, said_a, hits_a) - mean(in_gold, said_b, hits_b)
 
-    return _bootstrap(score, rows, draws=draws, random_seed=random_seed)
+    return _bootstrap(score, rows)
 
 
-def macro_f1_interval(
-    gold: Ints, said: Ints, *, draws: int = DRAWS, random_seed: int = 0
-) -> Interval:
+def macro_f1_interval(gold: Ints, said: Ints) -> Interval:
     """Return the macro-F1 of one model, with its interval over rows.
 
     Args:
         gold: (n,) numbers of the gold labels, from 0.
         said: (n,) numbers of the predicted labels; -1: there is none, which is wrong.
-        draws: Number of resamples.
-        random_seed: Determines the resamples.
     """
     n_labels = 1 + max(int(gold.max()), int(said.max()))
     parts = [
@@ -208,7 +186,7 @@ def macro_f1_interval(
         in_gold, in_said, hits = (part @ counts.T for part in parts)
         return _macro_f1(in_gold, in_said, hits)
 
-    found = _bootstrap(score, [np.arange(len(gold))], draws=draws, random_seed=random_seed)
+    found = _bootstrap(score, [np.arange(len(gold))])
     return Interval(found.mean, max(0.0, found.low), found.high)
 
 
@@ -225,19 +203,13 @@ def micro_f1_interval(own: Flags, said: Flags) -> Interval:
     return Interval(found.mean, max(0.0, found.low), found.high)
 
 
-def _bootstrap(
-    score: Callable[[int, Floats], Floats],
-    rows: Sequence[Ints],
-    *,
-    draws: int,
-    random_seed: int,
-) -> Interval:
+def _bootstrap(score: Callable[[int, Floats], Floats], rows: Sequence[Ints]) -> Interval:
     """Return the interval of a difference; `score(seed, (k, n) counts)` gives it per resample."""
     n_rows = 1 + max(int(part.max()) for part in rows)
     found = np.concatenate(
         [
             np.stack([score(s, counts[:, part]) for s, part in enumerate(rows)])
-            for counts in resample_rows(n_rows, draws=draws, random_seed=random_seed)
+            for counts in resample_rows(n_rows)
         ],
         axis=1,
     )

@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import t
 from sklearn.metrics import f1_score
 
+from stepsynth.metrics import bootstrap
 from stepsynth.metrics.bootstrap import (
     Interval,
     bootstrap_macro_f1,
@@ -14,6 +15,11 @@ from stepsynth.metrics.bootstrap import (
 )
 
 DRAWS = 150
+
+
+@pytest.fixture(autouse=True)
+def _few_resamples(monkeypatch):
+    monkeypatch.setattr(bootstrap, "DRAWS", DRAWS)
 
 
 def made(seeds=4, n=60, labels=3, *, shared="all"):
@@ -36,7 +42,7 @@ def literally(score, rows, observed):
     """Return the interval by writing every drawn row out, and every term of its variance."""
     n_rows = 1 + max(int(r.max()) for r in rows)
     found = []
-    for counts in resample_rows(n_rows, draws=DRAWS):
+    for counts in resample_rows(n_rows):
         for times in counts.astype(int):
             places = [np.repeat(np.arange(len(part)), times[part]) for part in rows]
             found.append([score(s, place) for s, place in enumerate(places)])
@@ -61,7 +67,7 @@ def test_the_mean_is_that_of_the_literal_version(shared):
     gold, first, second, rows = made(shared=shared)
     one, two = ([(p == g) * 1.0 for p, g in zip(x, gold, strict=True)] for x in (first, second))
     gains = [a - b for a, b in zip(one, two, strict=True)]
-    found = bootstrap_mean(one, two, rows, draws=DRAWS)
+    found = bootstrap_mean(one, two, rows)
     observed = [gain.mean() for gain in gains]
     assert_same(found, literally(lambda s, i: gains[s][i].mean(), rows, observed))
 
@@ -76,7 +82,7 @@ def test_macro_f1_is_that_of_the_literal_version(shared):
         )
         return one - two
 
-    found = bootstrap_macro_f1(gold, first, second, rows, draws=DRAWS)
+    found = bootstrap_macro_f1(gold, first, second, rows)
     observed = [difference(s, np.arange(25)) for s in range(4)]
     assert_same(found, literally(difference, rows, observed))
 
@@ -94,14 +100,14 @@ def test_f1_of_sets_is_that_of_the_literal_version(average):
         )
         return one - two
 
-    found = bootstrap_multi_label_f1(gold, first, second, rows, average=average, draws=DRAWS)
+    found = bootstrap_multi_label_f1(gold, first, second, rows, average=average)
     observed = [difference(s, np.arange(25)) for s in range(4)]
     assert_same(found, literally(difference, rows, observed))
 
 
 def test_a_resample_has_as_many_rows_as_there_are():
-    counts = np.concatenate(list(resample_rows(7, draws=500)))
-    assert counts.shape == (500, 7)
+    counts = np.concatenate(list(resample_rows(7)))
+    assert counts.shape == (DRAWS, 7)
     assert set(counts.sum(axis=1)) == {7}
     assert counts.mean() == 1
     assert counts.var() == pytest.approx(6 / 7, abs=0.05)
@@ -109,13 +115,13 @@ def test_a_resample_has_as_many_rows_as_there_are():
 
 def test_a_label_that_nobody_has_counts_for_nothing():
     gold, said = [np.array([0, 0, 2, 2])], [np.array([0, 2, 2, 2])]
-    found = bootstrap_macro_f1(gold, said, gold, [np.arange(4)], draws=20)
+    found = bootstrap_macro_f1(gold, said, gold, [np.arange(4)])
     assert found.mean == pytest.approx(f1_score(gold[0], said[0], average="macro") - 1)
 
 
 def test_a_model_against_itself_differs_by_nothing():
     gold, first, _, rows = made()
-    found = bootstrap_macro_f1(gold, first, first, rows, draws=DRAWS)
+    found = bootstrap_macro_f1(gold, first, first, rows)
     assert (found.mean, found.low, found.high) == (0, 0, 0)
     assert not found.is_beyond_noise
 
@@ -123,10 +129,10 @@ def test_a_model_against_itself_differs_by_nothing():
 def test_one_row_and_rows_that_no_resample_has_are_no_error():
     one = [np.array([1.0]), np.array([0.0])]
     rows = [np.array([0]), np.array([1])]
-    found = bootstrap_mean(one, one[::-1], rows, draws=50)
+    found = bootstrap_mean(one, one[::-1], rows)
     assert (found.mean, found.low, found.high) == (0, -1, 1)  # no difference of shares is larger
     labels = [np.array([0]), np.array([1])]
-    assert bootstrap_macro_f1(labels, labels, labels, rows, draws=50).mean == 0
+    assert bootstrap_macro_f1(labels, labels, labels, rows).mean == 0
 
 
 # How often it holds the truth ------------------------------------------------------------------
@@ -148,19 +154,19 @@ def covered(luck, seeds, *, numbered_alike=True, n=60, find=bootstrap_mean):
     rng = np.random.default_rng(1)
     rows = [np.arange(n) + (0 if numbered_alike else n * s) for s in range(seeds)]
     nothing, hits = [np.zeros(n)] * seeds, 0
-    for repeat in range(REPEATS):
+    for _ in range(REPEATS):
         row = TRUTH + rng.normal(0, of_row, n)
         gains = [row + rng.normal(0, of_seed) + rng.normal(0, of_both, n) for _ in range(seeds)]
-        found = find(gains, nothing, rows, draws=100, random_seed=repeat)
+        found = find(gains, nothing, rows)
         hits += found.low <= TRUTH <= found.high
     return hits / REPEATS
 
 
-def of_percentiles(first, _, rows, *, draws, random_seed):
+def of_percentiles(first, _, rows):
     """The interval that resamples random seeds like test rows and takes percentiles."""
-    rng = np.random.default_rng(random_seed)
+    rng = np.random.default_rng(2)
     gains, means = np.array(first), []
-    for _ in range(draws):
+    for _ in range(DRAWS):
         drawn = rng.integers(0, len(gains), len(gains))
         means.append(gains[drawn][:, rng.integers(0, len(rows[0]), len(rows[0]))].mean())
     return Interval(gains.mean(), *np.percentile(means, [2.5, 97.5]))
