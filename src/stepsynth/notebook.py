@@ -5,7 +5,6 @@ import sys
 import threading
 import time
 import warnings
-from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from stepsynth._util.html import to_html
 from stepsynth._util.words import usd, whole
 from stepsynth.comparison import Outcome, Plan, PlannedRun, Silence, Watcher
 from stepsynth.errors import StepsynthWarning
-from stepsynth.observer import Observer, round_in_words
+from stepsynth.observer import NamedObserver, Observer, round_in_words
 
 if TYPE_CHECKING:
     from stepsynth.llm import Status
@@ -80,19 +79,19 @@ class NotebookObserver(WarningObserver):
 
     def __init__(self) -> None:
         super().__init__()
-        self._board = Board()
+        self.board = Board()
 
     def asking(self, status: "Status") -> None:
         """Show a phase of requests; called from the engine's thread."""
-        self._board.show(status.phase, status.done, status.total, _use(status))
+        self.board.show(status.phase, status.done, status.total, _use(status))
 
     def progress(self, phase: str, done: int, total: int | None) -> None:
         """Show the progress of training or indexing."""
-        self._board.show(phase, done, total)
+        self.board.show(phase, done, total)
 
     def round_done(self, numbers: "RoundMetrics") -> None:
         """Show the numbers of a round in place of its phases."""
-        self._board.add(round_in_words(numbers))
+        self.board.add(round_in_words(numbers))
 
 
 class NotebookWatcher(WarningWatcher):
@@ -100,11 +99,12 @@ class NotebookWatcher(WarningWatcher):
 
     def __init__(self) -> None:
         super().__init__()
-        self._board = Board()
+        self._shown = NotebookObserver()
+        self._board = self._shown.board
 
     def observer_of(self, run: PlannedRun) -> Observer:
         """Return the observer of a run in this process."""
-        return _OfRun(self._board, _name(run))
+        return NamedObserver(self._shown, run.name)
 
     def planned(self, plan: Plan, done: int, total: int) -> None:
         """Show the number of runs, and methods that cannot run."""
@@ -115,30 +115,14 @@ class NotebookWatcher(WarningWatcher):
 
     def progressed(self, run: PlannedRun, phase: str, done: int, total: int) -> None:
         """Show how far a run is that goes on in another process."""
-        self._board.show(f"{_name(run)}: {phase}", done, total)
+        self._board.show(f"{run.name}: {phase}", done, total)
 
     def run_ended(self, outcome: Outcome, done: int, total: int) -> None:
         """Show how a run ended."""
         failure = outcome.failure
         how = f"failed: {failure.message}" if failure else f"done in {outcome.seconds:.1f} s"
-        self._board.add(f"[{done}/{total}] {_name(outcome.run)}: {how}")
+        self._board.add(f"[{done}/{total}] {outcome.run.name}: {how}")
         self._board.show("runs", done, total)
-
-
-class _OfRun(Observer):
-    """Progress of one run of several, under its name; the comparison tells its warnings."""
-
-    def __init__(self, board: "Board", name: str) -> None:
-        self._board, self._name = board, name
-
-    def asking(self, status: "Status") -> None:
-        """Show a phase of requests."""
-        named = replace(status, phase=f"{self._name}: {status.phase}")
-        self._board.show(named.phase, named.done, named.total, _use(named))
-
-    def progress(self, phase: str, done: int, total: int | None) -> None:
-        """Show the progress of training or indexing."""
-        self._board.show(f"{self._name}: {phase}", done, total)
 
 
 class Board:
@@ -186,10 +170,6 @@ class Board:
             )
             drawn.append(_PRE.format(bar + to_html(text)))
         return {"text/html": "".join(drawn), "text/plain": "\n".join([*self._lines, *told])}
-
-
-def _name(run: PlannedRun) -> str:
-    return f"{run.entry.name}, random seed {run.random_seed}"
 
 
 def _use(status: "Status") -> str:

@@ -1,5 +1,6 @@
 """The progress of a run for a watcher: drawn by the command line, silent in a library."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,6 +27,21 @@ class Observer:
 
     def warn(self, message: str) -> None:
         """Receive a warning for the user; the run goes on."""
+
+
+class NamedObserver(Observer):
+    """An observer of one run of several: it passes progress on, under the name of the run."""
+
+    def __init__(self, observer: Observer, name: str) -> None:
+        self._observer, self._name = observer, name
+
+    def asking(self, status: "Status") -> None:
+        """Pass on the status of a phase of requests."""
+        self._observer.asking(replace(status, phase=f"{self._name}: {status.phase}"))
+
+    def progress(self, phase: str, done: int, total: int | None) -> None:
+        """Pass on the progress of training or indexing."""
+        self._observer.progress(f"{self._name}: {phase}", done, total)
 
 
 def round_in_words(numbers: "RoundMetrics") -> str:

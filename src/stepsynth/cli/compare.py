@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,12 +22,10 @@ from stepsynth.cli._shared import (
     setting,
 )
 from stepsynth.errors import StepsynthError
-from stepsynth.observer import Observer
+from stepsynth.observer import NamedObserver, Observer
 
 if TYPE_CHECKING:
     from stepsynth.comparison import Comparison, Ended, Outcome, Plan, PlannedRun
-    from stepsynth.llm import Status
-    from stepsynth.run_records import RoundMetrics
 
 
 class Equal(StrEnum):
@@ -117,7 +114,7 @@ class _Lines:
 
     def observer_of(self, run: "PlannedRun") -> Observer:
         """Return the observer that shows the progress of one run."""
-        return _OfRun(self.display, f"{run.entry.name}, seed {run.random_seed}")
+        return NamedObserver(self.display, f"{run.entry.name}, seed {run.random_seed}")
 
     def planned(self, plan: "Plan", done: int, total: int) -> None:
         """Print the number of runs, their budget, and methods that cannot run."""
@@ -137,9 +134,8 @@ class _Lines:
         """Print how a run ended."""
         run, failure = outcome.run, outcome.failure
         how = f"failed: {failure.message}" if failure else f"done in {outcome.seconds:.1f} s"
-        name = f"{run.entry.name}, random seed {run.random_seed}"
         self.display.forget()
-        self.display.tell(f"[{done}/{total}] {name}: {how}")
+        self.display.tell(f"[{done}/{total}] {run.name}: {how}")
         self._show(done, total)
 
     def warn(self, message: str) -> None:
@@ -149,24 +145,6 @@ class _Lines:
     def _show(self, done: int, total: int) -> None:
         if self.display.console.is_terminal:
             self.display.progress("runs", done, total)
-
-
-class _OfRun(Observer):
-    """Progress of one run of several, under its name."""
-
-    def __init__(self, display: Display, name: str) -> None:
-        self.display, self.name = display, name
-
-    def asking(self, status: "Status") -> None:
-        """Show the progress of a phase of requests."""
-        self.display.asking(replace(status, phase=f"{self.name}: {status.phase}"))
-
-    def progress(self, phase: str, done: int, total: int | None) -> None:
-        """Show the progress of training or indexing."""
-        self.display.progress(f"{self.name}: {phase}", done, total)
-
-    def round_done(self, numbers: "RoundMetrics") -> None:
-        """Print nothing: the page shows the rounds."""
 
 
 def _show(comparison: "Comparison", told: Sequence[str], *, as_json: bool) -> None:

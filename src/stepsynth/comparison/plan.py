@@ -80,6 +80,11 @@ class PlannedRun:
     key: str
 
     @property
+    def name(self) -> str:
+        """Its name in messages."""
+        return f"{self.entry.name}, random seed {self.random_seed}"
+
+    @property
     def is_done(self) -> bool:
         """Whether the run has ended before with the same plan, and its files are unchanged."""
         if not RunFolder(self.folder).manifest.exists():

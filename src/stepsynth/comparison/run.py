@@ -213,7 +213,7 @@ class _Schedule:
             self._take(future.result())
             return
         self.deaths[run.folder] += getattr(error, "deaths", 1)
-        name, deaths = f"{run.entry.name}, random seed {run.random_seed}", self.deaths[run.folder]
+        name, deaths = run.name, self.deaths[run.folder]
         if deaths < DEATHS:
             self.watcher.warn(f"{name}: its process was killed; the run goes on in another one")
             self.left[run.random_seed].insert(0, run)
