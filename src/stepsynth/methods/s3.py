@@ -40,12 +40,13 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field
 
-from stepsynth.methods._contexts import gather_contexts, in_passes
+from stepsynth.methods._contexts import in_passes
+from stepsynth.methods._drafts import draw_drafts
 from stepsynth.methods._method import Round, Setup, WritingMethod, best_round
 from stepsynth.methods._rationales import ask_rationales
 from stepsynth.methods._writer import Writer, misclassified
 from stepsynth.methods._written import RowRequest
-from stepsynth.records import Context, Dataset, Example, union
+from stepsynth.records import Dataset, Example, union
 from stepsynth.tasks import Task
 
 SEED_SHARE = 2 / 3
@@ -272,15 +273,13 @@ def seed_with_rationales(
 
 def seed_from_contexts(writer: Writer, *, size: int) -> None:
     """Write `size` rows, each from its own draw of context and label (section 2.4)."""
-    task, rng = writer.setup.task, writer.setup.rng("seed data")
+    task = writer.setup.task
 
-    def draw(context: Context) -> RowRequest:
-        label = context.label or rng.choice(task.label_names)  # y ~ U(Y), unless c has one
-        like = Example("", label, context.text)
+    def ask(like: Example) -> RowRequest:
         return writer.row("seed", task.seed_prompt(like), like)  # T_query(2)(c, y)
 
-    contexts = in_passes(gather_contexts(writer, size), rng)  # c ~ U(C)
-    writer.write_until(size, map(draw, contexts), phase="seed data")
+    drafts = draw_drafts(writer, size)  # c ~ U(C), and y ~ U(Y) unless c has one
+    writer.write_until(size, map(ask, drafts), phase="seed data")
 
 
 def extrapolate(errors: Iterable[Example], writer: Writer, *, size: int | None = None) -> None:

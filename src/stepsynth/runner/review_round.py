@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 
 from stepsynth.errors import TooFewRowsError
-from stepsynth.methods import Round, Setup, misclassified
-from stepsynth.records import Dataset
+from stepsynth.methods import Round, Setup, Writer, misclassified
 from stepsynth.review import History, apply_review
 from stepsynth.run_records import REVIEWED, Reviewed
 
@@ -25,7 +24,7 @@ def train_on_review(
     """
     if not any(history.all("synthetic")):
         return None
-    kept, index = rounds[base], rounds[-1].index + 1
+    kept = rounds[base]
     # A label check may have relabelled a row; decisions name it as it was written.
     written = {(row.text, row.context, row.provenance): row.id for r in rounds for row in r.added}
     ids = [written.get((row.text, row.context, row.provenance), row.id) for row in kept.train]
@@ -44,15 +43,5 @@ def train_on_review(
         )
     model = setup.student.new(as_given=True)
     model.fit(done.rows, done.weights)
-    missed, predicted = misclassified(model, setup.mine, setup)
-    trained = Round(
-        index=index,
-        added=Dataset(),
-        train=model.rows,
-        model=model,
-        misclassified=missed,
-        predicted=predicted,
-        select_score=setup.score(model),
-        weights=model.weights,
-    )
-    return trained, done.review
+    writer = Writer(setup, "review", rounds[-1].index + 1)  # it writes nothing
+    return writer.finish(model, *misclassified(model, setup.mine, setup)), done.review

@@ -3,32 +3,18 @@
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from stepsynth.dryrun import COUNTED, Plan, is_free, make_plan
 from stepsynth.inputs import Prepared
-from stepsynth.llm import LLM, Completion, Failed, LLMSettings, Request, cost
+from stepsynth.llm import LLM, Completion, Failed, LLMSettings, Request, Usage, cost
 from stepsynth.runner.equal_budget import EqualBudget
 from stepsynth.runner.shown import ShownGold
 
 ROWS_IN_A_RUN = 450
 """Most rows of a rehearsal that a run waits for; enough to show which counts do not grow."""
-
-
-@dataclass
-class Used:
-    """Usage of the requests of one kind, stored completions included.
-
-    Attributes:
-        usd: None: the price, or the tokens of an answer, are not known.
-    """
-
-    requests: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    usd: float | None = 0.0
 
 
 @dataclass
@@ -40,23 +26,20 @@ class Tally:
     """
 
     settings: LLMSettings
-    kinds: dict[str, Used] = field(default_factory=dict)
+    kinds: dict[str, Usage] = field(default_factory=dict)
     seconds: float = 0.0
 
     def count(self, request: Request, answer: Completion | Failed) -> None:
         """Add a request and its answer."""
         kind = request.tags.get("kind", "")
-        used = self.kinds.setdefault(kind, Used())
+        used = self.kinds.setdefault(kind, Usage())
         if isinstance(answer, Failed):
             used.requests += 1
             return
         endpoint = endpoint_of(self.settings, kind, answer)
         # Of the answers to one grouped request, only one carries the tokens of the prompt.
         used.requests += endpoint.group_size == 1 or answer.prompt_tokens != 0
-        used.prompt_tokens += answer.prompt_tokens or 0
-        used.completion_tokens += answer.completion_tokens or 0
-        usd = usd_of(self.settings, kind, answer)
-        used.usd = None if used.usd is None or usd is None else used.usd + usd
+        used.count(answer, endpoint.known_price())
 
     def to_dict(self, *, from_store: int) -> dict[str, Any]:
         """Return the JSON form.
@@ -64,7 +47,10 @@ class Tally:
         Args:
             from_store: Completions that were in the store already.
         """
-        rows = {kind: asdict(used) for kind, used in self.kinds.items()}
+        keys = (*COUNTED, "usd")
+        rows = {
+            kind: {key: getattr(used, key) for key in keys} for kind, used in self.kinds.items()
+        }
         known = [row["usd"] for row in rows.values() if row["usd"] is not None]
         total = {key: sum(row[key] for row in rows.values()) for key in COUNTED}
         usd = sum(known) if len(known) == len(rows) else None
