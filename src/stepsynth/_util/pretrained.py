@@ -21,17 +21,22 @@ class UnusableModelError(ConfigError, ValueError):
     """A pretrained model is missing, or cannot be read."""
 
 
-def need(module: str, extra: str) -> None:
-    """Make sure that a library of an extra is installed.
+def need(module: str, extra: str, where: str = "") -> Any:
+    """Return a library of an extra.
+
+    Args:
+        module: Its name.
+        extra: The extra that installs it.
+        where: What needs it, if that has to be said.
 
     Raises:
-        ConfigError: It is not; the hint is the install command.
+        ConfigError: It is not installed; the hint is the install command.
     """
     try:
-        importlib.import_module(module)
+        return importlib.import_module(module)
     except ImportError as error:
         raise ConfigError(
-            f"the library {module} is not installed ({error})",
+            f"{where}{where and ': '}the library {module} is not installed ({error})",
             hint=f"pip install 'stepsynth[{extra}]'",
         ) from error
 

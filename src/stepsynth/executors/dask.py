@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from stepsynth._util.pretrained import need
 from stepsynth.errors import ConfigError
 from stepsynth.executors._executor import ExecutorSettings
 from stepsynth.executors._pool import WorkerLostError
@@ -38,14 +39,9 @@ class DaskPool(RemotePool):
     """Pool of a Dask cluster, which gives a run to another worker if one dies."""
 
     def __init__(self, settings: Dask, folder: Path) -> None:
+        dask = need("distributed", "dask", "executors.dask")
         try:
-            from distributed import Client, KilledWorker
-        except ImportError as error:
-            raise ConfigError(
-                "the executor dask needs Dask", hint="pip install 'stepsynth[dask]'"
-            ) from error
-        try:
-            self._client: Any = Client(settings.address, timeout=CONNECT_S)
+            self._client: Any = dask.Client(settings.address, timeout=CONNECT_S)
         except (OSError, TimeoutError, ValueError) as error:
             raise ConfigError(
                 f"executors.dask: no scheduler answers at {settings.address}",
@@ -54,7 +50,7 @@ class DaskPool(RemotePool):
         self._executor: Any = self._client.get_executor(
             pure=False, resources=settings.resources or None
         )
-        super().__init__(folder, threads=settings.cpus, lost=(KilledWorker, BrokenExecutor))
+        super().__init__(folder, threads=settings.cpus, lost=(dask.KilledWorker, BrokenExecutor))
 
     def send(self, fn: Callable[..., Any], *args: Any) -> Future[Any]:
         """Have a worker call a function."""

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from stepsynth._util.pretrained import need
 from stepsynth.errors import ConfigError
 from stepsynth.executors._executor import ExecutorSettings
 from stepsynth.executors._remote import RemotePool
@@ -33,13 +34,7 @@ class RayPool(RemotePool):
     """Pool of a Ray cluster."""
 
     def __init__(self, settings: Ray, folder: Path) -> None:
-        try:
-            import ray
-            from ray import exceptions
-        except ImportError as error:
-            raise ConfigError(
-                "the executor ray needs Ray", hint="pip install 'stepsynth[ray]'"
-            ) from error
+        ray, exceptions = (need(name, "ray", "executors.ray") for name in ("ray", "ray.exceptions"))
         self._ray: Any = ray
         try:
             ray.init(address=settings.address, log_to_driver=False, logging_level=logging.ERROR)

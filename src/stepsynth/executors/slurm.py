@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from stepsynth._util.pretrained import need
 from stepsynth.errors import ConfigError
 from stepsynth.executors._executor import ExecutorSettings
 from stepsynth.executors._remote import RemotePool
@@ -38,13 +39,7 @@ class SlurmPool(RemotePool):
     """Pool of Slurm jobs; each run is a job, whose log is in `.slurm` of the comparison."""
 
     def __init__(self, settings: Slurm, folder: Path) -> None:
-        try:
-            import submitit
-            from submitit.core.utils import UncompletedJobError
-        except ImportError as error:
-            raise ConfigError(
-                "the executor slurm needs submitit", hint="pip install 'stepsynth[slurm]'"
-            ) from error
+        submitit = need("submitit", "slurm", "executors.slurm")
         try:
             jobs: Any = submitit.AutoExecutor(folder / ".slurm", cluster=settings.cluster)
         except (RuntimeError, ValueError) as error:
@@ -60,7 +55,7 @@ class SlurmPool(RemotePool):
         jobs.update_parameters(name="stepsynth", **given)
         self._jobs = jobs
         self._sent: list[Any] = []
-        lost = UncompletedJobError, BrokenExecutor
+        lost = submitit.core.utils.UncompletedJobError, BrokenExecutor
         super().__init__(folder, threads=settings.cpus or 1, lost=lost)
 
     def kill(self) -> None:

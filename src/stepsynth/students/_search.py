@@ -1,6 +1,5 @@
 """Hyper-parameter search on `select` with optuna: pruned, limited in time, resumable."""
 
-import importlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from stepsynth._util.pretrained import need
 from stepsynth._util.rng import make_rng
 from stepsynth.errors import ConfigError, suggest
 
@@ -84,12 +84,7 @@ class Search(BaseModel):
             raise ConfigError(
                 "student.search: there is nothing to search", hint="name fields in search.space"
             )
-        try:
-            importlib.import_module("optuna")
-        except ImportError as error:
-            raise ConfigError(
-                "student.search: optuna is not installed", hint="pip install 'stepsynth[hpo]'"
-            ) from error
+        need("optuna", "hpo", "student.search")
 
 
 def run_search(

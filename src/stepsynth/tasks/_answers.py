@@ -1,6 +1,5 @@
 """Answers in passages: their places, near misses, and candidates."""
 
-import importlib
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -8,6 +7,7 @@ from itertools import chain
 from numbers import Integral
 from typing import Any
 
+from stepsynth._util.pretrained import need
 from stepsynth._util.text import clean, shorten
 from stepsynth.errors import ConfigError
 from stepsynth.records import Answers
@@ -202,12 +202,7 @@ def find_entities(pipeline: str, passage: str) -> list[Answers]:
 
 @lru_cache(maxsize=2)
 def _load_pipeline(name: str) -> Any:
-    try:
-        spacy = importlib.import_module("spacy")
-    except ImportError as error:
-        raise ConfigError(
-            "task.answers: spaCy is not installed", hint="pip install 'stepsynth[entities]'"
-        ) from error
+    spacy = need("spacy", "entities", "task.answers")
     try:
         return spacy.load(name)
     except OSError as error:

@@ -253,5 +253,5 @@ def test_spacy_that_is_not_installed_is_a_matter_of_configuration(monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "spacy", None)
-    with pytest.raises(ConfigError, match="spaCy is not installed"):
+    with pytest.raises(ConfigError, match="spacy is not installed"):
         find_entities("a pipeline that no test loads", TWICE)
