@@ -208,9 +208,10 @@ def _print(folder: Path, found: Sequence[RunLine]) -> None:
         name = path.relative_to(folder) if path != folder else path.resolve().name
         cells = (str(name), line.task, line.method, line.student, _score_in_words(line))
         cost = "–" if line.usd is None else amount(line.usd)
-        counts = ("–" if n is None else whole(n) for n in (line.rounds, line.requests))
-        rounds, requests = counts
-        row = (*cells, rounds, cost, requests, _when_in_words(line), line.state)
+        rounds, requests = ("–" if n is None else whole(n) for n in (line.rounds, line.requests))
+        when = _by_date(line)
+        date = when.strftime("%Y-%m-%d %H:%M") if when.year > 1 else "–"
+        row = (*cells, rounds, cost, requests, date, line.state)
         table.add_row(*(escape(printable(cell)) for cell in row))
     console = open_console()
     console.print(table)
@@ -224,8 +225,3 @@ def _score_in_words(line: RunLine) -> str:
         return "–"
     value, low, high = (100 * each for each in (line.value, line.low, line.high))
     return f"{line.score} {value:.1f} [{low:.1f}, {high:.1f}]"
-
-
-def _when_in_words(line: RunLine) -> str:
-    when = _by_date(line)
-    return when.strftime("%Y-%m-%d %H:%M") if when.year > 1 else "–"

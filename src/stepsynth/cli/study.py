@@ -24,7 +24,7 @@ from stepsynth.cli._shared import (
 from stepsynth.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from stepsynth.studies import Findings, StudiedRun, Study, Table
+    from stepsynth.studies import Findings, StudiedRun, Study
 
 _MOST_QUEUED = 1000
 """Tasks that a cluster is given at a time."""
@@ -229,20 +229,16 @@ def _write(findings: "Findings", runs: Sequence[Path], out: Path | None) -> list
 
 
 def _print(findings: "Findings") -> None:
+    from stepsynth.studies import format_cell
+
     console = open_console()
     for table in findings.tables:
-        console.print(_rich_table(table))
+        columns = [
+            (name, not all(isinstance(row[i], str) for row in table.rows))
+            for i, name in enumerate(table.columns)
+        ]
+        rows = (map(format_cell, row) for row in table.rows)
+        console.print(make_table(table.title, columns, rows, title_justify="left"))
         if table.note:
             print_line(console, table.note, "dim")
         console.print()
-
-
-def _rich_table(table: "Table") -> Any:
-    from stepsynth.studies import format_cell
-
-    columns = [
-        (name, not all(isinstance(row[i], str) for row in table.rows))
-        for i, name in enumerate(table.columns)
-    ]
-    rows = (map(format_cell, row) for row in table.rows)
-    return make_table(table.title, columns, rows, title_justify="left")

@@ -146,11 +146,6 @@ class Plan:
         """The store of all runs, so that nothing is asked twice."""
         return self.out / STORE
 
-    @property
-    def random_seeds(self) -> list[int]:
-        """The random seeds."""
-        return list(self.runs)
-
 
 def split_names(text: str) -> list[str]:
     """Return the methods of a comma-separated list; commas in brackets do not separate.

@@ -123,7 +123,7 @@ def make_table(plan: Plan, ended: Ended) -> Comparison:
     for entry in plan.entries:
         if failure := plan.failures.get(entry.name):
             why = (failure.message, failure.hint, failure.exit_code)
-            runs += [RunRow(entry.name, seed, "", *why) for seed in plan.random_seeds]
+            runs += [RunRow(entry.name, seed, "", *why) for seed in plan.runs]
             continue
         for planned in (run for of in plan.runs.values() for run in of if run.entry == entry):
             row, answers = read_run(planned, ended)
@@ -141,7 +141,7 @@ def make_table(plan: Plan, ended: Ended) -> Comparison:
         against=plan.against,
         score=main,
         scores=scores,
-        random_seeds=plan.random_seeds,
+        random_seeds=list(plan.runs),
         methods=rows,
         runs=runs,
         verdict=_judge(rows, plan.against, scores),
@@ -191,7 +191,7 @@ def _summarise(
         against=against,
         curve=_average_curve(done, main),
         by_label=_gain_by_label(done, reference) if entry.name != plan.against else {},
-        errors=_errors_of(own),
+        errors={said: run.hint for run, said in _merge([(r, r.error) for r in own if r.error])},
     )
 
 
@@ -355,7 +355,7 @@ def _warn(plan: Plan, rows: Sequence[MethodRow], runs: Sequence[RunRow]) -> list
             f"the methods did not use the same budget ({plan.budget} were planned): "
             f"{unit}, means over random seeds: {listed}"
         )
-    if len(plan.random_seeds) == 1:
+    if len(plan.runs) == 1:
         said.append(
             "one random seed: the intervals are over test rows alone, and say nothing of how "
             "another random seed would do"
@@ -363,11 +363,6 @@ def _warn(plan: Plan, rows: Sequence[MethodRow], runs: Sequence[RunRow]) -> list
     found = [(run, warning) for run in runs for warning in run.warnings]
     merged = _merge(found)
     return said + [f"{run.method}, random seed {run.random_seed}: {told}" for run, told in merged]
-
-
-def _errors_of(runs: Sequence[RunRow]) -> dict[str, str]:
-    found = [(run, run.error) for run in runs if run.error]
-    return {said: run.hint for run, said in _merge(found)}
 
 
 def _merge(found: Sequence[tuple[RunRow, str]]) -> list[tuple[RunRow, str]]:

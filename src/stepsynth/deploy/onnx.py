@@ -9,7 +9,6 @@ given.
 import inspect
 import logging
 import os
-import shutil
 import tempfile
 import warnings
 from collections.abc import Generator, Iterator, Sequence
@@ -74,22 +73,12 @@ def write_onnx(run_or_model_folder: Path, folder: Path) -> dict[str, Any]:
     for module in ("onnx", "onnxscript", "onnxruntime"):
         need(module, "onnx")
     rows = rows_to_check(run_or_model_folder, has_labels=bool(student.label_names))
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        # Beside the folder, so that the move copies nothing.
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    except OSError as error:
-        raise RunFolderError(f"{folder}: cannot be written: {error.strerror}") from error
-    try:
+    with exporting(folder) as temporary:
         _write_tokenizer(student, temporary)
         _write_model(student, temporary)
         student.save_thresholds(temporary)
         found = _check(student, rows, temporary)
         move_export(temporary, folder, {"format": 1, "max_length": student._limit, **found})
-    except OSError as error:
-        raise RunFolderError(f"{folder}: cannot be written: {error}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return {**found, "path": str(folder / MODEL_FILE)}
 
 
@@ -106,6 +95,22 @@ def check_target(folder: Path) -> None:
             f"{folder}: this folder is not empty and is no earlier export",
             hint="give another folder",
         )
+
+
+@contextmanager
+def exporting(folder: Path) -> Generator[Path]:
+    """Give a temporary folder beside the one of an export, so that the move copies nothing.
+
+    Raises:
+        RunFolderError: It cannot be written.
+    """
+    beside, prefix = folder.parent, f".{folder.name}."
+    try:
+        beside.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory("", prefix, beside, ignore_cleanup_errors=True) as place:
+            yield Path(place)
+    except OSError as error:
+        raise RunFolderError(f"{folder}: cannot be written: {error}") from error
 
 
 def _load(place: Path) -> "Transformer":
@@ -144,34 +149,33 @@ def _built_in_rows(*, has_labels: bool) -> list[Example]:
 
 def _write_tokenizer(student: "Transformer", folder: Path) -> None:
     """Write the tokenizer with the student's truncation and padding."""
-    from tokenizers import Tokenizer
-
     own = student._tokenizer
+    tokenizer = save_tokenizer(own, folder)
     with quiet():
-        own.save_pretrained(folder)
         student._model.config.save_pretrained(folder)
-    file = str(folder / "tokenizer.json")
-    tokenizer = Tokenizer.from_file(file)
-    tokenizer.enable_padding(
-        direction=own.padding_side,
-        pad_id=own.pad_token_id,
-        pad_type_id=own.pad_token_type_id,
-        pad_token=own.pad_token,
-    )
     if student.label_names:
         tokenizer.enable_truncation(student._limit, direction=own.truncation_side)
     else:
         # At most a quarter: questions may take half of a window, and windows must advance.
         stride = min(student.stride, student._limit // 4)
         tokenizer.enable_truncation(student._limit, stride=stride, strategy="only_second")
-    tokenizer.save(file)
+    tokenizer.save(str(folder / "tokenizer.json"))
 
 
-def _strip(model: Any) -> None:
-    """Remove the exporter's notes on each step, which contain paths on this machine."""
-    for part in (model, model.graph, *model.graph.all_nodes()):
-        part.metadata_props.clear()
-        part.doc_string = None
+def save_tokenizer(own: Any, folder: Path) -> Any:
+    """Save the tokenizer of transformers, and return what is in it, which pads as it does."""
+    from tokenizers import Tokenizer
+
+    with quiet():
+        own.save_pretrained(folder)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.enable_padding(
+        direction=own.padding_side,
+        pad_id=own.pad_token_id,
+        pad_type_id=own.pad_token_type_id,
+        pad_token=own.pad_token,
+    )
+    return tokenizer
 
 
 def _write_model(student: "Transformer", folder: Path) -> None:
@@ -217,7 +221,10 @@ def export_module(
                 verbose=False,
             )
             assert program is not None
-            _strip(program.model)
+            # The exporter's notes on each step contain paths on this machine.
+            for part in (program.model, program.model.graph, *program.model.graph.all_nodes()):
+                part.metadata_props.clear()
+                part.doc_string = None
             program.save(file, external_data=size > ONE_FILE_BYTES)
     except (RuntimeError, ValueError, TypeError) as error:
         raise StepsynthError(

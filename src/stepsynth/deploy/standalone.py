@@ -22,15 +22,17 @@ from stepsynth.deploy.onnx import (
     SENTENCES,
     check_target,
     export_module,
+    exporting,
     input_names,
     move_export,
     rows_to_check,
+    save_tokenizer,
     write_onnx,
 )
-from stepsynth.errors import ConfigError, RunFolderError, StepsynthError
+from stepsynth.errors import ConfigError, StepsynthError
 from stepsynth.metrics import Calibration, Predictions
 from stepsynth.records import Example
-from stepsynth.students import HeadStudent, Student, load_student, need, quiet
+from stepsynth.students import HeadStudent, Student, load_student, need
 
 if TYPE_CHECKING:
     from stepsynth.students.embedding import Embedding
@@ -95,12 +97,7 @@ def write_standalone(run_or_model_folder: Path, folder: Path) -> dict[str, Any]:
             hint="--onnx exports a transformer, with the threshold of each label",
         )
     rows = rows_to_check(place, has_labels=True)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    except OSError as error:
-        raise RunFolderError(f"{folder}: cannot be written: {error.strerror}") from error
-    try:
+    with exporting(folder) as temporary:
         more, needs = _write_student(student, own, temporary)
         about = {
             "labels": list(student.label_names),
@@ -118,10 +115,6 @@ def write_standalone(run_or_model_folder: Path, folder: Path) -> dict[str, Any]:
         for name in OWN_FILES:
             (folder / name).unlink(missing_ok=True)
         move_export(temporary, folder, {"format": 1, **found})
-    except OSError as error:
-        raise RunFolderError(f"{folder}: cannot be written: {error}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return {**found, "needs": needs, "path": str(folder)}
 
 
@@ -184,7 +177,6 @@ def _write_encoder(student: "Embedding", folder: Path) -> None:
     for module in ("onnx", "onnxscript", "onnxruntime"):
         need(module, "onnx")
     import torch
-    from tokenizers import Tokenizer
 
     encoder = student.encoder()
 
@@ -208,15 +200,8 @@ def _write_encoder(student: "Embedding", folder: Path) -> None:
     module = Encoder()
     inputs = {name: sample[name] for name in input_names(own, module)}
     export_module(module, inputs, ["vectors"], folder / MODEL_FILE, name=student.model)
-    with quiet(), tempfile.TemporaryDirectory() as saved:
-        own.save_pretrained(saved)
-        tokenizer = Tokenizer.from_file(str(Path(saved) / "tokenizer.json"))
-    tokenizer.enable_padding(
-        direction=own.padding_side,
-        pad_id=own.pad_token_id,
-        pad_type_id=own.pad_token_type_id,
-        pad_token=own.pad_token,
-    )
+    with tempfile.TemporaryDirectory() as saved:
+        tokenizer = save_tokenizer(own, Path(saved))
     tokenizer.enable_truncation(encoder.max_seq_length, direction=own.truncation_side)
     tokenizer.save(str(folder / "tokenizer.json"))
 

@@ -222,7 +222,9 @@ class PretendStudent(Linear):
         if not names:
             right = [row.label for row in examples]
             found = [
-                ("", 0) if is_wrong or not isinstance(label, Answers) else _first(label)
+                (label.texts[0], label.starts[0])
+                if isinstance(label, Answers) and not is_wrong
+                else ("", 0)
                 for label, is_wrong in zip(right, steps, strict=True)
             ]
             return Spans([t for t, _ in found], [s for _, s in found], [1.0] * number)
@@ -236,10 +238,6 @@ class PretendStudent(Linear):
             for row, is_wrong in zip(examples, steps, strict=True)
         ]
         return Predictions(names, np.eye(len(names))[np.array(said, dtype=np.int_)])
-
-
-def _first(label: Answers) -> tuple[str, int]:
-    return label.texts[0], label.starts[0]
 
 
 class PretendFactory(StudentFactory):

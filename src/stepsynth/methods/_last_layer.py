@@ -70,11 +70,6 @@ def slope_of(P: Floats, Y: Floats, loss: Loss, *, gain: float) -> Floats:
     """
     if loss == "cross_entropy":
         return P - Y
-    surprise = _surprise(Y, gain)
+    # -log of the softened labels.
+    surprise = gain * (1 - Y) + np.log1p((Y.shape[1] - 1) * np.exp(-gain))
     return P * (surprise - (P * surprise).sum(axis=1, keepdims=True))
-
-
-def _surprise(Y: Floats, gain: float) -> Floats:
-    """Return -log of the softened labels."""
-    labels = Y.shape[1]
-    return gain * (1 - Y) + np.log1p((labels - 1) * np.exp(-gain))

@@ -9,7 +9,7 @@ its store.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +153,11 @@ class PreviewLLM(RehearsedLLM):
         for request, answer in zip(passed, real, strict=True):
             self.shown.append(_shown(request, answer))
         for i, request in enumerate(requests):
-            yield answers.get(i) or self._make_up(request)
+            answer = answers.get(i) or self._answer(request)
+            if i not in answers and request.tags.get("kind") == "answers":
+                # These are words of their passage: no mark would tell that they are made up.
+                answer = replace(answer, text="")
+            yield answer
 
     def _is_due(self, request: Request) -> bool:
         """Return whether a request has to be sent, and count it."""
@@ -174,11 +178,6 @@ class PreviewLLM(RehearsedLLM):
             prompts.add(prompt)
         # A list that is too short is asked for again, by the same prompt.
         return max(self._most, LISTS_ASKED) if prompt in prompts else 0
-
-    def _make_up(self, request: Request) -> Completion:
-        answer = self._answer(request)
-        # Made-up answers are words of their passage, so no mark would tell that they are made up.
-        return replace(answer, text="") if request.tags.get("kind") == "answers" else answer
 
 
 def _shown(request: Request, answer: Completion | Failed) -> Shown:
@@ -375,23 +374,18 @@ def _row(row: Example) -> dict[str, Any]:
 
 
 def _read(shown: Shown, task: Task) -> Any:
-    """Return an answer that is no row, as the task parses it."""
-    read = partial(_or_rejected, shown)
+    """Return an answer that is no row, as the task parses it; None: it is not used."""
+    found: Any = shown.answer.strip()
     if shown.kind in LIST_KINDS:
         found = parse_list(shown.answer)
-        return read(found if isinstance(found, Rejected) else list(found))
-    if shown.kind in ("decide", "judge"):
+    elif shown.kind in ("decide", "judge"):
         # Where the answer stands in a passage, the prompt holds that passage.
         asked = Example("", "", shown.prompt)
         found = task.parse_decision(shown.answer, asked, truncated=False)
-        return read(found if isinstance(found, Rejected) else label_to_json(found))
-    if shown.kind == "context":
-        return read(task.parse_context(shown.answer, truncated=False))
-    return shown.answer.strip()
-
-
-def _or_rejected(shown: Shown, found: Any) -> Any:
+        found = found if isinstance(found, Rejected) else label_to_json(found)
+    elif shown.kind == "context":
+        found = task.parse_context(shown.answer, truncated=False)
     if isinstance(found, Rejected):
         shown.rejected = found.reason
         return None
-    return found
+    return list(found) if isinstance(found, tuple) else found

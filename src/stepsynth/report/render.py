@@ -75,7 +75,7 @@ def write_studies(folder: Path) -> Path:
 def render(run: Run) -> str:
     """Return the report as one self-contained HTML document."""
     numbers = [done.metrics for done in run.rounds]
-    shown = _shown(numbers[0].select)
+    shown = [(key, *names) for key, names in SCORE_NAMES.items() if key in numbers[0].select]
     summary = run.summary if run.is_done else None
     rejected = sum((Counter(each.rejected) for each in numbers), Counter[str]())
     failed = sum((Counter(each.failed) for each in numbers), Counter[str]())
@@ -175,11 +175,6 @@ def _read(name: str) -> str:
     return (TEMPLATES / name).read_text(encoding="utf-8")
 
 
-def _shown(scores: Scores) -> list[tuple[str, str, str]]:
-    """Return the key, name and short name of each score that the run has."""
-    return [(key, *names) for key, names in SCORE_NAMES.items() if key in scores]
-
-
 def _rounds(
     numbers: Sequence[RoundMetrics],
     summary: Summary | None,
@@ -208,12 +203,9 @@ def _rounds(
         tuned = f"{100 * row.test['tuned_accuracy']:.1f}" if is_tuned and row.test else DASH
         rows.append([*counts, *score(row.select, row.test), tuned if is_tuned else row.repaired])
     columns = [(name, name != "round") for name in names]
-    return {"columns": columns, "rows": [_fill(row, len(columns)) for row in rows]}
-
-
-def _fill(row: list[Any], length: int) -> list[Any]:
-    """Return a row of a table with so many cells."""
-    return [*row, *[DASH] * (length - len(row))][:length]
+    # A reference lacks the last cells, and a row of labels has one too many.
+    filled = [[*row, *[DASH] * len(columns)][: len(columns)] for row in rows]
+    return {"columns": columns, "rows": filled}
 
 
 def _by_label(scores: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:

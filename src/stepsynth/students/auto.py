@@ -201,11 +201,9 @@ def _divide(rows: Dataset, random_seed: int) -> list[tuple[list[int], list[int]]
         for train, test in splitter.split(labels, labels, texts)
     ]
     # Large groups can leave a fold without rows, or without a second label to learn.
-    return [(train, test) for train, test in found if test and _labels(rows, train) > 1]
-
-
-def _labels(rows: Dataset, places: Sequence[int]) -> int:
-    return len({rows[i].label for i in places})
+    return [
+        (train, test) for train, test in found if test and len({rows[i].label for i in train}) > 1
+    ]
 
 
 def _macro_f1(

@@ -194,7 +194,7 @@ def test_with_a_budget_of_its_own_only_what_the_command_sets_stays(task):
 
 def test_runs_share_a_store_and_differ_in_their_seed(task, tmp_path):
     plan = make_plan(task, ["s3", "gold"], seeds=3, out=tmp_path / "out")
-    assert plan.random_seeds == [0, 1, 2]
+    assert list(plan.runs) == [0, 1, 2]
     assert len({run.key for runs in plan.runs.values() for run in runs}) == 6
     store = f'llm.store="{tmp_path}/out/requests.sqlite"'
     assert store in plan.runs[1][0].overrides
