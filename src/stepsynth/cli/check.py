@@ -1,7 +1,6 @@
 """`stepsynth check`: checks of a task file before a run, with a short request to each LLM."""
 
 import os
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -151,7 +150,8 @@ def look_at_llm(
         name, is_pinged = _name(settings, pings), with_ping and not is_free(settings)
         try:
             if is_pinged:
-                pings[name] = {"ok": True, "seconds": _ping(llm)}
+                (seconds,) = llm.ping().values()
+                pings[name] = {"ok": True, "seconds": round(seconds, 3)}
             if is_pinged or settings.window is not None:
                 said = check_window(alone, config.random_seed, longest)
                 found["warnings"] += [said] if said else []
@@ -164,13 +164,6 @@ def look_at_llm(
     if pings:
         found["ping"] = pings
     return errors[0] if errors else None
-
-
-def _ping(llm: Any) -> float:
-    """Return the seconds that an LLM takes for a word."""
-    began = time.monotonic()
-    llm.ping()
-    return round(time.monotonic() - began, 3)
 
 
 def _different(endpoints: "Sequence[LLMSettings]") -> "list[LLMSettings]":

@@ -83,7 +83,8 @@ def parse_text(
         if announced := _ANNOUNCED.match(text):
             text = text[announced.end() :]
         if looks_structured(text):
-            found = _text_of(read_value(text), wrapping.names, _folded(labels))
+            folded = frozenset(label.strip().casefold() for label in labels)
+            found = _text_of(read_value(text), wrapping.names, folded)
             if found is None:
                 return Rejected("no_text", completion)
             text = found
@@ -201,10 +202,6 @@ def _text_of(value: Any, names: Collection[str], labels: Collection[str]) -> str
     said = [_text_of(inner, names, labels) for inner in fields.values()]
     texts = [text for text in said if text and any(map(str.isalpha, text))]
     return texts[0] if len(texts) == 1 and not named else None
-
-
-def _folded(labels: Iterable[str]) -> frozenset[str]:
-    return frozenset(label.strip().casefold() for label in labels)
 
 
 @lru_cache(maxsize=64)

@@ -318,15 +318,13 @@ def drop_talk(items: Iterable[str], talk: Talk, *, asked: str = "") -> list[str]
             continue
         if _OF_LIST.search(item):
             continue
-        if not any(map(str.isalpha, item)) or any(_is_alike(words, other) for other in known):
+        if not any(map(str.isalpha, item)):
+            continue
+        if any(len(words & other) >= _ALIKE * len(words | other) for other in known):
             continue
         kept.append(item)
         known.append(words)
     return kept
-
-
-def _is_alike(one: frozenset[str], other: frozenset[str]) -> bool:
-    return len(one & other) >= _ALIKE * len(one | other)
 
 
 def _is_copy(text: str, said: str, sources: Sequence[str]) -> bool:

@@ -9,7 +9,7 @@ sizes. Calls are charged pro rata: a tenth of the rows is a tenth of the run's c
 test, with the spread over runs and orders; nothing is chosen by them.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import exp, log
@@ -310,20 +310,12 @@ def _curves(groups: Sequence[Group], score: str) -> Table:
 
 
 def _spec(groups: Sequence[Group], score: str, across: str) -> dict[str, object]:
-    return line_chart(
-        list(_points(groups, score, across)),
-        x=across,
-        y=score,
-        series="method",
-        band=("low", "high"),
-        x_is_log=True,
-    )
-
-
-def _points(groups: Sequence[Group], score: str, across: str) -> Iterator[dict[str, object]]:
+    points: list[dict[str, object]] = []
     for group in groups:
         for size, mean in group.mean.items():
             x = size if across == "rows" else group.calls_for(size)
             half = group.spread(size)
             low, high = mean - half, mean + half
-            yield {across: x, score: mean, "method": group.name, "low": low, "high": high}
+            points.append({across: x, score: mean, "method": group.name, "low": low, "high": high})
+    band = ("low", "high")
+    return line_chart(points, x=across, y=score, series="method", band=band, x_is_log=True)

@@ -69,9 +69,23 @@ class Labels(Study):
             unlikely += _least_likely(subject, said, own)
             _warn_of_weak_judge(subject, crossed, warnings)
         chart = histogram(confidences, title="probability of the row's own label")
+        agreement_table = Table(
+            "Label preservation",
+            ("set", "label", "rows", "agreement", "from", "to", "judge on mine", "judge on unseen"),
+            tuple(agreement),
+            "Agreement: share of rows whose label is what a judge trained on mine says, with its "
+            "95 % interval (Wilson). The judge's own accuracy: on mine, 5-fold cross-validated, "
+            "and on select and test.",
+        )
+        row_table = Table(
+            "The rows whose label the judge believes least",
+            ("set", "label", "judged", "confidence", "text"),
+            tuple(unlikely),
+            f"{_SHOWN} of each set. Either the row or the judge is wrong.",
+        )
         return Findings(
             self.name,
-            (_agreement_table(agreement), self._filter_table(filtered), _row_table(unlikely)),
+            (agreement_table, self._filter_table(filtered), row_table),
             (Chart("The judge's confidence in a row's own label", chart),),
             tuple(dict.fromkeys(warnings)),
         )
@@ -184,26 +198,6 @@ def _compare(
             )
         )
     return lines
-
-
-def _agreement_table(lines: Sequence[tuple[Cell, ...]]) -> Table:
-    return Table(
-        "Label preservation",
-        ("set", "label", "rows", "agreement", "from", "to", "judge on mine", "judge on unseen"),
-        tuple(lines),
-        "Agreement: share of rows whose label is what a judge trained on mine says, with its 95 % "
-        "interval (Wilson). The judge's own accuracy: on mine, 5-fold cross-validated, and on "
-        "select and test.",
-    )
-
-
-def _row_table(lines: Sequence[tuple[Cell, ...]]) -> Table:
-    return Table(
-        "The rows whose label the judge believes least",
-        ("set", "label", "judged", "confidence", "text"),
-        tuple(lines),
-        f"{_SHOWN} of each set. Either the row or the judge is wrong.",
-    )
 
 
 def _least_likely(
