@@ -155,9 +155,13 @@ def write_task_file(
         rationales="" if task.has_context else _RATIONALES,
         filters="duplicates: near" if has_sets else "duplicates: near, check: llm",
     )
+    _write(path, text)
+    return found
+
+
+def _write(path: Path, text: str) -> None:
     write_text(path, text)
     load_config(path, ["llm.model=any"] if "YOUR_MODEL" in text else [])
-    return found
 
 
 def _llm_keys(preset: str) -> str:
