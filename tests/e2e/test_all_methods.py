@@ -25,13 +25,6 @@ def of_kind(kind):
     return [name for name in methods().names() if kind in methods().get(name).kinds]
 
 
-def student_of(name):
-    """Return the student of the task files, or one for a method that needs an encoder."""
-    if methods().get(name).needs_meaning:
-        return {"name": "embedding", "model": str(get_model_path())}
-    return {"name": "linear"}
-
-
 def settings(*values):
     return [part for value in values for part in ("--set", value)]
 
@@ -78,7 +71,7 @@ def compare(task, names, *options):
 
 def test_all_methods_of_classification(server, tmp_path):
     task = write_kind(tmp_path, "classification", server.url, rows=60)
-    names = [name for name in of_kind("classification") if student_of(name)["name"] == "linear"]
+    names = [n for n in of_kind("classification") if not methods().get(n).needs_meaning]
     assert len(names) >= 14
     done = compare(task, names, *FRUIT)
     assert done.returncode == 0, done.stderr
@@ -90,22 +83,12 @@ def test_all_methods_of_classification(server, tmp_path):
     assert {row["name"] for row in summary_of(again)["methods"]} == set(names)
 
 
-@pytest.mark.parametrize("name", of_kind("classification"))
-def test_each_method_runs_from_the_command_line(server, tmp_path, name):
+@pytest.mark.parametrize("method", ["{name: zerogen, seed_size: 12}", "llm"])
+def test_a_run_says_how_to_predict_where_there_is_a_model(server, tmp_path, method):
     task = write_kind(tmp_path, "classification", server.url, rows=60)
-    fields = methods().get(name).model_fields
-    sizes = {"size": ROWS, "seed_size": ROWS // 2, "initial": 12, "rounds": 1, "max_added": 8}
-    sizes["synthesis"] = {"name": "s3", "seed_size": ROWS // 2, "rounds": 1}
-    # Notes of fruit are nearer to each other than texts are.
-    near = {"content_cosines": [0.0, 1.0], "shot_cosines": [0.0, 1.0]}
-    keys = {"name": name, **{k: v for k, v in (sizes | near).items() if k in fields}}
-    out = tmp_path / "run"
-    own = settings(f"method={json.dumps(keys)}", f"student={json.dumps(student_of(name))}")
-    done = stepsynth("run", task, *FRUIT, *own, "--out", out)
+    done = stepsynth("run", task, *settings(f"method={method}"), "--out", tmp_path / "run")
     assert done.returncode == 0, done.stderr
-    assert "Report:" in done.stdout
-    assert ("Predict:" in done.stdout) == (name != "llm")
-    assert (out / "report.html").exists()
+    assert ("Predict:" in done.stdout) == (method != "llm")
 
 
 def test_all_methods_of_pairs(server, tmp_path):
@@ -137,5 +120,14 @@ def test_all_methods_of_questions(server, tmp_path):
     for name in names:
         manifest = json.loads((tmp_path / "out" / name / "0" / "manifest.json").read_text())
         assert 0 <= manifest["summary"]["test"]["f1"] <= 1
-    shown = summary_of(done)["methods"]
-    assert next(row for row in shown if row["name"] == "llm")
+    found = summary_of(done)
+    assert found["score"] == "f1"
+    rows = {row["name"]: row for row in found["methods"]}
+    llm, zerogen = rows["llm"], rows["zerogen"]
+    assert 0 < llm["mean"]["exact_match"] <= llm["mean"]["f1"] <= 1
+    ahead = llm["mean"]["f1"] - zerogen["mean"]["f1"]
+    assert llm["against"]["f1"]["mean"] == pytest.approx(ahead)
+    assert set(llm["against"]) == {"exact_match", "f1"}
+    assert llm["by_label"] == {}
+    sent = {run["method"]: run["sent"] for run in found["runs"]}
+    assert (sent["llm"], sent["gold"]) == (8 + 10, 0)

