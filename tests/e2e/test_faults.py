@@ -3,13 +3,11 @@
 And what no retry can mend is one error that says what is wrong and what to do, not a long wait.
 """
 
-import http.server
 import json
 import os
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
 from contextlib import contextmanager, nullcontext
@@ -121,21 +119,6 @@ def test_every_row_is_there_or_is_failed_with_its_cause(faulty, tmp_path, kind, 
     assert 0 <= sum(usage.setbacks[cause] for cause in caused) - faults_done <= late
 
 
-def test_what_came_is_stored_and_only_the_failed_rows_are_asked_again(faulty, tmp_path):
-    store = tmp_path / "store.sqlite"
-    with faulty("--faults", "500:0.5", "--latency-ms", "2") as (url, stats):
-        answers, usage = send(url, store, max_attempts=2)
-        good, failed = check_rows(answers, usage)
-        assert failed, "half of all attempts fail"
-        before = stats()["requests"]
-        again, usage = send(url, store, max_attempts=30)
-        assert usage.from_store == len(good)
-        assert stats()["repeat_after_ok"] == 0
-        assert stats()["requests"] - before == usage.requests < 10 * len(failed)
-    assert check_rows(again, usage)[1] == []
-    assert [a for a in again if a in good] == good
-
-
 @pytest.mark.parametrize("kind", ["429", "500", "hang"])
 def test_faults_at_random_are_no_overload(faulty, kind):
     told = []
@@ -143,15 +126,6 @@ def test_faults_at_random_are_no_overload(faulty, kind):
         send(url, told=told, timeout_s=0.4)
         assert stats()["faults"][kind] > 5
     assert min(status.allowed for status in told) == 64
-
-
-def test_a_rate_limit_without_retry_after_is_waited_out(server):
-    server.answer = lambda n, body: (
-        failure(429) if n % 3 == 0 else completion(f"{'word ' * WORDS}{body['seed']}")
-    )
-    answers, usage = send(server.url)
-    assert check_rows(answers, usage)[1] == []
-    assert usage.requests == len(server.bodies) == ROWS + usage.setbacks["rate_limit"]
 
 
 @pytest.mark.parametrize("over_limit", ["429", "queue"])
@@ -189,36 +163,6 @@ def silent_url():
         one.close()
 
 
-@contextmanager
-def web_page_url():
-    """A URL that answers everything with a web page, and the requests it got."""
-    got = []
-
-    class Page(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self):
-            got.append(self.rfile.read(int(self.headers["Content-Length"])))
-            page = b"<!doctype html><title>Welcome</title>"
-            self.send_response(200)
-            self.send_header("Content-Type", "text/html; charset=utf-8")
-            self.send_header("Content-Length", str(len(page)))
-            self.end_headers()
-            self.wfile.write(page)
-
-        def log_message(self, *_):
-            pass
-
-    class Server(http.server.ThreadingHTTPServer):
-        daemon_threads = True
-        request_queue_size = 128
-
-    with Server(("127.0.0.1", 0), Page) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{running.server_port}/v1", got
-        running.shutdown()
-
-
 def fails(url, **settings):
     """Return the one error that a run ends with."""
     with pytest.raises(ProviderError) as caught:
@@ -253,16 +197,6 @@ def test_a_wrong_model_is_said_at_once(faulty, concurrency):
         assert stats()["requests"] <= max(2, concurrency)
     assert "no such model: large" in error.message
     assert "llm.model" in error.hint
-
-
-@quick
-@in_flight
-def test_a_web_page_in_place_of_an_endpoint_is_said_at_once(concurrency):
-    with web_page_url() as (url, got):
-        error = fails(url, concurrency=concurrency)
-        assert len(got) <= max(2, concurrency)
-    assert "web page" in error.message
-    assert "llm.base_url" in error.hint
 
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a full queue refuses at once")

@@ -124,17 +124,18 @@ def test_how_large_an_answer_may_be_follows_what_is_asked_for(server):
 
 
 @pytest.mark.parametrize(
-    ("sent", "said"),
+    ("sent", "said", "hint"),
     [
-        (body(PLAIN, Content_Encoding="br"), "packed with 'br'"),
-        (body(PLAIN, Content_Encoding="gzip"), "is no gzip, as its header says"),
-        (body(b"<html>Login</html>", Content_Type="text/html"), "a web page"),
+        (body(PLAIN, Content_Encoding="br"), "packed with 'br'", ""),
+        (body(PLAIN, Content_Encoding="gzip"), "is no gzip, as its header says", ""),
+        (body(b"<html>Login</html>", Content_Type="text/html"), "a web page", "llm.base_url"),
     ],
 )
-def test_what_is_no_endpoint_is_said_at_once(server, sent, said):
+def test_what_is_no_endpoint_is_said_at_once(server, sent, said, hint):
     server.answer = lambda *_: sent
-    with pytest.raises(ProviderError, match=said):
+    with pytest.raises(ProviderError, match=said) as caught:
         ask(server)
+    assert hint in caught.value.hint
     assert len(server.bodies) == 1
 
 
