@@ -372,19 +372,6 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_a_label_without_rows_is_exit_code_5(tmp_path):
-    (tmp_path / "r.jsonl").write_text(
-        "".join(
-            json.dumps({"kind": "seed", "label": "a", "completion": f"t {i}"}) + "\n"
-            for i in range(9)
-        )
-    )
-    task = write_task(tmp_path, llm="{backend: replay, recordings: [r.jsonl]}")
-    done = stepsynth("run", task, "--out", tmp_path / "run")
-    assert done.returncode == 5
-    assert "no training row has the label 'p' at the end" in done.stderr
-
-
 def test_a_chinese_task_works_from_prompt_to_prediction(tmp_path):
     gold = [
         ("这部电影很感人", "好"),

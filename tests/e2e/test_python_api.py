@@ -130,26 +130,6 @@ def test_a_task_file_runs_and_progress_can_be_watched(tmp_path, server):
     assert len(result.rounds) == 2
 
 
-def test_a_replay_can_be_given_as_an_object(tmp_path):
-    import json
-
-    path = tmp_path / "r.jsonl"
-    path.write_text(
-        "".join(
-            json.dumps({"kind": "seed", "label": label, "completion": f"{label} {i}"}) + "\n"
-            for label in ("apple", "pear")
-            for i in range(20)
-        )
-    )
-    result = stepsynth.synthesize(
-        {"labels": ["apple", "pear"]},
-        GOLD,
-        llm=Replay(recordings=(str(path),)),
-        method={"name": "zerogen", "seed_size": 20},
-    )
-    assert len(result.dataset) == 20
-
-
 def test_a_subclass_of_ones_own_is_used_as_it_is():
     class Greedy(S3):
         def synthesize(self, setup):

@@ -144,26 +144,6 @@ def test_faults_lose_no_row_and_empty_answers_are_counted(tmp_path, task, server
     assert all(text.startswith("a text for") for text in texts)
 
 
-def test_a_wrong_url_can_be_corrected_in_the_same_folder(tmp_path, task, server):
-    run = ["run", task, "--out", tmp_path / "run"]
-    wrong = stepsynth(*run, "--set", "llm.base_url=http://127.0.0.1:9/v1")
-    assert wrong.returncode == 4
-    assert stepsynth(*run).returncode == 0
-
-
-def test_a_request_that_takes_long_is_waited_for_when_a_limit_stops_the_run(
-    tmp_path, task, server, monkeypatch
-):
-    server.delay_s = 0.4
-    run = ["run", task, "--out", tmp_path / "run", "--json"]
-    done = stepsynth(*run, "--set", "limits.requests=10")
-    assert done.returncode == 3
-    assert len(server.bodies) == 10
-    server.delay_s = 0.0
-    done = stepsynth(*run)
-    assert summary_of(done)["llm"]["from_store"] == 10
-
-
 def test_a_run_with_fewer_rounds_than_before_leaves_no_old_round(tmp_path, task, server):
     run = ["run", task, "--out", tmp_path / "run"]
     assert stepsynth(*run).returncode == 0
