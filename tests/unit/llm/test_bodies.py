@@ -34,10 +34,13 @@ def ask(server, n=1, *, url="", limits=None, store=None, **settings):
         llm.close()
 
 
-def answer(text=TEXT, *, finish="stop", usage=None, **choice):
+USED = {"prompt_tokens": 10, "completion_tokens": 5}
+
+
+def answer(text=TEXT, *, finish="stop", usage=USED, **choice):
     message = {"role": "assistant", "content": text}
     said = {"index": 0, "message": message, "finish_reason": finish, **choice}
-    return {"choices": [said], "usage": usage or {"prompt_tokens": 10, "completion_tokens": 5}}
+    return {"choices": [said], "usage": usage}
 
 
 def body(value, **headers):
@@ -134,7 +137,7 @@ def test_how_large_an_answer_may_be_follows_what_is_asked_for(server):
 def test_what_is_no_endpoint_is_said_at_once(server, sent, said, hint):
     server.answer = lambda *_: sent
     with pytest.raises(ProviderError, match=said) as caught:
-        ask(server)
+        ask(server, 9, concurrency=1)
     assert hint in caught.value.hint
     assert len(server.bodies) == 1
 
@@ -248,6 +251,7 @@ def test_events_that_break_off_are_no_answer(server):
         ({"prompt_tokens": 2**63, "completion_tokens": 2**40 + 1}, None, None),
         ({"prompt_tokens": "20", "completion_tokens": True}, None, None),
         ({"prompt_tokens": [[1]], "completion_tokens": {}}, None, None),
+        *((nothing, None, None) for nothing in (None, [1], {})),
     ],
 )
 def test_numbers_of_tokens_that_cannot_be_are_not_known(server, usage, prompt, written):

@@ -198,21 +198,6 @@ def test_other_rules_are_other_answers():
 
 
 @pytest.mark.parametrize(
-    "extra",
-    [
-        {"metadata": {"api_key": KEY}},
-        {"openai_api_key": KEY},
-        {"list": [{"token": KEY}]},
-        {"x": "sk-" + KEY},
-    ],
-)
-def test_a_key_anywhere_in_the_body_is_refused_and_not_repeated(extra):
-    with pytest.raises(ValueError, match="key must never stand in a file") as caught:
-        OpenAICompatible(model="m", extra_body=extra)
-    assert KEY not in str(caught.value)
-
-
-@pytest.mark.parametrize(
     "extra", [{"stop_token_ids": [1]}, {"prompt_cache_key": "a"}, {"guided_json": {"token": {}}}]
 )
 def test_what_only_sounds_like_a_key_is_sent(extra):

@@ -134,18 +134,6 @@ async def test_one_answer_looks_at_one_of_those_who_wait():
     await asyncio.gather(*asked)
 
 
-async def test_processes_that_share_a_cap_have_no_more_than_it_together():
-    desk = Desk()
-    budgets = [desk.open(usd=10.0) for _ in range(2)]
-    asked = [asyncio.ensure_future(b.enter(MOST)) for b in budgets for _ in range(9)]
-    for _ in range(5):
-        await settle_down()
-    assert 8 <= sum(each.done() for each in asked) <= 10
-    for budget in budgets:
-        budget.stop()
-    await asyncio.gather(*asked)
-
-
 async def test_who_waits_for_another_process_gets_what_that_gives_back(monkeypatch):
     monkeypatch.setattr("stepsynth.llm.engine.limits.POLL_S", 0.001)
     desk = Desk()

@@ -72,20 +72,6 @@ def test_a_key_in_place_of_its_name_is_refused_and_not_repeated():
     assert caught.value.errors()[0]["type"] == "value_error"
 
 
-def test_an_answer_is_read_with_its_tokens(server):
-    server.answer = lambda *_: completion("hi", tokens=(7, 2))
-    (answer,), usage = ask(server)
-    assert isinstance(answer, Completion)
-    assert (answer.text, answer.truncated) == ("hi", False)
-    assert (usage.prompt_tokens, usage.completion_tokens) == (7, 2)
-
-
-def test_an_answer_that_was_cut_off_says_so(server):
-    server.answer = lambda *_: completion("half", finish="length")
-    (answer,), _ = ask(server)
-    assert answer.truncated
-
-
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
@@ -143,12 +129,6 @@ def test_a_wrong_key_or_model_stops_the_run_with_the_next_step(server, monkeypat
     assert KEY not in str(caught.value)
 
 
-def test_an_unreachable_endpoint_stops_the_run(server):
-    server.url = "http://127.0.0.1:9/v1"
-    with pytest.raises(ProviderError, match="cannot be reached"):
-        ask(server)
-
-
 def test_a_key_is_nowhere_on_disk_or_in_logs(server, monkeypatch, tmp_path, caplog):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     caplog.set_level(logging.DEBUG)
@@ -181,26 +161,6 @@ def test_content_in_parts_is_joined_and_other_content_is_malformed(server):
         server.answer = lambda *_, body=body: (200, {}, json.dumps(body).encode())
         (answer,), _ = ask(server, max_attempts=1)
         assert (answer.text if isinstance(answer, Completion) else None) == text
-
-
-def test_a_key_that_the_provider_repeats_is_masked(server, monkeypatch):
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    server.answer = lambda *_: failure(401, f"Incorrect API key provided: {KEY}")
-    with pytest.raises(ProviderError, match=r"Incorrect API key provided: \*\*\*"):
-        ask(server)
-
-
-def test_a_url_with_a_key_in_it_is_refused_and_not_repeated():
-    for url in ("https://user:pw1234@host/v1", "https://host/v1?key=pw1234"):
-        with pytest.raises(ValueError, match="may stand in it") as caught:
-            OpenAICompatible(model="m", base_url=url)
-        assert "pw1234" not in caught.value.errors()[0]["msg"]
-
-
-def test_an_answer_that_drips_is_a_time_out(server):
-    server.delay_s = 1.0
-    (answer,), _ = ask(server, timeout_s=0.2, max_attempts=1)
-    assert answer.reason == "timeout"
 
 
 SCHEMA = {"type": "object", "properties": {"label": {"type": "string"}}}
@@ -255,13 +215,6 @@ def test_thoughts_that_stand_in_the_total_alone_are_counted(server):
     usage = {"prompt_tokens": 20, "completion_tokens": 198, "total_tokens": 623}
     server.answer = lambda *_: answer_of("hi", usage=usage)
     assert complete(server)[0].completion_tokens == 603
-
-
-@pytest.mark.parametrize("usage", [None, [1], {}, {"prompt_tokens": "9"}, {"prompt_tokens": True}])
-def test_usage_that_is_none_leaves_tokens_unknown(server, usage):
-    server.answer = lambda *_: answer_of("hi", usage=usage)
-    answer, _ = complete(server)
-    assert (answer.prompt_tokens, answer.completion_tokens) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -524,6 +477,10 @@ def test_what_decides_an_answer_is_in_its_identity_and_else_nothing():
         {"headers": {"X-A": f"{KEY}\r\nX-B: c"}},
         {"headers": {f"{KEY}: a": "b"}},
         {"extra_body": {"api_key": KEY}},
+        {"extra_body": {"openai_api_key": KEY}},
+        {"extra_body": {"metadata": {"api_key": KEY}}},
+        {"extra_body": {"list": [{"token": KEY}]}},
+        {"extra_body": {"x": KEY}},
         {"extra_body": {"temperature": KEY}},
         {"auth_header": f"Bearer {KEY}"},
         {"api_key_env": KEY},

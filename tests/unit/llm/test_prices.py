@@ -108,12 +108,6 @@ def test_every_preset_makes_valid_settings(name):
         assert find_provider(settings.base_url) == ("local" if "127.0.0.1" in host else name)
 
 
-def test_own_keys_win_over_a_preset_and_no_preset_changes_nothing():
-    values = apply_preset({"preset": "ollama", "model": "qwen3", "concurrency": 9})
-    assert (values["concurrency"], values["model"]) == (9, "qwen3")
-    assert apply_preset({"backend": "scripted"}) == {"backend": "scripted"}
-
-
 def test_a_preset_that_is_wrong_says_what_to_do():
     with pytest.raises(UnknownNameError, match=r"x.yaml, line 3.*'olama'") as caught:
         apply_preset({"preset": "olama"}, where="x.yaml, line 3")

@@ -36,14 +36,6 @@ def test_a_preset_alone_may_stand_for_the_section(load):
     assert (llm.backend, llm.model) == ("openai_compatible", "small")
 
 
-def test_an_unknown_preset_is_said_with_its_line_and_a_suggestion(load):
-    with pytest.raises(
-        ConfigError, match=r"line 4: llm.preset: no LLM preset is named 'olama'"
-    ) as e:
-        load("{preset: olama, model: small}")
-    assert "ollama" in e.value.hint
-
-
 def test_a_phase_has_the_keys_of_the_section_but_for_its_own(load):
     llm = load(
         "{preset: openai, model: gpt-4o-mini, temperature: 0.7,"
