@@ -19,7 +19,7 @@ from stepsynth.curation import (
     row_digest,
 )
 from stepsynth.curation.label_check import count_confident
-from stepsynth.curation.near import NearDuplicates, jaccard, rows_per_band, shingles
+from stepsynth.curation.near import jaccard, rows_per_band, shingles
 from stepsynth.errors import ConfigError, TooFewRowsError
 from stepsynth.metrics import Predictions
 from stepsynth.records import Answers, Dataset, Example, Rejected
@@ -162,35 +162,6 @@ def test_texts_without_spaces_are_near_by_their_characters():
     ]
 
 
-def made_pairs(similarity, count, rng, size=60):
-    """Return pairs of sets of `size` shingles, of this Jaccard similarity or hardly more."""
-    shared = int(np.ceil(2 * size * similarity / (1 + similarity)))
-    for i in range(count):
-        common = [f"{i} common {j}" for j in range(shared)]
-        yield tuple(
-            frozenset(common + [f"{i} {side} {rng.random()}" for _ in range(size - shared)])
-            for side in ("left", "right")
-        )
-
-
-@pytest.mark.parametrize("similarity", [0.5, 0.7, 0.8, 0.9])
-def test_hardly_a_near_duplicate_is_missed_among_many_others(similarity):
-    rng = Random(0)
-    for above, recall in ((0.0, 0.85), (0.1, 0.99)):
-        index = NearDuplicates(similarity)
-        pairs = list(made_pairs(min(1.0, similarity + above), 500, rng))
-        assert all(index.admit(left) for left, _ in pairs)
-        missed = sum(index.admit(right) for _, right in pairs)
-        assert 1 - missed / len(pairs) >= recall
-
-
-def test_a_pair_below_the_similarity_is_never_called_near():
-    index = NearDuplicates(0.7)
-    pairs = [p for p in made_pairs(0.66, 500, Random(1)) if jaccard(*p) < 0.7]
-    assert len(pairs) == 500
-    assert all(index.admit(one) for pair in pairs for one in pair)
-
-
 def test_the_bands_find_nine_in_ten_pairs_at_the_threshold():
     for similarity in (0.5, 0.6, 0.7, 0.8, 0.9, 1.0):
         assert 1 - (1 - similarity ** rows_per_band(similarity)) ** 16 >= 0.9
@@ -287,20 +258,6 @@ def test_hardly_a_right_label_is_called_wrong_where_none_is():
     data, points, _ = made_classes(900, 0.0, seed=2)
     said = out_of_fold(data, logistic(points), rng=Random(0))
     assert sum(flag_confident(data, said).wrong) <= 0.02 * 900
-
-
-def test_relabelling_by_the_students_mends_the_labels():
-    data, points, true = made_classes(900, 0.3, seed=3)
-    verdict = flag_confident(data, out_of_fold(data, logistic(points), rng=Random(0)))
-    mended = [
-        said if is_wrong else label
-        for is_wrong, said, label in zip(verdict.wrong, verdict.predicted, data.labels, strict=True)
-    ]
-    right = [NAMES[i] for i in true]
-    before = np.mean([a == b for a, b in zip(data.labels, right, strict=True)])
-    after = np.mean([a == b for a, b in zip(mended, right, strict=True)])
-    assert before < 0.75
-    assert after > 0.95
 
 
 def confident_joint_by_hand(given, p):
@@ -430,23 +387,3 @@ def test_what_no_student_can_check_is_a_clear_error():
     with pytest.raises(ConfigError, match="answers"):
         out_of_fold(question, counting((), seen), rng=Random(0))
     assert not seen
-
-
-def test_a_real_student_can_be_checked_with():
-    from stepsynth.students import StudentFactory
-    from stepsynth.students.linear import Linear
-
-    good, bad = ["lovely warm film", "warm funny story"], ["dull cold film", "cold boring story"]
-    pairs = [(f"{text} {i}", label) for i in range(10) for label, texts in
-             (("good", good), ("bad", bad)) for text in texts]  # fmt: skip
-    data = Dataset([*rows(*pairs), Example("a lovely warm funny film", "bad")])
-    factory = StudentFactory(Linear(), ("bad", "good"), 0)
-
-    def fit_predict(train, held_out):
-        student = factory.new()
-        student.fit(train)
-        return student.predict(held_out)
-
-    said = out_of_fold(data, fit_predict, rng=Random(0))
-    assert [i for i, wrong in enumerate(flag_confident(data, said).wrong) if wrong] == [40]
-    assert [i for i, wrong in enumerate(disagree(data, said).wrong) if wrong] == [40]

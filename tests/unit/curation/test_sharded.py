@@ -138,15 +138,6 @@ def test_a_bucket_of_boilerplate_makes_few_pairs_and_only_near_rows_are_removed(
         assert max(jaccard(texts[row], texts[other]) for other in kept) >= 0.7
 
 
-def test_rows_of_a_megabyte_are_taken(tmp_path):
-    rng = Random(0)
-    texts = [" ".join(f"w{rng.randrange(10**6)}" for _ in range(140_000)) for _ in range(2)]
-    near = texts[0].replace("w1", "v1", 5)
-    assert len(texts[0]) > 1_000_000
-    kept, _ = in_parts([("", text) for text in (*texts, near)], [1], tmp_path)
-    assert kept == [repr(("", text)) for text in texts]
-
-
 class Killed(Exception):
     """What stands for a worker that is killed."""
 

@@ -40,15 +40,6 @@ def test_the_area_equals_mauve_texts_for_its_own_buckets():
     assert ours == pytest.approx(theirs.mauve, abs=1e-9)
 
 
-def test_mauve_is_near_mauve_text_where_buckets_are_a_matter_of_luck():
-    rng = np.random.default_rng(4)
-    p, q = rng.normal(size=(400, 10)), rng.normal(0.3, 1.0, size=(400, 10))
-    theirs = [reference(p_features=p, q_features=q, num_buckets=20, seed=s).mauve for s in range(5)]
-    ours = [our_mauve(p, q, buckets=20, scale=5, random_seed=s) for s in range(5)]
-    spread = max(np.std(theirs), np.std(ours), 0.01)
-    assert abs(np.mean(ours) - np.mean(theirs)) < 3 * spread
-
-
 # Here mauve-text says 0.75: its curve has several points at x = 1, which it takes in any order.
 def test_equal_distributions_have_mauve_one_and_disjoint_ones_almost_none():
     same = np.array([0.2, 0.3, 0.5])
