@@ -9,7 +9,6 @@ import pytest
 from stepsynth.curation import Curation, Curator
 from stepsynth.errors import TooFewRowsError
 from stepsynth.methods._spending_limit import SpendingLimit
-from stepsynth.methods.goldgen import GoldGen
 from stepsynth.methods.llm import LLMItself
 from stepsynth.methods.random import RandomRows
 from stepsynth.methods.s3 import S3
@@ -33,14 +32,6 @@ GOLD = rows(("red apple", "a"), ("green apple", "a"), ("green pear", "p"), ("rip
 def run(task, method, *, answer=answer_anything, requests=None, **given):
     options = {"given": given, "spending": SpendingLimit(requests=requests)}
     return follow(task, method, answer, WrongOn(words=("green",)), GOLD, **options)
-
-
-def test_a_budget_of_rows_is_two_thirds_seed_data_and_equal_rounds():
-    s3 = S3().sized(60)
-    assert (s3.seed_size, s3.added_size) == (40, 10)
-    assert (S3(rounds=0).sized(60).seed_size, S3(rounds=0).sized(60).added_size) == (60, None)
-    assert (GoldGen().sized(60).seed_size, GoldGen().sized(60).size) == (40, 60)
-    assert ZeroGen().sized(60).seed_size == 60
 
 
 def test_added_size_goes_round_the_errors_until_so_many_rows_are_kept(task):

@@ -17,7 +17,6 @@ from stepsynth.methods.mix import SHARES, Mix, join
 from stepsynth.methods.s3 import S3
 from stepsynth.methods.synthesizrr import SynthesizRR
 from stepsynth.methods.zerogen import ZeroGen
-from stepsynth.records import Dataset, Example
 from stepsynth.retrieval import Passage
 from stepsynth.runner import EqualBudget
 from stepsynth.students.linear import Linear
@@ -219,10 +218,3 @@ def test_its_resolved_keys_can_be_read_again(tmp_path):
     config = configured(tmp_path, "classification", "method={name: mix, size: 9}")
     write_json(tmp_path / "again.yaml", config.to_dict())
     assert load_config(tmp_path / "again.yaml").method == config.method
-
-
-def test_nothing_is_labelled_by_pseudo_labels_of_test_rows(task):
-    hidden = Dataset([Example("SELECTED red fruit", "a"), Example("SELECTED green fruit", "p")])
-    backend, rounds, _ = follow(task, Mix(size=8, check=4, synthesis=SMALL), select=hidden)
-    assert all("SELECTED" not in request.prompt for request in backend.requests)
-    assert all("SELECTED" not in text for done in rounds for text in done.train.texts)

@@ -8,7 +8,6 @@ from stepsynth.errors import ConfigError, TooFewRowsError
 from stepsynth.llm import Completion
 from stepsynth.methods._cleaning import clean_row
 from stepsynth.methods._writer import Writer
-from stepsynth.methods.s3 import S3
 from stepsynth.methods.zerogen import ZeroGen
 from stepsynth.records import Answers, Context, Example, Rejected
 from stepsynth.tasks.extractive_qa import ExtractiveQA
@@ -60,14 +59,6 @@ def test_rows_with_contexts_take_no_condition():
     contexts = [Context("It rained.")]
     with pytest.raises(ConfigError, match="written for a context"):
         run(PAIRS, ZeroGen(seed_size=4, condition_name="day"), lambda _: "x", contexts=contexts)
-
-
-def test_zerogen_and_s3_share_their_seed_rows_for_contexts_too():
-    contexts = [Context(f"It rained {i} times.") for i in range(3)]
-    answer = lambda r: f"{r.tags['context']} {r.tags['label']} {r.draw}"  # noqa: E731
-    _, zerogen, _ = run(PAIRS, ZeroGen(seed_size=9), answer, contexts=contexts)
-    _, s3, _ = run(PAIRS, S3(seed_size=9, rounds=0), answer, contexts=contexts)
-    assert zerogen[0].train.texts == s3[0].train.texts
 
 
 def test_cleaning_replaces_what_it_drops(task):

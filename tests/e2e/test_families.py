@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import pytest
 
 import stepsynth
-from stepsynth import S3, Replay, ZeroGen
+from stepsynth import S3, Replay
 from stepsynth.metrics import Spans
 from stepsynth.runfolder import Run, RunFolder
 from stepsynth.runfolder.recording import write_recording
@@ -146,55 +146,3 @@ def test_a_run_that_is_exported_can_be_replayed_and_is_the_same(tmp_path, family
     assert datasets[0] == datasets[1]
     assert results[1].summary.llm.rejected == first.summary.llm.rejected != {}
     assert results[1].summary.llm.failed == 0
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_the_same_command_gives_the_same_bytes(tmp_path, family):
-    one, two = (synthesize(family, tmp_path / name) for name in "ab")
-    data = [RunFolder(r.folder).dataset.read_bytes() for r in (one, two)]
-    assert data[0] == data[1]
-    assert len(one.dataset) > 12
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_prompts_hold_rows_of_mine_and_given_contexts_and_nothing_of_select_or_test(
-    tmp_path, family
-):
-    folder = RunFolder(synthesize(family, tmp_path / "run").folder)
-    prompts = []
-    for place in folder.round_folders():
-        for name in ("examples.jsonl", "rejected.jsonl"):
-            lines = (place / name).read_text(encoding="utf-8").splitlines()
-            prompts += [json.loads(line)["prompt"] for line in lines]
-    used = {i for i in range(8) for prompt in prompts if passage(i) in prompt}
-    assert used <= {0, 1, 2, 6, 7}
-    assert used >= {6, 7}
-    assert used & {0, 1, 2}
-    assert all(PLACES[i] not in prompt for i in (3, 4, 5) for prompt in prompts)
-
-
-def test_a_new_answer_that_was_repaired_is_counted_and_the_rows_stand_in_their_passages(tmp_path):
-    result = synthesize("new answers", tmp_path / "run")
-    for row in result.dataset:
-        pairs = zip(row.label.texts, row.label.starts, strict=True)
-        assert all(row.context[s : s + len(t)] == t for t, s in pairs)
-    metrics = [
-        json.loads((place / "metrics.json").read_text())
-        for place in RunFolder(result.folder).round_folders()
-    ]
-    repaired = sum(
-        json.loads(json.loads(line)["completion"])["answer"].startswith("grew  in")
-        for place in RunFolder(result.folder).round_folders()[1:]
-        for line in (place / "examples.jsonl").read_text().splitlines()
-        if json.loads(line)["completion"].startswith("{")
-    )
-    assert sum(m["repaired"] for m in metrics) == repaired > 0
-    rejected = result.summary.llm.rejected
-    assert {"answer_not_in_passage", "no_object"} <= set(rejected)
-
-
-def test_contexts_of_test_rows_are_not_written_about(tmp_path):
-    given = [*CONTEXTS, {"context": passage(4).upper()}]
-    result = synthesize("pairs", tmp_path / "run", contexts=given, method=ZeroGen(seed_size=9))
-    assert {row.context for row in result.dataset} == {passage(6), passage(7)}
-    assert "contexts: 1 of 3 were left out: copy of test" in result.summary.warnings

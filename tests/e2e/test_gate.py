@@ -208,3 +208,5 @@ def test_copies_are_let_pass_and_counted_where_that_is_asked_for(tmp_path, leaky
     result = stepsynth.run(task, overrides=["curation.copies=false"], out=tmp_path / "run")
     assert len(result.dataset) == len(OTHERS) + len(HELD_OUT)
     assert any("curation.copies is off" in said for said in result.summary.warnings)
+    metrics = json.loads((result.folder / "rounds/0/metrics.json").read_text())
+    assert metrics["copies_seen"].keys() >= {"copy_of_test", "copy_of_select"}

@@ -40,13 +40,6 @@ def test_rows_go_to_json_lines_without_times_or_paths(tmp_path):
     assert set(json.loads(lines[1])) == {"text", "label", "context", "provenance"}
 
 
-def test_rows_go_to_pandas():
-    pytest.importorskip("pandas")
-    frame = Dataset([example()]).to_pandas()
-    assert list(frame["text"]) == ["x"]
-    assert list(frame["method"]) == ["gold"]
-
-
 MADE = Provenance("s3", 2, "extrapolate", ("p1", "p2"), 3, "r1", "small")
 LABELS = {"labels": ["a", "b"]}
 WRITTEN = {

@@ -74,19 +74,6 @@ def test_labels_that_are_given_may_be_many_and_those_found_are_doubted(tmp_path)
     assert len(load_config(tmp_path / "task.yaml", ["llm.model=m"]).task.label_names) == 40
 
 
-def test_what_cannot_be_read_is_told_as_options_of_this_command(tmp_path):
-    gold = tmp_path / "gold.csv"
-    rows = "".join(f"un café {i},{'ab'[i % 2]}\n" for i in range(20))
-    gold.write_bytes(f"text,label\n{rows}".encode("cp1252"))
-    with pytest.raises(DataError, match="line 2: the byte 0xE9") as caught:
-        write(tmp_path, gold)
-    assert "--encoding cp1252" in caught.value.hint
-    told = []
-    write(tmp_path, gold, encoding="cp1252", warn=told.append)
-    assert load_config(tmp_path / "task.yaml", ["llm.model=m"]).data.encoding == "cp1252"
-    assert told == []
-
-
 def test_what_was_found_out_about_a_file_is_told_once(tmp_path):
     gold = tmp_path / "gold.csv"
     gold.write_text("text;label\n" + "".join(f"text {i};{'ab'[i % 2]}\n" for i in range(20)))

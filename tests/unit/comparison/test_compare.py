@@ -15,7 +15,7 @@ from stepsynth.comparison.read import RunRow, score_labels
 from stepsynth.comparison.run import Ended
 from stepsynth.comparison.speed import read_speed
 from stepsynth.comparison.table import _warn, compare_answers, make_table
-from stepsynth.errors import ConfigError, UnknownNameError
+from stepsynth.errors import ConfigError
 from stepsynth.methods.gold import Gold
 from stepsynth.methods.goldgen import GoldGen
 from stepsynth.methods.llm import LLMItself
@@ -147,11 +147,6 @@ def test_a_label_that_looks_like_a_path_is_not_read(task, monkeypatch):
     monkeypatch.setattr(compare_plan, "_digest_of", lambda place: pytest.fail(place))
     config = load_config(task, ["task.labels={apple: /, pear: soft}", "data={gold: hf:x}"])
     compare_plan._describe(config, None)
-
-
-def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(UnknownNameError, match="goldgen"):
-        read_entries(["nothing"])
 
 
 def test_the_reference_must_be_compared(task):

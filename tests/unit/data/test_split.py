@@ -2,7 +2,6 @@ from itertools import combinations
 
 import pytest
 
-from stepsynth._util.text import normalise
 from stepsynth.data.section import Split
 from stepsynth.data.split import Gold, choose_contexts, make_gate, split_gold
 from stepsynth.errors import DataError
@@ -23,15 +22,6 @@ def split(data, warnings=None, **options):
     warnings = [] if warnings is None else warnings
     options = {"random_seed": 0, **options}
     return split_gold(data, label_names=("a", "b"), warn=warnings.append, **options)
-
-
-def test_splits_are_disjoint_as_normalised_text_and_stratified():
-    parts = split(gold(), sizes=Split(mine=45, select=15, test=30))
-    assert [len(x) for x in (parts.mine, parts.select, parts.test)] == [45, 15, 30]
-    assert parts.mine.label_counts() == {"a": 30, "b": 15}
-    assert parts.select.label_counts() == {"a": 10, "b": 5}
-    keys = [normalise(row.text) for x in (parts.mine, parts.select, parts.test) for row in x]
-    assert len(set(keys)) == 90
 
 
 def test_shares_are_of_gold_and_the_rest_stays_unused():

@@ -67,15 +67,6 @@ def run(tmp_path, texts, **more):
     )  # fmt: skip
 
 
-def test_gold_texts_of_any_split_are_left_out_and_counted(tmp_path):
-    fresh = [{"text": f"a {how} thing of stall {i}"} for i in range(3) for how in ("crisp", "soft")]
-    result = run(tmp_path, [*({"text": row["text"]} for row in GOLD), *fresh])
-    said = " ".join(result.summary.warnings)
-    assert "data.unlabelled: 12 of 30 were left out: rows of mine" in said
-    pseudo = [row for row in result.dataset if row.provenance.kind == "pseudo_label"]
-    assert {row.text for row in pseudo} == {row["text"] for row in fresh}
-
-
 def test_texts_that_are_all_gold_are_an_error(tmp_path):
     with pytest.raises(DataError, match="is a gold row"):
         run(tmp_path, [{"text": row["text"]} for row in GOLD])

@@ -50,14 +50,6 @@ def test_flipped_labels_are_found_with_the_label_they_had():
     assert all("students of the other rows give" in doubt.reason for doubt in hits)
 
 
-def test_nearly_the_same_text_with_another_label_is_a_contradiction():
-    long = "the peel of this one is rather thick and hard to bite through"
-    rows = [*fruit(20), Example(f"{long} today", "apple"), Example(f"{long} Today", "pear")]
-    found = [doubt.row for doubt in doubts_of(rows) if doubt.kind == "contradiction"]
-    wrong = [doubt.row for doubt in doubts_of(rows) if doubt.kind == "wrong_label"]
-    assert {row.text for row in [*found, *wrong]} >= {f"{long} today", f"{long} Today"}
-
-
 def test_a_row_is_doubted_once():
     rows = [*fruit(40), Example("same text here", "apple"), Example("same text here", "pear")]
     ids = [doubt.row.id for doubt in doubts_of(rows)]

@@ -16,7 +16,7 @@ from stepsynth.comparison.run import DEATHS, Silence, run_plan
 from stepsynth.errors import ConfigError
 from stepsynth.executors._pool import Processes
 from stepsynth.runfolder.events import EventLog
-from tests.e2e.cli import write_task
+from tests.e2e.cli import wait_until, write_task
 
 SCRIPTED = "{backend: scripted, rules: [{pattern: Write, answers: [x]}]}"
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there nothing is killed so")
@@ -218,10 +218,3 @@ def is_running(pid):
     """Say whether a process is there, and no zombie."""
     found = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True)
     return bool(found.stdout.strip()) and not found.stdout.startswith("Z")
-
-
-def wait_until(is_so, limit_s=60):
-    ends = time.monotonic() + limit_s
-    while not is_so():
-        assert time.monotonic() < ends, "it did not happen"
-        time.sleep(0.02)

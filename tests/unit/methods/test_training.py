@@ -128,34 +128,6 @@ def test_the_llm_as_judge_drops_or_relabels_and_its_calls_count(task):
     assert {labels[text] for text in changed} == set(changed.values()) == {"a"}
 
 
-def test_copies_of_hidden_rows_are_rejected_counted_and_replaced(tmp_path):
-    gold = [
-        {"text": f"{fruit} {w}", "label": fruit}
-        for fruit in ("apple", "pear")
-        for w in (*"bcdefghjk", *(f"note {i}" for i in range(11)))
-    ]
-    common = {
-        "task": {"labels": ["apple", "pear"]},
-        "gold": gold,
-        "llm": RULES,
-        "method": {"name": "zerogen", "seed_size": 20},
-    }
-    result = stepsynth.synthesize(**common)
-    hidden = {row["text"] for row in gold} & {
-        f"{f} {w}" for f in ("apple", "pear") for w in "bcdefghjk"
-    }
-    reasons = result.summary.llm.rejected
-    kept = stepsynth.synthesize(**common, curation={"copies": False})
-    seen = json.loads((kept.folder / "rounds/0/metrics.json").read_text())["copies_seen"]
-    assert set(reasons) <= {"copy_of_test", "copy_of_select"}
-    assert reasons
-    assert seen.keys() == reasons.keys()
-    # Nearly all that this LLM can write is in gold: after 30 draws for 20 rows it ends.
-    assert len(kept.dataset) == 20
-    assert len(result.dataset) + sum(reasons.values()) == 30
-    assert set(kept.dataset.texts) & hidden - set(result.dataset.texts)
-
-
 def test_off_takes_completions_as_they_are(task):
     answer = lambda r: f'"{answer_anything(r)}" (Apple)'  # noqa: E731
     _, as_is, _ = curated(task, {"clean": False, "copies": False}, answer)

@@ -14,7 +14,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from stepsynth._util.hashing import derive_seed
 from stepsynth._util.rng import make_rng
 from stepsynth.errors import ConfigError, DataError
-from stepsynth.retrieval import Hit, Passage, _encoder, _vectors, bm25, cut, retrievers
+from stepsynth.retrieval import Hit, Passage, _encoder, _vectors, bm25, cut
 from stepsynth.retrieval._folder import digest_folder, make_sure
 from stepsynth.retrieval.bm25 import BM25, split_words
 from stepsynth.retrieval.dense import Dense
@@ -374,11 +374,6 @@ def test_a_real_encoder_finds_what_is_meant():
     assert told[0] == ("embed", 4, 4)
     vectors = index.embed([*queries, PASSAGES[0].text])
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(5), abs=1e-5)
-
-
-def test_the_registry_knows_them():
-    assert retrievers().names() == ["bm25", "dense", "lancedb"]
-    assert retrievers().get("dense") is Dense
 
 
 @pytest.mark.parametrize(

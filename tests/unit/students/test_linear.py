@@ -24,13 +24,6 @@ def fitted(data=DATA, labels=("bad", "good"), memory=None, **fields):
     return model
 
 
-def test_it_learns_and_its_probabilities_sum_to_one():
-    predictions = fitted().predict(rows(("lovely and warm", ""), ("dull and cold", "")))
-    assert predictions.labels == ["good", "bad"]
-    assert np.allclose(predictions.probabilities.sum(axis=1), 1)
-    assert predictions.probabilities.shape == (2, 2)
-
-
 def test_two_labels_give_the_probabilities_of_logistic_regression():
     from sklearn.linear_model import LogisticRegression
 

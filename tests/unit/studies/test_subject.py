@@ -7,7 +7,7 @@ import pytest
 
 from stepsynth.errors import ConfigError, DataError, RunFolderError
 from stepsynth.records import Dataset, Example
-from stepsynth.studies import Chart, Findings, Table, open_subject, studies
+from stepsynth.studies import Chart, Findings, Table, open_subject
 from stepsynth.studies._sampling import draw_alike, halve
 from tests.conftest import DEMO
 from tests.subjects import TOPICS, texts_about
@@ -87,12 +87,6 @@ def test_findings_survive_json_and_numbers_that_are_none_do_not():
 def test_a_row_of_another_width_is_refused():
     with pytest.raises(ValueError, match="2 columns"):
         Table("t", ("a", "b"), (("only",),))
-
-
-def test_every_study_is_known_by_its_file():
-    for name in studies().names():
-        assert studies().get(name).name == name
-    assert {"coverage", "diversity", "labels"} <= set(studies().names())
 
 
 def test_rows_that_are_drawn_alike_have_one_label_mix():

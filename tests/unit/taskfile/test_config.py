@@ -7,7 +7,7 @@ import pytest
 from stepsynth.errors import ConfigError, PromptError, StepsynthError, UnknownNameError
 from stepsynth.records import Example
 from stepsynth.runfolder.folder import dump_yaml
-from stepsynth.taskfile.config import load_config, recipe_names
+from stepsynth.taskfile.config import load_config
 from stepsynth.taskfile.yaml_lines import LocatedYaml, build
 from stepsynth.tasks.classification import Classification
 from stepsynth.tasks.extractive_qa import ExtractiveQA
@@ -199,16 +199,6 @@ def test_prompts_come_from_files_beside_the_task_file(load, tmp_path):
     (tmp_path / "seed.j2").write_text("{{ lable_word }}", encoding="utf-8")
     with pytest.raises(PromptError, match=r"my-task\.yaml: .*lable_word"):
         load(text)
-
-
-@pytest.mark.parametrize("name", recipe_names())
-def test_every_recipe_loads_and_its_keys_can_be_replaced(load, name):
-    llm = TASK[TASK.index("llm:") : TASK.index("student:")]
-    text = f"task: {{recipe: {name}}}\ndata: {{gold: g.jsonl}}\n{llm}"
-    config = load(text)
-    assert config.task.instruction
-    assert load(text, "method.rounds=1").method.rounds == 1
-    assert load(text + "method: gold\n").method.name == "gold"
 
 
 def test_the_imdb_recipe_has_the_papers_sizes_and_frame(load):
