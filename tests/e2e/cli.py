@@ -135,6 +135,26 @@ def summary_of(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def ok(*args: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Do a command that succeeds, and return what it ended with."""
+    done = stepsynth(*args, **options)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def in_json(*args: object, **options: Any) -> dict[str, Any]:
+    """Do a command that succeeds, and return the JSON that it prints."""
+    return summary_of(ok(*args, "--json", **options))
+
+
+def refused(*args: object, code: int = 2, **options: Any) -> str:
+    """Do a command that ends with a code, and return what it says on stderr: no traceback."""
+    done = stepsynth(*args, **options)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
 def write_task(
     folder: Path,
     *,

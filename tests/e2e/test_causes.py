@@ -5,7 +5,7 @@ import json
 import pytest
 
 from stepsynth.llm.store.store import Store
-from tests.e2e.cli import stepsynth, summary_of, write_task
+from tests.e2e.cli import in_json, stepsynth, summary_of, write_task
 from tests.stub_server import completion, failure
 
 ZEROGEN = "{name: zerogen, seed_size: 8}"
@@ -18,6 +18,11 @@ def lines(path):
 
 def run(task, out, *options):
     return stepsynth("run", task, "--out", out, "--json", *options)
+
+
+def finish(task, out, *options):
+    """Run to the end, and return the summary."""
+    return in_json("run", task, "--out", out, *options)
 
 
 @pytest.fixture
@@ -64,8 +69,7 @@ def test_the_cause_of_each_failure_is_in_the_run_folder(tmp_path, server, task):
     server.answer = lambda number, _: (
         failure(529, "Overloaded by a fair") if number % 3 == 0 else completion("a ripe one")
     )
-    done = run(task, tmp_path / "run", "--set", "llm.max_attempts=1")
-    assert done.returncode == 0, done.stderr
+    finish(task, tmp_path / "run", "--set", "llm.max_attempts=1")
     failed = lines(tmp_path / "run/rounds/0/failed.jsonl")
     assert failed
     for row in failed:
@@ -107,9 +111,7 @@ def test_errored_answers_are_asked_for_again_by_the_same_command(tmp_path, serve
     server.answer = lambda *_: sent({"choices": [error]})
     assert run(task, tmp_path / "run").returncode == 4
     server.answer = lambda number, _: completion(f"a ripe one, number {number}")
-    done = run(task, tmp_path / "run")
-    assert done.returncode == 0, done.stderr
-    assert summary_of(done)["llm"]["requests"] == 8
+    assert finish(task, tmp_path / "run")["llm"]["requests"] == 8
 
 
 def test_a_label_that_the_seed_data_lacks_is_repaired_by_extrapolation(tmp_path, server):
@@ -153,8 +155,7 @@ def test_a_label_that_is_never_written_is_an_error_at_the_end_and_the_rest_is_ke
     predicted = stepsynth("predict", folder, "a crisp one").stdout
     assert predicted.split("\t")[0] in ("a", "q")
     assert summary_of(done)["test"]["n"] > 0
-    both = run(task, tmp_path / "both", "--set", "method.train_on=both")
-    assert both.returncode == 0, both.stderr
+    finish(task, tmp_path / "both", "--set", "method.train_on=both")
 
 
 def test_other_gold_is_said_in_words(tmp_path, server, task):

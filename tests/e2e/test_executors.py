@@ -34,7 +34,7 @@ from tests.clusters import (
     plan_in,
     results,
 )
-from tests.e2e.cli import wait_until, write_task
+from tests.e2e.cli import refused, wait_until, write_task
 
 pytestmark = pytest.mark.timeout(400)  # each starts a cluster, and a process for each run
 
@@ -251,13 +251,9 @@ def test_a_section_that_is_wrong_is_named_with_its_place(tmp_path, section, said
 
 def test_an_unknown_executor_is_named_before_anything_runs(tmp_path):
     task = write_task(tmp_path, llm=SCRIPTED)
-    command = [sys.executable, "-m", "stepsynth", "compare", task, "--methods", "gold"]
-    done = subprocess.run(
-        [*command, "--executor", "dusk"], env=ENV, capture_output=True, text=True, cwd=tmp_path
-    )
-    assert done.returncode == 2
-    assert "no executor is named 'dusk'" in done.stderr
-    assert "did you mean 'dask'?" in done.stderr
+    error = refused("compare", task, "--methods", "gold", "--executor", "dusk", cwd=tmp_path)
+    assert "no executor is named 'dusk'" in error
+    assert "did you mean 'dask'?" in error
 
 
 class Queue(RemotePool):

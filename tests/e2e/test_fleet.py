@@ -13,7 +13,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from stepsynth.taskfile import load_config
-from tests.e2e.cli import stepsynth, summary_of, wait_until, write_task
+from tests.e2e.cli import in_json, summary_of, wait_until, write_task
 
 FLEET = Path(__file__).parents[2] / "recipes/fleet"
 JOBS = ["servers.sbatch", "run.sbatch"]
@@ -47,9 +47,8 @@ def test_the_task_file_asks_the_servers_of_the_manifests_and_can_be_planned(task
     ]
     assert llm.model in container(SERVERS)["command"]
     assert llm.model in (FLEET / "servers.sbatch").read_text()
-    done = stepsynth("plan", task, "--set", "method.seed_size=40", "--json")
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["total"]["requests"]["high"] >= 40
+    planned = in_json("plan", task, "--set", "method.seed_size=40")
+    assert planned["total"]["requests"]["high"] >= 40
 
 
 def test_the_manifests_name_each_other_and_hold_no_key():

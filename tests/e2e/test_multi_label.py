@@ -13,7 +13,7 @@ from stepsynth.report import score_interval
 from stepsynth.review import History, Table
 from stepsynth.review.deciding import BadRequestError, decide
 from stepsynth.review.page import Query, find_rows
-from tests.e2e.cli import stepsynth, summary_of
+from tests.e2e.cli import in_json, ok, refused, stepsynth
 from tests.stub_server import StubServer, completion
 
 MESSAGES = """\
@@ -115,9 +115,7 @@ curation: {{copies: false}}
 
 @pytest.fixture(scope="module")
 def run(task) -> package.Run:
-    done = stepsynth("run", task, "--out", task.parent / "run", "--json")
-    assert done.returncode == 0, done.stderr
-    summary = summary_of(done)
+    summary = in_json("run", task, "--out", task.parent / "run")
     assert {"micro_f1", "macro_f1", "sample_f1", "exact_match"} <= summary["test"].keys()
     return package.open_run(task.parent / "run")
 
@@ -165,9 +163,7 @@ def test_what_answers_cost_is_scored_by_sets(run, task, folder):
     ]
     rows = folder / "new.jsonl"
     rows.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    done = stepsynth("cost", run.folder.path, rows, "--fall-back", task, "--json")
-    assert done.returncode == 0, done.stderr
-    found = summary_of(done)
+    found = in_json("cost", run.folder.path, rows, "--fall-back", task)
     model, asked = found["ways"]
     assert (model["name"], asked["name"], found["rows"]) == ("model alone", "LLM alone", 20)
     assert model["scores"].keys() == {"exact_match", "micro_f1"}
@@ -175,9 +171,8 @@ def test_what_answers_cost_is_scored_by_sets(run, task, folder):
     assert "micro-F1 %" in (run.folder.path / "cost.html").read_text(encoding="utf-8")
     one = folder / "one.yaml"
     one.write_text(task.read_text().replace("multi_label", "classification"))
-    refused = stepsynth("cost", run.folder.path, rows, "--fall-back", one)
-    assert refused.returncode == 2
-    assert "those of the model are parking, waste, noise, roads (several a text)" in refused.stderr
+    error = refused("cost", run.folder.path, rows, "--fall-back", one)
+    assert "those of the model are parking, waste, noise, roads (several a text)" in error
 
 
 def test_predictions_are_sets_with_a_probability_for_each_label(run):
@@ -198,22 +193,17 @@ def test_predictions_are_sets_with_a_probability_for_each_label(run):
 
 
 def test_a_task_is_checked_planned_and_previewed(task, run):
-    checked = stepsynth("check", task)
-    assert checked.returncode == 0, checked.stderr
+    checked = ok("check", task)
     assert re.search(r"parking .*\d+ .*\d+ .*\d+", checked.stdout)
     assert re.search(r"\(none\) .*\d+ .*\d+ .*\d+", checked.stdout)
-    planned = stepsynth("plan", task)
-    assert planned.returncode == 0, planned.stderr
-    shown = stepsynth("preview", task, "-n", "2")
-    assert shown.returncode == 0, shown.stderr
+    ok("plan", task)
+    shown = ok("preview", task, "-n", "2")
     assert "in one message about" in shown.stdout
 
 
 def test_methods_are_compared_by_micro_f1(task):
     args = ("--methods", "llm,gold", "--seeds", "1", "--out", task.parent / "compare")
-    done = stepsynth("compare", task, *args, "--against", "llm", "--json")
-    assert done.returncode == 0, done.stderr
-    found = summary_of(done)
+    found = in_json("compare", task, *args, "--against", "llm")
     assert found["score"] == "micro_f1"
     gold = next(row for row in found["methods"] if row["name"] == "gold")
     assert gold["against"].keys() == {"micro_f1", "macro_f1", "exact_match"}
@@ -231,15 +221,12 @@ def test_methods_are_compared_by_micro_f1(task):
     ],
 )
 def test_what_is_for_one_label_is_refused_before_anything_is_read(task, setting, message):
-    done = stepsynth("run", task, "--set", setting, "--out", task.parent / "refused")
-    assert done.returncode == 2
-    assert message in done.stderr
+    assert message in refused("run", task, "--set", setting, "--out", task.parent / "refused")
 
 
 def test_the_cards_say_what_the_model_gives(run, tmp_path):
     args = ("--hub", "org/city", "--license", "mit", "--dry-run", tmp_path / "hub")
-    done = stepsynth("export", run.folder.path, *args)
-    assert done.returncode == 0, done.stderr
+    ok("export", run.folder.path, *args)
     cards = [path.read_text(encoding="utf-8") for path in (tmp_path / "hub").rglob("README.md")]
     assert len(cards) == 2
     for card in cards:
@@ -282,11 +269,8 @@ def test_an_audit_and_studies_say_that_they_are_for_one_label(task, run):
 def test_init_writes_a_task_of_several_labels(folder, llm):
     out = folder / "new.yaml"
     args = ("--gold", folder / "gold.jsonl", "--text", "message", "--label", "topics", "-o", out)
-    single = stepsynth("init", *args)
-    assert single.returncode == 2
-    assert "but of kind multi_label" in single.stderr
-    done = stepsynth("init", *args, "--multi-label")
-    assert done.returncode == 0, done.stderr
+    assert "but of kind multi_label" in refused("init", *args)
+    ok("init", *args, "--multi-label")
     assert "kind: multi_label" in out.read_text(encoding="utf-8")
     assert 'labelled_name: "message about {label}"' in out.read_text(encoding="utf-8")
 

@@ -13,8 +13,7 @@ import pytest
 import stepsynth
 from stepsynth.report import write_report
 from tests.browser import browser, needs_chromium
-from tests.e2e.cli import draw_in_browser, needs_browser
-from tests.e2e.cli import stepsynth as command
+from tests.e2e.cli import draw_in_browser, needs_browser, ok, refused
 
 EVIL = (
     '<script>alert(1)</script><img src=x onerror=alert(2)> "quoted" & {{ 7*7 }} </svg>'
@@ -141,8 +140,7 @@ def test_a_run_that_was_stopped_has_a_report_too(report, tmp_path):
         numbers = json.loads(metrics.read_text())
         numbers.pop("test")
         metrics.write_text(json.dumps(numbers))
-    done = command("report", run)
-    assert done.returncode == 0, done.stderr
+    ok("report", run)
     assert "This run is not done" in (run / "report.html").read_text(encoding="utf-8")
 
 
@@ -150,9 +148,7 @@ def test_a_damaged_run_is_said_to_be(report, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(report.parent, run)
     (run / "rounds/0/examples.jsonl").write_text("{oops\n")
-    done = command("report", run)
-    assert done.returncode == 2
-    assert "damaged" in done.stderr
+    assert "damaged" in refused("report", run)
 
 
 @needs_browser

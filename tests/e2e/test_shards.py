@@ -6,8 +6,7 @@ import pytest
 
 import stepsynth
 from stepsynth.data import rows_of_file
-from tests.e2e.cli import stepsynth as command
-from tests.e2e.cli import write_task
+from tests.e2e.cli import ok, write_task
 
 parquet = pytest.importorskip("pyarrow.parquet")
 
@@ -20,8 +19,7 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     task = write_task(folder, llm=SCRIPTED)
     for name, more in (("whole", ()), ("cut", ("--set", "data.shard_rows=7"))):
-        done = command("run", task, "--set", "method=zerogen", *more, "--out", folder / name)
-        assert done.returncode == 0, done.stderr
+        done = ok("run", task, "--set", "method=zerogen", *more, "--out", folder / name)
     assert f"Data set: {folder / 'cut' / 'dataset'}" in done.stdout.replace("\n", "")
     return folder / "whole", folder / "cut"
 
@@ -47,15 +45,11 @@ def test_they_are_read_as_data_of_another_task(runs):
 
 
 def test_a_study_takes_them(runs):
-    done = command("study", "diversity", runs[1], "--json")
-    assert done.returncode == 0, done.stderr
+    ok("study", "diversity", runs[1], "--json")
 
 
 def test_the_same_run_with_another_size_leaves_one_form(runs):
     folder = runs[1].parent
-    done = command(
-        "run", folder / "fruit.yaml", "--set", "method=zerogen", "--out", runs[1], "--json"
-    )
-    assert done.returncode == 0, done.stderr
+    ok("run", folder / "fruit.yaml", "--set", "method=zerogen", "--out", runs[1], "--json")
     assert (runs[1] / "dataset.jsonl").read_bytes() == (runs[0] / "dataset.jsonl").read_bytes()
     assert not (runs[1] / "dataset").exists()

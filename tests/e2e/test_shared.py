@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from tests.e2e.cli import stepsynth, summary_of
+from tests.e2e.cli import ok, summary_of
 
 
 @pytest.mark.parametrize("name", ["hyperbole", "tweet-sentiment"])
@@ -12,10 +12,7 @@ def test_real_recordings_are_replayed(replays, tmp_path, name):
     from pathlib import Path
 
     task = Path(__file__).parent.parent.parent / "reproduction" / "replays" / f"{name}.yaml"
-    done = stepsynth(
-        "run", task, "--out", tmp_path / "run", "--json", STEPSYNTH_REPLAYS=str(replays)
-    )
-    assert done.returncode == 0, done.stderr
+    done = ok("run", task, "--out", tmp_path / "run", "--json", STEPSYNTH_REPLAYS=str(replays))
     rounds = summary_of(done)["rounds"]
     assert [r["round"] for r in rounds] == [0, 1, 2]
     assert rounds[0]["added"] in (260, 400)

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tests.e2e.cli import COMMAND, stepsynth, summary_of, wait_until, write_task
+from tests.e2e.cli import COMMAND, in_json, ok, refused, stepsynth, wait_until, write_task
 from tests.stub_server import StubServer, completion, failure
 
 SEEDS = 40
@@ -28,9 +28,8 @@ def made(tmp_path_factory):
 
     with StubServer(answer=answer) as server:
         task = write_task(folder, url=server.url)
-        done = stepsynth("run", task, "--out", folder / "run", "--json", OPENAI_API_KEY="k-12345")
-        assert done.returncode == 0, done.stderr
-        return task, folder / "run", summary_of(done)
+        key = {"OPENAI_API_KEY": "k-12345"}
+        return task, folder / "run", in_json("run", task, "--out", folder / "run", **key)
 
 
 @pytest.fixture
@@ -40,20 +39,9 @@ def copied(made, tmp_path):
     return task, tmp_path / "run"
 
 
-def ok(*args):
-    done = stepsynth("store", *args)
-    assert done.returncode == 0, done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stdout
-
-
-def in_json(*args):
-    return json.loads(ok(*args, "--json").splitlines()[-1])
-
-
 def test_ls_says_what_is_there(made):
     _, run, summary = made
-    found = in_json("ls", run)
+    found = in_json("store", "ls", run)
     llm = summary["llm"]
     rows = {row["kind"]: row for row in found["completions"]}
     answered = sum(row["completions"] for row in rows.values())
@@ -69,7 +57,7 @@ def test_ls_says_what_is_there(made):
     assert (found["version"], found["damaged"], found["unreadable"]) == (2, 0, 0)
     assert found["processes"] == found["batches"] == []
     assert found["bytes"] > 10_000
-    shown = ok("ls", run / "requests.sqlite")
+    shown = ok("store", "ls", run / "requests.sqlite").stdout
     assert "not known" in shown
     assert rows["seed"]["settings"] in shown
     assert "k-12345" not in shown + json.dumps(found)
@@ -83,7 +71,7 @@ def test_ls_knows_the_price_of_models_in_the_table(made, tmp_path):
     connection.execute("UPDATE settings SET value = ?", (json.dumps(value),))
     connection.commit()
     connection.close()
-    for row in in_json("ls", tmp_path / "priced.sqlite")["completions"]:
+    for row in in_json("store", "ls", tmp_path / "priced.sqlite")["completions"]:
         usd = (0.15 * row["prompt_tokens"] + 0.60 * row["completion_tokens"]) / 1e6
         assert row["usd"] == pytest.approx(usd, abs=1e-6)
 
@@ -92,27 +80,25 @@ def test_explain_shows_a_request_and_commands_no_terminal(made):
     _, run, _ = made
     row = json.loads((run / "dataset.jsonl").read_text().splitlines()[0])
     request = row["provenance"]["request"]
-    found = in_json("explain", run, request[:20])
+    found = in_json("store", "explain", run, request[:20])
     assert (found["id"], found["state"]) == (request, "answered")
     assert found["completion"]["text"].startswith("note ")
     assert found["request"]["tags"]["kind"] == "seed"
-    shown = ok("explain", run, request)
+    shown = ok("store", "explain", run, request).stdout
     assert found["request"]["prompt"] in shown
     assert "[bold red]a ripe one[/] <script>" in shown
     assert "\x1b" not in shown
     failed = json.loads((run / "rounds/0/failed.jsonl").read_text().splitlines()[0])
-    lost = in_json("explain", run, failed["provenance"]["request"])
+    lost = in_json("store", "explain", run, failed["provenance"]["request"])
     assert (lost["state"], lost["reason"]) == ("given up", "refused_request")
     assert "not this one" in lost["raw"] + lost["message"]
-    several = stepsynth("store", "explain", run, "")
-    assert (several.returncode, "requests have ids that begin" in several.stderr) == (2, True)
-    none = stepsynth("store", "explain", run, "zz")
-    assert (none.returncode, "no request has an id" in none.stderr) == (2, True)
+    assert "requests have ids that begin" in refused("store", "explain", run, "")
+    assert "no request has an id" in refused("store", "explain", run, "zz")
 
 
 def test_explain_finds_all_requests_of_the_task_itself(made):
     task, run, _ = made
-    found = in_json("explain", run, task)
+    found = in_json("store", "explain", run, task)
     (seed, *_) = found["kinds"]
     assert seed["kind"] == "seed"
     lost = [each for each in found["requests"] if each["similar"] is None or each["differences"]]
@@ -133,7 +119,7 @@ def test_explain_finds_all_requests_of_the_task_itself(made):
 )
 def test_explain_says_why_a_run_would_not_find_its_requests(made, override, key, store, task):
     file, run, _ = made
-    found = in_json("explain", run, file, "--set", override)
+    found = in_json("store", "explain", run, file, "--set", override)
     assert found["kinds"][0]["found"] == 0
     difference = next(d for d in found["requests"][0]["differences"] if d["key"] == key)
     if key == "prompt":
@@ -146,7 +132,7 @@ def test_explain_says_why_a_run_would_not_find_its_requests(made, override, key,
     by_settings = [d["key"] for d in found["settings"][0]["differences"]]
     assert by_settings == ([] if key in ("random_seed", "prompt") else [key])
     if key == "prompt":
-        shown = ok("explain", run, file, "--set", override)
+        shown = ok("store", "explain", run, file, "--set", override).stdout
         assert f"prompt differs from character {difference['at']}" in shown
 
 
@@ -159,7 +145,7 @@ def test_an_export_replays_the_run(tmp_path, server, hide):
         tmp_path / "saved.jsonl",
     )
     assert stepsynth("run", task, "--out", run).returncode == 0
-    found = in_json("export", run, "--out", out, *hide)
+    found = in_json("store", "export", run, "--out", out, *hide)
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert found["written"] == len(rows)
     assert (found["damaged"], found["unreadable"], found["others"]) == (0, 0, 0)
@@ -173,15 +159,14 @@ def test_an_export_replays_the_run(tmp_path, server, hide):
     else:
         assert all("fruit note" in row["prompt"] for row in rows)
     recorded = f"llm={{backend: replay, recordings: ['{out}']}}"
-    again = stepsynth("run", task, "--set", recorded, "--out", tmp_path / "again", "--json")
-    assert again.returncode == 0, again.stderr
+    ok("run", task, "--set", recorded, "--out", tmp_path / "again", "--json")
 
     def texts(folder):
         lines = (folder / "dataset.jsonl").read_text().splitlines()
         return [(row["text"], row["label"]) for row in map(json.loads, lines)]
 
     assert texts(tmp_path / "again") == texts(run)
-    only = in_json("export", run, "--out", out, "--kind", "seed", "--model", "m")
+    only = in_json("store", "export", run, "--out", out, "--kind", "seed", "--model", "m")
     assert only["written"] == sum(row["kind"] == "seed" for row in rows)
     none = stepsynth("store", "export", run, "--out", out, "--model", "n")
     assert (none.returncode, "did you mean" in none.stderr) == (2, False)
@@ -198,7 +183,7 @@ def test_hidden_answers_tell_no_gold_text_by_repeating_it(tmp_path, server):
     assert stepsynth("run", task, "--out", run).returncode == 0
     gold = [json.loads(line)["text"] for line in (tmp_path / "gold.jsonl").read_text().splitlines()]
     for hide in ((), ("--hide-gold",)):
-        found = in_json("export", run, "--out", tmp_path / "saved.jsonl", *hide)
+        found = in_json("store", "export", run, "--out", tmp_path / "saved.jsonl", *hide)
         saved = (tmp_path / "saved.jsonl").read_text().lower()
         told = [text for text in gold if text in saved]
         assert (found["repeats"] > 0, bool(told)) == (bool(hide), not hide)
@@ -207,21 +192,22 @@ def test_hidden_answers_tell_no_gold_text_by_repeating_it(tmp_path, server):
 
 def test_gc_deletes_what_was_chosen_and_only_when_told(copied):
     _, run = copied
-    before = in_json("ls", run)
+    before = in_json("store", "ls", run)
     total = sum(row["completions"] for row in before["completions"])
-    nothing = stepsynth("store", "gc", run)
-    assert (nothing.returncode, "nothing to delete" in nothing.stderr) == (2, True)
-    young = in_json("gc", run, "--older-than", "1", "--yes")
+    assert "nothing to delete" in refused("store", "gc", run)
+    young = in_json("store", "gc", run, "--older-than", "1", "--yes")
     assert (young["deleted"], young["left"]) == (0, total)
     failed = sum(before["failures"].values())
-    assert in_json("gc", run, "--failures", "--yes")["deleted"] == failed
-    dry = in_json("gc", run, "--model", "m")
+    assert in_json("store", "gc", run, "--failures", "--yes")["deleted"] == failed
+    dry = in_json("store", "gc", run, "--model", "m")
     assert (dry["deleted"], dry["left"], dry["dry_run"]) == (total, 0, True)
-    assert sum(row["completions"] for row in in_json("ls", run)["completions"]) == total
-    done = in_json("gc", run, "--settings", before["completions"][0]["settings"][:5], "--yes")
+    assert sum(row["completions"] for row in in_json("store", "ls", run)["completions"]) == total
+    done = in_json(
+        "store", "gc", run, "--settings", before["completions"][0]["settings"][:5], "--yes"
+    )
     assert (done["deleted"], done["left"]) == (total, 0)
     assert done["freed"] > before["bytes"] / 4
-    after = in_json("ls", run)
+    after = in_json("store", "ls", run)
     assert (after["completions"], after["failures"]) == ([], {})
     # What was spent stays spent.
     assert after["runs"] == before["runs"]
@@ -239,24 +225,23 @@ def test_gc_keeps_away_from_a_store_that_is_in_use_and_ls_does_not(tmp_path, ser
     running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_until(lambda: server.delay_s and server.in_flight >= 8)
-        found = in_json("ls", run)
+        found = in_json("store", "ls", run)
         (process,) = found["processes"]
         assert process["pid"] == running.pid
         assert 0 < process["claims"] < SEEDS
         stored = found["completions"][0]["completions"]
         assert stored + process["claims"] == SEEDS
-        refused = stepsynth("store", "gc", run, "--older-than", "0", "--yes")
-        assert refused.returncode == 2
-        assert f"process {running.pid} on" in refused.stderr
+        error = refused("store", "gc", run, "--older-than", "0", "--yes")
+        assert f"process {running.pid} on" in error
         assert running.poll() is None
     finally:
         running.kill()
         running.wait()
     # What a process that was killed had claimed keeps nobody away.
-    left = in_json("ls", run)
+    left = in_json("store", "ls", run)
     assert left["processes"] == []
     stored = left["completions"][0]["completions"]
-    assert in_json("gc", run, "--model", "m", "--yes")["deleted"] == stored
+    assert in_json("store", "gc", run, "--model", "m", "--yes")["deleted"] == stored
 
 
 def test_a_run_on_a_damaged_store_says_so_and_its_completions_are_saved(copied, tmp_path):
@@ -264,13 +249,10 @@ def test_a_run_on_a_damaged_store_says_so_and_its_completions_are_saved(copied, 
     store = run / "requests.sqlite"
     content = store.read_bytes()
     store.write_bytes(content[: len(content) * 2 // 3])
-    done = stepsynth("run", task, "--out", run)
-    assert done.returncode == 2, done.stderr
-    assert "damaged" in done.stderr
-    assert "stepsynth store export" in done.stderr
-    assert "Traceback" not in done.stderr
-    saved = stepsynth("store", "export", run, "--out", tmp_path / "saved.jsonl")
-    assert saved.returncode == 0, saved.stderr
+    error = refused("run", task, "--out", run)
+    assert "damaged" in error
+    assert "stepsynth store export" in error
+    saved = ok("store", "export", run, "--out", tmp_path / "saved.jsonl")
     assert "damaged" in saved.stderr
     rows = [json.loads(line) for line in (tmp_path / "saved.jsonl").read_text().splitlines()]
     assert rows
@@ -284,20 +266,16 @@ def test_a_run_on_what_is_no_store_says_so(copied, content):
     store.unlink()
     store.mkdir() if content is None else store.write_text(content)
     for command in (("run", task, "--out", run), ("store", "ls", store)):
-        done = stepsynth(*command)
-        assert done.returncode == 2, done.stderr
-        assert "error: " in done.stderr
-        assert "hint: " in done.stderr
-        assert "Traceback" not in done.stderr
+        error = refused(*command)
+        assert "error: " in error
+        assert "hint: " in error
 
 
 def test_stores_are_merged_into_a_new_one_that_a_run_takes(copied, made, tmp_path):
     _, run = copied
-    found = in_json("merge", run, made[1], "--out", tmp_path / "all.sqlite")
-    listed = in_json("ls", tmp_path / "all.sqlite")
+    found = in_json("store", "merge", run, made[1], "--out", tmp_path / "all.sqlite")
+    listed = in_json("store", "ls", tmp_path / "all.sqlite")
     assert found["written"] == sum(row["completions"] for row in listed["completions"])
     assert found["repeated"] == found["written"]
     assert (found["different"], found["damaged"]) == (0, 0)
-    again = stepsynth("store", "merge", run, "--out", tmp_path / "all.sqlite")
-    assert again.returncode == 2
-    assert "all.sqlite exists" in again.stderr
+    assert "all.sqlite exists" in refused("store", "merge", run, "--out", tmp_path / "all.sqlite")

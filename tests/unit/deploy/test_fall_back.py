@@ -11,7 +11,7 @@ from stepsynth.metrics import CALIBRATION_FILE, Abstention, Calibration
 from stepsynth.records import Example
 from stepsynth.runfolder import RunFolder
 from stepsynth.students.linear import Linear
-from tests.e2e.cli import stepsynth
+from tests.e2e.cli import refused, stepsynth
 from tests.stub_server import StubServer, completion, failure
 from tests.unit.deploy.test_serve import FRUIT, Served, call
 
@@ -254,12 +254,11 @@ def test_predict_says_whose_a_label_is(run, task, llm):
 
 
 def test_what_does_not_fit_together_is_said_at_once(run, task):
-    done = stepsynth("predict", run, "red", "--fall-back", task())
-    assert (done.returncode, "goes with --precision" in done.stderr) == (2, True)
-    model = stepsynth("predict", run / "model", "red", "--precision", 0.9, "--fall-back", task())
-    assert (model.returncode, "set llm.store" in model.stderr) == (2, True)
-    never = stepsynth("serve", run, "--precision", 1, "--fall-back", run / "nowhere.yaml")
-    assert (never.returncode, "nowhere.yaml" in never.stderr) == (2, True)
+    assert "goes with --precision" in refused("predict", run, "red", "--fall-back", task())
+    error = refused("predict", run / "model", "red", "--precision", 0.9, "--fall-back", task())
+    assert "set llm.store" in error
+    error = refused("serve", run, "--precision", 1, "--fall-back", run / "nowhere.yaml")
+    assert "nowhere.yaml" in error
 
 
 def test_what_the_model_is_sure_of_is_given_whatever_fails(unsure, open_llm, monkeypatch):
