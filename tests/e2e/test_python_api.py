@@ -64,11 +64,6 @@ def test_names_and_dictionaries_do_as_well(tmp_path):
     assert (tmp_path / "run/report.html").exists()
 
 
-def test_gold_needs_no_llm():
-    result = stepsynth.synthesize({"labels": ["apple", "pear"]}, GOLD, method="gold")
-    assert result.summary.llm.requests == 0
-
-
 def test_rows_may_have_other_keys_and_a_test_of_their_own():
     rows = [{"body": r["text"], "fruit": r["label"]} for r in GOLD]
     test = [
