@@ -91,6 +91,21 @@ def test_shards_processes_and_parquet_keep_the_same_rows(lines, expected, tmp_pa
     assert not list(tmp_path.glob(".*"))
 
 
+def test_an_address_gets_the_same_rows_and_nothing_is_left_here(lines, expected, tmp_path):
+    pytest.importorskip("fsspec")
+    there = tmp_path / "bucket" / "data"
+    for name, files in (("out.jsonl", ["out.jsonl"]), ("clean", ["part-00000.jsonl"])):
+        address = f"file://{there}/{name}"
+        found = in_json("dedup", f"file://{lines}", "-o", address, cwd=tmp_path)
+        assert (found["output"], counts(found)) == (address, counts(expected[0]))
+        written = there / name
+        parts = [written] if written.is_file() else [written / file for file in files]
+        assert "".join(part.read_text() for part in parts) == expected[1]
+    assert json.loads((there / "clean" / "manifest.json").read_text())["rows"] == found["kept"]
+    assert "/clean: there is something" in refused("dedup", lines, "-o", address)
+    assert [path.name for path in tmp_path.iterdir()] == ["bucket"]
+
+
 def test_dask_keeps_the_same_rows(lines, expected, tmp_path):
     with dask_cluster(tmp_path) as (address, _):
         given = ("--executor", "dask", "--set", f"executors.dask.address={address}")

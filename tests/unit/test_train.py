@@ -78,6 +78,19 @@ def test_the_data_set_of_a_run_gives_its_model(task, tmp_path, shard_rows):
     assert ours == theirs
 
 
+def test_a_data_set_goes_to_an_address_and_from_there_into_training(task, tmp_path):
+    pytest.importorskip("fsspec")
+    stepsynth.run(task, out=tmp_path / "run")
+    run, address = str(tmp_path / "run"), f"file://{tmp_path}/bucket/rows"
+    done = CliRunner().invoke(app, ["export", run, "--dataset", address])
+    assert (done.exit_code, "rows: 20 rows" in done.stderr) == (0, True), done.output
+    again = CliRunner().invoke(app, ["export", run, "--dataset", address])
+    assert (again.exit_code, "there is something" in again.stderr) == (2, True)
+    here = CliRunner().invoke(app, ["export", run, "--dataset", str(tmp_path / "bucket" / "rows")])
+    assert (here.exit_code, "rows exists" in here.stderr) == (2, True)
+    assert trained(task, address).rows == 20
+
+
 def test_files_of_both_namings_are_read_in_order_without_copies_of_held_out_rows(task, tmp_path):
     mine = write(tmp_path / "mine.jsonl", rows(100, 5))
     runs = write(

@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -27,11 +27,12 @@ def dedup(
         help=".jsonl (also .gz) or .parquet: files, folders, patterns, or addresses (s3://...).",
         show_default=False,
     ),
-    output: Path = typer.Option(
+    output: str = typer.Option(
         ...,
         "--output",
         "-o",
-        help="The file to write, .jsonl or .parquet as IN; or a folder, for files of a part each.",
+        help="The file to write, .jsonl or .parquet as IN; or a folder, for files of a part each. "
+        "It may be at an address (s3://...).",
         show_default=False,
     ),
     text: str = typer.Option("text", help="Column of the texts."),
@@ -58,19 +59,23 @@ def dedup(
     """Remove near-duplicates from files that exceed memory.
 
     The first row of each cluster is kept, in their order. The same command goes on where a stopped
-    one ended. Files between the stages are in a folder beside the output (.NAME.dedup), about 600
-    bytes for a row of 50 words, until it is done.
+    one ended. Files between the stages are in a folder beside the output (.NAME.dedup; here, if
+    that is at an address), about 600 bytes for a row of 50 words, until it is done.
     """
     from stepsynth._util.locks import acquire
     from stepsynth.curation import deduplicate
-    from stepsynth.data import Columns, find_parts, gather, states
+    from stepsynth.data import Columns, check_free, find_parts, gather, is_address, send, states
     from stepsynth.executors import cores, do_tasks
 
     settings = _read_executor(executor, overrides)
     kind, parts = find_parts(sources, Columns(text, context))
-    _check_output(output, kind, sources)
+    is_far = is_address(output)
+    if is_far:
+        check_free(output)
+    place = Path(PurePosixPath(output).name if is_far else output)
+    _check_output(place, output, kind, () if is_far else sources)
     jobs = jobs or cores()
-    work = output.absolute().parent / f".{output.name}.dedup"
+    work = place.absolute().parent / f".{place.name}.dedup"
     work.mkdir(parents=True, exist_ok=True)
     lock = acquire(work / _LOCK, "output")
     try:
@@ -85,7 +90,10 @@ def dedup(
                 do_tasks(pool, task, given, jobs=jobs, on_done=tell)
 
             done = deduplicate(parts, work, similarity=similarity, do=do)
-        gather(done.files, output, kind)
+        written = work / "out" / place.name if is_far else place
+        gather(done.files, written, kind)
+        if is_far:
+            send(written, output)
         shutil.rmtree(work)
     finally:
         lock.close()
@@ -110,16 +118,18 @@ def _read_executor(name: str, overrides: Sequence[str]) -> "ExecutorSettings":
     return build(found, values, LocatedYaml({}, "--set", {}), ("executors", name))
 
 
-def _check_output(output: Path, kind: str, sources: Sequence[str]) -> None:
-    """Check that the output is of the kind of the input, and is none of it."""
-    if output.suffix not in (kind, ""):
+def _check_output(place: Path, output: str, kind: str, sources: Sequence[str]) -> None:
+    """Check that the output is of the kind of the input, and, if it is here, is none of it."""
+    if place.suffix not in (kind, ""):
         raise ConfigError(
             f"--output: {output} is of another kind than IN, which is {kind}",
-            hint=f"name it {output.with_suffix(kind).name}, or give a folder",
+            hint=f"name it {place.with_suffix(kind).name}, or give a folder",
         )
-    if any(Path(each).exists() and output.exists() and output.samefile(each) for each in sources):
+    if not sources:
+        return
+    if any(Path(each).exists() and place.exists() and place.samefile(each) for each in sources):
         raise ConfigError(f"--output: {output} is IN", hint="give another name")
-    if output.is_dir() and (output.suffix or any(output.iterdir())):
+    if place.is_dir() and (place.suffix or any(place.iterdir())):
         raise ConfigError(
             f"--output: {output} is a folder with something in it", hint="give another name"
         )
@@ -143,7 +153,7 @@ def _clear(work: Path, identity: Mapping[str, Any]) -> None:
         write_json(place, identity)
 
 
-def _tell(done: "Deduplicated", output: Path, *, as_json: bool) -> None:
+def _tell(done: "Deduplicated", output: str, *, as_json: bool) -> None:
     if as_json:
         counts = {
             "rows": done.rows,
@@ -152,7 +162,7 @@ def _tell(done: "Deduplicated", output: Path, *, as_json: bool) -> None:
             "near_duplicates": done.near_duplicates,
             "without_text": done.empty,
         }
-        print_json({"output": str(output), **counts})
+        print_json({"output": output, **counts})
         return
     print(
         f"{done.kept:,} of {done.rows:,} rows kept; removed: {done.duplicates:,} duplicates, "

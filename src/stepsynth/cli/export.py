@@ -7,7 +7,7 @@ import typer
 
 from stepsynth.cli._completion import RUN
 from stepsynth.cli._shared import handle_errors, say
-from stepsynth.errors import ConfigError
+from stepsynth.errors import ConfigError, RunFolderError
 
 
 @handle_errors
@@ -29,6 +29,13 @@ def export(
         "check it.",
         show_default=False,
     ),
+    dataset: str | None = typer.Option(
+        None,
+        metavar="PLACE",
+        help="Write the data set as Parquet files into this folder, here or at an address "
+        "(s3://...).",
+        show_default=False,
+    ),
     hub: str | None = typer.Option(
         None,
         metavar="ORG/NAME",
@@ -43,11 +50,11 @@ def export(
         show_default=False,
     ),
 ) -> None:
-    """Write what leaves a run: a model, hub files or a recording."""
-    if not any((recording, onnx, standalone, hub)):
+    """Write what leaves a run: a model, its data set, hub files or a recording."""
+    if not any((recording, onnx, standalone, dataset, hub)):
         raise ConfigError(
-            "there is nothing to export: give --recording FILE, --standalone DIR, --onnx DIR or "
-            "--hub ORG/NAME",
+            "there is nothing to export: give --recording FILE, --standalone DIR, --onnx DIR, "
+            "--dataset PLACE or --hub ORG/NAME",
             hint="stepsynth export RUN --recording recording.jsonl",
         )
     _check_hub(hub, license_name, dry_run)
@@ -57,6 +64,8 @@ def export(
         _export_onnx(run, onnx)
     if standalone is not None:
         _export_standalone(run, standalone)
+    if dataset is not None:
+        _export_dataset(run, dataset)
     if hub is not None:
         _export_hub(run, hub, license_name, private=private, dry_run=dry_run)
 
@@ -105,6 +114,23 @@ def _export_standalone(run: Path, folder: Path) -> None:
         f"probabilities differ by at most {found['max_difference']:.1e}"
     )
     say(f"it needs {', '.join(found['needs'])}; its README.md has an example")
+
+
+def _export_dataset(run: Path, place: str) -> None:
+    from stepsynth.data import SHARD_ROWS, check_free, is_address, send, write_shards
+    from stepsynth.runfolder import open_run
+
+    rows = open_run(run).dataset
+    if is_address(place):
+        check_free(place)
+    elif Path(place).exists():
+        raise RunFolderError(f"{place} exists", hint="give another folder, or remove it")
+    with tempfile.TemporaryDirectory(prefix="stepsynth-") as folder:
+        written = Path(folder, "dataset") if is_address(place) else Path(place)
+        write_shards(written, rows.to_tables(SHARD_ROWS))
+        if is_address(place):
+            send(written, place)
+    say(f"{place}: {len(rows):,} rows")
 
 
 def _export_hub(

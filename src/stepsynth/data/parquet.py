@@ -140,8 +140,37 @@ def explained(path: str) -> Generator[None]:
         ) from error
     except Exception as error:  # whatever a file system, its network or its library can raise
         raise DataError(
-            f"{path}: cannot be read: {one_line(error)}", hint="are the address and your key right?"
+            f"{path}: cannot be reached: {one_line(error)}",
+            hint="are the address and your key right?",
         ) from error
+
+
+def check_free(address: str) -> None:
+    """Check that there is nothing at an address yet.
+
+    Raises:
+        DataError: There is, or it cannot be reached.
+    """
+    with explained(address):
+        system, inner = _fsspec(address).core.url_to_fs(address)
+        is_taken = system.isfile(inner) or (system.isdir(inner) and system.ls(inner, detail=False))
+    if is_taken:
+        raise DataError(f"{address}: there is something", hint="give another address")
+
+
+def send(local: Path, address: str) -> None:
+    """Copy a file, or the files of a folder, to an address; the manifest comes last.
+
+    Raises:
+        DataError: The address cannot be written to.
+    """
+    files = sorted(local.iterdir()) if local.is_dir() else [local]
+    with explained(address):
+        system, inner = _fsspec(address).core.url_to_fs(address)
+        folder = inner if local.is_dir() else inner.rpartition("/")[0]
+        system.makedirs(folder, exist_ok=True)
+        for file in sorted(files, key=lambda file: file.name == MANIFEST):
+            system.put_file(str(file), f"{inner}/{file.name}" if local.is_dir() else inner)
 
 
 def _fsspec(path: str) -> Any:
@@ -149,7 +178,7 @@ def _fsspec(path: str) -> Any:
         import fsspec
     except ImportError as error:
         raise DataError(
-            f"{path}: addresses are read with fsspec, which is not installed", hint=_INSTALL
+            f"{path}: addresses need fsspec, which is not installed", hint=_INSTALL
         ) from error
     return fsspec
 

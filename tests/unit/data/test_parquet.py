@@ -87,7 +87,7 @@ def test_a_corpus_may_be_shards(shards, memory):
     [
         ("memory://bucket/none", "there is no .parquet file", "a folder"),
         ("memory://bucket/none.parquet", "there is no .parquet file", "a folder"),
-        ("nonsense://x/y", "cannot be read: Protocol not known", "address"),
+        ("nonsense://x/y", "cannot be reached: Protocol not known", "address"),
     ],
 )
 def test_an_address_that_is_wrong_is_named(memory, address, said, hint):
