@@ -18,7 +18,7 @@ A completion that cannot be used is not an error: it is a `Rejected` with a reas
 
 import difflib
 from collections.abc import Iterable
-from typing import Self
+from typing import Any, Self
 
 MOST_SUGGESTED = 100
 """Longest name that gets a suggestion, in characters: the time grows with its square."""
@@ -42,10 +42,20 @@ class StepsynthError(Exception):
     def __str__(self) -> str:
         return f"{self.message}\nhint: {self.hint}" if self.hint else self.message
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return what makes it again in another process, whatever its class is made from."""
+        return _again, (type(self), self.args, self.__dict__)
+
     def at(self, where: str) -> Self:
         """Put a place before the message, and return the error."""
         self.message = f"{where}: {self.message}"
         return self
+
+
+def _again(kind: type[StepsynthError], args: tuple[Any, ...], state: dict[str, Any]) -> Any:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 class ConfigError(StepsynthError):

@@ -64,16 +64,12 @@ def dedup(
     """
     from stepsynth._util.locks import acquire
     from stepsynth.curation import deduplicate
-    from stepsynth.data import Columns, check_free, find_parts, gather, is_address, send, states
+    from stepsynth.data import Columns, find_parts, states
     from stepsynth.executors import cores, do_tasks
 
     settings = _read_executor(executor, overrides)
     kind, parts = find_parts(sources, Columns(text, context))
-    is_far = is_address(output)
-    if is_far:
-        check_free(output)
-    place = Path(PurePosixPath(output).name if is_far else output)
-    _check_output(place, output, kind, () if is_far else sources)
+    place = _check_output(output, kind, sources)
     jobs = jobs or cores()
     work = place.absolute().parent / f".{place.name}.dedup"
     work.mkdir(parents=True, exist_ok=True)
@@ -90,10 +86,7 @@ def dedup(
                 do_tasks(pool, task, given, jobs=jobs, on_done=tell)
 
             done = deduplicate(parts, work, similarity=similarity, do=do)
-        written = work / "out" / place.name if is_far else place
-        gather(done.files, written, kind)
-        if is_far:
-            send(written, output)
+        _write(done, place, output, kind, work)
         shutil.rmtree(work)
     finally:
         lock.close()
@@ -118,21 +111,39 @@ def _read_executor(name: str, overrides: Sequence[str]) -> "ExecutorSettings":
     return build(found, values, LocatedYaml({}, "--set", {}), ("executors", name))
 
 
-def _check_output(place: Path, output: str, kind: str, sources: Sequence[str]) -> None:
-    """Check that the output is of the kind of the input, and, if it is here, is none of it."""
+def _check_output(output: str, kind: str, sources: Sequence[str]) -> Path:
+    """Check that the output is of the kind of the input, and is free; return its name here."""
+    from stepsynth.data import check_free, is_address
+
+    is_far = is_address(output)
+    place = Path(PurePosixPath(output).name if is_far else output)
     if place.suffix not in (kind, ""):
         raise ConfigError(
             f"--output: {output} is of another kind than IN, which is {kind}",
             hint=f"name it {place.with_suffix(kind).name}, or give a folder",
         )
-    if not sources:
-        return
+    if is_far:
+        check_free(output)
+        return place
     if any(Path(each).exists() and place.exists() and place.samefile(each) for each in sources):
         raise ConfigError(f"--output: {output} is IN", hint="give another name")
     if place.is_dir() and (place.suffix or any(place.iterdir())):
         raise ConfigError(
             f"--output: {output} is a folder with something in it", hint="give another name"
         )
+    return place
+
+
+def _write(done: "Deduplicated", place: Path, output: str, kind: str, work: Path) -> None:
+    """Write the output: what is for an address comes into the work folder first."""
+    from stepsynth.data import gather, is_address, send
+
+    if not is_address(output):
+        gather(done.files, place, kind)
+        return
+    written = work / "out" / place.name
+    gather(done.files, written, kind)
+    send(written, output)
 
 
 def _clear(work: Path, identity: Mapping[str, Any]) -> None:
