@@ -406,12 +406,7 @@ def test_results_that_do_not_come_at_once_are_fetched_again_and_not_paid_again(p
     assert set(api.sent.values()) == {1}
 
 
-def test_batches_are_split_by_count_and_by_bytes(path):
-    api = Provider()
-    api.max_requests, api.max_bytes = 4, 100_000
-    run(api, path, make_jobs(10))
-    assert [len(ids) for _, ids in api.batches.values()] == [4, 4, 2]
-
+def test_batches_are_split_by_bytes(path):
     api = Provider()
     api.max_requests, api.max_bytes = 100, 300
     jobs = [(str(i), Request("x" * (10 * i), "s")) for i in range(31)]

@@ -93,11 +93,6 @@ def test_text_in_another_charset_is_read(server):
     assert ask(server)[0][0].text == "Café"
 
 
-def test_streaming_is_declined(server):
-    ask(server)
-    assert server.bodies[0]["stream"] is False
-
-
 def bomb(compress, encoding):
     return body(compress(b" " * (64 << 20), 1), Content_Encoding=encoding)
 

@@ -59,20 +59,6 @@ def test_the_whole_is_what_one_process_would_have_written(tmp_path, parts):
     assert spent(tmp_path / "all.sqlite").tokens == 30 * 15
 
 
-def test_a_run_goes_on_from_it_and_asks_for_nothing(tmp_path, parts):
-    merge(parts, tmp_path / "all.sqlite")
-    backend = FakeBackend(lambda _: "new")
-    llm = LLM(backend, store=Store(tmp_path / "all.sqlite"), run="r")
-    answers = [
-        answer.text
-        for stream in "stu"
-        for answer in llm.generate([Request("Write.", stream)] * 10, phase="test")
-    ]
-    llm.close()
-    assert not backend.requests
-    assert answers[:2] == ["note s 0", "note s 1"]
-
-
 def test_the_first_answer_to_a_request_counts(tmp_path, parts):
     run(tmp_path / "c.sqlite", ["u", "v"], says="another", run="other")
     found = merge([*parts, tmp_path / "c.sqlite"], tmp_path / "all.sqlite")

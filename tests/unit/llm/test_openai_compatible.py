@@ -88,13 +88,15 @@ def test_a_key_in_place_of_its_name_is_refused_and_not_repeated():
 )
 def test_what_may_pass_is_tried_again_and_then_given_up(server, bad, reason):
     server.answer = lambda number, _: bad if number < 3 else completion("fine")
-    (answer,), _ = ask(server)
+    (answer,), usage = ask(server)
     assert isinstance(answer, Completion)
+    assert (usage.requests, usage.retries, usage.failures) == (3, 2, {})
     server.answer = lambda *_: bad
     (answer,), usage = ask(server, max_attempts=3)
     assert isinstance(answer, Failed)
     # To be refused as one too many is a quarter of an attempt: it says little of the request.
     assert (answer.reason, usage.requests) == (reason, 12 if reason == "rate_limit" else 3)
+    assert usage.failures == {reason: 1}
 
 
 def test_a_refused_request_is_given_up_at_once(server):
