@@ -17,12 +17,10 @@ from stepsynth.records import Answers, Context, Dataset, Example
 from stepsynth.tasks.extractive_qa import ExtractiveQA
 from stepsynth.tasks.sentence_pair import SentencePair
 from tests.fakes import (
-    FakeBackend,
     WrongOn,
     WrongSpansOn,
     answer_anything,
     follow,
-    make_setup,
     rows,
 )
 
@@ -132,37 +130,27 @@ def test_rows_that_another_run_added_are_merged_without_a_request(task):
     assert list(rounds[1].added) == list(added)
 
 
-def test_random_starts_from_s3s_seed_rows_and_asks_about_any_row(task):
-    backend, rounds, _ = run(task, RandomRows(rationales=False, seed_size=8, size=48))
-    _, s3, _ = run(task, S3(seed_size=8, rounds=0, rationales=False))
-    assert rounds[0].train.texts == s3[0].train.texts
+def test_random_asks_about_any_row(task):
+    backend, *_ = run(task, RandomRows(rationales=False, seed_size=8, size=48))
     asked = Counter(r.tags["source"] for r in backend.of_kind("extrapolate"))
     assert set(asked) == set(GOLD.texts)
     # Drawn anew each time, so not in passes as GoldGen's are.
     assert len(set(asked.values())) > 1
 
 
-def test_the_llm_itself_is_asked_once_a_row_and_scored(task):
+def test_the_llm_itself_is_asked_once_a_text_and_scored(task):
     def answer(request):
         return json.dumps(
             {"label": "apple" if "apple" in request.prompt.split("\n")[4] else "pear"}
         )
 
-    backend, rounds, warnings = run(task, LLMItself(), answer=answer)
-    (done,) = rounds
+    twice = Dataset([*GOLD, *GOLD])
+    backend, (done,), warnings = follow(task, LLMItself(), answer, mine=twice)
     assert done.select_score == 1.0
     assert done.model.predict(GOLD).labels == GOLD.labels
     assert len(backend.requests) == len(GOLD) == done.model.asked
     assert done.model.student is None
     assert warnings == []
-
-
-def test_the_llm_itself_is_asked_once_of_rows_that_are_there_twice(task):
-    backend = FakeBackend(lambda _: '{"label": "apple"}')
-    setup, _ = make_setup(task, backend, WrongOn(), Dataset([*GOLD, *GOLD]))
-    (done,) = LLMItself().synthesize(setup)
-    setup.llm.close()
-    assert len(backend.requests) == done.model.asked == len(GOLD)
 
 
 def test_an_answer_that_names_no_label_is_chance_and_said(task):
@@ -174,9 +162,7 @@ def test_an_answer_that_names_no_label_is_chance_and_said(task):
 def test_the_llm_itself_answers_questions():
     passage = "Ann lives in Rome."
     gold = Dataset([Example("Where does Ann live?", Answers(("Rome",), (13,)), passage)])
-    backend = FakeBackend(lambda _: '{"answer": "rome"}')
-    setup, _ = make_setup(ExtractiveQA(), backend, WrongSpansOn(), gold)
-    (done,) = LLMItself().synthesize(setup)
-    setup.llm.close()
+    answer = lambda _: '{"answer": "rome"}'  # noqa: E731
+    _, (done,), _ = follow(ExtractiveQA(), LLMItself(), answer, WrongSpansOn(), gold)
     said = done.model.predict(gold)
     assert (said.labels, said.starts) == (["Rome"], [13])

@@ -55,13 +55,6 @@ def test_a_row_has_the_label_that_was_drawn_for_it(task):
     assert all(row.provenance.kind == "seed" and row.provenance.round == 0 for row in done.added)
 
 
-def test_without_rationales_none_is_asked_for(task):
-    backend, done, _ = seed_round(task, seed_size=6, rationales=False)
-    assert backend.of_kind("rationale") == []
-    assert all("because" not in r.prompt for r in backend.requests)
-    assert len(done.added) == 6
-
-
 def test_a_label_with_too_few_rationales_is_asked_again_and_then_warned_of(task):
     backend, _, warnings = seed_round(task, seed_size=4, num_rationales=9)
     assert len(backend.of_kind("rationale")) == 6

@@ -51,16 +51,6 @@ def test_each_student_is_trained_on_the_seed_data_and_all_rows_added_so_far(trac
     assert [len(r.train) for r in rounds] == [5, 8, 11]
 
 
-def test_every_error_is_extrapolated_once_and_nothing_else(trace):
-    backend, rounds, _ = trace
-    for before, after in pairwise(rounds):
-        asked = [
-            r.tags["source"] for r in backend.of_kind("extrapolate") if r.draw == after.index - 1
-        ]
-        assert asked == [row.text for row in before.misclassified]
-        assert len(after.added) == len(before.misclassified)
-
-
 def test_a_parent_of_an_added_row_is_misclassified_in_the_round_before(trace):
     _, rounds, _ = trace
     for before, after in pairwise(rounds):
@@ -69,40 +59,10 @@ def test_a_parent_of_an_added_row_is_misclassified_in_the_round_before(trace):
         assert all(row.provenance.round == after.index for row in after.added)
 
 
-def test_the_gold_label_is_kept_and_the_prediction_ignored(trace):
-    _, rounds, _ = trace
-    gold = {row.id: row.label for row in GOLD}
-    for before, after in pairwise(rounds):
-        assert [row.label for row in after.added] == [
-            gold[row.provenance.parents[0]] for row in after.added
-        ]
-        assert all(
-            said != row.label
-            for row, said in zip(before.misclassified, before.predicted, strict=True)
-        )
-
-
-def test_a_repeated_error_gets_a_new_draw(trace):
-    backend, rounds, _ = trace
-    assert rounds[0].misclassified == rounds[1].misclassified
-    ids = [row.provenance.request for r in rounds[1:] for row in r.added]
-    assert len(set(ids)) == 6
-    prompts = [r.prompt for r in backend.of_kind("extrapolate")]
-    assert prompts[:3] == prompts[3:]
-    assert [row.text for row in rounds[1].added] != [row.text for row in rounds[2].added]
-
-
 def test_the_last_round_is_trained_on_everything_and_its_errors_are_recorded(trace):
     _, rounds, _ = trace
     assert [r.index for r in rounds] == [0, 1, 2]
     assert [len(r.misclassified) for r in rounds] == [3, 3, 0]
-
-
-def test_the_prompt_of_an_error_holds_its_text_and_its_gold_label(trace):
-    backend, _, _ = trace
-    request = backend.of_kind("extrapolate")[0]
-    assert "green apple" in request.prompt
-    assert "that is apple" in request.prompt
 
 
 def run(task, **options):

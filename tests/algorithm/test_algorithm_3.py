@@ -123,12 +123,6 @@ def test_a_repeated_error_is_a_new_draw(trace):
     assert len(trace.rounds[2].misclassified) == 0
 
 
-def test_no_rationales_are_asked_for_where_rows_have_a_context(trace):
-    assert S3().rationales
-    assert {r.tags["kind"] for r in trace.backend.requests} == {"seed", "extrapolate"}
-    assert all(not done.rationales for done in trace.rounds)
-
-
 @pytest.mark.parametrize("task", [PAIR, SAME])
 def test_the_gold_label_is_kept_and_the_prediction_ignored(task):
     trace = Trace(task, S3(seed_size=6, rounds=2))

@@ -9,7 +9,6 @@ from pydantic import ValidationError
 from stepsynth.errors import ConfigError
 from stepsynth.methods._spending_limit import SpendingLimit
 from stepsynth.methods.attrprompt import AttrPrompt
-from stepsynth.methods.s3 import S3
 from stepsynth.methods.simprompt import SimPrompt
 from stepsynth.students.linear import Linear
 from stepsynth.tasks.classification import Classification
@@ -150,11 +149,8 @@ def test_bad_dimensions_are_refused(task):
         run(task, AttrPrompt(dimensions={"taste": {"a": ["tart"]}}))
 
 
-def test_simprompt_sends_one_prompt_a_label_and_shares_its_rows_with_s3(task):
+def test_simprompt_sends_one_prompt_a_label(task):
     backend, done, _ = run(task, SimPrompt(seed_size=8))
     assert {r.tags["kind"] for r in backend.requests} == {"seed"}
     assert len({r.prompt for r in backend.requests}) == 2
     assert {row.provenance.method for row in done.train} == {"simprompt"}
-    _, s3, _ = run(task, S3(seed_size=8, rounds=0, rationales=False))
-    requests = [[row.provenance.request for row in each.train] for each in (done, s3)]
-    assert requests[0] == requests[1]
