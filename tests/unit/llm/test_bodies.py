@@ -170,6 +170,8 @@ def test_an_error_in_a_200_is_one(server, sent, said):
         (error("rate limited upstream", 429), "rate_limit", "rate limited upstream"),
         (error("overloaded", 503), "server_error", "overloaded"),
         (error("odd"), "malformed", "the answer holds no message: odd"),
+        (body(answer({"a": 1})), "malformed", ""),
+        (body(answer([1])), "malformed", ""),
         (body({"detail": "no such thing"}), "malformed", "no such thing"),
         (body({"choices": [], "msg": "busy"}), "malformed", "busy"),
         (failure(529, "Overloaded"), "server_error", "Overloaded"),

@@ -156,15 +156,6 @@ def test_half_a_character_is_kept_as_a_replacement(server, tmp_path):
     assert answer.text == "nice \ufffd"
 
 
-def test_content_in_parts_is_joined_and_other_content_is_malformed(server):
-    parts = [{"type": "text", "text": "one "}, {"type": "text", "text": "two"}]
-    for content, text in ((parts, "one two"), (None, None), ({"a": 1}, None), ([1], None)):
-        body = {"choices": [{"message": {"content": content}}], "usage": [1]}
-        server.answer = lambda *_, body=body: (200, {}, json.dumps(body).encode())
-        (answer,), _ = ask(server, max_attempts=1)
-        assert (answer.text if isinstance(answer, Completion) else None) == text
-
-
 SCHEMA = {"type": "object", "properties": {"label": {"type": "string"}}}
 
 

@@ -98,6 +98,10 @@ def test_the_identity_is_the_content_and_not_the_path(record):
         ("{oops", "line 1: this is no recording"),
         ('{"kind": "seed", "completion": "x"}\n{"kind": "seed"}', "line 2: .*'completion'"),
         ("[1]", "line 1: .*expected an object"),
+        (
+            '{"kind": "seed", "completion": "x", "request": 5}',
+            "line 1: .*'request' must be a text, got 5",
+        ),
     ],
 )
 def test_a_line_that_is_no_recording_is_named(tmp_path, text, message):
@@ -232,9 +236,3 @@ def test_a_recording_keeps_its_tokens(record):
     rows = [{"kind": "seed", "label": "a", "completion": f"{i}", **told} for i in range(2)]
     _, usage = play([record(rows)], [seed("a")] * 2)
     assert (usage.prompt_tokens, usage.completion_tokens, usage.usd) == (14, 6, None)
-
-
-def test_a_request_that_is_no_text_is_named(record):
-    path = record([{"kind": "seed", "completion": "x", "request": 5}])
-    with pytest.raises(DataError, match=r"line 1: .*'request' must be a text, got 5"):
-        play([path], [seed("a")])

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from stepsynth._util.pretrained import is_on_hub, quiet
 from stepsynth.errors import ConfigError, ProviderError
-from stepsynth.llm import LLM, Completion, Failed, Request
+from stepsynth.llm import LLM, Failed, Request
 from stepsynth.llm.backends.transformers import Transformers, TransformersBackend
 from stepsynth.llm.core.errors import GiveUpError
 from stepsynth.llm.local.causal_lm import CausalLM
@@ -141,32 +141,26 @@ def test_tokens_are_counted_without_padding_and_up_to_the_end(folders, monkeypat
         assert answer.truncated == (words[-1] not in ENDS)
 
 
-def test_the_end_token_is_no_text(folders, monkeypatch):
-    monkeypatch.setattr(CausalLM, "generate", lambda *_, **__: [[9, 10, 2]])
-    (answer,) = answers_together(make_backend(folders["plain"]), requests_of(["w1"]))
-    assert answer == Completion("w1 w2", prompt_tokens=1, completion_tokens=3)
-
-
-def test_thoughts_are_no_text_and_are_counted_apart(folders, monkeypatch):
-    ids = [WORDS.index(word) for word in ("<think>", "w1", "w2", "</think>", "w3", "<end>")]
-    monkeypatch.setattr(CausalLM, "generate", lambda *_, **__: [ids])
-    (answer,) = answers_together(make_backend(folders["plain"]), requests_of(["w1"]))
-    assert (answer.text, answer.completion_tokens, answer.reasoning_tokens) == ("w3", 6, 4)
-
-
-@pytest.mark.parametrize("said", ["<end>", "<think> w1 </think> <end>", "<think> w1 <end>"])
-def test_an_answer_with_no_text_is_none(folders, monkeypatch, said):
+@pytest.mark.parametrize(
+    ("said", "text", "tokens", "is_cut"),
+    [
+        ("w1 w2 <end>", "w1 w2", (3, 0), False),
+        ("<think> w1 w2 </think> w3 <end>", "w3", (6, 4), False),
+        ("<think> w1", "", (2, 2), True),
+        ("<end>", None, (), False),
+        ("<think> w1 </think> <end>", None, (), False),
+        ("<think> w1 <end>", None, (), False),
+    ],
+)
+def test_neither_the_end_nor_thoughts_are_text(folders, monkeypatch, said, text, tokens, is_cut):
     ids = [WORDS.index(word) for word in said.split()]
     monkeypatch.setattr(CausalLM, "generate", lambda *_, **__: [ids])
-    (error,) = answers_together(make_backend(folders["plain"]), requests_of(["w1"]))
-    assert isinstance(error, GiveUpError)
-    assert error.reason == "empty"
-
-
-def test_a_completion_cut_off_in_its_thoughts_is_truncated(folders, monkeypatch):
-    monkeypatch.setattr(CausalLM, "generate", lambda *_, **__: [[WORDS.index("<think>"), 9]])
-    (answer,) = answers_together(make_backend(folders["plain"]), requests_of(["w1"]))
-    assert (answer.text, answer.truncated, answer.reasoning_tokens) == ("", True, 2)
+    (found,) = answers_together(make_backend(folders["plain"]), requests_of(["w1"]))
+    if text is None:
+        assert (type(found), found.reason) == (GiveUpError, "empty")
+    else:
+        assert (found.text, found.prompt_tokens, found.truncated) == (text, 1, is_cut)
+        assert (found.completion_tokens, found.reasoning_tokens) == tokens
 
 
 def test_no_more_than_batch_size_share_a_batch_and_those_are_alike_in_length(folders, batches):

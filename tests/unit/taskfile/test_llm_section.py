@@ -30,6 +30,7 @@ def test_a_preset_is_beneath_the_keys_of_the_section(load):
 
 def test_a_preset_alone_may_stand_for_the_section(load):
     assert load("embedded") == load("{preset: embedded}")
+    assert load("embedded").model == "smollm2-135m-instruct"  # a name, and no path
     with pytest.raises(ConfigError, match=r"line 4: llm.preset: no LLM preset is named 'olama'"):
         load("olama")
     llm = load("{backend: replay, recordings: x}", "llm=ollama", "llm.model=small")
