@@ -3,7 +3,6 @@
 import random
 import re
 from collections import Counter
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -132,26 +131,6 @@ def test_a_thousand_of_the_first_two_thousand_rows_are_set_aside():
     assert len(valid) == 1000
     assert max(valid) < 2000
     assert sorted(train + valid) == list(range(5000))
-
-
-def test_mislabelled_rows_are_rarely_shots(task):
-    def answer(request):
-        if request.draw % 10 >= 3:
-            return write(request)
-        other = {"a": "p", "p": "a"}[request.tags["label"]]
-        return write(replace(request, tags={"label": other})) + " mislabelled"
-
-    _, rounds, _ = run(task, ProGen(size=1000, initial=400, pool=20), answer)
-    texts = {row.id: row.text for row in rounds[-1].train}
-    shown = Counter(
-        texts[shot].endswith("mislabelled")
-        for done in rounds
-        for line in done.notes.get("shots", ())
-        for shot in line["shots"]
-    )
-    written = sum(text.endswith("mislabelled") for text in texts.values()) / len(texts)
-    assert written > 0.2
-    assert shown[True] / shown.total() < 0.05
 
 
 def test_a_row_with_nine_tenths_of_a_shots_words_is_dropped_and_replaced(task):

@@ -9,7 +9,6 @@ from stepsynth.curation import Curation, Curator, Gate
 from stepsynth.errors import ConfigError, TooFewRowsError
 from stepsynth.methods.regen import Found, Query, ReGen
 from stepsynth.retrieval import Hit, Passage
-from stepsynth.retrieval.bm25 import BM25
 from stepsynth.students.linear import Linear
 from tests.fakes import WordIndex, WrongOn, follow, rows
 
@@ -178,11 +177,3 @@ def test_queries_of_the_user_and_their_check(task):
     assert index.asked[0][0] == ["an apple", "a pear"]
     with pytest.raises(ConfigError, match="give a query for every label"):
         run(task, ReGen(queries={"a": "apple"}))
-
-
-def test_it_works_on_a_real_bm25_index_without_an_encoder(task):
-    index = BM25().index(corpus(), None)
-    _, rounds, _ = run(task, ReGen(rounds=1, per_query=10), index=index, student=Linear())
-    assert len(rounds) == 2
-    assert len(rounds[1].train) > len(rounds[0].train) >= 8
-    assert all(row.label == row.text.split()[-1][0] for row in rounds[1].train)

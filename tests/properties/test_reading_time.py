@@ -42,6 +42,7 @@ PIECES = [
     *("<think>", "</think>", "<text>", "</text>", "a<text>", "<text ", "<|channel|>", "<|im_end|>"),
     *("Sure, here is ", "Here is a review:", "I'm sorry, ", "as an AI ", "Label: ", "(positive) "),
     *("\nExplanation: ", "\nthis text is ", "\nI hope this helps", "not ", "non-"),
+    "<text>\n</text></text>",
 ]
 
 

@@ -8,10 +8,8 @@ import pytest
 import stepsynth
 from stepsynth import Replay
 from stepsynth._util.files import write_json, write_jsonl
-from stepsynth.errors import ConfigError
-from stepsynth.llm import LLM, Completion
+from stepsynth.llm import Completion
 from stepsynth.llm.core.errors import GiveUpError
-from stepsynth.llm.store.store import Store
 from stepsynth.methods import WritingMethod, methods
 from stepsynth.methods._spending_limit import SpendingLimit
 from stepsynth.methods._training import run_method
@@ -133,11 +131,6 @@ def test_what_is_not_clearly_one_text_is_marked():
 )
 def test_where_none_can_be_told_apart_the_answer_is_rejected(completion, truncated, reason):
     assert split_texts(completion, truncated=truncated) == Rejected(reason, completion)
-
-
-def test_many_tags_take_no_time():
-    for hostile in ("<text>", "</text>", "<text>\n", "<text>a</text>", "<text>\n</text></text>"):
-        split_texts(hostile * 50_000)
 
 
 @pytest.mark.parametrize("size", [10, 12])
@@ -324,20 +317,6 @@ def test_every_method_that_has_texts_written_can_ask_for_several(task, name):
     assert sum(r.tags["kind"] != "judge" for r in backend.requests) < len(found)
 
 
-def test_a_run_that_is_resumed_has_the_same_bytes_and_sends_nothing(task, tmp_path):
-    written: list[tuple[int, str]] = []
-    method = ZeroGen(seed_size=7, texts_per_prompt=3)
-    for _ in range(2):
-        backend, setup, _ = prepare(task, answer, method)
-        setup = replace(setup, llm=LLM(backend, store=Store(tmp_path / "s.sqlite")))
-        done = Writer(setup, "zerogen")
-        method.write_rows(done)
-        setup.llm.close()
-        written.append((len(backend.requests), json.dumps([r.to_dict() for r in done.rows])))
-    assert [sent for sent, _ in written] == [3, 0]
-    assert written[0][1] == written[1][1]
-
-
 PAIRS = {
     "backend": "scripted",
     "rules": [
@@ -400,17 +379,6 @@ def test_the_recording_of_a_request_is_one_line_and_says_that_it_was_cut(tmp_pat
         **{"kind": "seed", "label": "a", "draw": 3, "truncated": True},
         "completion": shared["completion"],
     }
-
-
-@pytest.mark.parametrize("name", ["gold", "llm"])
-def test_what_has_no_texts_written_refuses_the_key(name):
-    with pytest.raises(ConfigError, match=r"method\.texts_per_prompt: unknown key"):
-        stepsynth.synthesize(
-            {"labels": ["apple", "pear"]},
-            [{"text": f"{f} {i}", "label": f} for f in ("apple", "pear") for i in range(9)],
-            llm=PAIRS,
-            method={"name": name, "texts_per_prompt": 2},
-        )
 
 
 def older(folder):

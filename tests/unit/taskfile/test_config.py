@@ -201,16 +201,6 @@ def test_prompts_come_from_files_beside_the_task_file(load, tmp_path):
         load(text)
 
 
-def test_the_imdb_recipe_has_the_papers_sizes_and_frame(load):
-    llm = TASK[TASK.index("llm:") : TASK.index("student:")]
-    config = load(f"task: {{recipe: imdb}}\ndata: {{gold: g.jsonl}}\n{llm}")
-    assert (config.method.name, config.method.seed_size, config.method.rounds) == ("s3", 15000, 2)
-    assert config.llm.temperature == 0.9
-    prompt = config.task.seed_prompt(Example("", "negative"), ["bad acting", "a dull plot"])
-    assert "bad acting; a dull plot" in prompt
-    assert "negative" in prompt
-
-
 def test_a_preset_comes_before_the_hyper_parameters_of_a_recipe_and_after_ones_own(load):
     llm = TASK[TASK.index("llm:") : TASK.index("student:")]
     text = f"task: {{recipe: imdb}}\ndata: {{gold: g.jsonl}}\n{llm}student: transformer\n"

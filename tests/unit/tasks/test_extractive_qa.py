@@ -155,23 +155,13 @@ def test_a_new_answer_is_looked_up_in_the_passage(new_answer, answer, label, is_
         ('{"question": "When?", "answer": "1834"}', False, "answer_not_in_passage"),
         ('{"question": "When?", "answer": "in 1834"}', False, "answer_not_in_passage"),
         ('{"question": "When?", "answer": "8"}', False, "answer_not_in_passage"),
-        ('{"question": "When?"}', False, "no_object"),
-        ('{"question": "", "answer": "1843"}', False, "no_object"),
         ("When did they meet?", False, "no_object"),
-        ('{"question": "When?", "answer": "18', True, "truncated"),
         ("Question: When?\nAnswer: 18", True, "truncated"),
-        ("I cannot create such a question.", False, "refusal"),
     ],
 )
 def test_a_new_answer_that_cannot_be_used_is_rejected(new_answer, completion, truncated, reason):
     found = new_answer.parse_example(completion, missed(), truncated=truncated)
     assert found == Rejected(reason, completion)
-
-
-def test_a_whole_object_counts_although_the_output_was_cut_off(new_answer):
-    completion = '{"question": "When?", "answer": 1843} Let me know if'
-    found = new_answer.parse_example(completion, missed(), truncated=True)
-    assert found == Example("When?", Answers(("1843",), (57,)), PASSAGE)
 
 
 def test_proposed_answers_are_looked_up_one_by_one(qa):

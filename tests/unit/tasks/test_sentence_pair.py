@@ -139,20 +139,6 @@ def test_only_the_text_of_a_row_is_new(pairs, completion, text):
     )
 
 
-@pytest.mark.parametrize(
-    ("completion", "truncated", "reason"),
-    [
-        ("", False, "empty"),
-        ("It is", True, "truncated"),
-        ("I cannot write that.", False, "refusal"),
-    ],
-)
-def test_what_is_no_text_is_rejected(pairs, completion, truncated, reason):
-    like = Example("", "entailment", PREMISE)
-    found = pairs.parse_example(completion, like, truncated=truncated)
-    assert found == Rejected(reason, completion)
-
-
 def test_pairs_are_scored_by_label(pairs):
     from stepsynth.metrics import Predictions
 
