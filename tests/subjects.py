@@ -28,6 +28,10 @@ def texts_about(topics, n, *, seed):
     )
 
 
+def column(table, name):
+    return [row[table.columns.index(name)] for row in table.rows]
+
+
 def make_subject(name, rows, *, gold_rows=160, student=None, topics=TOPICS):
     gold = texts_about(topics, gold_rows, seed=99)
     config = Config(

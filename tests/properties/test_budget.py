@@ -22,7 +22,6 @@ from tests.fakes import FakeBackend
 
 PROMPT = "Write a text."
 LONGEST_PROMPT = len(PROMPT) + 64  # a token is a byte at least, and there are role marks
-SCHEDULES = 200
 
 
 @pytest.fixture
@@ -52,14 +51,11 @@ class Charging(Server):
     def group_size(self) -> int:
         return self.size
 
-    @property
-    def most_usd(self) -> float:
+    def most(self, what: str) -> float:
+        """Return the most that a request may cost."""
         assert self.settings.price is not None
-        return self.settings.price.usd(LONGEST_PROMPT, self.size * self.settings.max_tokens)
-
-    @property
-    def most_tokens(self) -> int:
-        return LONGEST_PROMPT + self.size * self.settings.max_tokens
+        tokens = LONGEST_PROMPT, self.size * self.settings.max_tokens
+        return {"usd": self.settings.price.usd(*tokens), "tokens": sum(tokens), "requests": 0}[what]
 
     async def complete(self, request: Request) -> Completion:
         return (await self.complete_group([request]))[0]
@@ -120,37 +116,19 @@ def ask(n: int) -> list[Request]:
     return [Request(PROMPT, "s", {"kind": "seed"}) for _ in range(n)]
 
 
+@pytest.mark.parametrize(
+    ("what", "cap", "schedules"), [("usd", 1.0, 200), ("tokens", 20_000, 20), ("requests", 333, 20)]
+)
 @pytest.mark.parametrize("block", range(10))
-def test_a_cap_of_one_usd_is_never_crossed_and_nearly_used_up(clock, block):
-    for schedule in range(block, SCHEDULES, 10):
+def test_a_cap_is_never_crossed_and_nearly_used_up(clock, what, cap, schedules, block):
+    for schedule in range(block, schedules, 10):
         servers = draw_servers(clock, random.Random(schedule))
-        llm = open_llm(servers, Limits(usd=1.0))
-        with pytest.raises(LimitReachedError, match=r"limits\.usd"):
+        llm = open_llm(servers, Limits(**{what: cap}))
+        with pytest.raises(LimitReachedError, match=rf"limits\.{what}"):
             llm.generate(ask(3000), phase="seed")
         llm.close()
-        left = 1.0 - servers[0].bill.usd
-        assert -1e-9 <= left <= max(each.most_usd for each in servers), schedule
-
-
-@pytest.mark.parametrize("schedule", range(20))
-def test_a_cap_on_tokens_is_never_crossed_and_nearly_used_up(clock, schedule):
-    servers = draw_servers(clock, random.Random(schedule))
-    llm = open_llm(servers, Limits(tokens=20_000))
-    with pytest.raises(LimitReachedError, match=r"limits\.tokens"):
-        llm.generate(ask(3000), phase="seed")
-    llm.close()
-    left = 20_000 - servers[0].bill.tokens
-    assert 0 <= left <= max(each.most_tokens for each in servers)
-
-
-@pytest.mark.parametrize("schedule", range(20))
-def test_a_cap_on_requests_is_used_up_to_the_last_and_not_crossed(clock, schedule):
-    servers = draw_servers(clock, random.Random(schedule), concurrency=64)
-    llm = open_llm(servers, Limits(requests=333))
-    with pytest.raises(LimitReachedError, match=r"limits\.requests"):
-        llm.generate(ask(3000), phase="seed")
-    llm.close()
-    assert servers[0].bill.requests == 333
+        left = cap - getattr(servers[0].bill, what)
+        assert -1e-9 <= left <= max(each.most(what) for each in servers), schedule
 
 
 def test_nothing_is_sent_after_the_minutes_are_over(clock):
@@ -178,7 +156,7 @@ def test_invocations_share_a_cap_and_a_higher_one_goes_on(clock, tmp_path, sched
             answers = llm.generate(ask(n), phase="seed")
             assert all(isinstance(each, Completion) for each in answers)
         except LimitReachedError:
-            assert usd - bill.usd <= max(each.most_usd for each in servers)
+            assert usd - bill.usd <= max(each.most("usd") for each in servers)
             assert usd < 1000
         finally:
             llm.close()

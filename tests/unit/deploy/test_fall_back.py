@@ -210,14 +210,6 @@ def test_a_slow_llm_holds_nobody_up_and_its_answer_is_remembered(unsure, open_ll
         assert (said["label"], len(llm.bodies)) == ("a", 1)
 
 
-def test_without_an_llm_the_server_lives_on(unsure, open_llm, llm):
-    llm.answer = refuse
-    with served(unsure, open_llm()) as server:
-        said = call(server, "/predict", {"texts": ["green or red", "red round 1"]})[1]
-        assert [each["by"] for each in said["predictions"]] == [None, "model"]
-        assert said["predictions"][0]["why"] == fall_back.DOWN
-
-
 @pytest.fixture
 def run(unsure, tmp_path):
     """A folder that looks like a run, with its model and what is known of its precision."""

@@ -99,13 +99,6 @@ def test_another_prompt_stream_seed_model_or_sampling_is_another_request(open_ll
     assert answer.text == "y"
 
 
-def test_limits_and_concurrency_are_no_part_of_a_request(open_llm):
-    open_llm(FakeBackend(lambda _: "x")).generate(ask(3), phase="test")
-    backend = FakeBackend(lambda _: "y", concurrency=1, max_attempts=2, timeout_s=9)
-    llm = open_llm(backend, limits=Limits(requests=50))
-    assert [a.text for a in llm.generate(ask(3), phase="test")] == ["x"] * 3
-
-
 def test_no_more_than_concurrency_are_in_flight(server, open_llm):
     server.delay_s = 0.02
     settings = OpenAICompatible(model="m", base_url=server.url, concurrency=7)

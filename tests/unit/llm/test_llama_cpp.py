@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from stepsynth.dryrun.window import check_window
 from stepsynth.errors import ConfigError, ProviderError
-from stepsynth.llm import LLM, Completion, Request
+from stepsynth.llm import Completion, Request
 from stepsynth.llm.backends.llama_cpp import LlamaCpp, LlamaCppBackend
 from stepsynth.llm.core.errors import GiveUpError, RetryLaterError
 from stepsynth.llm.local import llama as _llama
@@ -281,23 +281,6 @@ def test_what_nobody_waits_for_is_not_generated_to_its_end(monkeypatch):
     assert len(asked) == 3
     assert all(said.reason is None for _, said in asked)  # nobody has come to an end
     assert not [each for each in threading.enumerate() if each.name.startswith("llama_cpp")]
-
-
-@needs_model
-def test_an_engine_that_is_closed_in_the_middle_leaves_nothing_behind(monkeypatch):
-    asked = []
-    monkeypatch.setattr(Engine, "ask", spy_on(Engine.ask, asked))
-    monkeypatch.setattr("stepsynth.llm.engine.llm.GRACE_S", 0.1)
-    llm = LLM(make_backend(max_tokens=1900, context=2048, concurrency=2))
-    short = Request("Say yes.", "s", schema={"enum": ["yes"]})
-    answers = llm.stream([short, *endless_requests(4)], phase="test")
-    assert "yes" in next(answers).text
-    answers.close()
-    llm.close()
-    assert len(asked) < 5  # what was still to come was not begun
-    assert all(said.reason is None for _, said in asked[1:])
-    assert not [each for each in threading.enumerate() if each.name.startswith("llama_cpp")]
-    assert not _llama._ENGINES
 
 
 @needs_model

@@ -56,7 +56,6 @@ def read(text: str, **options):
         ("Review (positive): I loved it.", "I loved it."),
         ("```Great film, loved it```", "Great film, loved it"),
         ("```text\nGreat film\n```\nLet me know!", "Great film"),
-        ("Let me think.</think>\n\nNice film", "Nice film"),
         ('{"review": "Nice film"}', "Nice film"),
         ("Here you go:\n\nNice film", "Nice film"),
         ("¡Claro! Aquí tienes un ejemplo:\n\nMuy buena.", "Muy buena."),
@@ -83,8 +82,6 @@ def read(text: str, **options):
         ("Nice film\n\nExplanation: it praises.", "Nice film"),
         ("Nice film\n\n**Rationale:** it praises.", "Nice film"),
         ("Nice film\n\n(Note: this is positive, as you asked.)", "Nice film"),
-        ("Nice film<|eot_id|>", "Nice film"),
-        ("Nice film</s>", "Nice film"),
         ("Nice film<|im_end|>\n<|im_start|>user\nAnother one", "Nice film"),
     ],
 )

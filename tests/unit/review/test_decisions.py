@@ -110,13 +110,6 @@ def test_a_line_that_is_no_decision_is_named(tmp_path, row, said):
     assert said in caught.value.message
 
 
-def test_a_line_that_was_not_finished_is_left_out(tmp_path):
-    path = write(tmp_path / "review.jsonl", line(1))
-    whole = path.read_bytes()
-    path.write_bytes(whole + whole[:40])
-    assert len(list(read_review(path).all("synthetic"))) == 1
-
-
 def test_a_line_says_no_more_than_it_has_to():
     assert decision(1).to_dict() == line(1)
     assert decision(1, what="reject").to_dict() == line(1, what="reject")

@@ -14,15 +14,6 @@ def rows_of(log):
     return sorted(each.row for each in log.history.all("synthetic"))
 
 
-def test_a_decision_is_in_the_file_when_it_was_taken(tmp_path):
-    path = tmp_path / "review.jsonl"
-    log = ReviewLog(path)
-    assert not path.exists(), "who decides nothing changes nothing"
-    log.append([decision(1, "r1"), decision(1, "r2")])
-    assert path.read_bytes().count(b"\n") == 2
-    assert rows_of(ReviewLog(path)) == rows_of(log) == ["r1", "r2"]
-
-
 def test_the_same_decision_again_is_not_written_again(tmp_path):
     path = tmp_path / "review.jsonl"
     log = ReviewLog(path)

@@ -99,12 +99,6 @@ def test_it_comes_back_from_disk_to_the_last_bit(tmp_path):
     assert json.loads((tmp_path / "student.json").read_text())["labels"] == ["bad", "good"]
 
 
-def test_nothing_on_disk_is_pickle(tmp_path):
-    fitted().student.save(tmp_path)
-    with np.load(tmp_path / "weights.npz", allow_pickle=False) as arrays:
-        assert all(arrays[name].dtype.kind == "f" for name in arrays.files)
-
-
 def test_a_folder_without_a_student_is_named(tmp_path):
     with pytest.raises(RunFolderError, match=r"no trained student is here"):
         load_student(tmp_path)

@@ -136,13 +136,6 @@ def test_a_search_that_is_cut_off_goes_on_as_if_it_were_not(tmp_path, cut):
     assert told[-1] == ("trials", 15, 15)
 
 
-def test_a_search_that_is_done_trains_nothing_again(tmp_path):
-    first = found_by(tmp_path, trials=4)
-    Curve.fits.clear()
-    assert found_by(tmp_path, trials=4) == first
-    assert Curve.fits == []
-
-
 def test_a_search_goes_on_after_a_line_that_a_full_disk_has_torn(tmp_path):
     whole = found_by(trials=5)
     Curve.fits.clear()

@@ -13,14 +13,7 @@ from stepsynth.students import StudentFactory, load_student
 from stepsynth.students._student import NO_CALLBACKS, FitCallbacks
 from stepsynth.students.setfit import SetFit, draw_pairs
 from tests.fakes import rows
-
-LABELS = ("bad", "good")
-DATA = rows(
-    ("a lovely film", "good"),
-    ("warm and funny", "good"),
-    ("a dull film", "bad"),
-    ("cold and boring", "bad"),
-)
+from tests.unit.students.test_embedding import DATA, LABELS
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from stepsynth.records import Answers, Dataset, Example
 from stepsynth.students.linear import Linear
 from stepsynth.studies import studies
 from stepsynth.tasks.extractive_qa import ExtractiveQA
-from tests.subjects import TOPICS, make_subject, texts_about
+from tests.subjects import TOPICS, column, make_subject, texts_about
 
 Labels = studies().get("labels")
 FLIP = {"sea": "kitchen", "kitchen": "sea"}
@@ -17,10 +17,6 @@ def with_flipped(share):
     return Dataset(
         Example(row.text, FLIP[row.label] if i < wrong else row.label) for i, row in enumerate(rows)
     )
-
-
-def column(table, name):
-    return [row[table.columns.index(name)] for row in table.rows]
 
 
 def test_the_share_of_wrong_labels_is_found():

@@ -25,7 +25,7 @@ from stepsynth.studies.cartography import Cartography, map_dynamics, train_by_ep
 from stepsynth.studies.efficiency import Efficiency, find_crossing, order_rows
 from stepsynth.studies.gap import Gap
 from stepsynth.studies.quality import Quality, count_edits, find_pairs
-from tests.subjects import TOPICS, make_subject, texts_about
+from tests.subjects import TOPICS, column, make_subject, texts_about
 
 
 @pytest.fixture
@@ -33,10 +33,6 @@ def run(demo, tmp_path):
     folder = tmp_path / "demo"
     shutil.copytree(demo.folder, folder)
     return folder
-
-
-def column(table, name):
-    return [row[table.columns.index(name)] for row in table.rows]
 
 
 def round_trip(findings):
