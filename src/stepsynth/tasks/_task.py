@@ -122,7 +122,7 @@ class Task(BaseModel):
         """Return a prompt that a method sends, for the label, text and context of a row.
 
         Args:
-            name: One of `METHOD_PROMPTS`.
+            name: One of `prompt_fields`.
             row: The row that it is about; its text is "" if that is still to be written.
             fields: The prompt's own fields.
         """
@@ -231,7 +231,6 @@ class Task(BaseModel):
         """Return the prompt for a context, for users who have none."""
         return self.render("context")
 
-    @abstractmethod
     def seed_prompt(self, like: Example, rationales: Sequence[str] = ()) -> str:
         """Return T_query: write a text of a label, for reasons or a context if any.
 
@@ -239,10 +238,11 @@ class Task(BaseModel):
             like: Has the label and context that the text is to have, and no text.
             rationales: Reasons (S3, Algorithm 1).
         """
+        return self.prompt("seed", like, rationales=list(rationales))
 
-    @abstractmethod
     def extrapolation_prompt(self, example: Example) -> str:
         """Return T_mis(x, y): write another text like this one (S3, Algorithms 2 and 3)."""
+        return self.prompt("extrapolate", example)
 
     @abstractmethod
     def parse_example(

@@ -93,7 +93,7 @@ class Classification(Task):
 
     def own_prompts(self) -> dict[str, Sequence[str]]:
         """Return the three prompts of S3's Table 1 with their fields."""
-        shared = (*SHARED_FIELDS, "label_word", "label_words", "labelled")
+        shared = (*SHARED_FIELDS, *(f for f in self._row_fields(Example("", "")) if f != "text"))
         return {
             "rationale": (*shared, "number"),
             "seed": (*shared, "rationales"),
@@ -110,16 +110,8 @@ class Classification(Task):
         return self.labels[label]
 
     def rationale_prompt(self, label: str, number: int) -> str:
-        """Return T_ration: list `number` reasons why the label could apply."""
-        return self._render("rationale", label, number=number)
-
-    def seed_prompt(self, like: Example, rationales: Sequence[str] = ()) -> str:
-        """Return T_query(1): write a text of the label, for the given reasons if any."""
-        return self._render("seed", like.label, rationales=list(rationales))
-
-    def extrapolation_prompt(self, example: Example) -> str:
-        """Return T_mis(1): write a text of the example's label, similar to it."""
-        return self._render("extrapolate", example.label, text=example.text)
+        """Return T_ration: list `number` reasons why the label, or all of a set, could apply."""
+        return self.prompt("rationale", Example("", label), number=number)
 
     def _row_fields(self, row: Example) -> dict[str, Any]:
         label = str(row.label)
@@ -136,10 +128,6 @@ class Classification(Task):
         words = list(dict.fromkeys(self.labels.values()))
         choices = {"enum": words} if len(words) <= MOST_CHOICES else {}
         return {"label": {"type": "string", **choices}} if name == "decide" else {}
-
-    def _render(self, prompt: str, label: Label, **fields: Any) -> str:
-        of_row = self._row_fields(Example("", label))
-        return self.render(prompt, **{**of_row, **fields})
 
     def parse_example(
         self, completion: str, like: Example, *, truncated: bool

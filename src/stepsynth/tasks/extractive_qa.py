@@ -87,18 +87,9 @@ class ExtractiveQA(Task):
         """Return the prompt for parts of a passage that could be answers."""
         return self.render("answers", context=passage, number=number)
 
-    def seed_prompt(self, like: Example, rationales: Sequence[str] = ()) -> str:
-        """Return T_query(2): write a question for a passage and an answer in it."""
-        return self.render("seed", context=like.context, answer=str(like.label))
-
     def extrapolation_prompt(self, example: Example) -> str:
         """Return T_mis(2): write a question similar to one that was missed."""
-        return self.render(
-            self._extrapolation,
-            context=example.context,
-            answer=str(example.label),
-            text=example.text,
-        )
+        return self.prompt(self._extrapolation, example)
 
     @property
     def _extrapolation(self) -> str:

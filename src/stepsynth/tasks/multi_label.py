@@ -17,7 +17,6 @@ from stepsynth._util.text import shorten
 from stepsynth.metrics import AnyPredictions, MultiLabelPredictions, score_multi_label
 from stepsynth.prompts import parse_choices
 from stepsynth.records import NO_LABELS, SEPARATOR, Example, Label, LabelSet, Rejected, names_of
-from stepsynth.tasks._task import SHARED_FIELDS
 from stepsynth.tasks.classification import (
     Classification,
     as_list,
@@ -65,15 +64,6 @@ class MultiLabel(Classification):
         """The column of labels, or one for each label that says whether it applies."""
         return {"label": "label"} | {name: name for name in self.labels if name != "text"}
 
-    def own_prompts(self) -> dict[str, Sequence[str]]:
-        """Return the three prompts of S3's Table 1 with their fields."""
-        shared = (*SHARED_FIELDS, *(f for f in self._row_fields(Example("", "")) if f != "text"))
-        return {
-            "rationale": (*shared, "number"),
-            "seed": (*shared, "rationales"),
-            "extrapolate": (*shared, "text"),
-        }
-
     def labelled(self, label: str) -> str:
         """Return what prompts call a text of a set: "message about parking and also waste"."""
         words = [self.labels[name] for name in LabelSet.parse(label).names]
@@ -108,10 +98,6 @@ class MultiLabel(Classification):
         counts = Counter(str(label) for label in gold if names_of(label))
         counts = counts or dict.fromkeys(self.label_names, 1)
         return tuple(sorted(counts, key=lambda text: (-counts[text], text))[:MOST_EXPLAINED])
-
-    def rationale_prompt(self, label: str, number: int) -> str:
-        """Return T_ration: list `number` things that a text of all labels of a set could say."""
-        return self._render("rationale", LabelSet.parse(label), number=number)
 
     def _row_fields(self, row: Example) -> dict[str, Any]:
         names = LabelSet.parse(str(row.label)).names

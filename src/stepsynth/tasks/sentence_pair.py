@@ -45,16 +45,6 @@ class SentencePair(Classification):
         """Return the prompt for a context."""
         return self.render("context", context_name=self.context_name)
 
-    def seed_prompt(self, like: Example, rationales: Sequence[str] = ()) -> str:
-        """Return T_query(2): write a text of the label for the context."""
-        return self._render("seed", like.label, context=like.context)
-
-    def extrapolation_prompt(self, example: Example) -> str:
-        """Return T_mis(2): write a text similar to the example's, for the same context."""
-        return self._render(
-            "extrapolate", example.label, context=example.context, text=example.text
-        )
-
     def _row_fields(self, row: Example) -> dict[str, Any]:
         pair = {"context": row.context, "context_name": self.context_name}
         return super()._row_fields(row) | pair
