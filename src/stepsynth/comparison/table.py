@@ -19,12 +19,12 @@ from stepsynth.metrics import (
     Floats,
     Interval,
     Ints,
-    bootstrap_macro_f1,
+    bootstrap_f1,
     bootstrap_mean,
-    bootstrap_multi_label_f1,
     exact_match,
     membership,
     names_in,
+    one_hot,
     token_f1,
 )
 from stepsynth.records import label_from_json
@@ -258,44 +258,24 @@ def compare_answers(
             )
             for name, rate in (("exact_match", exact_match), ("f1", token_f1))
         }
-    if isinstance(pairs[0][0].gold[0], list):
-        return _compare_sets(pairs, rows)
-    labels = sorted({x for pair in pairs for one in pair for x in (*one.gold, *one.predicted)})
-    codes = {label: i for i, label in enumerate(labels)}
-
-    def code(values: Sequence[str]) -> Ints:
-        return np.array([codes[value] for value in values], dtype=np.int64)
-
-    gold = [code(a.gold) for a, _ in pairs]
-    one, two = ([code(pair[i].predicted) for pair in pairs] for i in (0, 1))
-    hits, others = (
-        [(said == own).astype(np.float64) for said, own in zip(of, gold, strict=True)]
-        for of in (one, two)
-    )
-    return {
-        "accuracy": bootstrap_mean(hits, others, rows),
-        "macro_f1": bootstrap_macro_f1(gold, one, two, rows),
-    }
-
-
-def _compare_sets(
-    pairs: Sequence[tuple[AnsweredTest, AnsweredTest]], rows: Sequence[Ints]
-) -> dict[str, Interval]:
-    """Return the paired difference of two methods in the scores of sets of labels."""
+    has_sets = isinstance(pairs[0][0].gold[0], list)
     texts = [
         ([str(label_from_json(own)) for own in a.gold], a.predicted, b.predicted) for a, b in pairs
     ]
-    names = names_in(chain.from_iterable(chain.from_iterable(texts)))
-    gold, one, two = ([membership(each[i], names) for each in texts] for i in range(3))
+    labels = set(chain.from_iterable(chain.from_iterable(texts)))
+    names = names_in(labels) if has_sets else sorted(labels)
+    encode = membership if has_sets else one_hot
+    gold, one, two = ([encode(each[i], names) for each in texts] for i in range(3))
     hits, others = (
         [(said == own).all(axis=1).astype(np.float64) for said, own in zip(of, gold, strict=True)]
         for of in (one, two)
     )
-    return {
-        "micro_f1": bootstrap_multi_label_f1(gold, one, two, rows, average="micro"),
-        "macro_f1": bootstrap_multi_label_f1(gold, one, two, rows, average="macro"),
-        "exact_match": bootstrap_mean(hits, others, rows),
-    }
+    right = bootstrap_mean(hits, others, rows)
+    macro_f1 = bootstrap_f1(gold, one, two, rows, average="macro")
+    if not has_sets:
+        return {"accuracy": right, "macro_f1": macro_f1}
+    micro_f1 = bootstrap_f1(gold, one, two, rows, average="micro")
+    return {"micro_f1": micro_f1, "macro_f1": macro_f1, "exact_match": right}
 
 
 def _rate(answered: AnsweredTest, score: Callable[[str, Sequence[str]], float]) -> Floats:

@@ -26,9 +26,9 @@ from stepsynth.metrics import (
     Predictions,
     bootstrap_mean,
     exact_match,
-    macro_f1_interval,
+    f1_interval,
     membership,
-    micro_f1_interval,
+    one_hot,
     token_f1,
     wilson_interval,
 )
@@ -200,17 +200,12 @@ def score_answers(
         right, f1 = (np.array([of(*pair) for pair in pairs]) for of in (exact_match, token_f1))
         f1 = f1 * is_answered
         named, found = "f1", bootstrap_mean([f1], [0 * f1], [np.arange(n)])
-    elif isinstance(rows[0].label, LabelSet):
-        own, given = (membership(each, label_names) for each in (rows.labels, texts))
-        right = (own == given).all(axis=1)
-        named, found = "micro_f1", micro_f1_interval(own, given)
     else:
-        column = {name: i for i, name in enumerate(label_names)}
-        own, given = (
-            np.array([column.get(each, -1) for each in of]) for of in (rows.labels, texts)
-        )
-        right = own == given
-        named, found = "macro_f1", macro_f1_interval(own, given)
+        has_sets = isinstance(rows[0].label, LabelSet)
+        encode, average = (membership, "micro") if has_sets else (one_hot, "macro")
+        own, given = (encode(each, label_names) for each in (rows.labels, texts))
+        right = (own == given).all(axis=1)
+        named, found = f"{average}_f1", f1_interval(own, given, average=average)
     hits = int(right[is_answered].sum())
     first = "accuracy" if named == "macro_f1" else "exact_match"
     found = Interval(found.mean, max(0.0, found.low), found.high)

@@ -96,33 +96,7 @@ def bootstrap_mean(
     return _bootstrap(score, rows)
 
 
-def bootstrap_macro_f1(
-    gold: Sequence[Ints],
-    first: Sequence[Ints],
-    second: Sequence[Ints],
-    rows: Sequence[Ints],
-) -> Interval:
-    """Return the difference in macro-F1, as `score_classification` defines it.
-
-    Args:
-        gold: For each of the s random seeds, (n,) numbers of the gold labels, from 0.
-        first: The same for the labels that the first model predicts.
-        second: The same for the second model.
-        rows: See `bootstrap_mean`.
-    """
-    n_labels = 1 + max(int(part.max()) for part in (*gold, *first, *second))
-    indicators = [
-        tuple(
-            _indicator(labels, n_labels, chosen)
-            for labels, chosen in ((g, None), (a, None), (g, a == g), (b, None), (g, b == g))
-        )
-        for g, a, b in zip(gold, first, second, strict=True)
-    ]
-
-    return _bootstrap_f1(indicators, rows, _macro_f1)
-
-
-def bootstrap_multi_label_f1(
+def bootstrap_f1(
     gold: Sequence[Flags],
     first: Sequence[Flags],
     second: Sequence[Flags],
@@ -139,27 +113,13 @@ def bootstrap_multi_label_f1(
         rows: See `bootstrap_mean`.
         average: Over all labels of all rows, or over the labels.
     """
-    indicators = [
-        tuple(flags.T.astype(np.float64) for flags in (g, a, g & a, b, g & b))
+    from scipy.sparse import csr_array
+
+    mean = _micro_f1 if average == "micro" else _macro_f1
+    indicators: list[tuple[Any, ...]] = [
+        tuple(csr_array(flags.T, dtype=np.float64) for flags in (g, a, g & a, b, g & b))
         for g, a, b in zip(gold, first, second, strict=True)
     ]
-    mean = _micro_f1 if average == "micro" else _macro_f1
-    return _bootstrap_f1(indicators, rows, mean)
-
-
-def _bootstrap_f1(
-    indicators: Sequence[tuple[Any, ...]],
-    rows: Sequence[Ints],
-    mean: Callable[[Floats, Floats, Floats], Floats],
-) -> Interval:
-    """Return the interval of a difference in a mean F1.
-
-    Args:
-        indicators: For each random seed five (n_labels, n) matrices: labels of gold, of the first
-            model, of both, of the second model, of it and gold.
-        rows: See `bootstrap_mean`.
-        mean: Returns (k,) scores of (n_labels, k) counts of gold, of a model, of both.
-    """
 
     def score(seed: int, counts: Floats) -> Floats:
         in_gold, said_a, hits_a, said_b, hits_b = (i @ counts.T for i in indicators[seed])
@@ -168,38 +128,16 @@ def _bootstrap_f1(
     return _bootstrap(score, rows)
 
 
-def macro_f1_interval(gold: Ints, said: Ints) -> Interval:
-    """Return the macro-F1 of one model, with its interval over rows.
-
-    Args:
-        gold: (n,) numbers of the gold labels, from 0.
-        said: (n,) numbers of the predicted labels; -1: there is none, which is wrong.
-    """
-    n_labels = 1 + max(int(gold.max()), int(said.max()))
-    parts = [
-        _indicator(gold, n_labels, None),
-        _indicator(said, n_labels, said >= 0),
-        _indicator(gold, n_labels, gold == said),
-    ]
-
-    def score(_: int, counts: Floats) -> Floats:
-        in_gold, in_said, hits = (part @ counts.T for part in parts)
-        return _macro_f1(in_gold, in_said, hits)
-
-    found = _bootstrap(score, [np.arange(len(gold))])
-    return Interval(found.mean, max(0.0, found.low), found.high)
-
-
-def micro_f1_interval(own: Flags, said: Flags) -> Interval:
-    """Return the micro-F1 of one model that gives sets of labels, with its interval over rows.
+def f1_interval(own: Flags, said: Flags, *, average: Literal["micro", "macro"]) -> Interval:
+    """Return the micro-F1 or macro-F1 of one model, with its interval over rows.
 
     Args:
         own: Whether each row has each label: (n_rows, n_labels).
         said: The same for the predictions.
+        average: See `bootstrap_f1`.
     """
-    # Beside a model that gives no label, whose micro-F1 is 0.
-    rows = [np.arange(len(own))]
-    found = bootstrap_multi_label_f1([own], [said], [said & False], rows, average="micro")
+    # Beside a model that gives no label, whose F1 is 0.
+    found = bootstrap_f1([own], [said], [said & False], [np.arange(len(own))], average=average)
     return Interval(found.mean, max(0.0, found.low), found.high)
 
 
@@ -238,15 +176,6 @@ def _interval(observed: Floats, covariance: Floats, n_rows: int) -> Interval:
     reach = (by_seeds + by_rows) ** 0.5
     # Scores are shares, so no difference is above 1.
     return Interval(mean, max(-1.0, mean - reach), min(1.0, mean + reach))
-
-
-def _indicator(labels: Ints, n_labels: int, chosen: npt.NDArray[np.bool_] | None) -> Any:
-    """Return a sparse (n_labels, n) matrix: 1 where a chosen row has the label."""
-    from scipy.sparse import csr_array
-
-    places = np.arange(len(labels)) if chosen is None else np.flatnonzero(chosen)
-    ones = np.ones(len(places))
-    return csr_array((ones, (labels[places], places)), shape=(n_labels, len(labels)))
 
 
 def _micro_f1(in_gold: Floats, said: Floats, hits: Floats) -> Floats:

@@ -15,13 +15,7 @@ from markupsafe import Markup
 from stepsynth._util.files import write_text
 from stepsynth._util.text import visible
 from stepsynth._util.words import usd, whole
-from stepsynth.metrics import (
-    SCORE_NAMES,
-    membership,
-    micro_f1_interval,
-    names_in,
-    wilson_interval,
-)
+from stepsynth.metrics import SCORE_NAMES, f1_interval, membership, names_in, wilson_interval
 from stepsynth.records import label_from_json
 from stepsynth.report import charts
 from stepsynth.report.cost import cost_section
@@ -250,7 +244,7 @@ def score_interval(run: Run, score: str) -> tuple[float, float]:
     gold = [str(label_from_json(own)) for own in answers.gold]
     names = names_in((*gold, *answers.predicted))
     own, said = membership(gold, names), membership(answers.predicted, names)
-    found = micro_f1_interval(own, said)
+    found = f1_interval(own, said, average="micro")
     return found.low, found.high
 
 

@@ -11,7 +11,7 @@ from stepsynth._util.hashing import digest
 from stepsynth.deploy import FallBack, estimate, measure_cost, read_task, unseen_rows
 from stepsynth.deploy import cost as deploy_cost
 from stepsynth.errors import DataError, ProviderError
-from stepsynth.metrics import macro_f1_interval
+from stepsynth.metrics import f1_interval
 from stepsynth.records import Answers, Dataset, Example, LabelSet
 from stepsynth.runfolder import open_run
 from stepsynth.students import load_student
@@ -161,10 +161,12 @@ def test_macro_f1_has_an_interval_and_no_answer_is_no_label():
 
     rng = np.random.default_rng(0)
     gold, said = rng.integers(0, 3, 200), rng.integers(0, 3, 200)
-    found = macro_f1_interval(gold, said)
+    flags = np.eye(3, dtype=bool)
+    found = f1_interval(flags[gold], flags[said], average="macro")
     assert found.mean == pytest.approx(f1_score(gold, said, average="macro"))
     assert 0 < found.low < found.mean < found.high < 1
-    none = macro_f1_interval(np.array([0, 0, 1, 1]), np.array([0, -1, 1, -1]))
+    is_said = np.array([[True], [False], [True], [False]])
+    none = f1_interval(flags[[0, 0, 1, 1]], flags[[0, 0, 1, 1]] & is_said, average="macro")
     assert none.mean == pytest.approx(2 / 3)
 
 

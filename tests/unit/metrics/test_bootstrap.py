@@ -8,9 +8,8 @@ from sklearn.metrics import f1_score
 from stepsynth.metrics import bootstrap
 from stepsynth.metrics.bootstrap import (
     Interval,
-    bootstrap_macro_f1,
+    bootstrap_f1,
     bootstrap_mean,
-    bootstrap_multi_label_f1,
     resample_rows,
 )
 
@@ -36,6 +35,12 @@ def made(seeds=4, n=60, labels=3, *, shared="all"):
         return [np.where(rng.random(n) < share, g, rng.integers(0, labels, n)) for g in gold]
 
     return gold, predict(0.6), predict(0.5), rows
+
+
+def macro_f1(gold, first, second, rows):
+    """Return the difference in macro-F1 of models that give each row one of three labels."""
+    gold, first, second = ([np.eye(3, dtype=bool)[x] for x in of] for of in (gold, first, second))
+    return bootstrap_f1(gold, first, second, rows, average="macro")
 
 
 def literally(score, rows, observed):
@@ -82,7 +87,7 @@ def test_macro_f1_is_that_of_the_literal_version(shared):
         )
         return one - two
 
-    found = bootstrap_macro_f1(gold, first, second, rows)
+    found = macro_f1(gold, first, second, rows)
     observed = [difference(s, np.arange(25)) for s in range(4)]
     assert_same(found, literally(difference, rows, observed))
 
@@ -100,7 +105,7 @@ def test_f1_of_sets_is_that_of_the_literal_version(average):
         )
         return one - two
 
-    found = bootstrap_multi_label_f1(gold, first, second, rows, average=average)
+    found = bootstrap_f1(gold, first, second, rows, average=average)
     observed = [difference(s, np.arange(25)) for s in range(4)]
     assert_same(found, literally(difference, rows, observed))
 
@@ -115,13 +120,13 @@ def test_a_resample_has_as_many_rows_as_there_are():
 
 def test_a_label_that_nobody_has_counts_for_nothing():
     gold, said = [np.array([0, 0, 2, 2])], [np.array([0, 2, 2, 2])]
-    found = bootstrap_macro_f1(gold, said, gold, [np.arange(4)])
+    found = macro_f1(gold, said, gold, [np.arange(4)])
     assert found.mean == pytest.approx(f1_score(gold[0], said[0], average="macro") - 1)
 
 
 def test_a_model_against_itself_differs_by_nothing():
     gold, first, _, rows = made()
-    found = bootstrap_macro_f1(gold, first, first, rows)
+    found = macro_f1(gold, first, first, rows)
     assert (found.mean, found.low, found.high) == (0, 0, 0)
     assert not found.is_beyond_noise
 
@@ -132,7 +137,7 @@ def test_one_row_and_rows_that_no_resample_has_are_no_error():
     found = bootstrap_mean(one, one[::-1], rows)
     assert (found.mean, found.low, found.high) == (0, -1, 1)  # no difference of shares is larger
     labels = [np.array([0]), np.array([1])]
-    assert bootstrap_macro_f1(labels, labels, labels, rows).mean == 0
+    assert macro_f1(labels, labels, labels, rows).mean == 0
 
 
 # How often it holds the truth ------------------------------------------------------------------
