@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 
 from stepsynth._util.hashing import compact_digest, digest
 from stepsynth._util.text import clean, normalise
 from stepsynth.curation.near import shingle_list
+from stepsynth.metrics import Flags, Ints
 from stepsynth.records import Example
 
 REMEMBERED = 1_000_000
@@ -24,7 +24,6 @@ REMEMBERED = 1_000_000
 
 Key = tuple[str, str]
 """Context and text, normalised."""
-Integers = npt.NDArray[np.int64]
 
 CONTAINED = 0.8
 """Share of the shorter text's 3-grams in the other one, from which the two are copies."""
@@ -120,7 +119,7 @@ class Gate:
 
 
 def _find(
-    own: Key, splits: Mapping[str, "_Copies"], look: Callable[["_Copies", str, Integers], str]
+    own: Key, splits: Mapping[str, "_Copies"], look: Callable[["_Copies", str, Ints], str]
 ) -> str | None:
     if not splits:
         return None
@@ -140,13 +139,13 @@ class _Copies:
     def __init__(self, keys: Collection[Key]) -> None:
         self._digests = frozenset(map(digest, keys))
         parts = [np.unique(_hashes(context, text)) for context, text in keys]
-        self._sizes: Integers = np.array([len(part) for part in parts], dtype=np.int64)
+        self._sizes: Ints = np.array([len(part) for part in parts], dtype=np.int64)
         owners = np.repeat(np.arange(len(parts)), self._sizes)
         hashes = np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
         order = np.argsort(hashes, kind="stable")
         self._hashes, self._owners = hashes[order], owners[order]
 
-    def find(self, same: str, ours: Integers) -> str:
+    def find(self, same: str, ours: Ints) -> str:
         """Return "copy_of" or "near_copy_of" for a copy of one of them; "": it is none.
 
         Args:
@@ -164,7 +163,7 @@ class _Copies:
         is_short = (shorter >= FEWEST) & (shared.counts == shorter) & (longer <= 2 * shorter)
         return "near_copy_of" if shared.stands_in(is_long | is_short) else ""
 
-    def find_within(self, _same: str, ours: Integers) -> str:
+    def find_within(self, _same: str, ours: Ints) -> str:
         """Return "copy_of" if one of them stands in a longer text; "": none does."""
         if self._are_strange(ours):
             return ""
@@ -172,14 +171,14 @@ class _Copies:
         is_most = (shared.sizes >= LONG) & (shared.counts >= CONTAINED * shared.sizes)
         return "copy_of" if shared.stands_in(is_most) else ""
 
-    def _are_strange(self, ours: Integers) -> bool:
+    def _are_strange(self, ours: Ints) -> bool:
         """Return whether at most one 3-gram is known, as in most texts: a copy has two or more."""
         if not len(self._hashes):
             return True
         near = self._hashes.take(np.searchsorted(self._hashes, ours), mode="clip")
         return int(np.count_nonzero(near == ours)) < FEWEST
 
-    def _shared(self, ours: Integers) -> "_Shared":
+    def _shared(self, ours: Ints) -> "_Shared":
         """Return the held-out texts that share 3-grams with a text, and these 3-grams."""
         unique = np.unique(ours)
         first = np.searchsorted(self._hashes, unique, side="left")
@@ -206,13 +205,13 @@ class _Shared:
         sizes: Number of its 3-grams.
     """
 
-    ours: Integers
-    hits: Integers
-    begins: Integers
-    counts: Integers
-    sizes: Integers
+    ours: Ints
+    hits: Ints
+    begins: Ints
+    counts: Ints
+    sizes: Ints
 
-    def stands_in(self, chosen: npt.NDArray[np.bool_]) -> bool:
+    def stands_in(self, chosen: Flags) -> bool:
         """Return whether a chosen held-out text stands in one place of the text, or is longer.
 
         Scattered 3-grams do not count: five rows of one template in a prompt may together have all
@@ -243,7 +242,7 @@ class _Shared:
         return False
 
 
-def _hashes(context: str, text: str) -> Integers:
+def _hashes(context: str, text: str) -> Ints:
     """Return hashes of a text's 3-grams, in order; they differ from process to process."""
     found = shingle_list(text, context)
     return np.fromiter(map(hash, found), dtype=np.int64, count=len(found))

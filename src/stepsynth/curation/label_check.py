@@ -16,19 +16,17 @@ from operator import ne
 from random import Random
 
 import numpy as np
-import numpy.typing as npt
 
 from stepsynth.curation.gate import row_digest
 from stepsynth.errors import ConfigError, TooFewRowsError
-from stepsynth.metrics import Predictions
+from stepsynth.metrics import Flags, Floats, Ints, Predictions
 from stepsynth.records import Dataset
+
+FOLDS = 5
+"""Folds of a label check; each student learns from all folds but one."""
 
 FitPredict = Callable[[Dataset, Dataset], Predictions]
 """A function that fits a fresh student on the first data set and predicts the second."""
-
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
-Booleans = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -47,9 +45,7 @@ class Verdict:
     spared: tuple[str, ...]
 
 
-def out_of_fold(
-    rows: Dataset, fit_predict: FitPredict, *, folds: int = 5, rng: Random
-) -> Predictions:
+def out_of_fold(rows: Dataset, fit_predict: FitPredict, *, rng: Random) -> Predictions:
     """Return out-of-fold predictions: a row is predicted by a student trained without it.
 
     Rows with the same normalised text and context are in the same fold. Folds have the label
@@ -57,8 +53,7 @@ def out_of_fold(
 
     Args:
         rows: n labelled rows.
-        fit_predict: Called once per fold.
-        folds: Number of folds; each student learns from all folds but one.
+        fit_predict: Called once per fold, of which there are `FOLDS`.
         rng: Determines the folds.
 
     Returns:
@@ -71,7 +66,7 @@ def out_of_fold(
     """
     if not rows:
         raise TooFewRowsError("there is no row to check")
-    fold_of = np.array(_divide(rows, folds, rng), dtype=np.int64)
+    fold_of = np.array(_divide(rows, rng), dtype=np.int64)
     names: tuple[str, ...] = ()
     probabilities: Floats = np.zeros((0, 0))
     for fold in np.unique(fold_of):
@@ -85,7 +80,7 @@ def out_of_fold(
     return Predictions(names, probabilities)
 
 
-def _divide(rows: Dataset, folds: int, rng: Random) -> list[int]:
+def _divide(rows: Dataset, rng: Random) -> list[int]:
     """Return the fold of each row: a text goes where the rarest of its labels is rarest so far."""
     groups: dict[str, list[int]] = defaultdict(list)
     for i, row in enumerate(rows):
@@ -104,11 +99,11 @@ def _divide(rows: Dataset, folds: int, rng: Random) -> list[int]:
             hint="ask for more rows, or set curation.check to llm or none",
         )
     chosen = [0] * len(rows)
-    held: list[Counter[str]] = [Counter() for _ in range(folds)]
+    held: list[Counter[str]] = [Counter() for _ in range(FOLDS)]
     for key in rng.sample(list(groups), len(groups)):
         labels = labels_of[key]
         rarest = min(labels, key=lambda label: (texts[label], label))
-        fold = min(range(folds), key=lambda f: (held[f][rarest], held[f].total()))
+        fold = min(range(FOLDS), key=lambda f: (held[f][rarest], held[f].total()))
         held[fold].update(labels)
         for i in groups[key]:
             chosen[i] = fold
@@ -151,7 +146,7 @@ def flag_confident(rows: Dataset, predictions: Predictions) -> Verdict:
     given = np.array([column[label] for label in rows.labels], dtype=np.int64)
     p = predictions.probabilities
     expected = _calibrate(count_confident(given, p), np.bincount(given, minlength=len(column)))
-    wrong: Booleans = np.zeros(len(rows), dtype=np.bool_)
+    wrong: Flags = np.zeros(len(rows), dtype=np.bool_)
     for i, j in zip(*np.nonzero(expected), strict=True):
         if i != j:
             own = np.flatnonzero(given == i)
@@ -170,7 +165,7 @@ def knows_something(said: Predictions, gold: Dataset) -> bool:
     return right > commonest + sqrt(right * (1 - right) / n)
 
 
-def count_confident(given: Integers, probabilities: Floats) -> Integers:
+def count_confident(given: Ints, probabilities: Floats) -> Ints:
     """Return the confident joint C: (n_labels, n_labels), given label by confident label.
 
     Args:
@@ -197,7 +192,7 @@ def count_confident(given: Integers, probabilities: Floats) -> Integers:
     return joint
 
 
-def _calibrate(joint: Integers, totals: Integers) -> Integers:
+def _calibrate(joint: Ints, totals: Ints) -> Ints:
     """Return the estimated counts of rows labelled i and really j: n times Q (equation 3)."""
     sums = joint.sum(axis=1, keepdims=True)
     return np.rint(joint / np.maximum(sums, 1) * totals[:, None]).astype(np.int64)

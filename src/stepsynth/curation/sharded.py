@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from stepsynth.curation.near import BANDS, load_rensa
 from stepsynth.curation.runs import (
@@ -39,8 +38,7 @@ from stepsynth.curation.runs import (
     sorted_unique,
     write_runs,
 )
-
-Flags = npt.NDArray[np.bool_]
+from stepsynth.metrics import Flags
 
 RANGE_HASHES = 8_000_000
 """Hashes of a range, which a task sorts in memory: some 300 MB."""

@@ -10,9 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from stepsynth._util.files import replacing
 from stepsynth._util.text import shorten
 from stepsynth.data.bad_rows import NoColumnError
@@ -28,6 +25,7 @@ from stepsynth.data.parquet import (
     write_manifest,
 )
 from stepsynth.errors import DataError
+from stepsynth.metrics import Flags
 
 PART_BYTES, PART_ROWS = 64_000_000, 250_000
 """About the size of a part: of JSON lines, and of Parquet."""
@@ -99,7 +97,7 @@ class JsonLines:
             place = f"{self.path}, the line at byte {at:,}"
             yield self.columns.read(_parse(line, place), place)
 
-    def write(self, kept: npt.NDArray[np.bool_], target: Path) -> None:
+    def write(self, kept: Flags, target: Path) -> None:
         """Write the lines that are kept, as they are; see `curation.Part`."""
         which = iter(kept.tolist())
         with replacing(target) as file:
@@ -186,7 +184,7 @@ class RowGroups:
                 yield self.columns.read(row, place)
                 number += 1
 
-    def write(self, kept: npt.NDArray[np.bool_], target: Path) -> None:
+    def write(self, kept: Flags, target: Path) -> None:
         """Write the rows that are kept, with all columns; see `curation.Part`."""
         import pyarrow as pa
 

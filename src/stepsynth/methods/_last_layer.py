@@ -9,9 +9,9 @@ All functions are pure. X (n, d) may be dense or sparse, Y (n, labels) holds one
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from stepsynth.metrics import Floats
+
 Loss = Literal["reverse_cross_entropy", "cross_entropy"]
 
 WEIGHT_DECAY = 5e-3

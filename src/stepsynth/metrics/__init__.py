@@ -2,7 +2,6 @@
 
 from stepsynth.metrics.bootstrap import (
     Interval,
-    Ints,
     bootstrap_f1,
     bootstrap_mean,
     f1_interval,
@@ -40,6 +39,7 @@ from stepsynth.metrics.multi_label import (
 from stepsynth.metrics.scoring import (
     Flags,
     Floats,
+    Ints,
     Predictions,
     fit_offsets,
     one_hot,

@@ -29,11 +29,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from stepsynth.metrics.scoring import Flags, Floats
-
-Ints = npt.NDArray[np.int64]
+from stepsynth.metrics.scoring import Flags, Floats, Ints
 
 DRAWS = 2000
 """Resamples of the test rows."""

@@ -10,11 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from stepsynth.metrics.scoring import Floats
-
-Ints = npt.NDArray[np.int64]
+from stepsynth.metrics.scoring import Floats, Ints
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _SMOOTHING = 0.1

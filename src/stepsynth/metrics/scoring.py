@@ -9,6 +9,10 @@ import numpy.typing as npt
 
 Flags = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+SWEEPS = 5
+"""Most rounds of coordinate ascent, where thresholds of several labels are fitted."""
 
 
 @dataclass(frozen=True)
@@ -129,17 +133,16 @@ def _auc(gold: Sequence[str], predictions: Predictions) -> float | None:
     return float(np.mean(areas)) if areas else None
 
 
-def fit_offsets(gold: Sequence[str], predictions: Predictions, *, sweeps: int = 5) -> Floats:
+def fit_offsets(gold: Sequence[str], predictions: Predictions) -> Floats:
     """Return offsets of the labels' log-probabilities that maximise accuracy on `gold`.
 
     They extend the decision threshold to any number of labels. With two labels they are the best
-    single threshold; with more, each label's offset is set in turn, up to `sweeps` times. Offset 0
+    single threshold; with more, each label's offset is set in turn, up to `SWEEPS` times. Offset 0
     wins ties.
 
     Args:
         gold: n labels of the rows that the threshold is fitted on (`select`, never test).
         predictions: n predictions.
-        sweeps: Most rounds of coordinate ascent.
 
     Returns:
         (n_labels,) offsets; the first is 0.
@@ -148,7 +151,7 @@ def fit_offsets(gold: Sequence[str], predictions: Predictions, *, sweeps: int = 
     right = one_hot(gold, predictions.label_names)
     scores = log_probabilities(predictions.probabilities)
     offsets = np.zeros(len(names))
-    for _ in range(sweeps if len(names) > 2 else 1):
+    for _ in range(SWEEPS if len(names) > 2 else 1):
         before = offsets.copy()
         for column in range(1, len(names)):
             offsets[column] = _best_offset(scores + offsets, right, column, offsets[column])
@@ -157,7 +160,7 @@ def fit_offsets(gold: Sequence[str], predictions: Predictions, *, sweeps: int = 
     return offsets
 
 
-def _best_offset(scores: Floats, right: npt.NDArray[np.bool_], column: int, now: float) -> float:
+def _best_offset(scores: Floats, right: Flags, column: int, now: float) -> float:
     """Return the best offset of one label, given those of the others."""
     rest = np.delete(scores, column, axis=1)
     rest_right = np.take_along_axis(

@@ -24,7 +24,7 @@ from stepsynth._util.files import write_jsonl
 from stepsynth._util.hashing import derive_seed
 from stepsynth._util.rng import make_rng
 from stepsynth.errors import DataError
-from stepsynth.metrics import Floats
+from stepsynth.metrics import Flags, Floats
 from stepsynth.records import Dataset, Example, union
 from stepsynth.students.embedding import Embedding
 from stepsynth.students.linear import Linear
@@ -56,7 +56,7 @@ class DataMap:
     correctness: Floats
 
 
-def map_dynamics(probabilities: Floats, is_right: npt.NDArray[np.bool_]) -> DataMap:
+def map_dynamics(probabilities: Floats, is_right: Flags) -> DataMap:
     """Return the data map of training dynamics.
 
     Args:
@@ -167,7 +167,7 @@ class Cartography(Study):
                 hint="--set gold=train trains on the gold rows too",
             )
         probabilities: list[Floats] = []
-        is_right: list[npt.NDArray[np.bool_]] = []
+        is_right: list[Flags] = []
         passes = train_by_epochs(
             self._features(subject, rows),
             columns,

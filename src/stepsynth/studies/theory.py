@@ -29,12 +29,11 @@ from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 from scipy.special import rel_entr
 
 from stepsynth._util.hashing import derive_seed
-from stepsynth.metrics import Floats
+from stepsynth.metrics import Flags, Floats
 from stepsynth.studies._charts import line_chart
 from stepsynth.studies._studied_run import StudiedRun
 from stepsynth.studies._study import Chart, Findings, Study, Table
@@ -113,7 +112,7 @@ def run_rounds(
         yield q
 
 
-def blind(d: Floats, q: Floats, seen: npt.NDArray[np.bool_]) -> Floats:
+def blind(d: Floats, q: Floats, seen: Flags) -> Floats:
     """Return P_add of a student whose errors show the gap only at the `seen` points."""
     missing = np.where(seen, np.maximum(d - q, 0.0), 0.0)
     total = missing.sum()
