@@ -1,22 +1,18 @@
 """Reading of rows and passages, and the split of gold."""
 
-from stepsynth.data.bad_rows import PLAIN, BadRow, MissingColumnError, Reading
+from stepsynth.data.bad_rows import BadRow, MissingColumnError, Reading
 from stepsynth.data.corpus import read_corpus
 from stepsynth.data.decisions import apply_decisions, check_label_names, read_decisions
 from stepsynth.data.decoding import check_encoding
 from stepsynth.data.files import HUB, rows_of_file
 from stepsynth.data.mapped import spool
 from stepsynth.data.parquet import (
-    FORMAT,
-    MANIFEST,
     check_free,
     find_shards,
-    import_parquet,
     is_address,
     replacing_folder,
     rows_of_shards,
     send,
-    write_manifest,
     write_shards,
 )
 from stepsynth.data.parts import Columns, find_parts, gather, states
@@ -31,10 +27,7 @@ from stepsynth.data.section import SHARD_ROWS, DataSection, Split
 from stepsynth.data.split import Gold, choose_contexts, make_gate, screen, split_gold
 
 __all__ = [
-    "FORMAT",
     "HUB",
-    "MANIFEST",
-    "PLAIN",
     "SHARD_ROWS",
     "BadRow",
     "Columns",
@@ -51,7 +44,6 @@ __all__ = [
     "find_parts",
     "find_shards",
     "gather",
-    "import_parquet",
     "is_address",
     "make_gate",
     "read_contexts",
@@ -69,6 +61,5 @@ __all__ = [
     "spool",
     "states",
     "stream_file",
-    "write_manifest",
     "write_shards",
 ]

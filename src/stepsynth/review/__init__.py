@@ -10,10 +10,9 @@ from stepsynth.review.table import Table
 
 if TYPE_CHECKING:
     from stepsynth.review.log import ReviewLog
-    from stepsynth.review.server import MOST_BYTES, ReviewServer
+    from stepsynth.review.server import ReviewServer
 
 __all__ = [
-    "MOST_BYTES",
     "Decision",
     "History",
     "ReviewLog",
@@ -27,7 +26,7 @@ __all__ = [
     "read_review",
 ]
 
-_OF_THE_PAGE = {"ReviewLog": "log", "MOST_BYTES": "server", "ReviewServer": "server"}
+_OF_THE_PAGE = {"ReviewLog": "log", "ReviewServer": "server"}
 
 
 def __getattr__(name: str) -> Any:

@@ -2,18 +2,16 @@
 
 from stepsynth.runfolder.events import Cadence, UsageLog, last_progress
 from stepsynth.runfolder.folder import OpenRun, check_folder, round_numbers
-from stepsynth.runfolder.lineage import ErrorLineage, Neighbour, RoundLineage
+from stepsynth.runfolder.lineage import ErrorLineage, RoundLineage
 from stepsynth.runfolder.paths import RunFolder
 from stepsynth.runfolder.recording import write_recording
-from stepsynth.runfolder.rows import AddedRow, MissedRow, UnusedRow
+from stepsynth.runfolder.rows import MissedRow, UnusedRow
 from stepsynth.runfolder.run import Run, RunRound, open_run, read_record, read_rows
 
 __all__ = [
-    "AddedRow",
     "Cadence",
     "ErrorLineage",
     "MissedRow",
-    "Neighbour",
     "OpenRun",
     "RoundLineage",
     "Run",
