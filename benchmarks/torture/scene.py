@@ -73,9 +73,6 @@ class Scene:
         return self.undisturbed
 
 
-SCENES = ("linear", "search", "embedding", "transformer", "compare")
-
-
 def make_scene(name: str, folder: Path, url: str) -> Scene:
     """Write a scene's task file and gold rows."""
     students = {

@@ -85,23 +85,20 @@ class Gate:
 
     def stop_text(self, text: str) -> str | None:
         """Return why a text may not go to an LLM, or None: it copies a held-out text or context."""
-        own = ("", normalise(clean(text)))
+        own = _key("", text)
         found = _find(own, self._texts, _Copies.find)
         return self._count(found or _find(own, self._contexts, _Copies.find))
 
     def stop_prompt(self, prompt: str) -> str | None:
         """Return why a prompt may not be sent, or None: a held-out text stands in it."""
-        return self._count(_find(("", normalise(clean(prompt))), self._texts, _Copies.find_within))
+        return self._count(_find(_key("", prompt), self._texts, _Copies.find_within))
 
     def may_show(self, row: Example) -> bool:
         """Return whether a prompt with this row among others may be sent; nothing is counted."""
         if self._is_open:
             return True
-        parts = (row.text, row.context or "")
-        found = (
-            _find(("", normalise(clean(part))), self._texts, _Copies.find_within) for part in parts
-        )
-        return not any(found)
+        parts = (_key("", part) for part in (row.text, row.context or ""))
+        return not any(_find(part, self._texts, _Copies.find_within) for part in parts)
 
     def _verdict(self, row: Example) -> str | None:
         own = compact_digest([row.context, row.text])

@@ -3,9 +3,8 @@
 from collections.abc import Iterable
 
 from stepsynth._util.text import normalise
-from stepsynth.llm import Completion, Request
+from stepsynth.llm import Request
 from stepsynth.methods._writer import Writer
-from stepsynth.records import Rejected
 
 
 def ask_rationales(
@@ -17,9 +16,6 @@ def ask_rationales(
     """
     setup = writer.setup
     found: dict[str, dict[str, str]] = {label: {} for label in labels}
-
-    def parse(answer: Completion, _: Request) -> tuple[str, ...] | Rejected:
-        return setup.task.parse_rationales(answer.text, truncated=answer.truncated)
 
     for _ in range(3):
         short = [label for label in found if len(found[label]) < number]
@@ -33,9 +29,9 @@ def ask_rationales(
             )
             for label in short
         ]
-        listed = writer.ask(requests, parse)
+        listed = writer.ask_lists(requests, setup.task.parse_rationales)
         for label, items in zip(short, listed, strict=True):
-            for item in items or ():
+            for item in items:
                 found[label].setdefault(normalise(item), item)
     for label, items in found.items():
         if len(items) < number:

@@ -158,11 +158,20 @@ class Writer:
         tags = {"kind": kind} | ({"label": label} if label else {})
         return Request(prompt, stream=kind, tags=tags | {name: fields[name] for name in tagged})
 
-    def ask_lists(self, requests: Sequence[Request]) -> list[tuple[str, ...]]:
-        """Request lists, and return the items of each answer; an unreadable answer has none."""
+    def ask_lists(
+        self,
+        requests: Sequence[Request],
+        read: Callable[..., tuple[str, ...] | Rejected] = parse_list,
+    ) -> list[tuple[str, ...]]:
+        """Request lists, and return the items of each answer; an unreadable answer has none.
+
+        Args:
+            requests: One for each list.
+            read: Returns the items of a text, as `parse_list` does.
+        """
 
         def parse(answer: Completion, _: Request) -> tuple[str, ...] | Rejected:
-            return parse_list(answer.text, truncated=answer.truncated)
+            return read(answer.text, truncated=answer.truncated)
 
         return [items or () for items in self.ask(requests, parse)]
 

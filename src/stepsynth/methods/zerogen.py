@@ -32,14 +32,13 @@ from pydantic import Field
 
 from stepsynth._util.text import normalise
 from stepsynth.errors import ConfigError, TooFewRowsError
-from stepsynth.llm import Completion, Request
 from stepsynth.methods._cleaning import clean_row
 from stepsynth.methods._contexts import in_passes
 from stepsynth.methods._drafts import draw_drafts
 from stepsynth.methods._method import Round, Setup, WritingMethod
 from stepsynth.methods._writer import Writer
 from stepsynth.methods._written import RowRequest
-from stepsynth.records import Example, Rejected
+from stepsynth.records import Example
 from stepsynth.tasks import Task
 
 LISTED = 20
@@ -133,14 +132,11 @@ class ZeroGen(WritingMethod):
         name = self.condition_name
         request = writer.request("condition", condition_name=name, number=LISTED)
 
-        def parse(answer: Completion, _: Request) -> tuple[str, ...] | Rejected:
-            return setup.task.parse_rationales(answer.text, truncated=answer.truncated)
-
         found: dict[str, str] = {}
         for _ in range(2):
             lists = ceil(max(0, self.num_conditions - len(found)) / LISTED)
-            for items in writer.ask([request] * lists, parse):
-                for item in items or ():
+            for items in writer.ask_lists([request] * lists, setup.task.parse_rationales):
+                for item in items:
                     found.setdefault(normalise(item), item)
         if not found:
             raise TooFewRowsError(
