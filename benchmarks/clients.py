@@ -9,7 +9,6 @@ import argparse
 import asyncio
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from benchmarks.measure import peak_mb
 from benchmarks.mock_server import run_fast
 from stepsynth._util.gc_tuning import collect_rarely
 
@@ -54,12 +54,6 @@ def make_prompts(rows: int) -> Iterator[str]:
             f"Write one review of a restaurant, number {i}. Its kitchen is of kind {i % 83}, its "
             f"guest of mood {i % 17}. Plain words, one paragraph, a full stop at its end."
         )
-
-
-def peak_mb() -> float:
-    """Return the peak memory of this process in MB."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
 def run_ours(url: str, rows: int, store: Path, results: Path | None, in_flight: int) -> Measured:

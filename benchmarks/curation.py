@@ -1,13 +1,13 @@
 """Near-duplicate removal: `python -m benchmarks.curation`; `--full` adds a million rows."""
 
 import multiprocessing
-import resource
 import sys
 import time
 from collections import Counter
 from itertools import accumulate
 from random import Random
 
+from benchmarks.measure import peak_mb
 from stepsynth._util.text import normalise
 from stepsynth.curation import Curation, Curator
 from stepsynth.curation.near import jaccard, shingles
@@ -35,12 +35,6 @@ def made_rows(size: int) -> list[Example]:
                 words[rng.randrange(WORDS)] = edits.pop()
         rows.append(Example(" ".join(words), "a"))
     return rows
-
-
-def peak_mb() -> float:
-    """Return the peak memory of this process in MB."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
 def curate(size: int, duplicates: str) -> tuple[float, float, Counter[str]]:

@@ -12,10 +12,8 @@ a row of the table to measure alone: bm25, exact, usearch or lancedb.
 
 import multiprocessing
 import os
-import resource
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -24,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.measure import peak_mb, seconds
 from stepsynth.retrieval import Passage, _vectors
 from stepsynth.retrieval._retriever import Floats
 from stepsynth.retrieval._vectors import Vectors, open_vectors, write_vectors
@@ -58,19 +57,6 @@ class Measured:
     peak_mb: float
     plain_s: float = 0.0
     recall: float = 1.0
-
-
-def seconds(action: Callable[[], object]) -> float:
-    """Return the seconds that an action takes."""
-    started = time.perf_counter()
-    action()
-    return time.perf_counter() - started
-
-
-def peak_mb() -> float:
-    """Return the peak memory of this process in MB."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
 def make_texts(count: int, words: int, random_seed: int) -> list[str]:

@@ -3,18 +3,10 @@
 import random
 import subprocess
 import sys
-import time
-from collections.abc import Callable
-from typing import Any
+
+from benchmarks.measure import seconds
 
 ROWS = 2000
-
-
-def seconds(action: Callable[[], Any]) -> float:
-    """Return the seconds that an action takes."""
-    started = time.perf_counter()
-    action()
-    return time.perf_counter() - started
 
 
 def made_texts(number: int, *, words: int) -> list[str]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.encoder import minilm
-from benchmarks.speed import seconds
+from benchmarks.measure import seconds
 from stepsynth.records import Dataset, Example
 from stepsynth.students import StudentFactory
 from stepsynth.students._encoder import quiet

@@ -11,12 +11,11 @@ import argparse
 
 import numpy as np
 
-from benchmarks.encoder import minilm
 from reproduction.live import data_folder, read
+from reproduction.students import factory
 from stepsynth._util.rng import make_rng
 from stepsynth.dryrun import audit
 from stepsynth.records import Dataset, Example
-from stepsynth.students import StudentFactory, students
 
 FILES = {
     "AG News": "ag-news/train.jsonl.gz",
@@ -37,10 +36,7 @@ def measure(rows: list[Example], student: str, random_seed: int) -> tuple[float,
         else row
         for i, row in enumerate(rows)
     ]
-    options = {"model": minilm()} if student == "embedding" else {}
-    spec = students().get(student).model_validate(options)
-    factory = StudentFactory(spec, tuple(labels), random_seed)
-    doubts = audit(Dataset(given), factory, print)
+    doubts = audit(Dataset(given), factory(student, tuple(labels), random_seed), print)
     called = {doubt.row.id for doubt in doubts if doubt.kind == "wrong_label"}
     hits = called & {given[i].id for i in flipped}
     return len(hits) / len(flipped), len(hits) / max(1, len(called))

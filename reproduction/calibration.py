@@ -11,13 +11,12 @@ import argparse
 
 import numpy as np
 
-from benchmarks.encoder import minilm
 from reproduction.live import data_folder, read
+from reproduction.students import factory
 from stepsynth._util.rng import make_rng
 from stepsynth.metrics import Predictions, calibrate
 from stepsynth.metrics.calibration import calibration_error
 from stepsynth.records import Dataset, Example
-from stepsynth.students import StudentFactory, students
 
 FILES = {
     "SST-2": ("sst2/train.jsonl", "sst2/test.jsonl"),
@@ -36,9 +35,7 @@ def measure(student: str, train: list[Example], test: list[Example], seed: int) 
     """Return both calibration errors, and of each precision what came of it on test."""
     drawn = make_rng(seed, "calibration").sample(train, TRAIN + SELECT)
     labels = tuple(sorted({str(row.label) for row in train}))
-    options = {"model": minilm()} if student == "embedding" else {}
-    factory = StudentFactory(students().get(student).model_validate(options), labels, seed)
-    model = factory.new()
+    model = factory(student, labels, seed).new()
     model.fit(Dataset(drawn[:TRAIN]))
     select, held_out = Dataset(drawn[TRAIN:]), Dataset(test)
     said, of_select = model.predict(held_out), model.predict(select)

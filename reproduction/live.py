@@ -104,14 +104,17 @@ def rows_of(task: str, split: str = "gold") -> list[dict[str, Any]]:
     return read(data_folder() / (TASKS[task].gold if split == "gold" else TASKS[task].test))
 
 
-def data_folder() -> Path:
+def data_folder(holds: str = "sst2/, ag-news/ and s3-rte/") -> Path:
     """Return the folder of the data.
+
+    Args:
+        holds: What has to be in it, for the message.
 
     Raises:
         SystemExit: STEPSYNTH_DATA is not set.
     """
     if "STEPSYNTH_DATA" not in os.environ:
-        raise SystemExit("set STEPSYNTH_DATA to the folder that holds sst2/, ag-news/ and s3-rte/")
+        raise SystemExit(f"set STEPSYNTH_DATA to the folder that holds {holds}")
     return Path(os.environ["STEPSYNTH_DATA"])
 
 

@@ -10,13 +10,13 @@ tables go to stdout and `.bench/published.md`.
 
 import argparse
 import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.encoder import minilm
+from reproduction.live import data_folder
 from stepsynth._util.rng import make_rng
 from stepsynth.data import DataSection
 from stepsynth.data.rows import read_file
@@ -154,7 +154,7 @@ def families() -> Iterator[Family]:
 
 def read(family: Family, files: Sequence[str]) -> Dataset:
     """Return the rows of files, gzipped or not."""
-    root, columns = Path(os.environ["STEPSYNTH_DATA"]), dict(family.columns)
+    root, columns = data_folder(f"{SYNTHETIC}/, ..."), dict(family.columns)
     found = [p if (p := root / file).exists() else root / f"{file}.gz" for file in files]
     return union(*(read_file(path, family.task, columns) for path in found))
 
@@ -302,8 +302,6 @@ def main() -> None:
     parser.add_argument("--only", help="one task, e.g. imdb")
     parser.add_argument("--sample", type=int, default=250, help="rows that are encoded, each set")
     options = parser.parse_args()
-    if "STEPSYNTH_DATA" not in os.environ:
-        raise SystemExit("set STEPSYNTH_DATA to the folder that holds published-synthetic/, ...")
     chosen = [f for f in families() if options.only in (None, f.name.split()[0])]
     tables = [labels_table(chosen), *diversity_tables(chosen, options.sample)]
     text = "\n\n".join(table.to_markdown() for table in tables)

@@ -13,9 +13,7 @@ The index of passages stays in `.bench/regen`, since embedding takes a while on 
 """
 
 import argparse
-import gzip
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -25,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.encoder import minilm
+from reproduction.live import data_folder, read
 from stepsynth._util.rng import make_rng
 from stepsynth.errors import TooFewRowsError
 from stepsynth.llm import LLM, llm_backends
@@ -86,7 +85,7 @@ def read_corpus(folder: Path, count: int | None) -> Corpus:
     passages: dict[str, Passage] = {}
     real: dict[str, frozenset[str]] = {}
     for name in ("agnews_extra", "bbc", "wikinews", "abc"):
-        for line in _read(folder / f"passages/news_{name}.jsonl.gz"):
+        for line in read(folder / f"passages/news_{name}.jsonl.gz"):
             text = " ".join(line["text"].split()[:WORDS])
             passage = Passage(line["id"], text)
             passages.setdefault(text, passage)
@@ -101,15 +100,10 @@ def read_corpus(folder: Path, count: int | None) -> Corpus:
     return Corpus(chosen, {p.id: real[p.id] for p in chosen if p.id in real})
 
 
-def _read(path: Path) -> Iterator[Row]:
-    with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as file:
-        yield from map(json.loads, file)
-
-
 def make_setup(task: Task, index: Index, data: Path, random_seed: int) -> Setup:
     """Return a set-up without mining rows; `select` only gives scores."""
     select = Dataset(
-        Example(row["text"], row["label"]) for row in _read(data / "ag-news/validation.jsonl")
+        Example(row["text"], row["label"]) for row in read(data / "ag-news/validation.jsonl")
     )
     backend = llm_backends().get("scripted")
     settings = backend.settings_class.model_validate(
@@ -195,11 +189,9 @@ def main() -> None:
     parser.add_argument("--passages", type=int, help="that many, at random; default: all")
     parser.add_argument("--only", choices=("bm25", "dense"))
     options = parser.parse_args()
-    if "STEPSYNTH_DATA" not in os.environ:
-        raise SystemExit("set STEPSYNTH_DATA to the folder that holds ag-news/ and passages/")
-    data = Path(os.environ["STEPSYNTH_DATA"])
+    data = data_folder("ag-news/ and passages/")
     corpus = read_corpus(data, options.passages)
-    test = Dataset(Example(r["text"], r["label"]) for r in _read(data / "ag-news/test.jsonl.gz"))
+    test = Dataset(Example(r["text"], r["label"]) for r in read(data / "ag-news/test.jsonl.gz"))
     task = _task()
     rows: list[Row] = []
     failed: list[str] = []

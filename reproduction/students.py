@@ -52,7 +52,7 @@ def distilled() -> str:
     return str(STATIC)
 
 
-def factory(name: str, static: str, labels: tuple[str, ...], seed: int) -> StudentFactory:
+def factory(name: str, labels: tuple[str, ...], seed: int, *, static: str = "") -> StudentFactory:
     """Return the factory of a student by its name, or "NAME:tfidf=false"."""
     kind, _, rest = name.partition(":")
     keys: dict[str, object] = {}
@@ -129,7 +129,7 @@ def _measure(
     for size in sizes:
         scores: list[float] = []
         for seed in range(seeds):
-            model = factory(name, static, labels, seed).new()
+            model = factory(name, labels, seed, static=static).new()
             began = time.perf_counter()
             model.fit(Dataset(make_rng(seed, "gold").sample(data.train, size)))
             fitted = time.perf_counter()

@@ -10,9 +10,7 @@ reads all texts. The vectors of the `embedding` student and the results of every
 """
 
 import argparse
-import gzip
 import json
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.encoder import minilm
+from reproduction.live import data_folder, read
 from reproduction.replays.__main__ import hits_of, interval
 from stepsynth._util.hashing import digest
 from stepsynth._util.rng import make_rng
@@ -127,8 +126,7 @@ class Data:
 
 def _read(folder: Path, pattern: str) -> Iterator[Row]:
     for path in sorted(folder.glob(pattern)):
-        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as file:
-            yield from map(json.loads, file)
+        yield from read(path)
 
 
 def training_sets(
@@ -287,9 +285,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--student", choices=("linear", "embedding"))
     options = parser.parse_args()
-    if "STEPSYNTH_DATA" not in os.environ:
-        raise SystemExit("set STEPSYNTH_DATA to the folder that holds imdb/, s3-imdb/, ...")
-    data = Data(Path(os.environ["STEPSYNTH_DATA"]))
+    data = Data(data_folder("imdb/, s3-imdb/, ..."))
     students = [options.student] if options.student else ["linear", "embedding"]
     found = table(run(students, options.draws, data))
     counts = [f"| {name} | {total:,} | {left:,} |" for name, (total, left) in data.counts.items()]

