@@ -111,13 +111,11 @@ def run_bare(url: str, rows: int, in_flight: int) -> Measured:
     return Measured(came, rows - came, rows, *times, peak_mb())
 
 
-def start_client(
-    kind: str, options: Mapping[str, object], *, stderr: int | None = None
-) -> subprocess.Popen[str]:
+def start_client(kind: str, options: Mapping[str, object]) -> subprocess.Popen[str]:
     """Start one of the clients with the options of its command line; paths must be absolute."""
     command = [sys.executable, "-m", "benchmarks.clients", kind]
     command += [f"--{key.replace('_', '-')}={value}" for key, value in options.items()]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True, cwd=ROOT)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
 
 
 def read_client(process: subprocess.Popen[str], timeout_s: float = 600) -> Measured:

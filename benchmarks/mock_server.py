@@ -277,12 +277,9 @@ def end_with_stdin() -> None:
 class MockServer:
     """Server in a process of its own, for the duration of a `with` block; see `Mock`."""
 
-    def __init__(
-        self, *, latency_ms: float = 0, sigma: float = 0, words: int = WORDS, port: int = 0
-    ) -> None:
+    def __init__(self, *, latency_ms: float = 0, sigma: float = 0, port: int = 0) -> None:
         self.url = ""
-        self._options = [f"--latency-ms={latency_ms}", f"--sigma={sigma}", f"--words={words}"]
-        self._options.append(f"--port={port}")
+        self._options = [f"--latency-ms={latency_ms}", f"--sigma={sigma}", f"--port={port}"]
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(

@@ -87,12 +87,15 @@ SEED_ROWS: dict[str, int] = {"imdb": 15_000, "qnli": 116_900, "rte": 32_100, "ad
 """Final rows less the added ones, rounded."""
 
 
-def flops(row_epochs: int, *, parameters: float = 66e6, tokens: int = 512) -> float:
+TOKENS = 512
+"""Tokens of a row; the paper pads all rows."""
+
+
+def flops(row_epochs: int, *, parameters: float = 66e6) -> float:
     """Return the cost of training as in Appendix B: 6 per parameter and token.
 
     Args:
         row_epochs: Rows times epochs, over all fits.
         parameters: Parameters of the student; DistilBERT's 66 million by default.
-        tokens: Tokens of a row; the paper pads all rows.
     """
-    return 6 * parameters * tokens * row_epochs
+    return 6 * parameters * TOKENS * row_epochs

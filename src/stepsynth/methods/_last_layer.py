@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from stepsynth.metrics import Floats
+from stepsynth.metrics import Floats, softmax
 
 Loss = Literal["reverse_cross_entropy", "cross_entropy"]
 
@@ -56,9 +56,7 @@ def fit_last_layer(
 
 def probabilities(X: Any, W: Floats) -> Floats:
     """Return the probability of each label: (n, labels)."""
-    scores = np.asarray(X @ W, dtype=np.float64)
-    odds = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return odds / odds.sum(axis=1, keepdims=True)
+    return softmax(np.asarray(X @ W, dtype=np.float64))
 
 
 def slope_of(P: Floats, Y: Floats, loss: Loss, *, gain: float) -> Floats:

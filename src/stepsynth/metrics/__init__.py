@@ -45,6 +45,7 @@ from stepsynth.metrics.scoring import (
     one_hot,
     score_by_label,
     score_classification,
+    softmax,
     tuned_accuracy,
 )
 from stepsynth.metrics.spans import Spans, exact_match, score_spans, token_f1
@@ -104,6 +105,7 @@ __all__ = [
     "score_multi_label",
     "score_spans",
     "self_bleu",
+    "softmax",
     "tell_apart",
     "token_f1",
     "tokenise",

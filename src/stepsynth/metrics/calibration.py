@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from pydantic import TypeAdapter
 
-from stepsynth.metrics.scoring import Floats, Predictions, log_probabilities
+from stepsynth.metrics.scoring import Floats, Predictions, log_probabilities, softmax
 from stepsynth.metrics.two_sample import wilson_interval
 
 CALIBRATION_FILE = "calibration.json"
@@ -174,9 +174,7 @@ def _log_softmax(scores: Floats) -> Floats:
 
 def scaled(probabilities: Floats, temperature: float) -> Floats:
     """Return probabilities whose logarithms are divided by a temperature: (n_rows, n_labels)."""
-    logs = log_probabilities(probabilities) / temperature
-    powers = np.exp(logs - logs.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
+    return softmax(log_probabilities(probabilities) / temperature)
 
 
 def calibration_error(sure: Floats, hits: Any) -> float:

@@ -191,6 +191,12 @@ def tuned_accuracy(gold: Sequence[str], predictions: Predictions, offsets: Float
     return float(np.mean([names[i] == g for i, g in zip(choice, gold, strict=True)]))
 
 
+def softmax(scores: Floats) -> Floats:
+    """Return probabilities from scores, row by row: (n_rows, n_labels)."""
+    odds = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return odds / odds.sum(axis=1, keepdims=True)
+
+
 def log_probabilities(probabilities: Floats) -> Floats:
     """Return natural logarithms, bounded below."""
     return np.log(np.clip(probabilities, 1e-12, None))

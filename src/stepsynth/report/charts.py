@@ -77,13 +77,8 @@ def confusion(matrix: Mapping[str, Mapping[str, int]]) -> str:
     return _svg(cells + numbers, width=side, height=side)
 
 
-def label_balance(rounds: Sequence[RoundMetrics], title: str) -> str:
-    """Return a chart of the rows of each label that each round added.
-
-    Args:
-        rounds: The numbers of each round.
-        title: Title of the axis.
-    """
+def label_balance(rounds: Sequence[RoundMetrics]) -> str:
+    """Return a chart of the rows of each label that each round added."""
     import altair as alt
 
     rows = [
@@ -96,7 +91,7 @@ def label_balance(rounds: Sequence[RoundMetrics], title: str) -> str:
         alt.Chart(alt.Data(values=rows))
         .mark_bar()
         .encode(
-            x=alt.X("rows:Q", title=title),
+            x=alt.X("rows:Q", title="rows added"),
             y=alt.Y("round:N", title=None),
             color=alt.Color(
                 "label:N",

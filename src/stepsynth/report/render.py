@@ -252,7 +252,7 @@ def _draw(numbers: list[RoundMetrics], rejected: Counter[str], score: str) -> di
     """Return the SVG of each chart; the text in it was escaped by the chart library."""
     drawn = {
         "curve": Markup(charts.learning_curve(numbers, score)),
-        "added": Markup(charts.label_balance(numbers, "rows added"))
+        "added": Markup(charts.label_balance(numbers))
         if any(n.added_labels for n in numbers)
         else None,
         "reasons": Markup(charts.reasons(rejected)) if rejected else None,

@@ -47,14 +47,16 @@ class ReviewServer:
     Args:
         run: The run.
         style: The style sheet of the project's pages.
+
+    Attributes:
         token: The first part of every path; made at random.
 
     Raises:
         RunFolderError: The run or the file of decisions is damaged.
     """
 
-    def __init__(self, run: Run, style: str, token: str | None = None) -> None:
-        self.token = token or secrets.token_urlsafe(32)
+    def __init__(self, run: Run, style: str) -> None:
+        self.token = secrets.token_urlsafe(32)
         self._run = run
         self._style = style
         self._table = Table.read(run)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from stepsynth.metrics import Floats, MultiLabelPredictions, Predictions, membership
+from stepsynth.metrics import Floats, MultiLabelPredictions, Predictions, membership, softmax
 from stepsynth.records import Dataset, Example
 from stepsynth.students._student import NO_CALLBACKS, FitCallbacks, Student
 
@@ -172,7 +172,7 @@ def predict_head(
     features: Any, weights: Any, intercept: Any, label_names: tuple[str, ...]
 ) -> Predictions:
     """Return softmax probabilities: (n_rows, n_labels)."""
-    return softmax(score_head(features, weights, intercept), label_names)
+    return Predictions(label_names, softmax(score_head(features, weights, intercept)))
 
 
 def score_head(features: Any, weights: Any, intercept: Any) -> Floats:
@@ -193,10 +193,4 @@ def to_predictions(
     if thresholds is not None:
         # The form with tanh overflows nowhere.
         return MultiLabelPredictions(label_names, (1 + np.tanh(scores / 2)) / 2, thresholds)
-    return softmax(scores, label_names) if len(scores) else Predictions(label_names, scores)
-
-
-def softmax(scores: Any, label_names: tuple[str, ...]) -> Predictions:
-    """Return predictions from scores (n_rows, n_labels)."""
-    odds = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return Predictions(label_names, odds / odds.sum(axis=1, keepdims=True))
+    return Predictions(label_names, softmax(scores))

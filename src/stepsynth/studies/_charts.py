@@ -85,10 +85,8 @@ def histogram(values: Mapping[str, Sequence[float]], *, title: str) -> dict[str,
     }
 
 
-def scatter(
-    rows: Sequence[Row], *, x: str, y: str, colour: str, panel: str | None = None
-) -> dict[str, Any]:
-    """Return a scatter plot, with a panel for each value of `panel` if it is given.
+def scatter(rows: Sequence[Row], *, x: str, y: str, colour: str, panel: str) -> dict[str, Any]:
+    """Return scatter plots, one for each value of `panel`.
 
     Args:
         rows: Each has a value of every named field.
@@ -108,9 +106,6 @@ def scatter(
         },
     }
     mark = {"type": "circle", "size": 14, "opacity": 0.5}
-    if panel is None:
-        inner = {"mark": mark, "encoding": encoding}
-        return {"$schema": _SCHEMA, "data": {"values": list(rows)}, **inner}
     panels = list(dict.fromkeys(row[panel] for row in rows))
     return {
         "$schema": _SCHEMA,
