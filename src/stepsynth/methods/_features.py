@@ -5,8 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from stepsynth.methods._last_layer import Floats
-from stepsynth.records import Dataset, Example
+from stepsynth.records import Dataset
 from stepsynth.students import HeadStudent, Student
 
 
@@ -33,9 +32,3 @@ def features_of(rows: Dataset, student: Student | None, label_names: Sequence[st
     if issparse(found):
         return hstack([found, csr_matrix(ones)], format="csr").astype(np.float64)
     return np.hstack([np.asarray(found, dtype=np.float64), ones])
-
-
-def one_hot_of(rows: Sequence[Example], label_names: Sequence[str]) -> Floats:
-    """Return the one-hot labels of rows: (n, labels)."""
-    place = {name: i for i, name in enumerate(label_names)}
-    return np.eye(len(place), dtype=np.float64)[[place[str(row.label)] for row in rows]]

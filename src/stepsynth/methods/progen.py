@@ -37,13 +37,14 @@ from pydantic import Field
 
 from stepsynth._util.text import normalise
 from stepsynth.methods._drafts import draw_drafts
-from stepsynth.methods._features import features_of, one_hot_of
+from stepsynth.methods._features import features_of
 from stepsynth.methods._influence import influence
 from stepsynth.methods._last_layer import Loss
 from stepsynth.methods._method import Model, Round, Setup, WritingMethod
 from stepsynth.methods._writer import Writer
 from stepsynth.methods._written import RowRequest
 from stepsynth.methods.fewgen import draw_shots, showable
+from stepsynth.metrics import one_hot
 from stepsynth.records import Dataset, Example, Rejected
 from stepsynth.tasks import Task
 
@@ -146,7 +147,7 @@ class ProGen(WritingMethod):
         """Return the most helpful rows of each label: those with the lowest influence."""
         names = writer.setup.task.label_names
         train, valid = split_validation(len(rows))
-        X, Y = features_of(rows, model.student, names), one_hot_of(rows, names)
+        X, Y = features_of(rows, model.student, names), one_hot(rows.labels, names).astype(float)
         scores = influence(X[train], Y[train], X[valid], Y[valid], loss=self.loss)
         scored = [(float(score), rows[i]) for score, i in zip(scores, train, strict=True)]
         for score, row in scored:

@@ -37,11 +37,12 @@ from pydantic import Field
 
 from stepsynth._util.hashing import derive_seed
 from stepsynth.methods._bilevel import learn_weights
-from stepsynth.methods._features import features_of, one_hot_of
+from stepsynth.methods._features import features_of
 from stepsynth.methods._last_layer import Loss
 from stepsynth.methods._method import Model, Round, Setup
 from stepsynth.methods._writer import Writer
 from stepsynth.methods.zerogen import ZeroGen
+from stepsynth.metrics import one_hot
 from stepsynth.records import Dataset
 
 MOST_OUTER = 50_000
@@ -88,7 +89,7 @@ class SunGen(ZeroGen):
         names = setup.task.label_names
         weights = learn_weights(
             features_of(rows, model.student, names),
-            one_hot_of(rows, names),
+            one_hot(rows.labels, names).astype(np.float64),
             outer,
             iterations=self.outer_steps,
             learning_rate=self.outer_learning_rate,

