@@ -8,7 +8,6 @@ import subprocess
 from collections.abc import Generator
 from pathlib import Path
 
-from benchmarks.torture.child import Child
 from benchmarks.torture.episode import Episode, SkippedError
 from benchmarks.torture.faults import fault
 from benchmarks.torture.faults.kills import kill, strike_at_request
@@ -54,9 +53,7 @@ def fill_disk(e: Episode) -> None:
     size = e.rng.randrange(2 * PAGE, int(1.2 * e.scene.known.size))
     with small_disk(disk, size):
         e.out = disk / "out"
-        _run_full(e, e.start())
-        _mount("-o", f"remount,size={ROOMY}", str(disk))
-        e.finish()
+        _run_full(e, disk)
 
 
 @fault("disk: full, then killed", weight=2)
@@ -67,24 +64,31 @@ def fill_disk_and_kill(e: Episode) -> None:
         e.out = disk / "out"
         e.end(strike_at_request(e, kill), 0, 2)
         e.lose(2.0)
-        _run_full(e, e.start())
-        _mount("-o", f"remount,size={ROOMY}", str(disk))
-        e.finish()
+        _run_full(e, disk)
 
 
-def _run_full(e: Episode, child: Child) -> None:
+def _run_full(e: Episode, disk: Path) -> None:
+    """Run on a disk that is full, then on the same disk with room."""
+    child = e.start()
     code = e.end(child, 0, 2)
     e.lose(2.0)
     if code == 2 and not any(word in child.stderr for word in ("disk", "space")):
         e.problems.append(f"it was not said that the disk is full: {child.stderr[-300:]}")
+    _mount("-o", f"remount,size={ROOMY}", str(disk))
+    e.finish()
 
 
-@fault("disk: files may not grow", weight=2)
-def limit_files(e: Episode) -> None:
+def run_with_small_files(e: Episode) -> None:
     """Run with a limit on the size of files (ulimit -f)."""
     blocks = e.rng.randrange(1, 200)
     e.run(0, 2, wrap=["sh", "-c", f'ulimit -f {blocks}; exec "$@"', "sh"])
     e.lose(2.0)
+
+
+@fault("disk: files may not grow", weight=2)
+def limit_files(e: Episode) -> None:
+    """Run once with a limit on the size of files."""
+    run_with_small_files(e)
     e.finish()
 
 

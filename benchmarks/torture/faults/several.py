@@ -5,6 +5,7 @@ from collections.abc import Callable
 from benchmarks.torture import hooks
 from benchmarks.torture.episode import Episode
 from benchmarks.torture.faults import fault
+from benchmarks.torture.faults.disks import run_with_small_files
 from benchmarks.torture.faults.kills import (
     PLACES,
     interrupt,
@@ -59,12 +60,6 @@ def _few_files(e: Episode) -> None:
     e.run(0, 2, 4, wrap=["sh", "-c", 'ulimit -n 64; exec "$@"', "sh"])
 
 
-def _small_files(e: Episode) -> None:
-    blocks = e.rng.randrange(1, 200)
-    e.run(0, 2, wrap=["sh", "-c", f'ulimit -f {blocks}; exec "$@"', "sh"])
-    e.lose(2.0)
-
-
 def _other_world(e: Episode) -> None:
     e.run(0, env={"HOME": None, **NO_LOCALE}, orders=[hooks.clock(-e.rng.choice([60.0, 86_400.0]))])
 
@@ -77,7 +72,7 @@ def _storm(e: Episode) -> None:
 
 STEPS: list[Callable[[Episode], None]] = [
     *(_kill, _kill, _interrupt, _interrupt, _stop, _cap),
-    *(_few_files, _small_files, _other_world, _storm),
+    *(_few_files, run_with_small_files, _other_world, _storm),
 ]
 
 
