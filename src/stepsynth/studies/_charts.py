@@ -42,10 +42,7 @@ def line_chart(
     up = {"field": y, "type": "quantitative", "title": y, "scale": {"zero": False}}
     layers: list[dict[str, Any]] = []
     if band is not None:
-        edges = {
-            "y": {"field": band[0], "type": "quantitative", "title": y, "scale": {"zero": False}},
-            "y2": {"field": band[1]},
-        }
+        edges = {"y": {**up, "field": band[0]}, "y2": {"field": band[1]}}
         layers.append(
             {"mark": {"type": "area", "opacity": 0.15}, "encoding": {"x": across, **edges}}
         )
