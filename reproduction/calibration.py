@@ -11,7 +11,7 @@ import argparse
 
 import numpy as np
 
-from reproduction.live import data_folder, read
+from reproduction.live import data_folder, examples
 from reproduction.students import factory
 from stepsynth._util.rng import make_rng
 from stepsynth.metrics import Predictions, calibrate
@@ -24,11 +24,6 @@ FILES = {
 }
 TRAIN, SELECT, MOST_TEST = 300, 200, 2_000
 PRECISIONS = (0.8, 0.9, 0.95)
-
-
-def rows_of(file: str) -> list[Example]:
-    """Return the rows of a file of the data folder."""
-    return [Example(row["text"], str(row["label"])) for row in read(data_folder() / file)]
 
 
 def measure(student: str, train: list[Example], test: list[Example], seed: int) -> list[object]:
@@ -72,8 +67,8 @@ def main() -> None:
     print(f"| data set | student | error before | after | {named} |")
     print("| --- | --- | ---: | ---: |" + " ---: |" * len(PRECISIONS))
     for name, (train_file, test_file) in FILES.items():
-        train = list({row.text: row for row in rows_of(train_file)}.values())
-        test = rows_of(test_file)
+        train = list({row.text: row for row in examples(data_folder() / train_file)}.values())
+        test = examples(data_folder() / test_file)
         test = make_rng(0, "test").sample(test, min(MOST_TEST, len(test)))
         for student in options.student:
             runs = [measure(student, train, test, seed) for seed in range(options.seeds)]

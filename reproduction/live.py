@@ -26,6 +26,7 @@ from reproduction.comparisons import table
 from stepsynth._util.files import write_jsonl
 from stepsynth._util.rng import make_rng
 from stepsynth.comparison.table import Comparison
+from stepsynth.records import Example
 from stepsynth.run_records import RoundMetrics, Scores
 from stepsynth.runfolder import Run
 
@@ -97,6 +98,11 @@ def read(path: Path) -> list[dict[str, Any]]:
     opened = gzip.open if path.suffix == ".gz" else open
     with opened(path, "rt", encoding="utf-8") as lines:
         return [json.loads(line) for line in lines]
+
+
+def examples(path: Path) -> list[Example]:
+    """Return the labelled texts of such a file."""
+    return [Example(row["text"], str(row["label"])) for row in read(path)]
 
 
 def rows_of(task: str, split: str = "gold") -> list[dict[str, Any]]:

@@ -23,13 +23,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks.encoder import minilm
-from reproduction.live import data_folder, read
+from reproduction.live import data_folder, examples, read
 from stepsynth._util.rng import make_rng
 from stepsynth.errors import TooFewRowsError
 from stepsynth.llm import LLM, llm_backends
 from stepsynth.methods import Round, Setup
 from stepsynth.methods.regen import ReGen
-from stepsynth.records import Dataset, Example
+from stepsynth.records import Dataset
 from stepsynth.retrieval import Index, Passage
 from stepsynth.retrieval.bm25 import BM25
 from stepsynth.retrieval.dense import Dense
@@ -102,9 +102,7 @@ def read_corpus(folder: Path, count: int | None) -> Corpus:
 
 def make_setup(task: Task, index: Index, data: Path, random_seed: int) -> Setup:
     """Return a set-up without mining rows; `select` only gives scores."""
-    select = Dataset(
-        Example(row["text"], row["label"]) for row in read(data / "ag-news/validation.jsonl")
-    )
+    select = Dataset(examples(data / "ag-news/validation.jsonl"))
     backend = llm_backends().get("scripted")
     settings = backend.settings_class.model_validate(
         {"backend": "scripted", "rules": [{"pattern": "", "answers": [""]}]}
@@ -191,7 +189,7 @@ def main() -> None:
     options = parser.parse_args()
     data = data_folder("ag-news/ and passages/")
     corpus = read_corpus(data, options.passages)
-    test = Dataset(Example(r["text"], r["label"]) for r in read(data / "ag-news/test.jsonl.gz"))
+    test = Dataset(examples(data / "ag-news/test.jsonl.gz"))
     task = _task()
     rows: list[Row] = []
     failed: list[str] = []

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.encoder import minilm
-from reproduction.live import data_folder, read
+from reproduction.live import data_folder, examples
 from stepsynth._util.rng import make_rng
 from stepsynth.records import Dataset, Example
 from stepsynth.students import StudentFactory, students
@@ -80,10 +80,7 @@ class Data:
         files, folder = FILES.get(title), data_folder()
         if files is None:
             files, folder = REPLAYED[title], Path(os.environ["STEPSYNTH_REPLAYS"])
-        train, test = (
-            [Example(row["text"], str(row["label"])) for row in read(folder / file)]
-            for file in files
-        )
+        train, test = (examples(folder / file) for file in files)
         rng = make_rng(0, "test")
         if title in FILES:
             return cls(train, Dataset(rng.sample(test, min(MOST_TEST, len(test)))))
