@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stepsynth._util.nested import flatten
 from stepsynth.dryrun import NoBackend, StubLLM
 from stepsynth.errors import ConfigError, RunFolderError
 from stepsynth.llm import LLM, Completion, Failed, LLMSettings, Request
@@ -233,18 +234,10 @@ def _compare(
 
 
 def _differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    before, now = dict(_flatten(theirs)), dict(_flatten(ours))
+    before, now = dict(flatten(theirs)), dict(flatten(ours))
     for key in dict.fromkeys([*now, *before]):
         if before.get(key) != now.get(key):
             yield {"key": key, "store": before.get(key), "task": now.get(key)}
-
-
-def _flatten(value: Mapping[str, Any], path: str = "") -> Iterable[tuple[str, Any]]:
-    for key, inner in value.items():
-        if isinstance(inner, Mapping):
-            yield from _flatten(inner, f"{path}{key}.")
-        else:
-            yield f"{path}{key}", inner
 
 
 def _first_difference(one: str, other: str) -> int:
