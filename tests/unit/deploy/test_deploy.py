@@ -687,7 +687,7 @@ def test_the_command_does_all_of_it_at_once(fruit_model, tmp_path, exports_at_on
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ([], "--recording FILE, --standalone DIR, --onnx DIR or --hub"),
+        ([], "--recording FILE, --standalone DIR, --onnx DIR, --dataset PLACE or --hub"),
         (["--hub", "nobody"], "expected ORG/NAME"),
         (["--hub", "me/x", "--license", "do as you like"], "--license: expected"),
         (["--dry-run", "d"], "--dry-run goes with --hub"),
