@@ -103,6 +103,9 @@ def test_an_address_gets_the_same_rows_and_nothing_is_left_here(lines, expected,
         assert "".join(part.read_text() for part in parts) == expected[1]
     assert json.loads((there / "clean" / "manifest.json").read_text())["rows"] == found["kept"]
     assert "/clean: there is something" in refused("dedup", lines, "-o", address)
+    (tmp_path / ".clean.dedup" / "out").mkdir(parents=True)  # a command was stopped as it sent
+    again = in_json("dedup", lines, "-o", address, cwd=tmp_path)
+    assert counts(again) == counts(expected[0])
     assert [path.name for path in tmp_path.iterdir()] == ["bucket"]
 
 

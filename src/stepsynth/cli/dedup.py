@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from stepsynth.curation import Deduplicated
     from stepsynth.executors import ExecutorSettings
 
-_LOCK, _IDENTITY = "lock.sqlite", "identity.json"
+_LOCK, _IDENTITY, _OUT = "lock.sqlite", "identity.json", "out"
 
 
 @handle_errors
@@ -71,7 +71,7 @@ def dedup(
     kind, parts = find_parts(sources, Columns(text, context))
     place = _check_output(output, kind, sources)
     jobs = jobs or cores()
-    work = place.absolute().parent / f".{place.name}.dedup"
+    work = _work_of(place)
     work.mkdir(parents=True, exist_ok=True)
     lock = acquire(work / _LOCK, "output")
     try:
@@ -111,6 +111,11 @@ def _read_executor(name: str, overrides: Sequence[str]) -> "ExecutorSettings":
     return build(found, values, LocatedYaml({}, "--set", {}), ("executors", name))
 
 
+def _work_of(place: Path) -> Path:
+    """Return the folder of the files between the stages."""
+    return place.absolute().parent / f".{place.name}.dedup"
+
+
 def _check_output(output: str, kind: str, sources: Sequence[str]) -> Path:
     """Check that the output is of the kind of the input, and is free; return its name here."""
     from stepsynth.data import check_free, is_address
@@ -123,7 +128,8 @@ def _check_output(output: str, kind: str, sources: Sequence[str]) -> Path:
             hint=f"name it {place.with_suffix(kind).name}, or give a folder",
         )
     if is_far:
-        check_free(output)
+        if not (_work_of(place) / _OUT).exists():  # else a stopped command was sending
+            check_free(output)
         return place
     if any(Path(each).exists() and place.exists() and place.samefile(each) for each in sources):
         raise ConfigError(f"--output: {output} is IN", hint="give another name")
@@ -141,7 +147,7 @@ def _write(done: "Deduplicated", place: Path, output: str, kind: str, work: Path
     if not is_address(output):
         gather(done.files, place, kind)
         return
-    written = work / "out" / place.name
+    written = work / _OUT / place.name
     gather(done.files, written, kind)
     send(written, output)
 
