@@ -17,6 +17,7 @@ from stepsynth.data import (
     read_decisions,
     read_file,
     read_unlabelled,
+    run_columns,
     screen,
     split_gold,
 )
@@ -133,9 +134,7 @@ def read_given(config: Config, gate: Gate, warn: Callable[[str], None]) -> dict[
         chosen = rounds[:1] if key == "seed_from" else rounds[1:]
         files = [folder / "examples.jsonl" for folder in chosen]
         files = [file for file in files if file.stat().st_size]  # a round may add nothing
-        # Rows of a run have our field names, not the columns of the user's files.
-        own = {field: field for field in config.task.columns if field != "answers"}
-        own |= {"answers": "label"} if "answers" in config.task.columns else {}
+        own = run_columns(config.task)
         parts = [read_file(str(file), config.task, own, warn=warn) for file in files]
         given[key] = union(*parts)
     for key, rows in given.items():
@@ -237,10 +236,15 @@ def prepare(config: Config, warn: Callable[[str], None], data: GoldData | None =
         read_texts(config, gold, gate, warn),
         gate,
     )
+    tell_copies(config, gate, warn)
+    return Prepared(config, gold, inputs)
+
+
+def tell_copies(config: Config, gate: Gate, warn: Callable[[str], None]) -> None:
+    """Warn of copies of held-out rows that were let pass, as scores on them are too high."""
     if gate.seen and not config.curation.copies:
         listed = ", ".join(f"{count} {reason}" for reason, count in sorted(gate.seen.items()))
         warn(f"what is read holds copies of held-out rows, and curation.copies is off: {listed}")
-    return Prepared(config, gold, inputs)
 
 
 def choose_student(config: Config, gold: Gold, warn: Callable[[str], None]) -> Config:

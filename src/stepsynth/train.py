@@ -12,10 +12,10 @@ from itertools import chain
 from pathlib import Path
 
 from stepsynth._util.files import write_json
-from stepsynth.data import make_gate, replacing_folder, screen, spool, stream_file
+from stepsynth.data import make_gate, replacing_folder, run_columns, screen, spool, stream_file
 from stepsynth.errors import DataError, RunFolderError
-from stepsynth.inputs import choose_student, read_gold, split
-from stepsynth.metrics import CALIBRATION_FILE, Predictions, calibrate
+from stepsynth.inputs import choose_student, read_gold, split, tell_copies
+from stepsynth.metrics import CALIBRATION_FILE, calibrate_on
 from stepsynth.observer import Observer
 from stepsynth.records import Example
 from stepsynth.run_records import Scores, Trained
@@ -36,8 +36,8 @@ def train(config: Config, sources: Sequence[str], out: Path, observer: Observer)
 
     Args:
         config: The task, the student, and gold rows to select and test on.
-        sources: Each a run, or what `data.gold` may be. Columns have their names in gold, or those
-            of a run's data set.
+        sources: Each a run, or what `data.gold` may be. Columns have their names in gold; a row
+            that lacks one of them may have those of a run's data set.
         out: The folder that is written; what it holds, `load_student` reads.
         observer: Receives progress and warnings.
 
@@ -61,6 +61,7 @@ def train(config: Config, sources: Sequence[str], out: Path, observer: Observer)
         place = folder / "rows.arrow"
         read = _counted(found, observer)
         rows = spool(screen(read, gate.stop_row, "rows to train on", observer.warn), place)
+        tell_copies(config, gate, observer.warn)
         if not rows:
             raise DataError("every row is a copy of a test or select row", hint="give other rows")
         callbacks = FitCallbacks(
@@ -88,10 +89,9 @@ def train(config: Config, sources: Sequence[str], out: Path, observer: Observer)
             seconds=time.monotonic() - began,
         )
         model.student.save(folder, columns={**task.columns, **config.data.columns})
-        if isinstance(of_select, Predictions):
-            found = calibrate(gold.select.labels, of_select)
-            if found is not None:
-                write_json(folder / CALIBRATION_FILE, found.to_dict())
+        calibration = calibrate_on(gold.select, of_select, rows)
+        if calibration is not None:
+            write_json(folder / CALIBRATION_FILE, calibration.to_dict())
         write_json(folder / TRAINED_FILE, trained.to_dict())
         place.unlink()
     return trained
@@ -108,10 +108,10 @@ def _open(config: Config, source: str, warn: Callable[[str], None]) -> Generator
         raise DataError(
             f"{source}: this run has no data set yet", hint="the same `stepsynth run` goes on"
         )
-    path = str(run.dataset) if run.dataset.exists() else source
-    yield from stream_file(
-        path, config.task, config.data.columns, reading=config.data.reading, warn=warn
-    )
+    task, path, columns = config.task, source, config.data.columns
+    if run.dataset.exists():
+        path, columns = str(run.dataset), run_columns(task)
+    yield from stream_file(path, task, columns, reading=config.data.reading, warn=warn)
 
 
 def _counted(rows: Iterator[Example], observer: Observer) -> Iterator[Example]:

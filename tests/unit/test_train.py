@@ -161,8 +161,21 @@ def test_the_command_tells_scores_and_predict_takes_the_model(task, tmp_path):
 def test_questions_of_a_run_are_read_with_their_answers(tmp_path):
     label = {"text": ["Ann"], "answer_start": [0]}
     given = [{"text": "Who?", "label": label, "context": "Ann is here."}]
-    columns = {"text": "question", "context": "passage"}
     path = write(tmp_path / "dataset.jsonl", given)
-    (row,) = spool(stream_file(path, ExtractiveQA(), columns), tmp_path / "rows.arrow")
-    assert (row.text, row.context) == ("Who?", "Ann is here.")
-    assert row.label == Answers(("Ann",), (0,))
+    for passage in ("passage", "text"):  # a column of the user's may have the name of our field
+        columns = {"text": "question", "context": passage}
+        (row,) = spool(stream_file(path, ExtractiveQA(), columns), tmp_path / "rows.arrow")
+        assert (row.text, row.context) == ("Who?", "Ann is here.")
+        assert row.label == Answers(("Ann",), (0,))
+
+
+def test_copies_that_are_let_pass_are_told_and_calibrate_nothing(tmp_path, task):
+    more = write(tmp_path / "gold.jsonl", rows(0, 80))
+    mine, split = write(tmp_path / "mine.jsonl", rows(200, 5)), "data.split={select: 100, test: 20}"
+    trained(task, mine, overrides=[split])
+    assert (tmp_path / "model" / "calibration.json").exists()
+    heard = Heard()
+    off = [split, "curation.copies=false"]
+    trained(task, more, out="copied", heard=heard, overrides=off)
+    assert any("curation.copies is off: 100 copy_of_select, 20 copy" in x for x in heard.warnings)
+    assert not (tmp_path / "copied" / "calibration.json").exists()

@@ -21,6 +21,7 @@ from stepsynth.data.rows import (
     read_file,
     read_records,
     read_unlabelled,
+    run_columns,
     stream_file,
 )
 from stepsynth.data.section import SHARD_ROWS, DataSection, Split
@@ -55,6 +56,7 @@ __all__ = [
     "replacing_folder",
     "rows_of_file",
     "rows_of_shards",
+    "run_columns",
     "screen",
     "send",
     "split_gold",

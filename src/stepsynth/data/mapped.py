@@ -55,7 +55,7 @@ class _MappedRows(Sequence[Example]):
     @overload
     def __getitem__(self, index: slice) -> list[Example]: ...
     def __getitem__(self, index: int | slice) -> Example | list[Example]:
-        if isinstance(index, int):
+        if not isinstance(index, slice):
             at = range(len(self))[index]
             return next(self._read(at, at + 1))
         start, stop, step = index.indices(len(self))

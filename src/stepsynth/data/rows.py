@@ -56,13 +56,27 @@ def stream_file(
 ) -> Iterator[Example]:
     """Yield the rows of a file or a data set in shards, few of which are in memory at a time.
 
-    A column may have its name in gold, or that in the data set of a run. See `read_file` for the
+    A row that lacks one of the columns may have those of a run's data set. See `read_file` for the
     arguments; its errors come when all rows are read.
     """
     columns = {**task.columns, **task.optional_columns, **columns}
+    own = {field: field for field in columns} | run_columns(task)
+
+    def named(row: Any) -> Any:
+        if not isinstance(row, Mapping) or all(columns[field] in row for field in task.columns):
+            return row
+        if any(own[field] not in row for field in task.columns):
+            return row
+        return {column: row[own[field]] for field, column in columns.items() if own[field] in row}
+
     rows = rows_of_file(path, encoding=reading.encoding, warn=warn)
-    named = ((place, _by_column(row, columns)) for place, row in rows)
-    return _read(named, task.read_example, columns, task.columns, path, reading, warn)
+    named_rows = ((place, named(row)) for place, row in rows)
+    return _read(named_rows, task.read_example, columns, task.columns, path, reading, warn)
+
+
+def run_columns(task: Task) -> dict[str, str]:
+    """Return field -> column in the data set of a run, for the fields that a row must have."""
+    return {field: "label" if field == "answers" else field for field in task.columns}
 
 
 def read_records(
@@ -164,12 +178,10 @@ def read_contexts(
 
 
 def _by_column(row: Any, columns: Mapping[str, str]) -> Any:
-    """Return a row under the columns of gold; it may use our field names too."""
+    """Return a row of contexts under the columns of gold; it may use our field names too."""
     if not isinstance(row, Mapping):
         return row
-    # Answers are the label of a row that a run wrote.
-    own = {"answers": row["label"], **row} if isinstance(row.get("label"), Mapping) else row
-    return {column: own[field] for field, column in columns.items() if field in own} | dict(row)
+    return {column: row[field] for field, column in columns.items() if field in row} | dict(row)
 
 
 def _to_fields(row: Example) -> dict[str, Any]:

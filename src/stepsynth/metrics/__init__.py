@@ -11,6 +11,7 @@ from stepsynth.metrics.calibration import (
     Abstention,
     Calibration,
     calibrate,
+    calibrate_on,
     refinement_losses,
 )
 from stepsynth.metrics.coverage import covered_share, nearest_distances
@@ -83,6 +84,7 @@ __all__ = [
     "bootstrap_f1",
     "bootstrap_mean",
     "calibrate",
+    "calibrate_on",
     "certain",
     "cosine_kernel",
     "count_ngrams",

@@ -7,7 +7,7 @@ Berta et al.: "Rethinking Early Stopping: Refine, Then Calibrate", 2025: what is
 after calibration says how well a model tells labels apart, however sure it is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from pydantic import TypeAdapter
 
 from stepsynth.metrics.scoring import Floats, Predictions, log_probabilities, softmax
 from stepsynth.metrics.two_sample import wilson_interval
+from stepsynth.records import Example
 
 CALIBRATION_FILE = "calibration.json"
 FEWEST_ROWS = 20
@@ -96,6 +97,22 @@ class Calibration:
             return TypeAdapter(cls).validate_json((folder / CALIBRATION_FILE).read_bytes())
         except (OSError, ValueError):
             return None
+
+
+def calibrate_on(
+    select: Sequence[Example], said: object, train: Iterable[Example]
+) -> Calibration | None:
+    """Return the calibration by `select`; None: a row of it was trained on, or see `calibrate`.
+
+    Args:
+        select: n rows.
+        said: n predictions; only those of labels are calibrated.
+        train: The rows that the model was trained on.
+    """
+    held_out = {(row.text, row.context) for row in select}
+    if not isinstance(said, Predictions) or any((r.text, r.context) in held_out for r in train):
+        return None
+    return calibrate([str(row.label) for row in select], said)
 
 
 def calibrate(gold: Sequence[str], predictions: Predictions) -> Calibration | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from stepsynth._util.stopping import check_stop
 from stepsynth.inputs import Prepared
 from stepsynth.methods import Journal, Round, run_method
-from stepsynth.metrics import AnyPredictions, Predictions, calibrate, fit_offsets, tuned_accuracy
+from stepsynth.metrics import AnyPredictions, Predictions, calibrate_on, fit_offsets, tuned_accuracy
 from stepsynth.observer import Observer
 from stepsynth.records import label_to_json
 from stepsynth.review import read_review
@@ -114,12 +114,7 @@ class Execution:
         gold, student = self.prepared.gold, self.student
         state.references = tuple(references(config.task, gold, student, of_test, is_gold=is_gold))
         kept = state.kept_round
-        select = gold.select
-        held_out = {(row.text, row.context) for row in select}
-        is_held_out = not any((row.text, row.context) in held_out for row in kept.train)
-        calibration = None
-        if is_held_out and isinstance(of_select, Predictions):
-            calibration = calibrate(select.labels, of_select)
+        calibration = calibrate_on(gold.select, of_select, kept.train)
         self.opened.write_result(
             kept.train, kept.model, {**config.task.columns, **config.data.columns}, calibration
         )
