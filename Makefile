@@ -46,7 +46,8 @@ SLOW := _util/test_interrupts cli/test_diff cli/test_runs comparison curation/te
 	llm/test_transformers_backend methods/test_influence metrics/test_bootstrap metrics/test_coverage \
 	metrics/test_mauve metrics/test_two_sample retrieval/test_lancedb review runfolder/test_run runner \
 	students/test_auto students/test_embedding students/test_kept_vectors students/test_setfit \
-	students/test_static students/test_transformer students/test_windows studies test_notebook test_results
+	students/test_static students/test_transformer students/test_windows studies test_notebook test_results \
+	test_train
 test-fast: install  ## Run the tests of single parts: a minute on two cores
 	$(BIN)/python -m pytest -n auto --dist loadfile -m 'not slow' tests/algorithm tests/architecture \
 		tests/golden tests/unit $(SLOW:%=--ignore-glob 'tests/unit/%*')

@@ -1,6 +1,7 @@
 """Shared by all tests: no waiting between attempts, no key in the environment, small tasks."""
 
 import asyncio
+import gc
 import os
 import re
 import signal
@@ -46,6 +47,11 @@ def pytest_report_header() -> list[str]:
     """Say what is left out."""
     left = ", ".join(MISSING)
     return [f"{len(collect_ignore)} files of tests left out: they need {left}"] if MISSING else []
+
+
+def pytest_collection_finish() -> None:
+    """Leave what is loaded out of the search for garbage, which takes a tenth of the time."""
+    gc.freeze()
 
 
 DEMO = Path(stepsynth.__file__).parent / "demo" / "support.yaml"

@@ -169,6 +169,7 @@ def test_balance_ends_where_a_label_is_never_written(task):
     assert any("no training row has the label 'p'" in warning for warning in warnings)
 
 
+@pytest.mark.slow
 def test_gold_is_needed_only_by_those_that_use_it(tmp_path):
     for name in ("select", "test"):
         lines = [
