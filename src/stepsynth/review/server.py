@@ -127,7 +127,7 @@ class ReviewServer:
             nonce=nonce,
             name=visible(self._run.folder.path.resolve().name),
             style=Markup("".join((self._style, _read("review.css")))),
-            script=Markup(_read("review.js")),
+            script=Markup(_read("decide.js")),
             facts=facts,
             rounds=self._table.rounds(),
             labels=self._table.labels,
