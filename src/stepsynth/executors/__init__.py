@@ -2,9 +2,10 @@
 
 from stepsynth.executors._executor import ExecutorSettings, executor_kinds, name_sections
 from stepsynth.executors._pool import Pool, WorkerLostError, at_work, cores
-from stepsynth.executors._tasks import do_tasks
+from stepsynth.executors._tasks import DEATHS, do_tasks
 
 __all__ = [
+    "DEATHS",
     "ExecutorSettings",
     "Pool",
     "WorkerLostError",

@@ -11,7 +11,7 @@ from stepsynth.executors._pool import Pool, at_work
 T = TypeVar("T")
 
 DEATHS = 3
-"""Killed workers after which a task is given up."""
+"""Killed workers after which a task or a run is given up; the others go on."""
 LOOK_S = 1.0
 """Seconds between two moments in which Ctrl-C is heard."""
 

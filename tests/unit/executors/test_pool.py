@@ -12,8 +12,9 @@ import pytest
 
 from stepsynth.comparison import run
 from stepsynth.comparison.plan import make_plan
-from stepsynth.comparison.run import DEATHS, Silence, run_plan
+from stepsynth.comparison.run import Silence, run_plan
 from stepsynth.errors import ConfigError
+from stepsynth.executors import DEATHS
 from stepsynth.executors._pool import Processes
 from stepsynth.runfolder.events import EventLog
 from tests.e2e.cli import wait_until, write_task

@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from sentencepiece import SentencePieceTrainer
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from benchmarks.encoder import write_tiny_bert
 from stepsynth._util.pretrained import ensure_padding
 from stepsynth.data import spool
 from stepsynth.errors import ConfigError, RunFolderError
@@ -51,20 +52,8 @@ SAME_OR_NOT = Dataset(
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory):
     """A random BERT, for all that needs no knowledge."""
-    folder = str(tmp_path_factory.mktemp("models") / "tiny")
     with _training.seeded(0), _training.quiet():
-        tokenizer = transformers.AutoTokenizer.from_pretrained(get_model_path())
-        config = transformers.BertConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=32,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            intermediate_size=64,
-            max_position_embeddings=64,
-        )
-        transformers.BertForMaskedLM(config).save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-    return folder
+        return write_tiny_bert(tmp_path_factory.mktemp("tiny"), max_position_embeddings=64)
 
 
 def fitted(
