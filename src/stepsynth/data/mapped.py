@@ -25,7 +25,8 @@ def spool(rows: Iterable[Example], path: Path) -> Dataset:
     import_parquet(str(path))
     import pyarrow as pa
 
-    schema = pa.schema([("text", pa.string()), ("label", pa.string()), ("context", pa.string())])
+    # A block of long texts exceeds the 2 GB of a column of `pa.string()`.
+    schema = pa.schema([(name, pa.large_string()) for name in ("text", "label", "context")])
     left = iter(rows)
     with path.open("wb") as file, pa.ipc.new_file(file, schema) as writer:
         while block := list(islice(left, BLOCK)):

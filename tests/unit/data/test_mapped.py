@@ -36,3 +36,12 @@ def test_blocks_are_not_seen(tmp_path, monkeypatch, count):
         assert (rows[-1], rows[0]) == (held[-1], held[0])
     with pytest.raises(IndexError):
         rows[count]
+
+
+def test_a_block_may_be_larger_than_a_column_of_plain_texts(tmp_path):
+    """2 GB are the most of `pa.string()`: what is written does not say so of its columns."""
+    import pyarrow as pa
+
+    spool(KINDS, tmp_path / "rows")
+    schema = pa.ipc.open_file(pa.memory_map(str(tmp_path / "rows"))).schema
+    assert {field.type for field in schema} == {pa.large_string()}
