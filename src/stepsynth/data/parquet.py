@@ -145,6 +145,19 @@ def explained(path: str) -> Generator[None]:
         ) from error
 
 
+def file_state(path: str) -> tuple[str, int | str]:
+    """Return the whole name of a file, and what is another once it has changed.
+
+    Raises:
+        DataError: It is gone, or its address cannot be reached.
+    """
+    with explained(path):
+        if not is_address(path):
+            return str(Path(path).absolute()), Path(path).stat().st_mtime_ns
+        system, inner = _fsspec(path).core.url_to_fs(path)
+        return path, system.ukey(inner)
+
+
 def check_free(address: str) -> None:
     """Check that there is nothing at an address yet.
 

@@ -17,6 +17,7 @@ from stepsynth.data.decoding import UNREADABLE
 from stepsynth.data.parquet import (
     BATCH_ROWS,
     FORMAT,
+    file_state,
     find_shards,
     import_parquet,
     open_binary,
@@ -258,13 +259,14 @@ def _cut_parquet(path: str, columns: Columns) -> Iterator[RowGroups]:
 
 
 def states(parts: Iterable[JsonLines | RowGroups]) -> list[Any]:
-    """Return what tells parts from those of other files, or of a later state of theirs, as JSON."""
-    found: list[Any] = []
-    for part in parts:
-        place = Path(part.path)
-        changed = place.stat().st_mtime_ns if place.exists() else None
-        found.append([str(place.absolute()) if place.exists() else part.path, changed, *_cut(part)])
-    return found
+    """Return what tells parts from those of other files, or of a later state of theirs, as JSON.
+
+    Raises:
+        DataError: A file is gone.
+    """
+    parts = list(parts)
+    of_files = {path: file_state(path) for path in dict.fromkeys(part.path for part in parts)}
+    return [[*of_files[part.path], *_cut(part)] for part in parts]
 
 
 def _cut(part: JsonLines | RowGroups) -> list[Any]:

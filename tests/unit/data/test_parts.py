@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stepsynth.data import Columns, find_parts, gather, parts
+from stepsynth.data import Columns, find_parts, gather, parts, states
 from stepsynth.errors import DataError
 
 TEXTS = ['{"text": "a"}', '{"text": "zwei \\u2028 drei", "n": 1}', '{"text": "三"}']
@@ -52,6 +52,22 @@ def test_gzipped_lines_are_one_part(tmp_path):
         file.write('{"text": "a", "c": "one"}\n{"text": "b", "c": null}\n')
     kind, found = find_parts([str(tmp_path / "in.jsonl.gz")], Columns("text", "c"))
     assert (kind, texts_of(found)) == (".jsonl", [("one", "a"), ("", "b")])
+
+
+@pytest.mark.parametrize("place", ["file", "address"])
+def test_a_file_that_has_changed_is_another_one(tmp_path, place):
+    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    system = pytest.importorskip("fsspec").filesystem("memory")
+    path = "memory://changed/in.parquet" if place == "address" else str(tmp_path / "in.parquet")
+
+    def state(text):
+        parquet.write_table(pa.table({"text": [text]}), tmp_path / "in.parquet")
+        system.pipe("/changed/in.parquet", (tmp_path / "in.parquet").read_bytes())
+        return json.loads(json.dumps(states(find_parts([path], Columns())[1])))
+
+    before = state("one")
+    assert states(find_parts([path], Columns())[1]) == before, "nothing has changed"
+    assert state("two") != before
 
 
 def test_row_groups_are_parts_and_all_columns_are_kept(tmp_path, monkeypatch):
