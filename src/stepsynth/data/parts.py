@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import shutil
+from codecs import BOM_UTF8
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -116,7 +117,8 @@ class JsonLines:
                     at += len(file.readline()) - 1
                 while (self.end is None or at < self.end) and (line := file.readline()):
                     if line.strip():
-                        yield at, line
+                        # Within a file that is made of several, a mark would be no JSON.
+                        yield at, line if at else line.removeprefix(BOM_UTF8)
                     at += len(line)
         except UNREADABLE as error:
             raise DataError(f"{self.path}: cannot be read: {error}") from error
@@ -253,9 +255,11 @@ def _cut_parquet(path: str, columns: Columns) -> Iterator[RowGroups]:
     groups: list[int] = []
     for i, _ in enumerate(sizes):
         groups.append(i)
-        if sum(sizes[g] for g in groups) >= PART_ROWS or i == len(sizes) - 1:
+        if sum(sizes[g] for g in groups) >= PART_ROWS:
             yield RowGroups(path, tuple(groups), columns)
             groups = []
+    if groups or not sizes:  # a file without rows has columns all the same
+        yield RowGroups(path, tuple(groups), columns)
 
 
 def states(parts: Iterable[JsonLines | RowGroups]) -> list[Any]:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from codecs import BOM_UTF8
 
 import numpy as np
 import pytest
@@ -52,6 +53,28 @@ def test_gzipped_lines_are_one_part(tmp_path):
         file.write('{"text": "a", "c": "one"}\n{"text": "b", "c": null}\n')
     kind, found = find_parts([str(tmp_path / "in.jsonl.gz")], Columns("text", "c"))
     assert (kind, texts_of(found)) == (".jsonl", [("one", "a"), ("", "b")])
+
+
+def test_marks_of_files_are_not_within_the_one_that_is_made_of_them(tmp_path):
+    files = []
+    for name in "ab":
+        (tmp_path / f"{name}.jsonl").write_bytes(BOM_UTF8 + b'{"text": "%s"}\n' % name.encode())
+        _, (part,) = find_parts([str(tmp_path / f"{name}.jsonl")], Columns())
+        files.append(tmp_path / name)
+        part.write(np.array([True]), files[-1])
+    gather(files, tmp_path / "out.jsonl", ".jsonl")
+    assert (tmp_path / "out.jsonl").read_bytes() == b'{"text": "a"}\n{"text": "b"}\n'
+
+
+def test_a_file_without_rows_has_a_part_with_its_columns(tmp_path):
+    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    schema = pa.schema([("text", pa.string()), ("n", pa.int64())])
+    parquet.ParquetWriter(tmp_path / "in.parquet", schema).close()
+    kind, (part,) = find_parts([str(tmp_path / "in.parquet")], Columns())
+    assert list(part.texts()) == []
+    part.write(np.zeros(0, dtype=bool), tmp_path / "0")
+    gather([tmp_path / "0"], tmp_path / "out.parquet", kind)
+    assert parquet.read_table(tmp_path / "out.parquet").schema == schema
 
 
 @pytest.mark.parametrize("place", ["file", "address"])
