@@ -60,7 +60,8 @@ def find_shards(path: str, suffixes: Sequence[str] = (".parquet",)) -> list[str]
     names = _list(path)
     found = sorted(name for name in names if name.endswith(tuple(suffixes)))
     manifest = next((n for n in names if PurePosixPath(n).name == MANIFEST), None)
-    if manifest is not None:
+    # It says nothing of other folders, whose files have the same names.
+    if manifest is not None and len({PurePosixPath(name).parent for name in names}) == 1:
         by_name = {PurePosixPath(name).name: name for name in found}
         listed = _read_manifest(manifest)
         if lost := [name for name in listed if name not in by_name]:
@@ -232,7 +233,7 @@ def rows_of_parquet(file: IO[bytes] | Path, name: str) -> Rows:
     parquet = import_parquet(name)
     with undamaged(name), parquet.ParquetFile(file) as opened:
         check_names(opened.schema_arrow.names, name)
-        classes = _classes_of(opened.schema_arrow.metadata or {})
+        classes = _classes_of(opened.schema_arrow)
         number = 0
         for batch in opened.iter_batches(batch_size=BATCH_ROWS):
             for row in batch.to_pylist():
@@ -305,15 +306,26 @@ def undamaged(name: str) -> Generator[None]:
         ) from error
 
 
-def _classes_of(metadata: Mapping[bytes, bytes]) -> dict[str, list[str]]:
-    """Return column -> names of its classes, as datasets writes them into a file."""
+def _classes_of(schema: Any) -> dict[str, list[str]]:
+    """Return column -> names of its classes, as datasets writes them into a file.
+
+    Other tools keep what it wrote, even where they leave a column out or put the names into it.
+    """
+    from pyarrow import types
+
+    written = (schema.metadata or {}).get(b"huggingface", b"{}")
     try:
-        features = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
-        # A list of classes nests them one level deeper.
-        inner = {column: each.get("feature", each) for column, each in features.items()}
-        return {c: e["names"] for c, e in inner.items() if e.get("_type") == "ClassLabel"}
-    except (ValueError, KeyError, TypeError, AttributeError):
+        features = json.loads(written)["info"]["features"]
+        columns = [(field, features[field.name]) for field in schema if field.name in features]
+    except (ValueError, KeyError, TypeError):
         return {}
+    # A list of classes nests them one level deeper.
+    inner = {
+        field.name: feature[0] if isinstance(feature, list) else feature.get("feature", feature)
+        for field, feature in columns
+        if types.is_integer(getattr(field.type, "value_type", field.type))
+    }
+    return {c: each["names"] for c, each in inner.items() if each.get("_type") == "ClassLabel"}
 
 
 def with_classes(place: str, row: Any, classes: Mapping[str, list[str]]) -> tuple[str, Any]:

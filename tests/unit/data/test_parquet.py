@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from stepsynth.data import find_shards, read_corpus, read_file, rows_of_file
+from stepsynth.data import find_shards, read_corpus, read_file, rows_of_file, write_shards
 from stepsynth.errors import DataError
 from stepsynth.tasks.classification import Classification
 
@@ -65,6 +65,40 @@ def test_a_manifest_gives_the_order_and_what_belongs_to_it(shards):
     (shards / "manifest.json").write_text("{}")
     with pytest.raises(DataError, match="this lists no shards"):
         texts(shards)
+
+
+def test_a_pattern_of_several_folders_reads_all_of_them_whatever_their_manifests_say(tmp_path):
+    for name in ("one", "two"):
+        write_shards(tmp_path / name, [table((name, "a"))])
+    assert texts(str(tmp_path / "*" / "*")) == ["one", "two"]
+    assert texts(str(tmp_path / "t*" / "*")) == ["two"]
+
+
+def test_names_of_classes_stay_whatever_other_columns_there_are(tmp_path):
+    """As datasets writes them, and other tools keep them: also for columns that are gone."""
+    classes = {"names": ["a", "b"], "_type": "ClassLabel"}
+    features = {
+        "text": {"dtype": "string", "_type": "Value"},
+        "label": classes,
+        "named": classes,
+        "gone": classes,
+        "tags": [classes],
+        "words": [{"dtype": "string", "_type": "Value"}],
+    }
+    columns = {
+        "label": [0, 1],
+        "named": ["a", "b"],
+        "tags": [[1], []],
+        "words": [["x"], []],
+        "own": [0, 1],
+    }
+    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+    parquet.write_table(pa.table(columns).replace_schema_metadata(metadata), tmp_path / "x.parquet")
+    rows = [row for _, row in rows_of_file(tmp_path / "x.parquet")]
+    assert rows == [
+        {"label": "a", "named": "a", "tags": ["b"], "words": ["x"], "own": 0},
+        {"label": "b", "named": "b", "tags": [], "words": [], "own": 1},
+    ]
 
 
 def test_an_address_is_read(memory):
