@@ -3,6 +3,7 @@
 Students, retrievers and studies all need this, and none of them may import another.
 """
 
+import hashlib
 import importlib
 import warnings
 from collections.abc import Generator
@@ -123,7 +124,31 @@ def quiet() -> Generator[None]:
             logging.enable_progress_bar()
 
 
-def load_sentence_encoder(name: str, *, where: str, extra: str, is_shared: bool = True) -> Any:
+def digest_folder(name: str | None) -> str | None:
+    """Return a digest of the files of a local model; None for a hub name or no model.
+
+    What is kept of a model must be kept by it: the files may be others later.
+    """
+    if not name or not Path(name).is_dir():
+        return None
+    files = sorted(path for path in Path(name).rglob("*") if path.is_file())
+    stats = [(file, file.stat()) for file in files]
+    return _digest_files(name, tuple((file, s.st_size, s.st_mtime_ns) for file, s in stats))
+
+
+@lru_cache(maxsize=64)
+def _digest_files(folder: str, files: tuple[tuple[Path, int, int], ...]) -> str:
+    found = hashlib.sha256()
+    for file, _, _ in files:
+        found.update(file.relative_to(folder).as_posix().encode())
+        with file.open("rb") as opened:
+            found.update(hashlib.file_digest(opened, "sha256").digest())
+    return found.hexdigest()[:32]
+
+
+def load_sentence_encoder(
+    name: str, *, where: str, extra: str, is_shared: bool = True, files: str | None = None
+) -> Any:
     """Return a sentence-transformers model; the last two are cached.
 
     Args:
@@ -131,6 +156,7 @@ def load_sentence_encoder(name: str, *, where: str, extra: str, is_shared: bool 
         where: The key of the task file that names it, for messages.
         extra: Our extra that installs the library.
         is_shared: Others may get the same object; if not, it may be changed.
+        files: The `digest_folder` that is wanted; default: what it is now.
 
     Raises:
         ConfigError: The library or the model is missing.
@@ -138,7 +164,7 @@ def load_sentence_encoder(name: str, *, where: str, extra: str, is_shared: bool 
     need("sentence_transformers", extra)
     load = _sentence_encoder if is_shared else _sentence_encoder.__wrapped__
     with loading(name, where):
-        encoder = load(name)
+        encoder = load(name, files or digest_folder(name))
     if not encoder.tokenizer:
         raise ConfigError(f"{where}: {name} has no tokenizer")
     ensure_padding(encoder.tokenizer, name, where)
@@ -166,7 +192,7 @@ def ensure_padding(tokenizer: Any, name: str, where: str = "student.model") -> N
 
 
 @lru_cache(maxsize=2)
-def _sentence_encoder(name: str) -> Any:
+def _sentence_encoder(name: str, _files: str | None) -> Any:
     from sentence_transformers import SentenceTransformer
 
     return SentenceTransformer(

@@ -1,7 +1,6 @@
 """The folder of an index on disk: identified, built once, never visible half-built."""
 
 import contextlib
-import hashlib
 import json
 import os
 import shutil
@@ -17,18 +16,6 @@ from stepsynth._util.files import write_json
 from stepsynth.errors import ConfigError
 
 INDEX_FILE = "index.json"
-
-
-def digest_folder(name: str | None) -> str | None:
-    """Return a digest of the files of a local encoder; None for a hub name or no encoder."""
-    if name is None or not Path(name).is_dir():
-        return None
-    found = hashlib.sha256()
-    for file in sorted(path for path in Path(name).rglob("*") if path.is_file()):
-        found.update(file.relative_to(name).as_posix().encode())
-        with file.open("rb") as opened:
-            found.update(hashlib.file_digest(opened, "sha256").digest())
-    return found.hexdigest()[:32]
 
 
 def make_sure(

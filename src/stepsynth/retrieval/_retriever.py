@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
+from stepsynth._util.pretrained import digest_folder
 from stepsynth.errors import ConfigError, DataError
 from stepsynth.registry import Registry
-from stepsynth.retrieval._folder import digest_folder, major_versions, make_sure
+from stepsynth.retrieval._folder import major_versions, make_sure
 from stepsynth.retrieval._passages import Passage, digest_corpus
 
 Floats = npt.NDArray[np.float32]

@@ -149,6 +149,7 @@ class StudentFactory:
                 "weights": None if weights is None else list(weights),
                 "select": self.callbacks.select.digest(),
                 "version": version("stepsynth"),
+                **({"files": files} if (files := self.spec.files) else {}),
             }
         )
 

@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from stepsynth._util.files import make_readable, write_json
+from stepsynth._util.pretrained import digest_folder
 from stepsynth.errors import RunFolderError, StepsynthError
 from stepsynth.metrics import (
     THRESHOLD,
@@ -130,6 +131,11 @@ class Student(BaseModel, ABC):
     def passes(self) -> int:
         """Number of passes of a fit over its rows."""
         return int(getattr(self, "epochs", 1))
+
+    @property
+    def files(self) -> str | None:
+        """Digest of the files of the local model that it starts from, if it does."""
+        return digest_folder(getattr(self, "model", None))
 
     def check(self) -> None:
         """Check that it can be trained here, before any money is spent.

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from stepsynth._util.pretrained import load_sentence_encoder, quiet
+from stepsynth._util.pretrained import digest_folder, load_sentence_encoder, quiet
 from stepsynth.records import Dataset, Example
 from stepsynth.students._head import HeadStudent, pair_features
 from stepsynth.students._kept_vectors import KeptVectors
@@ -28,8 +28,8 @@ MOST_KNOWN = 500_000
 STEP = 512
 """Texts that are embedded between two reports of progress."""
 
-_KNOWN: dict[str, dict[str, Floats]] = {}
-"""Encoder -> text -> embedding, shared by all students that this process trains."""
+_KNOWN: dict[tuple[str, str | None], dict[str, Floats]] = {}
+"""Encoder and its files -> text -> embedding, shared by all students that this process trains."""
 
 
 class Embedding(HeadStudent):
@@ -57,11 +57,14 @@ class Embedding(HeadStudent):
     """Text -> embedding; None: nothing is cached."""
 
     _encoder_folder: str = ""
+    _files: str | None = None
+    """Digest of the files of a local encoder, as they were when the student was made."""
 
     def start(self, label_names: Sequence[str], random_seed: int) -> Self:
         """Return a fresh copy, which shares the cached embeddings."""
         fresh = super().start(label_names, random_seed)
-        fresh._known = _KNOWN.setdefault(self.model, {})
+        fresh._files = self.files
+        fresh._known = _KNOWN.setdefault((self.model, fresh._files), {})
         if len(fresh._known) > MOST_KNOWN:
             fresh._known.clear()
         return fresh
@@ -112,7 +115,7 @@ class Embedding(HeadStudent):
         encoder = self.encoder()
         kept = None
         if self._known is not None:
-            kept = _kept_vectors(self.model)
+            kept = _kept_vectors(self.model, self._files)
             known |= kept.read(new)
             new = [text for text in new if text not in known]
         for i in range(0, len(new), STEP):
@@ -130,7 +133,7 @@ class Embedding(HeadStudent):
 
     def encoder(self) -> Any:
         """Return the sentence-transformers model."""
-        return _encoder(self._encoder_folder or self.model)
+        return _encoder(self._encoder_folder or self.model, self._files)
 
     def save(self, folder: str | Path, *, columns: Mapping[str, str] | None = None) -> None:
         """Write the head and the encoder, so that the folder is self-contained."""
@@ -152,12 +155,14 @@ class Embedding(HeadStudent):
         if (folder / ENCODER_FOLDER).is_dir():
             # A deployed student may run for years: it keeps no text that it was given.
             self._encoder_folder, self._known = str(folder / ENCODER_FOLDER), None
+            self._files = digest_folder(self._encoder_folder)
 
 
 @lru_cache(maxsize=2)
-def _kept_vectors(name: str) -> KeptVectors:
-    return KeptVectors(_encoder(name))
+def _kept_vectors(name: str, files: str | None) -> KeptVectors:
+    return KeptVectors(_encoder(name, files))
 
 
-def _encoder(name: str) -> Any:
-    return load_sentence_encoder(name, where="student.model", extra="transformers")
+def _encoder(name: str, files: str | None = None) -> Any:
+    where, extra = "student.model", "transformers"
+    return load_sentence_encoder(name, where=where, extra=extra, files=files)

@@ -59,6 +59,11 @@ class Ensemble(Student):
         """Passes of all members; disjoint draws together cover the rows once."""
         return self._member().passes * (self.members if self.draws == "bootstrap" else 1)
 
+    @property
+    def files(self) -> str | None:
+        """Digest of the files of the local model that its members start from, if they do."""
+        return self._member().files
+
     def check(self) -> None:
         """Check that its members can be trained here."""
         self._member().check()

@@ -8,13 +8,13 @@ those that decide.
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from stepsynth._util.pretrained import UnusableModelError, need
+from stepsynth._util.pretrained import UnusableModelError, digest_folder, need
 from stepsynth.records import Dataset, Example
 from stepsynth.students import _tfidf
 from stepsynth.students._head import HeadStudent, pair_features
@@ -45,11 +45,19 @@ class Static(HeadStudent):
     _vectorizers: Any = None
     _is_pair: bool = False
     _vectors_folder: str = ""
+    _files: str | None = None
+    """Digest of the files of a local model, as they were when the student was made."""
+
+    def start(self, label_names: Sequence[str], random_seed: int) -> Self:
+        """Return a fresh, unfitted copy."""
+        fresh = super().start(label_names, random_seed)
+        fresh._files = self.files
+        return fresh
 
     def check(self) -> None:
         """Check that model2vec and the model are available."""
         super().check()
-        _vectors(self.model)
+        _vectors(self.model, self.files)
 
     def learn_features(self, dataset: Dataset, callbacks: FitCallbacks = NO_CALLBACKS) -> Any:
         """Build the vocabularies from a data set and return its features: (n, n_features).
@@ -85,7 +93,7 @@ class Static(HeadStudent):
 
     def vectors(self) -> Any:
         """Return the Model2Vec model."""
-        return _vectors(self._vectors_folder or self.model)
+        return _vectors(self._vectors_folder or self.model, self._files)
 
     def save(self, folder: str | Path, *, columns: Mapping[str, str] | None = None) -> None:
         """Write the head and the vectors, so that the folder is self-contained."""
@@ -103,6 +111,7 @@ class Static(HeadStudent):
         self._vectorizers = _tfidf.load(folder, arrays) if self.tfidf else None
         if (folder / VECTORS_FOLDER).is_dir():
             self._vectors_folder = str(folder / VECTORS_FOLDER)
+            self._files = digest_folder(self._vectors_folder)
 
 
 def _join(counts: Any, vectors: npt.NDArray[np.float32]) -> Any:
@@ -112,7 +121,7 @@ def _join(counts: Any, vectors: npt.NDArray[np.float32]) -> Any:
 
 
 @lru_cache(maxsize=2)
-def _vectors(name: str) -> Any:
+def _vectors(name: str, _files: str | None) -> Any:
     """Return a Model2Vec model.
 
     Raises:

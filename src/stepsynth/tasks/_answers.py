@@ -7,7 +7,7 @@ from itertools import chain
 from numbers import Integral
 from typing import Any
 
-from stepsynth._util.pretrained import need
+from stepsynth._util.pretrained import digest_folder, need
 from stepsynth._util.text import clean, shorten
 from stepsynth.errors import ConfigError
 from stepsynth.records import Answers
@@ -191,7 +191,7 @@ def find_entities(pipeline: str, passage: str) -> list[Answers]:
     Raises:
         ConfigError: spaCy or the pipeline is not installed.
     """
-    document = _load_pipeline(pipeline)(passage)
+    document = _load_pipeline(pipeline, digest_folder(pipeline))(passage)
     phrases = document.noun_chunks if document.has_annotation("DEP") else ()
     found: dict[str, Answers] = {}
     for span in chain(document.ents, phrases):
@@ -201,7 +201,7 @@ def find_entities(pipeline: str, passage: str) -> list[Answers]:
 
 
 @lru_cache(maxsize=2)
-def _load_pipeline(name: str) -> Any:
+def _load_pipeline(name: str, _files: str | None) -> Any:
     spacy = need("spacy", "entities", "task.answers")
     try:
         return spacy.load(name)

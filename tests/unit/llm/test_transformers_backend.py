@@ -1,6 +1,7 @@
 """An LLM in this process: batches, counts, ends, and what is said when it cannot run."""
 
 import asyncio
+import os
 import sys
 import weakref
 from unittest import mock
@@ -335,6 +336,19 @@ def test_where_and_how_fast_it_runs_is_no_part_of_a_request():
     never = Transformers(model="m", chat="never")
     assert never.request_identity() != plain.request_identity()
     assert never.identity() != plain.identity()
+
+
+def test_other_files_in_a_folder_are_another_llm(tmp_path):
+    def identities(content):
+        (tmp_path / "model.safetensors").write_bytes(content)
+        os.utime(tmp_path / "model.safetensors", ns=(0, len(content)))  # its clock is coarse
+        settings = Transformers(model=str(tmp_path))
+        return settings.request_identity(), settings.identity()
+
+    first = identities(b"one")
+    assert identities(b"one") == first
+    for one, other in zip(first, identities(b"three"), strict=True):
+        assert one != other
 
 
 def test_a_hub_that_is_away_is_not_asked_again_and_again(monkeypatch):

@@ -15,7 +15,7 @@ from stepsynth._util.hashing import derive_seed
 from stepsynth._util.rng import make_rng
 from stepsynth.errors import ConfigError, DataError
 from stepsynth.retrieval import Hit, Passage, _encoder, _vectors, bm25, cut
-from stepsynth.retrieval._folder import digest_folder, make_sure
+from stepsynth.retrieval._folder import make_sure
 from stepsynth.retrieval.bm25 import BM25, split_words
 from stepsynth.retrieval.dense import Dense
 
@@ -393,18 +393,6 @@ def test_a_real_encoder_finds_what_is_meant():
 )
 def test_passages_are_cut_at_the_last_full_stop_that_leaves_enough(text, least, most, expected):
     assert cut(text, least, most) == expected
-
-
-def test_an_encoder_whose_files_have_changed_is_another_one(tmp_path):
-    (tmp_path / "encoder").mkdir()
-    weights = tmp_path / "encoder" / "model.safetensors"
-    weights.write_bytes(b"one")
-    before = digest_folder(str(tmp_path / "encoder"))
-    assert before == digest_folder(str(tmp_path / "encoder"))
-    weights.write_bytes(b"two")
-    assert digest_folder(str(tmp_path / "encoder")) != before
-    assert digest_folder("sentence-transformers/all-MiniLM-L6-v2") is None
-    assert digest_folder(None) is None
 
 
 @pytest.mark.parametrize("size", [1, 7, 50])

@@ -112,7 +112,7 @@ def test_no_model_is_downloaded_that_was_not_named(monkeypatch, tmp_path):
 
 def test_a_model_that_was_downloaded_before_is_a_candidate(monkeypatch):
     monkeypatch.setattr(auto, "is_here", lambda name: "potion" in name)
-    monkeypatch.setattr(static, "_vectors", lambda _: StaticModel.from_pretrained(static_model()))
+    monkeypatch.setattr(static, "_vectors", lambda *_: StaticModel.from_pretrained(static_model()))
     said = []
     assert Auto().choose(BY_MEANING, LABELS, 0, said.append).name in ("linear", "static")
     assert said[0].startswith("student auto: left out are embedding: its model sentence-transf")

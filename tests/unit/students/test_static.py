@@ -1,13 +1,16 @@
 """The static student knows words that no row has, and exactly those that rows have."""
 
+import os
 import sys
 
 import numpy as np
 import pytest
+from model2vec import StaticModel
 
 from stepsynth.errors import ConfigError
 from stepsynth.records import Dataset, Example
 from stepsynth.students import StudentFactory, load_student
+from stepsynth.students.ensemble import Ensemble
 from stepsynth.students.static import Static
 from tests.fakes import rows
 from tests.static_vectors import static_model
@@ -94,3 +97,24 @@ def test_without_the_library_the_extra_is_named(monkeypatch):
     with pytest.raises(ConfigError, match="model2vec is not installed") as caught:
         Static(model="another").check()
     assert caught.value.hint == "pip install 'stepsynth[static]'"
+
+
+@pytest.mark.parametrize("in_ensemble", [False, True])
+def test_other_vectors_under_the_same_name_give_another_model(tmp_path, in_ensemble):
+    """In the same process, and where a fitted student is remembered on disk."""
+    folder = tmp_path / "vectors"
+    keys = {"name": "static", "model": str(folder), "tfidf": False}
+    spec = Ensemble(of=keys) if in_ensemble else Static(model=str(folder), tfidf=False)
+
+    def say(scale):
+        own = StaticModel.from_pretrained(static_model())
+        StaticModel(own.embedding * scale, own.tokenizer).save_pretrained(folder)
+        for file in folder.iterdir():
+            os.utime(file, (scale, scale))  # clocks of files are coarse
+        model = StudentFactory(spec, ("bad", "good"), 0, tmp_path / "fitted").new()
+        model.fit(DATA)
+        return model.predict(DATA).probabilities
+
+    first = say(1)
+    assert np.abs(say(2) - first).max() > 0.001
+    assert np.array_equal(say(1), first)

@@ -7,11 +7,12 @@ own, and what shares a batch depends on timing. So only the store makes a run re
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from stepsynth._util.hashing import derive_seed
+from stepsynth._util.pretrained import digest_folder
 from stepsynth.errors import ConfigError, ProviderError
 from stepsynth.llm.core.backend import Backend, LiveSettings
 from stepsynth.llm.core.errors import GiveUpError
@@ -43,6 +44,11 @@ class Transformers(LiveSettings):
 
     optional_keys: ClassVar[tuple[str, ...]] = ("chat",)
     runs_here: ClassVar[bool] = True
+
+    def more_identity(self) -> dict[str, Any]:
+        """Return what decides the answers beside `identity_keys`: a folder by its content, ..."""
+        files = digest_folder(self.model)
+        return super().more_identity() | ({"files": files} if files else {})
 
 
 @dataclass(frozen=True, slots=True, eq=False)

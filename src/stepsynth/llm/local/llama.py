@@ -166,7 +166,7 @@ _ENGINES: WeakValueDictionary[tuple[Any, ...], Engine] = WeakValueDictionary()
 
 def open_engine(model: str, *, places: int, context: int, threads: int | None) -> Engine:
     """Return a model in memory, shared by the LLMs of several phases."""
-    key = (model, places, context, threads)
+    key = (fingerprint(find_model(model)), places, context, threads)
     with _LOADING:
         engine = _ENGINES.get(key)
         if engine is None:
