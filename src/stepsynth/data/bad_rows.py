@@ -32,7 +32,8 @@ class Reading:
     """Options for reading files.
 
     Attributes:
-        encoding: Encoding of text files without a byte order mark; None: UTF-8.
+        encoding: Encoding of text files that are not UTF-8 and have no byte order mark; None: all
+            are UTF-8.
         on_bad_row: What to do about unusable rows; None: rows in memory, where they are an error.
     """
 

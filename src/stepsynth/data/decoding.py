@@ -59,7 +59,8 @@ def open_text(path: Path, encoding: str | None) -> Generator[IO[str], None, None
 
     Args:
         path: The file, gzipped where its name ends so.
-        encoding: Encoding of a file without a byte order mark; None: UTF-8.
+        encoding: Encoding of a file that is not UTF-8 and has no byte order mark; None: all are
+            UTF-8. One that is UTF-8 is read as such: its other reading would be gibberish.
 
     Raises:
         DataError: The file is in another encoding; the message has line, byte and a guess.
@@ -67,6 +68,9 @@ def open_text(path: Path, encoding: str | None) -> Generator[IO[str], None, None
     opener = gzip.open if is_gzipped(path) else open
     with opener(path, "rb") as raw:
         found = _find_encoding(path, raw.read(200), encoding)
+        raw.seek(0)
+        if found == encoding and _is_utf8(raw):
+            found = "utf-8"
     try:
         with opener(path, "rt", encoding=found, newline="") as file:
             yield file
@@ -84,6 +88,17 @@ def _find_encoding(path: Path, head: bytes, given: str | None) -> str:
             hint=f"data: {{encoding: {name}}}, or save it as UTF-8",
         )
     return marked or given or "utf-8"
+
+
+def _is_utf8(raw: Iterable[bytes]) -> bool:
+    """Say whether lines are UTF-8 and more than ASCII, as those of hardly any other file are."""
+    is_ascii = True
+    try:
+        for line in raw:
+            is_ascii = line.decode("utf-8").isascii() and is_ascii
+    except UnicodeDecodeError:
+        return False
+    return not is_ascii
 
 
 def _explain(path: Path, raw: Iterable[bytes], encoding: str, error: UnicodeError) -> DataError:

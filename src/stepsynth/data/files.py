@@ -54,7 +54,7 @@ def rows_of_file(
             folder or a pattern of `.parquet` files, also at an address (see `find_shards`); a
             folder that `save_to_disk` of datasets wrote; or `hf:NAME[:CONFIG[:SPLIT]]`, where NAME
             may be a local folder and SPLIT is `train` by default.
-        encoding: Encoding of text files without a byte order mark; None: UTF-8.
+        encoding: Encoding of text files that are not UTF-8 and have no mark; None: all are UTF-8.
         warn: Called with what was inferred about the file and may be wrong.
 
     Raises:

@@ -75,8 +75,8 @@ class DataSection(BaseModel):
     )
     encoding: str | None = Field(
         default=None,
-        description="Encoding of text files that do not begin with a mark that says it (cp1252, "
-        "utf-16-le, shift_jis, ...); default: UTF-8.",
+        description="Encoding of text files that are not UTF-8 and do not begin with a mark that "
+        "says theirs (cp1252, utf-16-le, shift_jis, ...); default: all are UTF-8.",
     )
     on_bad_row: OnBadRow = Field(
         default="error",

@@ -371,6 +371,7 @@ ENCODED = "text,label\n“un café”,a\nzwölf Öre,p\n"
         (ENCODED.encode("cp1252"), "cp1252"),
         (ENCODED.encode("utf-16-le"), "utf-16-le"),
         (ENCODED.encode("utf-8-sig"), "cp1252"),  # a mark is sure, a key may be for another file
+        (ENCODED.encode(), "cp1252"),  # such as the data set of a run, which `train` reads
     ],
 )
 @pytest.mark.parametrize("gz", [False, True])
@@ -398,7 +399,7 @@ def test_text_is_read_in_the_encoding_that_it_is_in(tmp_path, task, raw, encodin
         ),
         ("text,label\none,a\n".encode("utf-16-le"), None, "zero, as in UTF-16", "utf-16-le"),
         ("text,label\none,a\n".encode("utf-16-be"), None, "zero, as in UTF-16", "utf-16-be"),
-        ("text,label\né,a\n".encode(), "ascii", "line 2: the byte 0xC3 is no ascii", "another"),
+        ("text,label\né,a\n".encode("latin-1"), "ascii", "line 2: the byte 0xE9 is no ascii", "ano"),
         (b"text,label\none,a\n", "utf-16", "this is no utf-16 text", "UTF-8"),
     ],
 )
