@@ -119,7 +119,8 @@ _OPTION = re.compile(
     r"[(（]?\d{1,2}[．）、][ \t]*|[①-⑳㈠-㈩][ \t]*)\S"
 )
 _SENTENCES = re.compile(r"(?<=[.!?؟۔])\s+|(?<=[。！？।])\s*|\n+")
-_BAND = re.compile(r"\b(\d+ to \d+) words\b")
+_BAND = re.compile(r"(\d+(?: (?:to|bis|إلى) |[~到])\d+) ?(?:words|wörter|كلمة|文字|字)")
+"""Pattern of a requested length, normalised, in the languages of prompts."""
 _OF_LIST = re.compile(
     r"\A\W{0,6}(?:sure\W{1,3})?here are\b|\A\W{0,6}there are (?:many|several) (?:examples|reasons)\b|"
     r"\bi(?:['’]ve| have) (?:listed|provided)\b|"
@@ -241,6 +242,7 @@ def talk_of(text_name: str = "", labels: tuple[str, ...] = (), context_name: str
     anywhere = (
         rf"{_ANYWHERE}|(?:\A|[.!?] )(?:the|this) {own_names} {_BE} {_ADVERBS}(?:{says})\b"
         rf"|[\"“'‘](?:{'|'.join(quoted) or '(?!)'})[.,]?[\"”'’]"
+        rf"|\((?:„(?:{label})“|«(?:{label})»)\)"  # as prompts in German and Arabic name a kind
     )
     ended = rf"[\"”'’]?(?:\s(?:{names}|one|news|section|label))?\W{{0,6}}\Z"
     verdict = (
@@ -336,9 +338,9 @@ def _is_copy(text: str, said: str, sources: Sequence[str]) -> bool:
 def _says_length(said: str, asked: str, sources: Sequence[str]) -> bool:
     """Say whether a text contains the requested length as words: "a 10 to 40 password"."""
     band = _BAND.search(asked)
-    if band is None or any(band[1] in source for source in sources):
+    if band is None or not re.search(rf"(?<!\d){band[1]}(?!\d)", said):
         return False
-    return re.search(rf"\b{band[1]}\b", said) is not None
+    return not any(band[1] in normalise(source) for source in sources)
 
 
 def _counts_options(text: str) -> bool:

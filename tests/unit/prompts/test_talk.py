@@ -243,6 +243,32 @@ def test_the_source_again_and_the_length_that_was_asked_for_are_no_texts():
     assert parse_text('A review of that kind is: "It broke."', text_name="review") == "It broke."
 
 
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("Deutsch", "Er soll 5 bis 20 Wörter lang sein: der Router blinkt rot."),
+        ("Deutsch", "Liebes Team, hier ist die E-Mail („gut“), danke."),
+        ("日本語", "長さは5～20文字です。届いたお茶がとても美味しい。"),
+        ("العربية", "وصلت الرسالة («gut») أمس وكانت جميلة"),
+        ("العربية", "طوله 5 إلى 20 كلمة عن الخدمة في المتجر"),
+        ("中文", "长度为5到20字。茶叶很好喝，下次再来。"),
+    ],
+)
+def test_a_part_of_the_request_is_no_text_in_any_language_of_prompts(language, text):
+    task = Classification(
+        labels=["gut", "schlecht"], text_name="E-Mail", language=language, length=(5, 20)
+    )
+    like = Example("Ganz anders.", "gut")
+    assert task.parse_example(text, like, truncated=False).reason == "meta"
+
+
+def test_a_length_that_the_source_has_too_is_no_part_of_the_request():
+    task = Classification(labels=["gut", "schlecht"], language="日本語", length=(5, 20))
+    like = Example("名前は5～20文字で入力してください。", "gut")
+    text = "パスワードは5～20文字で入力してくださいとのことです。"
+    assert task.parse_example(text, like, truncated=False).text == text
+
+
 def test_reasons_that_say_the_same_or_speak_of_the_list_are_dropped():
     listed = (
         "1. The soup was cold when it came.\n2. The soup was cold when it came out.\n"
