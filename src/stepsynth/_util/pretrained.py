@@ -16,6 +16,10 @@ from stepsynth.errors import ConfigError
 
 HUB_S = 5.0
 """Seconds to wait for an answer of the Hugging Face hub."""
+MOST_DIGESTED = 1 << 28
+"""Bytes of a model's file above which samples stand for it."""
+SAMPLES, SAMPLE = 256, 1 << 20
+"""Number of samples, evenly spaced from the first byte to the last, and bytes of each."""
 
 
 class UnusableModelError(ConfigError, ValueError):
@@ -127,7 +131,8 @@ def quiet() -> Generator[None]:
 def digest_folder(name: str | None) -> str | None:
     """Return a digest of the files of a local model; None for a hub name or no model.
 
-    What is kept of a model must be kept by it: the files may be others later.
+    What is kept of a model must be kept by it: the files may be others later. Of a file that would
+    take seconds to read, samples are read.
     """
     if not name or not Path(name).is_dir():
         return None
@@ -139,11 +144,22 @@ def digest_folder(name: str | None) -> str | None:
 @lru_cache(maxsize=64)
 def _digest_files(folder: str, files: tuple[tuple[Path, int, int], ...]) -> str:
     found = hashlib.sha256()
-    for file, _, _ in files:
+    for file, size, _ in files:
         found.update(file.relative_to(folder).as_posix().encode())
-        with file.open("rb") as opened:
-            found.update(hashlib.file_digest(opened, "sha256").digest())
+        found.update(_digest_file(file, size))
     return found.hexdigest()[:32]
+
+
+def _digest_file(file: Path, size: int) -> bytes:
+    with file.open("rb") as opened:
+        if size <= MOST_DIGESTED:
+            return hashlib.file_digest(opened, "sha256").digest()
+        found = hashlib.sha256(str(size).encode())
+        step = (size - SAMPLE) // (SAMPLES - 1)  # the last one ends where the file does
+        for at in (*range(0, step * (SAMPLES - 1), step), size - SAMPLE):
+            opened.seek(at)
+            found.update(opened.read(SAMPLE))
+    return found.digest()
 
 
 def load_sentence_encoder(
