@@ -8,13 +8,13 @@ import glob
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from stepsynth._util.files import replacing, write_json
+from stepsynth._util.locks import acquire
 from stepsynth._util.text import shorten
 from stepsynth.data.bad_rows import BadRow
 from stepsynth.data.delimited import check_names
@@ -262,19 +262,23 @@ def write_shards(folder: Path, tables: Iterable[Any]) -> None:
 
 @contextmanager
 def replacing_folder(folder: Path) -> Generator[Path]:
-    """Make an empty folder that replaces `folder` once the block is done."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    for left in folder.parent.glob(f".{glob.escape(folder.name)}.part-*"):
-        shutil.rmtree(left, ignore_errors=True)  # by a process that was killed
-    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.part-"))
-    try:
-        yield partial
-        partial.chmod(folder.parent.stat().st_mode & 0o777)  # mkdtemp makes private folders
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(partial, folder)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+    """Make an empty folder that replaces `folder` once the block is done.
+
+    Raises:
+        FolderInUseError: Another process is making it.
+    """
+    work = folder.parent / f".{folder.name}.part"
+    work.mkdir(parents=True, exist_ok=True)
+    with closing(acquire(work / "lock.sqlite", "folder")):
+        partial = work / folder.name
+        shutil.rmtree(partial, ignore_errors=True)  # by a process that was killed
+        partial.mkdir()
+        try:
+            yield partial
+            shutil.rmtree(folder, ignore_errors=True)
+            os.replace(partial, folder)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
 
 
 def write_manifest(folder: Path, sizes: Mapping[str, int]) -> None:

@@ -1,11 +1,21 @@
 """Data sets of Parquet shards: folders, patterns and addresses."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
-from stepsynth.data import find_shards, read_corpus, read_file, rows_of_file, write_shards
-from stepsynth.errors import DataError
+from stepsynth._util.files import sweep
+from stepsynth.data import (
+    find_shards,
+    read_corpus,
+    read_file,
+    replacing_folder,
+    rows_of_file,
+    write_shards,
+)
+from stepsynth.errors import DataError, FolderInUseError
 from stepsynth.tasks.classification import Classification
 
 pa = pytest.importorskip("pyarrow")
@@ -99,6 +109,30 @@ def test_names_of_classes_stay_whatever_other_columns_there_are(tmp_path):
         {"label": "a", "named": "a", "tags": ["b"], "words": ["x"], "own": 0},
         {"label": "b", "named": "b", "tags": [], "words": [], "own": 1},
     ]
+
+
+def test_a_folder_that_is_being_made_is_made_by_nobody_else(tmp_path):
+    place = tmp_path / "model"
+    with replacing_folder(place) as ours:
+        (ours / "rows").write_text("hours of work")
+        with pytest.raises(FolderInUseError, match="another process"), replacing_folder(place):
+            pytest.fail("it was made all the same")
+    assert [file.read_text() for file in place.iterdir()] == ["hours of work"]
+    assert list(tmp_path.iterdir()) == [place]
+
+
+def test_what_a_killed_process_has_made_of_a_folder_is_no_part_of_it(tmp_path):
+    command = (
+        "import os, sys; from pathlib import Path; from stepsynth.data import replacing_folder\n"
+        "with replacing_folder(Path(sys.argv[1])) as made:\n"
+        "    (made / 'half').touch(); os._exit(1)"
+    )
+    subprocess.run([sys.executable, "-c", command, tmp_path / "model"], check=False)
+    assert list(tmp_path.iterdir()) != []
+    sweep(tmp_path)  # as a run does that goes on
+    with replacing_folder(tmp_path / "model") as made:
+        (made / "whole").touch()
+    assert [file.name for file in tmp_path.rglob("*")] == ["model", "whole"]
 
 
 def test_an_address_is_read(memory):
