@@ -47,7 +47,7 @@ def cache_folder() -> Path | None:
 
 
 def fingerprint(encoder: Any) -> str:
-    """Return a digest of a sentence encoder: its modules, its tokenizer and its weights."""
+    """Return a digest of a sentence encoder: modules, tokenizer, weights, prompts and size."""
     import torch
 
     weights = hashlib.sha256()
@@ -56,7 +56,9 @@ def fingerprint(encoder: Any) -> str:
         weights.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy())
     vocabulary = sorted(encoder.tokenizer.get_vocab().items())
     about = [str(encoder), encoder.max_seq_length, vocabulary]
-    return digest([*about, weights.hexdigest()])
+    # What is put before a text, and how much of its vector is kept, is set beside the modules.
+    given = [encoder.prompts, encoder.default_prompt_name, encoder.truncate_dim]
+    return digest([*about, *given, weights.hexdigest()])
 
 
 class KeptVectors:

