@@ -392,9 +392,11 @@ def test_what_a_killed_process_was_writing_is_removed(tmp_path):
     left.write_text("half a r")
     (out / "fitted/.abcd1234").mkdir()
     (out / "fitted/.abcd1234/weights.npz").write_bytes(b"half")
-    (out / ".gitignore").write_text("*")
+    own = [out / ".gitignore", out / "fitted/.DS_Store"]
+    for file in own:
+        file.write_text("*")
     assert stepsynth("run", task, "--out", out).returncode == 0
-    assert [path.name for path in out.rglob(".*")] == [".gitignore"]
+    assert sorted(out.rglob(".*")) == own
 
 
 def test_the_demo_without_its_llm_says_how_to_get_it_or_do_without(monkeypatch, tmp_path):

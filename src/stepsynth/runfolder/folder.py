@@ -58,7 +58,7 @@ class OpenRun:
             shutil.rmtree(path / "rounds", ignore_errors=True)
             sweep(path)
             for left in self.folder.fitted.glob(".*"):
-                shutil.rmtree(left)
+                shutil.rmtree(left, ignore_errors=True)  # a desktop puts files there
             self.folder.manifest.unlink(missing_ok=True)
             write_json(self.folder.identity, self.identity)
             write_text(self.folder.config, dump_yaml(config.to_dict()))
