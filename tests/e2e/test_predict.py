@@ -183,6 +183,7 @@ def test_marks_that_end_a_line_elsewhere_end_none_here(pairs):
         (["{pairs}", "--input", "none.jsonl"], "none.jsonl: there is no such file"),
         (["{pairs}", "--input", "-", "--output", "no/such/folder"], "cannot be written"),
         (["{pairs}/none", "dog"], "no trained student is here"),
+        (["{plain}/student.json", "dog"], "no trained student is here"),
     ],
 )
 def test_what_cannot_be_is_said_in_a_line(pairs, plain, tmp_path, arguments, message):
@@ -205,6 +206,19 @@ def test_a_file_is_not_written_over_while_it_is_read(pairs, tmp_path):
     error = refused("predict", pairs, "-i", path, "-o", path)
     assert "--output is the file that --input reads" in error
     assert path.read_text(encoding="utf-8") == lines(*MIXED)
+
+
+def test_a_file_of_windows_is_read_and_a_wrong_one_costs_no_earlier_output(plain, tmp_path):
+    rows, output = tmp_path / "rows.csv", tmp_path / "out.csv"
+    rows.write_bytes("text\na pear für Jörg\n".encode("cp1252"))
+    output.write_text("an earlier output", encoding="utf-8")
+    error = refused("predict", plain, "-i", rows, "-o", output)
+    assert "--encoding cp1252" in error
+    assert "data:" not in error
+    assert "no encoding of texts" in refused("predict", plain, "-i", rows, "--encoding", "cp1525")
+    assert output.read_text(encoding="utf-8") == "an earlier output"
+    ok("predict", plain, "-i", rows, "-o", output, "--encoding", "cp1252")
+    assert "a pear für Jörg,p" in output.read_text(encoding="utf-8")
 
 
 def test_questions_are_answered_with_a_part_of_the_passage(reader):

@@ -17,7 +17,7 @@ from stepsynth._util.disk import as_disk_trouble
 from stepsynth._util.text import visible
 from stepsynth._util.words import duration, usd
 from stepsynth.cli._completion import complete_set
-from stepsynth.errors import StepsynthError
+from stepsynth.errors import ConfigError, StepsynthError
 
 if TYPE_CHECKING:
     from stepsynth.run_records import LLMTotals, Scores, Summary
@@ -110,6 +110,26 @@ def conclude(found: Mapping[str, Any], error: StepsynthError | None, *, as_json:
 def say(message: str) -> None:
     """Print a line to stderr."""
     print(printable(message), file=sys.stderr, flush=True)
+
+
+def check_encoding_option(name: str | None) -> None:
+    """Check the value of --encoding; None: it was not given.
+
+    Raises:
+        ConfigError: Python knows no such encoding.
+    """
+    from stepsynth.data import check_encoding
+
+    try:
+        check_encoding(name or "utf-8")
+    except ValueError as error:
+        raise ConfigError(f"--encoding: {error}") from error
+
+
+def encoding_by_option(hint: str) -> str:
+    """Return a hint about an encoding that names --encoding in place of the task file's key."""
+    hint = re.sub(r"data: \{encoding: (\S+)\}", r"--encoding \1", hint)
+    return hint.replace("data.encoding", "--encoding")
 
 
 printable = visible

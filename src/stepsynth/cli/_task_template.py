@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from stepsynth._util.files import write_text
 from stepsynth._util.text import check_name, shorten
+from stepsynth.cli._shared import encoding_by_option
 from stepsynth.data import HUB, MissingColumnError, Reading, read_file
 from stepsynth.errors import ConfigError, DataError
 from stepsynth.llm import apply_preset
@@ -262,7 +263,7 @@ def _labels_of(
     except DataError as error:
         if isinstance(error, MissingColumnError):
             error.hint = "name your columns: --text COLUMN --label COLUMN"
-        error.hint = re.sub(r"data: \{encoding: (\S+)\}", r"--encoding \1", error.hint)
+        error.hint = encoding_by_option(error.hint)
         raise
 
 

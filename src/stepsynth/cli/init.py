@@ -5,8 +5,7 @@ from pathlib import Path
 
 import typer
 
-from stepsynth.cli._shared import command_line, handle_errors, say
-from stepsynth.errors import ConfigError
+from stepsynth.cli._shared import check_encoding_option, command_line, handle_errors, say
 
 
 @handle_errors
@@ -49,13 +48,8 @@ def init(
 ) -> None:
     """Write a commented task file for rows of your own."""
     from stepsynth.cli._task_template import write_task_file
-    from stepsynth.data import check_encoding
 
-    if encoding is not None:
-        try:
-            check_encoding(encoding)
-        except ValueError as error:
-            raise ConfigError(f"--encoding: {error}") from error
+    check_encoding_option(encoding)
     columns = _columns(text_column, label_column, context_column, answers_column)
     found = write_task_file(
         out,

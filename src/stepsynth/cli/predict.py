@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
+from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ import typer
 from stepsynth._util.text import clean
 from stepsynth.cli._completion import MODEL
 from stepsynth.cli._falling_back import FALL_BACK, PRECISION, Unsure, open_unsure
-from stepsynth.cli._shared import handle_errors, say
+from stepsynth.cli._shared import check_encoding_option, encoding_by_option, handle_errors, say
 from stepsynth.errors import ConfigError, DataError, suggest
 
 if TYPE_CHECKING:
@@ -42,6 +43,9 @@ def predict(
     output: Path | None = typer.Option(
         None, "--output", "-o", help="Write a file, .jsonl or .csv; default: stdout."
     ),
+    encoding: str | None = typer.Option(
+        None, help="What text files of --input are encoded in, if not UTF-8: cp1252, ..."
+    ),
     precision: float | None = PRECISION,
     fall_back: Path | None = FALL_BACK,
     as_json: bool = typer.Option(False, "--json", help="One JSON object a text."),
@@ -60,6 +64,7 @@ def predict(
     unsure = open_unsure(run, model, calibration, precision, fall_back)
     columns = model.columns or {"text": "text"}
     needs_context = "context" in columns
+    check_encoding_option(encoding)
     _check_files(source, output, has_others=bool(text) or context is not None)
     if context is not None and model.columns and not needs_context:
         raise ConfigError("this model was trained without contexts", hint="leave --context out")
@@ -71,17 +76,19 @@ def predict(
         )
     keeps_row = source is not None or (needs_context and context is None)
     if keeps_row:
-        rows = _with_columns(_rows(source, columns), columns)
+        rows = _with_columns(_rows(source, encoding, columns), columns)
     else:
         rows = _texts(text, context)
         columns = {field: field for field in columns}
         if context is not None:
             columns["context"] = "context"
+    batches = _batches(rows)
+    first = next(batches, [])  # before --output is opened: bad input costs no earlier file
     done = 0
     is_csv = output is not None and output.suffix == ".csv"
     with unsure or nullcontext(), _open(output) if output else nullcontext(sys.stdout) as file:
         table = _Csv(file, keeps_row=keeps_row, has_by=unsure is not None) if is_csv else None
-        for batch in _batches(rows):
+        for batch in chain([first] if first else [], batches):
             answers = _answer(model, calibration, unsure, batch, columns, done)
             done += len(batch)
             if table is not None:
@@ -268,16 +275,11 @@ def _with_columns(rows: Iterable[tuple[str, Row]], columns: Mapping[str, str]) -
         yield row
 
 
-def _rows(source: str | None, columns: Mapping[str, str]) -> Iterator[tuple[str, Row]]:
-    from stepsynth.data import BadRow, rows_of_file
-
-    if source not in (None, "-"):
-        for place, row in rows_of_file(source, warn=lambda said: say(f"warning: {said}")):
-            if isinstance(row, BadRow):
-                raise DataError(f"{source}, {place}: {row.message}", hint=row.hint)
-            if not isinstance(row, Mapping):
-                raise DataError(f"{source}, {place}: expected an object, got {row!r}")
-            yield f"{source}, {place}", dict(row)
+def _rows(
+    source: str | None, encoding: str | None, columns: Mapping[str, str]
+) -> Iterator[tuple[str, Row]]:
+    if source is not None and source != "-":
+        yield from _rows_of_file(source, encoding)
         return
     wanted = {columns[field]: "..." for field in ("text", "context") if field in columns}
     for number, line in enumerate(_stdin(), start=1):
@@ -293,6 +295,23 @@ def _rows(source: str | None, columns: Mapping[str, str]) -> Iterator[tuple[str,
                 hint=f"a line is {json.dumps(wanted)}",
             )
         yield f"stdin, line {number}", row
+
+
+def _rows_of_file(source: str, encoding: str | None) -> Iterator[tuple[str, Row]]:
+    from stepsynth.data import BadRow, rows_of_file
+
+    try:
+        for place, row in rows_of_file(
+            source, encoding=encoding, warn=lambda said: say(f"warning: {said}")
+        ):
+            if isinstance(row, BadRow):
+                raise DataError(f"{source}, {place}: {row.message}", hint=row.hint)
+            if not isinstance(row, Mapping):
+                raise DataError(f"{source}, {place}: expected an object, got {row!r}")
+            yield f"{source}, {place}", dict(row)
+    except DataError as error:
+        error.hint = encoding_by_option(error.hint)
+        raise
 
 
 def _stdin() -> Iterator[str]:

@@ -282,7 +282,7 @@ def load_student(folder: str | Path) -> Student:
         student = spec.start(about["labels"], about["random_seed"])
         student._columns = about.get("columns", {})
         student.load_arrays(folder)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise RunFolderError(
             f"{folder}: no trained student is here ({Path(error.filename).name} is missing)",
             hint="give a run folder that is done, or its model/ folder",
