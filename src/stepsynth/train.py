@@ -12,7 +12,15 @@ from itertools import chain
 from pathlib import Path
 
 from stepsynth._util.files import write_json
-from stepsynth.data import make_gate, replacing_folder, run_columns, screen, spool, stream_file
+from stepsynth.data import (
+    MissingColumnError,
+    make_gate,
+    replacing_folder,
+    run_columns,
+    screen,
+    spool,
+    stream_file,
+)
 from stepsynth.errors import DataError, RunFolderError
 from stepsynth.inputs import choose_student, read_gold, split, tell_copies
 from stepsynth.metrics import CALIBRATION_FILE, calibrate_on
@@ -109,9 +117,15 @@ def _open(config: Config, source: str, warn: Callable[[str], None]) -> Generator
             f"{source}: this run has no data set yet", hint="the same `stepsynth run` goes on"
         )
     task, path, columns = config.task, source, config.data.columns
+    own = run_columns(task)
     if run.dataset.exists():
-        path, columns = str(run.dataset), run_columns(task)
-    yield from stream_file(path, task, columns, reading=config.data.reading, warn=warn)
+        path, columns = str(run.dataset), own
+    try:
+        yield from stream_file(path, task, columns, reading=config.data.reading, warn=warn)
+    except MissingColumnError as error:
+        of_gold = ", ".join({**task.columns, **columns}[field] for field in own)
+        error.hint = f"columns are {of_gold}, as in gold, or {', '.join(own.values())}"
+        raise
 
 
 def _counted(rows: Iterator[Example], observer: Observer) -> Iterator[Example]:

@@ -1,6 +1,8 @@
 """`stepsynth train`: rows of runs and files become the model that a run would have trained."""
 
 import json
+import os
+import stat
 
 import pytest
 from typer.testing import CliRunner
@@ -44,6 +46,12 @@ def task(tmp_path):
     }
     (tmp_path / "fruit.yaml").write_text(json.dumps(keys), encoding="utf-8")
     return tmp_path / "fruit.yaml"
+
+
+def umask():
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 class Heard(Observer):
@@ -156,6 +164,19 @@ def test_the_command_tells_scores_and_predict_takes_the_model(task, tmp_path):
     again = CliRunner().invoke(app, ["train", str(task), mine, "--out", out, "--json"])
     assert again.exit_code == 2
     assert json.loads(again.stdout.splitlines()[-1])["error"].endswith("model exists")
+
+
+def test_a_folder_that_all_may_write_to_makes_no_model_that_they_may(task, tmp_path):
+    tmp_path.chmod(0o777)  # as /tmp is
+    trained(task, write(tmp_path / "rows.jsonl", rows(20, 40)))
+    assert stat.S_IMODE((tmp_path / "model").stat().st_mode) == 0o777 & ~umask()
+
+
+def test_rows_of_another_tool_are_told_both_namings(task, tmp_path):
+    other = [{"body": row["note"], "class": row["fruit"]} for row in rows(20, 40)]
+    with pytest.raises(DataError) as caught:
+        trained(task, write(tmp_path / "other.jsonl", other))
+    assert caught.value.hint == "columns are note, fruit, as in gold, or text, label"
 
 
 def test_questions_of_a_run_are_read_with_their_answers(tmp_path):

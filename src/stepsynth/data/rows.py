@@ -233,7 +233,10 @@ def _fields(
     """Return the fields that a row has."""
     for field in required:
         if columns[field] not in row:
-            hint = f"name it in the task file: data: {{columns: {{{field}: YOUR_COLUMN}}}}"
+            hint = (
+                f"name it in the task file: data: {{columns: {{{field}: YOUR_COLUMN}}}}; all files "
+                "of a task have the same columns"
+            )
             raise NoColumnError(columns[field], row, hint)
     return {field: row[column] for field, column in columns.items() if column in row}
 
