@@ -16,6 +16,7 @@ from stepsynth.data.bad_rows import BadRow
 from stepsynth.data.decoding import UNREADABLE, is_gzipped, kind_of, open_text
 from stepsynth.data.delimited import DIVIDERS, rows_of_delimited
 from stepsynth.data.parquet import (
+    beginning_of,
     holds_shards,
     is_address,
     one_line,
@@ -79,9 +80,7 @@ def _rows(path: str | Path, encoding: str | None, warn: Warn | None) -> Rows:
     try:
         yield from _file(path, encoding, warn)
     except FileNotFoundError as error:
-        raise DataError(
-            f"{path}: there is no such file", hint="paths in a task file are relative to it"
-        ) from error
+        raise DataError(f"{path}: there is no such file", hint=beginning_of(path)) from error
     except UNREADABLE as error:
         raise DataError(f"{path}: cannot be read: {error}") from error
 

@@ -73,8 +73,8 @@ def find_shards(path: str, suffixes: Sequence[str] = (".parquet",)) -> list[str]
     if not found:
         raise DataError(
             f"{path}: there is no {' or '.join(suffixes)} file",
-            hint="name a file, a folder, or a pattern such as data/*.parquet; paths are relative "
-            "to the task file",
+            hint="name a file, a folder, or a pattern such as data/*.parquet; "
+            + beginning_of(path),
         )
     return found
 
@@ -258,6 +258,13 @@ def write_shards(folder: Path, tables: Iterable[Any]) -> None:
                 parquet.write_table(table, file, **FORMAT)
             sizes[name] = table.num_rows
         write_manifest(partial, sizes)
+
+
+def beginning_of(path: str | Path) -> str:
+    """Return what a path that was not found is relative to; those of a task file are absolute."""
+    if Path(path).is_absolute():
+        return "paths in a task file are relative to it"
+    return f"paths are relative to {Path.cwd()}"
 
 
 @contextmanager

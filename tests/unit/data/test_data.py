@@ -84,9 +84,15 @@ def test_what_is_wrong_is_said_with_its_place(tmp_path, task, name, text, messag
         read_file(write(tmp_path / name, text), task, {})
 
 
-def test_a_missing_file_and_one_in_another_encoding(tmp_path, task):
-    with pytest.raises(DataError, match="there is no such file"):
+def test_a_missing_file_and_one_in_another_encoding(tmp_path, task, monkeypatch):
+    with pytest.raises(DataError, match="there is no such file") as caught:
         read_file(tmp_path / "none.csv", task, {})
+    assert "in a task file" in caught.value.hint
+    monkeypatch.chdir(tmp_path)
+    for name in ("none.csv", "none/*.parquet"):  # as a command is given it
+        with pytest.raises(DataError, match="there is no") as caught:
+            read_file(name, task, {})
+        assert caught.value.hint.endswith(f"relative to {tmp_path}")
     (tmp_path / "latin.csv").write_bytes("text,label\ncafé,a\n".encode("latin-1"))
     with pytest.raises(DataError, match="no UTF-8"):
         read_file(tmp_path / "latin.csv", task, {})
@@ -399,7 +405,12 @@ def test_text_is_read_in_the_encoding_that_it_is_in(tmp_path, task, raw, encodin
         ),
         ("text,label\none,a\n".encode("utf-16-le"), None, "zero, as in UTF-16", "utf-16-le"),
         ("text,label\none,a\n".encode("utf-16-be"), None, "zero, as in UTF-16", "utf-16-be"),
-        ("text,label\né,a\n".encode("latin-1"), "ascii", "line 2: the byte 0xE9 is no", "ano"),
+        (
+            "text,label\né,a\n".encode("latin-1"),
+            "ascii",
+            "line 2: the byte 0xE9 is no ascii",
+            "ano",
+        ),
         (b"text,label\none,a\n", "utf-16", "this is no utf-16 text", "UTF-8"),
     ],
 )
