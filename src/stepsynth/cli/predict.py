@@ -68,12 +68,8 @@ def predict(
     _check_files(source, output, has_others=bool(text) or context is not None)
     if context is not None and model.columns and not needs_context:
         raise ConfigError("this model was trained without contexts", hint="leave --context out")
-    if needs_context and text and context is None:
-        raise ConfigError(
-            "this model needs a context for each text",
-            hint=f'--context "...", or JSON lines with {columns["text"]!r} and '
-            f"{columns['context']!r} on stdin",
-        )
+    if text and context is None:
+        _check_needs_no_context(columns)
     keeps_row = source is not None or (needs_context and context is None)
     if keeps_row:
         rows = _with_columns(_rows(source, encoding, columns), columns)
@@ -101,6 +97,15 @@ def predict(
                     print(_line(said), file=file, flush=True)
     if output:
         say(f"{output} is written")
+
+
+def _check_needs_no_context(columns: Mapping[str, str]) -> None:
+    if "context" in columns:
+        raise ConfigError(
+            "this model needs a context for each text",
+            hint=f'--context "...", or JSON lines with {columns["text"]!r} and '
+            f"{columns['context']!r} on stdin",
+        )
 
 
 def _check_files(source: str | None, output: Path | None, *, has_others: bool) -> None:
