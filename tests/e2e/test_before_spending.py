@@ -124,6 +124,16 @@ def test_a_run_uses_what_its_preview_has_paid_for(fruit_server, tmp_path):
     assert len(asked) == len(set(asked))
 
 
+def test_a_list_that_was_cut_off_is_shown_as_the_run_takes_it(tmp_path):
+    listed = completion("1. It is ripe.\n2. It is sweet.\n3. It was gro", finish="length")
+    with StubServer(lambda *_: listed) as server:
+        task = write_kind(tmp_path, "classification", server.url)
+        options = ("--set", "method={name: s3, seed_size: 2, rounds: 0}", "--out", tmp_path / "r")
+        (shown, *_) = in_json("preview", task, "-n", 1, *options)["kinds"]["rationale"]
+    assert shown["row"] == ["It is ripe.", "It is sweet."]
+    assert not shown["rejected"]
+
+
 def test_rejects_and_failures_are_shown_with_their_causes(tmp_path):
     def serve(number, _body):
         if number % 3 == 0:

@@ -375,16 +375,19 @@ def _row(row: Example) -> dict[str, Any]:
 
 def _read(shown: Shown, task: Task) -> Any:
     """Return an answer that is no row, as the task parses it; None: it is not used."""
-    found: Any = shown.answer.strip()
+    is_cut, shown.rejected = bool(shown.rejected), ""
     if shown.kind in LIST_KINDS:
-        found = parse_list(shown.answer)
+        parse = task.parse_rationales if shown.kind == "rationale" else parse_list
+        found: Any = parse(shown.answer, truncated=is_cut)
     elif shown.kind in ("decide", "judge"):
         # Where the answer stands in a passage, the prompt holds that passage.
         asked = Example("", "", shown.prompt)
-        found = task.parse_decision(shown.answer, asked, truncated=False)
+        found = task.parse_decision(shown.answer, asked, truncated=is_cut)
         found = found if isinstance(found, Rejected) else label_to_json(found)
     elif shown.kind == "context":
-        found = task.parse_context(shown.answer, truncated=False)
+        found = task.parse_context(shown.answer, truncated=is_cut)
+    else:
+        found = Rejected("truncated", shown.answer) if is_cut else shown.answer.strip()
     if isinstance(found, Rejected):
         shown.rejected = found.reason
         return None

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -139,11 +140,19 @@ def _environment() -> jinja2.Environment:
     environment.filters |= {
         "cut": cut,
         "id": _to_id,
+        "said": _said,
         "percent": lambda value: f"{100 * value:.1f}",
         "usd": usd,
         "whole": whole,
     }
     return environment
+
+
+def _said(message: str) -> Markup:
+    """Return a message for the terminal as HTML, what stands in backticks as code."""
+    parts = re.split(r"`([^`]+)`", visible(message))
+    code = (Markup("<code>{}</code>").format(part) for part in parts[1::2])
+    return Markup("").join(chain.from_iterable(zip_longest(parts[::2], code, fillvalue="")))
 
 
 def _to_id(title: str) -> str:
