@@ -76,21 +76,30 @@ class _Handler:
         self.number = number
         self.is_wanted = is_wanted
         self.is_waiting = False
+        self.is_due = False
 
     def __call__(self, came: int, frame: FrameType | None) -> None:
+        if came != self.number and not self.is_due:
+            return  # a late alarm: what it was set for has been raised by a second signal
         is_first = came != self.number or not self.is_waiting
         self.is_waiting = _CAN_WAIT and is_first and _is_importing(frame)
         if self.is_waiting:
-            signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
-        elif self.is_wanted():
+            self._try_again()
+            return
+        self.is_due = False
+        if self.is_wanted():
             raise KeyboardInterrupt
 
     def take_unraisable(self, caught: "sys.UnraisableHookArgs") -> None:
         """Set an alarm to raise again a KeyboardInterrupt that was raised in vain."""
         if issubclass(caught.exc_type, KeyboardInterrupt):
-            signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
+            self._try_again()
         else:
             sys.__unraisablehook__(caught)
+
+    def _try_again(self) -> None:
+        self.is_due = True
+        signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
 
 
 def _handlers() -> dict[int, _Handle | int]:
