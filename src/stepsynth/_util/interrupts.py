@@ -75,15 +75,14 @@ class _Handler:
     def __init__(self, number: signal.Signals, is_wanted: Callable[[], bool]) -> None:
         self.number = number
         self.is_wanted = is_wanted
-        self.is_waiting = False
         self.is_due = False
 
     def __call__(self, came: int, frame: FrameType | None) -> None:
-        if came != self.number and not self.is_due:
-            return  # a late alarm: what it was set for has been raised by a second signal
-        is_first = came != self.number or not self.is_waiting
-        self.is_waiting = _CAN_WAIT and is_first and _is_importing(frame)
-        if self.is_waiting:
+        is_alarm = came != self.number
+        if is_alarm and not self.is_due:
+            return  # a late one: what it was set for has been raised by a second signal
+        is_first = is_alarm or not self.is_due
+        if _CAN_WAIT and is_first and _is_importing(frame):
             self._try_again()
             return
         self.is_due = False

@@ -118,10 +118,12 @@ def check_encoding_option(name: str | None) -> None:
     Raises:
         ConfigError: Python knows no such encoding.
     """
+    if name is None:
+        return
     from stepsynth.data import check_encoding
 
     try:
-        check_encoding(name or "utf-8")
+        check_encoding(name)
     except ValueError as error:
         raise ConfigError(f"--encoding: {error}") from error
 
