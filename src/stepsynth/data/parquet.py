@@ -328,15 +328,15 @@ def _classes_of(schema: Any) -> dict[str, list[str]]:
     try:
         features = json.loads(written)["info"]["features"]
         columns = [(field, features[field.name]) for field in schema if field.name in features]
-    except (ValueError, KeyError, TypeError):
-        return {}
-    # A list of classes nests them one level deeper.
-    inner = {
-        field.name: feature[0] if isinstance(feature, list) else feature.get("feature", feature)
-        for field, feature in columns
-        if types.is_integer(getattr(field.type, "value_type", field.type))
-    }
-    return {c: each["names"] for c, each in inner.items() if each.get("_type") == "ClassLabel"}
+        # A list of classes nests them one level deeper.
+        inner = {
+            field.name: feature[0] if isinstance(feature, list) else feature.get("feature", feature)
+            for field, feature in columns
+            if types.is_integer(getattr(field.type, "value_type", field.type))
+        }
+        return {c: each["names"] for c, each in inner.items() if each.get("_type") == "ClassLabel"}
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return {}  # others may write there, too
 
 
 def with_classes(place: str, row: Any, classes: Mapping[str, list[str]]) -> tuple[str, Any]:

@@ -488,10 +488,11 @@ def test_a_class_that_has_no_name_is_told_in_its_row(tmp_path, task):
     parquet.write_table(table.replace_schema_metadata(told), tmp_path / "x.parquet")
     with pytest.raises(DataError, match=r"row 1: label is 7, and has names for 0 to 1"):
         read_file(tmp_path / "x.parquet", task, {})
-    odd = {"huggingface": '{"info": {"features": [1]}}'}
-    parquet.write_table(table.replace_schema_metadata(odd), tmp_path / "x.parquet")
-    with pytest.raises(DataError, match="row 0: the label '1'"):
-        read_file(tmp_path / "x.parquet", task, {})
+    for features in ("[1]", '{"label": 1}', '{"label": []}', '{"label": {"_type": "ClassLabel"}}'):
+        odd = {"huggingface": f'{{"info": {{"features": {features}}}}}'}
+        parquet.write_table(table.replace_schema_metadata(odd), tmp_path / "x.parquet")
+        with pytest.raises(DataError, match="row 0: the label '1'"):
+            read_file(tmp_path / "x.parquet", task, {})
 
 
 def test_a_folder_of_save_to_disk_is_read(tmp_path, task):
