@@ -53,8 +53,7 @@ def train(config: Config, sources: Sequence[str], out: Path, observer: Observer)
         RunFolderError: `out` exists.
         DataError: Rows cannot be used, or none is left.
     """
-    if out.exists():
-        raise RunFolderError(f"{out} exists", hint="give another --out, or remove it")
+    _check_new(out)
     began = time.monotonic()
     config.student.check()
     gold = split(config, read_gold(config, observer.warn), observer.warn)
@@ -66,6 +65,7 @@ def train(config: Config, sources: Sequence[str], out: Path, observer: Observer)
             next(rows, None)
     found = chain.from_iterable(_open(config, source, observer.warn) for source in sources)
     with replacing_folder(out) as folder:
+        _check_new(out)  # another process may have ended by now
         place = folder / "rows.arrow"
         read = _counted(found, observer)
         rows = spool(screen(read, gate.stop_row, "rows to train on", observer.warn), place)
@@ -103,6 +103,11 @@ def train(config: Config, sources: Sequence[str], out: Path, observer: Observer)
         write_json(folder / TRAINED_FILE, trained.to_dict())
         place.unlink()
     return trained
+
+
+def _check_new(out: Path) -> None:
+    if out.exists():
+        raise RunFolderError(f"{out} exists", hint="give another --out, or remove it")
 
 
 def _open(config: Config, source: str, warn: Callable[[str], None]) -> Generator[Example]:

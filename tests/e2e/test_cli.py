@@ -261,7 +261,7 @@ def test_check_prints_a_table_and_says_what_overlaps(tmp_path):
     with (tmp_path / "gold.jsonl").open("a") as file:
         file.write('{"text": "APPLE number 0 is red!", "label": "a"}\n')
     done = ok("check", task, "--no-ping")
-    assert "1 gold rows were dropped: a duplicate of another gold row" in done.stdout.replace(
+    assert "1 gold row was dropped: a duplicate of another gold row" in done.stdout.replace(
         "\n", " "
     )
     assert "No LLM was asked" in done.stdout

@@ -277,15 +277,25 @@ def replacing_folder(folder: Path) -> Generator[Path]:
     work = folder.parent / f".{folder.name}.part"
     work.mkdir(parents=True, exist_ok=True)
     with closing(acquire(work / "lock.sqlite", "folder")):
-        partial = work / folder.name
-        shutil.rmtree(partial, ignore_errors=True)  # by a process that was killed
+        partial, before = work / folder.name, work / f"{folder.name}.before"
+        _put_back(before, folder)  # by a process that was killed, as the next line
+        shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
         try:
             yield partial
-            shutil.rmtree(folder, ignore_errors=True)
+            if folder.exists():
+                os.replace(folder, before)
             os.replace(partial, folder)
         finally:
+            _put_back(before, folder)
             shutil.rmtree(work, ignore_errors=True)
+
+
+def _put_back(before: Path, folder: Path) -> None:
+    """Undo the first half of a replacement whose second half did not happen."""
+    if before.exists() and not folder.exists():
+        os.replace(before, folder)
+    shutil.rmtree(before, ignore_errors=True)
 
 
 def write_manifest(folder: Path, sizes: Mapping[str, int]) -> None:

@@ -89,7 +89,8 @@ def split_gold(
     if select is None:
         parts["mine"] = drop.relatives(parts["mine"], parts["select"], "a row of select")
     for reason, count in drop.counts.items():
-        warn(f"{count} gold rows were dropped: {reason}")
+        were = "row was" if count == 1 else "rows were"
+        warn(f"{count} gold {were} dropped: {reason}")
     mine = parts["mine"]
     gold_splits = Gold(
         mine=mine,

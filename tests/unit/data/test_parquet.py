@@ -135,6 +135,31 @@ def test_what_a_killed_process_has_made_of_a_folder_is_no_part_of_it(tmp_path):
     assert [file.name for file in tmp_path.rglob("*")] == ["model", "whole"]
 
 
+@pytest.mark.parametrize("name", ["model", "before"])
+def test_a_folder_is_whole_whenever_its_replacement_is_killed(tmp_path, name):
+    command = (
+        "import os, sys; from pathlib import Path; from stepsynth.data import replacing_folder\n"
+        "moved, replace = [], os.replace\n"
+        "def killed(*places):\n"
+        "    replace(*places) if not moved else os._exit(1)\n"
+        "    moved.append(places)\n"
+        "os.replace = killed\n"
+        "with replacing_folder(Path(sys.argv[1])) as made:\n"
+        "    (made / 'new').touch()"
+    )
+    place = tmp_path / name
+    place.mkdir()
+    (place / "old").touch()
+    done = subprocess.run([sys.executable, "-c", command, place], check=False)
+    assert (done.returncode, place.exists()) == (1, False)
+    with pytest.raises(OSError, match="disk"), replacing_folder(place):
+        raise OSError("the disk is full")
+    assert [file.name for file in place.iterdir()] == ["old"]
+    with replacing_folder(place) as made:
+        (made / "new").touch()
+    assert [file.name for file in tmp_path.rglob("*")] == [name, "new"]
+
+
 def test_an_address_is_read(memory):
     assert texts("memory://bucket/data") == ["three", "one", "two"]
     assert texts("memory://bucket/data/*.parquet") == ["three", "one", "two"]
