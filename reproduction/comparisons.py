@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import stepsynth
-from benchmarks.encoder import minilm
+from benchmarks.encoder import distilled, minilm
 from stepsynth.comparison.table import Comparison, compare_answers
 from stepsynth.metrics import SCORE_NAMES
 from stepsynth.metrics.bootstrap import Interval
@@ -68,7 +68,7 @@ class Replayed:
     @property
     def title(self) -> str:
         """Its heading."""
-        mark = " (MiniLM†)" if self.student == "embedding" else ""
+        mark = {"embedding": " (MiniLM†)", "static": " (from MiniLM†)"}.get(self.student, "")
         return f"{TASKS[self.task]}, `{self.student}`{mark}, seed data by {LLMS[self.seed_llm]}"
 
     def overrides(self) -> list[str]:
@@ -82,22 +82,24 @@ class Replayed:
         if self.student == "embedding":
             student = {"name": "embedding", "model": minilm()}
             found.append(f"student={json.dumps(student)}")
+        if self.student == "static":
+            student = {"name": "static", "model": distilled()}
+            found.append(f"student={json.dumps(student)}")
         return found
 
 
-def comparisons() -> list[Replayed]:
+def comparisons(students: Sequence[str] = ("linear", "embedding")) -> list[Replayed]:
     """Return all comparisons, the quick ones first."""
     found: list[Replayed] = []
-    for student in ("linear", "embedding"):
+    for student in students:
         for task, size in (("hyperbole", 200), ("tweet-sentiment", 300)):
-            for llm in ("gpt-4", "llama-2-70b")[: 2 if student == "linear" else 1]:
+            for llm in ("gpt-4", "llama-2-70b")[: 1 if student == "embedding" else 2]:
                 file = f"replays/{task}.yaml"
                 found.append(Replayed(task, file, student, llm, "gpt-4", size))
         found.append(Replayed("rte", "families/rte.yaml", student))
     file, extra = "replays/imdb.yaml", "gpt-3.5"
     # On reviews, which are long, fewer methods and rows.
     few = tuple(name for name in METHODS if name not in ("sungen", "s3:balance_added=true"))
-    students = ("linear", "embedding")
     return found + [Replayed("imdb", file, s, "gpt2-xl", extra, 500, few) for s in students]
 
 

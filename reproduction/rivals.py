@@ -21,9 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import stepsynth
-from benchmarks.encoder import minilm
+from benchmarks.encoder import distilled, minilm
 from reproduction.live import read
-from reproduction.students import distilled
 from stepsynth._util.files import write_jsonl
 from stepsynth._util.rng import make_rng
 from stepsynth.comparison import Comparison
@@ -162,7 +161,7 @@ def write_files(name: str, size: int, test: int) -> dict[str, str] | None:
 def student(name: str) -> dict[str, str]:
     """Return the section `student`."""
     if name == "static":
-        return {"name": name, "model": str(Path(distilled()).absolute())}
+        return {"name": name, "model": distilled()}
     return {"name": name} | ({"model": minilm()} if name == "embedding" else {})
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.encoder import minilm
+from benchmarks.encoder import distilled, minilm
 from reproduction.live import data_folder, examples
 from stepsynth._util.rng import make_rng
 from stepsynth.records import Dataset, Example
@@ -36,20 +36,7 @@ REPLAYED = {
 
 SIZES = (50, 200, 1000)
 MOST_TEST = 1_000
-STATIC = Path(".bench/static-minilm")
 NAMES = ("linear", "static", "static:tfidf=false", "embedding")
-
-
-def distilled() -> str:
-    """Return the folder of a static model distilled from MiniLM."""
-    if not STATIC.exists():
-        from model2vec.distill import distill_from_model
-        from transformers import AutoModel, AutoTokenizer
-
-        encoder, tokenizer = (each.from_pretrained(minilm()) for each in (AutoModel, AutoTokenizer))
-        model = distill_from_model(encoder, tokenizer, device="cpu", pca_dims=256)
-        model.save_pretrained(str(STATIC))
-    return str(STATIC)
 
 
 def factory(name: str, labels: tuple[str, ...], seed: int, *, static: str = "") -> StudentFactory:
