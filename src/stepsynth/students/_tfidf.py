@@ -8,10 +8,10 @@ and measures of overlap.
 import json
 import re
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cache, cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -19,77 +19,103 @@ from stepsynth._util.files import write_json
 from stepsynth._util.text import WORD
 from stepsynth.errors import TooFewRowsError
 from stepsynth.records import Dataset, Example
+from stepsynth.students._ngrams import NGrams
 
-REMEMBERED = 3_000_000
-"""Most characters of a data set whose features are remembered: some 60 MB of them."""
 VOCABULARY_FILE = "vocabulary.json"
 
 
-def learn(dataset: Dataset, max_features: int) -> tuple[dict[str, Any], Any]:
-    """Return vectorizers fitted on a data set, and its features: sparse (n, n_features).
+class Tfidf:
+    """The TF-IDF of one kind of n-grams.
+
+    Attributes:
+        vocabulary: n n-grams, one for each column.
+        idf: Their inverse document frequencies, (n,).
+    """
+
+    def __init__(self, kind: str, vocabulary: Sequence[str], idf: Any) -> None:
+        from sklearn.feature_extraction.text import TfidfTransformer
+
+        self.vocabulary, self.idf = vocabulary, idf
+        self._kind = kind
+        self._weights = TfidfTransformer(sublinear_tf=True)
+        self._weights.idf_ = idf
+
+    @classmethod
+    def learn(cls, kind: str, texts: Sequence[str], limit: int) -> tuple[Self, Any]:
+        """Return what texts teach, and their features: sparse (n_texts, n).
+
+        Raises:
+            ValueError: No text holds an n-gram.
+        """
+        from sklearn.feature_extraction.text import TfidfTransformer
+
+        found = _remembered(kind).learn(texts, limit)
+        if found is None:
+            counter = _counter(kind, max_features=limit)
+            counts = counter.fit_transform(texts)
+            found = list(counter.get_feature_names_out()), counts
+        vocabulary, counts = found
+        if not vocabulary:
+            raise ValueError("empty vocabulary")
+        learned = cls(kind, vocabulary, TfidfTransformer().fit(counts).idf_)
+        return learned, learned._weights.transform(counts)
+
+    def transform(self, texts: Sequence[str]) -> Any:
+        """Return the features of texts, sparse (n_texts, n)."""
+        counts = _remembered(self._kind).recall(texts, self.vocabulary)
+        return self._weights.transform(self._counter.transform(texts) if counts is None else counts)
+
+    @cached_property
+    def _counter(self) -> Any:
+        return _counter(self._kind, vocabulary=self.vocabulary)
+
+
+def learn(dataset: Dataset, max_features: int) -> tuple[dict[str, Tfidf], Any]:
+    """Return the TF-IDF of each kind of n-grams, and the features of a data set.
 
     Args:
         dataset: n rows.
         max_features: Most n-grams to keep, of words and of characters each.
 
+    Returns:
+        Kind -> TF-IDF, and a sparse matrix (n, n_features).
+
     Raises:
         TooFewRowsError: No text holds a word.
     """
-    characters = sum(len(row.text) + len(row.context or "") for row in dataset)
-    learn = _learn_once if characters <= REMEMBERED else _learn_anew
+    is_pair = any(row.context is not None for row in dataset)
+    kinds = (*_TEXT, *(_PAIR if is_pair else ()))
     try:
-        return learn(dataset, max_features)
+        found = [Tfidf.learn(kind, _texts_for(kind, dataset), max_features) for kind in kinds]
     except ValueError as error:  # an empty vocabulary
         raise TooFewRowsError("no student can be trained: no text holds a word") from error
+    learned = {kind: tfidf for kind, (tfidf, _) in zip(kinds, found, strict=True)}
+    return learned, _join([features for _, features in found], dataset, is_pair=is_pair)
 
 
-def save(vectorizers: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Write vocabularies as JSON, and return the arrays that belong to them."""
-    vocabularies = {
-        kind: sorted(v.vocabulary_, key=v.vocabulary_.__getitem__)
-        for kind, v in vectorizers.items()
-    }
-    write_json(folder / VOCABULARY_FILE, vocabularies)
-    return {f"idf_{kind}": v.idf_ for kind, v in vectorizers.items()}
-
-
-def load(folder: Path, arrays: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the vectorizers that `save` wrote."""
-    vocabularies = json.loads((folder / VOCABULARY_FILE).read_text(encoding="utf-8"))
-    found: dict[str, Any] = {}
-    for kind, vocabulary in vocabularies.items():
-        found[kind] = _vectorizer(kind, vocabulary=vocabulary)
-        found[kind].idf_ = arrays[f"idf_{kind}"]
-    return found
-
-
-def _learn_anew(dataset: Dataset, max_features: int) -> tuple[dict[str, Any], Any]:
-    """Return fitted vectorizers and the features of the rows they were fitted on."""
-    is_pair = any(row.context is not None for row in dataset)
-    vectorizers = {
-        kind: _vectorizer(kind, max_features=max_features)
-        for kind in (*_TEXT, *(_PAIR if is_pair else ()))
-    }
-    return vectorizers, featurize(vectorizers, dataset, learn=True)
-
-
-# Cross-validation, reweighting and hyper-parameter search fit the same rows again and again.
-_learn_once = lru_cache(maxsize=5)(_learn_anew)
-
-
-def featurize(
-    vectorizers: Mapping[str, Any], examples: Sequence[Example], *, learn: bool = False
-) -> Any:
+def featurize(learned: Mapping[str, Tfidf], examples: Sequence[Example]) -> Any:
     """Return sparse features, (n_examples, n_features)."""
+    parts = [tfidf.transform(_texts_for(kind, examples)) for kind, tfidf in learned.items()]
+    return _join(parts, examples, is_pair="new" in learned)
+
+
+def save(learned: Mapping[str, Tfidf], folder: Path) -> dict[str, Any]:
+    """Write vocabularies as JSON, and return the arrays that belong to them."""
+    write_json(folder / VOCABULARY_FILE, {kind: each.vocabulary for kind, each in learned.items()})
+    return {f"idf_{kind}": each.idf for kind, each in learned.items()}
+
+
+def load(folder: Path, arrays: Mapping[str, Any]) -> dict[str, Tfidf]:
+    """Return what `save` wrote."""
+    vocabularies = json.loads((folder / VOCABULARY_FILE).read_text(encoding="utf-8"))
+    return {kind: Tfidf(kind, found, arrays[f"idf_{kind}"]) for kind, found in vocabularies.items()}
+
+
+def _join(parts: list[Any], examples: Sequence[Example], *, is_pair: bool) -> Any:
     from scipy.sparse import csr_matrix, hstack
 
-    parts = [
-        (v.fit_transform if learn else v.transform)(_texts_for(kind, examples))
-        for kind, v in vectorizers.items()
-    ]
-    if "new" in vectorizers:
-        parts.append(csr_matrix([_overlap(row) for row in examples], dtype=np.float32))
-    return hstack(parts, format="csr")
+    overlap = [csr_matrix([_overlap(row) for row in examples], dtype=np.float32)] if is_pair else []
+    return hstack([*parts, *overlap], format="csr")
 
 
 _TEXT: dict[str, dict[str, Any]] = {
@@ -103,12 +129,16 @@ _PAIR: dict[str, dict[str, Any]] = {
 }
 
 
-def _vectorizer(kind: str, **options: Any) -> Any:
-    from sklearn.feature_extraction.text import TfidfVectorizer
+def _counter(kind: str, **options: Any) -> Any:
+    from sklearn.feature_extraction.text import CountVectorizer
 
     dtype: Any = np.float32
-    analyzer = {**_TEXT, **_PAIR}[kind]
-    return TfidfVectorizer(**analyzer, sublinear_tf=True, dtype=dtype, **options)
+    return CountVectorizer(**{**_TEXT, **_PAIR}[kind], dtype=dtype, **options)
+
+
+@cache
+def _remembered(kind: str) -> NGrams:
+    return NGrams(_counter(kind).build_analyzer())
 
 
 def _texts_for(kind: str, examples: Sequence[Example]) -> list[str]:
