@@ -262,6 +262,8 @@ def write_shards(folder: Path, tables: Iterable[Any]) -> None:
 
 def beginning_of(path: str | Path) -> str:
     """Return what a path that was not found is relative to; those of a task file are absolute."""
+    if is_address(path):
+        return "an address is whole, with its bucket and folders"
     if Path(path).is_absolute():
         return "paths in a task file are relative to it"
     return f"paths are relative to {Path.cwd()}"

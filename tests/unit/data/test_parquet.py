@@ -178,8 +178,8 @@ def test_a_corpus_may_be_shards(shards, memory):
 @pytest.mark.parametrize(
     ("address", "said", "hint"),
     [
-        ("memory://bucket/none", "there is no .parquet file", "a folder"),
-        ("memory://bucket/none.parquet", "there is no .parquet file", "a folder"),
+        ("memory://bucket/none", "there is no .parquet file", "an address is whole"),
+        ("memory://bucket/none.parquet", "there is no .parquet file", "an address is whole"),
         ("nonsense://x/y", "cannot be reached: Protocol not known", "address"),
     ],
 )
