@@ -29,6 +29,7 @@ from stepsynth.errors import (
 )
 from stepsynth.executors import DEATHS, ExecutorSettings, Pool, at_work
 from stepsynth.executors.local import Local
+from stepsynth.llm import Spent
 from stepsynth.llm.store import Store
 from stepsynth.observer import Observer
 from stepsynth.runfolder import RunFolder, last_progress
@@ -300,14 +301,13 @@ def _limits_left(plan: Plan, run: PlannedRun, elapsed_s: float) -> tuple[str, ..
     limits, shares = plan.config.limits, len(plan.runs)
     if plan.configs[run.entry.name].llm is None:
         return ()
+    others = [r for r in plan.runs[run.random_seed] if r.folder != run.folder]
+    is_capped = any(getattr(limits, name) is not None for name in Spent._fields)
+    spent = Spent.sum([Spent(), *(_spent(r, plan) for r in others if is_capped)])
     left: dict[str, float] = {}
-    if limits.usd or limits.requests:
-        others = [r for r in plan.runs[run.random_seed] if r.folder != run.folder]
-        spent = [_spent(r, plan) for r in others]
-        if limits.usd is not None:
-            left["usd"] = limits.usd / shares - sum(usd for _, usd in spent)
-        if limits.requests is not None:
-            left["requests"] = limits.requests // shares - sum(sent for sent, _ in spent)
+    for name, gone in zip(Spent._fields, spent, strict=True):
+        if (cap := getattr(limits, name)) is not None:
+            left[name] = (cap // shares if isinstance(cap, int) else cap / shares) - gone
     if limits.minutes is not None:
         left["minutes"] = limits.minutes - elapsed_s / 60
     for name, amount in left.items():
@@ -321,18 +321,17 @@ def _limits_left(plan: Plan, run: PlannedRun, elapsed_s: float) -> tuple[str, ..
     return tuple(f"limits.{name}={amount!r}" for name, amount in left.items())
 
 
-def _spent(run: PlannedRun, plan: Plan) -> tuple[int, float]:
-    """Return the requests and USD that a run has sent so far, in all its invocations."""
+def _spent(run: PlannedRun, plan: Plan) -> Spent:
+    """Return what a run has spent so far, in all its invocations."""
     folder = RunFolder(run.folder)
     settings = plan.config.llm
     path = settings.store_path(plan.store) if settings else plan.store
     if not path.exists() or not folder.identity.exists():
-        return 0, 0.0
+        return Spent()
     store = Store(path)
     try:
-        spent = store.spent(digest(json.loads(folder.identity.read_text(encoding="utf-8"))))
+        return store.spent(digest(json.loads(folder.identity.read_text(encoding="utf-8"))))
     except ValueError:  # a damaged folder: the run itself says so
-        return 0, 0.0
+        return Spent()
     finally:
         store.close()
-    return spent.requests, spent.usd

@@ -1,5 +1,6 @@
 """A comparison's plan and its table, without running anything."""
 
+import asyncio
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -9,13 +10,16 @@ import pytest
 from sklearn.metrics import f1_score, recall_score
 
 from stepsynth import api
+from stepsynth._util.hashing import digest
 from stepsynth.comparison import plan as compare_plan
 from stepsynth.comparison.plan import make_plan, read_entries, split_names
 from stepsynth.comparison.read import RunRow, score_labels
-from stepsynth.comparison.run import Ended
+from stepsynth.comparison.run import Ended, _limits_left
 from stepsynth.comparison.speed import read_speed
 from stepsynth.comparison.table import _warn, compare_answers, make_table
-from stepsynth.errors import ConfigError
+from stepsynth.errors import ConfigError, LimitReachedError
+from stepsynth.llm import Spent
+from stepsynth.llm.store import Store
 from stepsynth.methods.gold import Gold
 from stepsynth.methods.goldgen import GoldGen
 from stepsynth.methods.llm import LLMItself
@@ -23,6 +27,7 @@ from stepsynth.methods.s3 import S3
 from stepsynth.methods.zerogen import ZeroGen
 from stepsynth.report.compare_page import to_csv, to_html, to_markdown
 from stepsynth.run_records import AnsweredTest
+from stepsynth.runfolder import RunFolder
 from stepsynth.runner.equal_budget import EqualBudget
 from stepsynth.taskfile.config import load_config
 from tests.e2e.cli import write_task
@@ -195,6 +200,36 @@ def test_runs_share_a_store_and_differ_in_their_seed(task, tmp_path):
     assert store in plan.runs[1][0].overrides
     assert store not in plan.runs[1][1].overrides
     assert plan.runs[2][0].folder == tmp_path / "out" / "s3" / "2"
+
+
+def spend(plan, run, spent):
+    """Record in the shared store what a run has spent."""
+    run.folder.mkdir(parents=True)
+    RunFolder(run.folder).identity.write_text(json.dumps({"of": run.name}))
+    store = Store(plan.store)
+
+    async def put():
+        store.put((), digest({"of": run.name}), spent, lambda _: None)
+        await store.drain()
+
+    asyncio.run(put())
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("cap", "left"), [("requests=101", 40), ("usd=2.0", 0.75), ("tokens=5001", 1500)]
+)
+def test_each_cap_is_shared_out_to_all_runs_of_the_comparison(tmp_path, cap, left):
+    llm = "{preset: vllm, model: m, price: {prompt: 1, completion: 1}}"
+    task, name = write_task(tmp_path, llm=llm), cap.partition("=")[0]
+    overrides = [f"limits.{cap}"]
+    plan = make_plan(task, ["s3", "zerogen"], seeds=2, out=tmp_path / "out", overrides=overrides)
+    first, second = plan.runs[0]
+    spend(plan, first, Spent(10, 0.25, 1000))
+    assert _limits_left(plan, second, 0.0) == (f"limits.{name}={left}",)
+    spend(plan, plan.runs[1][0], Spent(101, 2.0, 5001))
+    with pytest.raises(LimitReachedError, match=f"limits.{name} is reached"):
+        _limits_left(plan, plan.runs[1][1], 0.0)
 
 
 def test_a_run_is_another_one_if_its_files_budget_or_keys_differ(task):
