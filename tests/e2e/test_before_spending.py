@@ -193,6 +193,21 @@ def test_the_plan_of_zerogen_is_exact_and_the_report_says_so(fruit_server, tmp_p
     assert cells[9] == f"{100 * (tokens - 400) / 400:+.0f} %"
 
 
+def test_each_of_two_endpoints_of_one_model_is_counted_at_its_own_price(fruit_server, tmp_path):
+    url = fruit_server.url
+    task = write_kind(tmp_path, "classification", url)
+    cheap = {"price": {"prompt": 1, "completion": 2}}
+    dear = {"model": "m", "base_url": f"{url}?dear=1", "price": {"prompt": 100, "completion": 200}}
+    method = "method={name: zerogen, seed_size: 40}"
+    phases = f"llm.phases={json.dumps({'seed': [cheap, dear]})}"
+    folder = tmp_path / "run"
+    done = command("run", task, "--set", method, "--set", phases, "--out", folder, "--json")
+    assert done.returncode == 0, done.stderr
+    used = json.loads((folder / "plan.json").read_text())["used"]
+    assert used["total"]["usd"] == pytest.approx(20 * (10 + 2 * 5) * (1 + 100) / 1e6)
+    assert summary_of(done)["llm"]["usd"] == pytest.approx(used["total"]["usd"])
+
+
 def test_a_run_that_goes_on_is_compared_with_all_that_it_used(fruit_server, tmp_path):
     task = write_kind(tmp_path, "classification", fruit_server.url)
     options = ("--set", "method={name: s3, seed_size: 30}", "--out", tmp_path / "run")

@@ -17,7 +17,7 @@ from stepsynth.llm import Completion, Failed, LLMSettings, Request, Spent
 from stepsynth.methods import decide_request, read_decision
 from stepsynth.records import Example, Label
 from stepsynth.runfolder import RunFolder
-from stepsynth.runner import CountedLLM, open_llm, usd_of
+from stepsynth.runner import CountedLLM, open_llm
 from stepsynth.students import Student
 from stepsynth.taskfile import Config, load_config
 from stepsynth.tasks import Task
@@ -158,8 +158,8 @@ class FallBack:
         try:
             if time.monotonic() >= self._rests_until:
                 answers = self._open().stream(requests, phase="decide", total=len(requests))
-                for row, answer in zip(rows, answers, strict=True):
-                    replies.append(self._read(row, answer))
+                for row, request, answer in zip(rows, requests, answers, strict=True):
+                    replies.append(self._read(row, request, answer))
         except LimitReachedError as error:
             why = f"{error.cap} is reached"
         except StepsynthError as error:
@@ -176,14 +176,14 @@ class FallBack:
             with suppress(StepsynthError):
                 known = self._open().stored(requests)
         return [
-            Reply(None, why) if answer is None else self._read(row, answer)
-            for row, answer in zip(rows, known, strict=True)
+            Reply(None, why) if answer is None else self._read(row, request, answer)
+            for row, request, answer in zip(rows, requests, known, strict=True)
         ]
 
-    def _read(self, row: Example, answer: Completion | Failed) -> Reply:
+    def _read(self, row: Example, request: Request, answer: Completion | Failed) -> Reply:
         if isinstance(answer, Failed):
             return Reply(None, DOWN)
-        usd = usd_of(self.settings, "decide", answer)
+        usd = self._open().usd_of(request, answer)
         label = read_decision(answer, row, self.task)
         return Reply(label, "" if label is not None else UNREADABLE, usd)
 

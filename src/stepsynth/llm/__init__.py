@@ -18,6 +18,7 @@ from stepsynth.llm.core.types import Completion, Failed, Request
 from stepsynth.llm.core.usage import Spent, Status, Usage, cost
 from stepsynth.llm.engine.limits import Limits
 from stepsynth.llm.engine.llm import LLM
+from stepsynth.llm.engine.numbering import Numbered
 from stepsynth.llm.engine.shard import answer_order
 from stepsynth.llm.engine.sharding import ShardOrder, ShardPlan, ShardReport
 
@@ -33,6 +34,7 @@ __all__ = [
     "LLMSettings",
     "Limits",
     "LiveSettings",
+    "Numbered",
     "Request",
     "ShardOrder",
     "ShardPlan",

@@ -6,7 +6,7 @@ from stepsynth.runner.references import against_references, label_table
 from stepsynth.runner.runner import Runner, stop_reason
 from stepsynth.runner.setup import Progress, make_setup
 from stepsynth.runner.totals import by_cause, retried_by_cause
-from stepsynth.runner.usage import CountedLLM, compare_with_plan, usd_of
+from stepsynth.runner.usage import CountedLLM, compare_with_plan
 
 __all__ = [
     "CountedLLM",
@@ -22,5 +22,4 @@ __all__ = [
     "open_llm",
     "retried_by_cause",
     "stop_reason",
-    "usd_of",
 ]

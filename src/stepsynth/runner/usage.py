@@ -2,14 +2,14 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from stepsynth.dryrun import COUNTED, Plan, is_free, make_plan
 from stepsynth.inputs import Prepared
-from stepsynth.llm import LLM, Completion, Failed, LLMSettings, Request, Usage, cost
+from stepsynth.llm import LLM, Completion, Failed, LLMSettings, Numbered, Request, Usage
 from stepsynth.runner.equal_budget import EqualBudget
 from stepsynth.runner.shown import ShownGold
 
@@ -25,18 +25,15 @@ class Tally:
         seconds: Time spent waiting for the LLM in this invocation.
     """
 
-    settings: LLMSettings
     kinds: dict[str, Usage] = field(default_factory=dict)
     seconds: float = 0.0
 
-    def count(self, request: Request, answer: Completion | Failed) -> None:
-        """Add a request and its answer."""
-        kind = request.tags.get("kind", "")
-        used = self.kinds.setdefault(kind, Usage())
+    def count(self, request: Request, answer: Completion | Failed, endpoint: LLMSettings) -> None:
+        """Add a request, its answer, and the settings of the LLM that was asked."""
+        used = self.kinds.setdefault(request.tags.get("kind", ""), Usage())
         if isinstance(answer, Failed):
             used.requests += 1
             return
-        endpoint = endpoint_of(self.settings, kind, answer)
         # Of the answers to one grouped request, only one carries the tokens of the prompt.
         used.requests += endpoint.group_size == 1 or answer.prompt_tokens != 0
         used.count(answer, endpoint.known_price())
@@ -61,19 +58,6 @@ class Tally:
         }
 
 
-def usd_of(settings: LLMSettings, kind: str, answer: Completion) -> float | None:
-    """Return what an answer to a request of a kind costs, stored or not; None: not known."""
-    price = endpoint_of(settings, kind, answer).known_price()
-    return None if price is None else cost(price, answer)
-
-
-def endpoint_of(settings: LLMSettings, kind: str, answer: Completion | Failed) -> LLMSettings:
-    """Return the settings of the LLM that was asked."""
-    endpoints = settings.endpoints_of(kind)
-    model = answer.model if isinstance(answer, Completion) else None
-    return next((each for each in endpoints if each.model == model), endpoints[0])
-
-
 class CountedLLM(LLM):
     """LLM that tallies the usage of each kind of prompt, and which gold texts prompts hold."""
 
@@ -85,25 +69,25 @@ class CountedLLM(LLM):
     @cached_property
     def tally(self) -> Tally:
         """The usage so far."""
-        return Tally(self.settings)
+        return Tally()
 
-    def stream(
-        self, requests: Iterable[Request], *, phase: str, total: int | None = None
+    def stream_numbered(
+        self, requests: Iterator[Numbered], *, phase: str, total: int | None = None
     ) -> Iterator[Completion | Failed]:
-        """Yield the answer to each request, in their order; see `LLM.stream`."""
+        """Yield the answer to each request, in their order; see `LLM.stream_numbered`."""
         began = time.monotonic()
-        asked: deque[Request] = deque()
+        asked: deque[Numbered] = deque()
 
-        def taken() -> Iterator[Request]:
-            for request in requests:
-                asked.append(request)
-                yield request
+        def taken() -> Iterator[Numbered]:
+            for numbered in requests:
+                asked.append(numbered)
+                yield numbered
 
-        for answer in super().stream(taken(), phase=phase, total=total):
-            request = asked.popleft()
-            self.tally.count(request, answer)
-            asked_of = endpoint_of(self.settings, request.tags.get("kind", ""), answer)
-            self.shown.look(request.prompt, asked_of.model)
+        for answer in super().stream_numbered(taken(), phase=phase, total=total):
+            numbered = asked.popleft()
+            endpoint = self.settings_of(numbered)
+            self.tally.count(numbered.request, answer, endpoint)
+            self.shown.look(numbered.request.prompt, endpoint.model)
             yield answer
         self.tally.seconds += time.monotonic() - began
 

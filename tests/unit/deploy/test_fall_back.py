@@ -89,6 +89,22 @@ def test_each_text_is_asked_about_once_and_remembered(open_llm, llm, tmp_path):
     assert second.store == tmp_path / "fall-back.sqlite"
 
 
+def test_each_of_two_endpoints_of_one_model_has_its_own_price(open_llm, llm, tmp_path):
+    dear = {
+        "model": "m",
+        "base_url": f"{llm.url}?dear=1",
+        "price": {"prompt": 50_000, "completion": 0},
+    }
+    settings = {**LLM, "base_url": llm.url, "phases": {"decide": [{"price": LLM["price"]}, dear]}}
+    first = open_llm(llm=settings)
+    rows = [Example(f"red {i}", "") for i in range(12)]
+    costs = [reply.usd for reply in first.ask(rows)]
+    assert set(costs) == {2.0, 5.0}
+    assert first.spent.usd == sum(costs)
+    first.close()
+    assert [reply.usd for reply in open_llm(llm=settings).ask(rows)] == costs
+
+
 def test_at_a_cap_new_texts_get_no_label_and_known_ones_do(open_llm, llm):
     capped = open_llm(limits={"requests": 1})
     assert ask(capped, "red") == [("a", "")]

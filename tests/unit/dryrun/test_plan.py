@@ -194,11 +194,11 @@ def test_a_run_never_fails_by_its_plan(tmp_path, monkeypatch):
 
 def test_the_error_of_a_plan_is_of_what_was_used(tmp_path):
     config = configured(tmp_path, "classification", S3, PRICE)
-    tally = Tally(config.llm)
+    tally = Tally()
     for i in range(80):
         answer = Completion("x", prompt_tokens=10, completion_tokens=5, model="m")
-        tally.count(Request("p", "s", {"kind": "seed"}, i), answer)
-    tally.count(Request("p", "s", {"kind": "judge"}), Failed("timeout", "late"))
+        tally.count(Request("p", "s", {"kind": "seed"}, i), answer, config.llm)
+    tally.count(Request("p", "s", {"kind": "judge"}), Failed("timeout", "late"), config.llm)
     used = tally.to_dict(from_store=3)
     rows = {row["phase"]: row for row in compare_with_plan(plan_of(config).to_dict(), used)}
     assert list(rows) == ["seed", "extrapolate", "judge", "total"]
@@ -215,8 +215,8 @@ def test_the_error_of_a_plan_is_of_what_was_used(tmp_path):
 
 def test_an_answer_without_token_counts_makes_its_cost_unknown(tmp_path):
     config = configured(tmp_path, "classification", S3, PRICE)
-    tally = Tally(config.llm)
-    tally.count(Request("p", "s", {"kind": "seed"}), Completion("x"))
+    tally = Tally()
+    tally.count(Request("p", "s", {"kind": "seed"}), Completion("x"), config.llm)
     assert tally.to_dict(from_store=0)["total"]["usd"] is None
 
 
@@ -225,7 +225,8 @@ def test_answers_of_one_group_are_one_request(tmp_path, n, requests):
     """But a server that counts no token of a prompt that it has in its cache answers one each."""
     config = configured(tmp_path, "classification", ZEROGEN, f"llm.n={n}")
     assert config.llm is not None
-    tally = Tally(config.llm)
+    tally = Tally()
     for tokens in (10, 0, 10):
-        tally.count(Request("p", "s", {"kind": "seed"}), Completion("x", prompt_tokens=tokens))
+        answer = Completion("x", prompt_tokens=tokens)
+        tally.count(Request("p", "s", {"kind": "seed"}), answer, config.llm)
     assert tally.kinds["seed"].requests == requests

@@ -17,10 +17,10 @@ from typing import Any
 
 from stepsynth._util.stopping import result_of
 from stepsynth.errors import ProviderError, StepsynthError
-from stepsynth.llm.core.backend import Backend
+from stepsynth.llm.core.backend import Backend, LLMSettings
 from stepsynth.llm.core.errors import GiveUpError, RetryLaterError
 from stepsynth.llm.core.types import Completion, Request
-from stepsynth.llm.core.usage import Spent, Status, Usage
+from stepsynth.llm.core.usage import Spent, Status, Usage, cost
 from stepsynth.llm.engine.batching import collect_batched
 from stepsynth.llm.engine.endpoint import Endpoint, Endpoints
 from stepsynth.llm.engine.feed import Supply
@@ -87,7 +87,7 @@ class LLM:
         self._store = store if is_paid else None
         is_priced = all(t.price or not t.is_stored for t in self._endpoints.all)
         check_price(limits or Limits(), is_known=is_priced)
-        self.usage = Usage(usd=0.0 if self._endpoints.main.price else None)
+        self.usage = Usage(usd=0.0 if any(t.price for t in self._endpoints.all) else None)
         ask = self._store.ask if self._store else None
         budget = self._budget = Budget(limits or Limits(), _now, ask, run)
         self._numbering = Numbering(self._endpoints)
@@ -186,6 +186,15 @@ class LLM:
     def spent(self) -> Spent:
         """What was sent and used up now: answers from the store cost nothing."""
         return self._budget.spent
+
+    def settings_of(self, numbered: Numbered) -> LLMSettings:
+        """Return the settings of the LLM that a numbered request is sent to."""
+        return self._endpoints.all[numbered.endpoint].settings
+
+    def usd_of(self, request: Request, answer: Completion) -> float | None:
+        """Return what an answer to a request without a stream costs; None: not known."""
+        price = self._endpoints.all[self._endpoints.next(request)].price
+        return None if price is None else cost(price, answer)
 
     def request_id(self, request: Request) -> str:
         """Return the digest of a request as sent to the main LLM, with its draw."""
