@@ -16,6 +16,9 @@ random seeds and n - 1 for n test rows. The interval is the mean ± the root of 
 squares (Howe: "Approximate Confidence Limits on the Mean of X + Y Where X and Y Are Two Tabled
 Independent Random Variables", Journal of the American Statistical Association, 1974).
 
+With few random seeds and test rows all differences may be equal by chance, and their variance 0: it
+tells nothing then, and the interval is that of the mean over the test rows alone.
+
 Random seeds are not resampled as well: the bootstrap of s values has only (s - 1) / s of their
 variance, and its percentiles treat this variance as known although it is estimated from s values
 (Hesterberg: "What Teachers Should Know About the Bootstrap", The American Statistician, 2015).
@@ -34,6 +37,8 @@ from stepsynth.metrics.scoring import Flags, Floats, Ints
 
 DRAWS = 2000
 """Resamples of the test rows."""
+ALIKE = 1e-9
+"""Differences of random seeds that are closer are equal, but for rounding."""
 _CHUNK = 64
 """Resamples that are scored at once: enough to be fast, few enough to stay in the cache."""
 
@@ -164,7 +169,9 @@ def _interval(observed: Floats, covariance: Floats, n_rows: int) -> Interval:
 
     s, mean = len(observed), float(observed.mean())
     by_seeds, by_rows = 0.0, float(covariance[0, 0])
-    if s > 1:
+    if s > 1 and np.ptp(observed) < ALIKE:
+        by_rows = float(covariance.mean())
+    elif s > 1:
         by_seeds = float(observed.var(ddof=1)) / s * float(stdtrit(s - 1, 0.975)) ** 2
         by_rows = max(0.0, float(covariance.sum() - covariance.trace()) / (s * (s - 1)))
     if n_rows > 1:

@@ -177,3 +177,21 @@ def test_the_interval_holds_the_truth_in_95_of_100_cases(decides, seeds):
 def test_of_one_random_seed_it_is_over_test_rows_alone():
     assert 0.93 <= covered(LUCK["test rows"], 1) <= 0.97
     assert covered(LUCK["random seeds"], 1) < 0.75
+
+
+def test_two_random_seeds_that_differ_by_the_same_number_of_rows_prove_nothing():
+    """Each is ahead in one row of 18: without the rule the interval would have no width."""
+    gains = [np.eye(18)[0], np.eye(18)[1]]
+    found = bootstrap_mean(gains, [np.zeros(18)] * 2, [np.arange(18)] * 2)
+    assert found.mean == pytest.approx(1 / 18)
+    assert found.low < 0 < found.high
+
+
+@pytest.mark.parametrize("n", [10, 18, 40])
+def test_of_two_random_seeds_few_alike_methods_seem_different(n):
+    rng = np.random.default_rng(1)
+    rows, nothing, wrong = [np.arange(n)] * 2, [np.zeros(n)] * 2, 0
+    for _ in range(REPEATS):
+        gains = [rng.choice([1.0, 0.0, -1.0], n, p=[0.05, 0.9, 0.05]) for _ in range(2)]
+        wrong += bootstrap_mean(gains, nothing, rows).is_beyond_noise
+    assert wrong / REPEATS <= 0.05
