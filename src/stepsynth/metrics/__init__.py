@@ -5,6 +5,7 @@ from stepsynth.metrics.bootstrap import (
     bootstrap_f1,
     bootstrap_mean,
     f1_interval,
+    mean_interval,
 )
 from stepsynth.metrics.calibration import (
     CALIBRATION_FILE,
@@ -97,6 +98,7 @@ __all__ = [
     "fit_thresholds",
     "gradient_kernel",
     "mauve",
+    "mean_interval",
     "membership",
     "names_in",
     "nearest_distances",

@@ -23,6 +23,9 @@ Random seeds are not resampled as well: the bootstrap of s values has only (s - 
 variance, and its percentiles treat this variance as known although it is estimated from s values
 (Hesterberg: "What Teachers Should Know About the Bootstrap", The American Statistician, 2015).
 
+Where all rows say the same (the one model is always right, the other never), no resample differs.
+The interval then is that of Wilson for so many rows of one kind, as few rows prove little.
+
 With one random seed the interval covers test rows alone, and does not show how another random seed
 would do.
 """
@@ -34,6 +37,7 @@ from typing import Any, Literal
 import numpy as np
 
 from stepsynth.metrics.scoring import Flags, Floats, Ints
+from stepsynth.metrics.two_sample import wilson_interval
 
 DRAWS = 2000
 """Resamples of the test rows."""
@@ -139,7 +143,21 @@ def f1_interval(own: Flags, said: Flags, *, average: Literal["micro", "macro"]) 
         average: See `bootstrap_f1`.
     """
     # Beside a model that gives no label, whose F1 is 0.
-    found = bootstrap_f1([own], [said], [said & False], [np.arange(len(own))], average=average)
+    rows = [np.arange(len(own))]
+    return _of_one(bootstrap_f1([own], [said], [said & False], rows, average=average), len(own))
+
+
+def mean_interval(scores: Floats) -> Interval:
+    """Return the mean of (n_rows,) scores of one model, 0-1, with its interval over rows."""
+    rows = [np.arange(len(scores))]
+    return _of_one(bootstrap_mean([scores], [0 * scores], rows), len(scores))
+
+
+def _of_one(found: Interval, n_rows: int) -> Interval:
+    """Return the interval of a score of one model, 0-1."""
+    if found.mean in (0.0, 1.0):
+        low, high = wilson_interval(round(found.mean * n_rows), n_rows)
+        return Interval(found.mean, min(low, found.mean), max(high, found.mean))
     return Interval(found.mean, max(0.0, found.low), found.high)
 
 
@@ -178,6 +196,9 @@ def _interval(observed: Floats, covariance: Floats, n_rows: int) -> Interval:
         # The bootstrap's variance divides by n, not n - 1.
         by_rows *= n_rows / (n_rows - 1) * float(stdtrit(n_rows - 1, 0.975)) ** 2
     reach = (by_seeds + by_rows) ** 0.5
+    if mean and not reach:
+        # So many rows for the one model leave room for as many other ones as Wilson says.
+        reach = 2 * (1 - wilson_interval(n_rows, n_rows)[0])
     # Scores are shares, so no difference is above 1.
     return Interval(mean, max(-1.0, mean - reach), min(1.0, mean + reach))
 

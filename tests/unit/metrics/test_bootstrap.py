@@ -10,6 +10,8 @@ from stepsynth.metrics.bootstrap import (
     Interval,
     bootstrap_f1,
     bootstrap_mean,
+    f1_interval,
+    mean_interval,
     resample_rows,
 )
 
@@ -138,6 +140,30 @@ def test_one_row_and_rows_that_no_resample_has_are_no_error():
     assert (found.mean, found.low, found.high) == (0, -1, 1)  # no difference of shares is larger
     labels = [np.array([0]), np.array([1])]
     assert macro_f1(labels, labels, labels, rows).mean == 0
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_a_score_of_0_or_1_on_a_few_rows_is_not_certain(share):
+    own = np.eye(2, dtype=bool)[[0, 1] * 5]
+    said = own if share else ~own
+    for average in ("micro", "macro"):
+        found = f1_interval(own, said, average=average)
+        assert (found.mean, found.high - found.low) == (share, pytest.approx(0.2775, abs=1e-3))
+        assert found.low <= share <= found.high
+    found = mean_interval(np.full(10, share))
+    assert (found.mean, found.high - found.low) == (share, pytest.approx(0.2775, abs=1e-3))
+
+
+@pytest.mark.parametrize(("n", "is_proven"), [(1, False), (3, False), (10, True)])
+def test_a_few_rows_of_one_kind_prove_no_difference(n, is_proven):
+    rows = [np.arange(n)]
+    right, wrong = np.ones((n, 1), bool), np.zeros((n, 1), bool)
+    found = [
+        bootstrap_mean([np.ones(n)], [np.zeros(n)], rows),
+        bootstrap_f1([right], [right], [wrong], rows, average="micro"),
+    ]
+    for each in found:
+        assert (each.mean, each.high, each.is_beyond_noise) == (1.0, 1.0, is_proven)
 
 
 # How often it holds the truth ------------------------------------------------------------------
