@@ -20,7 +20,7 @@ from stepsynth.dryrun.count import (
 from stepsynth.dryrun.stubs import BYTES_OF_A_TOKEN
 from stepsynth.inputs import Prepared
 from stepsynth.llm import LLMSettings
-from stepsynth.taskfile import Config
+from stepsynth.taskfile import Config, chosen_phases
 
 MOST_ROWS = 2000
 """Largest size that is rehearsed in full."""
@@ -327,7 +327,7 @@ def _special_cases(config: Config, phases: Sequence[Phase]) -> Iterator[str]:
     method = config.method
     # A run may ask for corrections, which a rehearsal never needs.
     asked = {phase.kind for phase in phases} | ({"correct"} if config.curation.correct else set())
-    for kind in sorted(config.llm.phases.keys() - asked) if config.llm else ():
+    for kind in sorted(chosen_phases(config.llm) - asked) if config.llm else ():
         yield f"llm.phases.{kind} is of no use: {method.name} asks for nothing of that kind."
     if config.retriever is not None:
         yield "Nothing was retrieved: random passages of the corpus stand in prompts."

@@ -137,9 +137,17 @@ def make_room(llm: LLMSettings, prompts: Iterable[str]) -> LLMSettings:
     """
     if not _is_short(llm.live().max_tokens) or not llm.stores_completions:
         return llm
-    roomy = llm.model_copy(update={"max_tokens": LIST_TOKENS, "phases": {}})
-    lists = {name: (roomy,) for name in prompts if name in LISTS}
+    lists = {name: _roomy(llm) for name in prompts if name in LISTS}
     return llm.model_copy(update={"phases": {**lists, **llm.phases}}) if lists else llm
+
+
+def chosen_phases(llm: LLMSettings) -> set[str]:
+    """Return the kinds of prompt that have an LLM of the user's choice, not of `make_room`."""
+    return {kind for kind, several in llm.phases.items() if several != _roomy(llm)}
+
+
+def _roomy(llm: LLMSettings) -> tuple[LLMSettings, ...]:
+    return (llm.model_copy(update={"max_tokens": LIST_TOKENS, "phases": {}}),)
 
 
 def _is_short(max_tokens: object) -> bool:

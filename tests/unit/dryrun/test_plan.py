@@ -98,7 +98,13 @@ def test_a_cap_is_near_when_the_most_that_a_request_can_cost_is_above_it(tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("settings", "useless"), [((), ["correct", "judge"]), (("curation.correct=true",), ["judge"])]
+    ("settings", "useless"),
+    [
+        ((), ["correct", "judge"]),
+        (("curation.correct=true",), ["judge"]),
+        # Lists get an LLM with more room, which nobody has asked for.
+        (("llm.max_tokens=100",), ["correct", "judge"]),
+    ],
 )
 def test_llms_for_what_is_never_asked_are_said_to_be_of_no_use(tmp_path, settings, useless):
     other = {"model": "m2"}
