@@ -140,3 +140,19 @@ def test_a_run_with_fewer_rounds_than_before_leaves_no_old_round(tmp_path, task,
     (tmp_path / "run/rounds/7").mkdir()
     assert stepsynth(*run).returncode == 0
     assert sorted(p.name for p in (tmp_path / "run/rounds").iterdir()) == ["0", "1", "2"]
+
+
+def test_a_finished_run_whose_report_cannot_be_written_shows_its_result(tmp_path):
+    task, folder = write_task(tmp_path, method="gold"), tmp_path / "run"
+    (folder / "report.html").mkdir(parents=True)
+    (folder / "identity.json").write_text("{}")  # else the folder would be refused
+    done = stepsynth("run", task, "--out", folder)
+    assert done.returncode == 2
+    assert "report.html" in done.stderr
+    assert "its result stands" in done.stderr
+    assert f"report {folder}" in " ".join(done.stderr.split())
+    assert "Data set:" in done.stdout
+    assert "Report:" not in done.stdout
+    (folder / "report.html").rmdir()
+    ok("report", folder)
+    assert (folder / "report.html").is_file()
