@@ -91,8 +91,12 @@ class ProGen(WritingMethod):
     def idle_keys(self, task: Task) -> dict[str, str]:
         """Add the keys of feedback, if there is none."""
         found = super().idle_keys(task)
+        keys = ("shots", "pool", "loss")
         if not self.feedback:
-            found |= dict.fromkeys(("shots", "pool", "loss"), "feedback is 0")
+            found |= dict.fromkeys(keys, "feedback is 0")
+        if self.initial >= self.size:
+            why = f"all {self.size} rows are there before the first retraining (initial)"
+            found |= dict.fromkeys(("interval", "feedback", *keys), why)
         return found
 
     def synthesize(self, setup: Setup) -> Iterator[Round]:

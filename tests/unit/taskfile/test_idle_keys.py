@@ -57,6 +57,11 @@ CASES = [
     ({"name": "progen", "size": 30, "initial": 10, "feedback": 0}, "shots", 2),
     ({"name": "progen", "size": 30, "initial": 10, "feedback": 0}, "pool", 2),
     ({"name": "progen", "size": 30, "initial": 10, "feedback": 0}, "loss", "cross_entropy"),
+    *(
+        ({"name": "progen", "size": 10, "initial": 10}, key, value)
+        for key, value in (("shots", 2), ("pool", 2), ("feedback", 0.9), ("interval", 3))
+    ),
+    ({"name": "progen", "size": 10, "initial": 12}, "loss", "cross_entropy"),
     ({"name": "attrprompt", "seed_size": 8, "dimensions": ["style"]}, "num_dimensions", 1),
     ({"name": "attrprompt", "seed_size": 8, "dimensions": {"style": ["dry"]}}, "num_values", 1),
     ({"name": "attrprompt", "seed_size": 8, "dimensions": {"style": "shared"}}, "max_rejected", 0),
