@@ -29,7 +29,8 @@ class TwoSample:
 
     Attributes:
         auc: Area under the ROC curve of the scores of held-out rows, 0-1.
-        auc_interval: Its 95 % interval, by DeLong's variance.
+        auc_interval: Its 95 % interval, by DeLong's variance; where that is 0 as no row is out of
+            order, Wilson's for as many rows as the smaller set has.
         accuracy: Share of held-out rows whose set is predicted correctly, 0-1.
         n: Held-out rows of both sets.
     """
@@ -62,10 +63,15 @@ def tell_apart(p: Any, q: Any, *, random_seed: int) -> TwoSample:
     model.fit(rows[known], side[known])
     scores, truth = np.asarray(model.decision_function(rows[held])), side[held]
     auc, error = auc_with_error(scores[truth == 1], scores[truth == 0])
+    low, high = max(0.0, auc - Z95 * error), min(1.0, auc + Z95 * error)
+    if auc in (0.0, 1.0):
+        fewer = min(int(truth.sum()), int((truth == 0).sum()))
+        ends = wilson_interval(round(auc) * fewer, fewer)
+        low, high = min(low, ends[0]), max(high, ends[1])
     hits = int(((scores > 0) == (truth == 1)).sum())
     return TwoSample(
         auc=auc,
-        auc_interval=(max(0.0, auc - Z95 * error), min(1.0, auc + Z95 * error)),
+        auc_interval=(low, high),
         accuracy=hits / len(held),
         n=len(held),
     )

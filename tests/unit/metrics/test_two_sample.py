@@ -45,6 +45,14 @@ def test_a_shift_is_seen_in_dense_and_sparse_rows_alike():
     assert sparse.auc == pytest.approx(dense.auc, abs=1e-3)
 
 
+def test_sets_that_are_told_apart_without_an_error_on_a_few_rows_are_not_certain():
+    rng = np.random.default_rng(4)
+    found = tell_apart(rng.normal(9, 1, (20, 3)), rng.normal(-9, 1, (20, 3)), random_seed=0)
+    low, high = found.auc_interval
+    assert (found.auc, high) == (1.0, 1.0)
+    assert low == pytest.approx(wilson_interval(10, 10)[0])
+
+
 def test_wilson_interval_is_that_of_the_textbook():
     assert wilson_interval(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
     assert wilson_interval(0, 10) == pytest.approx((0.0, 0.2775), abs=1e-4)
