@@ -27,6 +27,11 @@ class SpendingLimit:
     spent_usd: Callable[[], float] = lambda: 0.0
     spent: int = field(default=0, init=False)
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether there is a limit."""
+        return self.requests is not None or self.usd is not None
+
     def affordable(self, wanted: int) -> int:
         """Return how many of the wanted requests are affordable now.
 

@@ -151,20 +151,31 @@ class Annotate(SynthesisMethod):
         return told
 
     def _choose(self, setup: Setup) -> list[Example]:
-        """Return the texts to label, in their order in the data."""
-        texts, rng = Dataset(fit_for_training(setup)), setup.rng("texts")
-        if len(texts) < self.size:
+        """Return the texts to label, in their order in the data.
+
+        Under a budget they are in the order in which they are drawn: those that it does not reach
+        are then random ones, not the end of a file that may be sorted.
+        """
+        texts = Dataset(fit_for_training(setup))
+        size = min(self.size, len(texts))
+        if size < self.size and not setup.spending.is_limited:
             setup.warn(f"annotate: there are {len(texts)} unlabelled texts, not {self.size}")
-        if len(texts) <= self.size:
+        if size == len(texts) and not setup.spending.is_limited:
             return list(texts)
+        drawn = self._draw(texts, size, setup)
+        return [texts[i] for i in (drawn if setup.spending.is_limited else sorted(drawn))]
+
+    def _draw(self, texts: Dataset, size: int, setup: Setup) -> list[int]:
+        """Return the places of drawn texts."""
+        rng = setup.rng("texts")
         if self.choose == "random" or setup.task.has_label_sets:
-            return [texts[i] for i in sorted(rng.sample(range(len(texts)), self.size))]
+            return rng.sample(range(len(texts)), size)
         p = setup.student.fit_predict(setup.mine, texts).probabilities
         entropy = -(p * np.log(np.maximum(p, 1e-12))).sum(axis=1)
         # Gumbel's trick: the largest keys are a draw without replacement by these weights.
         noise = np.array([rng.random() for _ in texts])
         keys = np.log(np.maximum(entropy, 1e-12)) - np.log(-np.log(noise))
-        return [texts[i] for i in sorted(np.argsort(-keys, kind="stable")[: self.size])]
+        return np.argsort(-keys, kind="stable")[:size].tolist()
 
     def _ask(
         self, texts: Sequence[Example], writer: Writer, decisions: Decisions
