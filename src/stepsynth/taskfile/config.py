@@ -26,6 +26,7 @@ from stepsynth.taskfile.checks import (
     check_student,
 )
 from stepsynth.taskfile.llm_section import check_llm, make_room, spread
+from stepsynth.taskfile.plain_yaml import KeyPath
 from stepsynth.taskfile.yaml_lines import (
     NESTED,
     KeyPath,
@@ -139,17 +140,31 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """
     path = Path(path)
     located = read_yaml(path)
-    for override in overrides:
-        key, equals, value = override.partition("=")
-        if not equals or not key.strip():
-            raise ConfigError("--set: expected KEY=VALUE", hint="--set method.rounds=3")
-        keys = tuple(key.strip().split("."))
-        # The value stays out of messages: it may be an API key in the wrong place.
-        if keys in (("method", "name"), ("student", "name")):
+    given = [_read_override(override) for override in overrides]
+    # A section comes before its keys, in whatever order they are given: it would drop them.
+    for keys, value in sorted(given, key=lambda each: len(each[0]) - (each[0] in _NAMES)):
+        if keys not in _NAMES:
+            located.set(keys, value, origin="--set")
+        elif _name_of(located.values.get(keys[0])) != value:
             # The whole section is replaced: keys of the class before would be errors.
-            keys = keys[:1]
-        located.set(keys, parse_value(value), origin="--set")
+            located.set(keys[:1], value, origin="--set")
     return build_config(located, name=path.stem, folder=path.parent)
+
+
+_NAMES = (("method", "name"), ("student", "name"))
+
+
+def _read_override(override: str) -> tuple[KeyPath, Any]:
+    """Return the key and the value of `a.b=value`."""
+    key, equals, value = override.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError("--set: expected KEY=VALUE", hint="--set method.rounds=3")
+    # The value stays out of messages: it may be an API key in the wrong place.
+    return tuple(key.strip().split(".")), parse_value(value)
+
+
+def _name_of(section: object) -> object:
+    return section.get("name") if isinstance(section, dict) else section
 
 
 def build_config(

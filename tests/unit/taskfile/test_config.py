@@ -139,6 +139,25 @@ REPLAY = "llm={backend: replay, recordings: [r.jsonl]}"
 
 
 @pytest.mark.parametrize(
+    "overrides",
+    [
+        ("method.seed_size=7", "method.name=zerogen"),
+        ("method.seed_size=7", "method=zerogen"),
+        ("method.name=zerogen", "method.seed_size=7"),
+    ],
+)
+def test_a_section_that_is_replaced_loses_no_override(load, overrides):
+    assert load(TASK, *overrides).method.seed_size == 7
+
+
+def test_the_name_that_a_section_has_already_changes_nothing(load):
+    assert load(TASK, "method.name=s3").method.seed_size == 10
+    student = "student: {name: linear, C: 3}"
+    assert load(TASK.replace("student: linear", student), "student.name=linear").student.C == 3
+    assert load(TASK, "method.name=goldgen").method.seed_size == 1000
+
+
+@pytest.mark.parametrize(
     ("overrides", "key"),
     [
         *(
