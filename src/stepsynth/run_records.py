@@ -221,7 +221,7 @@ class LLMTotals(Record):
         rejected: Reason -> answers that became no row.
         prompt_tokens: Prompt tokens of all answers behind the data set, stored ones included.
         completion_tokens: Completion tokens of the same answers.
-        usd: Their cost in USD; None: not known.
+        usd: Their cost in USD, 0 where no LLM is asked; None: not known.
         cached_tokens: Prompt tokens that the provider had in its cache.
         reasoning_tokens: Completion tokens that were no part of an answer.
         retries: Requests that were sent again.

@@ -100,7 +100,13 @@ def against_references(summary: Summary) -> list[str]:
     long = SCORE_NAMES[score][0].capitalize()
     said = [f"{long} on {summary.test.n} test rows, %: {told}."]
     better = "the synthetic rows pay" if summary.kept.train_size else "the LLM itself is better"
-    return said + [_verdict(each, better) for each in summary.references if each.name == GOLD]
+    # There are no studies of sets of labels, nor of a run without rows.
+    has_study = summary.kept.train_size > 0 and "micro_f1" not in summary.test
+    return said + [
+        _verdict(each, better, has_study=has_study)
+        for each in summary.references
+        if each.name == GOLD
+    ]
 
 
 def label_table(summary: Summary) -> tuple[list[tuple[str, bool]], list[list[str]]]:
@@ -137,11 +143,12 @@ def _named(summary: Summary) -> list[tuple[str, Scores]]:
     return named
 
 
-def _verdict(gold: Reference, better: str) -> str:
+def _verdict(gold: Reference, better: str, *, has_study: bool) -> str:
     mean, low, high = (100 * each for each in gold.kept_minus)
     told = f"Kept minus gold alone: {mean:+.1f} points [{low:+.1f}, {high:+.1f}]"
     if low > 0:
         return f"{told}: {better}."
     if high < 0:
-        return f"{told}: gold alone is better here; `stepsynth study advice RUN` says more."
+        more = "; `stepsynth study advice RUN` says more" if has_study else ""
+        return f"{told}: gold alone is better here{more}."
     return f"{told}: within noise."

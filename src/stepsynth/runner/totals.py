@@ -30,7 +30,7 @@ def llm_totals(
         backend: The name of the backend; None: the method asks no LLM.
         kept_rows: Number of rows of the final data set; None: there is none yet.
     """
-    used = usage.to_dict()
+    used = usage.to_dict() | ({} if backend else {"usd": 0.0})
     tokens = used["prompt_tokens"] + used["completion_tokens"]
     rows = kept_rows if backend is not None else None
     return LLMTotals(

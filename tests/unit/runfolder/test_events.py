@@ -224,7 +224,8 @@ def test_what_a_kept_row_costs_is_unknown_rather_than_wrong():
         given = Usage(**{"prompt_tokens": 9, "usd": 0.5, **changed})
         totals = llm_totals(given, {}, ShownGold(), backend="openai_compatible", kept_rows=rows)
         assert (totals.tokens_per_kept_row, totals.usd_per_kept_row) == (None, None)
-    gold = llm_totals(Usage(), {}, ShownGold(), backend=None, kept_rows=50)
+    gold = llm_totals(Usage(usd=None), {}, ShownGold(), backend=None, kept_rows=50)
+    assert gold.usd == 0.0
     assert gold.usd_per_kept_row is None
 
 

@@ -84,6 +84,19 @@ def test_whether_synthesis_pays_is_said(low, high, said):
     assert f"[{100 * low:+.1f}, {100 * high:+.1f}]" in second
 
 
+def test_a_study_is_named_only_where_there_is_one():
+    worse = summary_of(-0.2, -0.01)
+    assert "stepsynth study advice" in against_references(worse)[1]
+    of_llm = tuple(each.model_copy(update={"train_size": 0}) for each in worse.rounds)
+    of_sets = Scores.model_validate({"exact_match": 0.5, "micro_f1": 0.5, "n": 100})
+    gold = tuple(each.model_copy(update={"test": of_sets}) for each in worse.references)
+    rounds = tuple(each.model_copy(update={"test": of_sets}) for each in worse.rounds)
+    changes = ({"rounds": of_llm}, {"test": of_sets, "references": gold, "rounds": rounds})
+    for changed in changes:
+        second = against_references(worse.model_copy(update=changed))[1]
+        assert second.endswith("gold alone is better here.")
+
+
 def test_a_run_of_an_earlier_version_has_none(demo):
     old = demo.summary.model_copy(update={"references": ()})
     assert against_references(old) == []
