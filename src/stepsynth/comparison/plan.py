@@ -224,7 +224,7 @@ def make_plan(
         budget: Its amount; default: 1.5 times the task file's seed size, else 1500. It replaces
             sizes in the task file, but not those of variants and overrides.
         against: The name that the others are compared with; default: zerogen, else the first.
-        overrides: `a.b=value` each, for all methods.
+        overrides: `a.b=value` each; those of `method` apply as the keys of its section do.
         out: The folder; default `runs/<task>-compare`.
 
     Raises:
@@ -239,9 +239,8 @@ def make_plan(
     amount = budget
     if amount is None:
         # The file's seed size decides the budget, from which each method derives its sizes.
-        is_said = "seed_size" in base.method.model_fields_set
-        seed_size = getattr(base.method, "seed_size", 0) if is_said else 0
-        amount = SEED_TO_BUDGET * seed_size or DEFAULT_ROWS
+        stated = base.method.model_dump(exclude_unset=True)
+        amount = SEED_TO_BUDGET * stated.get("seed_size", 0) or DEFAULT_ROWS
         own.pop("seed_size", None)
     else:
         # The file's sizes are meant for single runs; here only those of the command count.
@@ -260,7 +259,8 @@ def make_plan(
     )
     for entry in entries:
         keys = {"name": entry.method, **_shared(entry, own, base), **entry.values}
-        given = (*overrides, f"method={json.dumps(keys)}")
+        others = (text for text in overrides if not re.match(r"\s*method\b", text))
+        given = (*others, f"method={json.dumps(keys)}")
         try:
             plan.configs[entry.name] = load_config(path, given)
             _add_runs(plan, entry, Path(path), given)

@@ -26,7 +26,6 @@ from stepsynth.taskfile.checks import (
     check_student,
 )
 from stepsynth.taskfile.llm_section import check_llm, make_room, spread
-from stepsynth.taskfile.plain_yaml import KeyPath
 from stepsynth.taskfile.yaml_lines import (
     NESTED,
     KeyPath,
