@@ -20,7 +20,7 @@ from stepsynth.records import Example, LabelSet
 from stepsynth.taskfile import load_config
 from stepsynth.tasks import Task, task_kinds
 from stepsynth.tasks.classification import Classification, label_text, only_label
-from stepsynth.tasks.multi_label import listed_labels
+from stepsynth.tasks.multi_label import FLAGS, listed_labels
 
 _MOST_LABELS = 200
 
@@ -160,6 +160,12 @@ def write_task_file(
     return found
 
 
+_COLUMN_EACH = (
+    "where each label has a column of its own, write the task file by hand: `task.labels` names "
+    "the columns, and `data.columns` the text's alone"
+)
+
+
 def _write(path: Path, text: str) -> None:
     write_text(path, text)
     load_config(path, ["llm.model=any"] if "YOUR_MODEL" in text else [])
@@ -259,12 +265,20 @@ def _labels_of(
     try:
         given = {field: columns[field] for field in ("text", "label")}
         any_label = any_kind(labels={"a": "a", "b": "b"})
-        return read_file(gold, any_label, given, reading=reading).label_counts()
+        found = read_file(gold, any_label, given, reading=reading).label_counts()
     except DataError as error:
         if isinstance(error, MissingColumnError):
             error.hint = "name your columns: --text COLUMN --label COLUMN"
+            error.hint += f"; {_COLUMN_EACH}" if kind == "multi_label" else ""
         error.hint = encoding_by_option(error.hint)
         raise
+    if found and kind == "multi_label" and all(name.casefold() in FLAGS for name in found):
+        raise DataError(
+            f"{gold}: the column {columns['label']!r} says whether a label applies "
+            f"({', '.join(sorted(found))}); it lists no labels",
+            hint=_COLUMN_EACH,
+        )
+    return found
 
 
 def _relative(target: str | Path, task_file: Path) -> str:

@@ -29,7 +29,8 @@ MOST_EXPLAINED = 50
 """Most sets of labels that rationales are asked for, the commonest of gold."""
 _YES = frozenset({"1", "1.0", "true", "yes"})
 _NO = frozenset({"0", "0.0", "false", "no"})
-"""Values of a column that says whether a label applies."""
+FLAGS = _YES | _NO
+"""Values of a column that says whether a label applies, in lower case."""
 
 
 class MultiLabel(Classification):
@@ -148,7 +149,7 @@ class MultiLabel(Classification):
 
     def _applies(self, value: object, name: str, text: str) -> bool:
         flag = label_text(value).casefold()
-        if flag not in _YES | _NO:
+        if flag not in FLAGS:
             raise ValueError(
                 f"the column of {name!r} says whether the label applies: 0 or 1 was expected, got "
                 f"{value!r} (of {shorten(text, 50)!r})"

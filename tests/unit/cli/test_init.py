@@ -105,3 +105,13 @@ def test_a_preset_is_written_and_one_that_does_not_exist_is_refused(tmp_path):
     write(tmp_path, gold, llm="ollama")
     with pytest.raises(ConfigError, match="YOUR_MODEL"):
         load_config(tmp_path / "task.yaml")
+
+
+def test_columns_that_say_whether_a_label_applies_are_taken_for_no_lists(tmp_path):
+    gold = tmp_path / "gold.csv"
+    gold.write_text("text,noise,waste\n" + "a,TRUE,FALSE\nb,FALSE,TRUE\nc,FALSE,FALSE\n" * 3)
+    for label in ("noise", "label"):
+        with pytest.raises(DataError) as caught:
+            write(tmp_path, gold, columns={"text": "text", "label": label}, has_sets=True)
+        assert "where each label has a column of its own" in caught.value.hint
+        assert not (tmp_path / "task.yaml").exists()
