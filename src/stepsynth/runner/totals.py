@@ -30,7 +30,9 @@ def llm_totals(
         backend: The name of the backend; None: the method asks no LLM.
         kept_rows: Number of rows of the final data set; None: there is none yet.
     """
-    used = usage.to_dict() | ({} if backend else {"usd": 0.0})
+    used = usage.to_dict()
+    if backend is None:
+        used["usd"] = 0.0
     tokens = used["prompt_tokens"] + used["completion_tokens"]
     rows = kept_rows if backend is not None else None
     return LLMTotals(
