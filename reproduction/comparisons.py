@@ -79,13 +79,15 @@ class Replayed:
             names = (f"seed-{self.seed_llm}.jsonl*", f"extrapolations-{self.extra_llm}.jsonl*")
             files = [str(next(folder.glob(name))) for name in names]
             found.append(f"llm.recordings={json.dumps(files)}")
-        if self.student == "embedding":
-            student = {"name": "embedding", "model": minilm()}
-            found.append(f"student={json.dumps(student)}")
-        if self.student == "static":
-            student = {"name": "static", "model": distilled()}
-            found.append(f"student={json.dumps(student)}")
+        if self.student != "linear":
+            found.append(f"student={json.dumps(student_section(self.student))}")
         return found
+
+
+def student_section(name: str) -> dict[str, str]:
+    """Return the section `student`."""
+    models = {"static": distilled, "embedding": minilm}
+    return {"name": name} | ({"model": models[name]()} if name in models else {})
 
 
 def comparisons(students: Sequence[str] = ("linear", "embedding")) -> list[Replayed]:

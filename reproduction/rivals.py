@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import stepsynth
-from benchmarks.encoder import distilled, minilm
+from reproduction.comparisons import student_section
 from reproduction.live import read
 from stepsynth._util.files import write_jsonl
 from stepsynth._util.rng import make_rng
@@ -158,13 +158,6 @@ def write_files(name: str, size: int, test: int) -> dict[str, str] | None:
     return found | {key: str(place(file)) for key, file in rival.extra.items()}
 
 
-def student(name: str) -> dict[str, str]:
-    """Return the section `student`."""
-    if name == "static":
-        return {"name": name, "model": distilled()}
-    return {"name": name} | ({"model": minilm()} if name == "embedding" else {})
-
-
 @dataclass(frozen=True)
 class Wanted:
     """Comparison to run: a data set, a number of gold rows, a student and methods."""
@@ -189,7 +182,7 @@ class Wanted:
         values: dict[str, Any] = {
             "task": SETS[self.name].task,
             "data": {**data, "split": split},
-            "student": student(self.student),
+            "student": student_section(self.student),
             "method": method if self.llm else {"name": "gold"},
         }
         if self.llm:

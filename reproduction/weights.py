@@ -18,7 +18,8 @@ from unittest import mock
 import numpy as np
 
 import stepsynth
-from reproduction.rivals import SETS, TEST, Rival, place, student, write_files
+from reproduction.comparisons import student_section
+from reproduction.rivals import SETS, TEST, Rival, place, write_files
 from stepsynth.data import read_file
 from stepsynth.methods import Setup, s3_plus
 from stepsynth.methods._cross_fitting import (
@@ -99,7 +100,7 @@ def watch(rival: Rival, data: Mapping[str, str], name: str, random_seed: int) ->
     values = {
         "task": rival.task,
         "data": {**data, "split": {"mine": 2 / 3, "select": 1 / 3}},
-        "student": student(name),
+        "student": student_section(name),
         "method": {"name": "s3_plus", "rounds": ROUNDS, "rationales": False, **size},
         "llm": {
             "backend": "replay",

@@ -37,36 +37,36 @@ class NGrams:
             The n-grams, and a sparse matrix (n, n_ngrams); None where the texts are too long
             together to be remembered.
         """
-        new = sum(len(text) for text in set(texts))
-        if new > self._remembered:
+        if sum(map(len, set(texts))) > self._remembered:
             return None
         with self._lock:
-            if sum(map(len, self._rows)) + new > self._remembered:
+            if sum(map(len, self._rows.keys() | texts)) > self._remembered:
                 self._forget()
             for text in texts:
                 self._count(text)
-            names, order = self._sorted()
-            ids, counts, ends = self._rows_of(texts)
+            names, order = list(self._ids), self._in_order()
             # In 32 bits, as scikit-learn has it: its choice among n-grams as frequent is kept.
-            total = np.bincount(ids, weights=counts, minlength=len(names)).astype(np.float32)
+            total = np.zeros(len(names), dtype=np.float32)
+            for ids, counts in map(self._rows.__getitem__, texts):
+                total[ids] += counts
             found = order[total[order] > 0]
             kept = found[np.sort((-total[found]).argsort()[:limit])]
-            return [names[i] for i in kept], self._matrix(ids, counts, ends, kept)
+            columns = np.arange(len(kept))
+            return [names[i] for i in kept], self._matrix(texts, kept, columns, len(kept))
 
     def recall(self, texts: Sequence[str], vocabulary: Sequence[str]) -> Any:
         """Return the counts of a vocabulary, sparse (n, n_ngrams); None if a text is not known."""
         with self._lock:
-            if not all(text in self._rows for text in texts):
+            if not (texts and all(text in self._rows for text in texts)):
                 return None
             known = [(i, self._ids[name]) for i, name in enumerate(vocabulary) if name in self._ids]
             columns, kept = np.array(known, dtype=np.int64).reshape(-1, 2).T
-            return self._matrix(*self._rows_of(texts), kept, columns, len(vocabulary))
+            return self._matrix(texts, kept, columns, len(vocabulary))
 
     def _forget(self) -> None:
         self._ids: defaultdict[str, int] = defaultdict()
         self._ids.default_factory = self._ids.__len__
         self._rows: dict[str, tuple[Any, Any]] = {}
-        self._names: list[str] = []
         self._order: Any = np.empty(0, dtype=np.int64)
 
     def _count(self, text: str) -> None:
@@ -76,34 +76,25 @@ class NGrams:
         ids = np.fromiter(map(self._ids.__getitem__, found), np.int32, len(found))
         self._rows[text] = ids, np.fromiter(found.values(), np.float32, len(found))
 
-    def _sorted(self) -> tuple[list[str], Any]:
-        """Return all n-grams by id, and their ids in alphabetical order."""
-        if len(self._names) != len(self._ids):
-            self._names = list(self._ids)
-            self._order = np.array(sorted(range(len(self._ids)), key=self._names.__getitem__))
-        return self._names, self._order
+    def _in_order(self) -> Any:
+        """Return the ids of all n-grams in alphabetical order; sorting takes longest by far."""
+        if len(self._order) != len(self._ids):
+            names = list(self._ids)
+            self._order = np.array(sorted(range(len(names)), key=names.__getitem__), dtype=np.int64)
+        return self._order
 
-    def _rows_of(self, texts: Sequence[str]) -> tuple[Any, Any, Any]:
-        """Return ids and counts of all texts in a line, and where each text ends."""
-        rows = [self._rows[text] for text in texts]
-        ends = np.cumsum([0, *(len(ids) for ids, _ in rows)])
-        if not rows:
-            return np.empty(0, np.int32), np.empty(0, np.float32), ends
-        ids, counts = (np.concatenate(each) for each in zip(*rows, strict=True))
-        return ids, counts, ends
-
-    def _matrix(
-        self, ids: Any, counts: Any, ends: Any, kept: Any, columns: Any = None, width: int = 0
-    ) -> Any:
-        """Return the sparse matrix of the n-grams that are kept, each in its column."""
+    def _matrix(self, texts: Sequence[str], kept: Any, columns: Any, width: int) -> Any:
+        """Return the sparse counts of the n-grams that are kept, each in its column."""
         from scipy.sparse import csr_matrix
 
         place = np.full(len(self._ids), -1, dtype=np.int32)
-        place[kept] = np.arange(len(kept)) if columns is None else columns
+        place[kept] = columns
+        rows = [self._rows[text] for text in texts]
+        ids, counts = (np.concatenate(each) for each in zip(*rows, strict=True))
         found = place[ids]
         is_kept = found >= 0
+        ends = np.cumsum([0, *(len(ids) for ids, _ in rows)])
         starts = np.concatenate(([0], np.cumsum(is_kept)))[ends]
-        shape = (len(ends) - 1, width or len(kept))
-        made = csr_matrix((counts[is_kept], found[is_kept], starts), shape=shape)
+        made = csr_matrix((counts[is_kept], found[is_kept], starts), shape=(len(rows), width))
         made.sort_indices()
         return made

@@ -73,6 +73,19 @@ def test_a_text_is_counted_once():
     assert counted == ["a b", "b c", "c c d"]
 
 
+def test_texts_that_are_known_take_no_further_room():
+    counted = []
+
+    def analyze(text):
+        counted.append(text)
+        return text.split()
+
+    ngrams = NGrams(analyze, remembered=6)
+    for texts in (["a b", "b c"], ["b c"], ["b c", "a b"]):
+        ngrams.learn(texts, 9)
+    assert counted == ["a b", "b c"]
+
+
 def test_what_is_remembered_is_bounded():
     ngrams = NGrams(str.split, remembered=8)
     assert ngrams.learn(["more than eight"], 9) is None
