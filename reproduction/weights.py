@@ -1,26 +1,34 @@
-"""The rule that chooses the weight of synthetic rows: a table of `docs/results.md`.
+"""The rule that chooses the weight of synthetic rows: tables of `docs/results.md`.
 
     STEPSYNTH_REPLAYS=/path/to/replays python -m reproduction.weights [--only hyperbole] [--seeds 6]
+    STEPSYNTH_DATA=/path/to/data python -m reproduction.weights --published --student linear static
 
 Runs of `s3_plus` on recordings, with few gold rows drawn and divided as in `reproduction.rivals`.
 With the rows of the last round a model is trained for every weight and scored on test; the rules
 choose among them by held-out gold alone. The rounds before have weight 0.3.
+
+With `--published` the synthetic rows are 300 drawn from a published set, and there are no rounds:
+data sets that had no part in the choice of the rule.
 """
 
 import argparse
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 from unittest import mock
 
 import numpy as np
 
 import stepsynth
 from reproduction.comparisons import student_section
-from reproduction.rivals import SETS, TEST, Rival, place, write_files
+from reproduction.live import read
+from reproduction.rivals import OUT, SETS, TEST, Rival, place, write_files
+from stepsynth._util.files import write_jsonl
+from stepsynth._util.rng import make_rng
 from stepsynth.data import read_file
+from stepsynth.dryrun import PretendFactory
 from stepsynth.methods import Setup, s3_plus
 from stepsynth.methods._cross_fitting import (
     SYNTHETIC_WEIGHTS,
@@ -38,17 +46,31 @@ RULES = ("gold alone", "first rule", "present rule", "best single weight")
 SEEDS_BY = {"hyperbole": ("gpt-4", "llama-2-70b")}
 """Data set -> LLMs that wrote seed data, where there are several."""
 
+PUBLISHED = {
+    "sst2": {"SuperGen": "supergen-sst2/train.jsonl.gz"},
+    "qnli": {"SuperGen": "supergen-qnli/train.jsonl.gz"},
+    "imdb": {
+        "GPT-3.5": "fusegen-imdb/train_gpt-3.5-turbo-instruct.jsonl.gz",
+        "GPT-4": "fusegen-imdb/train_gpt-4-turbo-preview.jsonl",
+        "Vicuna": "fusegen-imdb/train_vicuna-7b-v1.5.jsonl.gz",
+    },
+}
+"""Data set -> source -> published synthetic rows."""
+DRAWN = 300
+"""Rows drawn from a published set."""
+
 
 class Watcher:
     """What each weight gives with the rows of the last round of a run.
 
     Args:
         test: The test rows, which no rule sees.
+        rounds: Rounds of the run after seed data.
     """
 
-    def __init__(self, test: Dataset) -> None:
+    def __init__(self, test: Dataset, rounds: int) -> None:
         self._test = test
-        self._rounds = 0
+        self._left = rounds
         self.scores: dict[float, list[float]] = {}
         self.chosen: list[float] = []
 
@@ -56,8 +78,10 @@ class Watcher:
         self, rows: Dataset, setup: Setup, *, weights: object, weigh_plausibility: bool
     ) -> CrossFit:
         """Stand in for the function of that name, and try every weight in the last round."""
-        self._rounds += 1
-        tried = SYNTHETIC_WEIGHTS if self._rounds > ROUNDS else (0.3,)
+        tried = (0.3,) if self._left else SYNTHETIC_WEIGHTS
+        if isinstance(setup.student, PretendFactory):  # of the dry run before
+            return cross_fit(rows, setup, weights=(0.3,), weigh_plausibility=weigh_plausibility)
+        self._left -= 1
         fits = {
             weight: cross_fit(rows, setup, weights=(weight,), weigh_plausibility=weigh_plausibility)
             for weight in tried
@@ -94,26 +118,51 @@ class Watcher:
         self.chosen = [0.0, first, 0.0 if is_harm else present]
 
 
-def watch(rival: Rival, data: Mapping[str, str], name: str, random_seed: int) -> Watcher:
-    """Run `s3_plus` on recordings with a student of that name, and return what was seen."""
+def recorded(rival: Rival, llm: str) -> dict[str, Any]:
+    """Return the sections `method` and `llm` of a run on recordings, seed data by an LLM."""
+    files = [file.replace("seed-gpt-4", f"seed-{llm or 'gpt-4'}") for file in rival.recordings]
     size = {"seed_size": 2 * rival.budget // 3, "added_size": rival.budget // 6}
+    recordings = [str(place(file)) for file in files]
+    return {
+        "method": {"name": "s3_plus", "rounds": ROUNDS, "rationales": False, **size},
+        "llm": {"backend": "replay", "recordings": recordings, "fallback": "none"},
+    }
+
+
+def published(name: str, source: str, random_seed: int) -> dict[str, Any]:
+    """Write rows drawn from a published set, and return the sections of a run that takes them."""
+    rows = read(place(f"data/published-synthetic/{PUBLISHED[name][source]}"))
+    drawn = make_rng(random_seed, "weights", name, source).sample(rows, min(DRAWN, len(rows)))
+    path = OUT / name / f"{source}-{random_seed}.jsonl"
+    write_jsonl(path, drawn)
+    return {
+        "method": {"name": "s3_plus", "rounds": 0, "seed_from": str(path.absolute())},
+        # Never asked, as all rows are given.
+        "llm": {"backend": "openai_compatible", "base_url": "http://127.0.0.1:9/v1", "model": "-"},
+    }
+
+
+def watch(
+    rival: Rival,
+    data: Mapping[str, str],
+    student: str,
+    random_seed: int,
+    sections: Mapping[str, Any],
+) -> Watcher:
+    """Run `s3_plus` with a student of that name, and return what was seen."""
     values = {
         "task": rival.task,
         "data": {**data, "split": {"mine": 2 / 3, "select": 1 / 3}},
-        "student": student_section(name),
-        "method": {"name": "s3_plus", "rounds": ROUNDS, "rationales": False, **size},
-        "llm": {
-            "backend": "replay",
-            "recordings": [str(place(file)) for file in rival.recordings],
-            "fallback": "none",
-        },
+        "student": student_section(student),
         "random_seed": random_seed,
+        **sections,
     }
     with TemporaryDirectory() as folder:
         task = Path(folder) / "task.yaml"
         task.write_text(json.dumps(values), encoding="utf-8")  # JSON is YAML
         config = load_config(task)
-        watcher = Watcher(read_file(data["test"], config.task, config.data.columns))
+        test = read_file(data["test"], config.task, config.data.columns)
+        watcher = Watcher(test, sections["method"]["rounds"])
         with mock.patch.object(s3_plus, "cross_fit", watcher.cross_fit):
             stepsynth.run(task, out=Path(folder) / "run")
     return watcher
@@ -130,28 +179,41 @@ def line(watched: Sequence[Watcher]) -> np.ndarray:
 def main() -> None:
     """Print a table: a line for each recording, student and number of gold rows."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    names = [name for name, rival in SETS.items() if rival.recordings]
-    parser.add_argument("--only", nargs="+", choices=names, default=names)
+    parser.add_argument("--published", action="store_true", help="Published synthetic rows.")
+    parser.add_argument("--only", nargs="+", choices=SETS, default=list(SETS))
     parser.add_argument("--student", nargs="+", default=["linear", "embedding"])
     parser.add_argument("--size", nargs="+", type=int, default=list(SIZES))
     parser.add_argument("--seeds", type=int, default=6)
     options = parser.parse_args()
-    print(f"| recording, student | gold rows | {' | '.join(RULES)} |\n| --- |" + " ---: |" * 5)
+    sources: Mapping[str, Sequence[str]] = (
+        {name: list(found) for name, found in PUBLISHED.items()}
+        if options.published
+        else {name: SEEDS_BY.get(name, [""]) for name in SETS if SETS[name].recordings}
+    )
+    print(f"| data set, rows by, student | gold rows | {' | '.join(RULES)} |")
+    print("| --- |" + " ---: |" * 5)
     found: list[np.ndarray] = []
-    for name, llm in ((n, each) for n in options.only for each in SEEDS_BY.get(n, ("",))):
-        rival = SETS[name]
-        files = [file.replace("seed-gpt-4", f"seed-{llm or 'gpt-4'}") for file in rival.recordings]
-        for kind in options.student:
+    for name, source in ((n, each) for n in options.only for each in sources.get(n, ())):
+        for student in options.student:
             for size in options.size:
                 if (data := write_files(name, size, TEST)) is None:
                     continue
-                given = replace(rival, recordings=files)
-                found.append(line([watch(given, data, kind, i) for i in range(options.seeds)]))
+                watched = [
+                    watch(
+                        SETS[name],
+                        data,
+                        student,
+                        i,
+                        published(name, source, i)
+                        if options.published
+                        else recorded(SETS[name], source),
+                    )
+                    for i in range(options.seeds)
+                ]
+                found.append(line(watched))
                 told = " | ".join(", ".join(f"{x:.1f}" for x in rule) for rule in found[-1])
-                print(
-                    f"| {', '.join(filter(None, (name, llm)))}, `{kind}` | {size} | {told} |",
-                    flush=True,
-                )
+                place_of = ", ".join(filter(None, (name, source)))
+                print(f"| {place_of}, `{student}` | {size} | {told} |", flush=True)
     told = " | ".join(", ".join(f"{x:.1f}" for x in rule) for rule in np.mean(found, axis=0))
     print(f"| **mean** | | {told} |")
 

@@ -123,6 +123,20 @@ def test_too_few_gold_rows_are_said_and_all_rows_weigh_the_same(task):
     assert any("too few gold rows" in said for said in warnings)
 
 
+def test_a_label_with_a_single_gold_text_stops_no_cross_validation(task):
+    """That row is always trained on; the others are held out as if it were not there."""
+    lone = Example("a pear, bent and juicy", "p")
+    labels = task.model_copy(update={"labels": {"a": "apple", "p": "pear", "q": "quince"}})
+    others = [replace(row, label="q") if row.label == "p" else row for row in fruit(40, seed=1)]
+    setup, warnings = setup_of(labels, Dataset([lone, *others]))
+    wrong = Dataset(replace(row, label="aq"[row.label == "a"]) for row in fruit(200, seed=2))
+    found = fit(wrong, setup)
+    assert lone not in list(found.gold)
+    assert (len(found.gold), len(found.predictions or ())) == (40, 40)
+    assert set(found.weights) == {0.0}
+    assert not warnings
+
+
 def test_a_share_of_the_calls_goes_to_errors_and_no_row_is_twice_before_all(task):
     gold = fruit(40, seed=1)
     errors = Dataset(list(gold)[:20])
@@ -141,7 +155,7 @@ def test_a_wrong_gold_label_is_not_extrapolated(task):
     setup, _ = setup_of(task, Dataset(mine))
     found = fit(fruit(200, seed=2), setup)
     assert mine[0].id in {row.id for row in found.missed}
-    assert mine[0].id not in {row.id for row in without_noise(found, setup)}
+    assert mine[0].id not in {row.id for row in without_noise(found)}
 
 
 def test_rows_without_weight_are_not_trained_on_and_it_is_said(task):

@@ -8,6 +8,7 @@ from stepsynth.curation.label_check import (
     flag_confident,
     knows_something,
     out_of_fold,
+    split_by_texts,
 )
 from stepsynth.curation.near import jaccard, shingles
 from stepsynth.curation.settings import Curation
@@ -30,4 +31,5 @@ __all__ = [
     "row_digest",
     "row_key",
     "shingles",
+    "split_by_texts",
 ]

@@ -20,10 +20,12 @@ import numpy as np
 from stepsynth.curation.gate import row_digest
 from stepsynth.errors import ConfigError, TooFewRowsError
 from stepsynth.metrics import Flags, Floats, Ints, Predictions
-from stepsynth.records import Dataset
+from stepsynth.records import Dataset, Example, union
 
 FOLDS = 5
 """Folds of a label check; each student learns from all folds but one."""
+
+EMPTY = Dataset()
 
 FitPredict = Callable[[Dataset, Dataset], Predictions]
 """A function that fits a fresh student on the first data set and predicts the second."""
@@ -45,7 +47,21 @@ class Verdict:
     spared: tuple[str, ...]
 
 
-def out_of_fold(rows: Dataset, fit_predict: FitPredict, *, rng: Random) -> Predictions:
+def split_by_texts(rows: Dataset) -> tuple[Dataset, Dataset]:
+    """Return the rows whose label has two texts or more, and those whose label has one.
+
+    Those with one cannot be held out: the others say nothing of their label.
+    """
+    texts = Counter(label for _, label in {(row_digest(row), str(row.label)) for row in rows})
+    parts: tuple[list[Example], list[Example]] = ([], [])
+    for row in rows:
+        parts[isinstance(row.label, str) and texts[row.label] == 1].append(row)
+    return Dataset(parts[0]), Dataset(parts[1])
+
+
+def out_of_fold(
+    rows: Dataset, fit_predict: FitPredict, *, rng: Random, always: Dataset = EMPTY
+) -> Predictions:
     """Return out-of-fold predictions: a row is predicted by a student trained without it.
 
     Rows with the same normalised text and context are in the same fold. Folds have the label
@@ -55,6 +71,7 @@ def out_of_fold(rows: Dataset, fit_predict: FitPredict, *, rng: Random) -> Predi
         rows: n labelled rows.
         fit_predict: Called once per fold, of which there are `FOLDS`.
         rng: Determines the folds.
+        always: Rows that every student learns from: see `split_by_texts`.
 
     Returns:
         n predictions, in the order of the rows: (n_rows, n_labels).
@@ -72,7 +89,7 @@ def out_of_fold(rows: Dataset, fit_predict: FitPredict, *, rng: Random) -> Predi
     for fold in np.unique(fold_of):
         held_out = np.flatnonzero(fold_of == fold)
         train = Dataset(rows[int(i)] for i in np.flatnonzero(fold_of != fold))
-        said = fit_predict(train, Dataset(rows[int(i)] for i in held_out))
+        said = fit_predict(union(train, always), Dataset(rows[int(i)] for i in held_out))
         if not names:
             names = said.label_names
             probabilities = np.zeros((len(rows), len(names)))

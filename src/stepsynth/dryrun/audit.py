@@ -22,8 +22,9 @@ from stepsynth.curation import (
     out_of_fold,
     row_key,
     shingles,
+    split_by_texts,
 )
-from stepsynth.errors import ConfigError, TooFewRowsError
+from stepsynth.errors import ConfigError
 from stepsynth.metrics import Predictions
 from stepsynth.records import Dataset, Example
 from stepsynth.students import StudentFactory
@@ -94,19 +95,20 @@ def audit(rows: Dataset, factory: StudentFactory, warn: Callable[[str], None]) -
             hint="audit a task with labels: kind classification or sentence_pair",
         )
     found = [*_contradictions(rows)]
-    try:
-        said = _predict(rows, factory)
-    except TooFewRowsError as error:
-        warn(f"wrong labels are not looked for: {error.message}")
-    else:
-        if knows_something(said, rows):
-            found += _wrong_labels(rows, said)
+    checked, lone = split_by_texts(rows)
+    if lone:
+        names = ", ".join(sorted(repr(row.label) for row in lone))
+        warn(f"no other text has the label {names}: whether it is wrong cannot be told")
+    if len(set(checked.labels)) > 1:
+        said = _predict(checked, lone, factory)
+        if knows_something(said, checked):
+            found += _wrong_labels(checked, said)
         else:
             warn(
                 "wrong labels are not looked for: students of the other gold rows predict a row no "
                 "better than the commonest label does"
             )
-        found += _ambiguous(rows, said)
+        found += _ambiguous(checked, said)
     found.sort(key=lambda doubt: (KINDS.index(doubt.kind), -doubt.strength))
     first: dict[str, Doubt] = {}
     for doubt in found:
@@ -114,10 +116,15 @@ def audit(rows: Dataset, factory: StudentFactory, warn: Callable[[str], None]) -
     return list(first.values())
 
 
-def _predict(rows: Dataset, factory: StudentFactory) -> Predictions:
+def _predict(rows: Dataset, lone: Dataset, factory: StudentFactory) -> Predictions:
     """Return out-of-fold predictions, the mean of several divisions into folds."""
     passes = [
-        out_of_fold(rows, factory.fit_predict, rng=make_rng(factory.random_seed, "audit", i))
+        out_of_fold(
+            rows,
+            factory.fit_predict,
+            rng=make_rng(factory.random_seed, "audit", i),
+            always=lone,
+        )
         for i in range(PASSES)
     ]
     mean = np.mean([said.probabilities for said in passes], axis=0)

@@ -12,6 +12,7 @@ calibration, as rows of another label balance would else seem to harm.
 Departures:
     - The model of real rows that weights an extrapolated row has not seen the row's gold parent.
     - Weights are clipped, and not used where that model is no better than the commonest label.
+    - A gold row whose label no other gold text has is in every training set and never held out.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,8 +21,7 @@ from math import sqrt
 
 import numpy as np
 
-from stepsynth.curation import knows_something, out_of_fold
-from stepsynth.errors import TooFewRowsError
+from stepsynth.curation import knows_something, out_of_fold, split_by_texts
 from stepsynth.methods._method import Setup
 from stepsynth.methods._writer import misclassified, missed_by
 from stepsynth.metrics import Floats, Predictions, refinement_losses
@@ -42,7 +42,8 @@ class CrossFit:
         weights: Of each synthetic row beside a gold row; all 0 if gold alone is clearly best.
         missed: Gold rows of `mine` that are predicted wrong.
         predicted: The prediction for each of them.
-        predictions: (n_gold, n_labels); None where there are too few gold rows to hold some out.
+        gold: n gold rows of `mine` that were held out: those whose label has two texts or more.
+        predictions: (n, n_labels); None where there are too few gold rows to hold some out.
         alone: Likewise, of models of gold rows alone.
         tried: The mean loss on the gold rows of each weight that was tried.
     """
@@ -50,6 +51,7 @@ class CrossFit:
     weights: tuple[float, ...]
     missed: Dataset
     predicted: tuple[str, ...]
+    gold: Dataset = field(default_factory=Dataset)
     predictions: Predictions | None = None
     alone: Predictions | None = None
     tried: Mapping[float, float] = field(default_factory=dict)
@@ -66,32 +68,32 @@ def cross_fit(
         weights: Candidates; the largest within one standard error of the best is chosen.
         weigh_plausibility: Also weight each row by its plausibility.
     """
-    try:
-        alone, plausibility = predict_by_gold(rows, setup)
-        if not weigh_plausibility:
-            plausibility = [1.0] * len(rows)
-        said_with = {
-            weight: _predict_gold(rows, [weight * each for each in plausibility], setup)
-            if weight
-            else alone
-            for weight in weights
-        }
-    except TooFewRowsError:
+    gold, _ = split_by_texts(setup.mine)
+    if len(set(gold.labels)) < 2:
         setup.warn("too few gold rows for cross-validation: all rows weigh the same")
         model = setup.student.judge()
         model.fit(rows)
         return CrossFit((1.0,) * len(rows), *misclassified(model, setup.mine, setup))
-    losses = {
-        weight: refinement_losses(setup.mine.labels, said) for weight, said in said_with.items()
+    alone, plausibility = predict_by_gold(rows, setup)
+    if not weigh_plausibility:
+        plausibility = [1.0] * len(rows)
+    said_with = {
+        weight: _predict_gold(rows, [weight * each for each in plausibility], setup)
+        if weight
+        else alone
+        for weight in weights
     }
+    losses = {weight: refinement_losses(gold.labels, said) for weight, said in said_with.items()}
     weight = largest_within_one_se(losses)
     said = said_with[weight]
     given = tuple(weight * each for each in plausibility)
     tried = {weight: float(each.mean()) for weight, each in losses.items()}
-    return CrossFit(given, *missed_by(said, setup.mine, setup), said, alone, tried)
+    return CrossFit(given, *missed_by(said, gold, setup), gold, said, alone, tried)
 
 
 def _predict_gold(rows: Dataset, weights: Sequence[float], setup: Setup) -> Predictions:
+    gold, always = split_by_texts(setup.mine)
+
     def fit_predict(train: Dataset, held_out: Dataset) -> Predictions:
         hidden = {row.id for row in held_out}
         kept = [
@@ -103,16 +105,17 @@ def _predict_gold(rows: Dataset, weights: Sequence[float], setup: Setup) -> Pred
         each = [1.0] * len(train) + [weight for _, weight in kept]
         return setup.student.fit_predict(both, held_out, each)
 
-    return out_of_fold(setup.mine, fit_predict, rng=setup.rng("folds"))
+    return out_of_fold(gold, fit_predict, rng=setup.rng("folds"), always=always)
 
 
 def predict_by_gold(rows: Dataset, setup: Setup) -> tuple[Predictions, list[float]]:
     """Return what models of gold rows alone say of those that they have not seen, and of `rows`.
 
     Returns:
-        (n_gold, n_labels) predictions, and the plausibility of each synthetic row: all 1 where the
-        models know nothing.
+        (n_gold, n_labels) predictions for gold rows whose label has two texts or more, and the
+        plausibility of each synthetic row: all 1 where the models know nothing.
     """
+    gold, always = split_by_texts(setup.mine)
     total, counts = np.zeros(len(rows)), np.zeros(len(rows))
 
     def fit_predict(train: Dataset, held_out: Dataset) -> Predictions:
@@ -122,19 +125,19 @@ def predict_by_gold(rows: Dataset, setup: Setup) -> tuple[Predictions, list[floa
         # A model of the other folds has seen each parent that is not held out.
         parents = [row.provenance.parents for row in rows]
         fresh = np.array([not names or bool(hidden.intersection(names)) for names in parents], bool)
-        said, gold = model.predict(rows), model.predict(held_out)
+        said_rows, said = model.predict(rows), model.predict(held_out)
+        assert isinstance(said_rows, Predictions)
         assert isinstance(said, Predictions)
-        assert isinstance(gold, Predictions)
-        total[fresh] += said.of(rows.labels)[fresh]
+        total[fresh] += said_rows.of(rows.labels)[fresh]
         counts[fresh] += 1
-        return gold
+        return said
 
-    gold = out_of_fold(setup.mine, fit_predict, rng=setup.rng("folds"))
-    if not rows or not knows_something(gold, setup.mine):
-        return gold, [1.0] * len(rows)
+    found = out_of_fold(gold, fit_predict, rng=setup.rng("folds"), always=always)
+    if not rows or not knows_something(found, gold):
+        return found, [1.0] * len(rows)
     p = total / np.maximum(counts, 1)
     p[counts == 0] = p[counts > 0].mean() if (counts > 0).any() else 1.0
-    return gold, np.clip(p / p.mean(), *PLAUSIBLE).tolist()
+    return found, np.clip(p / p.mean(), *PLAUSIBLE).tolist()
 
 
 def largest_within_one_se(losses: Mapping[float, Floats]) -> float:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from stepsynth._util.rng import make_rng
-from stepsynth.curation import Curation, disagree, flag_confident, out_of_fold
+from stepsynth.curation import Curation, disagree, flag_confident, out_of_fold, split_by_texts
 from stepsynth.methods._method import Method, Round, Setup, SynthesisMethod, texts_per_prompt
 from stepsynth.methods._writer import misclassified
 from stepsynth.records import Dataset, Example
@@ -62,31 +62,35 @@ class Preparation:
         self, dataset: Dataset, weights: Sequence[float] | None
     ) -> tuple[Dataset, Sequence[float] | None]:
         rng = make_rng(self.random_seed, "label check")
-        said = out_of_fold(dataset, self.factory.fit_predict, rng=rng)
+        checked, lone = split_by_texts(dataset)
+        if lone:
+            names = ", ".join(sorted(repr(row.label) for row in lone))
+            self.warn(f"label check: no other text has the label {names}: it is not checked")
+        if not checked:
+            return dataset, weights
+        said = out_of_fold(checked, self.factory.fit_predict, rng=rng, always=lone)
         check = disagree if self.curation.check == "student" else flag_confident
-        verdict = check(dataset, said)
+        verdict = check(checked, said)
         if verdict.spared:
             self.warn(
                 f"label check: every row of {', '.join(map(repr, verdict.spared))} was found wrong "
                 "and is kept all the same"
             )
-        kept: list[Example] = []
-        places: list[int] = []
-        for i, (row, is_wrong) in enumerate(zip(dataset, verdict.wrong, strict=True)):
-            if not is_wrong or self.curation.on_wrong == "relabel":
-                kept.append(replace(row, label=verdict.predicted[i]) if is_wrong else row)
-                places.append(i)
+        places = [i for i, row in enumerate(dataset) if row.label not in lone.labels]
+        judged = zip(places, verdict.wrong, verdict.predicted, strict=True)
+        wrong = {i: now for i, is_wrong, now in judged if is_wrong}
         self.wrong = tuple(
-            {"row": row.id, "text": row.text, "was": row.label, "now": now}
-            for row, now, is_wrong in zip(dataset, verdict.predicted, verdict.wrong, strict=True)
-            if is_wrong
+            {"row": dataset[i].id, "text": dataset[i].text, "was": dataset[i].label, "now": now}
+            for i, now in wrong.items()
         )
+        relabels = self.curation.on_wrong == "relabel"
         self.warn(
-            f"label check: {sum(verdict.wrong)} of {len(dataset)} rows have a label that "
-            f"{self.curation.check} finds wrong: "
-            + ("relabelled" if self.curation.on_wrong == "relabel" else "not trained on")
+            f"label check: {len(wrong)} of {len(dataset)} rows have a label that "
+            f"{self.curation.check} finds wrong: {'relabelled' if relabels else 'not trained on'}"
         )
-        return Dataset(kept), weights and [weights[i] for i in places]
+        kept = [i for i in range(len(dataset)) if relabels or i not in wrong]
+        rows = (replace(dataset[i], label=wrong[i]) if i in wrong else dataset[i] for i in kept)
+        return Dataset(rows), weights and [weights[i] for i in kept]
 
 
 def density_ratios(rows: Dataset, gold: Dataset, random_seed: int) -> list[float]:

@@ -24,7 +24,7 @@ from typing import ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field
 
-from stepsynth.curation import out_of_fold
+from stepsynth.curation import out_of_fold, split_by_texts
 from stepsynth.errors import TooFewRowsError
 from stepsynth.llm import Completion, Request
 from stepsynth.methods._decide import Decisions, ShotsFrom
@@ -233,15 +233,16 @@ def fit_for_training(setup: Setup) -> list[Example]:
 def hits_of_gold(rows: Sequence[Example], setup: Setup) -> Floats:
     """Return 1 for each row of `mine` that models of the others predict right, else 0.
 
-    All are 0 where such a model would know nothing of a label, or where labels are sets.
+    All are 0 where labels are sets, and those are whose label has no other text in `mine`.
     """
     if setup.task.has_label_sets:
         return np.zeros(len(rows))
-    try:
-        said = out_of_fold(setup.mine, setup.student.fit_predict, rng=setup.rng("folds"))
-    except TooFewRowsError:
+    checked, lone = split_by_texts(setup.mine)
+    if not checked:
         return np.zeros(len(rows))
-    found = zip(setup.mine, said.hits(setup.mine.labels), strict=True)
+    fit_predict, rng = setup.student.fit_predict, setup.rng("folds")
+    said = out_of_fold(checked, fit_predict, rng=rng, always=lone)
+    found = zip(checked, said.hits(checked.labels), strict=True)
     right = {row.id for row, is_right in found if is_right}
     return np.array([row.id in right for row in rows], float)
 

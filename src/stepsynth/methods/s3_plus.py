@@ -149,7 +149,7 @@ class S3Plus(SeedData):
     def extrapolate(self, fitted: CrossFit, added: Writer, ask: Ask, rng: Random) -> None:
         """Write rows like errors and gold rows (S3, Algorithm 2, lines 7-10, with Eq. 2's p)."""
         setup = added.setup
-        errors = without_noise(fitted, setup) if self.skip_noise else fitted.missed
+        errors = without_noise(fitted) if self.skip_noise else fitted.missed
         size = self.added_size or ceil(len(errors) / (self.error_share or 1.0))
         drawn = mix(errors, setup.mine, self.error_share, rng)
         phase = f"round {added.index}: extrapolate errors and gold"
@@ -174,15 +174,15 @@ def mix(errors: Dataset, gold: Dataset, share: float, rng: Random) -> Iterator[E
         yield next(passes[0] if errors and rng.random() < share else passes[1])
 
 
-def without_noise(fitted: CrossFit, setup: Setup) -> Dataset:
+def without_noise(fitted: CrossFit) -> Dataset:
     """Return the errors but those whose gold label confident learning finds wrong."""
     if fitted.predictions is None:
         return fitted.missed
     try:
-        verdict = flag_confident(setup.mine, fitted.predictions)
+        verdict = flag_confident(fitted.gold, fitted.predictions)
     except TooFewRowsError:
         return fitted.missed
-    noise = {row.id for row, wrong in zip(setup.mine, verdict.wrong, strict=True) if wrong}
+    noise = {row.id for row, wrong in zip(fitted.gold, verdict.wrong, strict=True) if wrong}
     return Dataset(row for row in fitted.missed if row.id not in noise)
 
 
@@ -219,7 +219,7 @@ def train_on_gold_and(rows: Sequence[tuple[Example, float]], setup: Setup) -> Fr
 
 
 def held_out(said: Predictions, model: FreshStudent, setup: Setup) -> Predictions:
-    """Return predictions for held-out gold: those given for `mine`, a model's for `select`."""
+    """Return predictions for held-out gold: those given of `mine`, and a model's for `select`."""
     if setup.select == setup.mine:  # as in the paper's own splits
         return said
     selected = model.predict(setup.select)
@@ -245,7 +245,7 @@ def judge(
         losses = ", ".join(f"{loss:.3f} at {weight:g}" for weight, loss in fitted.tried.items())
         told = f"gold alone predicts held-out gold best (loss by weight: {losses})"
         return f"Synthesis does not help here: {told}. More labels are worth more.", True
-    gold = setup.mine if len(alone) == len(setup.mine) else union(setup.mine, setup.select)
+    gold = fitted.gold if len(alone) == len(fitted.gold) else union(fitted.gold, setup.select)
     name = setup.task.score_name
     scores = [setup.task.score(gold, said)[name] for said in (with_rows, alone)]
     hits, hits_alone = (said.hits(gold.labels).astype(float) for said in (with_rows, alone))

@@ -28,8 +28,8 @@ def fruit(number, seed=0):
     return found
 
 
-def doubts_of(rows, warnings=None):
-    factory = StudentFactory(Linear(), ("apple", "pear"), 0)
+def doubts_of(rows, warnings=None, labels=("apple", "pear")):
+    factory = StudentFactory(Linear(), labels, 0)
     return audit(Dataset(rows), factory, (warnings if warnings is not None else []).append)
 
 
@@ -71,7 +71,17 @@ def test_few_rows_are_looked_through_for_contradictions_alone():
     warnings: list[str] = []
     rows = [Example("one two three four", "apple"), Example("one two three four", "pear")]
     assert {doubt.kind for doubt in doubts_of(rows, warnings)} == {"contradiction"}
-    assert any("one text only" in said for said in warnings)
+    assert any("no other text has the label 'apple', 'pear'" in said for said in warnings)
+
+
+def test_a_label_with_a_single_text_stops_no_search_for_wrong_labels():
+    warnings: list[str] = []
+    right = fruit(60)
+    rows = [flip(right[0]), *right[1:], Example("a quince, yellow and hard", "quince")]
+    found = doubts_of(rows, warnings, labels=("apple", "pear", "quince"))
+    assert "wrong_label" in {doubt.kind for doubt in found}
+    assert "quince" not in {doubt.row.label for doubt in found}
+    assert any("label 'quince'" in said for said in warnings)
 
 
 def test_answers_cannot_be_doubted():

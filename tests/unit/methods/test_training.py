@@ -90,6 +90,21 @@ def test_students_find_a_wrong_label(check, on_wrong):
     assert warnings[0].startswith("label check: 1 of 21 rows")
 
 
+def test_a_label_with_a_single_text_is_kept_unchecked_and_the_others_are_checked():
+    wrong, lone = Example("a red apple, no 3 again", "p"), Example("a quince", "q")
+    warnings = []
+    factory = StudentFactory(Linear(), ("a", "p", "q"), 0)
+    factory.prepare = Preparation(
+        ZeroGen(), Curation(check="student"), factory, GOLD, 0, warnings.append
+    )
+    model = factory.new()
+    model.fit(Dataset([wrong, lone, *GOLD]), [5.0, 7.0, *(1.0 for _ in GOLD)])
+    assert wrong.text not in model.rows.texts
+    assert dict(zip(model.rows, model.weights or (), strict=True))[lone] == 7.0
+    assert len(model.rows) == len(GOLD) + 1
+    assert "no other text has the label 'q'" in warnings[0]
+
+
 def test_rows_whose_labels_students_find_wrong_are_noted_with_their_round(task):
     def answer(request):
         swapped = {"a": "p", "p": "a"}[request.tags["label"]]
