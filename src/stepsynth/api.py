@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial, wraps
 from pathlib import Path
+from shlex import quote
 from typing import Any, ParamSpec, TypeVar
 
 from stepsynth._util.stopping import call_in_thread
@@ -281,13 +282,20 @@ def _finish_in_temporary(runner: Runner) -> RunResult:
 def finish(runner: Runner) -> RunResult:
     """Run to the end, write the report and the data card, and return the result.
 
+    The result stands without them: where they cannot be written, a warning says so.
+
     Raises:
         TooFewRowsError: A label has no row at the end; the run folder is complete.
     """
-    summary = runner.run()
-    write_report(runner.folder.path)
-    write_croissant(runner.folder.path)
-    state = runner.state
+    summary, state, folder = runner.run(), runner.state, runner.folder.path
+    try:
+        write_report(folder)
+        write_croissant(folder)
+    except (RunFolderError, OSError) as error:
+        runner.observer.warn(
+            f"the run is done, but its report is not: {error}; to write it: "
+            f"stepsynth report {quote(str(folder))}"
+        )
     state.check_labels()
     return RunResult(
         folder=state.folder,

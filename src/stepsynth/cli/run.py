@@ -69,7 +69,6 @@ def run(
 def run_to_end(runner: "Runner", display: Display, *, as_json: bool) -> "RunResult":
     """Run to the end; on a stop, print the results so far and the cause, and exit with its code."""
     from stepsynth.api import finish
-    from stepsynth.errors import RunFolderError
     from stepsynth.runner import stop_reason
 
     try:
@@ -82,13 +81,8 @@ def run_to_end(runner: "Runner", display: Display, *, as_json: bool) -> "RunResu
         if isinstance(caught, KeyboardInterrupt):
             error.message += f"; the same command goes on in {runner.folder.path}"
         state = runner.state
-        if state.kept is not None and runner.folder.manifest.exists():
-            if isinstance(error, RunFolderError):
-                error.message += "; the run itself is done, and its result stands"
-                again = command_line("report", str(runner.folder.path))
-                error.hint += f"; for the report alone: {again}"
-            if not as_json:
-                show(state.summary(), as_json=False)
+        if state.kept is not None and runner.folder.manifest.exists() and not as_json:
+            show(state.summary(), as_json=False)
         print_error(error)
         if as_json:
             stopped = state.summary(stopped=stop_reason(caught))
