@@ -42,6 +42,12 @@ class _Spaced(dict[int, str]):
 
 
 _SPACED = _Spaced()
+_UNSEEN = frozenset(("Cc", "Cf", "Zl", "Zp", "Zs"))
+
+
+def is_blank(text: str) -> bool:
+    """Return whether a text shows nothing: spaces, control and zero-width characters alone."""
+    return all(unicodedata.category(character) in _UNSEEN for character in text)
 
 
 def normalise(text: str) -> str:

@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import typer
 
-from stepsynth._util.text import clean
+from stepsynth._util.text import clean, is_blank
 from stepsynth.cli._completion import MODEL
 from stepsynth.cli._falling_back import FALL_BACK, PRECISION, Unsure, open_unsure
 from stepsynth.cli._shared import check_encoding_option, encoding_by_option, handle_errors, say
@@ -147,9 +147,9 @@ def _answer(
         predictions = calibration.apply(predictions)
     answers: list[Row] = []
     for i, (example, label) in enumerate(zip(examples, predictions.labels, strict=True)):
-        lacks_context = "context" in columns and not (example.context or "").strip()
-        if lacks_context or not example.text.strip():
-            what = "the context of text" if example.text.strip() else "text"
+        lacks_context = "context" in columns and is_blank(example.context or "")
+        if lacks_context or is_blank(example.text):
+            what = "text" if is_blank(example.text) else "the context of text"
             say(f"warning: {what} {done + i + 1} is empty and gets no label")
             answers.append({"label": None, "sure": 0.0, "more": {}})
         elif isinstance(predictions, Spans):

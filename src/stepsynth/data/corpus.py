@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from stepsynth._util.hashing import digest
-from stepsynth._util.text import clean, normalise, shorten
+from stepsynth._util.text import clean, is_blank, normalise, shorten
 from stepsynth.data.bad_rows import PLAIN, BadRow, Defects, NoColumnError, Reading
 from stepsynth.data.decoding import UNREADABLE, open_text
 from stepsynth.data.files import HUB, is_saved, rows_of_file
@@ -141,7 +141,7 @@ def _read_passage(row: Any, columns: Mapping[str, str]) -> Passage | None:
             hint = f"data: {{columns: {{{_KEYS[field]}: ...}}}} names the column"
             raise NoColumnError(column, row, hint)
     text, given = row[text_column], row.get(id_column)
-    if text is None or (isinstance(text, str) and not text.strip()):
+    if text is None or (isinstance(text, str) and is_blank(text)):
         return None
     if not isinstance(text, str):
         raise DataError(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from stepsynth._util.files import replacing
-from stepsynth._util.text import shorten
+from stepsynth._util.text import is_blank, shorten
 from stepsynth.data.bad_rows import NoColumnError
 from stepsynth.data.decoding import UNREADABLE
 from stepsynth.data.parquet import (
@@ -53,7 +53,7 @@ class Columns:
             raise DataError(f"{place}: expected an object", hint='{"text": "..."}')
         text = self._value(row, self.text, place)
         context = self._value(row, self.context, place) if self.context else ""
-        return (context, text) if text.strip() else None
+        return None if is_blank(text) else (context, text)
 
     def check(self, present: Iterable[str], path: str) -> None:
         """Check that a file has the columns.

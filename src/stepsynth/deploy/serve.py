@@ -16,7 +16,7 @@ from typing import Any
 from aiohttp import web
 
 from stepsynth._util.serving import HANDLER, PACKED, is_packed
-from stepsynth._util.text import clean
+from stepsynth._util.text import clean, is_blank
 from stepsynth.deploy.batcher import Batcher
 from stepsynth.deploy.fall_back import TIMEOUT_S, FallBack, Reply
 from stepsynth.metrics import (
@@ -267,9 +267,9 @@ class ModelServer:
 def _example(row: Any, place: int, *, needs_context: bool) -> Example:
     values: dict[str, Any] = row if isinstance(row, dict) else {"text": row}
     text, context = values.get("text"), values.get("context")
-    if not isinstance(text, str) or not text.strip():
+    if not isinstance(text, str) or is_blank(text):
         raise BadRequestError(f"text {place} must be a text that is not empty")
-    if needs_context and (not isinstance(context, str) or not context.strip()):
+    if needs_context and (not isinstance(context, str) or is_blank(context)):
         raise BadRequestError(f"text {place} needs a context that is not empty")
     if len(text) + (len(str(context)) if needs_context else 0) > MOST_CHARACTERS:
         of = "text {} with its context has" if needs_context else "text {} has"

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from stepsynth._util.text import check_name, clean, compose, normalise, shorten
+from stepsynth._util.text import check_name, clean, compose, is_blank, normalise, shorten
 from stepsynth.errors import suggest
 from stepsynth.metrics import AnyPredictions, Predictions, score_classification
 from stepsynth.prompts import parse_choice, parse_reasons, parse_text
@@ -225,7 +225,7 @@ def read_text(row: Mapping[str, Any], field: str) -> str:
         ValueError: It is not a text, or is empty.
     """
     text = row[field]
-    if not isinstance(text, str) or not text.strip():
+    if not isinstance(text, str) or is_blank(text):
         raise ValueError(f"the {field} must be a text that is not empty, got {text!r}")
     return clean(text)
 

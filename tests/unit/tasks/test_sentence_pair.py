@@ -38,6 +38,7 @@ def test_a_row_becomes_an_example_with_its_premise(pairs):
         ({"context": None}, "the context must be a text"),
         ({"context": float("nan")}, "the context must be a text"),
         ({"text": ""}, "the text must be a text that is not empty"),
+        ({"text": "\u200b \ufeff\x07"}, "the text must be a text that is not empty"),
         ({"text": 5}, "the text must be a text"),
         ({"label": None}, "the label of 'It is a shop.' is empty"),
         ({"label": float("nan")}, "the label of 'It is a shop.' is empty"),

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 from stepsynth._util.reasoning import split_reasoning
-from stepsynth._util.text import clean, shorten
+from stepsynth._util.text import clean, is_blank, shorten
 from stepsynth.errors import ConfigError, ProviderError, StepsynthError
 from stepsynth.llm.chat.http import RAW_CHARACTERS, UNPAID, JsonClient, is_unpaid
 from stepsynth.llm.chat.quirks import Quirks
@@ -154,7 +154,7 @@ class ChatBackend(Backend[C]):
             broken = f"the answer broke off ({self.client.mask(word)})"
             raise self.refuse("broken_off", broken, answer)
         said = split_reasoning(clean(self.client.mask(text)))
-        if ending == "whole" and not said.is_open and not said.answer.strip():
+        if ending == "whole" and not said.is_open and is_blank(said.answer):
             raise self.refuse("empty", "the answer is empty", answer)
         if ending == "whole":
             return {"text": said.answer, "truncated": said.is_open}
