@@ -173,8 +173,8 @@ def test_rows_without_weight_are_not_trained_on_and_it_is_said(task):
     assert warnings == []
 
 
-@pytest.mark.parametrize("weight", [-1, "-0.5", "much"])
-def test_a_weight_below_nothing_is_refused(weight):
+@pytest.mark.parametrize("weight", [-1, 0, "-0.5", "much"])
+def test_a_weight_of_nothing_or_less_is_refused(weight):
     with pytest.raises(ValidationError):
         S3Plus(synthetic_weight=weight)
 

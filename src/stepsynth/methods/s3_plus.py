@@ -61,7 +61,7 @@ class S3Plus(SeedData):
         description="Rows that a round adds. Without it: as many as there are errors, divided by "
         "`error_share`.",
     )
-    synthetic_weight: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
+    synthetic_weight: Annotated[float, Field(gt=0)] | Literal["auto"] = Field(
         default="auto",
         description="Weight of a synthetic row beside a gold row in training; auto: chosen by "
         "cross-validation on `mine`, and 0 where gold alone is clearly best.",

@@ -159,7 +159,11 @@ def _read_override(override: str) -> tuple[KeyPath, Any]:
     if not equals or not key.strip():
         raise ConfigError("--set: expected KEY=VALUE", hint="--set method.rounds=3")
     # The value stays out of messages: it may be an API key in the wrong place.
-    return tuple(key.strip().split(".")), parse_value(value)
+    keys, parsed = tuple(key.strip().split(".")), parse_value(value)
+    # A name in place of a section is the section's name: keys of the same class stay.
+    return (
+        (*keys, "name") if isinstance(parsed, str) and (*keys, "name") in _NAMES else keys
+    ), parsed
 
 
 def _name_of(section: object) -> object:

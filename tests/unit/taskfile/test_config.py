@@ -152,6 +152,7 @@ def test_a_section_that_is_replaced_loses_no_override(load, overrides):
 
 def test_the_name_that_a_section_has_already_changes_nothing(load):
     assert load(TASK, "method.name=s3").method.seed_size == 10
+    assert load(TASK, "method=s3").method.seed_size == 10
     student = "student: {name: linear, C: 3}"
     assert load(TASK.replace("student: linear", student), "student.name=linear").student.C == 3
     assert load(TASK, "method.name=goldgen").method.seed_size == 1000
