@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from stepsynth._util.files import make_readable, write_json
 from stepsynth._util.pretrained import digest_folder
+from stepsynth._util.text import clean
 from stepsynth.errors import RunFolderError, StepsynthError
 from stepsynth.metrics import (
     THRESHOLD,
@@ -214,6 +215,9 @@ class Student(BaseModel, ABC):
         """Return the most probable label (or the answer) of each text, given its context if any.
 
         For a task of several labels it is a set as a text: "a|b", or "(none)".
+
+        Raises:
+            TypeError: A text or context is none, or contexts are missing.
         """
         return self.predict_examples(self._examples(texts, contexts)).labels
 
@@ -231,9 +235,11 @@ class Student(BaseModel, ABC):
             raise TypeError("predict takes lists of texts, not one text")
         if contexts is None and "context" in self.columns:
             raise TypeError("this student was trained on pairs: give a context for each text")
-        given = contexts if contexts is not None else [None] * len(texts)
-        pairs = zip(texts, given, strict=True)
-        return [Example(text=text, label="", context=context) for text, context in pairs]
+        own = [_clean(text, f"text {i}") for i, text in enumerate(texts)]
+        if contexts is None:
+            return [Example(text, "") for text in own]
+        given = [_clean(context, f"context {i}") for i, context in enumerate(contexts)]
+        return [Example(text, "", context) for text, context in zip(own, given, strict=True)]
 
     def save(self, folder: str | Path, *, columns: Mapping[str, str] | None = None) -> None:
         """Write the student as a self-contained folder for `load_student`.
@@ -256,6 +262,13 @@ class Student(BaseModel, ABC):
             "columns": dict(columns or {}),
         }
         write_json(folder / STUDENT_FILE, about)
+
+
+def _clean(text: object, place: str) -> str:
+    """Return a text in the form in which rows are trained on."""
+    if not isinstance(text, str):
+        raise TypeError(f"{place} must be a text, got {text!r}")
+    return clean(text)
 
 
 def students() -> Registry[Student]:

@@ -3,6 +3,7 @@
 import json
 import random
 import shutil
+import unicodedata
 
 import numpy as np
 import pytest
@@ -34,6 +35,22 @@ def test_two_labels_give_the_probabilities_of_logistic_regression():
     reference.fit(features, [label == "good" for label in DATA.labels])
     expected = reference.predict_proba(features)
     assert np.allclose(model.predict(DATA).probabilities, expected, atol=1e-4)
+
+
+def test_texts_count_as_those_of_files_do_whatever_their_unicode_form():
+    model = fitted(rows(*((f"{word} déjà", word) for word in ("café", "thé"))), ("café", "thé"))
+    composed, decomposed = (unicodedata.normalize(form, "le café") for form in ("NFC", "NFD"))
+    said = model.student.predict_probabilities([composed, decomposed]).probabilities
+    assert np.array_equal(said[0], said[1])
+
+
+@pytest.mark.parametrize("text", [None, float("nan"), 5, b"film"])
+def test_what_is_no_text_is_named_by_its_place(text):
+    student = fitted().student
+    with pytest.raises(TypeError, match="text 1 must be a text, got"):
+        student.predict(["a film", text])
+    with pytest.raises(TypeError, match="context 1 must be a text, got"):
+        student.predict_probabilities(["a film", "a play"], ["film", text])
 
 
 def test_many_labels_and_an_order_that_is_not_alphabetical():
