@@ -14,7 +14,7 @@ from typing import IO, Any
 from stepsynth.data.annotated import flatten
 from stepsynth.data.bad_rows import BadRow
 from stepsynth.data.decoding import UNREADABLE, is_gzipped, kind_of, open_text
-from stepsynth.data.delimited import DIVIDERS, rows_of_delimited
+from stepsynth.data.delimited import DIVIDERS, check_names, rows_of_delimited
 from stepsynth.data.parquet import (
     beginning_of,
     holds_shards,
@@ -116,7 +116,7 @@ def rows_of_records(rows: Any, name: str) -> Rows:
     """Yield the rows of a list of dictionaries, a data frame, or a `datasets.Dataset`.
 
     Raises:
-        DataError: It is none of these.
+        DataError: It is none of these, or two columns have the same name.
     """
     if hasattr(rows, "with_format"):  # of datasets, which is not imported to ask
         if isinstance(rows, Mapping):
@@ -128,6 +128,7 @@ def rows_of_records(rows: Any, name: str) -> Rows:
     if hasattr(rows, "to_dicts"):  # Polars
         rows = rows.to_dicts()
     elif hasattr(rows, "to_dict") and hasattr(rows, "columns"):
+        check_names(list(map(str, rows.columns)), name)
         rows = rows.to_dict(orient="records")
     if isinstance(rows, (str, bytes, Mapping)) or not isinstance(rows, Iterable):
         raise DataError(

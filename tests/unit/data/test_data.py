@@ -112,6 +112,9 @@ def test_lists_and_data_frames_are_read(task):
     assert read_records(given, task, {}, name="gold").texts == ["one", "two"]
     frame = pandas.DataFrame(given)
     assert read_records(frame, task, {}, name="gold").texts == ["one", "two"]
+    twice = pandas.concat([frame, frame["label"]], axis=1)
+    with pytest.raises(DataError, match="gold: two columns have the same name: text, label, label"):
+        read_records(twice, task, {}, name="gold")
     with pytest.raises(DataError, match="gold: expected a list"):
         read_records("gold.csv", task, {}, name="gold")
     with pytest.raises(DataError, match="gold, row 1: the label 'x'"):
