@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from stepsynth._util.files import write_text
 from stepsynth._util.text import check_name, shorten
 from stepsynth.cli._shared import encoding_by_option
-from stepsynth.data import HUB, MissingColumnError, Reading, read_file
+from stepsynth.data import HUB, MissingColumnError, Reading, is_address, read_file
 from stepsynth.errors import ConfigError, DataError
 from stepsynth.llm import apply_preset
 from stepsynth.records import Example, LabelSet
@@ -282,15 +282,21 @@ def _labels_of(
 
 
 def _relative(target: str | Path, task_file: Path) -> str:
-    """Return a path relative to the folder of the task file; Hub addresses are kept."""
-    if str(target).startswith(HUB):
+    """Return a path relative to the folder of the task file; addresses are kept."""
+    if str(target).startswith(HUB) or is_address(target):
         return str(target)
-    return Path(os.path.relpath(Path(target).absolute(), task_file.absolute().parent)).as_posix()
+    path, folder = Path(target).absolute(), task_file.absolute().parent
+    # What is above a folder that is a link is above the folder that it leads to.
+    folder = folder if path.is_relative_to(folder) else folder.resolve()
+    return Path(os.path.relpath(path, folder)).as_posix()
 
 
 def _quote(value: str) -> str:
     """Return a YAML scalar: plain if that is safe, else a JSON string, which YAML can read."""
     words = {"null", "true", "false", "yes", "no", "on", "off"}
-    if re.fullmatch(r"[A-Za-z][A-Za-z _/.-]*", value) and value.casefold() not in words:
+    if (
+        re.fullmatch(r"[A-Za-z]([A-Za-z _/.-]*[A-Za-z_/.-])?", value)
+        and value.casefold() not in words
+    ):
         return value
     return json.dumps(value, ensure_ascii=False)

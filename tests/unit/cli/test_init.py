@@ -2,6 +2,7 @@
 
 import json
 
+import pyarrow as pa
 import pytest
 
 from stepsynth.cli._task_template import write_task_file
@@ -91,6 +92,29 @@ def test_empty_labels_and_those_that_cannot_be_shown_are_told_with_their_lines(t
         write(tmp_path, gold)
     assert "line 3: the label of 'text 2' is empty" in caught.value.message
     assert "line 5: the label 'c\\x00d' holds the character U+0000 (NUL)" in caught.value.message
+
+
+@pytest.mark.parametrize("place", ["task.yaml", "link/task.yaml", "link/below/task.yaml"])
+def test_the_file_names_its_rows_also_from_a_folder_that_is_a_link(tmp_path, place):
+    (tmp_path / "far" / "away").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "far" / "away")
+    gold = tmp_path / "gold.csv"
+    gold.write_text("text,label\n" + "a,x\nb,y\n" * 5)
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    write((tmp_path / place).parent, gold)
+    assert gold.samefile(load_config(tmp_path / place, ["llm.model=m"]).data.gold)
+
+
+def test_addresses_and_names_of_columns_are_written_as_they_are(tmp_path):
+    from pyarrow import parquet
+
+    gold = tmp_path / "gold.parquet"
+    table = {"text ": list("abcdef"), "the label": list("xyxyxy")}
+    parquet.write_table(pa.table(table), gold)
+    columns = {"text": "text ", "label": "the label"}
+    write(tmp_path, gold.as_uri(), columns=columns)
+    data = load_config(tmp_path / "task.yaml", ["llm.model=m"]).data
+    assert (data.gold, data.columns) == (gold.as_uri(), columns)
 
 
 def test_a_preset_is_written_and_one_that_does_not_exist_is_refused(tmp_path):
