@@ -41,7 +41,8 @@ def read_decisions(path: str, label_names: Sequence[str]) -> dict[Named, str]:
     check_label_names(label_names)
     found: dict[Named, str] = {}
     places: dict[Named, str] = {}
-    for place, row in rows_of_file(path):
+    for at, row in rows_of_file(path):
+        place = f"{path}, {at}"
         key, decision = _parse(row, place, label_names)
         if key in places and found.get(key, KEEP) != decision:
             raise DataError(
@@ -49,7 +50,7 @@ def read_decisions(path: str, label_names: Sequence[str]) -> dict[Named, str]:
                 f"row in {places[key]}",
                 hint="leave one of the two lines",
             )
-        places[key] = place
+        places[key] = at
         if decision not in (KEEP, key[2]):
             found[key] = decision
     return found

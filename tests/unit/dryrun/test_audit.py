@@ -129,7 +129,7 @@ def test_decisions_drop_and_relabel_rows_of_each_part(tmp_path):
     ],
 )
 def test_a_line_that_is_no_decision_is_named(tmp_path, row, message):
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError, match=rf"audit\.jsonl, {message}"):
         read_decisions(write(tmp_path / "audit.jsonl", row), ["apple", "pear"])
 
 
