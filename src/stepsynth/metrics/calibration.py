@@ -80,9 +80,9 @@ class Calibration:
         found = None
         for i, (sure, _) in enumerate(ordered):
             is_last_of_equals = i + 1 == len(ordered) or ordered[i + 1][0] < sure
-            if is_last_of_equals and right[i] >= precision * (i + 1):
+            share = float(right[i]) / (i + 1)
+            if is_last_of_equals and share >= precision:
                 low, high = wilson_interval(int(right[i]), i + 1)
-                share = float(right[i]) / (i + 1)
                 found = Abstention(sure, share, low, high, (i + 1) / len(ordered))
         return found
 

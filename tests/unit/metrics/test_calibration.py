@@ -77,6 +77,13 @@ def test_the_lowest_threshold_is_taken_and_none_where_none_will_do():
     assert Calibration(1.0, 0.0, 0.0, ((0.9, False),)).abstain_for(0.5) is None
 
 
+def test_a_precision_that_is_reached_exactly_is_reached():
+    right = 55  # 0.55 * 100 is a little more in floating point
+    found = Calibration(1.0, 0.0, 0.0, tuple((0.5, i < right) for i in range(100)))
+    assert found.abstain_for(0.55).coverage == 1
+    assert found.abstain_for(0.56) is None
+
+
 def test_what_was_written_is_read_and_what_is_damaged_is_none(tmp_path):
     gold, said = made(60)
     found = calibrate(gold, said)
