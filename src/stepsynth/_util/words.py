@@ -1,7 +1,7 @@
 """Numbers as people read them, and rows of Markdown tables."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _UNITS = ((10**9, "G"), (10**6, "M"), (10**3, "k"))
@@ -33,6 +33,12 @@ def usd(number: float | None) -> str:
 def duration(seconds: float) -> str:
     """Return a time in seconds or minutes."""
     return f"{seconds:.1f} s" if seconds < 100 else f"{seconds / 60:.1f} minutes"
+
+
+def listed(items: Sequence[str], most: int) -> str:
+    """Return items with commas between, and how many more there are ("a, b and 3 more")."""
+    more = len(items) - most
+    return ", ".join(items[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def alike(message: str) -> str:

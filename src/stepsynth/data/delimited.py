@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import IO, Any
 
+from stepsynth._util.words import listed
 from stepsynth.data.bad_rows import FEW_TOLD, BadRow
 from stepsynth.errors import DataError
 
@@ -289,13 +290,13 @@ class _Reader:
     def doubts(self) -> Iterator[str]:
         """Yield warnings of records that could be read in two ways."""
         if self.literal:
-            told = _listed([str(number) for number in self.literal])
+            told = listed(list(map(str, self.literal)), FEW_TOLD)
             yield (
                 "a quotation mark opens and is not closed at the end of its field "
                 f"({_of(self.literal, 'line')} {told}); it was read as part of the text"
             )
         if self.merged:
-            told = _listed([f"{first} to {last}" for first, last in self.merged])
+            told = listed([f"{first} to {last}" for first, last in self.merged], FEW_TOLD)
             yield (
                 f"lines {told} were each read as one row, since they stand between two quotation "
                 "marks; some of them could be rows of their own"
@@ -320,8 +321,3 @@ def _bad(count: int, fields: list[str] | None, error: str) -> BadRow:
 
 def _of(values: Sequence[Any], one: str) -> str:
     return one if len(values) == 1 else f"{one}s"
-
-
-def _listed(values: Sequence[str]) -> str:
-    more = len(values) - FEW_TOLD
-    return ", ".join(values[:FEW_TOLD]) + (f" and {more} more" if more > 0 else "")

@@ -8,7 +8,9 @@ from typing import TypeVar
 
 from stepsynth._util.rng import make_rng
 from stepsynth._util.text import normalise, shorten
+from stepsynth._util.words import listed
 from stepsynth.curation import Gate, Key, row_key
+from stepsynth.data.bad_rows import MOST_TOLD
 from stepsynth.data.section import Split
 from stepsynth.errors import DataError
 from stepsynth.records import Context, Dataset, Example, names_of
@@ -81,7 +83,10 @@ def split_gold(
     has_select = select is not None or paper_splits
     wanted = _choose_sizes(sizes, has_test=test is not None, has_select=has_select)
     if gold and not rows:
-        raise DataError(f"no gold row is left to learn from: {_reasons(drop.counts)}")
+        raise DataError(
+            f"no gold row is left to learn from: {_reasons(drop.counts)}",
+            hint="give gold rows that are not in test or select",
+        )
     parts = _take(rows, wanted, make_rng(random_seed, "split"))
     if test is None:
         for name in ("select", "mine"):
@@ -380,4 +385,5 @@ def _check_labels(gold: Gold, label_names: tuple[str, ...], warn: Warn) -> None:
             )
         missing = [label for label in label_names if label not in present]
         if missing:
-            warn(f"the {name} split has no row with the label {', '.join(map(repr, missing))}")
+            told = listed(list(map(repr, missing)), MOST_TOLD)
+            warn(f"the {name} split has no row with the label {told}")

@@ -1,11 +1,12 @@
 """Warnings of `check` about readable but unsuitable rows and settings, before anything is paid."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from statistics import median_low
 from typing import Any
 
+from stepsynth._util.words import listed
 from stepsynth.data import Gold
 from stepsynth.dryrun.lengths import fit_task
 from stepsynth.dryrun.stubs import count_tokens
@@ -115,7 +116,8 @@ def _few_rows(config: Config, gold: Gold) -> Iterator[str]:
         counts = rows.label_counts()
         few = [f"{label!r} ({counts[label]})" for label in names if 0 < counts[label] < FEW_ROWS]
         if few:
-            yield f"the {name} split has fewer than {FEW_ROWS} rows of the label {_listed(few)}"
+            told = listed(few, _MOST_LISTED)
+            yield f"the {name} split has fewer than {FEW_ROWS} rows of the label {told}"
     all_rows = union(*(rows for _, rows in parts)).label_counts()
     for label in names:
         if all_rows[label] == 1:
@@ -132,10 +134,10 @@ def _nameless_labels(config: Config) -> Iterator[str]:
     names = task.label_names
     numbers = [k for k in names if task.label_word(k) == k and _NUMBER.fullmatch(k)]
     if numbers:
-        first = numbers[0]
+        first, told = numbers[0], listed(list(map(repr, numbers)), _MOST_LISTED)
         yield (
-            f"the LLM is told no word for the label {_listed([repr(k) for k in numbers])}, and a "
-            f"{task.text_name} of the label {first!r} means nothing to it: write what each means, "
+            f"the LLM is told no word for the label {told}, and a {task.text_name} of the label "
+            f"{first!r} means nothing to it: write what each means, "
             f"as in task: {{labels: {{{first}: negative, ...}}}}"
         )
 
@@ -158,8 +160,3 @@ def small_bounds(config: Config, llm: LLMSettings, mine: Dataset) -> Iterator[st
                     f"{key}.max_tokens is {most}, and an answer to the prompt {kind!r} "
                     f"can take some {tokens}: answers will be cut off; raise it"
                 )
-
-
-def _listed(items: Sequence[str]) -> str:
-    more = len(items) - _MOST_LISTED
-    return ", ".join(items[:_MOST_LISTED]) + (f" and {more} more" if more > 0 else "")

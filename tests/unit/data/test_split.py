@@ -102,6 +102,13 @@ def test_a_label_that_a_split_lacks_is_warned_of():
     assert "the mine split has no row with the label 'c'" in warnings
 
 
+def test_of_many_labels_that_a_split_lacks_a_few_are_named():
+    warnings: list[str] = []
+    names = ("a", "b", *(f"L{i}" for i in range(1_000)))
+    split_gold(gold(), label_names=names, random_seed=0, warn=warnings.append)
+    assert all(said.endswith("'L18', 'L19' and 980 more") for said in warnings)
+
+
 def questions(n=40, contexts=40):
     # Every answer is another one: no two rows have the same label.
     return Dataset(
