@@ -208,6 +208,9 @@ def test_a_semicolon_file_is_read_and_a_missing_column_says_how_to_name_it(tmp_p
     assert "--text COLUMN" in done.stderr
     assert stepsynth("init", "--gold", "x.csv", "--text", "body", cwd=tmp_path).returncode == 0
     assert "YOUR_MODEL" in refused("check", "task.yaml", cwd=tmp_path)
+    gold = ("--set", "student=linear")
+    assert in_json("audit", "task.yaml", *gold, cwd=tmp_path)["rows"] > 0  # asks no LLM
+    assert in_json("train", "task.yaml", "x.csv", "--out", "m", *gold, cwd=tmp_path)["out"] == "m"
 
 
 def test_labels_that_look_like_markup_are_shown(tmp_path):

@@ -47,7 +47,7 @@ def audit(
     from stepsynth.students import StudentFactory
     from stepsynth.taskfile import load_config
 
-    config = load_config(task, overrides)
+    config = load_config(task, overrides, asks_llm=False)
     path = out or task.with_suffix(".audit.jsonl")
     if path.exists():
         raise RunFolderError(

@@ -45,7 +45,7 @@ def train(
     from stepsynth.taskfile import load_config
     from stepsynth.train import train as train_student
 
-    config = load_config(task, overrides)
+    config = load_config(task, overrides, asks_llm=False)
     with Display() as display:
         trained = train_student(config, rows, out, display)
     if as_json:

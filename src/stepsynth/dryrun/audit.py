@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from stepsynth._util.rng import make_rng
+from stepsynth._util.words import listed
 from stepsynth.curation import (
     flag_confident,
     jaccard,
@@ -97,7 +98,7 @@ def audit(rows: Dataset, factory: StudentFactory, warn: Callable[[str], None]) -
     found = [*_contradictions(rows)]
     checked, lone = split_by_texts(rows)
     if lone:
-        names = ", ".join(sorted(repr(row.label) for row in lone))
+        names = listed(sorted(repr(row.label) for row in lone))
         warn(f"no other text has the label {names}: whether it is wrong cannot be told")
     if len(set(checked.labels)) > 1:
         said = _predict(checked, lone, factory)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from stepsynth._util.rng import make_rng
+from stepsynth._util.words import listed
 from stepsynth.curation import Curation, disagree, flag_confident, out_of_fold, split_by_texts
 from stepsynth.methods._method import Method, Round, Setup, SynthesisMethod, texts_per_prompt
 from stepsynth.methods._writer import misclassified
@@ -64,7 +65,7 @@ class Preparation:
         rng = make_rng(self.random_seed, "label check")
         checked, lone = split_by_texts(dataset)
         if lone:
-            names = ", ".join(sorted(repr(row.label) for row in lone))
+            names = listed(sorted(repr(row.label) for row in lone))
             self.warn(f"label check: no other text has the label {names}: it is not checked")
         if not checked:
             return dataset, weights

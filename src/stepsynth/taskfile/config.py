@@ -126,13 +126,16 @@ def _own_first(method: Method) -> dict[str, Any]:
     return fields | shared
 
 
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+def load_config(
+    path: str | Path, overrides: Sequence[str] = (), *, asks_llm: bool = True
+) -> Config:
     """Read a task file.
 
     Args:
         path: The YAML file; paths in it are relative to it, and may hold ~ and $VARIABLES.
         overrides: `a.b=value` each, as after `--set`; relative paths in them are relative to the
             task file too.
+        asks_llm: False: the section `llm` is not read, and may be unfinished or missing.
 
     Raises:
         ConfigError: A key is wrong; the message has its file and line, and what was expected.
@@ -147,7 +150,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         elif _name_of(located.values.get(keys[0])) != value:
             # The whole section is replaced: keys of the class before would be errors.
             located.set(keys[:1], value, origin="--set")
-    return build_config(located, name=path.stem, folder=path.parent)
+    return build_config(located, name=path.stem, folder=path.parent, asks_llm=asks_llm)
 
 
 _NAMES = (("method", "name"), ("student", "name"))
@@ -175,6 +178,7 @@ def build_config(
     *,
     name: str,
     folder: Path,
+    asks_llm: bool = True,
 ) -> Config:
     """Return the configuration of a task file's values.
 
@@ -182,6 +186,7 @@ def build_config(
         located: The values; task, llm, student and method may be objects, too.
         name: Name of the task.
         folder: Paths are relative to it.
+        asks_llm: False: the section `llm` is not read.
 
     Raises:
         ConfigError: A key is wrong; the message has its place, and what was expected.
@@ -199,7 +204,8 @@ def build_config(
     own_keys = _stated_keys(located.values.get("method"))
     _add_recipe(located)
     _resolve_paths(located, folder)
-    if not _needs_llm(located.values.get("method", METHOD)):
+    asks_llm = asks_llm and _needs_llm(located.values.get("method", METHOD))
+    if not asks_llm:
         # A recipe may hold a part of the section, such as its temperature.
         located.values.pop("llm", None)
     elif "llm" in located.values:
@@ -208,7 +214,7 @@ def build_config(
         top = build(TaskFile, located.values, located, ())
     except PromptError as error:
         raise error.at(located.name) from error
-    _check(top, located, own_keys)
+    _check(top, located, own_keys, asks_llm=asks_llm)
     return Config(
         name=name,
         task=top.task,
@@ -240,11 +246,13 @@ def _stated_keys(method: object) -> frozenset[str]:
     return frozenset(method) - {"name"} if isinstance(method, dict) else frozenset()
 
 
-def _check(top: TaskFile, located: LocatedYaml, own_keys: frozenset[str]) -> None:
+def _check(
+    top: TaskFile, located: LocatedYaml, own_keys: frozenset[str], *, asks_llm: bool
+) -> None:
     """Make sure that the sections fit together."""
     method, task = top.method, top.task
     check_columns(top.data, task, located)
-    if method.needs_llm and top.llm is None:
+    if asks_llm and top.llm is None:
         raise ConfigError(
             f"{located.name}: there is no `llm` section, but the method {method.name!r} asks one",
             hint="llm: {backend: openai_compatible, model: ..., base_url: ...}",
