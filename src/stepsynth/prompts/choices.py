@@ -27,7 +27,7 @@ _AND = re.compile(rf"{_SEPARATE.pattern}|\s(?:and|&)\s")
 """Patterns of what stands between the labels of a list."""
 _UNSPACED = re.compile(f"[{UNSPACED}]{{2}}")
 _DENIED = re.compile(
-    r"(?:\b(?:not|non|\w{1,5}n['’ ]t|nicht|kein\w{0,2}|keines(?:falls|wegs)|و?(?:ليس|ليست|غير|لا))"
+    r"(?:\b(?:not|non|minus|(?:rather|other) than|\w{1,5}n['’ ]t|nicht|kein\w{0,2}|keines(?:falls|wegs)|و?(?:ليس|ليست|غير|لا))"
     r"(?: (?!(?:but|rather|sondern|بل)\b)\w+){0,2} ?"
     r"|(?:[没沒]|不(?![错錯仅僅但只过過])|非(?!常))[^，。,.；;：:、！？\n而但]{0,4})\Z"
 )
@@ -40,6 +40,12 @@ _ARABIC, _SIGNS = re.compile(r"[\u0620-\u064a]"), re.compile(r"[\u064b-\u0652\u0
 _ENDING, _ARTICLE = re.compile(r"(?<=\w\w\w)ا\b"), re.compile(r"\bال(?=\w\w)")
 _NONE = frozenset({"none", "none of these", "none of them", "no label", "no labels", "n a"})
 """What an LLM calls a list without labels, normalised."""
+_MINUS = re.compile(r"[−–‐‑﹣－](?=\d)")
+"""What else is written for the sign of a number."""
+_WEAK = frozenset({"no", "non", "not", "other"})
+"""Labels that are parts of speech too: "no idea", "in other words"."""
+_VALUE = re.compile(r"[*_\"'`]{0,4}\s?[:：=]\s?[*_\"'`]{0,4}(?:\d|true\b|false\b|yes\b|no\b)")
+"""What stands after each label of a list with values: "spam: 0.1, other: 0.9"."""
 # What stands between a label and its reasons.
 _REASONS = re.compile(
     r"[*_\"'`”’)\]]{0,4}"
@@ -84,13 +90,19 @@ class _Names:
 
     def opening(self, text: str) -> str | None:
         """Return the label that a text begins with, if its reasons follow."""
-        begin = text.casefold()
+        begin = _MINUS.sub("-", text).casefold()
         for before in (_LISTED, _NAMED):
             found = before.match(begin)
             begin = begin[found.end() if found else 0 :].lstrip(_AROUND)
         found = self.raw.match(begin)
         is_alone = found and _REASONS.match(begin, found.end())
         return self.folded[found[0]] if found and is_alone else None
+
+    def valued_in(self, text: str) -> set[str]:
+        """Return the labels that have a value in a text, as in a list of probabilities."""
+        said = _fold(text[-LOOKED_AT:])
+        found = self.raw.finditer(said)
+        return {self.folded[name[0]] for name in found if _VALUE.match(said, name.end())}
 
     def may_go_on(self, text: str) -> bool:
         """Say whether a text that was cut off ends with a name that begins a longer one."""
@@ -121,7 +133,8 @@ def parse_choice(
         return text
     names = _names(tuple(labels.items()))
     found = next(filter(None, _choices(text, names)), None)
-    if found is None or (truncated and names.may_go_on(text)):
+    is_clear = _said_first(text, names) in (None, found) and len(names.valued_in(text)) < 2
+    if found is None or not is_clear or (truncated and names.may_go_on(text)):
         return Rejected("refusal" if is_refusal(text) else "no_label", completion)
     return found
 
@@ -148,6 +161,9 @@ def parse_choices(
     said = _listed_in_json(text, names)
     if said is None and not truncated:
         said = _listed_in_words(text, names)
+    if text.lstrip().startswith("{") and said != _listed_in_json(text, names, is_first=True):
+        said = None  # a second answer, to a text of its own
+    said = said and [each for item in said for each in _listed_in_words(item, names) or [item]]
     found = {label for item in said or () if (label := names.equal_to(item))}
     others = [item for item in said or () if normalise(item) not in _NONE]
     if said is None or (others and not found):
@@ -155,9 +171,9 @@ def parse_choices(
     return tuple(label for label in labels if label in found)
 
 
-def _listed_in_json(text: str, names: _Names) -> list[str] | None:
+def _listed_in_json(text: str, names: _Names, *, is_first: bool = False) -> list[str] | None:
     """Return the items of a JSON list, or of the field of labels in an object; the last first."""
-    lines = [line for line in text.splitlines() if line.strip()]
+    lines = [] if is_first else [line for line in text.splitlines() if line.strip()]
     for part in dict.fromkeys(part[-LOOKED_AT:] for part in (*lines[-1:], text)):
         for start in sorted(i for i in (part.find("{"), part.find("[")) if i >= 0):
             value = read_value(part[start:])
@@ -177,6 +193,8 @@ def _listed_in_words(text: str, names: _Names) -> list[str] | None:
     said = text.strip()
     if not said or len(said) > LONGEST:
         return None
+    if names.equal_to(said):  # a label may hold a comma
+        return [said]
     named = _NAMED.match(said)
     said = said[named.end() :] if named else said
     # A label word may hold an "and".
@@ -186,6 +204,17 @@ def _listed_in_words(text: str, names: _Names) -> list[str] | None:
         if items and all(names.equal_to(item) or normalise(item) in _NONE for item in items):
             return items
     return None
+
+
+def _said_first(text: str, names: _Names) -> str | None:
+    """Return the label that an answer is complete with before it goes on, if it is.
+
+    Another label after it may correct it, or answer a further text that the LLM made up.
+    """
+    if text.lstrip().startswith("{"):
+        said = read_fields(text[:LOOKED_AT]).get("label", "")
+        return names.equal_to(said) if said else None
+    return names.equal_to(text.strip().partition("\n")[0])
 
 
 def _choices(text: str, names: _Names) -> Iterator[str | None]:
@@ -246,7 +275,9 @@ def _pattern(names: Mapping[str, str], within: str) -> re.Pattern[str]:
 def _affirmed(names: re.Pattern[str], text: str) -> Iterator[str]:
     """Yield the names in a text but those that it says do not apply."""
     for found in names.finditer(text):
-        if not _DENIED.search(text, max(0, found.start() - _BEFORE), found.start()):
+        is_denied = _DENIED.search(text, max(0, found.start() - _BEFORE), found.start())
+        is_said = found[0] not in _WEAK or _REASONS.match(text, found.end())
+        if is_said and not is_denied:
             yield found[0]
 
 
@@ -260,4 +291,4 @@ def _form(text: str) -> str:
 
 
 def _fold(text: str) -> str:
-    return " ".join(clean(text).casefold().split())
+    return " ".join(_MINUS.sub("-", clean(text)).casefold().split())

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stepsynth.prompts.choices import parse_choice
+from stepsynth.prompts.choices import parse_choice, parse_choices
 from stepsynth.records import Rejected
 
 WORDS = {"pos": "positive", "neg": "negative"}
@@ -87,3 +87,75 @@ def test_half_a_label_is_not_another_one():
 )
 def test_none_or_several_labels_are_no_choice(completion, reason):
     assert parse_choice(completion, WORDS) == Rejected(reason, completion)
+
+
+STARS = {name: name for name in ("-1", "0", "1")}
+
+
+@pytest.mark.parametrize("form", ["{}", "{}.", "Label: {}", '{{"label": "{}"}}', "It is {}"])
+@pytest.mark.parametrize("minus", "-−–‐‑－")
+def test_a_minus_of_any_form_is_read(minus, form):
+    assert parse_choice(form.format(f"{minus}1"), STARS) == "-1"
+
+
+@pytest.mark.parametrize(
+    "completion",
+    [
+        '{"positive": 0.1, "negative": 0.9}',
+        '{"positive": false, "negative": true}',
+        "positive: 0.1\nnegative: 0.9",
+        "Positive: no\nNegative: yes",
+        "**positive**: 10%\n**negative**: 90%",
+    ],
+)
+def test_the_first_of_labels_with_a_value_each_is_no_choice(completion):
+    assert parse_choice(completion, WORDS) == Rejected("no_label", completion)
+
+
+@pytest.mark.parametrize(
+    "completion",
+    [
+        '{"label": "positive"}\n\nHere is a review:\n\nDull.\n\n{"label": "negative"}',
+        '{\n"label": "positive"\n}\n\nHere is a review:\n\nDull.\n\n{"label": "negative"}',
+        "positive\n\nHere is a review:\n\nDull.\n\nnegative",
+    ],
+)
+def test_an_answer_that_goes_on_with_another_label_is_no_choice(completion):
+    assert parse_choice(completion, WORDS) == Rejected("no_label", completion)
+    same = completion.replace("negative", "positive")
+    assert parse_choice(same, WORDS) == "pos"
+
+
+def test_a_label_that_is_a_part_of_speech_too_is_only_read_where_it_is_said():
+    answers = {"yes": "yes", "no": "no"}
+    teams = {"billing": "billing", "other": "other"}
+    for said in ("No", "no, it is not", "The answer is no.", '{"label": "no"}', "I say: no"):
+        assert parse_choice(said, answers) == "no", said
+    for said in ("There is no way to tell.", "I have no idea", "No label fits."):
+        assert parse_choice(said, answers) == Rejected("no_label", said)
+    assert parse_choice("In other words, it is about billing.", teams) == "billing"
+    assert parse_choice("It belongs to other.", teams) == "other"
+    assert parse_choice("Anything other than billing", teams) == Rejected(
+        "no_label", "Anything other than billing"
+    )
+
+
+FEELINGS = {name: name for name in ("joy", "anger", "fear, dread")}
+
+
+@pytest.mark.parametrize(
+    ("completion", "labels"),
+    [
+        ('{"labels": ["joy, anger"]}', ("joy", "anger")),
+        ('{"labels": ["joy", "fear, dread"]}', ("joy", "fear, dread")),
+        ("fear, dread", ("fear, dread",)),
+        ('{"labels": ["joy"]}\n\nI hope this helps!', ("joy",)),
+    ],
+)
+def test_labels_in_one_text_and_with_a_comma_are_read(completion, labels):
+    assert parse_choices(completion, FEELINGS) == labels
+
+
+def test_a_list_that_goes_on_with_another_list_is_no_choice():
+    said = '{"labels": ["joy"]}\n\nHere is a text:\n\nGrr!\n\n{"labels": ["anger"]}'
+    assert parse_choices(said, FEELINGS) == Rejected("no_labels", said)
