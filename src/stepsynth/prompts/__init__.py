@@ -2,7 +2,13 @@
 
 from stepsynth.prompts.choices import parse_choice, parse_choices
 from stepsynth.prompts.languages import is_written_in, sample_letters
-from stepsynth.prompts.parsing import parse_list, parse_object, parse_reasons, parse_text
+from stepsynth.prompts.parsing import (
+    parse_list,
+    parse_object,
+    parse_reasons,
+    parse_text,
+    read_answer,
+)
 from stepsynth.prompts.several import Part, split_texts
 from stepsynth.prompts.template import Template, compile_template, has_built_in, read_built_in
 
@@ -18,6 +24,7 @@ __all__ = [
     "parse_object",
     "parse_reasons",
     "parse_text",
+    "read_answer",
     "read_built_in",
     "sample_letters",
     "split_texts",

@@ -27,7 +27,8 @@ _AND = re.compile(rf"{_SEPARATE.pattern}|\s(?:and|&)\s")
 """Patterns of what stands between the labels of a list."""
 _UNSPACED = re.compile(f"[{UNSPACED}]{{2}}")
 _DENIED = re.compile(
-    r"(?:\b(?:not|non|minus|(?:rather|other) than|\w{1,5}n['’ ]t|nicht|kein\w{0,2}|keines(?:falls|wegs)|و?(?:ليس|ليست|غير|لا))"
+    r"(?:\b(?:not|non|minus|(?:rather|other) than|\w{1,5}n['’ ]t|nicht|kein\w{0,2}|"
+    r"keines(?:falls|wegs)|و?(?:ليس|ليست|غير|لا))"
     r"(?: (?!(?:but|rather|sondern|بل)\b)\w+){0,2} ?"
     r"|(?:[没沒]|不(?![错錯仅僅但只过過])|非(?!常))[^，。,.；;：:、！？\n而但]{0,4})\Z"
 )

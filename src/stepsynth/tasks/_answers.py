@@ -8,7 +8,7 @@ from numbers import Integral
 from typing import Any
 
 from stepsynth._util.pretrained import digest_folder, need
-from stepsynth._util.text import clean, shorten
+from stepsynth._util.text import clean, normalise, shorten
 from stepsynth.errors import ConfigError
 from stepsynth.records import Answers
 
@@ -183,6 +183,27 @@ def _place(text: str, start: int | None, passage: str) -> Answers:
             f"the answer {shorten(text, 50)!r} is not in its passage {shorten(passage, 60)!r}"
         )
     return found
+
+
+_ANSWERED = re.compile(
+    r"(?:\n|(?<=[?？؟]))\W{0,6}(?:(?:the )?(?:correct )?answer|a|antwort|réponse|respuesta|答案|答え|回答|"
+    r"الإجابة|الجواب)[*_]{0,3}(?: is)?\s?[:：].*\Z",
+    re.I | re.S,
+)
+"""An answer after a question."""
+_ASKED = re.compile(r"\A[*_]{0,3}Q[*_]{0,3}\s?[:：][*_]{0,3}\s*(?=\S)")
+_LAST = re.compile(r"(?<=[?？؟])[^?？؟]*\Z")
+"""What stands after the last question mark."""
+
+
+def drop_answer(question: str, answer: str) -> str:
+    """Return a question without the answer that an LLM wrote after it; "": it is nothing else."""
+    text = _ANSWERED.sub("", _ASKED.sub("", question), count=1).rstrip()
+    wanted = normalise(answer)
+    last = _LAST.search(text)
+    if last and normalise(last[0]) == wanted:
+        text = text[: last.start()]
+    return "" if normalise(text) == wanted else text
 
 
 def find_entities(pipeline: str, passage: str) -> list[Answers]:

@@ -13,9 +13,9 @@ from pydantic import Field
 
 from stepsynth._util.text import shorten
 from stepsynth.metrics import AnyPredictions, Spans, exact_match, score_spans, token_f1
-from stepsynth.prompts import parse_object, parse_text
+from stepsynth.prompts import parse_object, parse_text, read_answer
 from stepsynth.records import Answers, Context, Example, Label, Rejected
-from stepsynth.tasks._answers import find_answer, find_entities, read_answers
+from stepsynth.tasks._answers import drop_answer, find_answer, find_entities, read_answers
 from stepsynth.tasks._task import SHARED_FIELDS, Task
 from stepsynth.tasks.classification import is_missing, read_text
 
@@ -115,9 +115,7 @@ class ExtractiveQA(Task):
         wants_answer = self.extrapolate == "new_answer" and bool(like.text)
         fields = parse_object(completion, ("question", "answer"), truncated=truncated)
         if not wants_answer:
-            if not isinstance(fields, Rejected):
-                return replace(like, text=fields["question"])
-            text = parse_text(completion, text_name=self.text_name, truncated=truncated)
+            text = self._read_question(completion, fields, like, truncated)
             return text if isinstance(text, Rejected) else replace(like, text=text)
         if isinstance(fields, Rejected):
             return fields
@@ -125,6 +123,20 @@ class ExtractiveQA(Task):
         if found is None:
             return Rejected("answer_not_in_passage", completion)
         return replace(like, text=fields["question"], label=found)
+
+    def _read_question(
+        self, completion: str, fields: dict[str, str] | Rejected, like: Example, truncated: bool
+    ) -> str | Rejected:
+        """Return the question of an output, without its answer after it."""
+        sources = [source for source in (like.context, like.text) if source]
+        text = (
+            parse_text(completion, text_name=self.text_name, truncated=truncated, sources=sources)
+            if isinstance(fields, Rejected)
+            else fields["question"]
+        )
+        if isinstance(text, Rejected):
+            return text
+        return drop_answer(text, str(like.label)) or Rejected("bare_label", completion)
 
     def _row_fields(self, row: Example) -> dict[str, Any]:
         return {"text": row.text, "context": row.context, "answer": str(row.label)}
@@ -134,8 +146,8 @@ class ExtractiveQA(Task):
     ) -> Answers | Rejected:
         """Return the answer that an output gives, as it stands in the passage."""
         fields = parse_object(completion, ("answer",), truncated=truncated)
-        said = completion.strip() if isinstance(fields, Rejected) else fields["answer"]
-        found = find_answer(row.context or "", said) if said else None
+        said = read_answer(completion) if isinstance(fields, Rejected) else fields["answer"]
+        found = find_answer(row.context or "", said) if isinstance(said, str) else None
         return found or Rejected("answer_not_in_passage", completion)
 
     def parse_answers(
@@ -148,7 +160,10 @@ class ExtractiveQA(Task):
         listed = self.parse_rationales(completion, truncated=truncated)
         if isinstance(listed, Rejected):
             return listed
-        found = [find_answer(passage, item) for item in listed]
+        found = [
+            find_answer(passage, item) or find_answer(passage, item.partition(": ")[2])
+            for item in listed  # "Date: 1889"
+        ]
         return found if any(found) else Rejected("answer_not_in_passage", completion)
 
     def propose_answers(self, passage: str) -> list[Answers]:

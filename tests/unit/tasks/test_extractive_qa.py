@@ -205,3 +205,47 @@ def test_questions_are_scored_by_exact_match_and_f1(qa):
 def test_questions_have_no_rationales(qa):
     with pytest.raises(NotImplementedError, match="no rationales"):
         qa.rationale_prompt("London", 3)
+
+
+@pytest.mark.parametrize(
+    "completion",
+    [
+        "In which city did they meet?\nAnswer: London",
+        "In which city did they meet?\n\n**Answer:** London.",
+        "In which city did they meet? Answer: in London",
+        "Q: In which city did they meet?\nA: London",
+        "In which city did they meet?\n\nLondon",
+        "In which city did they meet? (London)",
+        "In which city did they meet?\nA: Paris\nB: London",
+        '{"question": "In which city did they meet? London"}',
+    ],
+)
+def test_an_answer_after_a_question_is_no_part_of_it(qa, completion):
+    found = qa.parse_example(completion, like=missed(), truncated=False)
+    assert found.text == "In which city did they meet?"
+
+
+def test_an_answer_or_a_passage_in_place_of_a_question_is_rejected(qa):
+    for said, reason in (
+        ("London.", "bare_label"),
+        ("Answer: London", "bare_label"),
+        ('{"question": "London"}', "bare_label"),
+        (PASSAGE, "echo"),
+        (missed().text, "echo"),
+    ):
+        assert qa.parse_example(said, missed(), truncated=False) == Rejected(reason, said)
+    for kept in ("Was it London or Paris?", "What did A. Lovelace say? Why?"):
+        assert qa.parse_example(kept, missed(), truncated=False).text == kept
+
+
+def test_a_proposed_answer_is_found_without_the_heading_that_the_prompt_suggests(qa):
+    listed = "1. Place: London\n2. **Date**: 1833"
+    assert qa.parse_answers(listed, PASSAGE, truncated=False) == [
+        Answers(("London",), (46,)),
+        Answers(("1833",), (PASSAGE.index("1833"),)),
+    ]
+
+
+def test_an_answer_after_reasoning_is_read(qa):
+    said = "<think>Paris, or London?</think>\nLondon"
+    assert qa.parse_decision(said, missed(), truncated=False) == Answers(("London",), (46,))
