@@ -63,6 +63,19 @@ def test_a_row_has_one_value_of_every_dimension_and_a_length_band(task):
     assert "nothing to do with" not in backend.of_kind("attributed")[0].prompt
 
 
+def test_a_text_that_repeats_the_length_band_is_no_row(task):
+    def echo(request):
+        band = re.search(r"length: (\d+ to \d+) words", request.prompt)
+        return f"1. Style: dry 2. Length: {band[1]} words." if band and request.draw % 2 else None
+
+    _, done, _ = run(
+        task, AttrPrompt(seed_size=20), lambda request: echo(request) or answer(request)
+    )
+    assert done.train
+    assert not any("Length" in row.text for row in done.train)
+    assert {unused.rejected.reason for unused in done.unused} == {"meta"}
+
+
 def test_values_are_drawn_uniformly_and_independently(task):
     _, done, _ = run(task, AttrPrompt(seed_size=1200, dimensions=KEYS))
     drawn = [line["attributes"] for line in done.notes["drawn"]]

@@ -20,6 +20,7 @@ Departures:
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
@@ -294,10 +295,16 @@ class AttrPrompt(WritingMethod):
                 else [],
             )
             note = {"label": label, "attributes": chosen, "length": length or None}
-            return writer.row("attributed", prompt, like, note=note)
+            check = partial(_stop_echo, f"{length} to {length + BAND}") if length else None
+            return writer.row("attributed", prompt, like, note=note, check=check)
 
         writer.write_until(self.seed_size, iter(draw, None), phase="attributed rows")
         writer.written.note_rows("drawn")
+
+
+def _stop_echo(band: str, row: Example) -> Example | Rejected:
+    """Return the row, unless it has the requested length as words: "Length: 30 to 80 words"."""
+    return Rejected("meta", row.text) if band in row.text else row
 
 
 def _read_given(name: str, given: Given, setup: Setup) -> Dimension:

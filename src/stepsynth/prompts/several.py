@@ -81,7 +81,17 @@ def _tagged(text: str) -> list[Part]:
             start, depth = tag.end(), 1
     if depth:
         parts.append(Part(text[start:].strip(), is_open=True, is_broken=depth > 1))
-    return parts
+    return _without_numbers(parts)
+
+
+def _without_numbers(parts: list[Part]) -> list[Part]:
+    """Return the parts without their numbers, where each text begins with its own."""
+    numbers = [_NUMBER.match(part.text) for part in parts]
+    said = [found and int(found[1]) for found in numbers]
+    if len(parts) < 2 or said != list(range(1, len(parts) + 1)):
+        return parts
+    ends = [found.end() for found in numbers if found]
+    return [replace(part, text=part.text[end:]) for part, end in zip(parts, ends, strict=True)]
 
 
 def _numbered(text: str) -> list[Part]:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from stepsynth._util.text import normalise
 from stepsynth.prompts.native_talk import GENRES, OFFERS, STATES
+from stepsynth.prompts.wrapping import name_pattern
 
 HEAD = 600
 """Characters at the beginning that are searched for talk."""
@@ -49,7 +50,7 @@ _ASSISTANT = "|".join(
         rf"i(?:['’]ll| will) (?:start by listing|give it to you|rewrite|(?:present|create|suggest|write|provide)\b"
         rf"[^.\n]{{0,40}}\b{_WORK}|make sure to (?:expand|include|use))",
         rf"i(?:['’]ve| have) (?:already )?(?:provided|written|created|revised|rewritten|generated)\b[^.\n]{{0,40}}\b{_WORK}",
-        r"i(?:['’]m| am) sorry(?: for the confusion|, i(?:['’]m| am) unable|, but (?:there is no|the (?:text|prompt)))",
+        r"i(?:['’]m| am) sorry(?: for the (?:confusion|misunderstanding)|, i(?:['’]m| am) unable|, but (?:there is no|the (?:text|prompt)))",
         rf"you(?:['’]ve| have) (?:already )?(?:provided|answered|completed|written|asked for)\b[^.\n]{{0,40}}\b{_WORK}",
         r"you(?:['’]re| are) (?:right|correct)[,.] i (?:agree|apologi|made)",
         r"(?:that|this|it)(?:['’]s| is) an? (?:excellent|great|good|interesting|very good|nice|fantastic) "
@@ -66,6 +67,7 @@ _ASSISTANT = "|".join(
         r"no[,.]? (?:answer|more details|further)",
         r"(?:can|could) you (?:please )?(?:provide|give|clarify|specify)\b[^.\n]{0,80}\bi(?:['’]ll| will| can) help\b",
         r"to (?:make (?:it|this)|improve)\b[^.\n:]{0,60}\bconsider this\b",
+        r"(?:ok(?:ay)?|so|alright)?,? ?the user (?:wants|is asking|asked|asks|needs|would like) me to\b",
         r"let['’]s (?:think (?:about the|step)|analy[sz]e (?:the|this))",
         r"the (?:sentence|text|word|phrase|title|review) [\"“]",
     )
@@ -87,7 +89,21 @@ _ANYWHERE = "|".join(
 _BARE = frozenset(
     {
         *("yes", "no", "not", "true", "false", "correct", "incorrect", "right", "wrong", "none"),
-        *("n/a", "na", "answer", "label", "title", "comment", "ok", "okay", "sure", "nothing"),
+        *(
+            "n",
+            "a",
+            "na",
+            "null",
+            "undefined",
+            "answer",
+            "label",
+            "title",
+            "comment",
+            "ok",
+            "okay",
+            "sure",
+            "nothing",
+        ),
         *("unknown", "and", "or", "the", "is", "it"),
     }
 )
@@ -214,12 +230,13 @@ def talk_of(text_name: str = "", labels: tuple[str, ...] = (), context_name: str
         context_name: What it is written for.
     """
     words = _head(text_name)
-    last = re.escape(words[-1]) if words else "text"
-    names = rf"(?:{re.escape(text_name)}|{last}|{_GENRES})" if text_name else rf"(?:{_GENRES})"
+    last = name_pattern(words[-1]) if words else "text"
+    name = name_pattern(text_name) or "(?!)"
+    names = rf"(?:{name}|{last}|{_GENRES})"
     # Texts do mention an item or a message, but hardly ever their own review or sentence.
     own_last = last if re.fullmatch(_WRITINGS, last) else "(?!)"
     is_named = text_name not in ("", "text")
-    own_names = rf"(?:{re.escape(text_name)}|{own_last})" if is_named else "(?!)"
+    own_names = rf"(?:{name}|{own_last})" if is_named else "(?!)"
     label = "|".join(sorted(map(re.escape, labels), key=len, reverse=True)) or "(?!)"
     about = (
         rf"(?:the|this|that|these|my|your|another|one|an?|each) (?:[\w'’-]{{1,20}} ){{0,3}}?{names}s?\b"
@@ -227,7 +244,9 @@ def talk_of(text_name: str = "", labels: tuple[str, ...] = (), context_name: str
     )
     own_about = rf"(?:the|this|that|my|your) (?:[\w'’-]{{1,20}} ){{0,2}}?{own_names}"
     opening = (
-        rf"\W{{0,6}}(?:no[,.]? ){{0,3}}(?:{_ASSISTANT}|{re.escape(text_name) or '(?!)'}の内容[はが]"
+        rf"\W{{0,6}}(?:no[,.]? ){{0,3}}(?:{_ASSISTANT}|{name}の内容[はが]"
+        rf"|(?:we (?:need|have) to (?:write|produce|generate|output|create)|(?:i|we)(?:['’]ll| will| need to) craft)"
+        rf" (?:an?|one|another) (?:[\w'’-]{{1,20}} ){{0,3}}?{names}\b"
         rf"|{about} (?:{_BE} (?:{_ADVERBS}(?:{label}|{names})\b|written|similar|based|no longer|an example|"
         rf"entirely|not|very|clearly)|with (?:the|an?|no)\b|can be (?:classified|considered|rewritten)|"
         rf"mentions|suggests that the (?:review|text|film|reviewer)|does not (?:contain|entail|belong|follow)|"
@@ -251,7 +270,7 @@ def talk_of(text_name: str = "", labels: tuple[str, ...] = (), context_name: str
         rf"|\W{{0,6}}{about}[^.!?\n]{{0,60}}? {_BE} {_ADVERBS}[\"“'‘]?(?:{label}){ended}"
     )
     verdict += "|" + STATES.format(
-        names=rf"(?:{re.escape(text_name) or '(?!)'}|{last}|{GENRES})",
+        names=rf"(?:{name}|{last}|{GENRES})",
         label=f"(?:{label})",
         verdict=f"(?:{says})",
     )

@@ -33,6 +33,7 @@ _HERE = (
 )
 _NOUNS = (
     r"(?:texts?|answers?|outputs?|examples?|messages?|reviews?|sentences?|versions?|samples?|drafts?|"
+    r"responses?|e-?mails?|"
     r"one|another|new|following|similar|文本|评论|留言|消息|信息|例文|例|回答|"
     r"メッセージ|テキスト|文章|投稿|レビュー|textes?|avis|réponses?|ejemplos?|beispiele?|nachricht(?:en)?|"
     r"(?:ال)?(?:رسالة|نص|مثال|تعليق|مراجعة|جملة|إجابة))"
@@ -40,9 +41,22 @@ _NOUNS = (
 _QUOTE = re.compile(r"[\"“”]")
 _TAGS = ("answer", "response", "output", "solution", "final", "text", "result", "content")
 _CLOSING = (
-    r"\n\s{0,8}(?:-{3,20}\s{0,8})?(?:i hope (?:this|that|it) helps|let me know if you(?:['’]d| would) "
+    r"\n\s{0,8}(?:-{3,20}\s{0,8})?(?:would you like me to (?:write|create|generate|provide|make|revise|"
+    r"rewrite|adjust|change|add|try)\b|i hope (?:this|that|it) helps|let me know if you(?:['’]d| would) "
     r"like|let me know if you need (?:any )?(?:changes|more|another|further)|\(?word count)[^\n]{0,400}\Z"
 )
+_RULE = r"\n[ \t]{0,8}[-*_=]{3,40}\Z"
+_ROLE = (
+    r"(?:#{1,6}[ \t]?(?:response|assistant|output)[ \t]?:?[ \t]{0,4}\n|assistant[ \t]?\n|"
+    r"assistant[ \t]?:(?!(?s:.){0,500}\n[ \t]{0,8}(?:user|human)\b))"
+)
+_TURN = re.compile(
+    r"(?<=[.!?…。！？\"'”’)])\s{0,8}\n[ \t]{0,8}(?:#{2,6}[ \t]?(?:instruction|input|response|user|human|"
+    r"assistant)\b|(?:user|human)[ \t]?:)",
+    re.I,
+)
+"""Beginning of a turn that the LLM made up after its own; a text of such turns is a dialogue."""
+_DIALOGUE = re.compile(r"\s*[*_#]{0,4}[ \t]?(?:user|human|assistant)\b", re.I)
 _QUALIFIER = (
     r"(?:very|highly|slightly|mildly|mostly|clearly|strongly|not|non|label|labelled|labeled|sentiment|"
     r"category|class|flag|tone|team|topic|tweet|review|text)"
@@ -100,6 +114,8 @@ class Wrapping(NamedTuple):
 
     def take_off_tails(self, text: str) -> str:
         """Strip the additions after a text."""
+        if not _DIALOGUE.match(text) and (found := _TURN.search(text)):
+            text = text[: found.start()]
         if found := self.explanation.search(text):
             text = text[: found.start()]
         for pattern in self.tails:
@@ -124,7 +140,7 @@ class Wrapping(NamedTuple):
 @lru_cache(maxsize=64)
 def wrapping_of(text_name: str, labels: tuple[str, ...] = ()) -> Wrapping:
     """Return the patterns for a kind of text, in a task with these labels and label words."""
-    names = f"(?:{re.escape(text_name)}|{_NOUNS})" if text_name else _NOUNS
+    names = f"(?:{name_pattern(text_name)}|{_NOUNS})" if text_name else _NOUNS
     label = _label_pattern(labels)
     tagged = rf"(?:{_QUALIFIER}[ \t-]{{1,4}}){{0,2}}{label}(?:[ \t]{{1,4}}{_QUALIFIER}){{0,2}}"
     key = r"(?:label|sentiment|category|class|team|topic|标签|類別|ラベル|étiquette)"
@@ -133,6 +149,7 @@ def wrapping_of(text_name: str, labels: tuple[str, ...] = ()) -> Wrapping:
         rf"(?:{_YES}[,!.،，！。、\s]{{1,8}})?{_HERE}(?=[^\n:：]{{0,200}}{names}|{_B}{_COLON}|[^\x00-\x7f])"
         rf"[^\n:：]{{0,160}}{_COLON}{_B}\n"  # "Here is another review:" on a line of its own
         rf"|{_YES}[,!.،，！。、]{{1,8}}(?=[^\n]{{0,200}}{names})[^\n]{{0,160}}{_COLON}{_B}\n"
+        rf"|{_YES}[,!.،，！。、\s]{{1,8}}{_HERE}(?=[^\n]{{0,200}}{names})[^\n]{{0,160}}[.!]{_B}\n"
         rf"|{_YES}[,!.،，！。、 \t]{{0,8}}\n"
         rf"|{_YES}[,!.،，！。、 \t]{{1,8}}{_HERE}[^\n:：]{{0,120}}{_COLON}"  # and before the text
         rf"|{_HERE} (?:an? |one |the )?(?:[\w'’-]{{1,30}} ){{0,3}}?{names}[^\n:：]{{0,30}}{_COLON})"
@@ -164,20 +181,26 @@ def wrapping_of(text_name: str, labels: tuple[str, ...] = ()) -> Wrapping:
     notes = rf"(?:note|reason|analysis|comment|why)s?[*_]{{0,3}}{_B}{_COLON}[^\n]{{0,300}}?{label}"
     explanation = rf"\n{_B}[*_(\[>#-]{{0,4}}[ \t]?(?:{explains}|{notes}|{about})"
     # Not "The following items are missing:" nor "The message on the display reads:".
-    written = f"(?:{re.escape(text_name or 'text')}|text|review|sentence|hypothesis|headline)"
+    written = f"(?:{name_pattern(text_name or 'text')}|text|review|sentence|hypothesis|headline)"
     announced = (
         rf"\W{{0,6}}(?:the|this|an?|one|another)\s(?:[\w'’-]{{1,20}}\s){{0,3}}{written}"
         rf"[^\n:\"“]{{0,60}}:(?:[ \t]{{0,4}}\n|[ \t]{{1,4}}(?=[\"“]))"
     )
-    named = {text_name.casefold(), text_name.casefold().rpartition(" ")[2], *_TAGS} - {""}
+    own = text_name.casefold()
+    named = {own, own.replace("-", ""), own.rpartition(" ")[2], *_TAGS} - {""}
     return Wrapping(
-        heads=tuple(re.compile(pattern, re.I) for pattern in (opening, heading, front)),
+        heads=tuple(re.compile(pattern, re.I) for pattern in (_ROLE, opening, heading, front)),
         announced=re.compile(announced, re.I),
-        tails=tuple(re.compile(pattern, re.I) for pattern in (_CLOSING, tag)),
+        tails=tuple(re.compile(pattern, re.I) for pattern in (_CLOSING, tag, _RULE)),
         explanation=re.compile(explanation, re.I),
         meta=re.compile(rf"\W{{0,6}}(?:{about}|{explains})", re.I),
         names=frozenset(named),
     )
+
+
+def name_pattern(name: str) -> str:
+    """Return a pattern of a name, whose hyphen an LLM leaves out: "email" for "e-mail"."""
+    return re.escape(name).replace(r"\-", "[ -]?")
 
 
 def _label_pattern(labels: Iterable[str]) -> str:

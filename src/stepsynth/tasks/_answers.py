@@ -186,8 +186,8 @@ def _place(text: str, start: int | None, passage: str) -> Answers:
 
 
 _ANSWERED = re.compile(
-    r"(?:\n|(?<=[?？؟]))\W{0,6}(?:(?:the )?(?:correct )?answer|a|antwort|réponse|respuesta|答案|答え|回答|"
-    r"الإجابة|الجواب)[*_]{0,3}(?: is)?\s?[:：].*\Z",
+    r"(?:\n|(?<=[?？؟]))\W{0,6}(?:(?:the )?(?:correct )?answer|a|antwort|réponse|respuesta|"
+    r"答案|答え|回答|الإجابة|الجواب)[*_]{0,3}(?: is)?\s?[:：].*\Z",
     re.I | re.S,
 )
 """An answer after a question."""

@@ -363,3 +363,57 @@ def test_a_whole_object_counts_though_more_was_cut_off():
 def test_half_a_character_in_json_becomes_a_mark_that_can_be_stored():
     assert read('{"review": "nice \\ud83d film"}') == "nice \ufffd film"
     assert parse_list('["nice \\ud83d film", "b"]') == ("nice \ufffd film", "b")
+
+
+MAIL = "I was charged twice."
+
+
+@pytest.mark.parametrize(
+    "completion",
+    [
+        f"Email: {MAIL}",
+        f"**Email:**\n{MAIL}",
+        f"<email>{MAIL}</email>",
+        f"Here's an email about billing:\n\n{MAIL}",
+        f"Here's the response:\n\n{MAIL}",
+        f"Of course! Below is an e-mail that fits the label.\n\n{MAIL}",
+        f"Assistant: {MAIL}",
+        f"### Response:\n{MAIL}",
+        f"{MAIL}\nUser: Write another one.\nAssistant: It is late.",
+        f"{MAIL}\n\nHuman: thanks",
+        f"{MAIL}\n\n### Instruction:\nWrite one e-mail.\n\n### Response:\nIt is late.",
+        f"{MAIL}\n\n---\n\nThis e-mail is about billing.",
+        f"{MAIL}\n\nWould you like me to write another one?",
+    ],
+)
+def test_an_email_is_an_e_mail_and_other_turns_are_no_part_of_it(completion):
+    assert parse_text(completion, text_name="e-mail", labels=("billing",)) == MAIL
+
+
+@pytest.mark.parametrize(
+    "dialogue",
+    [
+        "User: I was charged twice.\nAssistant: I am sorry.\nUser: Thanks.",
+        "Assistant: Good morning.\nUser: I was charged twice.",
+        "I asked your bot:\nUser: Was I charged twice?\nAssistant: No.",
+        "Customer: I was charged twice.\nAgent: I am sorry.",
+    ],
+)
+def test_a_dialogue_keeps_its_turns(dialogue):
+    assert parse_text(dialogue, text_name="conversation", labels=("billing",)) == dialogue
+
+
+@pytest.mark.parametrize(
+    ("completion", "reason"),
+    [
+        ("N/A", "bare_label"),
+        ("null", "bare_label"),
+        ("The user wants me to write an e-mail about billing. I was charged twice.", "meta"),
+        ("We need to write an e-mail. It is about billing.", "meta"),
+        ("I'll craft a short e-mail with no text.", "meta"),
+        ("This email is not about medical advice.", "meta"),
+    ],
+)
+def test_talk_about_an_email_is_no_e_mail(completion, reason):
+    found = parse_text(completion, text_name="e-mail", labels=("billing",))
+    assert found == Rejected(reason, completion)

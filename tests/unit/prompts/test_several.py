@@ -406,3 +406,10 @@ def test_a_folder_from_before_the_keys_goes_on_with_their_defaults_alone(tmp_pat
         stepsynth.StepsynthError, match=r"another run: its method\.texts_per_prompt"
     ):
         synthesize("pairs", tmp_path / "run", method={**method, "texts_per_prompt": 2})
+
+
+def test_a_number_of_each_text_within_its_tags_is_no_part_of_it():
+    said = "<text>1. It broke.</text>\n<text>\n2. It leaks.\n</text>"
+    assert [part.text for part in split_texts(said)] == ["It broke.", "It leaks."]
+    said = "<text>1. FC Köln wins.</text>\n<text>It leaks.</text>"
+    assert [part.text for part in split_texts(said)] == ["1. FC Köln wins.", "It leaks."]
