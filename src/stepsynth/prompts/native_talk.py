@@ -49,6 +49,24 @@ GENRES = (
     "文本|评论|評論|留言|消息|信息|句子|文章|新闻|新聞|微博|テキスト|メッセージ|レビュー|ツイート|コメント|投稿|記事|文"
 )
 """Names of texts in German, Arabic, Chinese and Japanese."""
+ABOUT = (
+    r"(?:diese?[rs]? (?:\w{{1,25}} )?{names} (?:ist|enthält|drückt|zeigt)\b[^.!?\n]{{0,80}}?{label}"
+    r"|هذ[ها] (?:ال)?{names}[^.!؟\n]{{0,20}}?{label}"
+    r"|[这這该該][^。\n]{{0,6}}?(?:{names}[^。\n]{{0,6}}?(?:是|属于|屬於|表达|表達|体现|體現)[^。\n]{{0,12}}?{label}"
+    r"|是[^。\n]{{0,6}}?{label}[^。\n]{{0,3}}?{names})"
+    r"|この[^。\n]{{0,10}}?{names}[はが][^。\n]{{0,12}}?{label}[^。\n]{{0,12}}?(?:です|である|評価))"
+)
+"""Beginning of a paragraph that explains a text, with {{names}} of texts and {{label}}."""
+EXPLAINS = (
+    "erklärung|begründung|übersetzung|wortzahl|翻译|翻譯|翻訳|解释|解釋|解説|文字数|字数|字數|"
+    "ترجمة|الترجمة|شرح|تفسير|الشرح"
+)
+"""Headings of such a paragraph."""
+CLOSINGS = (
+    r"ich hoffe,? (?:das|dies|es) hilft|lassen sie mich wissen,? (?:wenn|falls|ob) sie\b|"
+    r"希望[^。！\n]{0,10}[对對](?:你|您)有所?[帮幫]助|以上が[^。\n]{0,20}です|آمل أن يكون (?:هذا|ذلك)"
+)
+"""What an assistant ends with, on a line of its own."""
 _THAT_IS = r"(?:です|である|になります|に当たります|に該当します)"
 STATES = (
     rf"\W{{{{0,6}}}}(?:(?:diese?[rs]?|das) (?:(?:\w{{{{1,25}}}} )?{{names}} ist (?:\w{{{{1,12}}}} ){{{{0,2}}}}{{label}}"

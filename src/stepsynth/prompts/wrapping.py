@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from stepsynth._util.text import DIRECTION_MARKS
+from stepsynth.prompts.native_talk import ABOUT, CLOSINGS, EXPLAINS, GENRES
 
 HEAD, TAIL = 500, 500
 """Characters at the beginning and at the end that are searched."""
@@ -23,12 +24,12 @@ _S, _B = r"\s{0,4}", r"[ \t]{0,4}"
 _YES = (
     r"(?:sure(?: thing)?|certainly|of course|absolutely|okay|ok|bien s[uû]r|certainement|"
     r"d['’]accord|claro|por supuesto|selbstverständlich|nat[uü]rlich|gerne?|certo|конечно|"
-    r"当然|好的|没问题|當然|沒問題|もちろん(?:です)?|はい|承知(?:いたし)?しました|わかりました|かしこまりました|"
+    r"当然可以|当然|好的|没问题|當然|沒問題|もちろん(?:です)?|はい|承知(?:いたし)?しました|わかりました|かしこまりました|"
     r"물론(?:입니다)?|بالتأكيد|بالطبع|طبعا|بكل سرور|حسنا|أكيد)[\u064b\u064d]?"
 )
 _HERE = (
     r"(?:here(?:['’]s| is| are| you (?:go|are))|below is|voici|aqu[ií] (?:tienes|est[aá])|ecco|"
-    r"hier (?:ist|sind)|вот|以下|这是(?=一|为|您|你)|這是(?=一|為|您|你)|こちら|"
+    r"hier (?:ist|sind)|вот|以下|这里是|這裡是|这是(?=一|为|您|你)|這是(?=一|為|您|你)|こちら|"
     r"إليكم?|فيما يلي|ها (?:هو|هي))"
 )
 _NOUNS = (
@@ -41,10 +42,17 @@ _NOUNS = (
 _QUOTE = re.compile(r"[\"“”]")
 _TAGS = ("answer", "response", "output", "solution", "final", "text", "result", "content")
 _CLOSING = (
+    rf"\n\s{{0,8}}(?:{CLOSINGS})[^\n]{{0,40}}\Z|"
     r"\n\s{0,8}(?:-{3,20}\s{0,8})?(?:would you like me to (?:write|create|generate|provide|make|revise|"
     r"rewrite|adjust|change|add|try)\b|i hope (?:this|that|it) helps|let me know if you(?:['’]d| would) "
     r"like|let me know if you need (?:any )?(?:changes|more|another|further)|\(?word count)[^\n]{0,400}\Z"
 )
+_GLOSS = (
+    r"(?<=[。！？؟])\s{0,4}[(（](?:[a-z\u00c0-\u024f][a-z\u00c0-\u024f ,.'’!?;-]{8,400}|"
+    r"共\s?\d{1,4}\s?[个個]?字)[)）]\Z"
+)
+"""A translation or a transcription after a text in another script; a count of its characters."""
+_ARTICLE = r"(?:an?|one|eine?|une?|一[条條则則个個篇])"
 _RULE = r"\n[ \t]{0,8}[-*_=]{3,40}\Z"
 _ROLE = (
     r"(?:#{1,6}[ \t]?(?:response|assistant|output)[ \t]?:?[ \t]{0,4}\n|assistant[ \t]?\n|"
@@ -143,23 +151,27 @@ def wrapping_of(text_name: str, labels: tuple[str, ...] = ()) -> Wrapping:
     names = f"(?:{name_pattern(text_name)}|{_NOUNS})" if text_name else _NOUNS
     label = _label_pattern(labels)
     tagged = rf"(?:{_QUALIFIER}[ \t-]{{1,4}}){{0,2}}{label}(?:[ \t]{{1,4}}{_QUALIFIER}){{0,2}}"
-    key = r"(?:label|sentiment|category|class|team|topic|标签|類別|ラベル|étiquette)"
+    key = (
+        r"(?:label|sentiment|category|class|team|topic|标签|標籤|类别|類別|情感|情绪|ラベル|カテゴリー?|感情|"
+        r"étiquette|kategorie|stimmung|التصنيف|الفئة)"
+    )
     opening = (
         rf"\W{{0,20}}(?:"
         rf"(?:{_YES}[,!.،，！。、\s]{{1,8}})?{_HERE}(?=[^\n:：]{{0,200}}{names}|{_B}{_COLON}|[^\x00-\x7f])"
         rf"[^\n:：]{{0,160}}{_COLON}{_B}\n"  # "Here is another review:" on a line of its own
         rf"|{_YES}[,!.،，！。、]{{1,8}}(?=[^\n]{{0,200}}{names})[^\n]{{0,160}}{_COLON}{_B}\n"
-        rf"|{_YES}[,!.،，！。、\s]{{1,8}}{_HERE}(?=[^\n]{{0,200}}{names})[^\n]{{0,160}}[.!]{_B}\n"
+        rf"|{_YES}[,!.،，！。、\s]{{1,8}}{_HERE}(?=[^\n]{{0,200}}{names})[^\n]{{0,160}}[.!。！]{_B}\n"
         rf"|{_YES}[,!.،，！。、 \t]{{0,8}}\n"
         rf"|{_YES}[,!.،，！。、 \t]{{1,8}}{_HERE}[^\n:：]{{0,120}}{_COLON}"  # and before the text
         rf"|{_HERE} (?:an? |one |the )?(?:[\w'’-]{{1,30}} ){{0,3}}?{names}[^\n:：]{{0,30}}{_COLON})"
     )
     titled = (
-        rf"(?:new |another |similar )?(?:{label}\s{{1,4}}(?:\w{{1,30}}\s{{1,4}})?)?{names}"
-        rf"(?:{_S}[(\[]{label}[)\]])?"
+        rf"(?:new |another |similar )?(?:(?:{_ARTICLE}\s{{0,4}})?{label}"
+        rf"(?:\s{{1,4}}(?:\w{{1,30}}\s{{1,4}})?|[的な]?))?{names}(?:{_S}[(\[]{label}[)\]]|\s{label})?"
     )
     heading = (
         rf"(?:[#*_]{{0,6}}{_S}{titled}{_S}[*_]{{0,3}}{_S}{_COLON}[*_]{{0,3}}"
+        rf"|【{_S}{titled}{_S}】"
         rf"|[#*_]{{1,6}}[ \t]?{titled}[*_]{{0,3}}{_B}\n|{titled}{_B}\n{_B}\n)"
     )
     front = (
@@ -176,10 +188,12 @@ def wrapping_of(text_name: str, labels: tuple[str, ...] = ()) -> Wrapping:
         rf"[\s.\"'”’]{{0,6}}\Z"
     )
     about = rf"(?:this|the|that|my) (?:\w{{1,20}} )?{names}s? {_IS}\b[^.!?\n]{{0,80}}?{label}"
+    native = ABOUT.format(names=f"(?:{names}|{GENRES})", label=label)
     explains = rf"(?:explanation|rationale|justification|reasoning)s?[*_]{{0,3}}{_B}{_COLON}"
     # A note may well be a part of a text; one that names the label is not.
     notes = rf"(?:note|reason|analysis|comment|why)s?[*_]{{0,3}}{_B}{_COLON}[^\n]{{0,300}}?{label}"
     explanation = rf"\n{_B}[*_(\[>#-]{{0,4}}[ \t]?(?:{explains}|{notes}|{about})"
+    explanation += rf"|\n{_B}[*_(（\[>#-]{{0,4}}[ \t]?(?:(?:(?:english )?translation|{EXPLAINS}){_B}{_COLON}|{native})"
     # Not "The following items are missing:" nor "The message on the display reads:".
     written = f"(?:{name_pattern(text_name or 'text')}|text|review|sentence|hypothesis|headline)"
     announced = (
@@ -191,7 +205,7 @@ def wrapping_of(text_name: str, labels: tuple[str, ...] = ()) -> Wrapping:
     return Wrapping(
         heads=tuple(re.compile(pattern, re.I) for pattern in (_ROLE, opening, heading, front)),
         announced=re.compile(announced, re.I),
-        tails=tuple(re.compile(pattern, re.I) for pattern in (_CLOSING, tag, _RULE)),
+        tails=tuple(re.compile(pattern, re.I) for pattern in (_GLOSS, _CLOSING, tag, _RULE)),
         explanation=re.compile(explanation, re.I),
         meta=re.compile(rf"\W{{0,6}}(?:{about}|{explains})", re.I),
         names=frozenset(named),

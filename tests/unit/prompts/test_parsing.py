@@ -417,3 +417,57 @@ def test_a_dialogue_keeps_its_turns(dialogue):
 def test_talk_about_an_email_is_no_e_mail(completion, reason):
     found = parse_text(completion, text_name="e-mail", labels=("billing",))
     assert found == Rejected(reason, completion)
+
+
+NATIVE = {
+    "料理が冷めていた。": ("レビュー", ("良い", "良くない")),
+    "菜都凉了。": ("评论", ("正面", "负面")),
+    "الطعام بارد.": ("تعليق", ("إيجابي", "سلبي")),
+    "Das Essen war kalt.": ("Bewertung", ("gut", "nicht gut")),
+}
+
+
+@pytest.mark.parametrize(
+    "completion",
+    [
+        *("{ja}\n\n(Translation: The food was cold.)", "{ja} (The food was cold.)"),
+        *("{ja}\n(Ryōri ga samete ita.)", "{ja}\n\nこのレビューは良くないという評価です。"),
+        *(
+            "{ja}\n\n文字数：9文字",
+            "良くないレビュー：{ja}",
+            "【レビュー】\n{ja}",
+            "{ja}\n\n以上がレビューです。",
+        ),
+        "はい、こちらがレビューです。\n\n{ja}",
+        *("负面评论：{zh}", "一条负面评论：“{zh}”", "{zh}情感：负面", "{zh}（共5字）"),
+        *("{zh}\n\n（这是一条负面评论）", "{zh}\n\n这条评论是负面的。", "{zh}\n\n希望对你有帮助！"),
+        *("{zh}\n\n翻译：The food was cold.", "当然可以，这里是一条评论：{zh}"),
+        *("تعليق سلبي: {ar}", "{ar}\n\nهذا التعليق سلبي لأن الطعام بارد."),
+        *(
+            "Eine nicht gute Bewertung: {de}",
+            "{de}\n\nDiese Bewertung ist nicht gut, weil es kalt war.",
+        ),
+        *("{de}\n\nIch hoffe, das hilft!", "{de}\n\nErklärung: Die Bewertung ist negativ."),
+        "{de}\n\n(English translation: The food was cold.)",
+    ],
+)
+def test_additions_in_other_languages_come_off(completion):
+    texts = dict(zip(("ja", "zh", "ar", "de"), NATIVE, strict=True))
+    (language,) = (name for name in texts if f"{{{name}}}" in completion)
+    text_name, labels = NATIVE[texts[language]]
+    said = completion.format(**texts)
+    assert parse_text(said, text_name=text_name, labels=labels) == texts[language]
+
+
+@pytest.mark.parametrize(
+    ("text", "text_name", "labels"),
+    [
+        ("我买了鞋。\n这条消息显示配送失败。", "留言", ("配送", "付款")),
+        ("配送が遅い。\nこの商品の配送は有料ですか。", "メッセージ", ("配送", "支払い")),
+        ("Hallo,\nAnmerkung: das Paket fehlt.\nDiese Sendung ist wichtig.", "Nachricht", ("gut",)),
+        ("店名（ABC）は良い。", "レビュー", ("良い", "良くない")),
+        ("他说：“很正面。”", "评论", ("正面", "负面")),
+    ],
+)
+def test_texts_in_other_languages_stay_whole(text, text_name, labels):
+    assert parse_text(text, text_name=text_name, labels=labels) == text
