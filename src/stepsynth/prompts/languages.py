@@ -93,6 +93,8 @@ def is_written_in(text: str, language: str) -> bool:
         return True
     if not any(map(str.isalpha, text)):
         return True
+    if re.search(rf"\b(?:in|into) {re.escape(language)}\b", text, re.I):
+        return False  # English words about the language: "In Japanese, this means ..."
     found = {name: len(_pattern(name).findall(text)) for name in (*scripts, "kana", "han")}
     own = sum(found[name] for name in scripts)
     rest = _NAMES.sub(" ", text)

@@ -280,3 +280,22 @@ def test_a_text_is_in_the_language_that_was_asked_for(language, text, is_right):
 def test_sample_letters_are_of_the_language(language):
     assert is_written_in(sample_letters(language), language)
     assert sample_letters("German") == sample_letters("") == ""
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("Japanese", f"{JA}\n\nIn Japanese, this means three boxes."),
+        ("Arabic", "In Arabic, the word تعليق is a comment."),
+        ("German", 'German: "Es ist zu laut."\n\nIn German, "laut" is a kind of cheese.'),
+        ("Chinese", f"{ZH} (translated into Chinese)"),
+    ],
+)
+def test_a_text_that_tells_of_its_language_in_english_is_none(language, text):
+    assert not is_written_in(text, language)
+
+
+def test_a_text_may_name_its_language():
+    assert is_written_in("Ich lerne Deutsch in Köln.", "German")
+    assert is_written_in("He spoke in German.", "")
+    assert is_written_in("He spoke in English.", "English")
