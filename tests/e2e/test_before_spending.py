@@ -134,6 +134,21 @@ def test_a_list_that_was_cut_off_is_shown_as_the_run_takes_it(tmp_path):
     assert not shown["rejected"]
 
 
+def test_proposed_answers_are_shown_as_they_stand_in_their_passage(tmp_path):
+    def answer(_, body):
+        prompt = body["messages"][0]["content"]
+        if not prompt.endswith("one part a line."):
+            return completion("Which one?")
+        word = prompt.removeprefix("Passage: ").split()[1]
+        return completion(f"1. Name: {word}\n2. Atlantis\n3. numbers")
+
+    with StubServer(answer) as server:
+        task = write_kind(tmp_path, "extractive_qa", server.url)
+        options = ("--set", "method={name: zerogen, seed_size: 2}", "--out", tmp_path / "r")
+        (shown, *_) = in_json("preview", task, "-n", 1, *options)["kinds"]["answers"]
+    assert shown["row"] == [shown["prompt"].removeprefix("Passage: ").split()[1]]
+
+
 def test_rejects_and_failures_are_shown_with_their_causes(tmp_path):
     def serve(number, _body):
         if number % 3 == 0:

@@ -38,6 +38,7 @@ from stepsynth.records import Example, Rejected, label_to_json
 from stepsynth.runner import Progress, Runner, make_setup, open_llm
 from stepsynth.taskfile import Config
 from stepsynth.tasks import Task
+from stepsynth.tasks.extractive_qa import ExtractiveQA
 
 LISTS_ASKED = 20
 NEEDED_LISTS = frozenset({"rationale", "dimensions", "values", "similar", "domains"})
@@ -59,6 +60,7 @@ class Shown:
         row: The result of the answer: a row, a list of items or a label; None: nothing.
         rejected: Why the answer is not used, if so.
         failed: Why there is no answer, if there is none.
+        passage: The passage that the request names, if any.
     """
 
     kind: str
@@ -69,6 +71,7 @@ class Shown:
     rejected: str = ""
     failed: str = ""
     request_id: str = ""
+    passage: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -183,6 +186,7 @@ class PreviewLLM(RehearsedLLM):
 def _shown(request: Request, answer: Completion | Failed) -> Shown:
     shown = Shown(request.tags.get("kind", ""), request.prompt, request.turns)
     shown.request_id = answer.request_id
+    shown.passage = request.tags.get("context", "")
     if isinstance(answer, Failed):
         shown.failed = f"{answer.reason}: {answer.message}"
     else:
@@ -363,8 +367,7 @@ def _add_results(shown: Sequence[Shown], rounds: Sequence[Round], task: Task) ->
             each.row = _read(each, task)
         elif any(other.turns[:1] == (each.answer,) for other in shown):
             each.rejected = "cannot be read; corrected in a second turn"
-        counts = Counter(reasons.get(each.request_id, ()))
-        if counts:
+        if counts := Counter(reasons.get(each.request_id, ())):
             each.rejected = ", ".join(f"{n} {r}" if n > 1 else r for r, n in counts.items())
 
 
@@ -376,9 +379,12 @@ def _row(row: Example) -> dict[str, Any]:
 def _read(shown: Shown, task: Task) -> Any:
     """Return an answer that is no row, as the task parses it; None: it is not used."""
     is_cut, shown.rejected = bool(shown.rejected), ""
-    if shown.kind in LIST_KINDS:
+    if shown.kind == "answers" and isinstance(task, ExtractiveQA):
+        found: Any = task.parse_answers(shown.answer, shown.passage, truncated=is_cut)
+        found = found if isinstance(found, Rejected) else [str(each) for each in found if each]
+    elif shown.kind in LIST_KINDS:
         parse = task.parse_rationales if shown.kind == "rationale" else parse_list
-        found: Any = parse(shown.answer, truncated=is_cut)
+        found = parse(shown.answer, truncated=is_cut)
     elif shown.kind in ("decide", "judge"):
         # Where the answer stands in a passage, the prompt holds that passage.
         asked = Example("", "", shown.prompt)

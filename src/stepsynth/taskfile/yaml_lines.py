@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -124,9 +124,11 @@ def _innermost(model: type[BaseModel], path: KeyPath, values: object) -> type[Ba
         named = [each for each in (field.metadata if field else ()) if isinstance(each, Named)]
         inner = named[0].find(values) if named and isinstance(values, Mapping) else None
         inner = inner or (field and field.annotation)
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+        models = [each for each in (inner, *get_args(inner)) if isinstance(each, type)]
+        models = [each for each in models if issubclass(each, BaseModel)]
+        if not models:
             return model
-        model = inner
+        model = models[0]
     return model
 
 

@@ -204,6 +204,12 @@ def test_a_wrong_override_is_named(load, override):
         load(TASK, override)
 
 
+def test_a_wrong_key_of_a_section_that_may_be_left_out_is_told_from_its_own_keys(load):
+    with pytest.raises(ConfigError, match="Known keys here: prompt, completion, cached") as caught:
+        load(TASK, "llm.price={promt: 1, completion: 2}")
+    assert "prompt" in (caught.value.hint or "")
+
+
 def test_the_value_of_an_override_is_not_repeated(load):
     with pytest.raises(ConfigError, match="unknown key") as caught:
         load(TASK, "llm.api_key=sk-secret")
