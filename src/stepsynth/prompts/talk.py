@@ -72,6 +72,10 @@ _ASSISTANT = "|".join(
         r"the (?:sentence|text|word|phrase|title|review) [\"“]",
     )
 )
+_PLANS = (
+    r"(?:we (?:need|have) to (?:write|produce|generate|output|create)|(?:i|we)(?:['’]ll| will| need to) "
+    r"craft) (?:an?|one|another) (?:[\w'’-]{1,20} ){0,3}?"
+)
 _ANYWHERE = "|".join(
     (
         OFFERS,
@@ -86,12 +90,6 @@ _ANYWHERE = "|".join(
         r"\b(?:rewritten|original|given|provided|revised) (?:sentence|review|hypothesis|premise)\b",
     )
 )
-_PLANS = (
-    r"(?:we (?:need|have) to (?:write|produce|generate|output|create)|(?:i|we)(?:['’]ll| will| need to) "
-    r"craft) (?:an?|one|another) (?:[\w'’-]{{1,20}} ){{0,3}}?{names}\b"
-)
-"""What an LLM says that thinks aloud, with {names} of texts."""
-
 _BARE = frozenset(
     {
         *("yes", "no", "not", "true", "false", "correct", "incorrect", "right", "wrong", "none"),
@@ -241,8 +239,7 @@ def talk_of(text_name: str = "", labels: tuple[str, ...] = (), context_name: str
     names = rf"(?:{name}|{last}|{_GENRES})"
     # Texts do mention an item or a message, but hardly ever their own review or sentence.
     own_last = last if re.fullmatch(_WRITINGS, last) else "(?!)"
-    is_named = text_name not in ("", "text")
-    own_names = rf"(?:{name}|{own_last})" if is_named else "(?!)"
+    own_names = rf"(?:{name}|{own_last})" if text_name not in ("", "text") else "(?!)"
     label = "|".join(sorted(map(re.escape, labels), key=len, reverse=True)) or "(?!)"
     about = (
         rf"(?:the|this|that|these|my|your|another|one|an?|each) (?:[\w'’-]{{1,20}} ){{0,3}}?{names}s?\b"
@@ -250,8 +247,7 @@ def talk_of(text_name: str = "", labels: tuple[str, ...] = (), context_name: str
     )
     own_about = rf"(?:the|this|that|my|your) (?:[\w'’-]{{1,20}} ){{0,2}}?{own_names}"
     opening = (
-        rf"\W{{0,6}}(?:no[,.]? ){{0,3}}(?:{_ASSISTANT}|{name}の内容[はが]"
-        rf"|{_PLANS.format(names=names)}"
+        rf"\W{{0,6}}(?:no[,.]? ){{0,3}}(?:{_ASSISTANT}|{name}の内容[はが]|{_PLANS}{names}\b"
         rf"|{about} (?:{_BE} (?:{_ADVERBS}(?:{label}|{names})\b|written|similar|based|no longer|an example|"
         rf"entirely|not|very|clearly)|with (?:the|an?|no)\b|can be (?:classified|considered|rewritten)|"
         rf"mentions|suggests that the (?:review|text|film|reviewer)|does not (?:contain|entail|belong|follow)|"
@@ -274,8 +270,11 @@ def talk_of(text_name: str = "", labels: tuple[str, ...] = (), context_name: str
         rf"(?:{_BE}|has an?|label|labels?:|category|section)\b:?\W{{0,3}}{_ADVERBS}[\"“'‘]?(?:{says}){ended}"
         rf"|\W{{0,6}}{about}[^.!?\n]{{0,60}}? {_BE} {_ADVERBS}[\"“'‘]?(?:{label}){ended}"
     )
-    own = rf"(?:{name}|{last}|{GENRES})"
-    verdict += "|" + STATES.format(names=own, label=f"(?:{label})", verdict=f"(?:{says})")
+    verdict += "|" + STATES.format(
+        names=rf"(?:{name}|{last}|{GENRES})",
+        label=f"(?:{label})",
+        verdict=f"(?:{says})",
+    )
     if context_name:  # without a context, texts say so of the world
         verdict += (
             r"|\W{0,6}this is an? (?:\w+ )?(?:example of an? )?(?:lie|fallacy|contradiction)\W*\Z"

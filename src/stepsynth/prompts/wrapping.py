@@ -53,7 +53,8 @@ _GLOSS = (
 )
 """A translation or a transcription after a text in another script; a count of its characters."""
 _ARTICLE = r"(?:an?|one|eine?|une?|一[条條则則个個篇])"
-_RULE = r"\n[ \t]{0,8}[-*_=]{3,40}\Z"
+_RULE = r"(?:\n[ \t]{0,8}[-*_=]{3,40}\s{0,8})?"
+"""A line between a text and what explains it."""
 _ROLE = (
     r"(?:#{1,6}[ \t]?(?:response|assistant|output)[ \t]?:?[ \t]{0,4}\n|assistant[ \t]?\n|"
     r"assistant[ \t]?:(?!(?s:.){0,500}\n[ \t]{0,8}(?:user|human)\b))"
@@ -192,8 +193,10 @@ def wrapping_of(text_name: str, labels: tuple[str, ...] = ()) -> Wrapping:
     explains = rf"(?:explanation|rationale|justification|reasoning)s?[*_]{{0,3}}{_B}{_COLON}"
     # A note may well be a part of a text; one that names the label is not.
     notes = rf"(?:note|reason|analysis|comment|why)s?[*_]{{0,3}}{_B}{_COLON}[^\n]{{0,300}}?{label}"
-    explanation = rf"\n{_B}[*_(\[>#-]{{0,4}}[ \t]?(?:{explains}|{notes}|{about})"
-    explanation += rf"|\n{_B}[*_(（\[>#-]{{0,4}}[ \t]?(?:(?:(?:english )?translation|{EXPLAINS}){_B}{_COLON}|{native})"
+    explains_native = rf"(?:(?:english )?translation|{EXPLAINS}){_B}{_COLON}|{native}"
+    explanation = (
+        rf"{_RULE}\n{_B}[*_(（\[>#-]{{0,4}}[ \t]?(?:{explains}|{notes}|{about}|{explains_native})"
+    )
     # Not "The following items are missing:" nor "The message on the display reads:".
     written = f"(?:{name_pattern(text_name or 'text')}|text|review|sentence|hypothesis|headline)"
     announced = (
@@ -205,7 +208,7 @@ def wrapping_of(text_name: str, labels: tuple[str, ...] = ()) -> Wrapping:
     return Wrapping(
         heads=tuple(re.compile(pattern, re.I) for pattern in (_ROLE, opening, heading, front)),
         announced=re.compile(announced, re.I),
-        tails=tuple(re.compile(pattern, re.I) for pattern in (_GLOSS, _CLOSING, tag, _RULE)),
+        tails=tuple(re.compile(pattern, re.I) for pattern in (_GLOSS, _CLOSING, tag)),
         explanation=re.compile(explanation, re.I),
         meta=re.compile(rf"\W{{0,6}}(?:{about}|{explains})", re.I),
         names=frozenset(named),
