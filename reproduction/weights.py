@@ -78,9 +78,9 @@ class Watcher:
         self, rows: Dataset, setup: Setup, *, weights: object, weigh_plausibility: bool
     ) -> CrossFit:
         """Stand in for the function of that name, and try every weight in the last round."""
-        tried = (0.3,) if self._left else SYNTHETIC_WEIGHTS
         if isinstance(setup.student, PretendFactory):  # of the dry run before
             return cross_fit(rows, setup, weights=(0.3,), weigh_plausibility=weigh_plausibility)
+        tried = (0.3,) if self._left else SYNTHETIC_WEIGHTS
         self._left -= 1
         fits = {
             weight: cross_fit(rows, setup, weights=(weight,), weigh_plausibility=weigh_plausibility)

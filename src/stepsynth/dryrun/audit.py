@@ -98,9 +98,11 @@ def audit(rows: Dataset, factory: StudentFactory, warn: Callable[[str], None]) -
     found = [*_contradictions(rows)]
     checked, lone = split_by_texts(rows)
     if lone:
-        names = listed(sorted(repr(row.label) for row in lone))
+        names = listed(sorted(map(repr, set(lone.labels))))
         warn(f"no other text has the label {names}: whether it is wrong cannot be told")
-    if len(set(checked.labels)) > 1:
+    if len(set(checked.labels)) < 2:
+        warn("wrong labels are not looked for: fewer than two labels have two texts or more")
+    else:
         said = _predict(checked, lone, factory)
         if knows_something(said, checked):
             found += _wrong_labels(checked, said)

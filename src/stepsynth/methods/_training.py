@@ -64,8 +64,9 @@ class Preparation:
     ) -> tuple[Dataset, Sequence[float] | None]:
         rng = make_rng(self.random_seed, "label check")
         checked, lone = split_by_texts(dataset)
-        if lone:
-            names = listed(sorted(repr(row.label) for row in lone))
+        unchecked = set(lone.labels)
+        if unchecked:
+            names = listed(sorted(map(repr, unchecked)))
             self.warn(f"label check: no other text has the label {names}: it is not checked")
         if not checked:
             return dataset, weights
@@ -77,7 +78,7 @@ class Preparation:
                 f"label check: every row of {', '.join(map(repr, verdict.spared))} was found wrong "
                 "and is kept all the same"
             )
-        places = [i for i, row in enumerate(dataset) if row.label not in lone.labels]
+        places = [i for i, row in enumerate(dataset) if row.label not in unchecked]
         judged = zip(places, verdict.wrong, verdict.predicted, strict=True)
         wrong = {i: now for i, is_wrong, now in judged if is_wrong}
         self.wrong = tuple(

@@ -233,7 +233,7 @@ def fit_for_training(setup: Setup) -> list[Example]:
 def hits_of_gold(rows: Sequence[Example], setup: Setup) -> Floats:
     """Return 1 for each row of `mine` that models of the others predict right, else 0.
 
-    All are 0 where labels are sets, and those are whose label has no other text in `mine`.
+    All are 0 where labels are sets; a row whose label no other text of `mine` has gets 0, too.
     """
     if setup.task.has_label_sets:
         return np.zeros(len(rows))

@@ -164,9 +164,8 @@ def _read_override(override: str) -> tuple[KeyPath, Any]:
     # The value stays out of messages: it may be an API key in the wrong place.
     keys, parsed = tuple(key.strip().split(".")), parse_value(value)
     # A name in place of a section is the section's name: keys of the same class stay.
-    return (
-        (*keys, "name") if isinstance(parsed, str) and (*keys, "name") in _NAMES else keys
-    ), parsed
+    is_name = isinstance(parsed, str) and (*keys, "name") in _NAMES
+    return (*keys, "name") if is_name else keys, parsed
 
 
 def _name_of(section: object) -> object:

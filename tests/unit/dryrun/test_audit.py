@@ -72,6 +72,10 @@ def test_few_rows_are_looked_through_for_contradictions_alone():
     rows = [Example("one two three four", "apple"), Example("one two three four", "pear")]
     assert {doubt.kind for doubt in doubts_of(rows, warnings)} == {"contradiction"}
     assert any("no other text has the label 'apple', 'pear'" in said for said in warnings)
+    assert any("fewer than two labels" in said for said in warnings)
+    one_label: list[str] = []
+    assert not doubts_of([row for row in fruit(20) if row.label == "apple"], one_label)
+    assert any("fewer than two labels" in said for said in one_label)
 
 
 def test_a_label_with_a_single_text_stops_no_search_for_wrong_labels():
