@@ -86,7 +86,7 @@ class Replayed:
 
 def student_section(name: str) -> dict[str, str]:
     """Return the section `student`."""
-    models = {"static": distilled, "embedding": minilm}
+    models = {"static": distilled} | dict.fromkeys(("embedding", "setfit", "transformer"), minilm)
     return {"name": name} | ({"model": models[name]()} if name in models else {})
 
 
@@ -95,7 +95,7 @@ def comparisons(students: Sequence[str] = ("linear", "embedding")) -> list[Repla
     found: list[Replayed] = []
     for student in students:
         for task, size in (("hyperbole", 200), ("tweet-sentiment", 300)):
-            for llm in ("gpt-4", "llama-2-70b")[: 1 if student == "embedding" else 2]:
+            for llm in ("gpt-4", "llama-2-70b"):
                 file = f"replays/{task}.yaml"
                 found.append(Replayed(task, file, student, llm, "gpt-4", size))
         found.append(Replayed("rte", "families/rte.yaml", student))

@@ -36,6 +36,9 @@ DECIDED, WRITTEN = 100, 100
 """Test rows that the LLM itself decides, and calls of a method that it writes rows for."""
 
 STUDENTS = ("linear", "static", "embedding")
+FINE_TUNED = ("setfit", "transformer")
+"""Students that take minutes to fit: by name only, and best with `--methods gold`."""
+
 TABLE = ("sst2", "ag_news", "tweets", "hyperbole", "rte")
 """Data sets of the table; the others confirm what it says of `s3_plus`."""
 
@@ -268,7 +271,9 @@ def main() -> None:
     """Run the comparisons, and print a table for each data set."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=SETS, default=TABLE)
-    parser.add_argument("--student", nargs="+", choices=STUDENTS, default=list(STUDENTS))
+    parser.add_argument(
+        "--student", nargs="+", default=list(STUDENTS), choices=(*STUDENTS, *FINE_TUNED)
+    )
     parser.add_argument("--size", nargs="+", type=int, default=list(SIZES))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--url", default="", help="Of a live LLM, up to and with its /v1.")
