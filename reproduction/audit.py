@@ -1,6 +1,6 @@
 """The audit of gold rows, with labels that were flipped on purpose.
 
-    STEPSYNTH_DATA=/path/to/data python -m reproduction.audit [--rows 500] [--seeds 5]
+    STEPSYNTH_DATA=/path/to/data python -m reproduction.audit [--rows 500] [--only IMDb]
 
 10 % of the labels of a sample become another label. *Recall* is the share of them that the audit
 calls wrong, *precision* the share of flipped ones among those that it calls wrong; labels that were
@@ -11,6 +11,7 @@ import argparse
 
 import numpy as np
 
+from benchmarks.encoder import distilled
 from reproduction.live import data_folder, read
 from reproduction.students import factory
 from stepsynth._util.rng import make_rng
@@ -36,7 +37,9 @@ def measure(rows: list[Example], student: str, random_seed: int) -> tuple[float,
         else row
         for i, row in enumerate(rows)
     ]
-    doubts = audit(Dataset(given), factory(student, tuple(labels), random_seed), print)
+    static = distilled() if student == "static" else ""
+    model = factory(student, tuple(labels), random_seed, static=static)
+    doubts = audit(Dataset(given), model, print)
     called = {doubt.row.id for doubt in doubts if doubt.kind == "wrong_label"}
     hits = called & {given[i].id for i in flipped}
     return len(hits) / len(flipped), len(hits) / max(1, len(called))
@@ -47,12 +50,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rows", type=int, default=500)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--only", nargs="+", choices=FILES, default=list(FILES))
+    parser.add_argument("--students", nargs="+", default=["linear", "embedding"])
     options = parser.parse_args()
     print("| data set | student | recall | precision |\n| --- | --- | ---: | ---: |")
-    for name, file in FILES.items():
-        path = data_folder() / file
+    for name in options.only:
+        path = data_folder() / FILES[name]
         found = {row["text"]: row for row in read(path)} if path.exists() else {}
-        for student in ("linear", "embedding"):
+        for student in options.students:
             scores: list[tuple[float, float]] = []
             for seed in range(options.seeds if found else 0):
                 drawn = make_rng(seed, "audit").sample(list(found.values()), options.rows)

@@ -412,6 +412,11 @@ def test_the_demo_without_its_llm_says_how_to_get_it_or_do_without(monkeypatch, 
     assert not (tmp_path / "run").exists()
     gold = ["demo", "--set", "method=gold", "--out", str(tmp_path / "gold")]
     assert CliRunner().invoke(app, gold).exit_code == 0, "no LLM is needed"
+    recording = ["export", str(tmp_path / "gold"), "--recording", str(tmp_path / "r.jsonl")]
+    done = CliRunner().invoke(app, recording)
+    assert done.exit_code == 2
+    assert "no answer of an LLM to record" in done.stderr
+    assert not (tmp_path / "r.jsonl").exists()
 
 
 def test_an_audit_writes_doubts_and_later_commands_read_the_decisions(tmp_path):

@@ -158,7 +158,7 @@ def test_a_row_without_a_context_gets_no_label_and_a_warning(pairs):
     assert done.returncode == 0
 
 
-@pytest.mark.parametrize("bad", ["{oops", "[1]"])
+@pytest.mark.parametrize("bad", ["{oops", "[1]", '{"premise": "a", "premise": "b"}'])
 def test_a_line_that_is_no_object_is_named_after_the_others_are_answered(pairs, bad):
     done = stepsynth("predict", pairs, stdin=f"{lines(*MIXED[:2])}\n{bad}\n{lines(MIXED[2])}")
     assert done.returncode == 2
@@ -321,6 +321,13 @@ def test_a_csv_file_has_the_columns_of_the_rows_and_the_predictions(pairs, tmp_p
         assert told == {key: str(value) for key, value in before.items()}
         assert after["predicted"]
         assert 0 < float(after["probability"]) <= 1
+
+
+def test_a_csv_file_of_no_rows_has_a_header(pairs, tmp_path):
+    (tmp_path / "in.csv").write_text("id,hypothesis,premise\n")
+    done = ok("predict", pairs, "-i", tmp_path / "in.csv", "-o", tmp_path / "out.csv")
+    assert (tmp_path / "out.csv").read_text() == "hypothesis,premise,predicted,probability\n"
+    assert "without a row" in done.stderr
 
 
 def test_columns_of_later_rows_are_said_to_be_lost_and_none_is_written_over(pairs, tmp_path):

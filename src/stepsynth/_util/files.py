@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -82,6 +83,23 @@ def read_jsonl(path: Path) -> Iterator[Any]:
     with path.open(encoding="utf-8") as file:
         for line in file:
             yield json.loads(line)
+
+
+def parse_json(text: bytes | str) -> Any:
+    """Return the JSON value of a row from elsewhere.
+
+    Raises:
+        ValueError: It is no JSON, or an object has a key twice, so that one value would be lost.
+    """
+    return json.loads(text, object_pairs_hook=_object)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for key, many in Counter(key for key, _ in pairs).items() if many > 1)
+        raise ValueError(f"{twice!r} is there twice in one object")
+    return found
 
 
 def read_object(text: bytes | str) -> dict[str, Any] | None:

@@ -24,6 +24,7 @@ _FACE = re.compile(r"[:;=]-?([()dp/|])(?!\w)")
 DIRECTION_MARKS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 """Invisible characters that set the direction of writing."""
 
+_UNPRINTED = re.compile(r"\x1b\[[\d;]*[A-Za-z]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]")
 _COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -76,6 +77,14 @@ def clean(text: str) -> str:
     if text.isascii():
         return text
     return compose(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+
+
+def clean_answer(text: str) -> str:
+    """Return what an LLM wrote as `clean` does, without control characters or a terminal's colours.
+
+    A tab and the ends of lines stay.
+    """
+    return _UNPRINTED.sub("", clean(text))
 
 
 def compose(text: str) -> str:

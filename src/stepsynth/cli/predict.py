@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import typer
 
+from stepsynth._util.files import parse_json
 from stepsynth._util.text import clean, is_blank
 from stepsynth.cli._completion import MODEL
 from stepsynth.cli._falling_back import FALL_BACK, PRECISION, Unsure, open_unsure
@@ -89,14 +90,13 @@ def predict(
             done += len(batch)
             if table is not None:
                 table.write(batch, answers)
-                continue
-            for row, said in zip(batch, answers, strict=True):
-                if keeps_row or as_json or output:
-                    _write_json(file, row, said, keeps_row=keeps_row)
-                else:
-                    print(_line(said), file=file, flush=True)
+            else:
+                is_json = keeps_row or as_json or output is not None
+                _print(file, batch, answers, is_json=is_json, keeps_row=keeps_row)
+        if table is not None and not done:
+            table.write_head([columns[key] for key in columns if key in ("text", "context")])
     if output:
-        say(f"{output} is written")
+        say(f"{output} is written" + ("" if done else ", without a row: there was none to predict"))
 
 
 def _check_needs_no_context(columns: Mapping[str, str]) -> None:
@@ -201,6 +201,16 @@ def _in_words(said: Row, digits: int) -> tuple[str, ...]:
     return " ".join(text.split()), SEPARATOR.join(f"{share:.{digits}f}" for share in shares)
 
 
+def _print(
+    file: IO[str], rows: list[Row], answers: list[Row], *, is_json: bool, keeps_row: bool
+) -> None:
+    for row, said in zip(rows, answers, strict=True):
+        if is_json:
+            _write_json(file, row, said, keeps_row=keeps_row)
+        else:
+            print(_line(said), file=file, flush=True)
+
+
 def _write_json(file: IO[str], row: Row, said: Row, *, keeps_row: bool) -> None:
     # A row of data may have its gold label under `label`.
     key = "predicted" if keeps_row else "label"
@@ -219,24 +229,25 @@ class _Csv:
     """
 
     def __init__(self, file: IO[str], *, keeps_row: bool, has_by: bool) -> None:
-        self._file = file
         self._has_by = has_by
         self._keeps_row = keeps_row
         self._names: list[str] = []
-        self._writer: Any = None
+        self._writer = csv.writer(file, lineterminator="\n")
         self._has_warned = False
+
+    def write_head(self, names: list[str]) -> None:
+        """Write the names of the columns, those of the rows first."""
+        own = ["predicted" if self._keeps_row else "label", "probability"]
+        own += ["by"] if self._has_by else []
+        self._names = names
+        self._writer.writerow([*names, *(_free(name, names) for name in own)])
 
     def write(self, rows: list[Row], answers: list[Row]) -> None:
         """Write a batch; a column that the first one did not have is left out, and that is said."""
         if not self._keeps_row:
             rows = [{k: v for k, v in row.items() if k != "context" or v} for row in rows]
-        if self._writer is None:
-            self._names = list(dict.fromkeys(name for row in rows for name in row))
-            own = ["predicted" if self._keeps_row else "label", "probability"]
-            own += ["by"] if self._has_by else []
-            head = [*self._names, *(_free(name, self._names) for name in own)]
-            self._writer = csv.writer(self._file, lineterminator="\n")
-            self._writer.writerow(head)
+        if not self._names:
+            self.write_head(list(dict.fromkeys(name for row in rows for name in row)))
         known = set(self._names)
         if not self._has_warned and (more := {name for row in rows for name in row} - known):
             self._has_warned = True
@@ -291,12 +302,12 @@ def _rows(
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            row = None
+            row, why = parse_json(line), ""
+        except (ValueError, RecursionError) as error:
+            row, why = None, f": {error}"
         if not isinstance(row, dict):
             raise DataError(
-                f"stdin, line {number}: this is no JSON object",
+                f"stdin, line {number}: this is no JSON object{why}",
                 hint=f"a line is {json.dumps(wanted)}",
             )
         yield f"stdin, line {number}", row

@@ -5,12 +5,13 @@ or is a `BadRow` that says why it could not be read.
 """
 
 import gzip
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from io import BytesIO, StringIO
+from json import JSONDecodeError
 from pathlib import Path
 from typing import IO, Any
 
+from stepsynth._util.files import parse_json
 from stepsynth.data.annotated import flatten
 from stepsynth.data.bad_rows import BadRow
 from stepsynth.data.decoding import UNREADABLE, is_gzipped, kind_of, open_text
@@ -142,18 +143,18 @@ def _json_lines(file: IO[str]) -> Rows:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = parse_json(line)
         except (ValueError, RecursionError) as error:
             hint = 'a line is one object: {"text": "...", "label": "..."}'
-            row = BadRow(f"this line is no JSON: {error}", hint)
+            row = BadRow(f"this line is no JSON that can be read: {error}", hint)
         yield f"line {number}", row
 
 
 def _json(text: str, path: Path) -> Rows:
     """Yield the rows of an array, of an object with one under `data`, or of JSON lines."""
     try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
+        value = parse_json(text)
+    except JSONDecodeError as error:
         if error.msg == "Extra data":
             yield from _json_lines(StringIO(text, newline=""))
             return

@@ -1,7 +1,6 @@
 """Parts of big data sets of JSON lines or Parquet, read and filtered by processes side by side."""
 
 import gzip
-import json
 import os
 import shutil
 from codecs import BOM_UTF8
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stepsynth._util.files import replacing
+from stepsynth._util.files import parse_json, replacing
 from stepsynth._util.text import is_blank, shorten
 from stepsynth.data.bad_rows import NoColumnError
 from stepsynth.data.decoding import UNREADABLE
@@ -147,10 +146,10 @@ def _next(which: Iterator[bool], path: str) -> bool:
 
 def _parse(line: bytes, place: str) -> Any:
     try:
-        return json.loads(line)
+        return parse_json(line)
     except (ValueError, RecursionError) as error:
         hint = 'a line is one object, in UTF-8: {"text": "..."}'
-        raise DataError(f"{place}: this is no JSON: {error}", hint=hint) from error
+        raise DataError(f"{place}: this is no JSON that can be read: {error}", hint=hint) from error
 
 
 @contextmanager

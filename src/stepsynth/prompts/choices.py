@@ -25,7 +25,7 @@ _LISTED = re.compile(r"\s*(?:[-•]\s+|\*\s+|\(?\d{1,2}[.)]\s+|[(（]?\d{1,2}[�
 _SEPARATE = re.compile(r"[,;|\n、，；]")
 _AND = re.compile(rf"{_SEPARATE.pattern}|\s(?:and|&)\s")
 """Patterns of what stands between the labels of a list."""
-_UNSPACED = re.compile(f"[{UNSPACED}]{{2}}")
+_UNSPACED, _ONE = re.compile(f"[{UNSPACED}]{{2}}"), re.compile(f"[{UNSPACED}]")
 _DENIED = re.compile(
     r"(?:\b(?:not|non|minus|(?:rather|other) than|\w{1,5}n['’ ]t|nicht|kein\w{0,2}|"
     r"keines(?:falls|wegs)|و?(?:ليس|ليست|غير|لا))"
@@ -43,6 +43,10 @@ _NONE = frozenset({"none", "none of these", "none of them", "no label", "no labe
 """What an LLM calls a list without labels, normalised."""
 _MINUS = re.compile(r"[−–‐‑﹣－](?=\d)")
 """What else is written for the sign of a number."""
+_NARROW = {ord("０") + i: ord("0") + i for i in range(10)}
+"""Digits as wide as a Chinese character -> digits."""
+_COUNTED = "[年月日時时分秒つ个個人件回]"
+"""What a number before it counts: "3月" is March."""
 _WEAK = frozenset({"no", "non", "not", "other"})
 """Labels that are parts of speech too: "no idea", "in other words"."""
 _VALUE = re.compile(r"[*_\"'`]{0,4}\s?[:：=]\s?[*_\"'`]{0,4}(?:\d|true\b|false\b|yes\b|no\b)")
@@ -91,7 +95,7 @@ class _Names:
 
     def opening(self, text: str) -> str | None:
         """Return the label that a text begins with, if its reasons follow."""
-        begin = _MINUS.sub("-", text).casefold()
+        begin = _narrow(text).casefold()
         for before in (_LISTED, _NAMED):
             found = before.match(begin)
             begin = begin[found.end() if found else 0 :].lstrip(_AROUND)
@@ -262,15 +266,23 @@ def _is_plain(name: str) -> bool:
 def _pattern(names: Mapping[str, str], within: str) -> re.Pattern[str]:
     """Return a pattern of names that are no part of a longer word or sign, longest first."""
     longest_first = sorted(filter(None, names), key=len, reverse=True)
-    # Where no spaces divide words, a name has none around it; one character is in many words.
     listed = "|".join(
-        ("" if _UNSPACED.match(name) else rf"(?<![{within}])")
-        + re.escape(name)
-        + ("" if _UNSPACED.match(name[-2:]) else rf"(?![{within}])")
+        rf"(?<!{_beside(name, within)}){re.escape(name)}(?!{_beside(name[::-1], within)})"
         for name in longest_first
     )
     # "1." ends a sentence, "1.5" is a number.
-    return re.compile(rf"(?<!\d[.,])(?:{listed or '(?!)'})(?![.,]\d){_BUT_NOT}")
+    return re.compile(rf"(?<!\d[.,])(?:{listed or '(?!)'})(?![.,]\d|(?<=\d){_COUNTED}){_BUT_NOT}")
+
+
+def _beside(name: str, within: str) -> str:
+    """Return the pattern of a character that may not stand before a name: it goes on there.
+
+    Where no spaces divide words, a name has none around it: "これはpositiveです". But one
+    character alone is in many words.
+    """
+    if _UNSPACED.match(name):
+        return "(?!)"
+    return f"[{within}]" if _ONE.match(name) else f"(?![{UNSPACED}])[{within}]"
 
 
 def _affirmed(names: re.Pattern[str], text: str) -> Iterator[str]:
@@ -292,4 +304,9 @@ def _form(text: str) -> str:
 
 
 def _fold(text: str) -> str:
-    return " ".join(_MINUS.sub("-", clean(text)).casefold().split())
+    return " ".join(_narrow(clean(text)).casefold().split())
+
+
+def _narrow(text: str) -> str:
+    """Return the text with plain digits and minus signs in numbers, in place of wide ones."""
+    return _MINUS.sub("-", text.translate(_NARROW))

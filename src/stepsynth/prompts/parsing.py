@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from stepsynth._util.reasoning import split_reasoning
-from stepsynth._util.text import DIRECTION_MARKS, clean, normalise
+from stepsynth._util.text import DIRECTION_MARKS, clean_answer, normalise
 from stepsynth.prompts.refusals import is_refusal
 from stepsynth.prompts.structured import (
     BEGINS,
@@ -176,7 +176,7 @@ def read_answer(completion: str, *, fenced: bool = True) -> str | Rejected:
     """
     if len(completion) > MOST_CHARACTERS:
         return Rejected("too_large", completion)
-    text = split_reasoning(_MARKED_ENDS.sub("", clean(completion))).answer
+    text = split_reasoning(_MARKED_ENDS.sub("", clean_answer(completion))).answer
     return unfence(text) if fenced else text
 
 
@@ -190,7 +190,7 @@ def _read(completion: str) -> str | Rejected:
 def _text_of(value: Any, names: Collection[str], labels: Collection[str]) -> str | None:
     """Return the one text of a JSON value; None: it is a label, or not clear."""
     if isinstance(value, str):
-        return None if value.strip().casefold() in labels else clean(value)
+        return None if value.strip().casefold() in labels else clean_answer(value)
     if isinstance(value, list):
         return _text_of(value[0], names, labels) if len(value) == 1 else None
     if not isinstance(value, Mapping):

@@ -8,7 +8,7 @@ import json
 import re
 from dataclasses import dataclass, replace
 
-from stepsynth._util.text import clean
+from stepsynth._util.text import clean_answer
 from stepsynth.prompts.parsing import read_answer
 from stepsynth.prompts.refusals import is_refusal
 from stepsynth.prompts.structured import looks_structured, read_value
@@ -114,4 +114,4 @@ def _json_list(text: str) -> list[Part]:
     if not all(isinstance(item, (str, dict)) for item in value):
         return []
     listed = (item if isinstance(item, str) else json.dumps(item) for item in value)
-    return [Part(clean(item)) for item in listed]
+    return [Part(clean_answer(item)) for item in listed]

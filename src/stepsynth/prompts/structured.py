@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from stepsynth._util.text import clean
+from stepsynth._util.text import clean_answer
 
 MOST_REPAIRED = 8_000
 """Most characters of a text that is repaired; repair takes quadratic time."""
@@ -63,13 +63,13 @@ def as_text(value: object) -> str | None:
     """Return a text or a number as text; None: it is something else."""
     if isinstance(value, bool):
         return str(value).lower()
-    return clean(str(value)) if isinstance(value, (str, int, float)) else None
+    return clean_answer(str(value)) if isinstance(value, (str, int, float)) else None
 
 
 def strings(value: object) -> list[str]:
     """Return the texts in a value; the fields of one object in a list are one item."""
     if isinstance(value, str):
-        return [clean(value)]
+        return [clean_answer(value)]
     if isinstance(value, Mapping):
         return [text for inner in value.values() for text in strings(inner)]
     if not isinstance(value, list):

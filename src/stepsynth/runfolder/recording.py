@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from stepsynth._util.files import write_jsonl
+from stepsynth.errors import RunFolderError
 from stepsynth.records import Answers
 from stepsynth.runfolder.rows import AddedRow, UnusedRow
 from stepsynth.runfolder.run import Run, RunRound, read_rows
@@ -19,8 +20,15 @@ def write_recording(run: Run, path: Path) -> int:
 
     Returns:
         The number of completions written.
+
+    Raises:
+        RunFolderError: The run has none; nothing is written.
     """
     rows = [line for done in run.rounds for line in _completions(done)]
+    if not rows:
+        raise RunFolderError(
+            f"{run.folder.path} has no answer of an LLM to record", hint="its method asks none"
+        )
     write_jsonl(path, rows)
     return len(rows)
 

@@ -63,6 +63,12 @@ def test_a_line_separator_inside_a_text_breaks_no_line(tmp_path, task):
     ("name", "text", "message"),
     [
         ("x.jsonl", '{"text": "one", "label": "a"}\n{oops\n', r"x\.jsonl, line 2: .*no JSON"),
+        (
+            "x.jsonl",
+            '{"text": "one", "label": "a", "label": "p"}\n',
+            r"x\.jsonl, line 1: .*'label' is there twice",
+        ),
+        ("x.json", '[{"text": "one", "text": "two", "label": "a"}]', r"x\.json: .*'text' is there"),
         ("x.jsonl", "[1]\n", r"line 1: expected an object with text, label"),
         ("x.jsonl", '{"txt": "one", "label": "a"}\n', r"line 1: .*no column 'text'.*txt, label"),
         ("x.jsonl", '{"text": "one", "label": "b"}\n', r"line 1: the label 'b'.*'a', 'p'"),

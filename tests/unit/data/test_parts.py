@@ -134,7 +134,8 @@ def test_files_of_other_columns_become_no_one_file(tmp_path):
         ("[1]\n", "the line at byte 0: expected an object"),
         ('{"text": "a"}\n{"text": 3}\n', "the line at byte 14: text is 3, not a text"),
         ('{"text": "a"}\nnonsense\n', "the line at byte 14: this is no JSON"),
-        (b'{"text": "\xff"}\n', "this is no JSON: 'utf-8' codec can't decode"),
+        (b'{"text": "\xff"}\n', "this is no JSON that can be read: 'utf-8' codec can't decode"),
+        ('{"text": "a", "text": "b"}\n', "at byte 0: this is no JSON that can be read: 'text' is"),
         ("[" * 100_000 + "\n", "this is no JSON"),
     ],
 )

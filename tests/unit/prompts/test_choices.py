@@ -92,6 +92,24 @@ def test_none_or_several_labels_are_no_choice(completion, reason):
 STARS = {name: name for name in ("-1", "0", "1")}
 
 
+@pytest.mark.parametrize("form", ["{}", "{}です。", "答えは{}です", "答案是{}。", "{}点"])
+@pytest.mark.parametrize("label", ["1", "１", "-1", "－１"])
+def test_digits_stand_among_words_without_spaces(form, label):
+    assert parse_choice(form.format(label), STARS) == label.replace("１", "1").replace("－", "-")
+
+
+@pytest.mark.parametrize("text", ["11です", "1月3日", "理由は1つです", "1.5点", "第1回"])
+def test_other_numbers_are_no_label(text):
+    assert parse_choice(text, STARS) == Rejected("no_label", text)
+
+
+def test_an_english_label_stands_among_words_without_spaces():
+    assert parse_choice("これはpositiveです", WORDS) == parse_choice("positive", WORDS)
+    assert parse_choice("这是positive的", WORDS) == parse_choice("positive", WORDS)
+    for denied in ("positiveではない", "不是positive", "positivelyです"):
+        assert parse_choice(denied, WORDS) == Rejected("no_label", denied)
+
+
 @pytest.mark.parametrize("form", ["{}", "{}.", "Label: {}", '{{"label": "{}"}}', "It is {}"])
 @pytest.mark.parametrize("minus", "-−–‐‑－")
 def test_a_minus_of_any_form_is_read(minus, form):

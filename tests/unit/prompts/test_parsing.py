@@ -360,6 +360,12 @@ def test_a_whole_object_counts_though_more_was_cut_off():
     assert found == {"question": "Who?", "answer": "Ada"}
 
 
+def test_control_characters_do_not_reach_a_row():
+    assert read("It was \x1b[31mgreat\x07 fun,\x00 twice.") == "It was great fun, twice."
+    assert read('{"text": "It was \\u0007great\\tfun."}') == "It was great\tfun."
+    assert parse_object('{"a": "b\\u0000c"}', ("a",)) == {"a": "bc"}
+
+
 def test_half_a_character_in_json_becomes_a_mark_that_can_be_stored():
     assert read('{"review": "nice \\ud83d film"}') == "nice \ufffd film"
     assert parse_list('["nice \\ud83d film", "b"]') == ("nice \ufffd film", "b")
