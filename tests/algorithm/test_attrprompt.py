@@ -76,6 +76,27 @@ def test_a_text_that_repeats_the_length_band_is_no_row(task):
     assert {unused.rejected.reason for unused in done.unused} == {"meta"}
 
 
+def test_a_text_has_no_number_of_a_requirement_and_a_requirement_alone_is_no_row(task):
+    def numbered(request):
+        if request.tags["kind"] != "attributed":
+            return answer(request)
+        return "1. Style: dry" if request.draw % 2 else f"2. A red apple, number {request.draw}."
+
+    method = AttrPrompt(seed_size=20, dimensions={"Style": ["dry"]})
+    _, done, _ = run(task, method, numbered)
+    assert done.train
+    assert all(row.text.startswith("A red apple") for row in done.train)
+    assert {unused.rejected.reason for unused in done.unused} == {"echo"}
+
+
+def test_a_date_in_another_language_keeps_its_number(task):
+    german = task.model_copy(update={"language": "German"})
+    method = AttrPrompt(seed_size=4, dimensions={"Style": ["dry"]})
+    say = lambda r: "1. Mai ist für alle frei, und wir gehen in den Park."  # noqa: E731
+    _, done, _ = run(german, method, say)
+    assert {row.text[:6] for row in done.train} == {"1. Mai"}
+
+
 def test_values_are_drawn_uniformly_and_independently(task):
     _, done, _ = run(task, AttrPrompt(seed_size=1200, dimensions=KEYS))
     drawn = [line["attributes"] for line in done.notes["drawn"]]
@@ -138,6 +159,22 @@ def test_an_llm_that_names_no_dimension_leaves_lengths_and_a_warning(task):
     _, done, warnings = run(task, AttrPrompt(seed_size=6), refuse)
     assert len(done.train) == 6
     assert any("named no dimension" in warning for warning in warnings)
+
+
+def test_talk_is_no_dimension_and_no_value(task):
+    def talk(request):
+        match request.tags["kind"]:
+            case "dimensions":
+                long = "In what can they differ from one another when only two can be shared"
+                return f"1. Style: shared\n2. {long}: by label"
+            case "values":
+                return "1. No, I'm sorry for the misunderstanding.\n2. dry\n3. warm"
+        return answer(request)
+
+    _, done, _ = run(task, AttrPrompt(seed_size=6), talk)
+    assert [(n["dimension"], n["values"]) for n in done.notes["attributes"]] == [
+        ("Style", ["dry", "warm"])
+    ]
 
 
 def test_a_filter_that_drops_every_value_is_said(task):

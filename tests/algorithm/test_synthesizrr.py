@@ -103,6 +103,19 @@ def test_shots_are_drawn_anew_for_every_prompt(task):
     assert len(drawn) > 10
 
 
+def test_a_passage_that_is_only_repeated_is_no_row(task):
+    def write(request):
+        source = request.prompt.rpartition("Source: ")[2].partition("\n")[0]
+        return source.upper() if request.draw % 2 else f"{request.tags['label']} {request.draw}"
+
+    method = SynthesizRR(seed_size=6)
+    options = {"mine": GOLD, "select": GOLD, "index": KNOWN.index()}
+    _, (done,), _ = follow(task, method, write, **options)
+    assert done.train
+    assert not any("W1" in text for text in done.train.texts)
+    assert {unused.rejected.reason for unused in done.unused} == {"echo"}
+
+
 def test_no_student_is_in_the_loop(task):
     run(task, SynthesizRR(seed_size=12))
     assert [event for event, _ in WrongOn.log] == ["init", "fit"]

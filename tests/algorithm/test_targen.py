@@ -69,6 +69,18 @@ def test_rows_are_read_from_json(task):
     assert set(done.train.texts) == {f"text {i}" for i in range(40)}
 
 
+def test_an_instance_seed_that_is_only_repeated_is_no_row(task):
+    def repeat(request):
+        if request.tags["kind"] == "from_instance_seed" and request.draw % 2:
+            return json.dumps({"text": request.prompt.split("\n\n")[1]})
+        return answering()(request)
+
+    _, done, _ = run(task, METHOD, repeat)
+    assert done.train
+    assert not any("event" in text for text in done.train.texts)
+    assert {unused.rejected.reason for unused in done.unused} == {"echo"}
+
+
 def test_an_agreeing_judge_changes_nothing(task):
     backend, judged, _ = run(task, METHOD, answering())
     _, plain, _ = run(task, METHOD.model_copy(update={"self_correction": False}), answering())

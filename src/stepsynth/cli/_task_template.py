@@ -29,7 +29,7 @@ _TEXT = """\
 # Paths are relative to this file. `stepsynth schema` lists every key.
 task:
   kind: {kind}
-  # What is to be decided, in one sentence: it opens every prompt.
+  # What is to be decided, in one sentence: it opens each prompt that asks for a label.
   instruction: {instruction}
   # What the LLM is asked to write.
   text_name: {text_name}

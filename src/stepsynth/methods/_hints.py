@@ -91,7 +91,8 @@ class Passages:
         shots = [{"passage": "", "text": parent.text}]
         prompt = writer.setup.task.prompt("refine", like, passage=passage, shots=shots)
         note = {"passage": passage}
-        return writer.row("refine", prompt, like, parents=[parent], shots=[parent], note=note)
+        origin = {"parents": [parent], "source": passage, "shots": [parent]}
+        return writer.row("refine", prompt, like, **origin, note=note)
 
 
 def sources_of(words: Sequence[frozenset[str]]) -> list[int]:

@@ -71,7 +71,11 @@ def _parse(asked: RowRequest, answer: Completion, setup: Setup) -> Example | Rej
     row = setup.task.parse_example(answer.text, asked.like, truncated=answer.truncated)
     if not setup.curator.settings.clean:
         return _as_it_is(answer.text, asked.like, row)
-    if isinstance(row, Rejected) or is_written_in(row.text, setup.task.language):
+    if isinstance(row, Rejected):
+        return row
+    if asked.source and normalise(row.text) == normalise(asked.source):
+        return Rejected("echo", answer.text)
+    if is_written_in(row.text, setup.task.language):
         return row
     return Rejected("other_language", answer.text)
 

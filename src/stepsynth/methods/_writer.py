@@ -89,7 +89,7 @@ class Writer:
             like: Gives the label and the context of the row; its text is the error to extrapolate
                 ("" for seed data).
             parents: Gold rows that it is written from.
-            more: `check`, `shots`, `schema` and `note` of the request.
+            more: `check`, `source`, `shots`, `schema` and `note` of the request.
         """
         names = tuple(parent.id for parent in parents)
         model = self.setup.llm.settings.model

@@ -27,6 +27,8 @@ class RowRequest:
         provenance: Provenance of the row to come.
         check: The method's own check of a parsed row: returns the row, perhaps shortened, or why
             it is none. None: every row passes.
+        source: What else the text is written from, a passage or an instance seed: a text that only
+            repeats it is none.
         shots: Gold rows shown as few-shot examples: curation rejects copies of them.
         schema: JSON Schema of the answer; None: it is not JSON.
         note: What else the method knows of the row; `Written.known` keeps it by request.
@@ -36,6 +38,7 @@ class RowRequest:
     like: Example
     provenance: Provenance
     check: Callable[[Example], Example | Rejected] | None = None
+    source: str = ""
     shots: Sequence[Example] = ()
     schema: Mapping[str, Any] | None = None
     note: Mapping[str, Any] = field(default_factory=lambda: _NO_NOTE)

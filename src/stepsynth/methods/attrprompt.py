@@ -18,8 +18,9 @@ Departures:
     - Labels are drawn uniformly; the paper requests the same number of rows of each.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, Literal
 
@@ -41,8 +42,12 @@ DISCOVERY_SHARE = 0.5
 BAND = 50
 """Width of a length band, in words."""
 
+LONGEST_NAME = 6
+"""Most words of a dimension's name; three are asked for, and what is longer is talk."""
+
 Scope = Literal["shared", "by_label"]
 Given = Scope | list[str] | dict[str, list[str]]
+_NUMBER = re.compile(r"\A\d{1,2}[.)]\s+(?=\S)")
 _YES_NO = {"yes": "yes", "no": "no"}
 
 
@@ -151,14 +156,15 @@ class AttrPrompt(WritingMethod):
 
     def _ask_dimensions(self, writer: Writer) -> list[Dimension]:
         setup = writer.setup
-        (listed,) = writer.ask_lists([writer.request("dimensions", number=self.num_dimensions)])
+        request = writer.request("dimensions", number=self.num_dimensions)
+        (listed,) = writer.ask_lists([request], setup.task.parse_rationales)
         found: dict[str, Dimension] = {}
         for item in listed:
             # "style: shared"; without "shared" values depend on the label, which only costs more.
             name, _, scope = item.partition(":")
             is_by_label = normalise(scope) not in ("shared", "any label", "all labels")
             key = normalise(name)
-            if key and key != "length":
+            if key and key != "length" and len(key.split()) <= LONGEST_NAME:
                 found.setdefault(key, Dimension(name.strip(" *"), {}, is_by_label))
         if not found:
             setup.warn(
@@ -204,7 +210,7 @@ class AttrPrompt(WritingMethod):
             )
             for dimension, label in wanted
         ]
-        listed = writer.ask_lists(requests)
+        listed = writer.ask_lists(requests, setup.task.parse_rationales)
         for (dimension, label), items in zip(wanted, listed, strict=True):
             found = list(items[: self.num_values])
             dimension.values |= dict.fromkeys([label] if label else labels, found)
@@ -295,16 +301,33 @@ class AttrPrompt(WritingMethod):
                 else [],
             )
             note = {"label": label, "attributes": chosen, "length": length or None}
-            check = partial(_stop_echo, f"{length} to {length + BAND}") if length else None
+            band = f"{length} to {length + BAND}" if length else ""
+            check = partial(_read_text, chosen, band, is_english=not setup.task.language)
             return writer.row("attributed", prompt, like, note=note, check=check)
 
         writer.write_until(self.seed_size, iter(draw, None), phase="attributed rows")
         writer.written.note_rows("drawn")
 
 
-def _stop_echo(band: str, row: Example) -> Example | Rejected:
-    """Return the row, unless it has the requested length as words: "Length: 30 to 80 words"."""
-    return Rejected("meta", row.text) if band in row.text else row
+def _read_text(
+    chosen: Mapping[str, str], band: str, row: Example, *, is_english: bool
+) -> Example | Rejected:
+    """Return the row without a requirement's number, unless it only repeats a requirement.
+
+    Args:
+        chosen: Dimension -> the value that was requested.
+        band: The requested length as words: "Length: 30 to 80 words" is no text; "": none.
+        row: The row as it was read.
+        is_english: "1. Mai" is a date in other languages.
+    """
+    text = _NUMBER.sub("", row.text, count=1) if is_english else row.text
+    said = normalise(text)
+    repeated = (normalise(each) for pair in chosen.items() for each in (": ".join(pair), pair[1]))
+    if said in repeated:
+        return Rejected("echo", row.text)
+    if band and band in text:
+        return Rejected("meta", row.text)
+    return row if text == row.text else replace(row, text=text)
 
 
 def _read_given(name: str, given: Given, setup: Setup) -> Dimension:

@@ -252,9 +252,8 @@ class SynthesizRR(WritingMethod):
                 ],
             }
             shown = [Example(s["text"], label) for s in shots]
-            return writer.row(
-                "refine", prompt, like, parents=[content.seed], shots=shown, note=note
-            )
+            origin = {"parents": [content.seed], "source": content.text, "shots": shown}
+            return writer.row("refine", prompt, like, **origin, note=note)
 
         requests = iter(draw, None)
         writer.write_until(self.seed_size, requests, phase="refined passages")

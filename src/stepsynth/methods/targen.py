@@ -125,7 +125,8 @@ class TarGEN(WritingMethod):
             fields: Mapping[str, str] = {"instance_seed": instance_seed.text}
             prompt, schema = task.prompt(kind, like, **fields), task.answer_schema(kind)
             note = {"domain": instance_seed.domain, **fields}
-            return writer.row(kind, prompt, like, schema=schema, note=note)
+            source = "" if task.has_context else instance_seed.text
+            return writer.row(kind, prompt, like, source=source, schema=schema, note=note)
 
         requests = map(draw, in_passes(instance_seeds, rng))
         writer.write_until(self.seed_size, requests, phase="rows from instance seeds")

@@ -37,8 +37,10 @@ _ITEM = re.compile(
     rf"(?:{_BULLET}\s+|{_BULLET}\s*(?=\*\*|[^\x00-\x7f])|\*{{0,3}}{_NUMBER}\s*|[a-z][.)]\s+)(?P<item>\S.*)",
     re.I,
 )
-_BULLETED = re.compile(rf"\A{_BULLET}[ \t]+(?=[^\n]+\Z)")
-"""A bullet before a text of one line."""
+_BULLETED = re.compile(
+    rf"\A(?:{_BULLET}[ \t]+(?=[^\n]+\Z)|\d{{1,2}}[.)][ \t]+(?=[\"“][^\"“”\n]+[\"”]\Z))"
+)
+"""A bullet before a text of one line, or a number before a quoted one."""
 _MARKED_ENDS = re.compile(rf"(?m)^[{DIRECTION_MARKS}\ufeff]+|[{DIRECTION_MARKS}]+$")
 _ANNOUNCED = re.compile(rf"[^\n:：]{{1,200}}[:：]\s{{1,4}}(?={BEGINS})")
 _INLINE_NUMBER = re.compile(r"(?:^|(?<=[\s.;。；]))[(（]?\d{1,2}[.)、．）](?!\d)\s*(?=\S)")
@@ -89,7 +91,7 @@ def parse_text(
                 return Rejected("no_text", completion)
             text = found
         text = unquote(wrapping.take_off_tags(wrapping.take_off_tails(text)))
-    text = _BULLETED.sub("", text.strip(), count=1)
+    text = unquote(_BULLETED.sub("", text.strip(), count=1))
     if wrapping.is_meta(text):
         return Rejected("meta", completion)
     if not _says_something(text):

@@ -477,3 +477,14 @@ def test_additions_in_other_languages_come_off(completion):
 )
 def test_texts_in_other_languages_stay_whole(text, text_name, labels):
     assert parse_text(text, text_name=text_name, labels=labels) == text
+
+
+@pytest.mark.parametrize("quotes", ['""', "“”"])
+def test_a_number_before_a_quoted_text_comes_off(quotes):
+    said = f"2. {quotes[0]}Sales of a new restaurant doubled.{quotes[1]}"
+    assert parse_text(said) == "Sales of a new restaurant doubled."
+
+
+@pytest.mark.parametrize("said", ["1. Mai ist frei.", '1. "Yes" and "no" are short words.'])
+def test_a_number_that_may_be_of_the_text_stays(said):
+    assert parse_text(said) == said
