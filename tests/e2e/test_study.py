@@ -61,6 +61,14 @@ def test_a_study_prints_writes_and_joins_the_report(run):
     assert "Nearness of extrapolations" in html
 
 
+def test_findings_are_printed_where_the_run_cannot_be_written(run):
+    (run / "studies").write_text("a file in place of the folder")
+    done = stepsynth("study", "gap", run)
+    assert done.returncode == 2
+    assert "Distribution gap" in done.stdout
+    assert "cannot be written" in done.stderr
+
+
 def test_what_a_study_says_is_escaped_in_the_report(run):
     evil = Findings(
         study=EVIL,

@@ -103,11 +103,12 @@ def study(
             findings = chosen.run(subjects)
         for warning in findings.warnings:
             display.warn(warning)
+    if not as_json:  # first, as a folder that cannot be written shall not cost the findings
+        _print(findings)
     written = [*_write(findings, runs or [], out), *_write_pages(runs or [], out)]
     if as_json:
         print_json({**findings.to_dict(), "files": [str(path) for path in written]})
         return
-    _print(findings)
     for path in written:
         say(f"written: {path}")
 
