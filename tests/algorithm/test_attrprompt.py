@@ -92,7 +92,7 @@ def test_a_text_has_no_number_of_a_requirement_and_a_requirement_alone_is_no_row
 def test_a_date_in_another_language_keeps_its_number(task):
     german = task.model_copy(update={"language": "German"})
     method = AttrPrompt(seed_size=4, dimensions={"Style": ["dry"]})
-    say = lambda r: "1. Mai ist für alle frei, und wir gehen in den Park."  # noqa: E731
+    say = lambda _: "1. Mai ist für alle frei, und wir gehen in den Park."  # noqa: E731
     _, done, _ = run(german, method, say)
     assert {row.text[:6] for row in done.train} == {"1. Mai"}
 

@@ -116,6 +116,14 @@ def test_a_passage_that_is_only_repeated_is_no_row(task):
     assert {unused.rejected.reason for unused in done.unused} == {"echo"}
 
 
+def test_the_prompts_word_for_a_source_is_no_part_of_a_text(task):
+    write = lambda r: f"Source: a {r.tags['label']} of number {r.draw} came."  # noqa: E731
+    options = {"mine": GOLD, "select": GOLD, "index": KNOWN.index()}
+    _, (done,), _ = follow(task, SynthesizRR(seed_size=6), write, **options)
+    assert len(done.train) == 6
+    assert all(row.text.startswith("a ") for row in done.train)
+
+
 def test_no_student_is_in_the_loop(task):
     run(task, SynthesizRR(seed_size=12))
     assert [event for event, _ in WrongOn.log] == ["init", "fit"]

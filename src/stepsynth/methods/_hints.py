@@ -91,8 +91,9 @@ class Passages:
         shots = [{"passage": "", "text": parent.text}]
         prompt = writer.setup.task.prompt("refine", like, passage=passage, shots=shots)
         note = {"passage": passage}
-        origin = {"parents": [parent], "source": passage, "shots": [parent]}
-        return writer.row("refine", prompt, like, **origin, note=note)
+        return writer.row(
+            "refine", prompt, like, parents=[parent], source=passage, shots=[parent], note=note
+        )
 
 
 def sources_of(words: Sequence[frozenset[str]]) -> list[int]:

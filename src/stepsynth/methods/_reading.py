@@ -1,5 +1,6 @@
 """Parsing of an answer into a row, or into the reason why it is none."""
 
+import re
 from dataclasses import replace
 
 from stepsynth._util.hashing import compact_digest
@@ -11,6 +12,9 @@ from stepsynth.methods._written import RowRequest
 from stepsynth.prompts import is_written_in, split_texts
 from stepsynth.records import Answers, Example, Label, Rejected
 from stepsynth.tasks import Task
+
+_SOURCE = re.compile(r"\Asource:\s+(?=\S)", re.I)
+"""The word that prompts have before a source, where an answer begins with it too."""
 
 
 def find_fault(grouped: GroupedRequest, answer: Completion, setup: Setup) -> str | None:
@@ -73,8 +77,10 @@ def _parse(asked: RowRequest, answer: Completion, setup: Setup) -> Example | Rej
         return _as_it_is(answer.text, asked.like, row)
     if isinstance(row, Rejected):
         return row
-    if asked.source and normalise(row.text) == normalise(asked.source):
-        return Rejected("echo", answer.text)
+    if asked.source:
+        row = replace(row, text=_SOURCE.sub("", row.text, count=1))
+        if normalise(row.text) == normalise(asked.source):
+            return Rejected("echo", answer.text)
     if is_written_in(row.text, setup.task.language):
         return row
     return Rejected("other_language", answer.text)

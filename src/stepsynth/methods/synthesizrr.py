@@ -252,8 +252,10 @@ class SynthesizRR(WritingMethod):
                 ],
             }
             shown = [Example(s["text"], label) for s in shots]
-            origin = {"parents": [content.seed], "source": content.text, "shots": shown}
-            return writer.row("refine", prompt, like, **origin, note=note)
+            origin, source = [content.seed], content.text
+            return writer.row(
+                "refine", prompt, like, parents=origin, source=source, shots=shown, note=note
+            )
 
         requests = iter(draw, None)
         writer.write_until(self.seed_size, requests, phase="refined passages")
