@@ -75,24 +75,39 @@ def interval(values: Sequence[float]) -> str:
     return f"{mean:+.1f} [{mean - half:+.1f}, {mean + half:+.1f}]"
 
 
+def mean_interval(by_set: Sequence[Sequence[float]]) -> str:
+    """Return the mean over these data sets with its 95 % t interval over resplits.
+
+    Args:
+        by_set: The differences of each data set, one for each resplit: two or more.
+    """
+    errors = np.array([np.var(each, ddof=1) / len(each) for each in by_set]) / len(by_set) ** 2
+    freedom = errors.sum() ** 2 / sum(errors**2 / [len(each) - 1 for each in by_set])  # Welch
+    mean = np.mean([np.mean(each) for each in by_set])
+    half = stats.t.ppf(0.975, freedom) * errors.sum() ** 0.5
+    return f"{mean:+.1f} [{mean - half:+.1f}, {mean + half:+.1f}]"
+
+
 def difference_table(done: Mapping[str, By], first: str, second: str) -> str:
     """Return the Markdown of differences: a line a data set, and their mean over the sets."""
     lines = [
         f"| {first} minus {second} | {' | '.join(SCORES)} |",
         "| --- |" + " ---: |" * len(SCORES),
     ]
-    means: dict[str, list[float]] = {score: [] for score in SCORES}
+    all_gains: dict[str, list[list[float]]] = {score: [] for score in SCORES}
     for name, by in done.items():
         if first not in by or second not in by:
             continue
         found = {score: gains(by, first, second, score) for score in SCORES}
         lines.append(f"| {name} | {' | '.join(interval(found[s]) for s in SCORES)} |")
         for score in SCORES:
-            means[score].append(float(np.mean(found[score])))
-    if len(means[SCORES[0]]) > 1:
+            all_gains[score].append(found[score])
+    if (sets := len(all_gains[SCORES[0]])) > 1:
+        told = " | ".join(mean_interval(all_gains[score]) for score in SCORES)
+        lines.append(f"| **mean of these {sets}**, interval over resplits | {told} |")
         # Data sets are the sample here: a method that wins on one of them does not win.
-        told = " | ".join(interval(means[score]) for score in SCORES)
-        lines.append(f"| **mean over {len(means[SCORES[0]])} sets** | {told} |")
+        told = " | ".join(interval([float(np.mean(each)) for each in all_gains[s]]) for s in SCORES)
+        lines.append(f"| **the same**, interval over the {sets} | {told} |")
     return "\n".join(lines)
 
 

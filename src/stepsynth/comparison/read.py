@@ -10,7 +10,7 @@ from stepsynth.comparison.run import Ended
 from stepsynth.metrics import membership, one_hot, score_by_label
 from stepsynth.records import label_from_json
 from stepsynth.run_records import AnsweredTest
-from stepsynth.runfolder import Run, RunFolder
+from stepsynth.runfolder import Run
 from stepsynth.students import students
 from stepsynth.taskfile import read_yaml
 
@@ -91,7 +91,7 @@ def read_run(planned: PlannedRun, ended: Ended) -> tuple[RunRow, AnsweredTest | 
         completion_tokens=llm.completion_tokens,
         usd=llm.usd,
         seconds=summary.seconds,
-        training_tokens=tokens * _epochs(run.folder),
+        training_tokens=tokens * _passes(run),
         usd_per_1000_predictions=summary.usd_per_1000_predictions,
         by_label=score_labels(answers.gold, answers.predicted),
         warnings=list(summary.warnings),
@@ -106,10 +106,11 @@ def _count_rows(run: Run) -> tuple[int, int]:
     return gold, tokens
 
 
-def _epochs(folder: RunFolder) -> int:
+def _passes(run: Run) -> int:
     """Return the number of passes of the student over its rows."""
-    section: dict[str, Any] = dict(read_yaml(folder.config).values["student"])
-    return students().get(section.pop("name")).model_validate(section).passes
+    section: dict[str, Any] = dict(read_yaml(run.folder.config).values["student"])
+    student = students().get(section.pop("name")).model_validate(section)
+    return student.passes(run.summary.kept.train_size)
 
 
 def _read_rounds(run: Run) -> list[dict[str, Any]]:

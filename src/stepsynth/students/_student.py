@@ -128,10 +128,9 @@ class Student(BaseModel, ABC):
         """Field of an example -> the user's column, if a run saved the student."""
         return self._columns
 
-    @property
-    def passes(self) -> int:
-        """Number of passes of a fit over its rows."""
-        return int(getattr(self, "epochs", 1))
+    def passes(self, rows: int) -> int:
+        """Return the number of passes of a fit over its rows."""
+        return 1
 
     @property
     def files(self) -> str | None:

@@ -50,11 +50,14 @@ class FineTuning(Protocol):
     batch_size: int
     learning_rate: float
     weight_decay: float
-    epochs: int
     warmup: float
     keep_epoch: Literal["best", "last"]
     patience: int | None
     _random_seed: int
+
+    def passes(self, rows: int) -> int:
+        """Return the number of passes over the rows."""
+        ...
 
     def predict_examples(self, examples: Sequence[Example]) -> AnyPredictions:
         """Return predictions for examples, in their order."""
@@ -82,7 +85,7 @@ def train(
             per_device_train_batch_size=spec.batch_size,
             learning_rate=spec.learning_rate,
             weight_decay=spec.weight_decay,
-            num_train_epochs=spec.epochs,
+            num_train_epochs=spec.passes(len(rows)),
             warmup_steps=spec.warmup,
             lr_scheduler_type="linear",
             eval_strategy="epoch" if has_select else "no",

@@ -54,10 +54,11 @@ class Ensemble(Student):
             raise ValueError("an ensemble cannot be a member of an ensemble")
         return member
 
-    @property
-    def passes(self) -> int:
-        """Passes of all members; disjoint draws together cover the rows once."""
-        return self._member().passes * (self.members if self.draws == "bootstrap" else 1)
+    def passes(self, rows: int) -> int:
+        """Return the passes of all members; disjoint draws together cover the rows once."""
+        if self.draws == "bootstrap":
+            return self._member().passes(rows) * self.members
+        return self._member().passes(rows // self.members)
 
     @property
     def files(self) -> str | None:

@@ -6,6 +6,7 @@ passage. The model is saved in transformers' own format, so plain transformers c
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
+from math import ceil
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -28,6 +29,10 @@ from stepsynth.students._search import Range
 from stepsynth.students._student import NO_CALLBACKS, FitCallbacks, Student
 from stepsynth.students._tokens import BLOCK, Row, TokenRows, blocks
 
+EPOCHS, LEAST_STEPS = 4, 150
+"""Few rows take more passes: Mosbach, Andriushchenko, Klakow: "On the Stability of Fine-tuning
+BERT", ICLR 2021, and Zhang et al.: "Revisiting Few-sample BERT Fine-tuning", ICLR 2021."""
+
 
 class Transformer(Student):
     """The `transformer` student."""
@@ -43,7 +48,12 @@ class Transformer(Student):
     batch_size: int = Field(default=16, gt=0, description="Rows in a step.")
     learning_rate: float = Field(default=5e-5, gt=0, description="At its highest.")
     weight_decay: float = Field(default=0.01, ge=0, description="AdamW's weight decay.")
-    epochs: int = Field(default=4, gt=0, description="Passes over the rows.")
+    epochs: int | None = Field(
+        default=None,
+        gt=0,
+        description=f"Passes over the rows. Without it: {EPOCHS}, and where rows are few as many "
+        f"as make {LEAST_STEPS} steps.",
+    )
     warmup: float = Field(
         default=0.06,
         ge=0,
@@ -90,6 +100,11 @@ class Transformer(Student):
         need("accelerate", "transformers")
         check_encoder(self.model)
         load_tokenizer(self.model)
+
+    def passes(self, rows: int) -> int:
+        """Return the number of passes of a fit over its rows."""
+        steps = ceil(max(rows, 1) / self.batch_size)
+        return self.epochs or max(EPOCHS, ceil(LEAST_STEPS / steps))
 
     def fit(
         self,

@@ -4,6 +4,7 @@ import errno
 import random
 import socket
 import sys
+from math import ceil
 
 import huggingface_hub.constants
 import numpy as np
@@ -446,6 +447,29 @@ def test_encoders_of_the_presets_are_trained_and_come_back_from_disk(tmp_path, w
     student.save(tmp_path / "saved")
     said, again = student.predict_examples(data), load_student(tmp_path / "saved")
     assert np.array_equal(again.predict_examples(data).probabilities, said.probabilities)
+
+
+@pytest.mark.parametrize(
+    ("rows", "given", "passes"),
+    [
+        (32, {}, 75),
+        (33, {}, 50),
+        (600, {}, 4),
+        (90_000, {}, 4),
+        (0, {}, 150),
+        (33, {"epochs": 2}, 2),
+    ],
+)
+def test_few_rows_take_more_passes(rows, given, passes):
+    assert Transformer(**given).passes(rows) == passes
+
+
+def test_a_fit_takes_these_passes(tiny):
+    watch = Scores()
+    student = fitted(tiny, epochs=None, callbacks=watch.callbacks, keep_epoch="last")
+    steps = ceil(len(FRUIT) / 4) * student.passes(len(FRUIT))
+    assert steps >= 150
+    assert watch.steps[-1] == ("train", steps, steps)
 
 
 def test_a_preset_stands_for_a_name_on_the_hub_and_its_authors_values():
