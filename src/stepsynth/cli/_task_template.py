@@ -213,8 +213,10 @@ def _keys_of(kind: str, columns: Mapping[str, str], text_name: str, labels: Sequ
     named = f"  context_name: {context}   # what the {text_name} is written for\n"
     about = _quote(f"{text_name} about {{label}}")
     phrase = f"  labelled_name: {about}   # {{label}}: all the labels of a {text_name}\n"
+    shown = f"{text_name} that is {shorten(labels[0], 30)}"
+    plain = f"  # labelled_name: {about}   # in prompts; without it: {shown}\n"
     listed = "\n".join(f"    {_quote(label)}: {_quote(label)}" for label in labels)
-    first = {"sentence_pair": named, "multi_label": phrase}.get(kind, "")
+    first = {"sentence_pair": named, "multi_label": phrase}.get(kind, plain)
     return first + _LABELS.format(labels=listed)
 
 
