@@ -292,7 +292,7 @@ def cost_of(lines: Iterable[Planned]) -> Cost:
             if known is None or known[1].number < calls.number:
                 pools[calls.pool] = (line.data_set, calls)
     tokens = [(*tokens_of(d, calls.prompt), calls.number) for d, calls in pools.values()]
-    epochs = {run.key: sum(run.fits) * _epochs(run.data_set) for run in runs.values()}
+    epochs = {run.key: _row_epochs(run) for run in runs.values()}
     return Cost(
         runs=len(runs),
         calls=sum(number for *_, number in tokens),
@@ -306,8 +306,9 @@ def cost_of(lines: Iterable[Planned]) -> Cost:
     )
 
 
-def _epochs(data_set: str) -> int:
-    return int(getattr(config_of(data_set).student, "epochs", 1))
+def _row_epochs(run: Planned) -> int:
+    student = config_of(run.data_set).student
+    return sum(rows * student.passes(rows) for rows in run.fits)
 
 
 def with_needed(lines: Sequence[Planned], plan: Sequence[Planned]) -> list[Planned]:
