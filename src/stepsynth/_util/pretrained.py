@@ -72,11 +72,7 @@ def loading(name: str, where: str = "student.model") -> Generator[None]:
 
 
 def is_on_hub(name: str) -> bool:
-    """Say whether the hub can be asked for a model; never for a folder.
-
-    If it cannot, transformers asks again and again for half a minute, even for a cached model, so
-    the caller should pass `local_files_only`.
-    """
+    """Say whether the hub can be asked for a model; never for a folder."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -89,6 +85,14 @@ def is_on_hub(name: str) -> bool:
     except Exception:  # network errors differ by version
         return False
     return True
+
+
+def hub_options(name: str) -> dict[str, Any]:
+    """Return what `from_pretrained` gets for any model: no code of its own, no hub that is away.
+
+    Of such a hub transformers asks again and again for half a minute, even for a cached model.
+    """
+    return {"trust_remote_code": False, "local_files_only": not is_on_hub(name)}
 
 
 def is_here(name: str) -> bool:
@@ -211,6 +215,4 @@ def ensure_padding(tokenizer: Any, name: str, where: str = "student.model") -> N
 def _sentence_encoder(name: str, _files: str | None) -> Any:
     from sentence_transformers import SentenceTransformer
 
-    return SentenceTransformer(
-        name, trust_remote_code=False, model_kwargs={"use_safetensors": True}
-    )
+    return SentenceTransformer(name, model_kwargs={"use_safetensors": True}, **hub_options(name))

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from stepsynth._util.pretrained import ensure_padding, loading, need
+from stepsynth._util.pretrained import ensure_padding, hub_options, loading, need
 from stepsynth._util.pretrained import quiet as quiet
 from stepsynth.errors import ConfigError
 
@@ -18,7 +18,7 @@ def load_tokenizer(name: str) -> Any:
     from transformers import AutoTokenizer
 
     with loading(name):
-        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(name, **hub_options(name))
     if not tokenizer.is_fast:
         raise ConfigError(
             f"student.model: the tokenizer of {name!r} does not tell where its tokens stand",
@@ -40,7 +40,7 @@ def check_encoder(name: str) -> None:
     from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
     with loading(name):
-        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(name, **hub_options(name))
     is_encoder = config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES
     if not is_encoder or getattr(config, "is_encoder_decoder", False):
         raise ConfigError(
@@ -77,11 +77,7 @@ def load_model(name: str, label_names: tuple[str, ...], *, has_sets: bool = Fals
     import torch
     from transformers import AutoModelForQuestionAnswering, AutoModelForSequenceClassification
 
-    options: dict[str, Any] = {
-        "trust_remote_code": False,
-        "use_safetensors": True,
-        "dtype": torch.float32,
-    }
+    options = hub_options(name) | {"use_safetensors": True, "dtype": torch.float32}
     with loading(name):
         if not label_names:
             return AutoModelForQuestionAnswering.from_pretrained(name, **options)

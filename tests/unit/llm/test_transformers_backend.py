@@ -356,6 +356,7 @@ def test_a_hub_that_is_away_is_not_asked_again_and_again(monkeypatch):
         raise ConnectionError("no route")
 
     asked = []
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setattr("huggingface_hub.HfApi.model_info", unreachable)
     monkeypatch.setattr("socket.getaddrinfo", lambda *args, **_: asked.append(args))
     errors = answers_together(make_backend("no-such/model"), requests_of(PROMPTS))

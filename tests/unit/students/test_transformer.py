@@ -4,6 +4,8 @@ import errno
 import random
 import socket
 import sys
+import time
+from functools import partial
 from math import ceil
 
 import huggingface_hub.constants
@@ -17,12 +19,12 @@ from sentencepiece import SentencePieceTrainer
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from benchmarks.encoder import write_tiny_bert
-from stepsynth._util.pretrained import ensure_padding
+from stepsynth._util.pretrained import ensure_padding, load_sentence_encoder
 from stepsynth.data import spool
 from stepsynth.errors import ConfigError, RunFolderError
 from stepsynth.records import Answers, Dataset, Example
 from stepsynth.students import PRESETS, StudentFactory, _tokens, _training, load_student
-from stepsynth.students._encoder import load_tokenizer
+from stepsynth.students._encoder import check_encoder, load_tokenizer
 from stepsynth.students._student import NO_CALLBACKS, FitCallbacks
 from stepsynth.students.transformer import Transformer
 from tests.fakes import rows
@@ -341,6 +343,27 @@ def test_a_model_that_is_no_encoder_is_refused(tmp_path, kind):
     getattr(transformers, f"{kind}Config")().save_pretrained(tmp_path)
     with pytest.raises(ConfigError, match=f"is a '{kind.lower()}' model, which is no encoder"):
         Transformer(model=str(tmp_path)).check()
+
+
+@pytest.mark.parametrize(
+    "load",
+    [load_tokenizer, check_encoder, partial(load_sentence_encoder, where="student", extra="x")],
+    ids=["tokenizer", "config", "sentence encoder"],
+)
+def test_a_hub_that_is_away_is_not_asked_again_and_again(monkeypatch, load):
+    asked = []
+
+    def no_such_host(*host, **_):
+        asked.append(host)
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(socket, "getaddrinfo", no_such_host)
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    with pytest.raises(ConfigError, match="cannot be loaded") as caught:
+        load("no-such/model")
+    assert "Hugging Face hub" in caught.value.hint
+    assert 0 < len(asked) <= 2  # for each address of the host; transformers alone tries 9 times
 
 
 @pytest.mark.parametrize("name", ["no-such/model", "{folder}", "{folder}/none", "not a name!"])

@@ -9,7 +9,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from stepsynth._util.pretrained import is_on_hub, loading, need
+from stepsynth._util.pretrained import hub_options, loading, need
 from stepsynth._util.reasoning import split_reasoning
 from stepsynth._util.text import clean
 from stepsynth.errors import ConfigError
@@ -51,7 +51,7 @@ class CausalLM:
 
         where = _pick_device(device)
         self._name = name
-        options = {"trust_remote_code": False, "local_files_only": not is_on_hub(name)}
+        options = hub_options(name)
         with loading(name, "llm.model"):
             self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(name, **options)
         self._model = _load_model(name, _pick_dtype(dtype, where), options).to(where)
