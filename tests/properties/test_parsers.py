@@ -5,7 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepsynth._util.text import clean
+from stepsynth._util.text import clean, clean_answer
 from stepsynth.prompts.parsing import parse_list, parse_object, parse_text
 from stepsynth.records import Rejected
 
@@ -28,7 +28,7 @@ def test_a_text_is_a_text_or_a_rejection_with_its_source(completion, truncated):
         assert found.completion == completion
     else:
         assert found.strip() == found != ""
-        assert "{" in completion or "[" in completion or found in clean(completion)
+        assert "{" in completion or "[" in completion or found in clean_answer(completion)
 
 
 @given(OUTPUT, st.booleans())
@@ -56,7 +56,7 @@ def test_an_object_has_all_its_keys_or_is_a_rejection_with_its_source(completion
 def test_an_object_of_texts_is_read_back_but_for_its_quotes(fields):
     found = parse_object(json.dumps(fields), ("question", "answer"))
     if not isinstance(found, Rejected):
-        assert all(found[key] in clean(fields[key]) for key in fields)
+        assert all(found[key] in clean_answer(fields[key]) for key in fields)
 
 
 @given(st.text(alphabet=st.characters(categories=["L", "N"]), min_size=1))
