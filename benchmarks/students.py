@@ -23,7 +23,7 @@ from stepsynth.students.transformer import Transformer
 
 ROWS = 192
 BATCH = 16
-HERE = Path(__file__).parent
+TASKS = Path(__file__).parent.parent / "reproduction"
 
 
 def plain_loop(encoder: str, data: Dataset, label_names: tuple[str, ...]) -> float:
@@ -79,11 +79,11 @@ def training_sets() -> Iterator[tuple[str, tuple[str, ...], Dataset]]:
     rng = random.Random(0)
     if "STEPSYNTH_REPLAYS" in os.environ and "STEPSYNTH_DATA" in os.environ:
         for name in ("imdb", "rte"):
-            path = HERE / ("replays" if name == "imdb" else "families") / f"{name}.yaml"
+            path = TASKS / ("replays" if name == "imdb" else "families") / f"{name}.yaml"
             with tempfile.TemporaryDirectory() as folder:
                 done = stepsynth.run(path, out=Path(folder) / "run")
                 yield name, load_config(path).task.label_names, done.dataset
-        config = load_config(HERE / "families" / "qnli.yaml")
+        config = load_config(TASKS / "families" / "qnli.yaml")
         yield "qnli", config.task.label_names, read_gold(config, print).gold
         return
     for name, words in (("made, 110 words", 110), ("made, 45 words", 45)):

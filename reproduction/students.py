@@ -1,11 +1,11 @@
-"""Students on gold rows alone: macro-F1 and times by the number of rows.
+"""Students on gold rows alone: macro-F1, times and memory by the number of rows.
 
     STEPSYNTH_DATA=/path/to/data STEPSYNTH_REPLAYS=/path/to/replays \
         python -m reproduction.students [--students linear static auto]
 
 `auto` chooses between `linear` and `static`; `static` needs a Model2Vec model (`--static FOLDER`).
-Without one it is distilled from MiniLM, in a minute, and kept under `.bench/`; that takes
-`model2vec[distill]`, which needs an older transformers: an environment of its own.
+Without one it is distilled from MiniLM, in a minute, and kept under `.bench/`. Memory is the
+process's peak so far: ask for one student at a time where it matters.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.encoder import distilled, minilm
+from benchmarks.measure import peak_mb
 from reproduction.live import data_folder, examples
 from stepsynth._util.rng import make_rng
 from stepsynth.records import Dataset, Example
@@ -87,14 +88,15 @@ def main() -> None:
     static = options.static or distilled()
     most = max(options.sizes)
     shown = " | ".join(f"{size} rows" for size in options.sizes)
-    print(f"| data set | student | {shown} | fit of {most}, s | predicted texts/s |")
-    print("| --- | --- |" + " ---: |" * (len(options.sizes) + 2))
+    print(f"| data set | student | {shown} | fit of {most}, s | predicted texts/s | MB |")
+    print("| --- | --- |" + " ---: |" * (len(options.sizes) + 3))
     for title in options.only:
         data = Data.read(title)
         labels = tuple(sorted({str(row.label) for row in data.train}))
         for name in options.students:
             cells, fit, speed = _measure(data, name, static, labels, options.sizes, options.seeds)
-            print(f"| {title} | `{name}` | {' | '.join(cells)} | {fit:.2f} | {speed:,.0f} |")
+            times = f"{fit:.2f} | {speed:,.0f} | {peak_mb():,.0f}"
+            print(f"| {title} | `{name}` | {' | '.join(cells)} | {times} |", flush=True)
 
 
 def _measure(
