@@ -151,6 +151,8 @@ def wrapping_of(text_name: str, labels: tuple[str, ...] = ()) -> Wrapping:
     """Return the patterns for a kind of text, in a task with these labels and label words."""
     names = f"(?:{name_pattern(text_name)}|{_NOUNS})" if text_name else _NOUNS
     label = _label_pattern(labels)
+    joined = rf"{label}(?:(?:{_B}[,&/]|\s{{1,4}}and(?: also)?\b){_S}{label}){{0,3}}"
+    last = name_pattern(text_name.rpartition(" ")[2]) if " " in text_name else r"(?!)"
     tagged = rf"(?:{_QUALIFIER}[ \t-]{{1,4}}){{0,2}}{label}(?:[ \t]{{1,4}}{_QUALIFIER}){{0,2}}"
     key = (
         r"(?:label|sentiment|category|class|team|topic|标签|標籤|类别|類別|情感|情绪|ラベル|カテゴリー?|感情|"
@@ -167,17 +169,18 @@ def wrapping_of(text_name: str, labels: tuple[str, ...] = ()) -> Wrapping:
         rf"|{_HERE} (?:an? |one |the )?(?:[\w'’-]{{1,30}} ){{0,3}}?{names}[^\n:：]{{0,30}}{_COLON})"
     )
     titled = (
-        rf"(?:new |another |similar )?(?:(?:{_ARTICLE}\s{{0,4}})?{label}"
-        rf"(?:\s{{1,4}}(?:\w{{1,30}}\s{{1,4}})?|[的な]?))?{names}(?:{_S}[(\[]{label}[)\]]|\s{label})?"
+        rf"(?:new |another |similar )?(?:(?:{_ARTICLE}\s{{0,4}})?{joined}"
+        rf"(?:\s{{1,4}}(?:\w{{1,30}}\s{{1,4}})?|[的な]?))?(?:{names}|{last})"
+        rf"(?:{_S}[(\[]{label}[)\]]|\s{label})?"
     )
     heading = (
         rf"(?:[#*_]{{0,6}}{_S}{titled}{_S}[*_]{{0,3}}{_S}{_COLON}[*_]{{0,3}}"
         rf"|【{_S}{titled}{_S}】"
-        rf"|[#*_]{{1,6}}[ \t]?{titled}[*_]{{0,3}}{_B}\n|{titled}{_B}\n{_B}\n)"
+        rf"|[#*_]{{1,6}}[ \t]?(?:{titled}|{joined})[*_]{{0,3}}{_B}\n|{titled}{_B}\n{_B}\n)"
     )
     front = (
         rf"(?:[(\[（【]{_S}{tagged}{_S}[)\]）】]{_B}{_COLON}?"
-        rf"|[*_]{{0,3}}(?:{key}{_S}{_COLON}{_S})?{label}[*_]{{0,3}}{_S}{_COLON}[*_]{{0,3}}"
+        rf"|[*_]{{0,3}}(?:{key}{_S}{_COLON}{_S})?{joined}[*_]{{0,3}}{_S}{_COLON}[*_]{{0,3}}"
         rf"|[*_]{{0,3}}{key}[*_]{{0,3}}{_S}{_COLON}[*_]{{0,3}}{_S}{label}[*_]{{0,3}}{_B}\n"
         rf"|(?:true|false|correct|incorrect)[ \t]?:)"
     )
@@ -227,7 +230,7 @@ def _label_pattern(labels: Iterable[str]) -> str:
     """
     forms: set[str] = set()
     for label in labels:
-        words = re.escape(label.strip().casefold())
+        words = re.escape(label.strip().casefold()).replace(r"\ and\ ", r"\ (?:and|&)\ ")
         is_long = len(label) > 4 and label[-1:].isascii() and label[-1:].isalpha()
         forms.add(rf"{words[:-1]}\w{{0,3}}" if is_long else words)
     listed = "|".join(sorted(forms, key=len, reverse=True)) or r"(?!)"

@@ -488,3 +488,25 @@ def test_a_number_before_a_quoted_text_comes_off(quotes):
 @pytest.mark.parametrize("said", ["1. Mai ist frei.", '1. "Yes" and "no" are short words.'])
 def test_a_number_that_may_be_of_the_text_stays(said):
     assert parse_text(said) == said
+
+
+@pytest.mark.parametrize(
+    "heading",
+    [
+        "World Politics Report:\n\n",
+        "Sports and Business:\n\n",
+        "**World Politics & Science & Technology**\n\n",
+        "## Sports\n",
+        "Sports, business and also world politics news report: ",
+        "Science & Technology: ",
+    ],
+)
+def test_a_heading_of_labels_is_stripped(heading):
+    labels = ["world politics", "sports", "business", "science and technology"]
+    text = "The council has met again."
+    assert parse_text(heading + text, text_name="news report", labels=labels) == text
+
+
+@pytest.mark.parametrize("text", ["Sports and music: both go on.", "**Sports** and no business."])
+def test_words_that_are_no_heading_of_labels_stay(text):
+    assert parse_text(text, text_name="news report", labels=["sports", "business"]) == text
