@@ -87,8 +87,15 @@ def compare(
     }
     path = folder / "task.yaml"
     path.write_text(json.dumps(values, indent=1), encoding="utf-8")  # JSON is YAML
-    out = folder / "compare"
-    return stepsynth.compare(path, methods, seeds=seeds, equal="calls", budget=calls, out=out)
+    return stepsynth.compare(
+        path,
+        methods,
+        seeds=seeds,
+        equal="calls",
+        budget=calls,
+        against=methods[0],
+        out=folder / "compare",
+    )
 
 
 def main() -> None:
