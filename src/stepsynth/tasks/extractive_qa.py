@@ -144,8 +144,13 @@ class ExtractiveQA(Task):
     def parse_decision(
         self, completion: str, row: Example, *, truncated: bool
     ) -> Answers | Rejected:
-        """Return the answer that an output gives, as it stands in the passage."""
+        """Return the answer that an output gives, as it stands in the passage.
+
+        A part of a passage is often one too if it is cut off, so that is no answer.
+        """
         fields = parse_object(completion, ("answer",), truncated=truncated)
+        if truncated and isinstance(fields, Rejected):
+            return fields
         said = read_answer(completion) if isinstance(fields, Rejected) else fields["answer"]
         found = find_answer(row.context or "", said) if isinstance(said, str) else None
         return found or Rejected("answer_not_in_passage", completion)

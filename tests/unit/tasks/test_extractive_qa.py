@@ -249,3 +249,11 @@ def test_a_proposed_answer_is_found_without_the_heading_that_the_prompt_suggests
 def test_an_answer_after_reasoning_is_read(qa):
     said = "<think>Paris, or London?</think>\nLondon"
     assert qa.parse_decision(said, missed(), truncated=False) == Answers(("London",), (46,))
+
+
+def test_an_answer_that_was_cut_off_is_none(qa):
+    for said in ("Ada Lovelace met", '{"answer": "Ada'):
+        cut = qa.parse_decision(said, missed(), truncated=True)
+        assert cut == Rejected("truncated", said)
+    whole = qa.parse_decision('{"answer": "London"} I chose', missed(), truncated=True)
+    assert whole == LONDON
