@@ -213,8 +213,16 @@ def _named_line(keys: tuple[str, ...]) -> re.Pattern[str]:
 
 
 def _named_lines(text: str, keys: tuple[str, ...]) -> dict[str, str]:
-    matches = map(_named_line(keys).match, map(str.lstrip, text.splitlines()))
-    return {found[1].casefold(): _clean_item(found[2]) for found in matches if found}
+    """Return the fields of the first whole object that lines name; its first key begins one.
+
+    An answer may go on to another object, and break off in it: their fields are not to mix.
+    """
+    objects: list[dict[str, str]] = [{}]
+    for found in filter(None, map(_named_line(keys).match, map(str.lstrip, text.splitlines()))):
+        if found[1].casefold() == keys[0].casefold():
+            objects.append({})
+        objects[-1].setdefault(found[1].casefold(), _clean_item(found[2]))
+    return next((fields for fields in objects if len(fields) == len(keys)), {})
 
 
 def _says_something(text: str) -> bool:

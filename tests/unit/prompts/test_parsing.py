@@ -327,6 +327,21 @@ def test_values_of_an_object_are_text_as_it_was_written(completion, answer):
     assert parse_object(completion, ("question", "answer"))["answer"] == answer
 
 
+@pytest.mark.parametrize(
+    "completion",
+    [
+        "Question: Who?\nAnswer: Ada\n\nQuestion: When?",
+        "Question: Who?\nAnswer: Ada\n\nQuestion: When?\nAnswer:",
+        "Question: Who?\nAnswer: Ada\n\nQuestion: When?\nAnswer: 1843",
+        "Question: Where?\n\nQuestion: Who?\nAnswer: Ada",
+        "Answer: 1843\n\nQuestion: Who?\nAnswer: Ada",
+    ],
+)
+def test_fields_of_two_objects_do_not_mix(completion):
+    found = parse_object(completion, ("question", "answer"))
+    assert found == {"question": "Who?", "answer": "Ada"}
+
+
 def test_keys_are_found_whatever_their_case():
     assert parse_object('{"question": "Who?"}', ("Question",)) == {"Question": "Who?"}
     assert parse_object("question: Who?", ("Question",)) == {"Question": "Who?"}
