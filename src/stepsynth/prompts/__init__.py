@@ -11,6 +11,7 @@ from stepsynth.prompts.parsing import (
 )
 from stepsynth.prompts.several import Part, split_texts
 from stepsynth.prompts.template import Template, compile_template, has_built_in, read_built_in
+from stepsynth.prompts.wrapping import unquote
 
 __all__ = [
     "Part",
@@ -28,4 +29,5 @@ __all__ = [
     "read_built_in",
     "sample_letters",
     "split_texts",
+    "unquote",
 ]

@@ -10,6 +10,7 @@ from typing import Any
 from stepsynth._util.pretrained import digest_folder, need
 from stepsynth._util.text import clean, normalise, shorten
 from stepsynth.errors import ConfigError
+from stepsynth.prompts import unquote
 from stepsynth.records import Answers
 
 NEAR = 90.0
@@ -194,11 +195,17 @@ _ANSWERED = re.compile(
 _ASKED = re.compile(r"\A[*_]{0,3}Q[*_]{0,3}\s?[:：][*_]{0,3}\s*(?=\S)")
 _LAST = re.compile(r"(?<=[?？؟])[^?？؟]*\Z")
 """What stands after the last question mark."""
+_MORE = re.compile(r"(?<=[?？؟])([\"”'’»」*_]{0,4})[ \t]*\n.*\Z", re.S)
+"""What goes on in a new line after a question: an explanation, a note, the passage, a question."""
 
 
-def drop_answer(question: str, answer: str) -> str:
-    """Return a question without the answer that an LLM wrote after it; "": it is nothing else."""
-    text = _ANSWERED.sub("", _ASKED.sub("", question), count=1).rstrip()
+def take_question(text: str, answer: str) -> str:
+    """Return the question that a text begins with; "": it is nothing but the answer.
+
+    What an LLM writes after a question may give the answer away, or ask for another one.
+    """
+    text = unquote(_MORE.sub(r"\1", _ASKED.sub("", text), count=1))
+    text = _ANSWERED.sub("", text, count=1).rstrip()
     wanted = normalise(answer)
     last = _LAST.search(text)
     if last and normalise(last[0]) == wanted:

@@ -15,7 +15,7 @@ from stepsynth._util.text import shorten
 from stepsynth.metrics import AnyPredictions, Spans, exact_match, score_spans, token_f1
 from stepsynth.prompts import parse_object, parse_text, read_answer
 from stepsynth.records import Answers, Context, Example, Label, Rejected
-from stepsynth.tasks._answers import drop_answer, find_answer, find_entities, read_answers
+from stepsynth.tasks._answers import find_answer, find_entities, read_answers, take_question
 from stepsynth.tasks._task import SHARED_FIELDS, Task
 from stepsynth.tasks.classification import is_missing, read_text
 
@@ -114,29 +114,31 @@ class ExtractiveQA(Task):
         """
         wants_answer = self.extrapolate == "new_answer" and bool(like.text)
         fields = parse_object(completion, ("question", "answer"), truncated=truncated)
-        if not wants_answer:
-            text = self._read_question(completion, fields, like, truncated)
-            return text if isinstance(text, Rejected) else replace(like, text=text)
-        if isinstance(fields, Rejected):
-            return fields
-        found = find_answer(like.context or "", fields["answer"])
-        if found is None:
+        label: Label | None = like.label
+        if wants_answer:
+            if isinstance(fields, Rejected):
+                return fields
+            label = find_answer(like.context or "", fields["answer"])
+        if label is None:
             return Rejected("answer_not_in_passage", completion)
-        return replace(like, text=fields["question"], label=found)
+        text = self._read_question(completion, fields, like, truncated)
+        if isinstance(text, Rejected):
+            return text
+        question = take_question(text, str(label))
+        if not question:
+            return Rejected("bare_label", completion)
+        return replace(like, text=question, label=label)
 
     def _read_question(
         self, completion: str, fields: dict[str, str] | Rejected, like: Example, truncated: bool
     ) -> str | Rejected:
-        """Return the question of an output, without its answer after it."""
+        """Return the question of an output, with what the LLM wrote after it."""
+        if not isinstance(fields, Rejected):
+            return fields["question"]
         sources = [source for source in (like.context, like.text) if source]
-        text = (
-            parse_text(completion, text_name=self.text_name, truncated=truncated, sources=sources)
-            if isinstance(fields, Rejected)
-            else fields["question"]
+        return parse_text(
+            completion, text_name=self.text_name, truncated=truncated, sources=sources
         )
-        if isinstance(text, Rejected):
-            return text
-        return drop_answer(text, str(like.label)) or Rejected("bare_label", completion)
 
     def _row_fields(self, row: Example) -> dict[str, Any]:
         return {"text": row.text, "context": row.context, "answer": str(row.label)}

@@ -218,11 +218,25 @@ def test_questions_have_no_rationales(qa):
         "In which city did they meet? (London)",
         "In which city did they meet?\nA: Paris\nB: London",
         '{"question": "In which city did they meet? London"}',
+        "In which city did they meet?\n\nNote: the answer is London.",
+        '"In which city did they meet?"\n\nThis question asks for a place.',
+        "**In which city did they meet?**\n*(Answer: London)*",
+        f"Question: In which city did they meet?\nPassage: {PASSAGE}",
+        "In which city did they meet?\nWhere was Ada in 1833?",
     ],
 )
-def test_an_answer_after_a_question_is_no_part_of_it(qa, completion):
+def test_what_stands_after_a_question_is_no_part_of_it(qa, completion):
     found = qa.parse_example(completion, like=missed(), truncated=False)
     assert found.text == "In which city did they meet?"
+
+
+def test_a_question_with_a_new_answer_does_not_give_it_away(new_answer):
+    said = {"question": "When did she write?\n(Answer: 1843)", "answer": "1843"}
+    found = new_answer.parse_example(json.dumps(said), missed(), truncated=False)
+    assert (found.text, str(found.label)) == ("When did she write?", "1843")
+    said = json.dumps({"question": "1843", "answer": "1843"})
+    found = new_answer.parse_example(said, missed(), truncated=False)
+    assert found == Rejected("bare_label", said)
 
 
 def test_an_answer_or_a_passage_in_place_of_a_question_is_rejected(qa):
