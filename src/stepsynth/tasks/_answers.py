@@ -21,6 +21,12 @@ _MARKS = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "–": "
 _EDGES = " \t\n.,;:!?\"'“”‘’«»"
 
 
+_SAID = re.compile(
+    r"\A(?:the )?(?:correct |final )?answer(?: to (?:the|this) question)?(?: is)?\b:?", re.I
+)
+"""What an LLM says before an answer."""
+
+
 def find_answer(passage: str, answer: str) -> Answers | None:
     """Return an answer where it stands in a passage, or None.
 
@@ -38,6 +44,19 @@ def find_answer(passage: str, answer: str) -> Answers | None:
     if span is None:
         return None
     return Answers((passage[slice(*span)],), (span[0],), is_repaired=True)
+
+
+def find_said(passage: str, said: str) -> Answers | None:
+    """Return the answer that an LLM gives to a question, where it stands in the passage.
+
+    It may stand in quotes or bold marks, after "The answer is", or before an explanation.
+    """
+    whole = said.strip()
+    for part in dict.fromkeys((whole, whole.partition("\n")[0])):
+        for answer in (part, unquote(part), unquote(_SAID.sub("", unquote(part), count=1))):
+            if found := find_answer(passage, answer):
+                return found
+    return None
 
 
 def _search(pattern: str, passage: str) -> tuple[int, int] | None:

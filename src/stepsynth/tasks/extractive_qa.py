@@ -15,7 +15,13 @@ from stepsynth._util.text import shorten
 from stepsynth.metrics import AnyPredictions, Spans, exact_match, score_spans, token_f1
 from stepsynth.prompts import parse_object, parse_text, read_answer
 from stepsynth.records import Answers, Context, Example, Label, Rejected
-from stepsynth.tasks._answers import find_answer, find_entities, read_answers, take_question
+from stepsynth.tasks._answers import (
+    find_answer,
+    find_entities,
+    find_said,
+    read_answers,
+    take_question,
+)
 from stepsynth.tasks._task import SHARED_FIELDS, Task
 from stepsynth.tasks.classification import is_missing, read_text
 
@@ -154,7 +160,7 @@ class ExtractiveQA(Task):
         if truncated and isinstance(fields, Rejected):
             return fields
         said = read_answer(completion) if isinstance(fields, Rejected) else fields["answer"]
-        found = find_answer(row.context or "", said) if isinstance(said, str) else None
+        found = find_said(row.context or "", said) if isinstance(said, str) else None
         return found or Rejected("answer_not_in_passage", completion)
 
     def parse_answers(

@@ -265,6 +265,30 @@ def test_an_answer_after_reasoning_is_read(qa):
     assert qa.parse_decision(said, missed(), truncated=False) == Answers(("London",), (46,))
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "**1833**",
+        "`1833`",
+        "The answer is 1833.",
+        "**The answer is 1833.**",
+        "The answer to this question is: **1833**",
+        "1833\n\nExplanation: it is the year in which they met.",
+        '"1833"\n(from the first sentence)',
+    ],
+)
+def test_an_answer_is_read_whatever_stands_around_it(qa, said):
+    assert qa.parse_decision(said, missed(), truncated=False) == Answers(("1833",), (37,))
+
+
+@pytest.mark.parametrize(
+    "said", ["The passage does not say.", "", "**", "The answer is", "1833 or 1843\nor none"]
+)
+def test_what_names_no_part_of_the_passage_is_no_answer(qa, said):
+    lost = Rejected("answer_not_in_passage", said)
+    assert qa.parse_decision(said, missed(), truncated=False) == lost
+
+
 def test_an_answer_that_was_cut_off_is_none(qa):
     for said in ("Ada Lovelace met", '{"answer": "Ada'):
         cut = qa.parse_decision(said, missed(), truncated=True)
