@@ -107,7 +107,9 @@ class Findings:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form, as in `RUN/studies/<study>.json`; NaN and infinities are null."""
-        return json.loads(TypeAdapter(Findings).dump_json(self))
+        # pydantic's own JSON knows no escaped bytes, which the name of a folder may hold.
+        line = json.dumps(TypeAdapter(Findings).dump_python(self, mode="json"))
+        return json.loads(line, parse_constant=lambda _: None)
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> "Findings":

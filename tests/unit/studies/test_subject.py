@@ -1,13 +1,16 @@
 """What is studied, and the contract of all studies."""
 
 import json
+import math
+import os
 import random
 
 import pytest
 
+from stepsynth._util.files import write_json
 from stepsynth.errors import ConfigError, DataError, RunFolderError
 from stepsynth.records import Dataset, Example
-from stepsynth.studies import Chart, Findings, Table, open_subject
+from stepsynth.studies import Chart, Findings, Table, open_subject, read_findings
 from stepsynth.studies._sampling import draw_alike, halve
 from tests.conftest import DEMO
 from tests.subjects import TOPICS, texts_about
@@ -82,6 +85,14 @@ def test_findings_survive_json_and_numbers_that_are_none_do_not():
         "| d | – |",
     ]
     assert lines[-1] == "> careful"
+
+
+def test_findings_name_a_folder_whose_name_is_no_text(tmp_path):
+    name = os.fsdecode(b"caf\xe9")
+    findings = Findings("made", (Table(name, ("run", "a"), ((name, math.inf),)),))
+    write_json(tmp_path / "studies" / "made.json", findings.to_dict())
+    (read,) = read_findings(tmp_path)
+    assert read.tables[0].rows[0][1] is None
 
 
 def test_a_row_of_another_width_is_refused():
