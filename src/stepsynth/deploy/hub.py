@@ -144,9 +144,16 @@ def _write_rows(dataset: Dataset, folder: Path) -> str:
 
 
 def _copy_model(source: Path, folder: Path) -> None:
-    """Copy a student without the path of its encoder on this machine."""
+    """Copy a student without the path of its encoder on this machine.
+
+    The run may be read-only; the copy is not.
+    """
     try:
-        shutil.copytree(source, folder)
+        for file in source.rglob("*"):
+            if file.is_file():
+                copy = folder / file.relative_to(source)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, copy)
         about = json.loads((folder / STUDENT_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RunFolderError(f"{source}: cannot be copied: {error}") from error

@@ -407,6 +407,14 @@ def test_what_is_written_loads_again(fruit_run, tmp_path):
     ).predict(["pear"])
 
 
+def test_a_model_of_a_read_only_run_becomes_one_that_can_be_written(fruit_run, tmp_path):
+    place = shutil.copytree(fruit_run, tmp_path / "run")
+    for each in (*(place / "model").rglob("*"), place / "model"):
+        each.chmod(0o555 if each.is_dir() else 0o444)
+    written = hub.write_hub_files(place, tmp_path / "h", name="me/x", license="mit")
+    assert all(each.stat().st_mode & 0o200 for path in written for each in (path, path.parent))
+
+
 def test_without_pyarrow_the_rows_are_json_lines(fruit_run, tmp_path, monkeypatch):
     monkeypatch.setattr(hub, "find_spec", lambda _: None)
     hub.write_hub_files(fruit_run, tmp_path, name="me/x", license="mit")
