@@ -166,3 +166,11 @@ def test_the_llm_itself_answers_questions():
     _, (done,), _ = follow(ExtractiveQA(), LLMItself(), answer, WrongSpansOn(), gold)
     said = done.model.predict(gold)
     assert (said.labels, said.starts) == (["Rome"], [13])
+
+
+def test_an_answer_that_is_no_part_of_its_passage_is_none_and_said():
+    gold = Dataset([Example("Where?", Answers(("Rome",), (13,)), "Ann lives in Rome.")])
+    student = WrongSpansOn()
+    _, (done,), warnings = follow(ExtractiveQA(), LLMItself(), lambda _: "Oslo", student, gold)
+    assert done.model.predict(gold).labels == [""]
+    assert warnings == ["decide: 1 of 1 answers give no part of their passage"]

@@ -108,6 +108,6 @@ class AskedModel:
             missing += found is None
             self._said[row.text, row.context] = found
         if missing:
-            self._setup.warn(
-                f"decide: {missing} of {len(rows)} answers name no label: chance decides"
-            )
+            names = self._setup.task.label_names
+            lacking = "name no label: chance decides" if names else "give no part of their passage"
+            self._setup.warn(f"decide: {missing} of {len(rows)} answers {lacking}")
