@@ -16,6 +16,10 @@ from stepsynth.records import Answers
 NEAR = 90.0
 """Similarity, 0-100, from which a part of the passage stands for an answer."""
 
+LONGEST = 1000
+"""Most characters of an answer that a similar part is looked for: the time grows by the product of
+the lengths of answer and passage."""
+
 _MARKS = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "–": "-", "—": "-", "\u00a0": " "})
 
 _EDGES = " \t\n.,;:!?\"'“”‘’«»"
@@ -92,7 +96,7 @@ def _find_loosely(passage: str, answer: str) -> tuple[int, int] | None:
 def _find_similar(passage: str, answer: str) -> tuple[int, int] | None:
     from rapidfuzz import fuzz
 
-    if len(answer) < 4 or len(answer) > len(passage):
+    if not 4 <= len(answer) <= min(LONGEST, len(passage)):
         return None
     near = fuzz.partial_ratio_alignment(_lower(answer), _lower(passage), score_cutoff=NEAR)
     if near is None:

@@ -1,5 +1,7 @@
 """Where an answer stands in its passage: word for word, nearly, or not at all."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -165,6 +167,15 @@ def test_answers_are_read_in_every_form(value, texts, starts, is_repaired):
     found = read_answers(value, TWICE)
     assert found == Answers(texts, starts)
     assert found.is_repaired == is_repaired
+
+
+def test_a_long_answer_takes_no_long_time():
+    words = [f"w{i * i % 99_991}" for i in range(30_000)]
+    passage, said = " ".join(words), " ".join(words[::-2])
+    began = time.monotonic()
+    assert find_answer(passage, said) is None
+    assert time.monotonic() - began < 5
+    assert find_answer(passage, " ".join(words[:10_000]).upper()).starts == (0,)
 
 
 def test_places_that_overlap_are_looked_at_too():
