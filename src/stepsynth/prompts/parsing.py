@@ -22,11 +22,14 @@ from stepsynth.prompts.structured import (
     strings,
 )
 from stepsynth.prompts.talk import drop_talk, talk_of
-from stepsynth.prompts.wrapping import Wrapping, unfence, unquote, wrapping_of
+from stepsynth.prompts.wrapping import HEAD, Wrapping, unfence, unquote, wrapping_of
 from stepsynth.records import Rejected
 
 MOST_CHARACTERS = 100_000
 """Most characters of an output, some 25,000 tokens; a longer one is no text to learn from."""
+
+SHORTEST_COPY = 20
+"""Fewest characters of a source whose copy is told from the beginning of a text."""
 
 _BULLET = r"[-*•·・–—▪◦‣●■□◆◇▶►➤✓✔]"
 _NUMBER = (
@@ -42,6 +45,9 @@ _BULLETED = re.compile(
 )
 """A bullet before a text of one line, or a number before a quoted one."""
 _MARKED_ENDS = re.compile(rf"(?m)^[{DIRECTION_MARKS}\ufeff]+|[{DIRECTION_MARKS}]+$")
+_BEFORE_COPY = re.compile(r"[\W_]{0,8}(?:[^\W\d_][\w -]{0,40}[:：])?[\W_]{0,8}")
+_AFTER_COPY = re.compile(r"[\"”'’»*_]{0,4}[ \t]*\n\s*(?=\S)")
+"""What stands before and after a copy of a source: a heading, quotes; a line break."""
 _ANNOUNCED = re.compile(rf"[^\n:：]{{1,200}}[:：]\s{{1,4}}(?={BEGINS})")
 _INLINE_NUMBER = re.compile(r"(?:^|(?<=[\s.;。；]))[(（]?\d{1,2}[.)、．）](?!\d)\s*(?=\S)")
 
@@ -81,7 +87,7 @@ def parse_text(
     wrapping = wrapping_of(text_name, labels)
     # A quoted text may hold a tag and a tag may follow the quotes, so all is stripped twice.
     for _ in range(2):
-        text = wrapping.take_off_heads(text)
+        text = wrapping.take_off_heads(_take_off_sources(text, sources))
         if announced := _ANNOUNCED.match(text):
             text = text[announced.end() :]
         if looks_structured(text):
@@ -98,6 +104,23 @@ def parse_text(
         return Rejected("empty", completion)
     reason = talk_of(text_name, labels, context_name).find(text, sources=sources, asked=asked)
     return text if reason is None else Rejected(reason, completion)
+
+
+def _take_off_sources(text: str, sources: Sequence[str]) -> str:
+    """Return a text without a copy of a source before it, alone on its lines.
+
+    A short source may well begin another text: "Hello".
+    """
+    for source in sources:
+        copy = source.strip()
+        place = text.find(copy, 0, HEAD + len(copy))
+        rest = _AFTER_COPY.match(text, place + len(copy))
+        is_copy = (
+            len(copy) >= SHORTEST_COPY and place >= 0 and _BEFORE_COPY.fullmatch(text, 0, place)
+        )
+        if is_copy and rest:
+            return text[rest.end() :]
+    return text
 
 
 def parse_list(completion: str, *, truncated: bool = False) -> tuple[str, ...] | Rejected:

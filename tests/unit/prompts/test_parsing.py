@@ -525,3 +525,27 @@ def test_a_heading_of_labels_is_stripped(heading):
 @pytest.mark.parametrize("text", ["Sports and music: both go on.", "**Sports** and no business."])
 def test_words_that_are_no_heading_of_labels_stay(text):
     assert parse_text(text, text_name="news report", labels=["sports", "business"]) == text
+
+
+SLEEPER = "A man is sleeping on a sofa.\nHis dog watches him."
+
+
+@pytest.mark.parametrize(
+    "completion",
+    [
+        f"{SLEEPER}\n\nSomebody sleeps.",
+        f"{SLEEPER}\nHypothesis: Somebody sleeps.",
+        f"Premise: {SLEEPER}\n\nHypothesis: Somebody sleeps.",
+        f'**Context:** "{SLEEPER}"\n**Text:** "Somebody sleeps."',
+        f"Sure, here is one:\n{SLEEPER}\n\nSomebody sleeps.",
+    ],
+)
+def test_a_copy_of_a_source_before_a_text_is_no_part_of_it(completion):
+    found = parse_text(completion, text_name="hypothesis", sources=["A child.", SLEEPER])
+    assert found == "Somebody sleeps."
+
+
+def test_what_begins_like_a_source_is_a_text_of_its_own():
+    for text in (f"{SLEEPER} It barks.", "A child.\nIt sleeps.", f"I see: {SLEEPER} Well.\nSo."):
+        assert parse_text(text, text_name="hypothesis", sources=["A child.", SLEEPER]) == text
+    assert parse_text(SLEEPER, sources=[SLEEPER]) == Rejected("echo", SLEEPER)
