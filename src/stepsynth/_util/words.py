@@ -1,7 +1,10 @@
-"""Numbers as people read them, and rows of Markdown tables."""
+"""Numbers as people read them, rows of Markdown tables, and options to paste into a shell."""
 
+import json
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
+from shlex import quote
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _UNITS = ((10**9, "G"), (10**6, "M"), (10**3, "k"))
@@ -33,6 +36,24 @@ def usd(number: float | None) -> str:
 def duration(seconds: float) -> str:
     """Return a time in seconds or minutes."""
     return f"{seconds:.1f} s" if seconds < 100 else f"{seconds / 60:.1f} minutes"
+
+
+def set_path(key: str, path: Path, around: str = "{}") -> str:
+    """Return the option that sets a key to a path, to be pasted into a shell.
+
+    Args:
+        key: The key.
+        path: The path.
+        around: YAML, with {} where the path goes.
+    """
+    text = str(path)
+    written = text if re.fullmatch(r"[\w./\\ -]+", text) else json.dumps(text, ensure_ascii=False)
+    return f"--set {quote(f'{key}=' + around.replace('{}', written))}"
+
+
+def set_replay(recording: Path) -> str:
+    """Return the option that has a recording answer in place of an LLM."""
+    return set_path("llm", recording.absolute(), "{backend: replay, recordings: [{}]}")
 
 
 def listed(items: Sequence[str], most: int = 20) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import typer
 
+from stepsynth._util.words import set_replay
 from stepsynth.cli._completion import RUN
 from stepsynth.cli._shared import handle_errors, say
 from stepsynth.errors import ConfigError, RunFolderError
@@ -88,11 +89,7 @@ def _export_recording(run: Path, recording: Path) -> None:
 
     count = write_recording(open_run(run), recording)
     say(f"{recording}: {count} completions")
-    say(
-        "use it with: --set 'llm={backend: replay, recordings: ["
-        + str(recording.absolute())
-        + "]}'"
-    )
+    say(f"use it with: {set_replay(recording)}")
 
 
 def _export_onnx(run: Path, folder: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from stepsynth._util.words import amount, short, usd
+from stepsynth._util.words import amount, set_path, set_replay, short, usd
 from stepsynth.cli._completion import complete_runs
 from stepsynth.cli._shared import (
     JSON,
@@ -130,7 +130,7 @@ def export(
         say(f"{found['repeats']} that repeat their prompt, in which gold may stand, were left out")
     for line in _damage_in_words(found):
         say(line)
-    say(f"use it with: --set 'llm={{backend: replay, recordings: [{out.absolute()}]}}'")
+    say(f"use it with: {set_replay(out)}")
 
 
 @store_app.command("merge")
@@ -156,7 +156,7 @@ def merge(
         say(f"of these, {found['different']} had another answer to the same request: left out")
     if found["damaged"]:
         say(f"{found['damaged']} could not be read")
-    say(f"use it with: --set llm.store={out.absolute()}")
+    say(f"use it with: {set_path('llm.store', out.absolute())}")
 
 
 @store_app.command("gc")

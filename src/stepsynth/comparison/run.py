@@ -18,6 +18,7 @@ from typing import Any, Literal, Protocol
 from stepsynth._util.disk import as_disk_trouble
 from stepsynth._util.hashing import digest
 from stepsynth._util.stopping import check_stop
+from stepsynth._util.words import set_path
 from stepsynth.comparison.plan import STORE, Failure, Plan, PlannedRun
 from stepsynth.errors import (
     ConfigError,
@@ -259,8 +260,8 @@ def _work(run: PlannedRun, limits: tuple[str, ...], finish: Finish, observer: Ob
     except (LimitReachedError, ProviderError) as error:
         return end("stopped", _failure(error), stop_reason(error))
     except RunFolderError as error:
-        store = run.folder.parent.parent / STORE
-        hint = f"give another --out; with --set llm.store={store.absolute()} nothing is paid twice"
+        option = set_path("llm.store", (run.folder.parent.parent / STORE).absolute())
+        hint = f"give another --out; with {option} nothing is paid twice"
         return end("failed", Failure(error.message, hint, error.exit_code))
     except StepsynthError as error:
         return end("failed", _failure(error))

@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 
 from stepsynth._util.files import sweep, write_json, write_jsonl, write_text
 from stepsynth._util.locks import acquire
+from stepsynth._util.words import set_path
 from stepsynth.data import SHARD_ROWS, write_shards
 from stepsynth.errors import RunFolderError
 from stepsynth.llm.store import Store
@@ -190,9 +191,10 @@ def _check_kind(folder: RunFolder) -> None:
     others = [p for p in path.glob("*") if not p.name.startswith(ours)]
     if others and not folder.identity.exists():
         if folder.store.exists() and folder.config.exists():
+            option = set_path("llm.store", folder.store)
             raise RunFolderError(
                 f"{path}: its {folder.identity.name} is gone: damaged, or not whole",
-                hint=f"give another --out; --set llm.store={folder.store} keeps what was answered",
+                hint=f"give another --out; {option} keeps what was answered",
             )
         raise RunFolderError(
             f"{path}: this folder is not empty and is no run folder", hint="give another --out"

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from stepsynth._util.nested import flatten
+from stepsynth._util.words import set_path
 from stepsynth.errors import RunFolderError
 from stepsynth.runfolder.paths import RunFolder
 from stepsynth.taskfile import Config
@@ -36,7 +37,8 @@ def check_identity(
         if before.get(key) != now.get(key) and not is_new:
             # Another LLM or random seed has other requests, so no completion can be shared.
             is_shared = not key.startswith(("llm.", "random_seed"))
-            store = f"; with --set llm.store={folder.store.absolute()} the runs share what"
+            option = set_path("llm.store", folder.store.absolute())
+            store = f"; with {option} the runs share what"
             raise RunFolderError(
                 f"{folder.path} belongs to another run: "
                 + _describe_change(key, before.get(key), now.get(key)),
