@@ -172,6 +172,15 @@ def test_an_export_replays_the_run(tmp_path, server, hide):
     assert (none.returncode, "did you mean" in none.stderr) == (2, False)
 
 
+def test_an_export_does_not_replace_the_store_itself(copied):
+    _, run = copied
+    store = run / "requests.sqlite"
+    before = in_json("store", "ls", run)["completions"]
+    for args in (("store", "export", run, "--out"), ("report", run, "--out")):
+        assert "this is a database" in refused(*args, store)
+    assert in_json("store", "ls", run)["completions"] == before
+
+
 def test_hidden_answers_tell_no_gold_text_by_repeating_it(tmp_path, server):
     def answer(number, body):
         like = re.search('"(.+)"', body["messages"][0]["content"])

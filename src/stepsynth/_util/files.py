@@ -13,6 +13,8 @@ from stepsynth.errors import RunFolderError
 
 _PART = ".part-"
 """Part of the name of a file that is being written."""
+_SQLITE = b"SQLite format 3\0"
+"""Beginning of a file of SQLite; none of those that we replace is one."""
 
 
 def write_text(path: Path, text: str) -> None:
@@ -26,10 +28,15 @@ def replacing(path: Path) -> Generator[IO[bytes], None, None]:
     """Open a file that replaces `path` once the block is done; make its folder if needed.
 
     Raises:
-        RunFolderError: The path is a folder, or cannot be written to.
+        RunFolderError: The path is a folder or a database, or cannot be written to.
     """
     if path.is_dir():
         raise RunFolderError(f"{path}: this is a folder", hint="give the name of a file")
+    if _is_database(path):
+        raise RunFolderError(
+            f"{path}: this is a database, perhaps a store of answers that were paid for",
+            hint="give the name of another file",
+        )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}{_PART}")
@@ -44,6 +51,14 @@ def replacing(path: Path) -> Generator[IO[bytes], None, None]:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
+
+
+def _is_database(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_SQLITE)) == _SQLITE
+    except OSError:  # there is none, or writing says what the trouble is
+        return False
 
 
 def sweep(folder: Path) -> None:

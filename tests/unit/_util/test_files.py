@@ -1,10 +1,12 @@
 """Files are written whole, whatever text is to be in them."""
 
 import json
+import sqlite3
 
 import pytest
 
 from stepsynth._util.files import read_jsonl, write_json, write_jsonl, write_text
+from stepsynth.errors import RunFolderError
 
 
 @pytest.mark.parametrize(
@@ -37,3 +39,17 @@ def test_lines_are_written_one_after_the_other_and_the_file_is_whole_or_as_it_wa
         write_jsonl(path, broken())
     assert list(read_jsonl(path)) == [{"n": 0}, {"n": 1}, {"n": 2}]
     assert [each.name for each in tmp_path.iterdir()] == ["rows.jsonl"]
+
+
+def test_a_database_is_not_written_over(tmp_path):
+    path, link = tmp_path / "requests.sqlite", tmp_path / "out.jsonl"
+    store = sqlite3.connect(path)
+    store.execute("CREATE TABLE completions (id)")
+    store.close()
+    link.symlink_to(path)
+    before = path.read_bytes()
+    for place in (path, link):
+        with pytest.raises(RunFolderError, match="this is a database"):
+            write_text(place, "report")
+    assert path.read_bytes() == before
+    assert {each.name for each in tmp_path.iterdir()} == {path.name, link.name}
