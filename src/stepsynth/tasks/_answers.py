@@ -7,6 +7,7 @@ from itertools import chain
 from numbers import Integral
 from typing import Any
 
+from stepsynth._util.files import parse_json
 from stepsynth._util.pretrained import digest_folder, need
 from stepsynth._util.text import clean, normalise, shorten
 from stepsynth.errors import ConfigError
@@ -129,13 +130,13 @@ def read_answers(value: Any, passage: str) -> Answers | None:
 
     Args:
         value: `{"text": [...], "answer_start": [...]}` as in SQuAD, a list of such entries, one
-            text, or a list of texts.
+            text, or a list of texts; also as JSON, since a cell of a table holds text alone.
         passage: Every answer must stand in it.
 
     Raises:
         ValueError: An answer is not in the passage, or the value has another form.
     """
-    texts, starts = _texts_and_starts(value)
+    texts, starts = _texts_and_starts(_from_json(value, passage))
     found = [
         _place(text, start, passage)
         for text, start in zip(texts, starts, strict=True)
@@ -148,6 +149,16 @@ def read_answers(value: Any, passage: str) -> Answers | None:
         tuple(chain.from_iterable(a.starts for a in found)),
         is_repaired=any(a.is_repaired for a in found),
     )
+
+
+def _from_json(value: Any, passage: str) -> Any:
+    """Return the value of a text that is JSON, and no answer; any other value as it is."""
+    if not isinstance(value, str) or value.lstrip()[:1] not in ("{", "[") or value in passage:
+        return value
+    try:
+        return parse_json(value)
+    except (ValueError, RecursionError):
+        return value
 
 
 def _texts_and_starts(value: Any) -> tuple[list[str], list[int | None]]:

@@ -1,5 +1,6 @@
 """Where an answer stands in its passage: word for word, nearly, or not at all."""
 
+import json
 import time
 
 import numpy as np
@@ -167,6 +168,26 @@ def test_answers_are_read_in_every_form(value, texts, starts, is_repaired):
     found = read_answers(value, TWICE)
     assert found == Answers(texts, starts)
     assert found.is_repaired == is_repaired
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"text": ["Rome", "Athens"], "answer_start": [17, 6]},
+        [{"text": "Rome", "answer_start": 17}, {"text": "Athens", "answer_start": 6}],
+        ["Rome", "Athens"],
+        [],
+        {"text": [], "answer_start": []},
+    ],
+)
+def test_answers_in_a_cell_of_a_table_may_be_json(value):
+    assert read_answers(json.dumps(value), TWICE) == read_answers(value, TWICE)
+
+
+def test_an_answer_that_looks_like_json_is_an_answer():
+    assert read_answers("[1]", "As [1] says.") == Answers(("[1]",), (3,))
+    with pytest.raises(ValueError, match="not in its passage"):
+        read_answers("[sic", "As [1] says.")
 
 
 def test_a_long_answer_takes_no_long_time():
