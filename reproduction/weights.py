@@ -36,13 +36,14 @@ from stepsynth.methods._cross_fitting import (
     cross_fit,
     largest_within_one_se,
 )
+from stepsynth.methods._label_balance import balance_labels
 from stepsynth.metrics import Predictions, refinement_losses
 from stepsynth.records import Dataset, union
 from stepsynth.taskfile import load_config
 
 ROUNDS, SIZES = 2, (50, 200)
 SCORES = ("macro_f1", "auc", "accuracy")
-RULES = ("gold alone", "first rule", "present rule", "best single weight")
+RULES = ("gold alone", "first rule", "present rule", "the same, balanced", "best single weight")
 SEEDS_BY = {"hyperbole": ("gpt-4", "llama-2-70b")}
 """Data set -> LLMs that wrote seed data, where there are several."""
 
@@ -72,34 +73,50 @@ class Watcher:
         self._test = test
         self._left = rounds
         self.scores: dict[float, list[float]] = {}
+        self.balanced: dict[float, list[float]] = {}
         self.chosen: list[float] = []
 
     def cross_fit(
-        self, rows: Dataset, setup: Setup, *, weights: object, weigh_plausibility: bool
+        self,
+        rows: Dataset,
+        setup: Setup,
+        *,
+        weights: object,
+        weigh_plausibility: bool,
+        balance: object,
     ) -> CrossFit:
         """Stand in for the function of that name, and try every weight in the last round."""
+
+        def fit(weight: float) -> CrossFit:
+            how = {"weigh_plausibility": weigh_plausibility, "balance": False}
+            return cross_fit(rows, setup, weights=(weight,), **how)
+
         if isinstance(setup.student, PretendFactory):  # of the dry run before
-            return cross_fit(rows, setup, weights=(0.3,), weigh_plausibility=weigh_plausibility)
+            return fit(0.3)
         tried = (0.3,) if self._left else SYNTHETIC_WEIGHTS
         self._left -= 1
-        fits = {
-            weight: cross_fit(rows, setup, weights=(weight,), weigh_plausibility=weigh_plausibility)
-            for weight in tried
-        }
+        fits = {weight: fit(weight) for weight in tried}
         if len(fits) == 1:
             return fits[0.3]
         said: dict[float, Predictions] = {}
         both: dict[float, Predictions] = {}
         for weight, fitted in fits.items():
             pairs = [(row, w) for row, w in zip(rows, fitted.weights, strict=True) if w]
-            model = s3_plus.train_on_gold_and(pairs, setup)
-            scored = setup.task.score(self._test, model.predict(self._test))
-            self.scores[weight] = [100 * float(scored[name]) for name in SCORES]
+            model = s3_plus.train_on_gold_and(pairs, setup, None)
             assert fitted.predictions is not None
+            offsets = balance_labels(fitted.gold, fitted.predictions, setup)
+            predicted = model.predict(self._test)
+            assert isinstance(predicted, Predictions)
+            self.scores[weight] = self._score(predicted, setup)
+            self.balanced[weight] = self._score(predicted.offset(offsets), setup)
             said[weight] = fitted.predictions
             both[weight] = s3_plus.held_out(fitted.predictions, model, setup)
         self._choose(said, both, fits, setup)
         return fits[0.3]
+
+    def _score(self, said: Predictions, setup: Setup) -> list[float]:
+        scores = setup.task.score(self._test, said)
+        return [100 * float(scores[name]) for name in SCORES]
 
     def _choose(
         self,
@@ -173,7 +190,8 @@ def line(watched: Sequence[Watcher]) -> np.ndarray:
     means = [np.mean([each.scores[w] for each in watched], axis=0) for w in SYNTHETIC_WEIGHTS]
     best = max(means, key=lambda mean: mean[SCORES.index("auc")])
     chosen = np.mean([[each.scores[w] for w in each.chosen] for each in watched], axis=0)
-    return np.vstack([chosen, best])
+    balanced = np.mean([each.balanced[each.chosen[-1]] for each in watched], axis=0)
+    return np.vstack([chosen, balanced, best])
 
 
 def main() -> None:
@@ -191,7 +209,7 @@ def main() -> None:
         else {name: SEEDS_BY.get(name, [""]) for name in SETS if SETS[name].recordings}
     )
     print(f"| data set, rows by, student | gold rows | {' | '.join(RULES)} |")
-    print("| --- |" + " ---: |" * 5)
+    print("| --- |" + " ---: |" * (1 + len(RULES)))
     found: list[np.ndarray] = []
     for name, source in ((n, each) for n in options.only for each in sources.get(n, ())):
         for student in options.student:

@@ -21,6 +21,7 @@ from stepsynth.methods.s3_plus import S3Plus, judge, mix, train_with_gold, witho
 from stepsynth.metrics import Predictions
 from stepsynth.records import Dataset, Example, Provenance
 from stepsynth.retrieval import Passage
+from stepsynth.students import NO_CALLBACKS
 from stepsynth.students.linear import Linear
 from tests.fakes import FakeBackend, WordIndex, answer_anything, follow, make_setup
 
@@ -49,7 +50,11 @@ def setup_of(task, mine, select=None):
 
 
 def fit(rows, setup, **options):
-    options = {"weights": SYNTHETIC_WEIGHTS, "weigh_plausibility": False} | options
+    options = {
+        "weights": SYNTHETIC_WEIGHTS,
+        "weigh_plausibility": False,
+        "balance": False,
+    } | options
     return cross_fit(rows, setup, **options)
 
 
@@ -229,6 +234,49 @@ def test_select_rows_that_are_trained_on_are_not_held_out(task):
     added.written.rows += rows
     done = train_with_gold(added, rows, found, do_no_harm=True)
     assert "on 40 held-out gold rows" in (done.verdict or "")
+
+
+def lopsided(number, *, seed, share=0.9):
+    """Rows of which most are apples, in their own words: a model of them says apple too often."""
+    rows = fruit(4 * number, seed=seed, words=1)
+    apples, pears = (Dataset(row for row in rows if row.label == name) for name in "ap")
+    few = round((1 - share) * number)
+    return Dataset([*apples[: number - few], *pears[:few]])
+
+
+class Unbalanced(Linear):
+    """A student that learns the balance of its rows, as few do by themselves."""
+
+    def fit(self, dataset, *, weights=None, callbacks=NO_CALLBACKS):
+        super().fit(dataset, weights=weights, callbacks=callbacks)
+        each = np.ones(len(dataset)) if weights is None else np.asarray(weights)
+        has = np.array([[row.label == name for name in self.label_names] for row in dataset])
+        self.add_offsets(2 * np.log((has * each[:, None]).sum(axis=0)))
+
+
+def test_a_balance_learnt_from_synthetic_rows_is_undone_where_gold_has_another(task):
+    setup, _ = make_setup(
+        task, FakeBackend(answer_anything), Unbalanced(), fruit(60, seed=1, words=1)
+    )
+    rows, new = lopsided(300, seed=2), fruit(200, seed=3, words=1)
+    found = {is_on: fit(rows, setup, weights=(1.0,), balance=is_on) for is_on in (False, True)}
+    assert found[False].offsets is None
+    assert found[True].offsets[1] - found[True].offsets[0] > 1
+    assert len(found[True].missed) < len(found[False].missed)
+    added = Writer(setup, "s3_plus")
+    added.written.rows += rows
+    scores = {}
+    for is_on, fitted in found.items():
+        done = train_with_gold(added, rows, fitted, do_no_harm=False)
+        scores[is_on] = task.main_score(new, done.model.predict(new))
+    assert scores[True] > scores[False] + 0.1
+
+
+def test_a_gain_that_is_not_clear_changes_no_balance(task):
+    setup, _ = setup_of(task, fruit(60, seed=1))
+    found = fit(fruit(200, seed=2), setup, balance=True)
+    assert not found.offsets.any()
+    assert found.missed == fit(fruit(200, seed=2), setup).missed
 
 
 # Extrapolations without the gold text --------------------------------------------------------

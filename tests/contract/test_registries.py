@@ -234,6 +234,23 @@ def test_a_student_is_deterministic_ordered_and_comes_back_from_disk(name, tmp_p
     assert np.allclose(again.probabilities, first.probabilities, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", students().names())
+def test_offsets_are_added_to_a_students_log_probabilities_and_come_back_from_disk(name, tmp_path):
+    factory = StudentFactory(make_student(name), ("p", "none", "a"), 0)
+    model = factory.new()
+    model.fit(GOLD)
+    before, offsets = model.predict(GOLD), np.array([0.0, 9.0, 0.7])
+    model.add_offsets(offsets)
+    found = model.predict(GOLD)
+    assert (found.of(["a"] * len(GOLD)) > before.of(["a"] * len(GOLD))).all()
+    if name != "ensemble":  # a mean of probabilities, not of their logarithms
+        expected = before.offset(offsets).probabilities
+        assert np.allclose(found.probabilities, expected, atol=1e-5)
+    model.student.save(tmp_path)
+    again = load_student(tmp_path).predict_probabilities(GOLD.texts)
+    assert np.allclose(again.probabilities, found.probabilities[:, [0, 2]], atol=1e-5)
+
+
 OF_SETS = [name for name in students().names() if "multi_label" in students().get(name).kinds]
 
 

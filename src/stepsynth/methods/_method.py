@@ -16,7 +16,7 @@ from stepsynth.curation import Curation, Curator
 from stepsynth.errors import ConfigError
 from stepsynth.llm import LLM
 from stepsynth.methods._spending_limit import SpendingLimit
-from stepsynth.metrics import AnyPredictions
+from stepsynth.metrics import AnyPredictions, Floats
 from stepsynth.records import Context, Dataset, Provenance, Rejected
 from stepsynth.registry import Registry
 from stepsynth.students import Student, StudentFactory
@@ -168,6 +168,8 @@ class Round:
             as recordings (`kind`, `label`, `context`, `draw`, `completion`).
         exchanges: Request id -> its prompt and the LLM's output, verbatim.
         weights: Weight of each row of `train`; None: all equal.
+        offsets: (n_labels,) what was added to the model's log-probability of each label; None:
+            nothing.
         verdict: Whether synthetic rows help, in a sentence; None: the method does not look.
         notes: File name -> lines that only the method can write (weights, passages, ...).
     """
@@ -184,6 +186,7 @@ class Round:
     asked: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
     exchanges: Mapping[str, tuple[str, str]] = field(default_factory=dict, repr=False)
     weights: tuple[float, ...] | None = field(default=None, repr=False)
+    offsets: Floats | None = field(default=None, repr=False)
     verdict: str | None = None
     notes: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict, repr=False)
 

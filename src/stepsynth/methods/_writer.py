@@ -337,6 +337,7 @@ class Writer:
             asked=tuple(written.asked),
             exchanges=written.exchanges,
             weights=model.weights,
+            offsets=model.offsets,
             notes=written.notes,
         )
 

@@ -13,6 +13,8 @@ since to be worth more than the choice of errors. Seed data is S3's. Each part b
 - `extrapolate_from`: words of rows like it, or a passage near it, in place of the gold text.
 - An error that confident learning finds wrongly labelled is not extrapolated (Northcutt et al.,
   JAIR 2021).
+- Balance: where cross-validation finds that the model gives labels too often or too seldom, offsets
+  of their log-probabilities undo it (Alexandari et al., ICML 2020).
 - The last round within one standard error of the best on `select` is kept, and where gold alone
   does clearly better, its model trains on gold alone and says so.
 
@@ -37,7 +39,7 @@ from stepsynth.methods._method import Round, Setup
 from stepsynth.methods._writer import Writer
 from stepsynth.methods._written import RowRequest
 from stepsynth.methods.s3 import SEED_SHARE, SeedData, shares
-from stepsynth.metrics import SCORE_NAMES, Predictions
+from stepsynth.metrics import SCORE_NAMES, Floats, Predictions
 from stepsynth.records import Dataset, Example, union
 from stepsynth.students import FreshStudent
 from stepsynth.tasks import Task
@@ -69,6 +71,11 @@ class S3Plus(SeedData):
     plausibility: bool = Field(
         default=True,
         description="Weigh synthetic rows by how probable a model of gold rows finds their label.",
+    )
+    balance: bool = Field(
+        default=True,
+        description="Give labels as often as held-out gold rows have them, where that clearly "
+        "raises the score on those.",
     )
     error_share: float = Field(
         default=0.5,
@@ -138,7 +145,13 @@ class S3Plus(SeedData):
         """Return what models of gold and synthetic rows say of the gold rows they have not seen."""
         given = self.synthetic_weight
         weights = SYNTHETIC_WEIGHTS if given == "auto" else (given,)
-        return cross_fit(rows, setup, weights=weights, weigh_plausibility=self.plausibility)
+        return cross_fit(
+            rows,
+            setup,
+            weights=weights,
+            weigh_plausibility=self.plausibility,
+            balance=self.balance,
+        )
 
     def asking(self, setup: Setup) -> Ask:
         """Return what requests a row from a gold row (T_mis, or without the gold text)."""
@@ -197,24 +210,36 @@ def train_with_gold(added: Writer, rows: Dataset, fitted: CrossFit, *, do_no_har
     """
     setup, pairs = added.setup, zip(rows, fitted.weights, strict=True)
     kept = [(row, weight) for row, weight in pairs if weight]
-    model = train_on_gold_and(kept, setup)
+    model = train_on_gold_and(kept, setup, fitted.offsets)
     verdict = None
     if fitted.predictions is not None and fitted.alone is not None:
-        alone = train_on_gold_and([], setup) if kept else model
+        alone = train_on_gold_and([], setup, fitted.offsets_alone) if kept else model
         with_rows = held_out(fitted.predictions, model, setup)
         without = held_out(fitted.alone, alone, setup)
         verdict, is_harm = judge(with_rows, without, fitted, setup)
         model = alone if is_harm and do_no_harm else model
+        if model.offsets is not None and model.offsets.any():
+            verdict += " Its labels are balanced by held-out gold rows."
     return replace(added.finish(model, fitted.missed, fitted.predicted), verdict=verdict)
 
 
-def train_on_gold_and(rows: Sequence[tuple[Example, float]], setup: Setup) -> FreshStudent:
-    """Return a model of the gold rows of `mine` and of weighted synthetic rows."""
+def train_on_gold_and(
+    rows: Sequence[tuple[Example, float]], setup: Setup, offsets: Floats | None
+) -> FreshStudent:
+    """Return a model of the gold rows of `mine` and of weighted synthetic rows.
+
+    Args:
+        rows: Synthetic rows with their weights.
+        setup: Holds the gold rows, and the student to fit.
+        offsets: (n_labels,) what to add to the log-probability of each label; None: nothing.
+    """
     model = setup.student.new(as_given=True)
     model.fit(
         Dataset([*setup.mine, *(row for row, _ in rows)]),
         [*(1.0 for _ in setup.mine), *(weight for _, weight in rows)],
     )
+    if offsets is not None:
+        model.add_offsets(offsets)
     return model
 
 

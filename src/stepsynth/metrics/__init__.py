@@ -13,6 +13,7 @@ from stepsynth.metrics.calibration import (
     Calibration,
     calibrate,
     calibrate_on,
+    calibrating_offsets,
     refinement_losses,
 )
 from stepsynth.metrics.coverage import covered_share, nearest_distances
@@ -86,6 +87,7 @@ __all__ = [
     "bootstrap_mean",
     "calibrate",
     "calibrate_on",
+    "calibrating_offsets",
     "certain",
     "cosine_kernel",
     "count_ngrams",

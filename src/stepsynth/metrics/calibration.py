@@ -155,24 +155,48 @@ def refinement_losses(gold: Sequence[str], predictions: Predictions) -> Floats:
         gold: n labels of rows that the model was not trained on.
         predictions: n predictions.
     """
+    logs, targets = log_probabilities(predictions.probabilities), _targets(gold, predictions)
+    return -(targets * _calibrated(logs, _fit_calibration(logs, targets))).sum(axis=1)
+
+
+def calibrating_offsets(gold: Sequence[str], predictions: Predictions) -> Floats:
+    """Return what to add to the log-probability of each label so that log loss is least.
+
+    Beside a temperature, as in `refinement_losses`; but it changes no label, so that the offsets
+    are those of log-probabilities as they are.
+
+    Args:
+        gold: n labels of rows that the model was not trained on.
+        predictions: n predictions.
+
+    Returns:
+        (n_labels,) offsets; the first is 0.
+    """
+    logs, targets = log_probabilities(predictions.probabilities), _targets(gold, predictions)
+    log_temperature, *offsets = _fit_calibration(logs, targets)
+    return np.append(0.0, offsets) * np.exp(log_temperature)
+
+
+def _fit_calibration(logs: Floats, targets: Floats) -> Floats:
+    """Return the logarithm of a temperature, and the offset of each label but the first."""
     from scipy.optimize import minimize
 
-    logs, targets = log_probabilities(predictions.probabilities), _targets(gold, predictions)
-
-    def calibrated(values: Floats) -> Floats:
-        return _log_softmax(logs / np.exp(values[0]) + np.append(0.0, values[1:]))
-
     def loss(values: Floats) -> tuple[float, Floats]:
-        said = calibrated(values)
-        slopes = (np.exp(said) - targets) / len(gold)
+        said = _calibrated(logs, values)
+        slopes = (np.exp(said) - targets) / len(logs)
         by_temperature = -(slopes * logs).sum() / np.exp(values[0])
-        return float(-(targets * said).sum() / len(gold)), np.array(
+        return float(-(targets * said).sum() / len(logs)), np.array(
             [by_temperature, *slopes.sum(axis=0)[1:]]
         )
 
     bounds = [LOG_TEMPERATURES, *[OFFSETS] * (logs.shape[1] - 1)]
     found: Any = minimize(loss, np.zeros(len(bounds)), jac=True, bounds=bounds)
-    return -(targets * calibrated(found.x)).sum(axis=1)
+    return found.x
+
+
+def _calibrated(logs: Floats, values: Floats) -> Floats:
+    """Return log-probabilities with a temperature and offsets: (n_rows, n_labels)."""
+    return _log_softmax(logs / np.exp(values[0]) + np.append(0.0, values[1:]))
 
 
 def _targets(gold: Sequence[str], predictions: Predictions) -> Floats:

@@ -49,6 +49,12 @@ class Predictions:
         """Return whether each prediction is the given label: (n_rows,)."""
         return np.array([said == own for said, own in zip(self.labels, labels, strict=True)], bool)
 
+    def offset(self, offsets: Floats) -> "Predictions":
+        """Return the predictions with offsets (n_labels,) added to log-probabilities."""
+        return Predictions(
+            self.label_names, softmax(log_probabilities(self.probabilities) + offsets)
+        )
+
 
 def score_classification(gold: Sequence[str], predictions: Predictions) -> dict[str, Any]:
     """Return the scores of predictions against gold labels.

@@ -43,5 +43,7 @@ def train_on_review(
         )
     model = setup.student.new(as_given=True)
     model.fit(done.rows, done.weights)
+    if kept.offsets is not None:
+        model.add_offsets(kept.offsets)
     writer = Writer(setup, "review", rounds[-1].index + 1)  # it writes nothing
     return writer.finish(model, *misclassified(model, setup.mine, setup)), done.review

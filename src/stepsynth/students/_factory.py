@@ -14,6 +14,7 @@ from stepsynth.errors import RunFolderError, StepsynthError, TooFewRowsError
 from stepsynth.metrics import (
     THRESHOLD,
     AnyPredictions,
+    Floats,
     MultiLabelPredictions,
     Predictions,
     Spans,
@@ -165,6 +166,7 @@ class FreshStudent:
         self._is_judge = is_judge
         self.rows = Dataset()
         self.weights: tuple[float, ...] | None = None
+        self.offsets: Floats | None = None
         self.is_fitted = False
         self._student: Student | None = None
         self._said: dict[Dataset, AnyPredictions] = {}
@@ -236,6 +238,14 @@ class FreshStudent:
         if not self.is_fitted:
             raise NotFittedError("a student must be fitted before it predicts")
         return self._student
+
+    def add_offsets(self, offsets: Floats) -> None:
+        """Add to the log-probability of each label of the task, once: (n_labels,)."""
+        self.offsets = offsets
+        if (student := self.student) is not None:
+            place = {name: i for i, name in enumerate(self._factory.label_names)}
+            student.add_offsets(offsets[[place[name] for name in student.label_names]])
+            self._said.clear()
 
     def predict(self, dataset: Dataset) -> AnyPredictions:
         """Return predictions for examples, in their order; they are remembered.

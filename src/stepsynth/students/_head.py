@@ -55,6 +55,10 @@ class HeadStudent(Student):
             scores = score_head(self.features(examples), self._weights, self._intercept)
         return to_predictions(scores, names, self._thresholds)
 
+    def add_offsets(self, offsets: Floats) -> None:
+        """Add to the log-probability of each label: (n_labels,)."""
+        self._intercept = (self._intercept + offsets).astype(np.float32)
+
     @abstractmethod
     def learn_features(self, dataset: Dataset, callbacks: FitCallbacks = NO_CALLBACKS) -> Any:
         """Learn what the features are from a data set, and return its own: (n, n_features)."""

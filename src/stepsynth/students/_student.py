@@ -186,6 +186,12 @@ class Student(BaseModel, ABC):
             assert isinstance(said, MultiLabelPredictions)
             self._thresholds = fit_thresholds(select.labels, said)
 
+    def add_offsets(self, offsets: Floats) -> None:
+        """Add to the log-probability of each label: (n_labels,), for tasks of one label.
+
+        A student that has no place for them stays as it is.
+        """
+
     def save_thresholds(self, folder: Path) -> None:
         """Write the thresholds as JSON, if there are any: label -> probability."""
         if self._thresholds is not None:

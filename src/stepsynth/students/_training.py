@@ -20,7 +20,7 @@ from transformers import (
     set_seed,
 )
 
-from stepsynth.metrics import AnyPredictions
+from stepsynth.metrics import AnyPredictions, Floats
 from stepsynth.records import Example
 from stepsynth.students._encoder import quiet
 from stepsynth.students._student import FitCallbacks
@@ -262,3 +262,12 @@ def compute_logits(
                 is_per_token = name != "logits"
                 values[i] = array[: len(row["input_ids"])] if is_per_token else array
     return results
+
+
+def add_to_bias(model: Any, offsets: Floats) -> None:
+    """Add to the bias of the last layer in place, where it has one: (n_labels,)."""
+    layers = [layer for layer in model.modules() if isinstance(layer, torch.nn.Linear)]
+    biases: list[Any] = [each.bias for each in layers if each.out_features == len(offsets)]
+    if biases and biases[-1] is not None:
+        with torch.no_grad():
+            biases[-1] += torch.as_tensor(offsets).to(biases[-1])

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from stepsynth._util.pretrained import is_here, need
 from stepsynth._util.rng import make_rng
 from stepsynth.errors import ConfigError
-from stepsynth.metrics import AnyPredictions
+from stepsynth.metrics import AnyPredictions, Floats
 from stepsynth.records import Dataset, Example
 from stepsynth.students._student import (
     NO_CALLBACKS,
@@ -147,6 +147,11 @@ class Auto(Student):
         """Return what the chosen student predicts."""
         assert self._student is not None
         return self._student.predict_examples(examples)
+
+    def add_offsets(self, offsets: Floats) -> None:
+        """Add to the log-probability of each label of the chosen student: (n_labels,)."""
+        assert self._student is not None
+        self._student.add_offsets(offsets)
 
     def save(self, folder: str | Path, *, columns: Mapping[str, str] | None = None) -> None:
         """Write the chosen student, as which the folder is loaded."""

@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 
 from stepsynth._util.files import write_json
 from stepsynth._util.rng import make_rng
-from stepsynth.metrics import Predictions
+from stepsynth.metrics import Floats, Predictions
 from stepsynth.records import Dataset, Example
 from stepsynth.students._student import NO_CALLBACKS, FitCallbacks, Student, read_student
 
@@ -108,6 +108,11 @@ class Ensemble(Student):
     def predict_examples(self, examples: Sequence[Example]) -> Predictions:
         """Return the mean of the members' probabilities."""
         return Predictions(self.label_names, self._member_probabilities(examples).mean(axis=0))
+
+    def add_offsets(self, offsets: Floats) -> None:
+        """Add to the log-probability of each label of every member: (n_labels,)."""
+        for student in self._students:
+            student.add_offsets(offsets)
 
     def spread(self, examples: Sequence[Example]) -> Any:
         """Return how far the members disagree: (n_examples,); 0 if all agree.

@@ -213,6 +213,12 @@ class Transformer(Student):
         starts, ends = self.compute_logits(inputs, heads)
         return find_spans(windows, starts, ends, examples, longest=self.max_answer_tokens)
 
+    def add_offsets(self, offsets: Floats) -> None:
+        """Add to the log-probability of each label: (n_labels,), in the bias of the last layer."""
+        from stepsynth.students._training import add_to_bias
+
+        add_to_bias(self._model, offsets)
+
     def save_arrays(self, folder: Path) -> None:
         """Write safetensors, configuration and tokenizer, as transformers does."""
         with quiet():

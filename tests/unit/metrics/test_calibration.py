@@ -5,7 +5,13 @@ import json
 import numpy as np
 import pytest
 
-from stepsynth.metrics import Calibration, Predictions, calibrate, refinement_losses
+from stepsynth.metrics import (
+    Calibration,
+    Predictions,
+    calibrate,
+    calibrating_offsets,
+    refinement_losses,
+)
 from stepsynth.metrics.calibration import calibration_error, scaled
 
 NAMES = ("a", "b", "c")
@@ -135,3 +141,14 @@ def test_what_calibration_mends_is_no_loss():
 def test_rows_that_are_all_told_apart_leave_a_finite_loss():
     said = Predictions(("a", "b"), np.array([[1.0, 0.0], [0.0, 1.0]] * 10))
     assert 0 < refinement_losses(["a", "b"] * 10, said).max() < 0.3
+
+
+def test_calibrating_offsets_undo_another_balance_of_labels():
+    rng = np.random.default_rng(0)
+    right = Predictions(("a", "b", "c"), rng.dirichlet([1, 1, 1], size=500))
+    gold = ["abc"[rng.choice(3, p=row)] for row in right.probabilities]
+    learnt = right.offset(np.array([0.0, 3.0, -1.0]))
+    found = calibrating_offsets(gold, learnt)
+    assert found[0] == 0
+    assert found == pytest.approx([0.0, -3.0, 1.0], abs=0.5)
+    assert learnt.hits(gold).mean() < learnt.offset(found).hits(gold).mean() - 0.1

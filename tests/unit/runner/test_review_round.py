@@ -3,12 +3,15 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 import stepsynth
 from stepsynth.errors import RunFolderError, TooFewRowsError
+from stepsynth.methods import _cross_fitting
 from stepsynth.observer import Observer
 from stepsynth.review import Decision, ReviewLog, Version
+from stepsynth.students import load_student
 from tests.unit.runner.test_setup import COMMON, S3, swapped
 
 METHOD = {**S3, "seed_size": 24, "drop_duplicates": True}
@@ -131,6 +134,21 @@ def test_gold_rows_in_training_are_not_the_reviewers_and_keep_their_weight(tmp_p
     assert after == before[1:]
     assert done.summary.rounds[-1].review.unused == 1
     assert any("1 decisions are on rows that round 1" in said for said in done.summary.warnings)
+
+
+def test_the_reviewed_model_has_the_offsets_of_the_one_before(tmp_path, monkeypatch):
+    offsets = np.array([0.0, 50.0])
+    monkeypatch.setattr(_cross_fitting, "balance_labels", lambda *_: offsets)
+    method = {"name": "s3_plus", "seed_size": 24, "rationales": False, "rounds": 0}
+    plain = run(tmp_path / "run", method)
+    synthetic = [row for row in plain.dataset if row.provenance.kind != "gold"]
+    decide(tmp_path / "run", (synthetic[0], None))
+    done = run(tmp_path / "run", method)
+    assert done.rounds[-1].index == 1
+    assert np.array_equal(done.rounds[-1].offsets, offsets)
+    favoured = done.model.label_names[1]
+    assert done.model.predict(["an apple", "a pear"]) == [favoured] * 2
+    assert load_student(tmp_path / "run" / "model").predict(["an apple"]) == [favoured]
 
 
 @pytest.mark.parametrize("data", ["gold", "synthetic"])
