@@ -119,6 +119,8 @@ def run(one: Replayed, *, seeds: int, jobs: int) -> Comparison:
 
 def table(comparison: Comparison) -> str:
     """Return the Markdown of a comparison's scores, with the final rows of each method."""
+    if missing := [run for run in comparison.runs if not run.is_done]:
+        raise SystemExit(f"{missing[0].folder}: {missing[0].error} ({len(missing)} have no result)")
     found = score_table(comparison)
     names = [name for name, _ in found.columns]
     place = names.index("random seeds")  # the same for all, and printed once
