@@ -29,7 +29,7 @@ WITH_LEVERS = ("s3_plus:error_share=0", "s3_plus:rounds=0")
 LEVERS = (
     "s3_plus:synthetic_weight=1",
     "s3_plus:plausibility=false",
-    "s3_plus:balance=false",
+    "s3_plus:balance=never",
     "s3_plus:error_share=1",
     "s3_plus:skip_noise=false",
     "s3_plus:keep=one_se",

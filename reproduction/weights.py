@@ -88,8 +88,13 @@ class Watcher:
         """Stand in for the function of that name, and try every weight in the last round."""
 
         def fit(weight: float) -> CrossFit:
-            how = {"weigh_plausibility": weigh_plausibility, "balance": False}
-            return cross_fit(rows, setup, weights=(weight,), **how)
+            return cross_fit(
+                rows,
+                setup,
+                weights=(weight,),
+                weigh_plausibility=weigh_plausibility,
+                balance="never",
+            )
 
         if isinstance(setup.student, PretendFactory):  # of the dry run before
             return fit(0.3)
@@ -104,7 +109,7 @@ class Watcher:
             pairs = [(row, w) for row, w in zip(rows, fitted.weights, strict=True) if w]
             model = s3_plus.train_on_gold_and(pairs, setup, None)
             assert fitted.predictions is not None
-            offsets = balance_labels(fitted.gold, fitted.predictions, setup)
+            offsets = balance_labels(fitted.gold, fitted.predictions, setup, balance="auto")
             predicted = model.predict(self._test)
             assert isinstance(predicted, Predictions)
             self.scores[weight] = self._score(predicted, setup)

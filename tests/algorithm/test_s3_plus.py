@@ -17,6 +17,7 @@ from stepsynth.methods._cross_fitting import (
     predict_by_gold,
 )
 from stepsynth.methods._hints import SHARED_BY, sources_of, words_of_clusters
+from stepsynth.methods._label_balance import balance_labels
 from stepsynth.methods.s3_plus import S3Plus, judge, mix, train_with_gold, without_noise
 from stepsynth.metrics import Predictions
 from stepsynth.records import Dataset, Example, Provenance
@@ -53,7 +54,7 @@ def fit(rows, setup, **options):
     options = {
         "weights": SYNTHETIC_WEIGHTS,
         "weigh_plausibility": False,
-        "balance": False,
+        "balance": "never",
     } | options
     return cross_fit(rows, setup, **options)
 
@@ -259,24 +260,40 @@ def test_a_balance_learnt_from_synthetic_rows_is_undone_where_gold_has_another(t
         task, FakeBackend(answer_anything), Unbalanced(), fruit(60, seed=1, words=1)
     )
     rows, new = lopsided(300, seed=2), fruit(200, seed=3, words=1)
-    found = {is_on: fit(rows, setup, weights=(1.0,), balance=is_on) for is_on in (False, True)}
-    assert found[False].offsets is None
-    assert found[True].offsets[1] - found[True].offsets[0] > 1
-    assert len(found[True].missed) < len(found[False].missed)
+    found = {how: fit(rows, setup, weights=(1.0,), balance=how) for how in ("auto", "never")}
+    assert not found["never"].offsets.any()
+    assert found["auto"].offsets[1] - found["auto"].offsets[0] > 1
+    assert len(found["auto"].missed) < len(found["never"].missed)
     added = Writer(setup, "s3_plus")
     added.written.rows += rows
     scores = {}
-    for is_on, fitted in found.items():
+    for how, fitted in found.items():
         done = train_with_gold(added, rows, fitted, do_no_harm=False)
-        scores[is_on] = task.main_score(new, done.model.predict(new))
-    assert scores[True] > scores[False] + 0.1
+        scores[how] = task.main_score(new, done.model.predict(new))
+    assert scores["auto"] > scores["never"] + 0.1
 
 
 def test_a_gain_that_is_not_clear_changes_no_balance(task):
     setup, _ = setup_of(task, fruit(60, seed=1))
-    found = fit(fruit(200, seed=2), setup, balance=True)
+    found = fit(fruit(200, seed=2), setup, balance="auto")
     assert not found.offsets.any()
     assert found.missed == fit(fruit(200, seed=2), setup).missed
+
+
+def test_accuracy_is_bought_with_macro_f1_only_where_that_is_asked_for(task):
+    """Of 50 rows 10 are pears, and the model says pear of 30."""
+    gold = Dataset(Example(f"fruit {i}", "a" if i < 40 else "p") for i in range(50))
+    of_apple = [0.6 if i < 20 else 0.3 for i in range(50)]
+    weak = Predictions(("a", "p"), np.array([[p, 1 - p] for p in of_apple]))
+    setup, _ = setup_of(task, gold)
+    found = {
+        how: balance_labels(gold, weak, setup, balance=how) for how in ("auto", "always", "never")
+    }
+    assert not found["auto"].any()
+    assert not found["never"].any()
+    always = weak.offset(found["always"])
+    assert always.hits(gold.labels).mean() == 0.8 > weak.hits(gold.labels).mean()
+    assert task.main_score(gold, always) < task.main_score(gold, weak)
 
 
 # Extrapolations without the gold text --------------------------------------------------------

@@ -22,7 +22,7 @@ from math import sqrt
 import numpy as np
 
 from stepsynth.curation import knows_something, out_of_fold, split_by_texts
-from stepsynth.methods._label_balance import balance_labels
+from stepsynth.methods._label_balance import Balance, balance_labels
 from stepsynth.methods._method import Setup
 from stepsynth.methods._writer import misclassified, missed_by
 from stepsynth.metrics import Floats, Predictions, refinement_losses
@@ -46,7 +46,7 @@ class CrossFit:
         gold: n gold rows of `mine` that were held out: those whose label has two texts or more.
         predictions: (n, n_labels); None where there are too few gold rows to hold some out.
         alone: Likewise, of models of gold rows alone.
-        offsets: (n_labels,) what was added to log-probabilities in `predictions`; None: nothing.
+        offsets: (n_labels,) what was added to log-probabilities in `predictions`, if there are any.
         offsets_alone: Likewise, in `alone`.
         tried: The mean loss on the gold rows of each weight that was tried.
     """
@@ -68,7 +68,7 @@ def cross_fit(
     *,
     weights: Sequence[float],
     weigh_plausibility: bool,
-    balance: bool,
+    balance: Balance,
 ) -> CrossFit:
     """Choose the weight of synthetic rows by cross-validation on the gold rows of `mine`.
 
@@ -77,7 +77,7 @@ def cross_fit(
         setup: Its student is fitted on five folds for each weight.
         weights: Candidates; the largest within one standard error of the best is chosen.
         weigh_plausibility: Also weight each row by its plausibility.
-        balance: Add offsets to the labels' log-probabilities where that clearly helps.
+        balance: When offsets are added to the labels' log-probabilities.
     """
     gold, _ = split_by_texts(setup.mine)
     if len(set(gold.labels)) < 2:
@@ -98,9 +98,9 @@ def cross_fit(
     weight = largest_within_one_se(losses)
     said, given = said_with[weight], tuple(weight * each for each in plausibility)
     tried = {weight: float(each.mean()) for weight, each in losses.items()}
-    if not balance:
-        return CrossFit(given, *missed_by(said, gold, setup), gold, said, alone, tried=tried)
-    offsets, offsets_alone = (balance_labels(gold, each, setup) for each in (said, alone))
+    offsets, offsets_alone = (
+        balance_labels(gold, each, setup, balance=balance) for each in (said, alone)
+    )
     said, alone = said.offset(offsets), alone.offset(offsets_alone)
     missed = missed_by(said, gold, setup)
     return CrossFit(given, *missed, gold, said, alone, offsets, offsets_alone, tried)

@@ -5,11 +5,13 @@ et al., "Maximum Likelihood with Bias-Corrected Calibration is Hard-To-Beat at L
 Adaptation", ICML 2020, add to each label's log-probability what makes the log loss on held-out rows
 least (BCTS).
 
-Departure: for rare labels that trades macro-F1 for accuracy, so none, half or all of the offsets
-are added, as the main score on the held-out rows says, and none where the gain is not clear.
+Departure: for rare labels that trades macro-F1 for accuracy, so by default none, half or all of the
+offsets are added, as the main score on the held-out rows says, and none where the gain is not
+clear.
 """
 
 from math import sqrt
+from typing import Literal
 
 import numpy as np
 
@@ -20,8 +22,10 @@ from stepsynth.records import Dataset
 SHARES = (0.0, 0.5, 1.0)
 """Shares of the offsets that are tried."""
 
+Balance = Literal["auto", "always", "never"]
 
-def balance_labels(gold: Dataset, said: Predictions, setup: Setup) -> Floats:
+
+def balance_labels(gold: Dataset, said: Predictions, setup: Setup, *, balance: Balance) -> Floats:
     """Return what to add to the log-probability of each label: (n_labels,), 0 where nothing.
 
     A gain in the main score is clear beyond one standard error of the paired difference in
@@ -31,8 +35,13 @@ def balance_labels(gold: Dataset, said: Predictions, setup: Setup) -> Floats:
         gold: n rows.
         said: What models that have not seen them say of them.
         setup: Its task scores.
+        balance: Whether all offsets are added, or none, whatever they bring.
     """
+    if balance == "never":
+        return np.zeros(len(said.label_names))
     offsets = calibrating_offsets(gold.labels, said)
+    if balance == "always":
+        return offsets
     tried = [said.offset(share * offsets) for share in SHARES]
     scores = [setup.task.main_score(gold, each) for each in tried]
     best = int(np.argmax(scores))

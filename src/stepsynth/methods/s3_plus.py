@@ -35,6 +35,7 @@ from stepsynth.errors import TooFewRowsError
 from stepsynth.methods._contexts import in_passes
 from stepsynth.methods._cross_fitting import SYNTHETIC_WEIGHTS, CrossFit, cross_fit
 from stepsynth.methods._hints import Passages, Words
+from stepsynth.methods._label_balance import Balance
 from stepsynth.methods._method import Round, Setup
 from stepsynth.methods._writer import Writer
 from stepsynth.methods._written import RowRequest
@@ -72,10 +73,11 @@ class S3Plus(SeedData):
         default=True,
         description="Weigh synthetic rows by how probable a model of gold rows finds their label.",
     )
-    balance: bool = Field(
-        default=True,
-        description="Give labels as often as held-out gold rows have them, where that clearly "
-        "raises the score on those.",
+    balance: Balance = Field(
+        default="auto",
+        description="Give labels as often as held-out gold rows have them: auto, where that "
+        "clearly raises the main score on those; always, for accuracy where labels are uneven; or "
+        "never.",
     )
     error_share: float = Field(
         default=0.5,

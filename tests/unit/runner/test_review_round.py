@@ -138,7 +138,7 @@ def test_gold_rows_in_training_are_not_the_reviewers_and_keep_their_weight(tmp_p
 
 def test_the_reviewed_model_has_the_offsets_of_the_one_before(tmp_path, monkeypatch):
     offsets = np.array([0.0, 50.0])
-    monkeypatch.setattr(_cross_fitting, "balance_labels", lambda *_: offsets)
+    monkeypatch.setattr(_cross_fitting, "balance_labels", lambda *_, **__: offsets)
     method = {"name": "s3_plus", "seed_size": 24, "rationales": False, "rounds": 0}
     plain = run(tmp_path / "run", method)
     synthetic = [row for row in plain.dataset if row.provenance.kind != "gold"]
