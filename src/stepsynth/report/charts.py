@@ -1,5 +1,6 @@
 """The report's charts, drawn by altair and rendered as SVG: no script, no network."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,11 @@ SELECT, TEST = "#d55e00", "#0072b2"  # told apart by colour-blind readers, and b
 LABELS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0e442", "#7f7f7f"]
 
 _NO_XML: dict[int, str] = dict.fromkeys((0xFFFE, 0xFFFF), "\ufffd")
+_OF_OBJECTS = re.compile(
+    r"constructor|hasOwnProperty|isPrototypeOf|propertyIsEnumerable|to(Locale)?String|valueOf|"
+    r"__\w+__"
+)
+"""What every object of JavaScript has: the renderer takes a domain's value of this name for one."""
 
 
 def learning_curve(rounds: Sequence[RoundMetrics], score: str) -> str:
@@ -179,9 +185,13 @@ def _svg(chart: Any, *, width: int, height: int) -> str:
 
 
 def _drawable(value: Any) -> Any:
-    """Return a chart without characters that XML forbids: the renderer would end this process."""
+    """Return a chart without what the renderer fails at, or ends this process at.
+
+    These are characters that XML forbids and names of JavaScript, which get a space of no width.
+    """
     if isinstance(value, str):
-        return visible(clean(value)).translate(_NO_XML)
+        text = visible(clean(value)).translate(_NO_XML)
+        return f"{text}\u200b" if _OF_OBJECTS.fullmatch(text) else text
     if isinstance(value, Mapping):
         return {_drawable(key): _drawable(each) for key, each in value.items()}
     return list(map(_drawable, value)) if isinstance(value, (list, tuple)) else value

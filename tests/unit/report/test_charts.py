@@ -16,3 +16,8 @@ def test_a_chart_of_any_text_is_drawn(text):
         "encoding": {"y": {"field": "run", "type": "nominal"}},
     }
     assert text not in charts.from_spec(spec)
+
+
+@pytest.mark.parametrize("name", ["constructor", "toString", "valueOf", "__proto__", "length"])
+def test_a_chart_of_labels_that_are_names_of_javascript_is_drawn(name):
+    assert name in charts.confusion({name: {name: 3, "b": 1}, "b": {name: 2, "b": 4}})
