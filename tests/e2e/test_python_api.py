@@ -103,6 +103,14 @@ def test_wrong_arguments_have_a_message(change, message):
         stepsynth.synthesize(**arguments)
 
 
+@pytest.mark.parametrize("instruction", ["a\x00b", "a\x0bb", "a\ud800b", "a" * 300_000])
+def test_what_config_yaml_cannot_hold_is_said_before_anything_is_paid_for(tmp_path, instruction):
+    task = {"labels": ["apple", "pear"], "instruction": instruction}
+    with pytest.raises(StepsynthError, match="as config.yaml would hold them"):
+        stepsynth.synthesize(task, GOLD, llm=RULES, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_task_file_runs_and_progress_can_be_watched(tmp_path, server):
     from stepsynth.observer import Observer
 

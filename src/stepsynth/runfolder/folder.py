@@ -24,7 +24,7 @@ from stepsynth.runfolder.events import EventLog, read_events
 from stepsynth.runfolder.identity import check_identity
 from stepsynth.runfolder.paths import RunFolder
 from stepsynth.runfolder.rows import AddedRow, MissedRow, Origin, UnusedRow, unused_rows
-from stepsynth.taskfile import Config
+from stepsynth.taskfile import Config, parse_yaml
 
 
 class OpenRun:
@@ -40,6 +40,7 @@ class OpenRun:
 
     Raises:
         RunFolderError: The folder is in use, holds something else, or belongs to another run.
+        ConfigError: No file can hold the configuration.
     """
 
     def __init__(self, path: Path, identity: Mapping[str, Any], config: Config) -> None:
@@ -48,6 +49,10 @@ class OpenRun:
         self._planned: Mapping[str, Any] | None = None
         self._shard_rows = config.data.shard_rows if config.data else SHARD_ROWS
         _check_kind(self.folder)
+        text = dump_yaml(config.to_dict())
+        # Whoever opens the run reads this again: what cannot be read is told before anything is
+        # paid for.
+        parse_yaml(text, f"the settings, as {self.folder.config.name} would hold them")
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -62,7 +67,7 @@ class OpenRun:
                 shutil.rmtree(left, ignore_errors=True)  # a desktop puts files there
             self.folder.manifest.unlink(missing_ok=True)
             write_json(self.folder.identity, self.identity)
-            write_text(self.folder.config, dump_yaml(config.to_dict()))
+            write_text(self.folder.config, text)
         except BaseException:
             self.close()
             raise
