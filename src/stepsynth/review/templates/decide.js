@@ -253,7 +253,11 @@ async function edit() {
   box.setAttribute("aria-label", "text");
   const written = box.value;  // as the browser ends lines
   const done = () => { box.remove(); bar.remove(); node.focus({ preventScroll: true }); };
-  const keep = () => { done(); if (box.value !== written) decide("edit", { text: box.value }); };
+  const keep = () => {
+    go(cards.findIndex((each) => each.node.contains(box)), false);  // it may be another by now
+    done();
+    if (box.value !== written) decide("edit", { text: box.value });
+  };
   const bar = make("div", "bar", button("keep this text", "Ctrl Enter", keep), button("leave", "Esc", done));
   box.addEventListener("keydown", (event) => {
     if (event.key === "Escape") done();

@@ -1,0 +1,69 @@
+"""The page of a review in a browser: what happens where two things happen at once."""
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+
+import pytest
+
+from tests.browser import browser, needs_chromium
+from tests.e2e.test_review import reviewing, saved
+from tests.unit.review.subject import make_run
+
+pytestmark = needs_chromium
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp("review") / "run").folder
+
+
+@pytest.fixture
+def run(made):
+    made.review.unlink(missing_ok=True)
+    return made
+
+
+@asynccontextmanager
+async def looking(url, profile):
+    """Open all rows in a browser."""
+    async with browser(profile) as page:
+        await page.open(url)
+        await page.wait("typeof cards === 'object' && cards.length > 0")
+        await page.press("v")
+        await page.wait("place.view === 'rows' && cards[0].item.data === 'synthetic'")
+        yield page
+
+
+def decided(run):
+    return [json.loads(line) for line in run.review.read_text().splitlines()]
+
+
+async def edit(page, text):
+    """Write a text in place of that of the row that is looked at."""
+    await page.press("e")
+    await page.wait("!!document.querySelector('textarea')")
+    await page.run("document.querySelector('textarea').select()")
+    await page.type(text)
+
+
+async def click(page, name):
+    """Click the button that is named so, in the row that is looked at or in an open editor."""
+    buttons = "[...document.querySelectorAll('.at button, textarea ~ .bar button')]"
+    await page.run(f"{buttons}.find((each) => each.textContent.startsWith('{name}')).click()")
+
+
+def test_an_edit_is_of_the_row_that_it_was_begun_on(run, tmp_path):
+    async def review():
+        with reviewing(run.path) as (_, url):
+            async with looking(url, tmp_path / "profile") as page:
+                await page.press("j", "j")
+                row = await page.run("cards[2].item.row")
+                await edit(page, "edited")
+                await page.run("cards[4].node.click()")
+                await click(page, "keep this text")
+                await saved(page)
+                assert [(each["row"], each["what"]) for each in decided(run)] == [(row, "edit")]
+                assert await page.run("at") == 3, "and goes on behind it"
+
+    asyncio.run(review())
