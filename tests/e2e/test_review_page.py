@@ -67,3 +67,35 @@ def test_an_edit_is_of_the_row_that_it_was_begun_on(run, tmp_path):
                 assert await page.run("at") == 3, "and goes on behind it"
 
     asyncio.run(review())
+
+
+def test_what_is_being_written_stays_when_the_answer_to_an_earlier_decision_comes(run, tmp_path):
+    slow = """
+        window.answers = [];
+        window.now = window.fetch;
+        window.fetch = (path, options) => path === "decide"
+            ? new Promise((go) => window.answers.push(go)).then(() => now(path, options))
+            : now(path, options);
+    """
+
+    async def review():
+        with reviewing(run.path) as (_, url):
+            async with looking(url, tmp_path / "profile") as page:
+                await page.run(slow)
+                await page.press("a", "k")
+                await edit(page, "half ")
+                await page.run("window.answers.shift()()")
+                await page.wait("cards[0].item.state === 'approved' && !isSending")
+                await page.type("written")
+                assert await page.run("document.querySelector('textarea').value") == "half written"
+                await page.press("Enter", control=True)
+                await page.wait("window.answers.length === 1")
+                await page.run("window.answers.shift()()")
+                await saved(page)
+                made = decided(run)
+                assert [each["what"] for each in made] == ["keep", "edit"]
+                assert made[1]["row"] == made[0]["row"]
+                assert made[1]["after"]["text"] == "half written"
+                assert page.troubles == []
+
+    asyncio.run(review())

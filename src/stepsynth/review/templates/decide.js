@@ -170,7 +170,11 @@ function update(found, isUndo) {
       if (each.item.data !== item.data || each.item.row !== item.row) return;
       if (item.data === "gold" && each.item.round !== item.round) return;
       const node = card(item);
+      const editor = each.node.querySelector(".editor"), written = document.activeElement;
+      const isWritten = editor !== null && editor.contains(written);
       each.node.replaceWith(node);
+      if (editor) node.append(editor);  // somebody is at it, and the next keys are meant for it
+      if (isWritten) written.focus();
       cards[i] = { item, node };
       if (first === null) first = i;
     });
@@ -252,7 +256,7 @@ async function edit() {
   box.value = raw;
   box.setAttribute("aria-label", "text");
   const written = box.value;  // as the browser ends lines
-  const done = () => { box.remove(); bar.remove(); node.focus({ preventScroll: true }); };
+  const done = () => { const own = editor.parentNode; editor.remove(); own.focus({ preventScroll: true }); };
   const keep = () => {
     go(cards.findIndex((each) => each.node.contains(box)), false);  // it may be another by now
     done();
@@ -266,7 +270,8 @@ async function edit() {
     event.preventDefault();
     event.stopPropagation();
   });
-  node.append(box, bar);
+  const editor = make("div", "editor", box, bar);
+  node.append(editor);
   box.focus();
 }
 function write(name) {
