@@ -99,3 +99,24 @@ def test_what_is_being_written_stays_when_the_answer_to_an_earlier_decision_come
                 assert page.troubles == []
 
     asyncio.run(review())
+
+
+def test_of_two_reviewers_each_undoes_what_is_their_own(run, tmp_path):
+    async def review():
+        with reviewing(run.path) as (_, url):
+            async with looking(url, tmp_path / "a") as one, looking(url, tmp_path / "b") as other:
+                await one.press("r", "1")
+                await saved(one)
+                await other.press("j", "j", "j", "a")
+                await saved(other)
+                for _ in range(2):
+                    await one.press("u")
+                    await saved(one)
+                made = decided(run)
+                assert [each["what"] for each in made[-2:]] == ["undo", "undo"]
+                assert [each["undoes"] for each in made[-2:]] == [made[1]["id"], made[0]["id"]]
+                await other.reload()
+                counts = "document.getElementById('counts').textContent.includes('1 approved')"
+                await other.wait(counts)
+
+    asyncio.run(review())

@@ -38,6 +38,8 @@ async function ask(path, body) {
 // server takes it once. Whoever opens the page next at this address sends what was left.
 const PREFIX = `stepsynth review ${facts.run} `;
 const waiting = Object.keys(localStorage).filter((key) => key.startsWith(PREFIX)).sort();
+// Ids of this page's decisions: what another reviewer decides meanwhile is not ours to undo.
+const own = [];
 let isSending = false;
 
 function enqueue(path, body) {
@@ -45,7 +47,12 @@ function enqueue(path, body) {
   const key = `${PREFIX}${id}`;
   localStorage.setItem(key, JSON.stringify([path, { ...body, id }]));
   waiting.push(key);
+  if (path === "decide") own.push(id);
   send();
+}
+function undo() {
+  const undoes = own.pop();
+  enqueue("undo", undoes ? { undoes } : {});
 }
 async function send() {
   if (isSending) return;
@@ -65,6 +72,7 @@ async function send() {
         return;
       }
       say(error.message, true);
+      if (own.includes(body.id)) own.splice(own.indexOf(body.id), 1);
       for (const node of document.querySelectorAll(".saving")) node.classList.remove("saving");
     }
     localStorage.removeItem(waiting.shift());
@@ -256,7 +264,7 @@ async function edit() {
   box.value = raw;
   box.setAttribute("aria-label", "text");
   const written = box.value;  // as the browser ends lines
-  const done = () => { const own = editor.parentNode; editor.remove(); own.focus({ preventScroll: true }); };
+  const done = () => { const card = editor.parentNode; editor.remove(); card.focus({ preventScroll: true }); };
   const keep = () => {
     go(cards.findIndex((each) => each.node.contains(box)), false);  // it may be another by now
     done();
@@ -281,7 +289,7 @@ function write(name) {
 
 const KEYS = {
   j: () => go(at + 1), ArrowDown: () => go(at + 1), k: () => go(at - 1), ArrowUp: () => go(at - 1),
-  a: () => decide("keep"), r: () => decide("reject"), e: edit, s: same, u: () => enqueue("undo", {}),
+  a: () => decide("keep"), r: () => decide("reject"), e: edit, s: same, u: undo,
   n: () => turn(1), p: () => turn(-1), v: () => show({ view: place.view === "errors" ? "rows" : "errors" }),
   w: () => write("why"), "/": () => write("text"), "?": () => help.showModal(),
 };
