@@ -106,7 +106,7 @@ def test_wrong_arguments_have_a_message(change, message):
 @pytest.mark.parametrize("instruction", ["a\x00b", "a\x0bb", "a\ud800b", "a" * 300_000])
 def test_what_config_yaml_cannot_hold_is_said_before_anything_is_paid_for(tmp_path, instruction):
     task = {"labels": ["apple", "pear"], "instruction": instruction}
-    with pytest.raises(StepsynthError, match="as config.yaml would hold them"):
+    with pytest.raises(StepsynthError, match=r"as config\.yaml would hold them"):
         stepsynth.synthesize(task, GOLD, llm=RULES, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
