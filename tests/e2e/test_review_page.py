@@ -120,3 +120,24 @@ def test_of_two_reviewers_each_undoes_what_is_their_own(run, tmp_path):
                 await other.wait(counts)
 
     asyncio.run(review())
+
+
+def test_what_hinders_is_said_in_the_page(run, tmp_path):
+    says = "document.getElementById('said').textContent"
+
+    async def review():
+        with reviewing(run.path) as (process, url):
+            async with looking(url, tmp_path / "profile") as page:
+                run.review.mkdir()  # as good as a disk that is full or read-only
+                await page.press("r")
+                await page.wait(f"{says}.startsWith('1 not saved yet: the decision cannot be')")
+                run.review.rmdir()
+                await saved(page)
+                process.kill()
+                process.wait(10)
+                for act in (click(page, "edit"), page.press("v"), page.press("r")):
+                    await page.run("say('')")
+                    await act
+                    await page.wait(f"{says}.includes('no answer: is the command still running?')")
+
+    asyncio.run(review())

@@ -16,19 +16,22 @@ function make(tag, name, ...inner) {
 function button(name, key, act) {
   const node = make("button", "", name, key ? make("kbd", "", key) : null);
   node.type = "button";
-  node.addEventListener("click", (event) => { event.stopPropagation(); act(); });
+  node.addEventListener("click", (event) => { event.stopPropagation(); attempt(act); });
   return node;
 }
 function say(message, isBad = false) {
   said.textContent = message;
   said.className = isBad ? "bad" : "";
 }
+async function attempt(act) {
+  try { await act(); } catch (error) { say(error.message, true); }
+}
 
 // Asking the server ---------------------------------------------------------------------------
 
 async function ask(path, body) {
   const options = body ? { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) } : {};
-  const answer = await fetch(path, options);
+  const answer = await fetch(path, options).catch(() => { throw new Error("no answer: is the command still running?"); });
   const found = await answer.json();
   if (!answer.ok) throw Object.assign(new Error(found.error), { status: answer.status });
   return found;
@@ -67,7 +70,7 @@ async function send() {
       say(path === "undo" ? "undone" : "saved");
     } catch (error) {
       if (![400, 409, 413].includes(error.status)) {
-        say(`${waiting.length} not saved yet: is the command still running?`, true);
+        say(`${waiting.length} not saved yet: ${error.message}`, true);
         setTimeout(() => { isSending = false; send(); }, 1500);
         return;
       }
@@ -110,7 +113,7 @@ function actions(item) {
   } else {
     const chosen = make("select", "", ...facts.labels.map((label, i) => new Option(i < 9 ? `${label}  ${i + 1}` : label, label, false, label === item.label)));
     chosen.setAttribute("aria-label", "label");
-    chosen.addEventListener("change", () => { chosen.blur(); decide("relabel", { label: chosen.value }); });
+    chosen.addEventListener("change", () => { chosen.blur(); attempt(() => decide("relabel", { label: chosen.value })); });
     node.append(chosen);
   }
   node.append(button(isGold ? "label is right" : "keep", "a", () => decide("keep")));
@@ -306,7 +309,7 @@ document.addEventListener("keydown", (event) => {
   if (!act) return;
   event.preventDefault();
   // A key that turns the page holds up the next ones: they are meant for what is on it.
-  pressed = pressed.then(() => isWriting(document.activeElement) ? null : act()).catch((error) => say(error.message, true));
+  pressed = pressed.then(() => isWriting(document.activeElement) ? null : attempt(act));
 });
 filters.addEventListener("submit", (event) => { event.preventDefault(); document.activeElement.blur(); show({}); });
 filters.addEventListener("change", (event) => { if (event.target.name !== "why") { event.target.blur(); show({}); } });
