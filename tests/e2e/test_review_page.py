@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 from contextlib import asynccontextmanager
 
 import pytest
@@ -141,3 +142,32 @@ def test_what_hinders_is_said_in_the_page(run, tmp_path):
                     await page.wait(f"{says}.includes('no answer: is the command still running?')")
 
     asyncio.run(review())
+
+
+def test_what_waits_for_a_run_is_not_sent_to_one_whose_name_begins_so(run, tmp_path):
+    other = tmp_path / f"{run.path.name} 2"
+    shutil.copytree(run.path, other)
+    shutil.copytree(run.path, tmp_path / run.path.name)
+
+    async def review():
+        async with browser(tmp_path / "profile") as page:
+            with reviewing(other) as (process, url):
+                await page.open(url)
+                await page.wait("typeof cards === 'object' && cards.length > 0")
+                process.kill()
+                process.wait(10)
+                await page.press("r")
+                await page.wait("waiting.length === 1")
+            port = int(url.split(":")[2].split("/")[0])
+            with reviewing(tmp_path / run.path.name, port) as (_, url):
+                await page.open(url)
+                await page.wait("typeof cards === 'object' && cards.length > 0")
+                await saved(page)
+            with reviewing(other, port) as (_, url):
+                await page.open(url)
+                await page.wait("typeof cards === 'object' && cards.length > 0")
+                await saved(page)
+
+    asyncio.run(review())
+    assert not (tmp_path / run.path.name / "review.jsonl").exists()
+    assert (other / "review.jsonl").read_bytes().count(b"\n") == 1

@@ -39,7 +39,7 @@ async function ask(path, body) {
 
 // A decision waits in the browser until it is on disk. It is sent again with the same id: the
 // server takes it once. Whoever opens the page next at this address sends what was left.
-const PREFIX = `stepsynth review ${facts.run} `;
+const PREFIX = `stepsynth review ${JSON.stringify(facts.run)} `;  // "run" begins "run 2", too
 const waiting = Object.keys(localStorage).filter((key) => key.startsWith(PREFIX)).sort();
 // Ids of this page's decisions: what another reviewer decides meanwhile is not ours to undo.
 const own = [];
