@@ -144,6 +144,25 @@ def test_what_hinders_is_said_in_the_page(run, tmp_path):
     asyncio.run(review())
 
 
+def test_an_edit_that_the_browser_has_no_room_for_stays_open(run, tmp_path):
+    fill = "for (let n = 2 ** 22; n; n = n >> 1) try { localStorage[n] = 'x'.repeat(n) } catch {}"
+
+    async def review():
+        with reviewing(run.path) as (_, url):
+            async with looking(url, tmp_path / "profile") as page:
+                await page.run(fill)
+                await edit(page, "a text of an hour's work")
+                await page.press("Enter", control=True)
+                await page.wait("document.getElementById('said').textContent.includes('no room')")
+                await page.run("Object.keys(localStorage).forEach((n) => delete localStorage[n])")
+                await page.press("Enter", control=True)
+                await saved(page)
+                assert not await page.run("document.querySelector('textarea')")
+
+    asyncio.run(review())
+    assert [each["after"]["text"] for each in decided(run)] == ["a text of an hour's work"]
+
+
 def test_what_waits_for_a_run_is_not_sent_to_one_whose_name_begins_so(run, tmp_path):
     other = tmp_path / f"{run.path.name} 2"
     shutil.copytree(run.path, other)

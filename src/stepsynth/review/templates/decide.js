@@ -48,14 +48,16 @@ let isSending = false;
 function enqueue(path, body) {
   const id = `${Date.now().toString(36)}-${crypto.randomUUID()}`;
   const key = `${PREFIX}${id}`;
-  localStorage.setItem(key, JSON.stringify([path, { ...body, id }]));
+  try { localStorage.setItem(key, JSON.stringify([path, { ...body, id }])); }
+  catch { throw new Error("not taken: the browser has no room for more that waits to be saved"); }
   waiting.push(key);
   if (path === "decide") own.push(id);
   send();
 }
 function undo() {
-  const undoes = own.pop();
+  const undoes = own.at(-1);
   enqueue("undo", undoes ? { undoes } : {});
+  own.pop();
 }
 async function send() {
   if (isSending) return;
@@ -243,9 +245,9 @@ async function decide(what, more = {}) {
   const found = cards[at];
   if (!found) return;
   const { item, node } = found, why = filters.elements.why.value.trim();
+  enqueue("decide", { data: item.data, row: item.row, what, ...more, ...(why ? { why } : {}) });
   item.last = { what, ...more };
   node.classList.add("saving");
-  enqueue("decide", { data: item.data, row: item.row, what, ...more, ...(why ? { why } : {}) });
   if (at + 1 < cards.length || place.next !== null) await go(at + 1);
 }
 function same() {
@@ -268,15 +270,16 @@ async function edit() {
   box.setAttribute("aria-label", "text");
   const written = box.value;  // as the browser ends lines
   const done = () => { const card = editor.parentNode; editor.remove(); card.focus({ preventScroll: true }); };
-  const keep = () => {
+  const keep = async () => {
     go(cards.findIndex((each) => each.node.contains(box)), false);  // it may be another by now
-    done();
-    if (box.value !== written) decide("edit", { text: box.value });
+    if (box.value === written) { done(); return; }
+    await decide("edit", { text: box.value });  // where the browser has no room it stays open
+    editor.remove();
   };
   const bar = make("div", "bar", button("keep this text", "Ctrl Enter", keep), button("leave", "Esc", done));
   box.addEventListener("keydown", (event) => {
     if (event.key === "Escape") done();
-    else if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) keep();
+    else if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) attempt(keep);
     else return;
     event.preventDefault();
     event.stopPropagation();
