@@ -97,7 +97,7 @@ class ModelServer:
     ) -> None:
         self.counts = Counts()
         self._student = student
-        self._name = name
+        self._name = clean(name)  # a folder's name need be no UTF-8
         self._calibration = calibration
         self._abstention = abstention
         self._fall_back = fall_back

@@ -16,7 +16,7 @@ from aiohttp import web
 from markupsafe import Markup
 
 from stepsynth._util.serving import HANDLER, PACKED, is_packed
-from stepsynth._util.text import shorten, visible
+from stepsynth._util.text import clean, shorten, visible
 from stepsynth.errors import StepsynthError
 from stepsynth.review.deciding import BadRequestError, decide, find, undo, write_gold_decisions
 from stepsynth.review.decisions import Decision
@@ -125,7 +125,7 @@ class ReviewServer:
         facts = {"labels": self._table.labels, "run": str(self._run.folder.path.resolve())}
         page = environment.get_template("review.html.j2").render(
             nonce=nonce,
-            name=visible(self._run.folder.path.resolve().name),
+            name=visible(clean(self._run.folder.path.resolve().name)),
             style=Markup("".join((self._style, _read("review.css")))),
             script=Markup(_read("decide.js")),
             facts=facts,

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import socket
 import threading
 import tracemalloc
@@ -132,6 +133,11 @@ def test_health_and_metrics_tell_what_is_served(served):
     assert 'stepsynth_requests_total{code="200"} 2' in metrics
     assert 'stepsynth_requests_total{code="400"} 1' in metrics
     assert "stepsynth_texts_total 2" in metrics
+
+
+def test_a_run_whose_name_is_no_utf_8_is_served(student):
+    with Served(ModelServer(student, os.fsdecode(b"fruit \xff"))) as served:
+        assert call(served, "/health")[1]["run"] == "fruit \ufffd"
 
 
 def test_under_the_threshold_there_is_no_label(student):

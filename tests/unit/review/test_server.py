@@ -3,13 +3,16 @@
 import gzip
 import http.client
 import json
+import os
 import re
+import shutil
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
 import pytest
 
 from stepsynth.review import ReviewServer
+from stepsynth.runfolder import open_run
 from tests.raw_http import send
 from tests.threaded_server import ThreadedServer
 from tests.unit.review.subject import make_run
@@ -166,6 +169,14 @@ def test_the_page_runs_its_own_script_alone_and_is_kept_nowhere(served):
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert "p { color: red }" in page
     assert "alert(" not in page, "no text of the run is in the page itself"
+
+
+def test_a_run_whose_name_is_no_utf_8_is_shown(run, tmp_path):
+    folder = tmp_path / os.fsdecode(b"fruit \xff")
+    shutil.copytree(run.folder.path, folder)
+    with Served(ReviewServer(open_run(folder), "")) as served:
+        status, page, _ = call(served, "")
+    assert (status, "<h1>fruit \ufffd</h1>" in page) == (200, True)
 
 
 def test_rows_come_in_pages_that_do_not_move_under_a_filter(served):
