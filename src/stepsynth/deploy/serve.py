@@ -127,7 +127,7 @@ class ModelServer:
             response = await handler(request)
         except BadRequestError as error:
             response = _error(400, str(error))
-        except web.RequestPayloadError:
+        except (web.RequestPayloadError, ConnectionError):  # or whoever asks hangs up half way
             response = _error(400, "the body is not what its headers say")
         except web.HTTPRequestEntityTooLarge:
             response = _error(413, f"a body has at most {MOST_BYTES:,} bytes")

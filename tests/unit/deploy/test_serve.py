@@ -18,6 +18,7 @@ from stepsynth.metrics import Abstention, Calibration, Predictions
 from stepsynth.records import Dataset, Example, LabelSet
 from stepsynth.students import load_student
 from stepsynth.students.linear import Linear
+from tests.e2e.cli import wait_until
 from tests.fakes import rows
 from tests.raw_http import send, send_raw
 from tests.threaded_server import ThreadedServer
@@ -133,6 +134,14 @@ def test_health_and_metrics_tell_what_is_served(served):
     assert 'stepsynth_requests_total{code="200"} 2' in metrics
     assert 'stepsynth_requests_total{code="400"} 1' in metrics
     assert "stepsynth_texts_total 2" in metrics
+
+
+def test_who_hangs_up_half_way_is_no_failure_of_the_model(served):
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    with socket.create_connection(("127.0.0.1", served.port)) as connection:
+        connection.sendall(head + b"Content-Length: 100\r\n\r\n{")
+    wait_until(lambda: 'code="400"} 1' in call(served, "/metrics")[1], limit_s=10)
+    assert 'code="500"' not in call(served, "/metrics")[1]
 
 
 def test_a_run_whose_name_is_no_utf_8_is_served(student):
