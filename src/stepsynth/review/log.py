@@ -3,7 +3,7 @@
 import errno
 import fcntl
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -39,8 +39,15 @@ class ReviewLog:
                 file.seek(self._size)
                 self._take(file.read())
 
-    def append(self, decisions: Sequence[Decision]) -> None:
+    def append(
+        self, decisions: Sequence[Decision], then: Callable[[], None] = lambda: None
+    ) -> None:
         """Append decisions but those that are there; they are on disk when this returns.
+
+        Args:
+            decisions: The decisions.
+            then: Called when they are on disk, before another process can append: what it writes
+                of the history is not older than what another one has written.
 
         Raises:
             OSError: They cannot be written; the file is as it was.
@@ -66,6 +73,7 @@ class ReviewLog:
             if is_new:
                 _sync_folder(self._path.parent)
             self._take(data)
+            then()
         finally:
             os.close(file)
 

@@ -187,10 +187,13 @@ class ReviewServer:
 
     def _keep(self, decisions: Sequence[Decision]) -> web.Response:
         """Write decisions, and return the rows that they are about as they are now."""
-        self._log.append(decisions)
-        if any(each.data == "gold" for each in decisions):
-            write_gold_decisions(self._run.folder.gold_decisions, self._table, self._log.history)
         table, history = self._table, self._log.history
+
+        def write_gold() -> None:
+            if any(each.data == "gold" for each in decisions):
+                write_gold_decisions(self._run.folder.gold_decisions, table, history)
+
+        self._log.append(decisions, write_gold)
         rows = [table.rows[each.row] for each in decisions if each.data == "synthetic"]
         gold = {each.row for each in decisions if each.data == "gold"}
         errors = [each for each in table.errors if each.id in gold]

@@ -6,12 +6,15 @@ import json
 import os
 import re
 import shutil
+import threading
+import time
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
 import pytest
 
 from stepsynth.review import ReviewServer
+from stepsynth.review.deciding import write_gold_decisions
 from stepsynth.runfolder import open_run
 from tests.raw_http import send
 from tests.threaded_server import ThreadedServer
@@ -205,6 +208,30 @@ def test_a_decision_is_on_disk_when_it_is_answered_and_counts_once(served, run):
         assert call(other, "undo", {"id": "undoing-1"})[0] == 200
     assert call(served, "rows?view=rows")[1]["counts"]["rejected"] == 0, "it sees the other's"
     assert call(served, "undo", {"id": "undoing-2"})[1] == {"error": "there is nothing to undo"}
+
+
+def test_the_file_of_gold_decisions_has_those_of_two_servers_at_once(served, run, monkeypatch):
+    began = threading.Event()
+
+    def write_slowly(*args):
+        is_first = not began.is_set()
+        began.set()
+        if is_first:
+            time.sleep(0.5)
+        write_gold_decisions(*args)
+
+    monkeypatch.setattr("stepsynth.review.server.write_gold_decisions", write_slowly)
+    rows = list(dict.fromkeys(each["row"] for each in call(served, "rows")[1]["items"]))[:2]
+    asked = [
+        {"id": f"decision-{row}", "data": "gold", "row": row, "what": "reject"} for row in rows
+    ]
+    with Served(ReviewServer(run, "")) as other:
+        first = threading.Thread(target=call, args=(served, "decide", asked[0]))
+        first.start()
+        assert began.wait(10)
+        assert call(other, "decide", asked[1])[0] == 200
+        first.join()
+    assert run.folder.gold_decisions.read_bytes().count(b"\n") == 2
 
 
 def test_the_whole_of_a_long_text_is_sent_when_it_is_asked_for(served):
