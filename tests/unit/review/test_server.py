@@ -8,7 +8,7 @@ import re
 import shutil
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
 import pytest
@@ -172,6 +172,12 @@ def test_the_page_runs_its_own_script_alone_and_is_kept_nowhere(served):
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert "p { color: red }" in page
     assert "alert(" not in page, "no text of the run is in the page itself"
+
+
+def test_the_filter_asks_for_a_label_as_it_is_named(served, monkeypatch):
+    monkeypatch.setattr(served.review, "_table", replace(served.review._table, labels=("a  b",)))
+    # Without a value an option's is its text with single spaces, which no row has.
+    assert '<option value="a  b">a  b</option>' in call(served, "")[1]
 
 
 def test_a_run_whose_name_is_no_utf_8_is_shown(run, tmp_path):
