@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from stepsynth._util.files import write_jsonl
-from stepsynth._util.text import clean, find_control
+from stepsynth._util.text import clean, clean_answer, is_blank
 from stepsynth.data import check_label_names
 from stepsynth.errors import DataError
 from stepsynth.records import Example, LabelSet
@@ -106,14 +106,15 @@ def undo(given: Mapping[str, Any], history: History) -> Sequence[Decision]:
 def check_text(value: Any) -> str:
     """Return a text that a reviewer wrote, in the form of the run's own texts.
 
+    Control characters, which come with what is pasted, are left out as from an LLM's answer: there
+    is nobody to correct them by the time that a decision is read.
+
     Raises:
-        BadRequestError: It is empty, or holds a control character.
+        BadRequestError: It is empty.
     """
-    if not isinstance(value, str) or not value.strip():
+    text = clean_answer(value) if isinstance(value, str) else ""
+    if is_blank(text):
         raise BadRequestError("an edited text must not be empty")
-    text = clean(value)
-    if control := find_control(text, is_name=False):
-        raise BadRequestError(f"the text holds {control}")
     return text
 
 

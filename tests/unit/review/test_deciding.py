@@ -77,7 +77,7 @@ def test_the_same_for_the_other_rows_of_an_error_is_one_decision(table):
         ({"what": "relabel", "label": ["pear"]}, "no label of the task"),
         ({"what": "edit"}, "must not be empty"),
         ({"what": "edit", "text": "  "}, "must not be empty"),
-        ({"what": "edit", "text": "bell \x07"}, "U+0007"),
+        ({"what": "edit", "text": "\x07\u200b"}, "must not be empty"),
         ({"what": "edit", "text": "x", "same": True}, "only keep, reject and relabel"),
         ({"why": "x" * 501}, "at most 500"),
         ({"why": 7}, "at most 500"),
@@ -89,6 +89,14 @@ def test_what_cannot_be_meant_is_refused(table, change, said):
     with pytest.raises(BadRequestError) as caught:
         decide(given, table, History())
     assert said in str(caught.value)
+
+
+def test_an_edited_text_may_hold_what_texts_of_a_run_do_and_what_is_pasted(table):
+    row = next(iter(table.rows))
+    given = {"id": "decision-1", "data": "synthetic", "row": row, "what": "edit"}
+    for text, kept in (("it\x92s an apple", "it\x92s an apple"), ("one\x0b two\x00", "one two")):
+        made = decide(given | {"text": text}, table, History())
+        assert made[0].after.text == kept
 
 
 def test_decisions_on_gold_rows_are_those_of_an_audit(table, tmp_path):
