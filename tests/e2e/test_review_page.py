@@ -144,6 +144,20 @@ def test_what_hinders_is_said_in_the_page(run, tmp_path):
     asyncio.run(review())
 
 
+def test_a_key_that_is_meant_for_a_word_being_composed_closes_no_editor(run, tmp_path):
+    composed = {"text": "にほ", "selectionStart": 2, "selectionEnd": 2}
+
+    async def review():
+        with reviewing(run.path) as (_, url):
+            async with looking(url, tmp_path / "profile") as page:
+                await edit(page, "an hour's work ")
+                await page.call("Input.imeSetComposition", **composed)
+                await page.press("Escape")
+                assert await page.run("!!document.querySelector('textarea')")
+
+    asyncio.run(review())
+
+
 def test_an_edit_that_the_browser_has_no_room_for_stays_open(run, tmp_path):
     fill = "for (let n = 2 ** 22; n; n = n >> 1) try { localStorage[n] = 'x'.repeat(n) } catch {}"
 

@@ -278,6 +278,7 @@ async function edit() {
   };
   const bar = make("div", "bar", button("keep this text", "Ctrl Enter", keep), button("leave", "Esc", done));
   box.addEventListener("keydown", (event) => {
+    if (event.isComposing) return;  // of a Japanese word, say: the key is meant for it
     if (event.key === "Escape") done();
     else if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) attempt(keep);
     else return;
@@ -302,7 +303,7 @@ const KEYS = {
 const isWriting = (node) => node.matches("input, textarea, select");
 let pressed = Promise.resolve();
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || help.open) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || help.open) return;
   if (isWriting(event.target)) {
     if (event.key === "Escape" || (event.key === "Enter" && event.target.name === "why")) { event.target.blur(); event.preventDefault(); }
     return;
