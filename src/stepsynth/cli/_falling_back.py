@@ -80,7 +80,8 @@ def _open_fall_back(
     llm = FallBack(
         config,
         RunFolder(run),
-        timeout_s=TIMEOUT_S if timeout_s is None else timeout_s,
+        # Who waits less gets no label in time, but the answer that is paid for is remembered.
+        timeout_s=max(timeout_s or 0.0, TIMEOUT_S),
         on_notice=lambda message: say(f"fall-back: {message}"),
     )
     caps = {key: cap for key, cap in config.limits.model_dump(exclude={"minutes"}).items() if cap}

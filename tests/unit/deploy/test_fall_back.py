@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from stepsynth.cli._falling_back import open_unsure
 from stepsynth.deploy import FallBack, ModelServer, fall_back, read_task
 from stepsynth.errors import ConfigError, RunFolderError
 from stepsynth.metrics import CALIBRATION_FILE, Abstention, Calibration
@@ -238,6 +239,19 @@ def run(unsure, tmp_path):
     (folder / "model" / CALIBRATION_FILE).write_text(json.dumps(known.to_dict()))
     (folder / "identity.json").write_text("{}")
     return folder
+
+
+def test_serve_remembers_an_answer_that_takes_longer_than_its_timeout(run, unsure, task, llm):
+    student, _ = unsure
+    opened = open_unsure(run, student, Calibration.read(run / "model"), 0.9, task(), 0.2)
+    llm.delay_s = 0.6
+    with opened, served(unsure, opened.llm, timeout_s=0.2) as server:
+        asked = len(llm.bodies)
+        deadline, label = time.monotonic() + 10, None
+        while label is None and time.monotonic() < deadline:
+            body = {"texts": ["green or red"]}
+            label = call(server, "/predict", body)[1]["predictions"][0]["label"]
+        assert (label, len(llm.bodies) - asked) == ("a", 1)
 
 
 def test_predict_says_whose_a_label_is(run, task, llm):
