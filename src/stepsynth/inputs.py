@@ -95,8 +95,10 @@ def split(config: Config, data: GoldData, warn: Callable[[str], None]) -> Gold:
     if config.data.decisions is None:
         return gold
     decisions = read_decisions(config.data.decisions, config.task.label_names)
-    mine, select = apply_decisions([gold.mine, gold.select], decisions, warn)
-    return replace(gold, mine=mine, select=select)
+    # In the paper's own splits both are one object: rows that are mined from are not held out.
+    parts = [gold.mine] if gold.select is gold.mine else [gold.mine, gold.select]
+    decided = apply_decisions(parts, decisions, warn)
+    return replace(gold, mine=decided[0], select=decided[-1])
 
 
 def read_passages(config: Config, gate: Gate, warn: Callable[[str], None]) -> tuple[Passage, ...]:

@@ -8,9 +8,11 @@ import pytest
 from stepsynth.data import apply_decisions, read_decisions
 from stepsynth.dryrun import audit
 from stepsynth.errors import ConfigError, DataError
+from stepsynth.inputs import prepare
 from stepsynth.records import Dataset, Example
 from stepsynth.students import StudentFactory
 from stepsynth.students.linear import Linear
+from tests.rehearsed import configured, fruit_rows
 
 WORDS = {
     "apple": ["sweet", "crisp", "red", "round", "shiny"],
@@ -119,6 +121,28 @@ def test_decisions_drop_and_relabel_rows_of_each_part(tmp_path):
         "data.decisions: gold rows dropped 1, relabelled 1; 1 decisions are about no row of mine "
         "or select"
     ]
+
+
+def decided(folder, decide, *overrides):
+    """Return the inputs of a run whose file of decisions has one for each gold row."""
+    rows = [{**row, "decision": decide(i, row)} for i, row in enumerate(fruit_rows(96))]
+    folder.mkdir()
+    write(folder / "decisions.jsonl", *rows)
+    named = f"data.decisions={folder / 'decisions.jsonl'}"
+    said: list[str] = []
+    return prepare(configured(folder, "classification", named, *overrides), said.append), said
+
+
+def test_rows_that_are_mined_and_selected_on_are_not_held_out_for_decisions(tmp_path):
+    """In the paper's own splits; and a decision on a row counts once."""
+    splits = ("data.paper_splits=true", "data.split={test: 24}")
+    prepared, said = decided(tmp_path / "a", lambda i, _: "drop" if i < 20 else "", *splits)
+    mine = prepared.gold.mine
+    assert prepared.gold.select == mine
+    assert all(prepared.inputs.gate.admits(row) for row in mine)
+    all_of_mine = decided(tmp_path / "b", lambda *_: "", *splits)[0].gold.mine
+    dropped = len(all_of_mine) - len(mine)
+    assert any(f"data.decisions: gold rows dropped {dropped}, " in each for each in said)
 
 
 @pytest.mark.parametrize(
