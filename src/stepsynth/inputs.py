@@ -10,6 +10,7 @@ from stepsynth.curation import Gate, row_key
 from stepsynth.data import (
     Gold,
     apply_decisions,
+    check_labels,
     choose_contexts,
     make_gate,
     read_contexts,
@@ -80,7 +81,18 @@ def split(config: Config, data: GoldData, warn: Callable[[str], None]) -> Gold:
     """Split the rows as the configuration says, and apply the decisions on mine and select.
 
     They come after the split: test rows stay the same, and nobody cleans them.
+
+    Raises:
+        DataError: There are too few rows, or a split has fewer than two labels, without or with
+            the decisions; or the file of these cannot be used.
     """
+    said: set[str] = set()
+
+    def warn_once(message: str) -> None:
+        if message not in said:
+            said.add(message)
+            warn(message)
+
     gold = split_gold(
         data.gold,
         select=data.select,
@@ -89,7 +101,7 @@ def split(config: Config, data: GoldData, warn: Callable[[str], None]) -> Gold:
         paper_splits=config.data.paper_splits,
         label_names=config.task.label_names,
         random_seed=config.random_seed,
-        warn=warn,
+        warn=warn_once,
         near=config.curation.copies,
     )
     if config.data.decisions is None:
@@ -98,7 +110,12 @@ def split(config: Config, data: GoldData, warn: Callable[[str], None]) -> Gold:
     # In the paper's own splits both are one object: rows that are mined from are not held out.
     parts = [gold.mine] if gold.select is gold.mine else [gold.mine, gold.select]
     decided = apply_decisions(parts, decisions, warn)
-    return replace(gold, mine=decided[0], select=decided[-1])
+    dropped = sum(map(len, parts)) - sum(map(len, decided))
+    counts = {**gold.dropped, "a decision in data.decisions": dropped} if dropped else gold.dropped
+    gold = replace(gold, mine=decided[0], select=decided[-1], dropped=counts)
+    if parts[0]:  # else no row of mine was given, and none is needed
+        check_labels(gold, config.task.label_names, warn_once)
+    return gold
 
 
 def read_passages(config: Config, gate: Gate, warn: Callable[[str], None]) -> tuple[Passage, ...]:

@@ -25,7 +25,7 @@ from stepsynth.data.rows import (
     stream_file,
 )
 from stepsynth.data.section import SHARD_ROWS, DataSection, Split
-from stepsynth.data.split import Gold, choose_contexts, make_gate, screen, split_gold
+from stepsynth.data.split import Gold, check_labels, choose_contexts, make_gate, screen, split_gold
 
 __all__ = [
     "HUB",
@@ -41,6 +41,7 @@ __all__ = [
     "check_encoding",
     "check_free",
     "check_label_names",
+    "check_labels",
     "choose_contexts",
     "find_parts",
     "find_shards",

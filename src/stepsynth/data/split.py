@@ -103,7 +103,7 @@ def split_gold(
         test=test if test is not None else parts["test"],
         dropped=drop.counts,
     )
-    _check_labels(gold_splits, label_names, warn)
+    check_labels(gold_splits, label_names, warn)
     return gold_splits
 
 
@@ -367,7 +367,12 @@ def _reasons(dropped: Mapping[str, int]) -> str:
     return "; ".join(f"{count} were dropped: {reason}" for reason, count in dropped.items())
 
 
-def _check_labels(gold: Gold, label_names: tuple[str, ...], warn: Warn) -> None:
+def check_labels(gold: Gold, label_names: tuple[str, ...], warn: Warn) -> None:
+    """Check that each split has two labels (of questions: a row), and warn of those it lacks.
+
+    Raises:
+        DataError: One has not; the hint says which rows were dropped.
+    """
     lost = f"; of those given, {_reasons(gold.dropped)}" if gold.dropped else ""
     for name, rows in (("mine", gold.mine), ("select", gold.select), ("test", gold.test)):
         if not label_names and not rows:

@@ -146,6 +146,37 @@ def test_rows_that_are_mined_and_selected_on_are_not_held_out_for_decisions(tmp_
 
 
 @pytest.mark.parametrize(
+    ("decide", "message"),
+    [
+        (lambda *_: "drop", "the mine split has no row"),
+        (lambda _, row: "drop" if row["label"] == "a" else "", "has only the label 'p'"),
+        (lambda *_: "p", "has only the label 'p'"),
+    ],
+)
+def test_decisions_that_leave_fewer_than_two_labels_are_an_error(tmp_path, decide, message):
+    with pytest.raises(DataError, match=message) as caught:
+        decided(tmp_path / "task", decide)
+    is_dropped = "a decision in data.decisions" in str(caught.value.hint)
+    assert is_dropped == (decide(1, {"label": "a"}) == "drop")
+
+
+def test_a_label_that_decisions_have_removed_is_warned_of_once(tmp_path):
+    labels = "task.labels={a: apple, p: pear, q: plum, r: melon}"
+    for row in (rows := fruit_rows(96))[:40]:
+        row["label"] = "q"
+    gold = write(tmp_path / "own.jsonl", *rows)
+    drop = write(tmp_path / "drop.jsonl", *({**row, "decision": "drop"} for row in rows[:40]))
+    named = (labels, f"data.gold={gold}", f"data.decisions={drop}")
+    said: list[str] = []
+    prepare(configured(tmp_path, "classification", *named), said.append)
+    lacking = [each for each in said if each.startswith("the mine split")]
+    assert lacking == [
+        "the mine split has no row with the label 'r'",
+        "the mine split has no row with the label 'q', 'r'",
+    ]
+
+
+@pytest.mark.parametrize(
     ("row", "message"),
     [
         ({"text": "a", "label": "apple", "decision": "pearr"}, "line 1: the decision is 'pearr'"),
