@@ -106,7 +106,8 @@ def split(config: Config, data: GoldData, warn: Callable[[str], None]) -> Gold:
     )
     if config.data.decisions is None:
         return gold
-    decisions = read_decisions(config.data.decisions, config.task.label_names)
+    names, encoding = config.task.label_names, config.data.encoding
+    decisions = read_decisions(config.data.decisions, names, encoding)
     # In the paper's own splits both are one object: rows that are mined from are not held out.
     parts = [gold.mine] if gold.select is gold.mine else [gold.mine, gold.select]
     decided = apply_decisions(parts, decisions, warn)
@@ -114,7 +115,7 @@ def split(config: Config, data: GoldData, warn: Callable[[str], None]) -> Gold:
     counts = {**gold.dropped, "a decision in data.decisions": dropped} if dropped else gold.dropped
     gold = replace(gold, mine=decided[0], select=decided[-1], dropped=counts)
     if parts[0]:  # else no row of mine was given, and none is needed
-        check_labels(gold, config.task.label_names, warn_once)
+        check_labels(gold, names, warn_once)
     return gold
 
 

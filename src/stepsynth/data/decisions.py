@@ -32,8 +32,15 @@ def check_label_names(label_names: Sequence[str]) -> None:
         )
 
 
-def read_decisions(path: str, label_names: Sequence[str]) -> dict[Named, str]:
+def read_decisions(
+    path: str, label_names: Sequence[str], encoding: str | None = None
+) -> dict[Named, str]:
     """Return the decisions of a file other than to keep, by the row's text, context and label.
+
+    Args:
+        path: The file, in any format that gold may have.
+        label_names: The labels that a row may get.
+        encoding: Its encoding, if it is not UTF-8.
 
     Raises:
         DataError: The file cannot be read, a line of it is no decision, or two contradict.
@@ -41,7 +48,7 @@ def read_decisions(path: str, label_names: Sequence[str]) -> dict[Named, str]:
     check_label_names(label_names)
     found: dict[Named, str] = {}
     places: dict[Named, str] = {}
-    for at, row in rows_of_file(path):
+    for at, row in rows_of_file(path, encoding=encoding):
         place = f"{path}, {at}"
         key, decision = _parse(row, place, label_names)
         if key in places and found.get(key, KEEP) != decision:

@@ -176,6 +176,19 @@ def test_a_label_that_decisions_have_removed_is_warned_of_once(tmp_path):
     ]
 
 
+def test_decisions_may_have_the_encoding_that_the_task_file_names(tmp_path):
+    rows = [f"café {i},{'ap'[i % 2]}" for i in range(48)]
+    gold, edited = tmp_path / "own.csv", tmp_path / "edited.csv"
+    gold.write_text("\n".join(["text,label", *rows]), encoding="cp1252")
+    drop = [f"{row},drop" for row in rows[:6]]
+    edited.write_text("\n".join(["text,label,decision", *drop]), encoding="cp1252")
+    named = (f"data.gold={gold}", f"data.decisions={edited}", "data.encoding=cp1252")
+    said: list[str] = []
+    own = configured(tmp_path, "classification", "data.split={test: 8, select: 8}", *named)
+    kept = prepare(own, said.append).gold
+    assert not {f"café {i}" for i in range(6)}.intersection(kept.mine.texts + kept.select.texts)
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [
