@@ -58,7 +58,7 @@ def read_decisions(
                 hint="leave one of the two lines",
             )
         places[key] = at
-        if decision not in (KEEP, key[2]):
+        if decision != KEEP:
             found[key] = decision
     return found
 
@@ -78,7 +78,8 @@ def _parse(row: Any, place: str, label_names: Sequence[str]) -> tuple[Named, str
             f"{place}: the decision is {decision!r}",
             hint=f"keep, drop, or one of the labels: {', '.join(label_names)}",
         )
-    return (text, context, str(label)), decision
+    # The row's own label says the same as "keep".
+    return (text, context, str(label)), KEEP if decision == str(label) else decision
 
 
 def apply_decisions(

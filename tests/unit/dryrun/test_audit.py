@@ -237,3 +237,10 @@ def test_a_contradiction_needs_no_equal_signs_or_capitals():
     rows = [*fruit(20), Example(pair[0], "apple"), Example(pair[1], "pear")]
     found = {doubt.row.text for doubt in doubts_of(rows)}
     assert found >= set(pair)
+
+
+def test_keep_and_the_label_of_the_row_are_one_decision(tmp_path):
+    row = {"text": "a", "label": "apple"}
+    said = ("keep", "apple", "")
+    file = write(tmp_path / "audit.jsonl", *({**row, "decision": each} for each in said))
+    assert read_decisions(file, ["apple", "pear"]) == {}
