@@ -129,6 +129,12 @@ def test_too_few_gold_rows_are_said_and_all_rows_weigh_the_same(task):
     assert any("too few gold rows" in said for said in warnings)
 
 
+def test_with_too_few_gold_rows_a_weight_of_ones_own_still_counts(task):
+    setup, warnings = setup_of(task, fruit(2, seed=1))
+    assert set(fit(fruit(30, seed=2), setup, weights=(0.3,)).weights) == {0.3}
+    assert any("too few gold rows" in said and "weigh 0.3" in said for said in warnings)
+
+
 def test_a_label_with_a_single_gold_text_stops_no_cross_validation(task):
     """That row is always trained on; the others are held out as if it were not there."""
     lone = Example("a pear, bent and juicy", "p")

@@ -75,16 +75,19 @@ def cross_fit(
     Args:
         rows: Synthetic rows. One that was written from a gold row is held out with it.
         setup: Its student is fitted on five folds for each weight.
-        weights: Candidates; the largest within one standard error of the best is chosen.
+        weights: Candidates; the largest within one standard error of the best is chosen. With too
+            few gold rows to choose by, it is the only one, or else 1.
         weigh_plausibility: Also weight each row by its plausibility.
         balance: When offsets are added to the labels' log-probabilities.
     """
     gold, _ = split_by_texts(setup.mine)
     if len(set(gold.labels)) < 2:
-        setup.warn("too few gold rows for cross-validation: all rows weigh the same")
+        weight = weights[0] if len(weights) == 1 else 1.0
+        said = "all rows weigh the same" if weight == 1 else f"synthetic rows weigh {weight:g}"
+        setup.warn(f"too few gold rows for cross-validation: {said}")
         model = setup.student.judge()
         model.fit(rows)
-        return CrossFit((1.0,) * len(rows), *misclassified(model, setup.mine, setup))
+        return CrossFit((weight,) * len(rows), *misclassified(model, setup.mine, setup))
     alone, plausibility = predict_by_gold(rows, setup)
     if not weigh_plausibility:
         plausibility = [1.0] * len(rows)
