@@ -185,6 +185,14 @@ def test_rows_without_weight_are_not_trained_on_and_it_is_said(task):
     assert warnings == []
 
 
+def test_where_no_row_could_be_written_nothing_is_said_of_synthesis(task):
+    mine, none = fruit(40, seed=1), Dataset()
+    setup, _ = setup_of(task, mine, select=fruit(20, seed=5))
+    done = train_with_gold(Writer(setup, "s3_plus"), none, fit(none, setup), do_no_harm=True)
+    assert list(done.train) == list(mine)
+    assert (done.verdict or "").startswith("No synthetic row was written")
+
+
 @pytest.mark.parametrize("weight", [-1, 0, "-0.5", "much"])
 def test_a_weight_of_nothing_or_less_is_refused(weight):
     with pytest.raises(ValidationError):

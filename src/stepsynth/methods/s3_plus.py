@@ -268,6 +268,8 @@ def judge(
         fitted: The weights that were tried.
         setup: The task and the gold rows.
     """
+    if not fitted.weights:
+        return "No synthetic row was written that could be used: the model is gold alone's.", False
     if not any(fitted.weights):
         losses = ", ".join(f"{loss:.3f} at {weight:g}" for weight, loss in fitted.tried.items())
         told = f"gold alone predicts held-out gold best (loss by weight: {losses})"
