@@ -2,6 +2,7 @@
 
 Each row has a gold row's `text`, `label` and, for pairs, `context`, and a `decision`: "" or "keep"
 (nothing changes), "drop" (the row is left out), or another label (the row gets it).
+Texts and labels are read as those of gold are: a spreadsheet makes TRUE of a label true.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,10 +10,12 @@ from dataclasses import replace
 from itertools import chain
 from typing import Any
 
+from stepsynth._util.text import clean
 from stepsynth.data.bad_rows import BadRow
 from stepsynth.data.files import rows_of_file
 from stepsynth.errors import DataError
 from stepsynth.records import Dataset, Example
+from stepsynth.tasks.classification import label_text
 
 KEEP, DROP = "keep", "drop"
 
@@ -69,17 +72,18 @@ def _parse(row: Any, place: str, label_names: Sequence[str]) -> tuple[Named, str
         raise DataError(f"{place}: not a decision: {row.message}", hint=hint)
     if not isinstance(row, Mapping) or not {"text", "label", "decision"} <= row.keys():
         raise DataError(f"{place}: not a decision: text, label or decision is missing", hint=hint)
-    text, context, label = row["text"], row.get("context"), row["label"]
+    text, context, label = row["text"], row.get("context") or None, label_text(row["label"])
     if not isinstance(text, str) or not isinstance(context, str | None):
         raise DataError(f"{place}: not a decision: the text or context is no text", hint=hint)
-    decision = KEEP if row["decision"] in (None, "") else str(row["decision"])
+    decision = label_text(row["decision"]) or KEEP
     if decision not in (KEEP, DROP, *label_names):
         raise DataError(
             f"{place}: the decision is {decision!r}",
             hint=f"keep, drop, or one of the labels: {', '.join(label_names)}",
         )
+    key = clean(text), context and clean(context), label
     # The row's own label says the same as "keep".
-    return (text, context, str(label)), KEEP if decision == str(label) else decision
+    return key, KEEP if decision == label else decision
 
 
 def apply_decisions(

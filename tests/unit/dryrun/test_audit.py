@@ -244,3 +244,19 @@ def test_keep_and_the_label_of_the_row_are_one_decision(tmp_path):
     said = ("keep", "apple", "")
     file = write(tmp_path / "audit.jsonl", *({**row, "decision": each} for each in said))
     assert read_decisions(file, ["apple", "pear"]) == {}
+
+
+@pytest.mark.parametrize(
+    ("row", "named", "decision"),
+    [
+        ({"text": "e\u0301te\u0301", "label": "a"}, ("\xe9t\xe9", None, "a"), "drop"),  # macOS
+        ({"text": "x", "label": True}, ("x", None, "true"), " drop "),  # spreadsheets
+        ({"text": "x", "label": 1.0, "context": ""}, ("x", None, "1"), "drop"),
+        ({"text": "x", "label": " a ", "context": "c"}, ("x", "c", "a"), "drop"),
+        ({"text": "x", "label": "a"}, ("x", None, "a"), True),
+    ],
+)
+def test_decisions_are_read_as_gold_is(tmp_path, row, named, decision):
+    file = write(tmp_path / "audit.jsonl", {**row, "decision": decision})
+    wanted = "true" if decision is True else "drop"
+    assert read_decisions(file, ["a", "true", "1"]) == {named: wanted}
