@@ -16,7 +16,7 @@ import numpy as np
 from stepsynth.llm import Request
 from stepsynth.methods import MIN_WORDS, Method, texts_per_prompt
 from stepsynth.methods.zerogen import writes_questions
-from stepsynth.metrics import AnyPredictions, Predictions, Spans, certain, membership
+from stepsynth.metrics import AnyPredictions, Floats, Predictions, Spans, certain, membership
 from stepsynth.prompts import sample_letters
 from stepsynth.records import Answers, Dataset, Example, LabelSet
 from stepsynth.retrieval import Hit, Index, Passage
@@ -211,6 +211,9 @@ class PretendStudent(Linear):
 
         lengths = [[len(row.text) % 7 / 7, len(row.text) % 11 / 11] for row in examples]
         return csr_matrix(np.array(lengths, dtype=np.float32).reshape(-1, 2))
+
+    def add_offsets(self, offsets: Floats) -> None:
+        """Stay as it is: what it says is pretended."""
 
     def predict_examples(self, examples: Sequence[Example]) -> AnyPredictions:  # type: ignore[override]
         """Return the gold labels, except a wrong label for the set share of rows."""
