@@ -334,6 +334,12 @@ def test_words_of_several_gold_texts_stand_in_for_them(task):
     assert all(row.provenance.parents for row in done[1].added)
 
 
+def test_what_goes_into_prompts_is_said():
+    assert S3Plus().seen == S3Plus.sees
+    assert "prompts" not in S3Plus(rounds=0).seen
+    assert "and no text" in S3Plus(extrapolate_from="words").seen
+
+
 @pytest.mark.slow
 def test_a_word_of_two_texts_is_not_told(task):
     mine = Dataset(Example(f"secret{i // 2} it was{i}", "ap"[i % 2]) for i in range(40))

@@ -106,6 +106,15 @@ class S3Plus(SeedData):
         return True
 
     @property
+    def seen(self) -> str:
+        """The gold rows it uses, and their purpose, given its keys."""
+        if not self.rounds:
+            return "texts and labels of `mine`: trained on"
+        if self.extrapolate_from == "words":
+            return f"{self.sees}; of classification, words that several share, and no text"
+        return self.sees
+
+    @property
     def uses_corpus(self) -> bool:
         """Whether extrapolations start from passages."""
         return self.extrapolate_from == "passage" and self.rounds > 0
