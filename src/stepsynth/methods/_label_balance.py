@@ -10,13 +10,12 @@ offsets are added, as the main score on the held-out rows says, and none where t
 clear.
 """
 
-from math import sqrt
 from typing import Literal
 
 import numpy as np
 
 from stepsynth.methods._method import Setup
-from stepsynth.metrics import Floats, Predictions, calibrating_offsets
+from stepsynth.metrics import Floats, Predictions, calibrating_offsets, hits_error
 from stepsynth.records import Dataset
 
 SHARES = (0.0, 0.5, 1.0)
@@ -45,6 +44,5 @@ def balance_labels(gold: Dataset, said: Predictions, setup: Setup, *, balance: B
     tried = [said.offset(share * offsets) for share in SHARES]
     scores = [setup.task.main_score(gold, each) for each in tried]
     best = int(np.argmax(scores))
-    before, after = (each.hits(gold.labels).astype(float) for each in (said, tried[best]))
-    error = float((after - before).std(ddof=1)) / sqrt(len(gold))
-    return (SHARES[best] if scores[best] - scores[0] > error else 0.0) * offsets
+    is_clear = scores[best] - scores[0] > hits_error(gold.labels, tried[best], said)
+    return (SHARES[best] if is_clear else 0.0) * offsets

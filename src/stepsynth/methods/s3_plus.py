@@ -40,7 +40,7 @@ from stepsynth.methods._method import Round, Setup
 from stepsynth.methods._writer import Writer
 from stepsynth.methods._written import RowRequest
 from stepsynth.methods.s3 import SEED_SHARE, SeedData, shares
-from stepsynth.metrics import SCORE_NAMES, Floats, Predictions
+from stepsynth.metrics import SCORE_NAMES, Floats, Predictions, hits_error
 from stepsynth.records import Dataset, Example, union
 from stepsynth.students import FreshStudent
 from stepsynth.tasks import Task
@@ -286,8 +286,7 @@ def judge(
     gold = fitted.gold if len(alone) == len(fitted.gold) else union(fitted.gold, setup.select)
     name = setup.task.score_name
     scores = [setup.task.score(gold, said)[name] for said in (with_rows, alone)]
-    hits, hits_alone = (said.hits(gold.labels).astype(float) for said in (with_rows, alone))
-    error = float((hits - hits_alone).std(ddof=1)) / sqrt(len(gold))
+    error = hits_error(gold.labels, with_rows, alone)
     gain = scores[0] - scores[1]
     if abs(gain) <= error:
         told = "Synthesis makes no clear difference"

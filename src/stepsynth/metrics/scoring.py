@@ -192,9 +192,19 @@ def _best_offset(scores: Floats, right: Flags, column: int, now: float) -> float
 
 def tuned_accuracy(gold: Sequence[str], predictions: Predictions, offsets: Floats) -> float:
     """Return the accuracy with offsets that were fitted on other rows."""
-    choice = (log_probabilities(predictions.probabilities) + offsets).argmax(axis=1)
-    names = predictions.label_names
-    return float(np.mean([names[i] == g for i, g in zip(choice, gold, strict=True)]))
+    return float(predictions.offset(offsets).hits(gold).mean())
+
+
+def hits_error(gold: Sequence[str], one: Predictions, other: Predictions) -> float:
+    """Return the standard error of the paired difference of two accuracies, 0-1.
+
+    Args:
+        gold: n labels, two or more.
+        one: n predictions.
+        other: n predictions for the same rows.
+    """
+    difference = one.hits(gold).astype(float) - other.hits(gold)
+    return float(difference.std(ddof=1)) / len(gold) ** 0.5
 
 
 def softmax(scores: Floats) -> Floats:
