@@ -142,10 +142,11 @@ def main() -> None:
     parser.add_argument("--student", nargs="+", default=["linear", "embedding"])
     parser.add_argument("--seeds", type=int, default=20, help="Resplits.")
     parser.add_argument("--levers", action="store_true", help="Also with each lever off.")
+    parser.add_argument("--method", default="s3_plus", help="What is compared with the rivals.")
     parser.add_argument("--against", nargs="+", default=[*RIVALS, *WITH_LEVERS], help="Rivals.")
     parser.add_argument("--picture", type=Path, help="File of the chart (SVG).")
     options = parser.parse_args()
-    methods = ("s3_plus", *options.against, *(LEVERS if options.levers else ()))
+    methods = (options.method, *options.against, *(LEVERS if options.levers else ()))
     done: dict[str, By] = {}
     compared: dict[str, Comparison] = {}
     for one in comparisons(("linear", "static", "embedding")):
@@ -155,7 +156,7 @@ def main() -> None:
         done[one.title], compared[one.title] = scores_of(comparison), comparison
         print(f"### {one.title}\n\n{table(comparison)}\n", flush=True)
     for rival in methods[1:]:
-        print(difference_table(done, "s3_plus", rival), end="\n\n", flush=True)
+        print(difference_table(done, options.method, rival), end="\n\n", flush=True)
     if options.picture:
         rows = curve_points(compared)
         spec = line_chart(rows, x="share of the calls", y="AUC", series="method")
